@@ -1,0 +1,1 @@
+//! Sales: validate and publish.

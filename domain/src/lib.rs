@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod decide;
+pub mod id;
+pub mod invariant;
+pub mod money;
+pub mod order;
+pub mod record;
+pub mod sale;
+pub mod shard;
+pub mod stock;

@@ -1,0 +1,245 @@
+//! The order row: its states, its decision, its columns.
+
+use bytes::Bytes;
+
+use crate::{
+    id::{BuyerId, KeyHash, LaneId, OfferId, OrderId, Position, PurchaseNumber, SaleId, SkuId, TenantId},
+    money::Money,
+    record::Reservation,
+};
+
+/// State of an order row. (`pending`, promised and without a row, is not stored.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Status {
+    /// Decided, waiting for money.
+    PendingPayment = 1,
+    /// Paid.
+    Paid = 2,
+    /// Handed over to the carrier.
+    Fulfilled = 3,
+    /// Received, after-sale window over.
+    Completed = 4,
+    /// Cancelled by its buyer or merchant.
+    Cancelled = 5,
+    /// Not paid in time.
+    Expired = 6,
+    /// Never sold; see [`Reason`].
+    Rejected = 7,
+    /// Money on its way back.
+    Refunding = 8,
+    /// Money is back.
+    Refunded = 9,
+}
+
+impl Status {
+    const ALL: [Self; 9] = [
+        Self::PendingPayment,
+        Self::Paid,
+        Self::Fulfilled,
+        Self::Completed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Rejected,
+        Self::Refunding,
+        Self::Refunded,
+    ];
+
+    /// The number stored in the row.
+    pub const fn stored(self) -> u8 {
+        self as u8
+    }
+
+    /// The inverse of [`Status::stored`].
+    pub fn from_stored(stored: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.stored() == stored)
+    }
+
+    /// The stable name, as the API shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PendingPayment => "pending_payment",
+            Self::Paid => "paid",
+            Self::Fulfilled => "fulfilled",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Refunding => "refunding",
+            Self::Refunded => "refunded",
+        }
+    }
+}
+
+/// Why a reservation became no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// Redis lost it: its epoch is older than the lane's.
+    Superseded = 1,
+    /// The buyer's live units would pass the limit.
+    Limit = 2,
+    /// The offer's units are sold.
+    Stock = 3,
+}
+
+impl Reason {
+    /// The number stored in the row.
+    pub const fn stored(self) -> u8 {
+        self as u8
+    }
+
+    /// The inverse of [`Reason::stored`].
+    pub const fn from_stored(stored: u8) -> Option<Self> {
+        match stored {
+            1 => Some(Self::Superseded),
+            2 => Some(Self::Limit),
+            3 => Some(Self::Stock),
+            _ => None,
+        }
+    }
+
+    /// The stable name, as the API shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Limit => "limit",
+            Self::Stock => "stock",
+        }
+    }
+}
+
+/// What the order-writer made of a reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// A row in [`Status::PendingPayment`]; its units count.
+    Accepted,
+    /// A row in [`Status::Rejected`]; counts nothing.
+    Rejected(Reason),
+    /// The order was decided at another position; counts nothing.
+    Duplicate,
+}
+
+impl Decision {
+    /// One byte in the stock movement.
+    pub const fn packed(self) -> u8 {
+        match self {
+            Self::Duplicate => 0,
+            Self::Accepted => 1,
+            Self::Rejected(reason) => 1 + reason.stored(),
+        }
+    }
+
+    /// The inverse of [`Decision::packed`].
+    pub const fn unpack(packed: u8) -> Option<Self> {
+        match packed {
+            0 => Some(Self::Duplicate),
+            1 => Some(Self::Accepted),
+            byte => match Reason::from_stored(byte - 1) {
+                Some(reason) => Some(Self::Rejected(reason)),
+                None => None,
+            },
+        }
+    }
+}
+
+/// An order row, all columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Primary key.
+    pub order: OrderId,
+    /// Whose shop.
+    pub tenant: TenantId,
+    /// Who bought.
+    pub buyer: BuyerId,
+    /// The lane that ordered it.
+    pub lane: LaneId,
+    /// Unique with buyer and lane while live; `None` once released and for rejected orders.
+    pub number: Option<PurchaseNumber>,
+    /// The sale.
+    pub sale: SaleId,
+    /// Version of the sale at admission.
+    pub sale_version: u32,
+    /// The offer.
+    pub offer: OfferId,
+    /// What is sold.
+    pub sku: SkuId,
+    /// Units.
+    pub quantity: u32,
+    /// Price of one unit at admission.
+    pub unit_price: Money,
+    /// Hash of the idempotency key.
+    pub key: KeyHash,
+    /// State.
+    pub status: Status,
+    /// Why rejected; only with [`Status::Rejected`].
+    pub reason: Option<Reason>,
+    /// Where its reservation stands in the log: tells a replay from a duplicate.
+    pub position: Position,
+    /// Where its release stands in the log; set once, by the order-writer only (R1).
+    pub released: Option<Position>,
+    /// Epoch milliseconds, by the engine's clock.
+    pub reserved_at_ms: u64,
+    /// From the request body, opaque.
+    pub context: Bytes,
+}
+
+impl OrderRow {
+    /// The row of a decided reservation; `None` for a duplicate, which has its row already.
+    pub fn decided(
+        lane: LaneId,
+        number: PurchaseNumber,
+        reservation: Reservation,
+        position: Position,
+        decision: Decision,
+    ) -> Option<Self> {
+        let (status, reason, number) = match decision {
+            Decision::Accepted => (Status::PendingPayment, None, Some(number)),
+            Decision::Rejected(reason) => (Status::Rejected, Some(reason), None),
+            Decision::Duplicate => return None,
+        };
+        Some(Self {
+            order: reservation.order,
+            tenant: reservation.tenant,
+            buyer: reservation.buyer,
+            lane,
+            number,
+            sale: reservation.sale,
+            sale_version: reservation.sale_version,
+            offer: reservation.offer,
+            sku: reservation.sku,
+            quantity: reservation.quantity,
+            unit_price: reservation.unit_price,
+            key: reservation.key,
+            status,
+            reason,
+            position,
+            released: None,
+            reserved_at_ms: reservation.reserved_at_ms,
+            context: reservation.context,
+        })
+    }
+
+    /// R5: for stock and limits a row counts until its release is decided, whatever its status.
+    pub fn is_live(&self) -> bool {
+        self.status != Status::Rejected && self.released.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_numbers_read_back() {
+        for status in Status::ALL {
+            assert_eq!(Status::from_stored(status.stored()), Some(status));
+        }
+        assert_eq!(Status::from_stored(0), None);
+        let all = [Reason::Superseded, Reason::Limit, Reason::Stock].map(Decision::Rejected);
+        for decision in all.into_iter().chain([Decision::Accepted, Decision::Duplicate]) {
+            assert_eq!(Decision::unpack(decision.packed()), Some(decision));
+        }
+        assert_eq!(Decision::unpack(5), None);
+    }
+}

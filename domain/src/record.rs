@@ -1,0 +1,397 @@
+//! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
+
+mod sale;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::{
+    id::{
+        BatchId, BuyerId, Epoch, Generation, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber, SaleId,
+        SkuId, TenantId,
+    },
+    money::{InvalidCurrency, Money},
+    sale::LIMIT_MAX,
+};
+
+pub use sale::{decode_sale, encode_sale};
+
+/// The generated protobuf messages; nothing outside this module speaks them.
+#[allow(missing_docs, unreachable_pub, reason = "generated; the schema file is their documentation")]
+mod wire {
+    include!(concat!(env!("OUT_DIR"), "/flashsale.v1.rs"));
+}
+
+/// Reservations in one Lua call, journal entry and record, at most.
+pub const BATCH_MAX: usize = 256;
+/// Bytes of an order's context.
+pub const CONTEXT_MAX: usize = 256;
+/// Version of the reservation's schema.
+pub const RESERVATION_SCHEMA: u32 = 1;
+
+/// One promise of Redis, with everything the order row needs, frozen at admission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Whose shop.
+    pub tenant: TenantId,
+    /// The sale.
+    pub sale: SaleId,
+    /// Its version at admission.
+    pub sale_version: u32,
+    /// The offer.
+    pub offer: OfferId,
+    /// What is sold.
+    pub sku: SkuId,
+    /// The order this becomes.
+    pub order: OrderId,
+    /// Who buys.
+    pub buyer: BuyerId,
+    /// Units, 1 to [`LIMIT_MAX`].
+    pub quantity: u32,
+    /// Price of one unit.
+    pub unit_price: Money,
+    /// Hash of the idempotency key.
+    pub key: KeyHash,
+    /// Epoch milliseconds, by the engine's clock.
+    pub reserved_at_ms: u64,
+    /// At most [`CONTEXT_MAX`] bytes, opaque.
+    pub context: Bytes,
+}
+
+/// The accepted reservations of one Lua call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Whose order this is.
+    pub lane: LaneId,
+    /// Key of the journal entry.
+    pub id: BatchId,
+    /// Epoch under which Redis promised.
+    pub epoch: Epoch,
+    /// At most [`BATCH_MAX`], each with the number that Redis minted.
+    pub reservations: Vec<(PurchaseNumber, Reservation)>,
+}
+
+/// An order whose units go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// The order's lane.
+    pub lane: LaneId,
+    /// The order.
+    pub order: OrderId,
+    /// Its buyer.
+    pub buyer: BuyerId,
+    /// Its offer.
+    pub offer: OfferId,
+    /// Its units.
+    pub quantity: u32,
+    /// Its key, for the tombstone (R6).
+    pub key: KeyHash,
+}
+
+/// A change of an offer's allotment, applied once per version of the sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllotmentChange {
+    /// The offer's lane.
+    pub lane: LaneId,
+    /// The offer.
+    pub offer: OfferId,
+    /// The version of the sale that asked for it.
+    pub sale_version: u32,
+    /// Units, negative for a reduction.
+    pub delta: i64,
+    /// For a reduction: the epoch under which its units were withheld in Redis. Under another one it is void.
+    pub epoch: Epoch,
+}
+
+/// The first record of a generation of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Genesis {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Counted from 1.
+    pub generation: Generation,
+    /// Random: tells a recreated log from the old one.
+    pub log_id: u64,
+}
+
+/// A record of the topic `orders`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Promises.
+    Batch(Batch),
+    /// A release.
+    Released(Released),
+    /// A lane enters an epoch.
+    EpochOpened {
+        /// The lane.
+        lane: LaneId,
+        /// From here on.
+        epoch: Epoch,
+    },
+    /// A stock delta.
+    AllotmentChanged(AllotmentChange),
+    /// A generation begins.
+    Genesis(Genesis),
+}
+
+/// The `ce_type` of a batch: the sweeper appends journal entries under it without reading them.
+pub const BATCH_TYPE: &str = "flashsale.batch.v1";
+const RELEASED_TYPE: &str = "flashsale.released.v1";
+const EPOCH_TYPE: &str = "flashsale.epoch.v1";
+const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
+const GENESIS_TYPE: &str = "flashsale.genesis.v1";
+/// The `ce_type` of a sale on the topic `sales`.
+pub const SALE_TYPE: &str = "flashsale.sale.v1";
+
+/// Why bytes of the log are no record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A newer writer wrote it: the partition stops until this program is updated.
+    #[error("unknown record type {0:?}: update this program before it goes on")]
+    UnknownType(String),
+    /// Damaged or forged bytes: for the dead letters.
+    #[error("malformed {kind} record: {why}")]
+    Malformed {
+        /// Its type.
+        kind: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Record {
+    /// Its `ce_type`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Batch(_) => BATCH_TYPE,
+            Self::Released(_) => RELEASED_TYPE,
+            Self::EpochOpened { .. } => EPOCH_TYPE,
+            Self::AllotmentChanged(_) => ALLOTMENT_TYPE,
+            Self::Genesis(_) => GENESIS_TYPE,
+        }
+    }
+
+    /// The lane it belongs to; none for a genesis.
+    pub const fn lane(&self) -> Option<LaneId> {
+        match self {
+            Self::Batch(batch) => Some(batch.lane),
+            Self::Released(released) => Some(released.lane),
+            Self::EpochOpened { lane, .. } => Some(*lane),
+            Self::AllotmentChanged(change) => Some(change.lane),
+            Self::Genesis(_) => None,
+        }
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Batch(batch) => batch.encode(),
+            Self::Released(r) => wire::Released {
+                lane: r.lane.get(),
+                order_id: r.order.get(),
+                buyer: r.buyer.get(),
+                offer: r.offer.get(),
+                quantity: r.quantity,
+                key_hash: Bytes::copy_from_slice(&r.key.0),
+            }
+            .encode_to_vec(),
+            Self::EpochOpened { lane, epoch } => {
+                wire::EpochOpened { lane: lane.get(), epoch: epoch.0 }.encode_to_vec()
+            }
+            Self::AllotmentChanged(c) => wire::AllotmentChanged {
+                lane: c.lane.get(),
+                offer: c.offer.get(),
+                sale_version: c.sale_version,
+                delta: c.delta,
+                epoch: c.epoch.0,
+            }
+            .encode_to_vec(),
+            Self::Genesis(g) => {
+                wire::Genesis { partition: g.partition.0, generation: g.generation.0.into(), log_id: g.log_id }
+                    .encode_to_vec()
+            }
+        }
+    }
+
+    /// Reads and checks a record.
+    ///
+    /// # Errors
+    /// [`RecordError::UnknownType`] stops a partition, [`RecordError::Malformed`] is parked.
+    pub fn decode(kind: &str, payload: Bytes) -> Result<Self, RecordError> {
+        match kind {
+            BATCH_TYPE => checked(BATCH_TYPE, payload, Batch::from_wire).map(Self::Batch),
+            RELEASED_TYPE => checked(RELEASED_TYPE, payload, Released::from_wire).map(Self::Released),
+            EPOCH_TYPE => checked(EPOCH_TYPE, payload, |w: wire::EpochOpened| {
+                Ok(Self::EpochOpened { lane: LaneId::new(w.lane)?, epoch: Epoch(w.epoch) })
+            }),
+            ALLOTMENT_TYPE => checked(ALLOTMENT_TYPE, payload, |w: wire::AllotmentChanged| {
+                Ok(Self::AllotmentChanged(AllotmentChange {
+                    lane: LaneId::new(w.lane)?,
+                    offer: OfferId::new(w.offer)?,
+                    sale_version: w.sale_version,
+                    delta: w.delta,
+                    epoch: Epoch(w.epoch),
+                }))
+            }),
+            GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {
+                let generation = u16::try_from(w.generation).map_err(|_| Flawed("generation out of range".into()))?;
+                let (partition, generation) = (PartitionId(w.partition), Generation(generation));
+                Ok(Self::Genesis(Genesis { partition, generation, log_id: w.log_id }))
+            }),
+            unknown => Err(RecordError::UnknownType(unknown.into())),
+        }
+    }
+}
+
+/// What is wrong inside a well-formed protobuf message.
+struct Flawed(String);
+
+impl From<InvalidId> for Flawed {
+    fn from(error: InvalidId) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<InvalidCurrency> for Flawed {
+    fn from(error: InvalidCurrency) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn checked<W: Message + Default, T>(
+    kind: &'static str,
+    payload: Bytes,
+    take: impl FnOnce(W) -> Result<T, Flawed>,
+) -> Result<T, RecordError> {
+    let message = W::decode(payload).map_err(|e| RecordError::Malformed { kind, why: e.to_string() })?;
+    take(message).map_err(|Flawed(why)| RecordError::Malformed { kind, why })
+}
+
+fn key_hash(bytes: &[u8]) -> Result<KeyHash, Flawed> {
+    <[u8; 16]>::try_from(bytes).map(KeyHash).map_err(|_| Flawed("a key hash has 16 bytes".into()))
+}
+
+fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
+    TenantId::new(tenant.into())
+}
+
+fn stored_tenant(tenant: TenantId) -> u32 {
+    // A tenant id is at most 32 bits wherever it comes in.
+    u32::try_from(tenant.get()).unwrap_or(u32::MAX)
+}
+
+fn quantity(units: u32) -> Result<u32, Flawed> {
+    if (1..=LIMIT_MAX).contains(&units) { Ok(units) } else { Err(Flawed(format!("quantity {units}"))) }
+}
+
+impl Released {
+    fn from_wire(w: wire::Released) -> Result<Self, Flawed> {
+        Ok(Self {
+            lane: LaneId::new(w.lane)?,
+            order: OrderId::new(w.order_id)?,
+            buyer: BuyerId::new(w.buyer)?,
+            offer: OfferId::new(w.offer)?,
+            quantity: quantity(w.quantity)?,
+            key: key_hash(&w.key_hash)?,
+        })
+    }
+}
+
+impl Reservation {
+    /// Appends this reservation as one `reservations` field of a [`Batch`]: what a request carries to Redis, so that the
+    /// script only concatenates.
+    pub fn append_field(&self, out: &mut Vec<u8>) {
+        let message = wire::Batch { reservations: vec![self.to_wire()], ..wire::Batch::default() };
+        out.reserve(message.encoded_len());
+        // Encoding into a vector cannot fail: it grows.
+        message.encode_raw(out);
+    }
+
+    fn to_wire(&self) -> wire::Reservation {
+        wire::Reservation {
+            schema: RESERVATION_SCHEMA,
+            tenant: stored_tenant(self.tenant),
+            sale: self.sale.get(),
+            sale_version: self.sale_version,
+            offer: self.offer.get(),
+            sku: self.sku.get(),
+            order_id: self.order.get(),
+            buyer: self.buyer.get(),
+            quantity: self.quantity,
+            unit_price: self.unit_price.amount,
+            currency: self.unit_price.currency.to_string(),
+            key_hash: Bytes::copy_from_slice(&self.key.0),
+            reserved_at_ms: self.reserved_at_ms,
+            context: self.context.clone(),
+        }
+    }
+
+    fn from_wire(w: wire::Reservation) -> Result<Self, Flawed> {
+        if w.context.len() > CONTEXT_MAX {
+            return Err(Flawed(format!("context of {} bytes", w.context.len())));
+        }
+        Ok(Self {
+            tenant: tenant_id(w.tenant)?,
+            sale: SaleId::new(w.sale)?,
+            sale_version: w.sale_version,
+            offer: OfferId::new(w.offer)?,
+            sku: SkuId::new(w.sku)?,
+            order: OrderId::new(w.order_id)?,
+            buyer: BuyerId::new(w.buyer)?,
+            quantity: quantity(w.quantity)?,
+            unit_price: Money { amount: w.unit_price, currency: w.currency.parse()? },
+            key: key_hash(&w.key_hash)?,
+            reserved_at_ms: w.reserved_at_ms,
+            context: w.context,
+        })
+    }
+}
+
+impl Batch {
+    /// The bytes before the reservations. Redis and engine both begin a batch with them.
+    pub fn head(lane: LaneId, id: BatchId, epoch: Epoch) -> Vec<u8> {
+        wire::Batch { lane: lane.get(), batch_id: id.get(), epoch: epoch.0, ..wire::Batch::default() }.encode_to_vec()
+    }
+
+    /// The same bytes that Redis journals: head, the accepted reservation fields, the numbers.
+    pub fn concatenate<'a>(head: &[u8], fields: impl Iterator<Item = &'a [u8]>, numbers: &[u8]) -> Vec<u8> {
+        let mut out = head.to_vec();
+        fields.for_each(|field| out.extend_from_slice(field));
+        let tail = wire::Batch { numbers: Bytes::copy_from_slice(numbers), ..wire::Batch::default() };
+        tail.encode_raw(&mut out);
+        out
+    }
+
+    /// Reads a journal entry or record.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`].
+    pub fn decode(payload: Bytes) -> Result<Self, RecordError> {
+        checked(BATCH_TYPE, payload, Self::from_wire)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut fields = Vec::new();
+        self.reservations.iter().for_each(|(_, reservation)| reservation.append_field(&mut fields));
+        let numbers: Vec<u8> = self.reservations.iter().map(|(number, _)| number.0).collect();
+        Self::concatenate(&Self::head(self.lane, self.id, self.epoch), std::iter::once(&fields[..]), &numbers)
+    }
+
+    fn from_wire(w: wire::Batch) -> Result<Self, Flawed> {
+        if w.numbers.len() != w.reservations.len() || !(1..=BATCH_MAX).contains(&w.numbers.len()) {
+            return Err(Flawed(format!("{} reservations, {} numbers", w.reservations.len(), w.numbers.len())));
+        }
+        let reservations = w.numbers.iter().zip(w.reservations).map(|(&number, reservation)| {
+            if number == 0 || u32::from(number) > LIMIT_MAX {
+                return Err(Flawed(format!("purchase number {number}")));
+            }
+            Ok((PurchaseNumber(number), Reservation::from_wire(reservation)?))
+        });
+        Ok(Self {
+            lane: LaneId::new(w.lane)?,
+            id: BatchId::new(w.batch_id)?,
+            epoch: Epoch(w.epoch),
+            reservations: reservations.collect::<Result<_, _>>()?,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! A sale as it travels on the topic `sales`.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{Flawed, RecordError, SALE_TYPE, checked, stored_tenant, tenant_id, wire};
+use crate::{
+    id::{LaneId, OfferId, PartitionId, SaleId, SkuId},
+    money::Money,
+    sale::{Lane, Offer, Sale, Window},
+};
+
+/// The bytes of one version of a sale.
+pub fn encode_sale(sale: &Sale) -> Vec<u8> {
+    wire::Sale {
+        id: sale.id.get(),
+        tenant: stored_tenant(sale.tenant),
+        version: sale.version,
+        title: sale.title.clone(),
+        opens_at_ms: sale.window.opens_at_ms,
+        closes_at_ms: sale.window.closes_at_ms,
+        paused: sale.paused,
+        buyer_rate_per_s: sale.buyer_rate_per_s,
+        shard_map_version: sale.shard_map_version,
+        lanes: sale.lanes.iter().map(lane_to_wire).collect(),
+    }
+    .encode_to_vec()
+}
+
+/// Reads a sale back. It checks shape only; [`Sale::validate`] is for those who publish.
+///
+/// # Errors
+/// [`RecordError::Malformed`].
+pub fn decode_sale(payload: Bytes) -> Result<Sale, RecordError> {
+    checked(SALE_TYPE, payload, |w: wire::Sale| {
+        Ok(Sale {
+            id: SaleId::new(w.id)?,
+            tenant: tenant_id(w.tenant)?,
+            version: w.version,
+            title: w.title,
+            window: Window { opens_at_ms: w.opens_at_ms, closes_at_ms: w.closes_at_ms },
+            paused: w.paused,
+            buyer_rate_per_s: w.buyer_rate_per_s,
+            shard_map_version: w.shard_map_version,
+            lanes: w.lanes.into_iter().map(lane_from_wire).collect::<Result<_, Flawed>>()?,
+        })
+    })
+}
+
+fn lane_to_wire(lane: &Lane) -> wire::Lane {
+    let offers = lane.offers.iter().map(|offer| wire::Offer {
+        id: offer.id.get(),
+        sku: offer.sku.get(),
+        title: offer.title.clone(),
+        price: Some(wire::Price { amount: offer.price.amount, currency: offer.price.currency.to_string() }),
+        allotment: offer.allotment,
+        rate_per_s: offer.rate_per_s,
+    });
+    wire::Lane {
+        id: lane.id.get(),
+        partition: lane.partition.0,
+        limit_per_buyer: lane.limit_per_buyer,
+        offers: offers.collect(),
+    }
+}
+
+fn lane_from_wire(w: wire::Lane) -> Result<Lane, Flawed> {
+    let offers = w.offers.into_iter().map(|w| {
+        let price = w.price.ok_or_else(|| Flawed("an offer without a price".into()))?;
+        Ok(Offer {
+            id: OfferId::new(w.id)?,
+            sku: SkuId::new(w.sku)?,
+            title: w.title,
+            price: Money { amount: price.amount, currency: price.currency.parse()? },
+            allotment: w.allotment,
+            rate_per_s: w.rate_per_s,
+        })
+    });
+    Ok(Lane {
+        id: LaneId::new(w.id)?,
+        partition: PartitionId(w.partition),
+        limit_per_buyer: w.limit_per_buyer,
+        offers: offers.collect::<Result<_, Flawed>>()?,
+    })
+}

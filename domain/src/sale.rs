@@ -1,0 +1,197 @@
+//! What a merchant sells: sale, lane, offer, window; and what makes a sale valid. The hot path knows only offers.
+
+use crate::{
+    id::{LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
+    money::Money,
+};
+
+/// Units one buyer may hold in a lane, at most: a purchase number is one byte.
+pub const LIMIT_MAX: u32 = 100;
+/// Units an offer may sell, at most.
+pub const ALLOTMENT_MAX: u64 = 100_000_000;
+/// Offers that may share one lane.
+pub const OFFERS_PER_LANE_MAX: usize = 64;
+/// Lanes of a sale.
+pub const LANES_MAX: usize = 1_000;
+/// Admission rate of an offer, at most.
+pub const RATE_MAX: u32 = 1_000_000;
+/// Bytes of a title.
+pub const TITLE_MAX: usize = 200;
+const _: () = assert!(LIMIT_MAX <= u8::MAX as u32);
+
+/// When a sale sells, by the server's clock: from `opens_at_ms` until just before `closes_at_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Epoch milliseconds.
+    pub opens_at_ms: u64,
+    /// Epoch milliseconds.
+    pub closes_at_ms: u64,
+}
+
+/// Where a moment lies in a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the window.
+    NotStarted,
+    /// Selling.
+    Open,
+    /// Stopped by the merchant for now.
+    Paused,
+    /// After the window.
+    Ended,
+}
+
+impl Phase {
+    /// The stable name, as the API shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// One SKU put into one sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Its id; the hot path knows no other.
+    pub id: OfferId,
+    /// What is sold.
+    pub sku: SkuId,
+    /// For people.
+    pub title: String,
+    /// Of one unit.
+    pub price: Money,
+    /// Units it may sell, ever.
+    pub allotment: u64,
+    /// Requests admitted a second, over the whole fleet.
+    pub rate_per_s: u32,
+}
+
+/// The offers that share one limit per buyer, one Redis hash tag and one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Its id.
+    pub id: LaneId,
+    /// The partition of the order log that orders it.
+    pub partition: PartitionId,
+    /// Live units one buyer may hold in this lane.
+    pub limit_per_buyer: u32,
+    /// One or more.
+    pub offers: Vec<Offer>,
+}
+
+/// A promotion with a time window: one version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sale {
+    /// Its id.
+    pub id: SaleId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Raised by each publication.
+    pub version: u32,
+    /// For people.
+    pub title: String,
+    /// When it sells.
+    pub window: Window,
+    /// Stopped by the merchant for now.
+    pub paused: bool,
+    /// Purchase requests admitted a second from one buyer.
+    pub buyer_rate_per_s: u32,
+    /// The slot map this sale was published for.
+    pub shard_map_version: u32,
+    /// One or more.
+    pub lanes: Vec<Lane>,
+}
+
+/// What is wrong with one field of a sale.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Flaw {
+    /// Path of the field, as in the sale file.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Sale {
+    /// Where `now_ms` lies.
+    pub const fn phase(&self, now_ms: u64) -> Phase {
+        if now_ms >= self.window.closes_at_ms {
+            Phase::Ended
+        } else if now_ms < self.window.opens_at_ms {
+            Phase::NotStarted
+        } else if self.paused {
+            Phase::Paused
+        } else {
+            Phase::Open
+        }
+    }
+
+    /// All offers with their lanes.
+    pub fn offers(&self) -> impl Iterator<Item = (&Lane, &Offer)> {
+        self.lanes.iter().flat_map(|lane| lane.offers.iter().map(move |offer| (lane, offer)))
+    }
+
+    /// Every flaw at once, so that a merchant mends a file in one go. `partitions`: of the order log.
+    ///
+    /// # Errors
+    /// One [`Flaw`] per wrong field.
+    pub fn validate(&self, partitions: u32) -> Result<(), Vec<Flaw>> {
+        let mut check = Check(Vec::new());
+        check.title("title", &self.title);
+        let Window { opens_at_ms, closes_at_ms } = self.window;
+        check.that(opens_at_ms < closes_at_ms, "closes_at", || "must lie after opens_at".into());
+        check.range("buyer_rate_per_s", u64::from(self.buyer_rate_per_s), 1, u64::from(RATE_MAX));
+        check.range("lanes", self.lanes.len() as u64, 1, LANES_MAX as u64);
+        for (l, lane) in self.lanes.iter().enumerate() {
+            check.lane(&format!("lanes[{l}]"), lane, partitions);
+        }
+        let mut offers: Vec<_> = self.offers().map(|(_, offer)| offer.id).collect();
+        offers.sort_unstable();
+        check.that(offers.windows(2).all(|w| w[0] != w[1]), "lanes", || "an offer id stands twice".into());
+        let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.id).collect();
+        lanes.sort_unstable();
+        check.that(lanes.windows(2).all(|w| w[0] != w[1]), "lanes", || "a lane id stands twice".into());
+        if check.0.is_empty() { Ok(()) } else { Err(check.0) }
+    }
+}
+
+struct Check(Vec<Flaw>);
+
+impl Check {
+    fn that(&mut self, holds: bool, field: &str, message: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(Flaw { field: field.into(), message: message() });
+        }
+    }
+
+    fn range(&mut self, field: &str, value: u64, low: u64, high: u64) {
+        self.that((low..=high).contains(&value), field, || format!("is {value}; give {low} to {high}"));
+    }
+
+    fn title(&mut self, field: &str, title: &str) {
+        let fits = !title.trim().is_empty() && title.len() <= TITLE_MAX && !title.chars().any(char::is_control);
+        self.that(fits, field, || format!("give 1 to {TITLE_MAX} bytes of text without control characters"));
+    }
+
+    fn lane(&mut self, path: &str, lane: &Lane, partitions: u32) {
+        self.range(&format!("{path}.limit_per_buyer"), u64::from(lane.limit_per_buyer), 1, u64::from(LIMIT_MAX));
+        self.range(&format!("{path}.offers"), lane.offers.len() as u64, 1, OFFERS_PER_LANE_MAX as u64);
+        self.that(lane.partition.0 < partitions, &format!("{path}.partition"), || {
+            format!("is {}; the order log has {partitions} partitions, counted from 0", lane.partition)
+        });
+        for (o, offer) in lane.offers.iter().enumerate() {
+            let path = format!("{path}.offers[{o}]");
+            self.title(&format!("{path}.title"), &offer.title);
+            self.range(&format!("{path}.allotment"), offer.allotment, 1, ALLOTMENT_MAX);
+            self.range(&format!("{path}.rate_per_s"), u64::from(offer.rate_per_s), 1, u64::from(RATE_MAX));
+            self.that(offer.price.amount >= 0, &format!("{path}.price.amount"), || "must not be negative".into());
+            self.that(offer.price.times(LIMIT_MAX).is_some(), &format!("{path}.price.amount"), || {
+                format!("is too large: {LIMIT_MAX} units of it must fit into 63 bits")
+            });
+        }
+    }
+}

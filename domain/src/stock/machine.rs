@@ -1,0 +1,4 @@
+//! The pure lane machine.
+/// x
+#[derive(Debug)] pub struct LaneMachine; /// x
+#[derive(Debug)] pub struct RunId(pub u64);

@@ -1,0 +1,1 @@
+//! The hyper front tier: the buyer's one URL.

@@ -1,0 +1,2 @@
+//! Composes the service.
+fn main() {}

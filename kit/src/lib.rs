@@ -1,0 +1,1 @@
+//! What every service stands on: settings, telemetry, HTTP server, problems, tokens, clock, shutdown.

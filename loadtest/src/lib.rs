@@ -1,0 +1,1 @@
+//! Open-loop load, latency histograms, and the audit of the databases.

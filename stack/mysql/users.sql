@@ -1,0 +1,3 @@
+CREATE USER IF NOT EXISTS 'flashsale'@'%';
+ALTER USER 'flashsale'@'%' IDENTIFIED BY '@PASSWORD@';
+GRANT ALL PRIVILEGES ON *.* TO 'flashsale'@'%';

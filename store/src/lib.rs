@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub mod ledger;
+pub mod log;
+pub mod orders;
+pub mod shards;
+pub mod sql;
+pub mod stock;

@@ -1,0 +1,116 @@
+//! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method is idempotent or says so;
+//! an error means *unknown*, never *no*.
+
+#[cfg(feature = "production")]
+pub mod redis;
+
+use std::future::Future;
+
+use bytes::Bytes;
+use domain::{
+    id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
+    stock::{
+        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
+        ReserveRequest,
+    },
+};
+
+/// The outcome of a stock call is unknown, or the server spoke nonsense.
+#[derive(Debug, thiserror::Error)]
+pub enum StockError {
+    /// No answer in time or a broken connection: the call may or may not have happened.
+    #[error("no answer from the stock server: {0}")]
+    Unknown(String),
+    /// The server refused the script or answered in another shape: an operator must look.
+    #[error("the stock server answered {0}")]
+    Broken(String),
+}
+
+impl StockError {
+    /// Whether the same call may be sent again.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+}
+
+/// The engine's port.
+pub trait LaneStock: Clone + Send + Sync + 'static {
+    /// Decides up to [`BATCH_MAX`](domain::record::BATCH_MAX) requests at once and journals what it promised in the same call.
+    /// MUST be atomic; a repeated call with the same batch promises nothing twice.
+    fn reserve(
+        &self,
+        call: ReserveCall,
+        requests: &[ReserveRequest],
+    ) -> impl Future<Output = Result<LaneAnswer<ReserveAnswer>, StockError>> + Send;
+
+    /// A buyer's purchases in the lane, live ones and tombstones, each with whether it is settled.
+    fn find(
+        &self,
+        lane: LaneId,
+        buyer: BuyerId,
+    ) -> impl Future<Output = Result<LaneAnswer<Vec<(Purchase, bool)>>, StockError>> + Send;
+
+    /// At most `n` batches whose due time has passed; moves their due time on by `backoff_ms` in the same call, so that replicas
+    /// sweep without a storm.
+    fn claim(
+        &self,
+        lane: LaneId,
+        now_ms: u64,
+        n: u32,
+        backoff_ms: u64,
+    ) -> impl Future<Output = Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError>> + Send;
+}
+
+/// The keeper's port.
+pub trait LaneKeeping: Clone + Send + Sync + 'static {
+    /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries; units go back only with a
+    /// live entry. Repeating does nothing.
+    fn settle(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        batches: &[BatchId],
+        gone: &[Gone],
+    ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
+
+    /// R3: closes the lane under the marker `epoch`.
+    fn close(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<CloseAnswer, StockError>> + Send;
+
+    /// Every journal entry of the lane.
+    fn journal(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BatchId, Bytes)>, StockError>> + Send;
+
+    /// R4: opens a closed lane. Not repeatable: after an error the caller MUST ask for the next epoch.
+    fn load(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        load: &LaneLoad,
+    ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send;
+
+    /// R9: tells the lane the ledger's allotment, decided at the packed position `changed_at`.
+    fn adjust(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        offer: OfferId,
+        allotment: u64,
+        changed_at: i64,
+    ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
+
+    /// R9: takes up to `units` free units out of sale for a reduction that version `sale_version` asks for; answers how many. Repeating
+    /// answers the same.
+    fn withhold(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        offer: OfferId,
+        sale_version: u32,
+        units: u64,
+    ) -> impl Future<Output = Result<LaneAnswer<u64>, StockError>> + Send;
+
+    /// The lane's state, for the keeper's decisions and for metrics.
+    fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
+
+    /// All buyers' entries: for audits at rest.
+    fn buyers(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BuyerId, Vec<Purchase>)>, StockError>> + Send;
+}

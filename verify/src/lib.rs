@@ -1,0 +1,1 @@
+//! Crash, differential and whole-system tests across the rooms.
