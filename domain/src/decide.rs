@@ -1,1 +1,420 @@
-//! TODO
+//! Decide: what the order-writer makes of each record, in log order, against ledger and rows. The rules are those of the
+//! protocol, in its numbering. Nothing is read or written here: the caller gives what is [`Known`] and carries out what is
+//! [`Decided`], in this order: rows, settle, ledger.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::{
+    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
+    order::{Decision, OrderRow, Reason},
+    record::{AllotmentChange, Batch, Record, Released, Reservation},
+    stock::{Gone, GoneWhy},
+};
+
+/// The ledger's numbers of one offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferLedger {
+    /// Units it may sell.
+    pub allotment: u64,
+    /// Units in live orders.
+    pub sold: u64,
+    /// Version of the sale whose allotment this is.
+    pub sale_version: u32,
+    /// Packed position of the last allotment change; 0 for none.
+    pub changed_at: i64,
+}
+
+/// The ledger's numbers of one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneLedger {
+    /// Last epoch committed; 0 before the first opening.
+    pub epoch: Epoch,
+    /// Live units one buyer may hold.
+    pub limit_per_buyer: u32,
+    /// Its offers.
+    pub offers: BTreeMap<OfferId, OfferLedger>,
+}
+
+/// All lanes of one partition, as the ledger has them at one position.
+pub type Lanes = BTreeMap<LaneId, LaneLedger>;
+
+/// A record with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Generation of the partition.
+    pub generation: Generation,
+    /// Its offset.
+    pub offset: u64,
+    /// Its `ce_id`.
+    pub id: RecordId,
+    /// The record.
+    pub record: Record,
+}
+
+impl Placed {
+    fn at(&self, index: usize) -> Position {
+        // A batch has at most 256 reservations.
+        Position { generation: self.generation, offset: self.offset, index: u8::try_from(index).unwrap_or(u8::MAX) }
+    }
+}
+
+/// A buyer's live rows in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// Their units.
+    pub units: u32,
+    /// Their purchase numbers.
+    pub numbers: Vec<PurchaseNumber>,
+}
+
+/// What the rows say about the orders and buyers of a span.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The rows that exist, of the orders of the span.
+    pub rows: HashMap<OrderId, OrderRow>,
+    /// Live rows of the buyers of the span.
+    pub live: HashMap<(LaneId, BuyerId), Live>,
+}
+
+/// A change of an allotment, for the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllotmentMove {
+    /// The offer's lane.
+    pub lane: LaneId,
+    /// The offer.
+    pub offer: OfferId,
+    /// Units, negative for a reduction.
+    pub delta: i64,
+    /// Version of the sale that asked for it.
+    pub sale_version: u32,
+    /// Its packed position.
+    pub changed_at: i64,
+}
+
+/// The stock movement of one record: enough to write its rows again (R11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement {
+    /// Offset of the record.
+    pub offset: u64,
+    /// Its lane.
+    pub lane: Option<LaneId>,
+    /// Units sold (positive) or given back, by offer.
+    pub units: Vec<(OfferId, i64)>,
+    /// [`Decision::packed`] of each reservation; for a release 1 if it counted, else 0.
+    pub decisions: Vec<u8>,
+}
+
+/// Something that must never happen under the current epoch: the lane closes and an operator is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alarm {
+    /// The lane whose promises did not hold.
+    pub lane: LaneId,
+    /// The order that had to be rejected.
+    pub order: OrderId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A record that cannot be decided: for the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecidable {
+    /// Its offset.
+    pub offset: u64,
+    /// Why.
+    pub cause: String,
+}
+
+/// What a span of records comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Rows to insert.
+    pub rows: Vec<OrderRow>,
+    /// Rows whose release is decided here, by order (R1).
+    pub releases: Vec<(OrderId, Position)>,
+    /// Journal entries that are decided, those of duplicates too.
+    pub batches: Vec<(LaneId, BatchId)>,
+    /// Orders that are not live any more.
+    pub gone: Vec<(LaneId, Gone)>,
+    /// Change of units sold, by lane and offer.
+    pub sold: BTreeMap<(LaneId, OfferId), i64>,
+    /// Epochs that begin: whoever commits them loads the lane (R4).
+    pub epochs: Vec<(LaneId, Epoch)>,
+    /// Allotments that change.
+    pub allotments: Vec<AllotmentMove>,
+    /// One per record.
+    pub movements: Vec<Movement>,
+    /// Promises that did not hold.
+    pub alarms: Vec<Alarm>,
+    /// Records that cannot be decided.
+    pub undecidable: Vec<Undecidable>,
+    /// Reservations accepted and newly written, for the counters.
+    pub accepted: u64,
+}
+
+/// Whether a record ends the span that it stands in: it changes what comes after it. A run of releases may stand together.
+pub const fn ends_span(record: &Record) -> bool {
+    matches!(record, Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_))
+}
+
+/// Whether two records may stand in one span, next to each other.
+pub const fn may_follow(previous: &Record, next: &Record) -> bool {
+    !ends_span(previous)
+        && !ends_span(next)
+        && matches!(previous, Record::Batch(_)) == matches!(next, Record::Batch(_))
+}
+
+/// Whether the rows must be read before this span can be decided. They need not be where reading cannot change a decision: only
+/// batches of known lanes, all of the current epoch, one unit a buyer (so that the unique key (buyer, lane, number) catches a second
+/// purchase), and units enough for all of them. The primary key catches replays and duplicates.
+pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
+    let mut wanted: BTreeMap<(LaneId, OfferId), u64> = BTreeMap::new();
+    for placed in span {
+        let Record::Batch(batch) = &placed.record else { return true };
+        let Some(lane) = lanes.get(&batch.lane) else { return true };
+        if batch.epoch != lane.epoch || lane.limit_per_buyer != 1 {
+            return true;
+        }
+        for (number, reservation) in &batch.reservations {
+            if number.0 != 1 || reservation.quantity != 1 {
+                return true;
+            }
+            *wanted.entry((batch.lane, reservation.offer)).or_default() += 1;
+        }
+    }
+    wanted.iter().any(|((lane, offer), &units)| {
+        lanes
+            .get(lane)
+            .and_then(|lane| lane.offers.get(offer))
+            .is_none_or(|offer| offer.allotment.saturating_sub(offer.sold) < units)
+    })
+}
+
+/// Decides a span in log order. Spans that [`must_read`] come with what is known; others with an empty [`Known`].
+pub fn decide(lanes: &Lanes, span: Vec<Placed>, known: &Known) -> Decided {
+    let mut span_state = Span { lanes, known, seen: HashSet::new(), fresh: HashMap::new(), out: Decided::default() };
+    for placed in span {
+        span_state.record(placed);
+    }
+    span_state.out
+}
+
+struct Span<'a> {
+    lanes: &'a Lanes,
+    known: &'a Known,
+    /// Orders that stood in this span already.
+    seen: HashSet<OrderId>,
+    /// Live rows that this span adds and [`Known`] does not hold.
+    fresh: HashMap<(LaneId, BuyerId), Live>,
+    out: Decided,
+}
+
+impl Span<'_> {
+    fn record(&mut self, placed: Placed) {
+        let mut movement =
+            Movement { offset: placed.offset, lane: placed.record.lane(), units: Vec::new(), decisions: Vec::new() };
+        let at = placed.at(0);
+        match placed.record {
+            Record::Batch(batch) => self.batch(at, batch, &mut movement),
+            Record::Released(released) => self.released(at, released, &mut movement),
+            Record::EpochOpened { lane, epoch } => self.epoch(at, lane, epoch),
+            Record::AllotmentChanged(change) => self.allotment(at, change),
+            Record::Genesis(_) => {}
+        }
+        self.out.movements.push(movement);
+    }
+
+    fn undecidable(&mut self, at: Position, cause: String) {
+        self.out.undecidable.push(Undecidable { offset: at.offset, cause });
+    }
+
+    fn batch(&mut self, at: Position, batch: Batch, movement: &mut Movement) {
+        let Some(lane) = self.lanes.get(&batch.lane) else {
+            return self.undecidable(at, format!("lane {} has no ledger row", batch.lane));
+        };
+        let (id, epoch) = (batch.lane, batch.epoch);
+        let mut units: BTreeMap<OfferId, i64> = BTreeMap::new();
+        for (index, (number, reservation)) in batch.reservations.into_iter().enumerate() {
+            let position = Position { index: u8::try_from(index).unwrap_or(u8::MAX), ..at };
+            let (offer, quantity) = (reservation.offer, i64::from(reservation.quantity));
+            let decision = self.reservation(id, lane, epoch, number, reservation, position);
+            if decision == Decision::Accepted {
+                *units.entry(offer).or_default() += quantity;
+                *self.out.sold.entry((id, offer)).or_default() += quantity;
+            }
+            movement.decisions.push(decision.packed());
+        }
+        movement.units = units.into_iter().collect();
+        self.out.batches.push((id, batch.id));
+    }
+
+    /// Rules 1 to 6.
+    fn reservation(
+        &mut self,
+        id: LaneId,
+        lane: &LaneLedger,
+        epoch: Epoch,
+        number: PurchaseNumber,
+        reservation: Reservation,
+        position: Position,
+    ) -> Decision {
+        let first_sight = self.seen.insert(reservation.order);
+        if let Some(row) = self.known.rows.get(&reservation.order) {
+            if first_sight && row.position == position {
+                return self.replay(id, row); // 1
+            }
+            return Decision::Duplicate; // 2
+        }
+        if !first_sight {
+            return Decision::Duplicate; // 2
+        }
+        let decision = self.fresh_decision(id, lane, epoch, number, &reservation);
+        match decision {
+            Decision::Accepted => {
+                let live = self.fresh.entry((id, reservation.buyer)).or_default();
+                live.units = live.units.saturating_add(reservation.quantity);
+                live.numbers.push(number);
+                self.out.accepted += 1;
+            }
+            Decision::Rejected(reason) => {
+                if reason != Reason::Superseded {
+                    self.out.alarms.push(Alarm { lane: id, order: reservation.order, reason });
+                }
+                self.gone(id, reservation.order, reservation.buyer, rejected(reason));
+            }
+            Decision::Duplicate => {}
+        }
+        self.out.rows.extend(OrderRow::decided(id, number, reservation, position, decision));
+        decision
+    }
+
+    fn fresh_decision(
+        &self,
+        id: LaneId,
+        lane: &LaneLedger,
+        epoch: Epoch,
+        number: PurchaseNumber,
+        reservation: &Reservation,
+    ) -> Decision {
+        if epoch != lane.epoch {
+            // 3. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
+            return Decision::Rejected(Reason::Superseded);
+        }
+        let key = (id, reservation.buyer);
+        let rows = [self.known.live.get(&key), self.fresh.get(&key)];
+        let held: u32 = rows.iter().flatten().map(|live| live.units).fold(0, u32::saturating_add);
+        let taken = rows.iter().flatten().any(|live| live.numbers.contains(&number));
+        if taken || held.saturating_add(reservation.quantity) > lane.limit_per_buyer {
+            return Decision::Rejected(Reason::Limit); // 4
+        }
+        let moved = self.out.sold.get(&(id, reservation.offer)).copied().unwrap_or(0);
+        let left = lane.offers.get(&reservation.offer).map_or(0, |offer| {
+            offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved))
+        });
+        if u64::from(reservation.quantity) > left {
+            return Decision::Rejected(Reason::Stock); // 5
+        }
+        Decision::Accepted // 6
+    }
+
+    /// The stored decision stands and is counted as it was.
+    fn replay(&mut self, id: LaneId, row: &OrderRow) -> Decision {
+        match row.reason {
+            None => Decision::Accepted,
+            Some(reason) => {
+                self.gone(id, row.order, row.buyer, rejected(reason));
+                Decision::Rejected(reason)
+            }
+        }
+    }
+
+    /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
+    /// repeated one still gives back what a lost settle did not.
+    fn released(&mut self, at: Position, released: Released, movement: &mut Movement) {
+        let Some(row) = self.known.rows.get(&released.order) else {
+            return self.undecidable(at, format!("release of order {}, which has no row", released.order));
+        };
+        if row.reason.is_some() {
+            return self.undecidable(at, format!("release of order {}, which was rejected", released.order));
+        }
+        let first_here = self.seen.insert(row.order);
+        let counts = first_here && row.released.is_none_or(|released| released == at);
+        if counts {
+            let units = i64::from(row.quantity);
+            *self.out.sold.entry((row.lane, row.offer)).or_default() -= units;
+            movement.units.push((row.offer, -units));
+            if row.released.is_none() {
+                self.out.releases.push((row.order, at));
+            }
+        }
+        movement.decisions.push(u8::from(counts));
+        self.gone(row.lane, row.order, row.buyer, GoneWhy::Released);
+    }
+
+    /// R4: an epoch that is not above the ledger's is a no-op.
+    fn epoch(&mut self, at: Position, id: LaneId, epoch: Epoch) {
+        match self.lanes.get(&id) {
+            Some(lane) if epoch > lane.epoch => self.out.epochs.push((id, epoch)),
+            Some(_) => {}
+            None => self.undecidable(at, format!("lane {id} has no ledger row")),
+        }
+    }
+
+    /// R9: once per version of the sale. A reduction holds only in the epoch in which its units were withheld.
+    fn allotment(&mut self, at: Position, change: AllotmentChange) {
+        let Some(lane) = self.lanes.get(&change.lane) else {
+            return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
+        };
+        let (Some(offer), Some(changed_at)) = (lane.offers.get(&change.offer), at.pack()) else {
+            return self.undecidable(at, format!("offer {} has no ledger row", change.offer));
+        };
+        let void = change.delta < 0 && change.epoch != lane.epoch;
+        let fits = offer.allotment.checked_add_signed(change.delta).is_some_and(|units| units >= offer.sold);
+        if change.sale_version <= offer.sale_version || void || !fits {
+            return;
+        }
+        self.out.allotments.push(AllotmentMove {
+            lane: change.lane,
+            offer: change.offer,
+            delta: change.delta,
+            sale_version: change.sale_version,
+            changed_at,
+        });
+    }
+
+    fn gone(&mut self, lane: LaneId, order: OrderId, buyer: BuyerId, why: GoneWhy) {
+        self.out.gone.push((lane, Gone { order, buyer, why }));
+    }
+}
+
+const fn rejected(reason: Reason) -> GoneWhy {
+    match reason {
+        Reason::Stock => GoneWhy::RejectedForStock,
+        Reason::Superseded | Reason::Limit => GoneWhy::Rejected,
+    }
+}
+
+impl Decided {
+    /// Moves the ledger's numbers in memory, after the ledger's commit.
+    pub fn apply(&self, lanes: &mut Lanes) {
+        for (&(lane, offer), &units) in &self.sold {
+            if let Some(offer) = lanes.get_mut(&lane).and_then(|lane| lane.offers.get_mut(&offer)) {
+                offer.sold = offer.sold.saturating_add_signed(units);
+            }
+        }
+        for change in &self.allotments {
+            if let Some(offer) = lanes.get_mut(&change.lane).and_then(|lane| lane.offers.get_mut(&change.offer)) {
+                offer.allotment = offer.allotment.saturating_add_signed(change.delta);
+                offer.sale_version = change.sale_version;
+                offer.changed_at = change.changed_at;
+            }
+        }
+        for &(lane, epoch) in &self.epochs {
+            if let Some(lane) = lanes.get_mut(&lane) {
+                lane.epoch = epoch;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

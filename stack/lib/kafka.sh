@@ -4,17 +4,16 @@
 kafka_process_name() { printf 'java'; }
 
 kafka_prepare() {
-  local home controller_port
-  home=$(home_of kafka)
-  controller_port=$(choose_port kafka-controller) || return 1
+  settle_port kafka-controller || return 1
   fetch_jars || return 1
-  kafka_settings "$controller_port" "$(data_of kafka)" >"$home/server.properties"
-  [ -d "$(data_of kafka)" ] || format_storage "$controller_port"
+  kafka_settings "$(data_of kafka)" >"$(home_of kafka)/server.properties"
+  [ -d "$(data_of kafka)" ] || format_storage
 }
 
-#   kafka_settings CONTROLLER_PORT DATA
+# Prints the configuration for the data folder DATA.
 kafka_settings() {
-  fill "$here/kafka/server.properties" "PORT=$(port_of kafka)" "CONTROLLER_PORT=$1" "DATA=$2"
+  fill "$here/kafka/server.properties" "PORT=$(port_of kafka)" \
+    "CONTROLLER_PORT=$(port_of kafka-controller)" "DATA=$1"
 }
 
 # The jars, as kafka/pom.xml names them. Fetched again only when that file has changed, and into a folder
@@ -41,7 +40,7 @@ format_storage() {
   home=$(home_of kafka)
   log=$home/format.log
   rm -rf "$home/data.new"
-  kafka_settings "$1" "$home/data.new" >"$home/format.properties"
+  kafka_settings "$home/data.new" >"$home/format.properties"
   # A cluster id is 16 bytes as base64url; a leading dash would read as an option.
   java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" \
     -cp "$home/libs/*" kafka.tools.StorageTool format --standalone --cluster-id "A$(random_base64url 16 | cut -c2-)" \
@@ -67,7 +66,7 @@ kafka_answers() {
   local reply
   # In a subshell: a refused connection is a failed redirection, and its message is no news.
   reply=$(
-    exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+    exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$(port_of kafka)" || exit 1
     printf '\0\0\0\x13\0\x03\0\x01\0\0\0\x01\0\x05stack\0\0\0\0' >&3
     timeout 3 head -c 12 <&3 | od -An -tu1 -j4
   ) || return 1

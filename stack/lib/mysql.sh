@@ -36,6 +36,5 @@ mysql_command() {
 
 mysql_answers() {
   # The password goes by a file: a command line is for everyone to read.
-  timeout 3 mariadb --defaults-file="$(home_of mysql)/my.cnf" --port="$1" --batch --skip-column-names \
-    --execute='SELECT 1' >/dev/null 2>&1
+  timeout 3 mariadb --defaults-file="$(home_of mysql)/my.cnf" --execute='SELECT 1' >/dev/null 2>&1
 }

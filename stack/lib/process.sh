@@ -23,14 +23,13 @@ seconds_since() {
 now_ms() { date +%s%3N; }
 
 up_server() {
-  local server=$1 pid started port ours=no
+  local server=$1 pid started ours=no
   started=$(now_ms)
   if pid=$(running_pid "$server"); then
     refuse_to_move "$server"
   else
-    port=$(choose_port "$server") || return 1
+    settle_port "$server" || return 1
     mkdir -p "$(home_of "$server")"
-    printf '%s\n' "$port" >"$(port_file_of "$server")"
     "$server"_prepare || { complain "$server: could not be prepared"; return 1; }
     start_server "$server"
     ours=yes
@@ -42,9 +41,7 @@ up_server() {
 
 # Someone who names another port than the one in use would wait for it in vain.
 refuse_to_move() {
-  local variable
-  variable=STACK_$(env_name "$1")_PORT
-  [ -z "${!variable:-}" ] || [ "${!variable}" = "$(port_of "$1")" ] ||
+  [ "$(wanted_port "$1")" = "$(port_of "$1")" ] ||
     die "$1 runs on port $(port_of "$1") already; to move it: stack/stack down $1, then up"
 }
 
@@ -56,7 +53,12 @@ start_server() {
   mapfile -t command < <("$server"_command)
   log=$(log_of "$server")
   [ ! -e "$log" ] || mv "$log" "$log.before"
-  (cd "$(data_of "$server")" && exec setsid "${command[@]}" </dev/null >"$log" 2>&1 9>&-) &
+  (
+    cd "$(data_of "$server")"
+    # A connection is a file, and so is a table: the usual 1,024 are soon used up.
+    ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"
+    exec setsid "${command[@]}" </dev/null >"$log" 2>&1 9>&-
+  ) &
   printf '%s\n' "$!" >"$(pid_file_of "$server")"
 }
 
@@ -65,7 +67,7 @@ start_server() {
 await_answer() {
   local server=$1 pid=$2 ours=$3
   local deadline=$((SECONDS + STACK_DEADLINE_S))
-  until "$server"_answers "$(port_of "$server")"; do
+  until "$server"_answers; do
     if ! kill -0 "$pid" 2>/dev/null; then
       give_up "$server" "ended as it started"
     elif [ "$SECONDS" -ge "$deadline" ]; then
@@ -91,12 +93,12 @@ down_server() {
     return
   fi
   kill -TERM "$pid" 2>/dev/null || true
-  deadline=$((SECONDS + STACK_DEADLINE_S / 2))
+  deadline=$((SECONDS + STOP_DEADLINE_S))
   while running_pid "$server" >/dev/null; do
     if [ "$SECONDS" -ge "$deadline" ]; then
-      how="killed, for it did not stop within $((STACK_DEADLINE_S / 2)) s"
+      how="killed, for it did not stop within $STOP_DEADLINE_S s"
       kill -KILL "$pid" 2>/dev/null || true
-      deadline=$((SECONDS + STACK_DEADLINE_S))
+      deadline=$((SECONDS + STOP_DEADLINE_S))
     fi
     sleep "$POLL_S"
   done
@@ -119,7 +121,7 @@ status_row() {
   if pid=$(running_pid "$server"); then
     rss=$(awk '/^VmRSS:/ { printf "%d", $2 / 1024 }' "/proc/$pid/status" 2>/dev/null || true)
     state=silent
-    ! "$server"_answers "$(port_of "$server")" || state=up
+    ! "$server"_answers || state=up
   fi
   print_row "$server" "$state" "${pid:--}" "$(port_of "$server")" "${rss:--}" "${size:--}"
   [ "$state" = up ]

@@ -15,5 +15,5 @@ redis_command() {
 
 # While it reads its append-only file back it answers LOADING, not PONG.
 redis_answers() {
-  [ "$(timeout 3 redis-cli -h 127.0.0.1 -p "$1" PING 2>/dev/null)" = PONG ]
+  [ "$(timeout 3 redis-cli -h 127.0.0.1 -p "$(port_of redis)" PING 2>/dev/null)" = PONG ]
 }

@@ -7,8 +7,8 @@ readonly ALL_SERVERS=(redis kafka mysql)
 # sysexits.h: what a script can test for.
 readonly EXIT_USAGE=64 EXIT_UNAVAILABLE=69
 
-# How long a server may take to answer once started, and packages or jars to arrive.
-readonly STACK_DEADLINE_S=${STACK_DEADLINE_S:-60} FETCH_DEADLINE_S=600
+# How long a server may take to answer once started, to end when told to, and packages or jars to arrive.
+readonly STACK_DEADLINE_S=${STACK_DEADLINE_S:-60} STOP_DEADLINE_S=30 FETCH_DEADLINE_S=600
 
 # Physical: a server is recognised by its working directory, which the kernel gives without symbolic links.
 STACK_DIR=$(realpath --canonicalize-missing "${STACK_DIR:-$here/../.stack}")
@@ -20,6 +20,9 @@ PATH=$PATH:/usr/sbin:/sbin
 complain() { printf 'stack: %s\n' "$*" >&2; }
 die() { complain "$@"; exit 1; }
 
+# mariadb-install-db does not quote the paths that it hands on.
+[[ $STACK_DIR != *[[:space:]]* ]] || die "STACK_DIR must not have a space in it: $STACK_DIR"
+
 show_end_of() {
   complain "the end of $1:"
   tail -n 20 "$1" 2>/dev/null | sed 's/^/  | /' >&2
@@ -29,30 +32,38 @@ home_of() { printf '%s' "$STACK_DIR/$1"; }
 data_of() { printf '%s' "$STACK_DIR/$1/data"; }
 log_of() { printf '%s' "$STACK_DIR/$1/log"; }
 pid_file_of() { printf '%s' "$STACK_DIR/$1/pid"; }
-port_file_of() { printf '%s' "$STACK_DIR/$1/port"; }
+port_file_of() { printf '%s' "$STACK_DIR/ports/$1"; }
 
-# The port asked for. Not the systems' defaults: a machine's own Redis or MySQL stays untouched.
+# The port to start SERVER (or kafka-controller) on: as asked for, or as last time, or ours. Ours are not the
+# systems' defaults: a machine's own Redis or MySQL stays untouched.
 wanted_port() {
-  case $1 in
-    redis) printf '%s' "${STACK_REDIS_PORT:-16379}" ;;
-    kafka) printf '%s' "${STACK_KAFKA_PORT:-19092}" ;;
-    kafka-controller) printf '%s' "${STACK_KAFKA_CONTROLLER_PORT:-19093}" ;;
-    mysql) printf '%s' "${STACK_MYSQL_PORT:-13306}" ;;
-  esac
+  local variable
+  variable=STACK_$(env_name "$1")_PORT
+  if [ -n "${!variable:-}" ]; then
+    printf '%s' "${!variable}"
+  else
+    port_of "$1"
+  fi
 }
 
-# The port a server was last started on: what it listens to, whatever is asked for now.
+# The port SERVER was last started on: what it listens to, whatever is asked for now.
 port_of() {
-  cat "$(port_file_of "$1")" 2>/dev/null || wanted_port "$1"
+  cat "$(port_file_of "$1")" 2>/dev/null && return
+  case $1 in
+    redis) printf '16379' ;;
+    kafka) printf '19092' ;;
+    kafka-controller) printf '19093' ;;
+    mysql) printf '13306' ;;
+  esac
 }
 
 port_is_taken() {
   (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# Chooses the port to start SERVER (or kafka-controller) on. A taken port is an error, for its owner may be
-# anything; with STACK_PORTS=any (what `check` says) the next free one is taken instead.
-choose_port() {
+# Settles the port to start SERVER on. A taken port is an error, for its owner may be anything; with
+# STACK_PORTS=any (what `check` says) the next free one is used instead.
+settle_port() {
   local port
   port=$(wanted_port "$1")
   while port_is_taken "$port"; do
@@ -63,7 +74,8 @@ choose_port() {
     # Steps of 10: the broker and its controller stand side by side, and never on each other's port.
     port=$((port + 10))
   done
-  printf '%s' "$port"
+  mkdir -p "$STACK_DIR/ports"
+  printf '%s' "$port" >"$(port_file_of "$1")"
 }
 
 env_name() {

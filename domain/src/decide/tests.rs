@@ -1,0 +1,1 @@
+//! Rules of the writer, each by its name.
