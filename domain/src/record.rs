@@ -136,7 +136,8 @@ pub enum Record {
 
 /// The `ce_type` of a batch: the sweeper appends journal entries under it without reading them.
 pub const BATCH_TYPE: &str = "flashsale.batch.v1";
-const RELEASED_TYPE: &str = "flashsale.released.v1";
+/// The `ce_type` of a release: the relay appends outbox rows under it without reading them.
+pub const RELEASED_TYPE: &str = "flashsale.released.v1";
 const EPOCH_TYPE: &str = "flashsale.epoch.v1";
 const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
 const GENESIS_TYPE: &str = "flashsale.genesis.v1";

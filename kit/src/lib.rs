@@ -1,1 +1,31 @@
-//! What every service stands on: settings, telemetry, HTTP server, problems, tokens, clock, shutdown.
+#![doc = include_str!("../README.md")]
+
+/// The time, as a value that is handed in: the system's, or one a test moves by hand.
+pub mod clock;
+
+/// From SIGTERM and SIGINT to one cancellation token, and from there to a drain with a deadline.
+pub mod shutdown;
+
+/// Settings that several services share, read from flags and the environment.
+pub mod settings;
+
+/// Logs to standard error, for people or for machines.
+pub mod telemetry;
+
+/// What a service counts and measures, and what its process costs.
+pub mod metrics;
+
+/// W3C trace context: which request a line, a record or a refusal belongs to.
+pub mod trace;
+
+/// Refusals and faults as RFC 9457 `application/problem+json`.
+pub mod problem;
+
+/// The HTTP/1.1 server: listeners, limits, bodies, drain. Routes belong to the services.
+pub mod http;
+
+/// The second port of every service: metrics and probes.
+pub mod admin;
+
+/// Buyers' tokens: signed by the issuer, verified on the hot path.
+pub mod token;

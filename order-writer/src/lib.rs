@@ -1,1 +1,16 @@
-//! Log to database: decide, write, settle, ledger; and the keeper of the lanes.
+#![doc = include_str!("../README.md")]
+
+pub mod carry_out;
+pub mod consume;
+pub mod desk;
+pub mod failpoint;
+pub mod keeper;
+pub mod load;
+pub mod metrics;
+pub mod partition;
+pub mod ports;
+pub mod recover;
+pub mod relay;
+pub mod resume;
+pub mod service;
+pub mod settings;

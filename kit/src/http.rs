@@ -1,0 +1,54 @@
+//! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read within bounds,
+//! one clean drain. It has no router: services match paths themselves. No TLS: that ends before us.
+
+/// Every limit, with its default and its reason.
+mod limits;
+
+/// Listening sockets that several runtimes can share.
+mod listener;
+
+/// From a listener to handled requests, and back to nothing at shutdown.
+mod server;
+
+/// One connection: its pulse, by which idle and slow ones are found.
+mod connection;
+
+/// Request bodies, whole and bounded.
+mod body;
+
+/// The few request headers that services read.
+mod headers;
+
+/// Query strings of GET routes.
+mod query;
+
+/// The everyday answers.
+pub mod reply;
+
+use std::future::Future;
+
+pub use bytes::Bytes;
+pub use hyper::body::Incoming;
+pub use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+pub use hyper::{Method, Request, Response, StatusCode, Uri};
+
+pub use self::body::{BodyError, read_body};
+pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
+pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
+pub use self::listener::bind;
+pub use self::query::{Query, QueryError};
+pub use self::server::{ConnectionMetrics, DrainOutcome, serve, serve_measured};
+pub use crate::trace::TraceContext;
+
+/// The body of every response: one piece of bytes, its length known.
+pub type Body = http_body_util::Full<Bytes>;
+
+/// What a service does with a request. One handler serves all connections of a listener.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. A fault becomes a response too; there is nobody above to catch it.
+    ///
+    /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or when the drain
+    /// deadline passes. A client that merely closes its sending half does not end it. The future MUST bound its own
+    /// time: the server limits what it waits for from the client, not what the handler waits for.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}

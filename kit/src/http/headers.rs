@@ -1,0 +1,117 @@
+//! The few request headers that services read. None may come twice: two readers must not see two different values.
+
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
+
+use crate::problem::{Code, Problem};
+
+/// Names a request, so that its repetition is recognised.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Longest idempotency key, in bytes.
+const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
+
+const BEARER_SCHEME: &str = "bearer ";
+
+/// Why a request has no usable idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdempotencyKeyError {
+    /// There is none.
+    #[error("the Idempotency-Key header is missing")]
+    Missing,
+    /// There are several.
+    #[error("the Idempotency-Key header came more than once")]
+    Repeated,
+    /// It is empty, too long, or has characters that cannot be seen.
+    #[error("the Idempotency-Key header must be 1 to 255 visible ASCII characters")]
+    Invalid,
+}
+
+impl From<IdempotencyKeyError> for Problem {
+    fn from(error: IdempotencyKeyError) -> Self {
+        Self::new(Code::InvalidRequest, error.to_string())
+    }
+}
+
+/// The request's idempotency key: 1 to 255 visible ASCII characters, taken as they stand.
+///
+/// # Errors
+///
+/// When there is none, more than one, or not such a one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, IdempotencyKeyError> {
+    let mut sent = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let value = sent.next().ok_or(IdempotencyKeyError::Missing)?;
+    if sent.next().is_some() {
+        return Err(IdempotencyKeyError::Repeated);
+    }
+    let key = value.to_str().map_err(|_invisible| IdempotencyKeyError::Invalid)?;
+    let fits = (1..=IDEMPOTENCY_KEY_LEN_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(key) } else { Err(IdempotencyKeyError::Invalid) }
+}
+
+/// The bearer token of the request. `None` when there is no `Authorization`, more than one, or another scheme: all the
+/// same to the caller, who answers 401.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let value = sent.next()?.to_str().ok()?;
+    if sent.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_at_checked(BEARER_SCHEME.len())?;
+    (scheme.eq_ignore_ascii_case(BEARER_SCHEME) && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn with(name: HeaderName, values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_is_taken_as_it_stands() {
+        let longest = "k".repeat(255);
+        for key in ["a", "\"quoted\"", "8e03978e-40d5-43e8-bc93-6894a57f9324", &longest] {
+            assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[key.as_bytes()])), Ok(key));
+        }
+    }
+
+    #[test]
+    fn keys_that_are_no_keys_are_refused() {
+        use IdempotencyKeyError::{Invalid, Missing, Repeated};
+        assert_eq!(idempotency_key(&HeaderMap::new()), Err(Missing));
+        assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[b"a", b"a"])), Err(Repeated));
+        let too_long = "k".repeat(256);
+        for key in [b"".as_slice(), b"a b", b"a\tb", "é".as_bytes(), too_long.as_bytes()] {
+            assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[key])), Err(Invalid));
+        }
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_known_in_any_case() {
+        assert_eq!(bearer(&with(AUTHORIZATION, &[b"Bearer abc.def"])), Some("abc.def"));
+        assert_eq!(bearer(&with(AUTHORIZATION, &[b"bEARER abc"])), Some("abc"));
+    }
+
+    #[test]
+    fn anything_else_is_no_token() {
+        let none: [&[&[u8]]; 6] = [
+            &[],
+            &[b"Bearer "],
+            &[b"Basic abc"],
+            &[b"Bearer"],
+            &[b"Bearer a", b"Bearer b"],
+            &["Bearér abc".as_bytes()],
+        ];
+        for values in none {
+            assert_eq!(bearer(&with(AUTHORIZATION, values)), None);
+        }
+    }
+}

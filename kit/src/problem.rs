@@ -1,0 +1,266 @@
+//! Refusals and faults as RFC 9457 problems. Which rule refused is a `Code`; which service refused, and why, is the
+//! service's own business.
+
+/// The stable codes and their HTTP status.
+mod code;
+
+/// Problems rendered once and sent many times.
+mod prepared;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+pub use self::code::Code;
+pub use self::prepared::PreparedProblem;
+use crate::http::Body;
+use crate::trace::TraceId;
+
+/// Media type of a problem.
+pub const CONTENT_TYPE_PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// One thing that is wrong with one field of the input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: a member name, or a path such as `items[0].quantity`.
+    pub field: Cow<'static, str>,
+    /// What is wrong, and what would be right.
+    pub message: Cow<'static, str>,
+}
+
+/// What a client may still ask, as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Name of the policy: letters, digits, `-` and `_`.
+    pub policy: &'static str,
+    /// Requests allowed in a window.
+    pub quota: u64,
+    /// Length of the window in seconds.
+    pub window_s: u64,
+    /// Requests left.
+    pub remaining: u64,
+    /// Seconds until there are more.
+    pub reset_s: u64,
+}
+
+/// A refusal or a fault, as the client will see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind; decides the status and the title.
+    pub code: Code,
+    /// What happened this time, in a sentence for a person. Carries no secret and nothing of another tenant.
+    pub detail: Cow<'static, str>,
+    /// What is wrong with the input, field by field; may be empty.
+    pub field_errors: Vec<FieldError>,
+    /// When to come back. Sent in whole seconds, rounded up, at least one.
+    pub retry_after: Option<Duration>,
+    /// What the client may still ask.
+    pub rate_limit: Option<RateLimit>,
+    /// The request's trace, for whoever reports the problem.
+    pub trace_id: Option<TraceId>,
+}
+
+impl Problem {
+    /// A problem with a code and a sentence, and nothing else.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            field_errors: Vec::new(),
+            retry_after: None,
+            rate_limit: None,
+            trace_id: None,
+        }
+    }
+
+    /// Says when to come back.
+    #[must_use]
+    pub fn with_retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    /// Says what the client may still ask.
+    #[must_use]
+    pub fn with_rate_limit(self, rate_limit: RateLimit) -> Self {
+        Self { rate_limit: Some(rate_limit), ..self }
+    }
+
+    /// Names the request.
+    #[must_use]
+    pub fn with_trace_id(self, trace_id: TraceId) -> Self {
+        Self { trace_id: Some(trace_id), ..self }
+    }
+
+    /// Adds what is wrong with one field.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        self.field_errors.push(FieldError { field: field.into(), message: message.into() });
+        self
+    }
+
+    /// The whole response.
+    #[must_use]
+    pub fn to_response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::new(Bytes::from(self.render())));
+        *response.status_mut() = self.code.status();
+        *response.headers_mut() = self.headers();
+        response
+    }
+
+    fn render(&self) -> Vec<u8> {
+        let rendered = Rendered {
+            type_uri: self.code.type_uri(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code.as_str(),
+            detail: &self.detail,
+            errors: &self.field_errors,
+            trace_id: self.trace_id,
+        };
+        // Strings and numbers always serialise; an empty body would still carry the status.
+        serde_json::to_vec(&rendered).unwrap_or_default()
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(6);
+        headers.insert(CONTENT_TYPE, CONTENT_TYPE_PROBLEM);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        if self.code == Code::Unauthenticated {
+            // RFC 9110, 11.6.1: a 401 names the scheme to use.
+            headers.insert(WWW_AUTHENTICATE, BEARER);
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, retry_after_value(after));
+        }
+        if let Some(limit) = &self.rate_limit {
+            insert_rate_limit(&mut headers, limit);
+        }
+        headers
+    }
+}
+
+impl From<&Problem> for Response<Body> {
+    fn from(problem: &Problem) -> Self {
+        problem.to_response()
+    }
+}
+
+impl From<Problem> for Response<Body> {
+    fn from(problem: Problem) -> Self {
+        problem.to_response()
+    }
+}
+
+/// The members, in the order they are sent.
+#[derive(Serialize)]
+struct Rendered<'a> {
+    #[serde(rename = "type")]
+    type_uri: &'a str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+}
+
+fn retry_after_value(after: Duration) -> HeaderValue {
+    let whole = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+    HeaderValue::from(whole.max(1))
+}
+
+fn insert_rate_limit(headers: &mut HeaderMap, limit: &RateLimit) {
+    let policy = format!("\"{}\";q={};w={}", limit.policy, limit.quota, limit.window_s);
+    let state = format!("\"{}\";r={};t={}", limit.policy, limit.remaining, limit.reset_s);
+    // A policy named against its documentation loses these two advisory headers, not the answer.
+    if let (Ok(policy), Ok(state)) = (HeaderValue::try_from(policy), HeaderValue::try_from(state)) {
+        headers.insert(RATELIMIT_POLICY, policy);
+        headers.insert(RATELIMIT, state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::trace::TraceContext;
+
+    pub(super) async fn json_of(response: Response<Body>) -> serde_json::Value {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_problem_has_the_members_of_the_standard_and_ours() {
+        let trace = TraceContext::generate();
+        let problem = Problem::new(Code::InvalidRequest, "the body is not an order")
+            .with_field("quantity", "must be at least 1")
+            .with_trace_id(trace.trace_id());
+        let response = problem.to_response();
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        let expected = serde_json::json!({
+            "type": "urn:flashsale:problem:invalid_request",
+            "title": Code::InvalidRequest.title(),
+            "status": 400,
+            "code": "invalid_request",
+            "detail": "the body is not an order",
+            "errors": [{"field": "quantity", "message": "must be at least 1"}],
+            "trace_id": trace.trace_id().to_string(),
+        });
+        assert_eq!(json_of(response).await, expected);
+    }
+
+    #[test]
+    fn members_without_a_value_are_left_out() {
+        let text = String::from_utf8(Problem::new(Code::SoldOut, "gone").render()).unwrap();
+        assert!(text.starts_with("{\"type\":\"urn:flashsale:problem:sold_out\",\"title\":"), "{text}");
+        assert!(!text.contains("errors") && !text.contains("trace_id") && !text.contains("null"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn quotes_and_control_characters_in_a_detail_are_escaped() {
+        let detail = "a \"quoted\"\n\u{1}\\ </script> \u{2028} 名";
+        let response = Problem::new(Code::Conflict, detail).to_response();
+        assert_eq!(json_of(response).await["detail"], detail);
+    }
+
+    #[test]
+    fn retry_after_is_whole_seconds_rounded_up_and_never_zero() {
+        for (after_ms, sent) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (90_000, "90")] {
+            let problem =
+                Problem::new(Code::RateLimited, "slow down").with_retry_after(Duration::from_millis(after_ms));
+            assert_eq!(problem.to_response().headers()[RETRY_AFTER], sent);
+        }
+        assert!(Problem::new(Code::RateLimited, "slow down").to_response().headers().get(RETRY_AFTER).is_none());
+    }
+
+    #[test]
+    fn a_rate_limit_is_told_in_the_drafts_two_headers() {
+        let limit = RateLimit { policy: "buyer", quota: 10, window_s: 1, remaining: 0, reset_s: 1 };
+        let response = Problem::new(Code::RateLimited, "slow down").with_rate_limit(limit).to_response();
+        assert_eq!(response.headers()["ratelimit-policy"], "\"buyer\";q=10;w=1");
+        assert_eq!(response.headers()["ratelimit"], "\"buyer\";r=0;t=1");
+    }
+
+    #[test]
+    fn only_a_401_names_the_scheme() {
+        let response = Problem::new(Code::Unauthenticated, "no token").to_response();
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        assert!(Problem::new(Code::Forbidden, "no").to_response().headers().get(WWW_AUTHENTICATE).is_none());
+    }
+}

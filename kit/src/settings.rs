@@ -1,0 +1,281 @@
+//! Settings that several services share. Each is a flag and an environment variable; a service flattens the groups it
+//! needs into its own `clap::Parser`. Checked here is what a value must look like, not whether anything answers there.
+
+/// Values that must not be printed.
+mod redacted;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, Parser};
+
+pub use self::redacted::{Secret, ServiceUrl};
+use crate::token::{KeyError, TokenKey, TokenSigner, TokenVerifier};
+
+/// Exit status of a usage error: `EX_USAGE` of sysexits.h.
+pub const EXIT_USAGE: i32 = 64;
+
+/// Most of anything that divides the buyers: there are 1024 slots.
+const DIVISIONS_MAX: u64 = 1024;
+
+/// Longest namespace: it begins names of topics, databases and keys that have limits of their own.
+const NAMESPACE_LEN_MAX: usize = 31;
+
+/// Where the three things that remember are, and how they are divided. All services of a deployment MUST agree.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`.
+    #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
+    pub redis_url: ServiceUrl,
+
+    /// Kafka's first brokers: `host:port`, several separated by commas.
+    #[arg(long, env = "FLASHSALE_KAFKA_BROKERS")]
+    pub kafka_brokers: String,
+
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
+    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
+    pub mysql_url: ServiceUrl,
+
+    /// What keys, topics and databases of this deployment begin with.
+    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
+    pub namespace: Namespace,
+
+    /// Databases that hold orders. Fixed for the life of a deployment.
+    #[arg(long, env = "FLASHSALE_SHARDS", default_value_t = 2, value_parser = divisions())]
+    pub shards: u16,
+
+    /// Tables of orders in each database. Fixed for the life of a deployment.
+    #[arg(long, env = "FLASHSALE_TABLES", default_value_t = 4, value_parser = divisions())]
+    pub tables: u16,
+
+    /// Partitions of the order log. Fixed for the life of a log.
+    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = divisions())]
+    pub partitions: u16,
+}
+
+/// The keys of buyers' tokens. To rotate, put the new key first everywhere, wait until the last old token has expired,
+/// then drop the old one; an engine must know a key before the issuer uses it.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// Ids of the keys, the one to sign with first, separated by commas.
+    #[arg(long, env = "FLASHSALE_TOKEN_KID", value_delimiter = ',', required = true)]
+    pub token_kid: Vec<String>,
+
+    /// Their secrets in the same order, base64url, at least 32 bytes each.
+    #[arg(long, env = "FLASHSALE_TOKEN_SECRET", value_delimiter = ',', required = true, hide_env_values = true)]
+    pub token_secret: Vec<Secret>,
+}
+
+impl TokenArgs {
+    /// The keys, in order.
+    ///
+    /// # Errors
+    ///
+    /// When ids and secrets do not pair up, or one is not fit for use.
+    pub fn keys(&self) -> Result<Vec<TokenKey>, KeyError> {
+        let (kids, secrets) = (self.token_kid.len(), self.token_secret.len());
+        if kids != secrets {
+            return Err(KeyError::Unpaired { kids, secrets });
+        }
+        self.token_kid.iter().zip(&self.token_secret).map(|(kid, secret)| TokenKey::new(kid, secret.expose())).collect()
+    }
+
+    /// A verifier that knows all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenArgs::keys`], or when two have the same id.
+    pub fn verifier(&self) -> Result<TokenVerifier, KeyError> {
+        TokenVerifier::new(self.keys()?)
+    }
+
+    /// A signer with the first of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenArgs::keys`].
+    pub fn signer(&self) -> Result<TokenSigner, KeyError> {
+        self.keys()?.into_iter().next().map(TokenSigner::new).ok_or(KeyError::None)
+    }
+}
+
+/// Where metrics and probes are served.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// Address of metrics and probes. Not for buyers.
+    #[arg(long, env = "FLASHSALE_ADMIN_ADDR", default_value = "127.0.0.1:9464")]
+    pub admin_addr: SocketAddr,
+}
+
+/// What names of a deployment begin with: a lower-case letter, then up to 30 lower-case letters, digits or `_`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Namespace(String);
+
+/// Says what a namespace must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a namespace is a lower-case letter and up to 30 more, digits or `_`")]
+pub struct NamespaceError;
+
+impl Namespace {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = NamespaceError;
+
+    fn from_str(text: &str) -> Result<Self, NamespaceError> {
+        let begins_well = text.starts_with(|first: char| first.is_ascii_lowercase());
+        let goes_on_well = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        if begins_well && goes_on_well && text.len() <= NAMESPACE_LEN_MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NamespaceError)
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The settings of this process. On a usage error prints clap's message and exits with [`EXIT_USAGE`]; on `--help` and
+/// `--version` prints them and exits with 0.
+#[must_use]
+pub fn parse_or_exit<T: Parser>() -> T {
+    match T::try_parse() {
+        Ok(settings) => settings,
+        Err(error) => {
+            // With nowhere to print to, the status is all that can be said.
+            let _printed: std::io::Result<()> = error.print();
+            std::process::exit(status_of(&error))
+        }
+    }
+}
+
+/// Ends the process over settings that clap could not judge, such as a secret that is too short, the same way.
+pub fn usage_error_and_exit(error: &dyn std::error::Error) -> ! {
+    tracing::error!(%error, "settings");
+    std::process::exit(EXIT_USAGE)
+}
+
+fn status_of(error: &clap::Error) -> i32 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        _ => EXIT_USAGE,
+    }
+}
+
+fn divisions() -> RangedU64ValueParser<u16> {
+    RangedU64ValueParser::new().range(1..=DIVISIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct All {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[command(flatten)]
+        token: TokenArgs,
+        #[command(flatten)]
+        admin: AdminArgs,
+    }
+
+    const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+
+    fn parse(extra: &[&str]) -> Result<All, clap::Error> {
+        let required = [
+            "test",
+            "--redis-url=redis://:hunter2@r:6379",
+            "--kafka-brokers=k:9092",
+            "--mysql-url=mysql://root:hunter2@m:3306",
+        ];
+        All::try_parse_from(required.iter().chain(extra))
+    }
+
+    fn with_key(extra: &[&str]) -> Result<All, clap::Error> {
+        let secret = format!("--token-secret={SECRET}");
+        let key = ["--token-kid=a", &secret];
+        parse(&[key.as_slice(), extra].concat())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let all = with_key(&[]).unwrap();
+        assert_eq!(all.store.namespace.as_str(), "flashsale");
+        assert_eq!((all.store.shards, all.store.tables, all.store.partitions), (2, 4, 4));
+        assert_eq!(all.admin.admin_addr.to_string(), "127.0.0.1:9464");
+        assert_eq!(all.store.mysql_url.expose(), "mysql://root:hunter2@m:3306");
+    }
+
+    #[test]
+    fn every_setting_has_an_environment_variable_of_ours() {
+        for argument in All::command().get_arguments().filter(|argument| argument.get_id() != "help") {
+            let name = argument.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+            let expected = format!("FLASHSALE_{}", argument.get_id().as_str().to_uppercase());
+            assert_eq!(name, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown_in_debug() {
+        let shown = format!("{:?}", with_key(&[]).unwrap());
+        assert!(!shown.contains("hunter2") && !shown.contains(SECRET), "{shown}");
+        assert!(shown.contains("root") && shown.contains("m:3306"), "{shown}");
+    }
+
+    #[test]
+    fn usage_errors_exit_64_and_help_exits_0() {
+        let too_many = with_key(&["--shards=1025"]).unwrap_err();
+        assert_eq!(status_of(&too_many), 64);
+        assert_eq!(status_of(&with_key(&["--tables=0"]).unwrap_err()), 64);
+        assert_eq!(status_of(&with_key(&["--no-such"]).unwrap_err()), 64);
+        assert_eq!(status_of(&All::try_parse_from(["test"]).unwrap_err()), 64);
+        assert_eq!(status_of(&with_key(&["--help"]).unwrap_err()), 0);
+        All::command().debug_assert();
+    }
+
+    #[test]
+    fn namespaces_fit_every_name_they_begin() {
+        for good in ["a", "flashsale", "t_1", &"a".repeat(31)] {
+            assert_eq!(good.parse::<Namespace>().unwrap().to_string(), good);
+        }
+        for bad in ["", "1a", "_a", "A", "a-b", "a.b", "a b", "é", "a;drop", &"a".repeat(32)] {
+            assert_eq!(bad.parse::<Namespace>(), Err(NamespaceError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_keys_pair_up_and_the_first_signs() {
+        let secrets = format!("--token-secret={SECRET},ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=");
+        let token = parse(&["--token-kid=new,old", &secrets]).unwrap().token;
+        let kids: Vec<String> = token.keys().unwrap().iter().map(|key| key.kid().to_owned()).collect();
+        assert_eq!(kids, ["new", "old"]);
+        let claims = crate::token::BuyerClaims { tenant: 1, buyer: 2, expires_ms: 9_000 };
+        let signed = token.signer().unwrap().sign(&claims, 0).unwrap();
+        assert_eq!(token.verifier().unwrap().verify(&signed, 0), Ok(claims));
+    }
+
+    #[test]
+    fn keys_that_do_not_pair_up_or_are_too_short_are_settings_errors() {
+        let token = with_key(&["--token-kid=b"]).unwrap().token;
+        assert_eq!(token.keys().unwrap_err(), KeyError::Unpaired { kids: 2, secrets: 1 });
+        let token = parse(&["--token-kid=a", "--token-secret=c2hvcnQ"]).unwrap().token;
+        let error = token.verifier().unwrap_err();
+        assert_eq!(error, KeyError::Short { kid: "a".to_owned(), bytes: 5 });
+        assert!(!error.to_string().contains("c2hvcnQ"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Keys of tokens: an id and a secret, checked once at start so that nothing about them can fail later.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+
+/// Least secret: the output of the hash. Less is easier to guess than to forge.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Longest key id.
+const KID_LEN_MAX: usize = 64;
+
+/// Why a key cannot be used. Never shows the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The id is empty, too long, or has characters that need escaping somewhere.
+    #[error("a token key id is 1 to {KID_LEN_MAX} letters, digits, `-`, `_` or `.`, not `{0}`")]
+    Kid(String),
+    /// Two keys have the same id.
+    #[error("the token key id `{0}` is given twice")]
+    Repeated(String),
+    /// The secret is not base64url.
+    #[error("the secret of token key `{0}` is not base64url")]
+    Encoding(String),
+    /// The secret is too short.
+    #[error("the secret of token key `{kid}` has {bytes} bytes; at least {SECRET_BYTES_MIN} are needed")]
+    Short {
+        /// Which key.
+        kid: String,
+        /// How long its secret is.
+        bytes: usize,
+    },
+    /// There are not as many ids as secrets.
+    #[error("{kids} token key ids but {secrets} secrets")]
+    Unpaired {
+        /// Ids given.
+        kids: usize,
+        /// Secrets given.
+        secrets: usize,
+    },
+    /// There is no key at all: every token would be refused.
+    #[error("no token key is given")]
+    None,
+}
+
+/// An id and its secret. Debug shows the id only.
+#[derive(Clone)]
+pub struct TokenKey {
+    pub(super) kid: String,
+    pub(super) encoding: EncodingKey,
+    pub(super) decoding: DecodingKey,
+    /// The first part of the tokens that [`TokenSigner`](super::TokenSigner) makes with this key.
+    pub(super) header: String,
+}
+
+impl TokenKey {
+    /// A key from its id and its secret in base64url, with or without padding.
+    ///
+    /// # Errors
+    ///
+    /// When the id or the secret is not fit for use.
+    pub fn new(kid: &str, secret_base64url: &str) -> Result<Self, KeyError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if kid.is_empty() || kid.len() > KID_LEN_MAX || !kid.bytes().all(is_plain) {
+            return Err(KeyError::Kid(kid.to_owned()));
+        }
+        let engine = if secret_base64url.ends_with('=') { URL_SAFE } else { URL_SAFE_NO_PAD };
+        let secret = engine.decode(secret_base64url).map_err(|_not_base64url| KeyError::Encoding(kid.to_owned()))?;
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(KeyError::Short { kid: kid.to_owned(), bytes: secret.len() });
+        }
+        Ok(Self {
+            kid: kid.to_owned(),
+            encoding: EncodingKey::from_secret(&secret),
+            decoding: DecodingKey::from_secret(&secret),
+            // A plain id needs no escaping in JSON.
+            header: URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"{kid}\"}}")),
+        })
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TokenKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}

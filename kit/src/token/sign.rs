@@ -1,0 +1,83 @@
+//! Making buyers' tokens. Engines do not: they only verify. The issuer, the load test and tests do.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::{ALGORITHM, AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, ROLE, TokenKey};
+
+/// Why no token was made.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// No verifier would take such a buyer or tenant.
+    #[error("tenant {tenant} or buyer {buyer} is out of range")]
+    Claims {
+        /// The tenant asked for.
+        tenant: u32,
+        /// The buyer asked for.
+        buyer: u64,
+    },
+    /// The claims could not be written.
+    #[error("the claims could not be written")]
+    Write(#[from] serde_json::Error),
+    /// The signature could not be computed.
+    #[error("the token could not be signed")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+/// Signs tokens with one key.
+#[derive(Debug, Clone)]
+pub struct TokenSigner {
+    key: TokenKey,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: String,
+    tenant: u32,
+    role: &'a str,
+    exp: u64,
+    iat: u64,
+}
+
+impl TokenSigner {
+    /// A signer with a key.
+    #[must_use]
+    pub fn new(key: TokenKey) -> Self {
+        Self { key }
+    }
+
+    /// A token that says `claims`, issued at `now_ms`. Expiry is cut down to whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// When the claims are such that no verifier would accept them; the rest does not happen.
+    pub fn sign(&self, claims: &BuyerClaims, now_ms: u64) -> Result<String, SignError> {
+        let BuyerClaims { tenant, buyer, expires_ms } = *claims;
+        if tenant == 0 || buyer == 0 || buyer > BUYER_MAX {
+            return Err(SignError::Claims { tenant, buyer });
+        }
+        let written = Written {
+            iss: ISSUER,
+            aud: AUDIENCE,
+            sub: buyer.to_string(),
+            tenant,
+            role: ROLE,
+            exp: expires_ms / 1_000,
+            iat: now_ms / 1_000,
+        };
+        self.sign_json(&serde_json::to_vec(&written)?)
+    }
+
+    /// Signs any payload under the key's own header.
+    pub(super) fn sign_json(&self, payload: &[u8]) -> Result<String, SignError> {
+        let mut token = format!("{}.", self.key.header);
+        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+        let signature = jsonwebtoken::crypto::sign(token.as_bytes(), &self.key.encoding, ALGORITHM)?;
+        token.push('.');
+        token.push_str(&signature);
+        Ok(token)
+    }
+}

@@ -1,0 +1,260 @@
+//! Verifying buyers' tokens. Signature first, then what it signs; the time comes in as a value. Nothing a token says is
+//! believed before its signature is checked, but for the key id, which only picks among our own keys.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+
+use super::{ALGORITHM, AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, KeyError, LEEWAY_S, ROLE, TOKEN_BYTES_MAX, TokenKey};
+use crate::problem::{Code, Problem};
+
+/// Most keys at once: the current one, the next and the last, with room to spare. They are searched one by one.
+const KEYS_MAX_EXPECTED: usize = 8;
+
+/// Why a token is not accepted. The client is told little (401, or 403 for a role); the log and the metric say which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than any token of ours. Ask the issuer for one.
+    #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
+    TooLong,
+    /// Not three parts of base64url with JSON in them, or a claim is missing or not of its type.
+    #[error("the token is malformed")]
+    Malformed,
+    /// Its header asks for another algorithm, `none` included, or for extensions.
+    #[error("the token's algorithm is not accepted")]
+    Algorithm,
+    /// Its header names no key. The issuer must set `kid`.
+    #[error("the token names no key")]
+    MissingKey,
+    /// Its key is not, or no longer, one of ours. Sign in again; check the rotation.
+    #[error("the token's key is not known")]
+    UnknownKey,
+    /// The signature does not fit.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// Somebody else issued it.
+    #[error("the token's issuer is not accepted")]
+    Issuer,
+    /// It is meant for somebody else.
+    #[error("the token is for another audience")]
+    Audience,
+    /// Its time is over. Ask the issuer for a new one.
+    #[error("the token has expired")]
+    Expired,
+    /// Its time has not come. Check the clocks.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// A valid token, but not a buyer's. Answer 403.
+    #[error("the token is not a buyer's")]
+    Role,
+    /// It names no tenant or buyer that can exist.
+    #[error("the token's subject is not a buyer id")]
+    Subject,
+}
+
+impl TokenError {
+    /// A word for metrics; the set is fixed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::MissingKey => "missing_key",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Role => "role",
+            Self::Subject => "subject",
+        }
+    }
+
+    /// Whether the bearer is known but may not do this (403), rather than unknown (401).
+    #[must_use]
+    pub const fn is_forbidden(self) -> bool {
+        matches!(self, Self::Role)
+    }
+}
+
+impl From<TokenError> for Problem {
+    /// The client learns whether to sign in or to give up; why, only the metric and the log learn.
+    fn from(error: TokenError) -> Self {
+        if error.is_forbidden() {
+            Self::new(Code::Forbidden, "this is for buyers")
+        } else {
+            Self::new(Code::Unauthenticated, "the token is not accepted; sign in again")
+        }
+    }
+}
+
+/// Verifies buyers' tokens against a fixed set of keys.
+#[derive(Debug, Clone)]
+pub struct TokenVerifier {
+    keys: Vec<TokenKey>,
+}
+
+/// A header that is not byte for byte one of ours.
+#[derive(Deserialize)]
+struct ForeignHeader<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kid: Option<Cow<'a, str>>,
+    /// RFC 7515, 4.1.11: extensions that must be understood; we understand none.
+    #[serde(default)]
+    crit: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    aud: Audience,
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    tenant: u32,
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    exp: u64,
+    #[serde(default)]
+    nbf: Option<u64>,
+}
+
+/// Whether the claim `aud`, a string or a list of them, names us.
+struct Audience {
+    names_us: bool,
+}
+
+impl TokenVerifier {
+    /// A verifier that knows `keys`. The order does not matter for what is accepted; the most used one first is faster.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key, or two with the same id.
+    pub fn new(keys: Vec<TokenKey>) -> Result<Self, KeyError> {
+        if keys.is_empty() {
+            return Err(KeyError::None);
+        }
+        if keys.len() > KEYS_MAX_EXPECTED {
+            tracing::warn!(keys = keys.len(), "many token keys; each is tried in turn");
+        }
+        for (index, key) in keys.iter().enumerate() {
+            if keys[..index].iter().any(|earlier| earlier.kid == key.kid) {
+                return Err(KeyError::Repeated(key.kid.clone()));
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// What the token says, if all of it holds at `now_ms`.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not hold; the first such thing, in the order of [`TokenError`].
+    pub fn verify(&self, bearer: &str, now_ms: u64) -> Result<BuyerClaims, TokenError> {
+        if bearer.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong);
+        }
+        let (signed, signature) = bearer.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+        let key = self.key_of(header)?;
+        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key.decoding, ALGORITHM) {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return Err(TokenError::Signature),
+        }
+        // On the stack: decoding makes it shorter, and it was bounded above.
+        let mut buffer = [0_u8; TOKEN_BYTES_MAX];
+        let json = decode_into(&mut buffer, payload)?;
+        let payload: Payload<'_> = serde_json::from_slice(json).map_err(|_not_claims| TokenError::Malformed)?;
+        payload.check(now_ms)
+    }
+
+    /// The key that a header names. Headers of our own making are recognised by their bytes alone.
+    fn key_of(&self, header: &str) -> Result<&TokenKey, TokenError> {
+        if let Some(key) = self.keys.iter().find(|key| key.header == header) {
+            return Ok(key);
+        }
+        let mut buffer = [0_u8; TOKEN_BYTES_MAX];
+        let json = decode_into(&mut buffer, header)?;
+        let foreign: ForeignHeader<'_> = serde_json::from_slice(json).map_err(|_not_header| TokenError::Malformed)?;
+        if foreign.alg != "HS256" || foreign.crit.is_some() {
+            return Err(TokenError::Algorithm);
+        }
+        let kid = foreign.kid.ok_or(TokenError::MissingKey)?;
+        self.keys.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)
+    }
+}
+
+impl Payload<'_> {
+    fn check(&self, now_ms: u64) -> Result<BuyerClaims, TokenError> {
+        if self.iss != ISSUER {
+            return Err(TokenError::Issuer);
+        }
+        if !self.aud.names_us {
+            return Err(TokenError::Audience);
+        }
+        let now_s = now_ms / 1_000;
+        // RFC 7519, 4.1.4: on or after `exp` the token is not accepted.
+        if now_s >= self.exp.saturating_add(LEEWAY_S) {
+            return Err(TokenError::Expired);
+        }
+        if self.nbf.is_some_and(|nbf| now_s.saturating_add(LEEWAY_S) < nbf) {
+            return Err(TokenError::NotYetValid);
+        }
+        if self.role != ROLE {
+            return Err(TokenError::Role);
+        }
+        let buyer = buyer_of(&self.sub).ok_or(TokenError::Subject)?;
+        if self.tenant == 0 {
+            return Err(TokenError::Subject);
+        }
+        Ok(BuyerClaims { tenant: self.tenant, buyer, expires_ms: self.exp.saturating_mul(1_000) })
+    }
+}
+
+/// A buyer id has one spelling: digits, no sign, no leading zero. Two spellings would be two buyers to some reader.
+fn buyer_of(subject: &str) -> Option<u64> {
+    let is_canonical = subject.bytes().all(|byte| byte.is_ascii_digit()) && !subject.starts_with('0');
+    let buyer = subject.parse::<u64>().ok().filter(|_| is_canonical)?;
+    (1..=BUYER_MAX).contains(&buyer).then_some(buyer)
+}
+
+fn decode_into<'a>(buffer: &'a mut [u8], part: &str) -> Result<&'a [u8], TokenError> {
+    let length = URL_SAFE_NO_PAD.decode_slice(part, buffer).map_err(|_not_base64url| TokenError::Malformed)?;
+    buffer.get(..length).ok_or(TokenError::Malformed)
+}
+
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StringOrList;
+
+        impl<'de> Visitor<'de> for StringOrList {
+            type Value = Audience;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, audience: &str) -> Result<Audience, E> {
+                Ok(Audience { names_us: audience == AUDIENCE })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Audience, A::Error> {
+                let mut names_us = false;
+                while let Some(audience) = list.next_element::<Cow<'de, str>>()? {
+                    names_us |= audience == AUDIENCE;
+                }
+                Ok(Audience { names_us })
+            }
+        }
+
+        deserializer.deserialize_any(StringOrList)
+    }
+}

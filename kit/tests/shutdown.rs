@@ -1,0 +1,81 @@
+//! Sends real signals to a child: this test binary itself, started again as the process that waits for them.
+#![allow(clippy::unwrap_used, reason = "a failing step of a test ends the test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const CHILD: &str = "child_that_waits_for_signals";
+
+/// Not a test: the body of the child process, run only when a test below starts it.
+#[test]
+#[ignore = "the child process of the other tests"]
+fn child_that_waits_for_signals() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let token = kit::shutdown::on_signals().unwrap();
+        say("listening");
+        token.cancelled().await;
+        say("cancelled");
+        std::future::pending::<()>().await;
+    });
+}
+
+fn say(word: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "\n@{word}").unwrap();
+    out.flush().unwrap();
+}
+
+struct Waiting {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Waiting {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", CHILD, "--nocapture"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut waiting = Self { child, said };
+        waiting.wait_for("@listening");
+        waiting
+    }
+
+    fn wait_for(&mut self, word: &str) {
+        let mut line = String::new();
+        while line.trim() != word {
+            line.clear();
+            assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "ended before {word}");
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Already ended, unless the test failed.
+        if self.child.kill().is_ok() {
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_first_signal_cancels_and_the_second_ends_at_once() {
+    for (first, second) in [("-TERM", "-TERM"), ("-INT", "-TERM"), ("-TERM", "-INT")] {
+        let mut waiting = Waiting::start();
+        waiting.signal(first);
+        waiting.wait_for("@cancelled");
+        assert!(waiting.child.try_wait().unwrap().is_none(), "one signal must not end the process");
+        waiting.signal(second);
+        assert_eq!(waiting.child.wait().unwrap().code(), Some(kit::shutdown::EXIT_IMPATIENT));
+    }
+}

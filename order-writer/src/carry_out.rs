@@ -1,0 +1,272 @@
+//! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker reads everything anew and does the
+//! span again: each step is idempotent, and the row's own position tells a replay from a duplicate.
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::{
+    decide::{self, Decided, Known, Live, Placed, decide},
+    id::{BatchId, LaneId, OfferId, RecordId},
+    record::Record,
+    shard::ShardId,
+    stock::{Gone, LaneAnswer},
+};
+use kit::clock::Clock;
+use store::{
+    ledger::{AllotmentMove, Committed, LedgerCommit, Movement},
+    log::Entry,
+    orders::{Progress, ShardWrite, Written},
+    stock::LaneKeeping,
+};
+
+use crate::{
+    failpoint::Step,
+    partition::Partition,
+    ports::{Halt, Ports},
+};
+
+/// Records that are decided together.
+#[derive(Default)]
+pub struct Span {
+    /// The records in log order; none when all of them were damaged.
+    pub records: Vec<Placed>,
+    /// The entries they were read from, damaged ones too.
+    pub entries: Vec<Entry>,
+    /// One past the last entry's offset.
+    pub next: u64,
+    /// The last entry's id; `None` if it has none.
+    pub last: Option<RecordId>,
+}
+
+impl<P: Ports> Partition<P> {
+    /// Carries out one span.
+    ///
+    /// # Errors
+    /// Any [`Halt`]: nothing is lost, the span is read again.
+    pub async fn carry_out(&mut self, span: Span) -> Result<(), Halt> {
+        let next = Progress { generation: self.row.generation, offset: span.next, record: span.last };
+        let started = self.shared.clock.monotonic();
+        let decided = self.decide_and_write(&span.records, next).await?;
+        self.shared.failpoint.reach(Step::Rows);
+        self.park_undecidable(&decided, &span.entries).await?;
+        self.settle(&decided).await?;
+        self.shared.failpoint.reach(Step::Settled);
+        self.commit(&decided, next).await?;
+        self.shared.failpoint.reach(Step::Ledger);
+        self.shared.metrics.span(self.id, &decided, self.shared.clock.monotonic().saturating_sub(started));
+        self.after_commit(&decided).await
+    }
+
+    async fn decide_and_write(&mut self, records: &[Placed], next: Progress) -> Result<Decided, Halt> {
+        // A shard that is ahead of the ledger has rows of this span: they must be read, or they would collide.
+        let ahead = self.shards.iter().any(|shard| shard.offset > self.row.offset);
+        if !ahead && !decide::must_read(&self.lanes, records) {
+            let decided = decide(&self.lanes, records.to_vec(), &Known::default());
+            self.shared.failpoint.reach(Step::Decided);
+            if self.write_rows(&decided, next).await? {
+                return Ok(decided);
+            }
+            self.shared.metrics.reread.inc();
+        }
+        let known = self.read_known(records).await?;
+        let decided = decide(&self.lanes, records.to_vec(), &known);
+        self.shared.failpoint.reach(Step::Decided);
+        if self.write_rows(&decided, next).await? {
+            return Ok(decided);
+        }
+        // The rows were read and a key is still taken: another writer is at work between the two.
+        Err(Halt::Fenced(self.id))
+    }
+
+    async fn read_known(&self, records: &[Placed]) -> Result<Known, Halt> {
+        let mut orders = Vec::new();
+        let mut buyers: BTreeMap<LaneId, Vec<_>> = BTreeMap::new();
+        for placed in records {
+            match &placed.record {
+                Record::Batch(batch) => {
+                    let of_lane = buyers.entry(batch.lane).or_default();
+                    for (_, reservation) in &batch.reservations {
+                        orders.push(reservation.order);
+                        of_lane.push(reservation.buyer);
+                    }
+                }
+                Record::Released(released) => orders.push(released.order),
+                _ => {}
+            }
+        }
+        orders.sort_unstable();
+        orders.dedup();
+        let rows = self.shared.orders.find(&orders).await?;
+        let mut live = HashMap::new();
+        for (lane, mut of_lane) in buyers {
+            of_lane.sort_unstable();
+            of_lane.dedup();
+            for (buyer, purchases) in self.shared.orders.live_purchases(lane, &of_lane).await? {
+                let held: &mut Live = live.entry((lane, buyer)).or_default();
+                for (number, units) in purchases {
+                    held.units = held.units.saturating_add(units);
+                    held.numbers.push(number);
+                }
+            }
+        }
+        Ok(Known { rows, live })
+    }
+
+    /// Writes the rows of all shards at once. `false`: a key was taken somewhere, read and decide again.
+    async fn write_rows(&mut self, decided: &Decided, next: Progress) -> Result<bool, Halt> {
+        let mut writes: Vec<ShardWrite> = self
+            .shards
+            .iter()
+            .map(|&expected| ShardWrite {
+                partition: self.id,
+                expected,
+                // A shard ahead of the ledger stays where it is: it holds rows up to there.
+                next: if expected.offset > next.offset { expected } else { next },
+                rows: Vec::new(),
+                released: Vec::new(),
+            })
+            .collect();
+        let map = self.shared.orders.map();
+        for row in &decided.rows {
+            writes[usize::from(map.home_of_order(row.order).shard.0)].rows.push(row.clone());
+        }
+        for &(order, at) in &decided.releases {
+            writes[usize::from(map.home_of_order(order).shard.0)].released.push((order, at));
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, write) in (0u16..).zip(writes) {
+            let (shared, shard, next) = (self.shared.clone(), ShardId(number), write.next);
+            tasks.spawn(async move { (shard, next, shared.orders.write(shard, write).await) });
+            if number == 0 && self.shared.failpoint.is(Step::FirstShard) {
+                // A crash test wants the first shard durable and the others not.
+                self.take_written(&mut tasks).await?;
+                self.shared.failpoint.reach(Step::FirstShard);
+            }
+        }
+        self.take_written(&mut tasks).await
+    }
+
+    async fn take_written(
+        &mut self,
+        tasks: &mut tokio::task::JoinSet<(ShardId, Progress, Result<Written, store::sql::SqlError>)>,
+    ) -> Result<bool, Halt> {
+        let (mut all, mut failed) = (true, None);
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok((shard, next, Ok(Written::Done))) => self.shards[usize::from(shard.0)] = next,
+                Ok((_, _, Ok(Written::KeyTaken))) => all = false,
+                Ok((_, _, Ok(Written::Fenced))) => failed = Some(Halt::Fenced(self.id)),
+                Ok((_, _, Err(error))) => failed = Some(error.into()),
+                Err(error) => failed = Some(self.contradiction(format!("writing rows panicked: {error}"))),
+            }
+        }
+        failed.map_or(Ok(all), Err)
+    }
+
+    pub(crate) fn contradiction(&self, what: String) -> Halt {
+        Halt::Contradiction { partition: self.id, what }
+    }
+
+    async fn park_undecidable(&self, decided: &Decided, entries: &[Entry]) -> Result<(), Halt> {
+        for undecidable in &decided.undecidable {
+            if let Some(entry) = entries.iter().find(|entry| entry.offset == undecidable.offset) {
+                self.park(entry, &undecidable.cause).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows first, then Redis, then the ledger: a crash between repeats this, and repeating gives nothing back twice.
+    async fn settle(&self, decided: &Decided) -> Result<(), Halt> {
+        let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
+        for &(lane, batch) in &decided.batches {
+            by_lane.entry(lane).or_default().0.push(batch);
+        }
+        for &(lane, gone) in &decided.gone {
+            by_lane.entry(lane).or_default().1.push(gone);
+        }
+        for (lane, (batches, gone)) in by_lane {
+            let epoch = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default();
+            match self.shared.stock.settle(lane, epoch, &batches, &gone).await? {
+                LaneAnswer::Open(()) => {}
+                // A closed lane is rebuilt from the rows, which are written: nothing is left to give back.
+                LaneAnswer::Closed { .. } => self.shared.metrics.settled_closed.inc(),
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, decided: &Decided, next: Progress) -> Result<(), Halt> {
+        let commit = LedgerCommit {
+            partition: self.id,
+            generation: self.row.generation,
+            expected_offset: self.row.offset,
+            next_offset: next.offset,
+            next_record: next.record,
+            sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
+            epochs: decided.epochs.clone(),
+            allotments: decided.allotments.iter().map(ledger_move).collect(),
+            movements: decided.movements.iter().map(ledger_movement).collect(),
+        };
+        match self.shared.ledger.commit(&commit).await? {
+            Committed::Done => {}
+            Committed::Fenced => return Err(Halt::Fenced(self.id)),
+        }
+        self.row.offset = next.offset;
+        self.row.record = next.record;
+        self.shared.note_decided(self.id, next.offset);
+        decided.apply(&mut self.lanes);
+        Ok(())
+    }
+
+    /// What follows from a commit that this worker won, and only then.
+    async fn after_commit(&mut self, decided: &Decided) -> Result<(), Halt> {
+        for alarm in &decided.alarms {
+            tracing::error!(lane = %alarm.lane, order = %alarm.order, reason = alarm.reason.as_str(),
+                "a promise did not hold under the current epoch: the lane is rebuilt");
+            self.shared.metrics.alarms.inc();
+            self.facts.entry(alarm.lane).or_default().distrusted = true;
+        }
+        for change in &decided.allotments {
+            // Lost on a crash here: the keeper's next look sends it again.
+            self.adjust(change.lane, change.offer).await?;
+        }
+        for &(lane, epoch) in &decided.epochs {
+            self.shared.failpoint.reach(Step::EpochCommitted);
+            self.load(lane, epoch).await?;
+            self.shared.failpoint.reach(Step::Loaded);
+        }
+        Ok(())
+    }
+
+    /// R9: tells the lane the ledger's allotment and since when.
+    pub(crate) async fn adjust(&self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
+        let Some((epoch, numbers)) =
+            self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, *lane.offers.get(&offer)?)))
+        else {
+            return Ok(());
+        };
+        let stock = &self.shared.stock;
+        stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
+        Ok(())
+    }
+
+}
+
+fn ledger_move(change: &domain::decide::AllotmentMove) -> AllotmentMove {
+    AllotmentMove {
+        offer: change.offer,
+        delta: change.delta,
+        sale_version: change.sale_version,
+        changed_at: change.changed_at,
+    }
+}
+
+fn ledger_movement(movement: &domain::decide::Movement) -> Movement {
+    Movement {
+        offset: movement.offset,
+        lane: movement.lane,
+        units: movement.units.clone(),
+        decisions: movement.decisions.clone(),
+    }
+}
+

@@ -1,0 +1,158 @@
+//! The loop of one partition: resume, then read, decide and carry out, span after span, and look at the lanes between them. On a fault
+//! it forgets everything and resumes; it never skips a record and never goes on from what it only believes.
+
+use std::sync::Arc;
+
+use domain::{
+    decide::{Placed, may_follow},
+    id::PartitionId,
+    record::{Record, RecordError},
+};
+use kit::clock::Clock;
+use store::log::{DeadLetters, Entry, PartitionReader};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    carry_out::Span,
+    partition::{Partition, random_record_id},
+    ports::{Halt, Ports, Shared},
+};
+
+/// Records that one read may return.
+const READ_RECORDS: usize = 64;
+/// Bytes that one read may return: 64 full batches have about 2 MB.
+const READ_BYTES: usize = 4 << 20;
+/// Reservations of one span: enough to fill the inserts of every table, few enough to keep a commit short.
+const SPAN_RESERVATIONS: usize = 4096;
+/// Releases of one span.
+const SPAN_RELEASES: usize = 512;
+
+/// Works on a partition until it is cancelled, then finishes the span at hand and returns.
+pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: CancellationToken) {
+    let mut faults = 0u32;
+    while !cancel.is_cancelled() {
+        let halt = match tend(&shared, id, &cancel, &mut faults).await {
+            Ok(()) => return,
+            Err(halt) => halt,
+        };
+        shared.metrics.halted(id, &halt);
+        match &halt {
+            Halt::NewerRecord { .. } => {
+                tracing::error!(partition = %id, %halt, "this partition waits for a newer order-writer");
+                return cancel.cancelled().await;
+            }
+            Halt::Fenced(_) => tracing::warn!(partition = %id, "another writer moved this partition: reading it anew"),
+            _ => tracing::warn!(partition = %id, %halt, "reading the partition anew"),
+        }
+        faults = faults.saturating_add(1);
+        let wait = jittered(shared.pace.retry_max, faults);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => {}
+        }
+    }
+}
+
+/// Exponential to `most`, and spread so that two writers at odds do not meet again.
+fn jittered(most: std::time::Duration, faults: u32) -> std::time::Duration {
+    let full = std::time::Duration::from_millis(10).saturating_mul(1 << faults.min(10)).min(most);
+    let spread = random_record_id().get() % 1000;
+    full.mul_f64(0.5 + f64::from(u32::try_from(spread).unwrap_or(0)) / 2000.0)
+}
+
+async fn tend<P: Ports>(
+    shared: &Arc<Shared<P>>,
+    id: PartitionId,
+    cancel: &CancellationToken,
+    faults: &mut u32,
+) -> Result<(), Halt> {
+    let Some(mut partition) = or_cancelled(cancel, Partition::resume(shared.clone(), id)).await.transpose()? else {
+        return Ok(());
+    };
+    tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
+        lanes = partition.lanes.len(), "partition resumed");
+    let mut look_at = shared.clock.monotonic();
+    while !cancel.is_cancelled() {
+        let now = shared.clock.monotonic();
+        if now >= look_at {
+            partition.look().await?;
+            look_at = shared.clock.monotonic() + shared.pace.look_every;
+            *faults = 0;
+        }
+        let wait = look_at.saturating_sub(shared.clock.monotonic());
+        let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
+        let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
+        for span in partition.spans(entries, partition.row.offset).await? {
+            partition.carry_out(span).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn or_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = cancel.cancelled() => None,
+    }
+}
+
+impl<P: Ports> Partition<P> {
+    /// Cuts what was read from `from` on into spans. A damaged record is parked; it keeps its place in the log and decides nothing.
+    pub(crate) async fn spans(&self, entries: Vec<Entry>, from: u64) -> Result<Vec<Span>, Halt> {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut weight = 0;
+        for entry in entries.into_iter().filter(|entry| entry.offset >= from) {
+            let placed = self.placed(&entry).await?;
+            let added = match placed.as_ref().map(|placed| &placed.record) {
+                Some(Record::Batch(batch)) => batch.reservations.len(),
+                Some(_) => SPAN_RESERVATIONS / SPAN_RELEASES,
+                None => 1,
+            };
+            if weight + added > SPAN_RESERVATIONS || !spans.last().is_some_and(|span| span.takes(placed.as_ref())) {
+                weight = 0;
+                spans.push(Span::default());
+            }
+            weight += added;
+            if let Some(span) = spans.last_mut() {
+                span.next = entry.offset + 1;
+                span.last = entry.id;
+                span.records.extend(placed);
+                span.entries.push(entry);
+            }
+        }
+        Ok(spans)
+    }
+
+    async fn placed(&self, entry: &Entry) -> Result<Option<Placed>, Halt> {
+        let cause = match (Record::decode(&entry.kind, entry.payload.clone()), entry.id) {
+            (Ok(record), Some(id)) => {
+                return Ok(Some(Placed { generation: self.row.generation, offset: entry.offset, id, record }));
+            }
+            (Ok(_), None) => "the record has no id".to_owned(),
+            (Err(error @ RecordError::UnknownType(_)), _) if !entry.kind.is_empty() => {
+                let cause = error.to_string();
+                return Err(Halt::NewerRecord { partition: self.id, offset: entry.offset, cause });
+            }
+            (Err(error), _) => error.to_string(),
+        };
+        self.park(entry, &cause).await?;
+        Ok(None)
+    }
+
+    /// Failure point 17: a record that cannot be decided goes to the dead letters with its cause, and the partition moves on.
+    pub(crate) async fn park(&self, entry: &Entry, cause: &str) -> Result<(), Halt> {
+        tracing::error!(partition = %self.id, offset = entry.offset, cause, "a record is parked in the dead letters");
+        self.shared.log.park(self.id, entry, cause).await?;
+        self.shared.metrics.parked.inc();
+        Ok(())
+    }
+}
+
+impl Span {
+    fn takes(&self, next: Option<&Placed>) -> bool {
+        match (self.records.last(), next) {
+            (Some(last), Some(next)) => may_follow(&last.record, &next.record),
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The keeper of a partition's lanes: the only one that opens and rebuilds them. A rebuild is a record in the log (R3): close, drain the
+//! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
+//! run: markers, epochs and the ledger's compare-and-set sort them out.
+
+use domain::{
+    id::{Epoch, LaneId, OfferId, RecordId},
+    record::{AllotmentChange, BATCH_TYPE, Record},
+    sale::Sale,
+    stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView},
+};
+use kit::clock::Clock;
+use store::{
+    ledger::{LaneRow, OfferRow},
+    log::{Envelope, PartitionReader},
+    stock::LaneKeeping,
+};
+
+use crate::{
+    failpoint::Step,
+    partition::{LaneFacts, Partition},
+    ports::{Halt, Ports, Sales},
+};
+
+/// A lane is kept for this long after its sale ended: late settlements and releases find it open.
+const KEPT_AFTER_END_MS: u64 = 3_600_000;
+/// Looks in a row at which a lane must not be open before it is rebuilt.
+const STRIKES: u32 = 2;
+
+impl LaneFacts {
+    /// The lane is open as the ledger has it.
+    pub(crate) const fn opened(&mut self) {
+        self.strikes = 0;
+        self.rebuilding = None;
+        self.distrusted = false;
+    }
+}
+
+impl<P: Ports> Partition<P> {
+    /// One look at the partition and its lanes, between two spans.
+    pub(crate) async fn look(&mut self) -> Result<(), Halt> {
+        self.stop_if_stale().await?;
+        let sales: Sales = self.shared.sales.borrow().clone();
+        self.add_lanes(&sales).await?;
+        let now = self.shared.clock.now_ms();
+        let ended = |lane| sale_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
+        let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
+        let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
+        self.shared.metrics.position(self.id, self.row.offset, lag);
+        for lane in lanes {
+            let view = self.shared.stock.inspect(lane).await?;
+            self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
+            self.look_at(lane, &view, sale_of(&sales, lane)).await?;
+        }
+        Ok(())
+    }
+
+    /// A worker that sleeps while another one takes its partition over must not keep lanes with what it remembers.
+    async fn stop_if_stale(&self) -> Result<(), Halt> {
+        let row = self.shared.ledger.partition(self.id).await?;
+        let same = row.is_some_and(|row| (row.generation, row.offset) == (self.row.generation, self.row.offset));
+        if same { Ok(()) } else { Err(Halt::Fenced(self.id)) }
+    }
+
+    /// Creates the ledger rows of lanes that were published for this partition, once.
+    async fn add_lanes(&mut self, sales: &Sales) -> Result<(), Halt> {
+        let now = self.shared.clock.now_ms();
+        let mut added = false;
+        for sale in sales.values().filter(|sale| sale.window.closes_at_ms > now) {
+            for lane in sale.lanes.iter().filter(|lane| lane.partition == self.id) {
+                if self.lanes.contains_key(&lane.id) {
+                    continue;
+                }
+                tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
+                self.shared.ledger.add_lane(&lane_row(sale, lane)).await?;
+                added = true;
+            }
+        }
+        if added { self.read_lanes().await } else { Ok(()) }
+    }
+
+    async fn look_at(&mut self, id: LaneId, view: &LaneView, sale: Option<&Sale>) -> Result<(), Halt> {
+        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
+        let facts = self.facts.entry(id).or_default();
+        if let Some((asked, since)) = facts.rebuilding {
+            if epoch < asked && now.saturating_sub(since) < patience {
+                return Ok(());
+            }
+            facts.rebuilding = None;
+        }
+        if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
+            facts.opened();
+            return self.keep_allotments(id, epoch, view, sale).await;
+        }
+        facts.strikes += 1;
+        // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
+        if facts.distrusted || facts.strikes >= STRIKES || epoch == Epoch(0) {
+            self.rebuild(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the lane is open at the ledger's epoch.
+    pub(crate) async fn is_open(&self, id: LaneId) -> Result<bool, Halt> {
+        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(true) };
+        let distrusted = self.facts.get(&id).is_some_and(|facts| facts.distrusted);
+        Ok(!distrusted && self.shared.stock.inspect(id).await?.mode == LaneMode::Open { epoch })
+    }
+
+    /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
+    /// that stand twice in the log are no-ops.
+    pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
+        let Some(ledger_epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+        let facts = self.facts.entry(id).or_default();
+        facts.strikes = 0;
+        let epoch = ledger_epoch.next().max(facts.marker_seen);
+        match self.shared.stock.close(id, epoch).await? {
+            CloseAnswer::Closed => {}
+            CloseAnswer::RefusedMarker { marker } => {
+                facts.marker_seen = marker;
+                return Ok(());
+            }
+            CloseAnswer::RefusedOpen { epoch: open } => {
+                // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
+                facts.marker_seen = open.next();
+                return self.read_lanes().await;
+            }
+        }
+        self.shared.failpoint.reach(Step::Closed);
+        let drained = self.drain(id).await?;
+        self.shared.failpoint.reach(Step::Drained);
+        self.append(&Record::EpochOpened { lane: id, epoch }).await?;
+        self.shared.failpoint.reach(Step::EpochAppended);
+        tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
+        self.shared.metrics.rebuilds.inc();
+        let now = self.shared.clock.monotonic();
+        self.facts.entry(id).or_default().rebuilding = Some((epoch, now));
+        Ok(())
+    }
+
+    /// Appends every batch of a closed lane's journal and waits for the acknowledgements.
+    async fn drain(&self, id: LaneId) -> Result<usize, Halt> {
+        let journal = self.shared.stock.journal(id).await?;
+        let batches = journal.len();
+        for (batch, payload) in journal {
+            let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
+            self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
+        }
+        Ok(batches)
+    }
+
+    /// R9: asks for the changes of allotment that a newer version of the sale wants, and sends the lane what a crash kept from it.
+    async fn keep_allotments(
+        &mut self,
+        id: LaneId,
+        epoch: Epoch,
+        view: &LaneView,
+        sale: Option<&Sale>,
+    ) -> Result<(), Halt> {
+        for &(offer, _, known) in &view.offers {
+            let numbers = self.lanes.get(&id).and_then(|lane| lane.offers.get(&offer));
+            if numbers.is_some_and(|numbers| numbers.allotment != known) {
+                self.adjust(id, offer).await?;
+            }
+        }
+        let Some(sale) = sale else { return Ok(()) };
+        for (lane, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
+            let Some(numbers) = self.lanes.get(&lane.id).and_then(|lane| lane.offers.get(&offer.id)) else { continue };
+            if numbers.sale_version >= sale.version || numbers.allotment == offer.allotment {
+                continue;
+            }
+            let wanted = offer.allotment.cast_signed() - numbers.allotment.cast_signed();
+            self.ask_for(id, epoch, offer.id, sale.version, wanted).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_for(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        offer: OfferId,
+        sale_version: u32,
+        wanted: i64,
+    ) -> Result<(), Halt> {
+        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
+        let asked = self.facts.entry(lane).or_default().asked.get(&offer).copied();
+        if asked.is_some_and(|(version, since)| version == sale_version && now.saturating_sub(since) < patience) {
+            return Ok(());
+        }
+        let delta = if wanted < 0 {
+            // A reduction is first reserved like an order of the house, and takes only what is free.
+            match self.shared.stock.withhold(lane, epoch, offer, sale_version, wanted.unsigned_abs()).await? {
+                LaneAnswer::Open(units) => -units.cast_signed(),
+                LaneAnswer::Closed { .. } => return Ok(()),
+            }
+        } else {
+            wanted
+        };
+        let change = AllotmentChange { lane, offer, sale_version, delta, epoch };
+        self.append(&Record::AllotmentChanged(change)).await?;
+        tracing::info!(%lane, %offer, sale_version, delta, "allotment change appended");
+        self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, now));
+        Ok(())
+    }
+}
+
+fn sale_of(sales: &Sales, lane: LaneId) -> Option<&Sale> {
+    sales.values().find(|sale| sale.lanes.iter().any(|published| published.id == lane))
+}
+
+fn lane_row(sale: &Sale, lane: &domain::sale::Lane) -> LaneRow {
+    let offers = lane.offers.iter().map(|offer| OfferRow {
+        offer: offer.id,
+        allotment: offer.allotment,
+        sold: 0,
+        sale_version: sale.version,
+        changed_at: 0,
+    });
+    LaneRow {
+        lane: lane.id,
+        tenant: sale.tenant,
+        sale: sale.id,
+        partition: lane.partition,
+        epoch: Epoch(0),
+        limit_per_buyer: lane.limit_per_buyer,
+        opens_at_ms: sale.window.opens_at_ms,
+        offers: offers.collect(),
+    }
+}

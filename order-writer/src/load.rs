@@ -1,0 +1,97 @@
+//! What a lane starts from: units by the ledger, buyers by the rows. Done by the winner of the epoch's commit, once (R4).
+
+use std::collections::BTreeMap;
+
+use domain::{
+    id::{BuyerId, Epoch, LaneId, OrderId},
+    order::{OrderRow, Status},
+    stock::{LaneLoad, LoadAnswer, OfferLoad, Purchase, TOMBSTONES_MAX},
+};
+use store::stock::LaneKeeping;
+
+use crate::{
+    partition::Partition,
+    ports::{Halt, Ports},
+};
+
+/// Rows read at once.
+const SCAN_PAGE: u32 = 5_000;
+/// R5: orders of a sale are looked for from this long before it opened, never from an exact time.
+const BEFORE_OPENING_MS: u64 = 3_600_000;
+
+impl<P: Ports> Partition<P> {
+    /// Loads a lane under an epoch whose commit this worker has just won. A failure is not repeated: the keeper sees a lane that is not
+    /// open and asks for the next epoch.
+    pub(crate) async fn load(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
+        let Some(lane) = self.lanes.get(&id).cloned() else { return Ok(()) };
+        let mut buyers: BTreeMap<BuyerId, Vec<Purchase>> = BTreeMap::new();
+        self.scan(&[id], |row| {
+            if let Some(purchase) = purchase(&row) {
+                buyers.entry(row.buyer).or_default().push(purchase);
+            }
+        })
+        .await?;
+        buyers.values_mut().for_each(forget_oldest_tombstones);
+        let offers = lane.offers.iter().map(|(&offer, numbers)| OfferLoad {
+            offer,
+            left: numbers.allotment.saturating_sub(numbers.sold),
+            allotment: numbers.allotment,
+            changed_at: numbers.changed_at,
+        });
+        let load = LaneLoad {
+            limit_per_buyer: lane.limit_per_buyer,
+            offers: offers.collect(),
+            buyers: buyers.into_iter().collect(),
+        };
+        match self.shared.stock.load(id, epoch, &load).await {
+            Ok(LoadAnswer::Loaded) => {
+                tracing::info!(lane = %id, %epoch, buyers = load.buyers.len(), "lane open");
+                self.facts.entry(id).or_default().opened();
+            }
+            Ok(LoadAnswer::Refused) => tracing::warn!(lane = %id, %epoch, "the lane refused its load: it is rebuilt under the next epoch"),
+            Err(error) => tracing::warn!(lane = %id, %epoch, %error, "the lane's load is unclear: it is rebuilt under the next epoch"),
+        }
+        Ok(())
+    }
+
+    /// Every row of these lanes, over all shards and tables.
+    pub(crate) async fn scan(&self, lanes: &[LaneId], mut take: impl FnMut(OrderRow)) -> Result<(), Halt> {
+        let opens = lanes.iter().filter_map(|lane| self.facts.get(lane)).map(|facts| facts.opens_at_ms).min();
+        let from = OrderId::floor_at(opens.unwrap_or(0).saturating_sub(BEFORE_OPENING_MS));
+        for home in self.shared.orders.map().all() {
+            let mut after = None;
+            loop {
+                let rows = self.shared.orders.scan(home, lanes, from, after, SCAN_PAGE).await?;
+                let Some(last) = rows.last() else { break };
+                after = Some(last.order);
+                rows.into_iter().for_each(&mut take);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// R5: a row is live until its release is decided, whatever its status. R6: released ones stay as tombstones. Rejected ones were never
+/// sold: their keys are free.
+fn purchase(row: &OrderRow) -> Option<Purchase> {
+    (row.status != Status::Rejected).then_some(Purchase {
+        order: row.order,
+        offer: row.offer,
+        quantity: row.quantity,
+        number: if row.is_live() { row.number } else { None },
+        key: row.key,
+        batch: None,
+    })
+}
+
+/// A lane keeps a bounded number of tombstones of a buyer; the newest matter most.
+fn forget_oldest_tombstones(purchases: &mut Vec<Purchase>) {
+    purchases.sort_unstable_by_key(|purchase| purchase.order);
+    let tombstones = purchases.iter().filter(|purchase| purchase.number.is_none()).count();
+    let mut excess = tombstones.saturating_sub(TOMBSTONES_MAX);
+    purchases.retain(|purchase| {
+        let forget = excess > 0 && purchase.number.is_none();
+        excess -= usize::from(forget);
+        !forget
+    });
+}

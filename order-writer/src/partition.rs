@@ -1,0 +1,103 @@
+//! What a worker holds in memory of its partition: a copy of the ledger at one position, and nothing that cannot be read again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use domain::{
+    decide::{LaneLedger, Lanes, OfferLedger},
+    id::{Epoch, LaneId, OfferId, PartitionId, RecordId},
+    record::Record,
+};
+use store::{
+    ledger::{LaneRow, PartitionRow},
+    log::{Envelope, OrderLog, OrderLogSource, Unacknowledged},
+    orders::Progress,
+};
+
+use crate::ports::{Halt, Ports, Shared};
+
+/// The reader of a worker's source.
+pub type Reader<P> = <<P as Ports>::Source as OrderLogSource>::Reader;
+
+/// A worker's partition.
+pub struct Partition<P: Ports> {
+    /// The stores.
+    pub shared: Arc<Shared<P>>,
+    /// Which.
+    pub id: PartitionId,
+    /// Reads it.
+    pub reader: Reader<P>,
+    /// The ledger's row: generation, next offset, id of the record before it.
+    pub row: PartitionRow,
+    /// Progress of each shard, by its number.
+    pub shards: Vec<Progress>,
+    /// The lanes' numbers.
+    pub lanes: Lanes,
+    /// What else there is to know of each lane.
+    pub facts: BTreeMap<LaneId, LaneFacts>,
+}
+
+/// What a keeper knows of a lane beside its numbers.
+#[derive(Debug, Clone, Default)]
+pub struct LaneFacts {
+    /// Epoch milliseconds at which its sale opens: its orders are younger than an hour before (R5).
+    pub opens_at_ms: u64,
+    /// Looks in a row at which it was not open at the ledger's epoch.
+    pub strikes: u32,
+    /// The marker of another keeper that was seen: the next rebuild asks for no lower epoch.
+    pub marker_seen: Epoch,
+    /// A rebuild that waits for its record to be decided: the epoch, and since when by the monotonic clock.
+    pub rebuilding: Option<(Epoch, Duration)>,
+    /// Allotment changes that were appended: the version of the sale, and when by the monotonic clock.
+    pub asked: BTreeMap<OfferId, (u32, Duration)>,
+    /// A promise did not hold: rebuild whatever it looks like.
+    pub distrusted: bool,
+}
+
+impl<P: Ports> Partition<P> {
+    /// Reads the lanes' numbers from the ledger. What the keeper knows of lanes it had already stays.
+    pub async fn read_lanes(&mut self) -> Result<(), Halt> {
+        for row in self.shared.ledger.lanes(self.id).await? {
+            self.facts.entry(row.lane).or_default().opens_at_ms = row.opens_at_ms;
+            self.lanes.insert(row.lane, lane_ledger(&row));
+        }
+        Ok(())
+    }
+
+    /// Appends a record to this partition and waits for the acknowledgement.
+    pub async fn append(&self, record: &Record) -> Result<u64, Halt> {
+        let payload = record.encode().into();
+        self.append_raw(Envelope { id: random_record_id(), kind: record.kind(), payload }).await
+    }
+
+    /// Appends an envelope to this partition and waits for the acknowledgement.
+    pub async fn append_raw(&self, envelope: Envelope) -> Result<u64, Halt> {
+        let log = &self.shared.log;
+        let room = log.room().ok_or_else(|| Unacknowledged("the producer's queue is full".into()))?;
+        Ok(log.append(self.id, envelope, room).await?)
+    }
+}
+
+/// The decision's view of a ledger row.
+pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
+    let offers = row.offers.iter().map(|offer| {
+        let numbers = OfferLedger {
+            allotment: offer.allotment,
+            sold: offer.sold,
+            sale_version: offer.sale_version,
+            changed_at: offer.changed_at,
+        };
+        (offer.offer, numbers)
+    });
+    LaneLedger { epoch: row.epoch, limit_per_buyer: row.limit_per_buyer, offers: offers.collect() }
+}
+
+/// A new identity for a record.
+pub fn random_record_id() -> RecordId {
+    loop {
+        let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+        // One bit is dropped, since ids are stored signed; the number 0 is no id.
+        if let Ok(id) = RecordId::new(high >> 1) {
+            return id;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a worker stands on: the ports of the stores as one value, and why it may have to stop.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use domain::{
+    id::{PartitionId, SaleId},
+    sale::Sale,
+};
+use kit::clock::Clock;
+use store::{
+    ledger::Ledger,
+    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, Unacknowledged},
+    orders::Orders,
+    sql::{Sql, SqlError},
+    stock::{LaneKeeping, StockError},
+};
+use tokio::sync::watch;
+
+use crate::{failpoint::Failpoint, metrics::Metrics};
+
+/// The kinds of stores a deployment has.
+pub trait Ports: Clone + Send + Sync + 'static {
+    /// Databases.
+    type Sql: Sql;
+    /// Lanes.
+    type Stock: LaneKeeping;
+    /// Appending.
+    type Log: OrderLog + DeadLetters;
+    /// Reading.
+    type Source: OrderLogSource;
+    /// Time.
+    type Clock: Clock;
+}
+
+/// All published sales, newest versions.
+pub type Sales = Arc<BTreeMap<SaleId, Sale>>;
+
+/// What every worker of this process shares.
+pub struct Shared<P: Ports> {
+    /// The order rows.
+    pub orders: Orders<P::Sql>,
+    /// The ledger.
+    pub ledger: Ledger<P::Sql>,
+    /// The lanes.
+    pub stock: P::Stock,
+    /// To append records.
+    pub log: P::Log,
+    /// To read partitions.
+    pub source: P::Source,
+    /// Time.
+    pub clock: P::Clock,
+    /// The sales, as the topic tells them.
+    pub sales: watch::Receiver<Sales>,
+    /// How far each partition of this process is decided: for the group's lag displays only.
+    pub decided: Mutex<BTreeMap<PartitionId, u64>>,
+    /// What operators see.
+    pub metrics: Arc<Metrics>,
+    /// Where a crash test wants this process dead.
+    pub failpoint: Failpoint,
+    /// Pace and bounds.
+    pub pace: Pace,
+}
+
+impl<P: Ports> Shared<P> {
+    /// Notes how far a partition is decided.
+    pub fn note_decided(&self, partition: PartitionId, next_offset: u64) {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, next_offset);
+    }
+
+    /// Takes what was noted since the last call.
+    pub fn take_decided(&self) -> BTreeMap<PartitionId, u64> {
+        std::mem::take(&mut *self.decided.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pace and bounds of the workers.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How often a keeper looks at its lanes, and how long a read waits.
+    pub look_every: Duration,
+    /// How long an appended epoch record may take to be decided before the keeper asks again.
+    pub rebuild_patience: Duration,
+    /// Longest wait between two attempts to go on after a fault.
+    pub retry_max: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look_every: Duration::from_millis(250),
+            rebuild_patience: Duration::from_secs(10),
+            retry_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a worker cannot go on from what it holds in memory. Whatever the reason, it reads everything anew before it goes on: an
+/// unknown outcome (a lost COMMIT answer too) is found out by reading the position again.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// Somebody else moved the partition: this worker's memory is stale.
+    #[error("partition {0} was moved by another writer")]
+    Fenced(PartitionId),
+    /// The database did not answer as it should.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The lanes' server did not answer as it should.
+    #[error(transparent)]
+    Stock(#[from] StockError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log did not acknowledge.
+    #[error(transparent)]
+    Append(#[from] Unacknowledged),
+    /// A record of a type this program does not know: only a newer program may go on.
+    #[error("partition {partition} stops at offset {offset}: {cause}")]
+    NewerRecord {
+        /// The partition.
+        partition: PartitionId,
+        /// Where.
+        offset: u64,
+        /// What.
+        cause: String,
+    },
+    /// The stores contradict each other in a way that no rule covers.
+    #[error("partition {partition}: {what}")]
+    Contradiction {
+        /// The partition.
+        partition: PartitionId,
+        /// What was found and what to do.
+        what: String,
+    },
+}

@@ -1,0 +1,150 @@
+//! What a worker does before it decides anything: read the ledger, make sure that the log still holds what the ledger says was decided
+//! (R10), bring shards that lost their tail up to it (R11), and close lanes that are not open as the ledger has them (R4).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use domain::{
+    id::{Generation, PartitionId, RecordId},
+    record::{Genesis, Record},
+    shard::ShardId,
+};
+use store::{
+    ledger::PartitionRow,
+    log::{Entry, OrderLogSource, PartitionReader},
+    orders::Progress,
+};
+
+use crate::{
+    partition::{Partition, random_record_id},
+    ports::{Halt, Ports, Shared},
+};
+
+impl<P: Ports> Partition<P> {
+    /// Takes a partition up where the ledger left it.
+    ///
+    /// # Errors
+    /// Any [`Halt`].
+    pub async fn resume(shared: Arc<Shared<P>>, id: PartitionId) -> Result<Self, Halt> {
+        let reader = shared.source.reader(id)?;
+        let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
+        let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut partition = Self { shared, id, reader, row, shards, lanes, facts };
+        partition.row = match partition.shared.ledger.partition(id).await? {
+            Some(row) => row,
+            None => partition.begin().await?,
+        };
+        partition.read_progress().await?;
+        if let Some(loss) = partition.find_loss().await? {
+            partition.recover(&loss).await?;
+        }
+        partition.rewrite_lost_rows().await?;
+        partition.read_lanes().await?;
+        partition.distrust_closed_lanes().await?;
+        partition.reader.seek(partition.row.offset).await?;
+        Ok(partition)
+    }
+
+    /// A partition without a ledger row: its log begins with a genesis record. Of two that write one the first counts.
+    async fn begin(&mut self) -> Result<PartitionRow, Halt> {
+        if self.reader.watermarks().await?.high == 0 {
+            let log_id = random_record_id().get();
+            self.append(&Record::Genesis(Genesis { partition: self.id, generation: Generation(1), log_id })).await?;
+        }
+        let low = self.reader.watermarks().await?.low;
+        let first = self.reader.entry_at(low).await?;
+        let log_id = first.as_ref().and_then(genesis_of).map_or(0, |genesis| genesis.log_id);
+        // The record itself is decided like any other, so a log whose first record is another loses nothing.
+        let row = PartitionRow { partition: self.id, generation: Generation(1), log_id, offset: low, record: None };
+        self.shared.ledger.begin_partition(&row).await?;
+        let row = self.shared.ledger.partition(self.id).await?;
+        row.ok_or_else(|| self.contradiction("its ledger row vanished; restore the ledger database".into()))
+    }
+
+    async fn read_progress(&mut self) -> Result<(), Halt> {
+        let found = self.shared.orders.progress(self.id).await?;
+        let first = Progress { generation: self.row.generation, offset: 0, record: None };
+        for (number, progress) in (0u16..).zip(&found) {
+            if progress.is_none() {
+                // A new shard, or one that lost everything: below the ledger, so its rows are written again.
+                self.shared.orders.begin_progress(ShardId(number), self.id, first).await?;
+            }
+        }
+        let found = self.shared.orders.progress(self.id).await?;
+        self.shards = found.into_iter().flatten().collect();
+        if self.shards.len() == usize::from(self.shared.orders.map().shards()) {
+            return Ok(());
+        }
+        Err(self.contradiction("a shard has no progress row after one was made; look at its database".into()))
+    }
+
+    /// R10: what shows that the log is not the one that the ledger and the shards were written from.
+    async fn find_loss(&mut self) -> Result<Option<String>, Halt> {
+        let marks = self.reader.watermarks().await?;
+        let row = self.row.clone();
+        if row.offset > marks.high {
+            return Ok(Some(format!("the log ends at {}, the ledger is at {}", marks.high, row.offset)));
+        }
+        if row.offset < marks.low {
+            return Ok(Some(format!("the log begins at {}, the ledger is at {}", marks.low, row.offset)));
+        }
+        if let Some(loss) = self.unlike(row.offset, row.record, "ledger").await? {
+            return Ok(Some(loss));
+        }
+        if marks.low == 0 && row.log_id != 0 && marks.high > 0 {
+            let first = self.reader.entry_at(0).await?;
+            if first.as_ref().and_then(genesis_of).map(|genesis| genesis.log_id) != Some(row.log_id) {
+                return Ok(Some("the log begins with another genesis record".into()));
+            }
+        }
+        for (number, shard) in self.shards.clone().into_iter().enumerate() {
+            if shard.generation != row.generation {
+                return Ok(Some(format!("shard {number} is in generation {}", shard.generation.0)));
+            }
+            if shard.offset > row.offset
+                && let Some(loss) = self.unlike(shard.offset, shard.record, "shard").await?
+            {
+                return Ok(Some(loss));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the record before `next` is another one than was decided there.
+    async fn unlike(&mut self, next: u64, record: Option<RecordId>, who: &str) -> Result<Option<String>, Halt> {
+        let (Some(before), Some(expected)) = (next.checked_sub(1), record) else { return Ok(None) };
+        let found = self.reader.entry_at(before).await?.and_then(|entry| entry.id);
+        Ok((found != Some(expected)).then(|| format!("the record at {before} is not the one that the {who} knows")))
+    }
+
+    /// R11: a shard behind the ledger lost its tail. Its rows are written again with the decisions of the stock movements, before
+    /// anything else is decided or loaded.
+    async fn rewrite_lost_rows(&mut self) -> Result<(), Halt> {
+        for number in 0..self.shared.orders.map().shards() {
+            while self.shards[usize::from(number)].offset < self.row.offset {
+                self.rewrite_some(ShardId(number)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
+    /// before anything is decided.
+    async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
+        let lanes: Vec<_> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            if !self.is_open(lane).await? && !self.is_open(lane).await? {
+                self.rebuild(lane).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The genesis in an entry, if it is one.
+pub(crate) fn genesis_of(entry: &Entry) -> Option<Genesis> {
+    match Record::decode(&entry.kind, Bytes::clone(&entry.payload)) {
+        Ok(Record::Genesis(genesis)) => Some(genesis),
+        _ => None,
+    }
+}

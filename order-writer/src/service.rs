@@ -1,0 +1,110 @@
+//! The service: follows the sales, joins the group of writers, runs one worker per partition that it is given, and drains.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use domain::id::{PartitionId, SaleId};
+use domain::sale::Sale;
+use kit::admin::Readiness;
+use store::log::{Membership, MembershipEvent, ReadError, SalesFollower};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    consume::work,
+    ports::{Ports, Sales, Shared},
+    relay::relay,
+};
+
+/// How often the group is told how far the partitions are decided.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Pause before the sales are asked for again after a fault.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
+
+/// Keeps the newest version of every published sale, for ever. `told` becomes true when the topic was read to its end.
+pub async fn follow_sales(mut follower: impl SalesFollower, sales: watch::Sender<Sales>, told: watch::Sender<bool>) {
+    loop {
+        match follower.next().await {
+            Ok(news) if news.is_empty() => told.send_replace(true),
+            Ok(news) => sales.send_if_modified(|sales| {
+                let sales: &mut BTreeMap<SaleId, Sale> = Arc::make_mut(sales);
+                news.into_iter().fold(false, |changed, sale| keep_newest(sales, sale) || changed)
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "the sales cannot be read now");
+                tokio::time::sleep(FOLLOW_AGAIN).await;
+                false
+            }
+        };
+    }
+}
+
+fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) -> bool {
+    let newer = sales.get(&sale.id).is_none_or(|known| known.version < sale.version);
+    if newer {
+        sales.insert(sale.id, sale);
+    }
+    newer
+}
+
+/// Runs workers for the partitions that the group gives to this process, until cancelled; then every worker finishes its span.
+///
+/// # Errors
+/// [`ReadError`] when the group cannot be followed any more.
+pub async fn run<P: Ports>(
+    shared: Arc<Shared<P>>,
+    mut membership: impl Membership,
+    readiness: Readiness,
+    cancel: CancellationToken,
+) -> Result<(), ReadError> {
+    let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
+    let mut tasks: JoinSet<PartitionId> = JoinSet::new();
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), cancel.child_token());
+        // The relay has no partition of its own; its end is waited for as a worker's is.
+        async move {
+            relay(shared, cancel).await;
+            PartitionId(u32::MAX)
+        }
+    });
+    readiness.ready();
+    let mut reports = tokio::time::interval(REPORT_EVERY);
+    let outcome = loop {
+        let event = tokio::select! {
+            event = membership.next() => event,
+            () = cancel.cancelled() => break Ok(()),
+            _ = reports.tick() => {
+                shared.take_decided().into_iter().for_each(|(id, next_offset)| membership.report(id, next_offset));
+                continue;
+            }
+        };
+        match event {
+            Ok(MembershipEvent::Assigned(partitions)) => {
+                for id in partitions.into_iter().filter(|id| !workers.contains_key(id)).collect::<Vec<_>>() {
+                    let stop = cancel.child_token();
+                    workers.insert(id, stop.clone());
+                    let shared = shared.clone();
+                    tasks.spawn(async move {
+                        work(shared, id, stop).await;
+                        id
+                    });
+                }
+            }
+            Ok(MembershipEvent::Revoked(partitions)) => {
+                for id in partitions {
+                    if let Some(stop) = workers.remove(&id) {
+                        stop.cancel();
+                        shared.metrics.forget(id);
+                    }
+                }
+            }
+            Err(error) => break Err(error),
+        }
+        while tasks.try_join_next().is_some() {}
+    };
+    readiness.not_ready("draining");
+    cancel.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        tracing::debug!(?ended, "worker ended");
+    }
+    outcome
+}

@@ -1,0 +1,55 @@
+//! The command line of the order-writer.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use domain::id::OrderId;
+use kit::settings::{AdminArgs, StoreArgs};
+
+use crate::failpoint::Failpoint;
+
+/// Decides the order log and keeps the lanes. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "order-writer", version)]
+pub struct Settings {
+    /// The stores.
+    #[command(flatten)]
+    pub stores: StoreArgs,
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// For crash tests.
+    #[command(flatten)]
+    pub crash: CrashArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// For crash tests only.
+#[derive(Debug, Args)]
+pub struct CrashArgs {
+    /// Die as by kill -9 at a step of the protocol: STEP or STEP:VISIT.
+    #[arg(long, hide = true)]
+    pub die_at: Option<Failpoint>,
+}
+
+/// Commands beside serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Cancels an unpaid order and gives its units back.
+    Cancel {
+        /// The order's id.
+        order: OrderId,
+    },
+    /// Expires unpaid orders and gives their units back.
+    Expire {
+        /// Only orders that were reserved at least this many seconds ago.
+        #[arg(long, value_parser = seconds)]
+        older_than: Duration,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}
