@@ -153,6 +153,11 @@ impl OrderId {
         Slot(((self.0 >> (WORKER_BITS + SEQUENCE_BITS)) & (SLOTS as u64 - 1)) as u16)
     }
 
+    /// The engine replica that minted it.
+    pub const fn worker(self) -> WorkerNumber {
+        ((self.0 >> SEQUENCE_BITS) & 0xff) as u8
+    }
+
     /// A lower bound of all ids minted at or after this moment: for range scans on the time-ordered primary key.
     pub const fn floor_at(epoch_ms: u64) -> u64 {
         epoch_ms.saturating_sub(ORDER_EPOCH_MS) << (SLOT_BITS + WORKER_BITS + SEQUENCE_BITS)
@@ -267,6 +272,7 @@ mod tests {
         let id = OrderId::compose(ORDER_EPOCH_MS + 123_456, slot, 255, 31).unwrap();
         assert_eq!(id.minted_at_ms(), ORDER_EPOCH_MS + 123_456);
         assert_eq!(id.slot(), slot);
+        assert_eq!(id.worker(), 255);
         assert!(OrderId::floor_at(ORDER_EPOCH_MS + 123_456) <= id.get());
         assert!(OrderId::floor_at(ORDER_EPOCH_MS + 123_457) > id.get());
         assert_eq!(OrderId::compose(ORDER_EPOCH_MS - 1, slot, 0, 0), None);

@@ -1,2 +1,128 @@
-//! Composes the service.
-fn main() {}
+//! Composes the order-writer: settings, stores, workers, admin port, drain.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use domain::shard::ShardMap;
+use kit::{
+    admin::{self, Readiness},
+    clock::SystemClock,
+    http, metrics,
+    settings::{StoreArgs, parse_or_exit},
+    shutdown, telemetry,
+};
+use order_writer::{
+    desk,
+    failpoint::Failpoint,
+    metrics::Metrics,
+    ports::{Pace, Ports, Sales, Shared},
+    service::{self, Contender},
+    settings::{Command, Settings},
+};
+use store::{
+    log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    shards::{self, Namespace, Store},
+    sql::mysql::{MySql, MySqlServer},
+    stock::redis::{RedisKeeping, RedisSettings},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the producer may take to send what waits when the service ends.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The stores of the production deployment.
+#[derive(Clone)]
+struct Production;
+
+impl Ports for Production {
+    type Sql = MySql;
+    type Stock = RedisKeeping;
+    type Log = KafkaLog;
+    type Source = KafkaSource;
+    type Clock = SystemClock;
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings: Settings = parse_or_exit();
+    telemetry::init()?;
+    let databases = open_databases(&settings.stores).await?;
+    match settings.command {
+        Some(Command::Cancel { order }) => {
+            desk::cancel(&databases.orders, &databases.ledger, order).await?;
+            tracing::info!(%order, "cancelled; its units go back when its release is decided");
+        }
+        Some(Command::Expire { older_than }) => {
+            let expired = desk::expire(&databases.orders, &databases.ledger, older_than).await?;
+            tracing::info!(expired, "expired; their units go back when their releases are decided");
+        }
+        None => serve(settings, databases).await?,
+    }
+    Ok(())
+}
+
+async fn open_databases(args: &StoreArgs) -> anyhow::Result<Store<MySql>> {
+    let server = MySqlServer::new(args.mysql_url.expose(), store::sql::mysql::Settings::default())?;
+    let map = ShardMap::even(args.shards, args.tables)?;
+    shards::open(&server, &Namespace::new(args.namespace.as_str())?, map).await.context("opening the databases")
+}
+
+async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()> {
+    let stop = shutdown::on_signals()?;
+    let registry = metrics::Registry::new()?;
+    let readiness = Readiness::new();
+    let admin_stop = CancellationToken::new();
+    let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
+    let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
+
+    let args = &settings.stores;
+    let kafka = KafkaSettings::new(&args.kafka_brokers, args.namespace.as_str(), args.partitions.into());
+    ensure_topics(&kafka).await.context("making the topics")?;
+    let (sales, told) = follow_sales(&kafka)?;
+    wait_for(told).await;
+    let log = KafkaLog::new(&kafka)?;
+    let shared = Arc::new(Shared::<Production> {
+        orders: databases.orders.clone(),
+        ledger: databases.ledger.clone(),
+        stock: RedisKeeping::new(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str()))?,
+        log: log.clone(),
+        source: KafkaSource::new(&kafka),
+        clock: SystemClock::new(),
+        sales,
+        decided: std::sync::Mutex::new(BTreeMap::new()),
+        metrics: Arc::new(Metrics::register(&registry)?),
+        failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
+        pace: Pace::default(),
+    });
+    if settings.crash.contend {
+        service::run(shared, Contender::new(kafka.partitions), readiness, stop).await?;
+    } else {
+        service::run(shared, KafkaMembership::join(&kafka)?, readiness, stop).await?;
+    }
+
+    use store::log::OrderLog;
+    let unacknowledged = log.flush(FLUSH_DEADLINE).await;
+    tracing::info!(unacknowledged, "drained");
+    databases.close().await;
+    admin_stop.cancel();
+    admin.await??;
+    Ok(())
+}
+
+fn follow_sales(kafka: &KafkaSettings) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
+    let (sales_sender, sales) = watch::channel(Sales::default());
+    let (told_sender, told) = watch::channel(false);
+    tokio::spawn(service::follow_sales(KafkaSalesFollower::new(kafka)?, sales_sender, told_sender));
+    Ok((sales, told))
+}
+
+/// Lanes of sales that ended are left alone: which ones these are must be known before the first look.
+async fn wait_for(mut told: watch::Receiver<bool>) {
+    if told.wait_for(|told| *told).await.is_err() {
+        tracing::warn!("the follower of the sales ended before it had read them");
+    }
+}

@@ -46,6 +46,29 @@ fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) -> bool {
     newer
 }
 
+/// A member that nobody invited: it works on every partition, whoever else does. For crash tests, which want two writers at odds.
+pub struct Contender {
+    partitions: Option<Vec<PartitionId>>,
+}
+
+impl Contender {
+    /// For all partitions of the log.
+    pub fn new(partitions: u32) -> Self {
+        Self { partitions: Some((0..partitions).map(PartitionId).collect()) }
+    }
+}
+
+impl Membership for Contender {
+    async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
+        match self.partitions.take() {
+            Some(partitions) => Ok(MembershipEvent::Assigned(partitions)),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn report(&self, _partition: PartitionId, _next_offset: u64) {}
+}
+
 /// Runs workers for the partitions that the group gives to this process, until cancelled; then every worker finishes its span.
 ///
 /// # Errors

@@ -32,6 +32,9 @@ pub struct CrashArgs {
     /// Die as by kill -9 at a step of the protocol: STEP or STEP:VISIT.
     #[arg(long, hide = true)]
     pub die_at: Option<Failpoint>,
+    /// Work on every partition without asking the group: a zombie by intent.
+    #[arg(long, hide = true)]
+    pub contend: bool,
 }
 
 /// Commands beside serving.

@@ -1,1 +1,179 @@
-//! TODO
+//! The ledger: how far each partition is decided, what each offer has sold, a movement per log record, and the numbers of engines.
+//! Position, sold and movements move together (`commit`) or not at all.
+
+mod commit;
+mod lane;
+mod lease;
+mod movement;
+
+use std::sync::Arc;
+
+use domain::id::{Epoch, Generation, LaneId, OfferId, PartitionId, RecordId, SaleId, TenantId};
+
+use crate::sql::{Sql, SqlError};
+
+use commit::CommitTexts;
+use lease::LeaseTexts;
+pub use lease::WORKER_REST_MS;
+
+/// How far a partition of the order log is decided (R10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionRow {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its generation.
+    pub generation: Generation,
+    /// The random number in the generation's genesis.
+    pub log_id: u64,
+    /// Offset of the last decided record.
+    pub offset: u64,
+    /// That record's id: what the log must still hold there.
+    pub record: RecordId,
+}
+
+/// A lane with its offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneRow {
+    /// The lane.
+    pub lane: LaneId,
+    /// Whose shop.
+    pub tenant: TenantId,
+    /// Its sale.
+    pub sale: SaleId,
+    /// The partition that orders it.
+    pub partition: PartitionId,
+    /// The last epoch decided.
+    pub epoch: Epoch,
+    /// Live units one buyer may hold.
+    pub limit_per_buyer: u32,
+    /// When the sale opens, in epoch milliseconds: order rows begin an hour before (R5).
+    pub opens_at_ms: u64,
+    /// Its offers, by id.
+    pub offers: Vec<OfferRow>,
+}
+
+/// An offer's count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferRow {
+    /// The offer.
+    pub offer: OfferId,
+    /// Units it may sell.
+    pub allotment: u64,
+    /// Units sold and not released.
+    pub sold: u64,
+    /// The version of the sale that the allotment follows.
+    pub sale_version: u32,
+    /// Packed position of the last stock delta; 0 for none (R9).
+    pub changed_at: i64,
+}
+
+/// What one decided log record did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movement {
+    /// The record's offset.
+    pub offset: u64,
+    /// Its lane; `None` for a genesis.
+    pub lane: Option<LaneId>,
+    /// Change of sold units per offer.
+    pub units: Vec<(OfferId, i64)>,
+    /// For a batch: [`Decision::packed`](domain::order::Decision::packed) of each reservation.
+    pub decisions: Vec<u8>,
+}
+
+/// A change of an offer's allotment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllotmentMove {
+    /// The offer.
+    pub offer: OfferId,
+    /// Units, negative for a reduction.
+    pub delta: i64,
+    /// The version of the sale that asked for it.
+    pub sale_version: u32,
+    /// Packed position of the record.
+    pub changed_at: i64,
+}
+
+/// What a batch of decided records changes, in one transaction.
+#[derive(Debug, Clone)]
+pub struct LedgerCommit {
+    /// The partition.
+    pub partition: PartitionId,
+    /// What its generation MUST be.
+    pub generation: Generation,
+    /// What the offset of the last decided record MUST be.
+    pub expected_offset: u64,
+    /// What it becomes.
+    pub next_offset: u64,
+    /// The id of that record.
+    pub next_record: RecordId,
+    /// Changes of sold units. Afterwards 0 <= sold <= allotment MUST hold for each.
+    pub sold: Vec<(OfferId, i64)>,
+    /// Epochs opened; never lower than the lane's.
+    pub epochs: Vec<(LaneId, Epoch)>,
+    /// Changes of allotments.
+    pub allotments: Vec<AllotmentMove>,
+    /// One per decided record.
+    pub movements: Vec<Movement>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Committed {
+    /// It is durable.
+    Done,
+    /// The partition is not as expected: nothing happened.
+    Fenced,
+}
+
+/// An engine's number, as the database knew it just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerLease {
+    /// The number.
+    pub number: u8,
+    /// Who holds it.
+    pub holder: String,
+    /// Live leases, this one included: each engine admits its share of a rate.
+    pub live: u32,
+    /// The database's clock, in epoch milliseconds.
+    pub database_now_ms: u64,
+    /// From that moment on the lease lives so long.
+    pub ttl_ms: u64,
+}
+
+/// The ledger's repository.
+#[derive(Debug, Clone)]
+pub struct Ledger<S> {
+    db: S,
+    texts: Arc<Texts>,
+}
+
+#[derive(Debug)]
+struct Texts {
+    now: String,
+    commit: CommitTexts,
+    lease: LeaseTexts,
+}
+
+impl<S: Sql> Ledger<S> {
+    /// The repository over the ledger's database.
+    pub fn new(db: S) -> Self {
+        let now = format!("SELECT {}", S::NOW_MS);
+        let texts = Texts { now, commit: CommitTexts::new(), lease: LeaseTexts::new(S::NOW_MS) };
+        Self { db, texts: Arc::new(texts) }
+    }
+
+    /// The database's clock, in epoch milliseconds.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn now_ms(&self) -> Result<u64, SqlError> {
+        let rows = self.db.rows(&self.texts.now, vec![]).await?;
+        rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
+    }
+
+    /// Closes the pool.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}

@@ -67,7 +67,8 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
     /// Room for one record, `None` when the queue is full.
     fn room(&self) -> Option<Self::Room>;
 
-    /// Appends and waits for the acknowledgement of all in-sync replicas. Returns the record's offset.
+    /// Appends and waits for the acknowledgement of all in-sync replicas. Returns the record's offset. The record MUST be on
+    /// its way when this returns: dropping the future takes nothing back, and the room goes back when the record's fate is known.
     fn append(
         &self,
         partition: PartitionId,
@@ -89,14 +90,14 @@ pub struct Watermarks {
 }
 
 /// Reads one partition in order.
-pub trait PartitionReader: Send + 'static {
+pub trait PartitionReader: Send + Sync + 'static {
     /// Where the partition begins and ends now.
     fn watermarks(&mut self) -> impl Future<Output = Result<Watermarks, ReadError>> + Send;
 
-    /// The record at exactly this offset, `None` when there is none.
+    /// The record at exactly this offset, `None` when there is none. The reader then stands anywhere: seek before reading on.
     fn entry_at(&mut self, offset: u64) -> impl Future<Output = Result<Option<Entry>, ReadError>> + Send;
 
-    /// Goes to this offset; the next read begins there.
+    /// Goes to this offset; the next read begins there. A new reader stands at the first record.
     fn seek(&mut self, offset: u64) -> impl Future<Output = Result<(), ReadError>> + Send;
 
     /// At least one record, unless `wait` passes; at most `max_records` and about `max_bytes`. Reads what is there and does not

@@ -1,1 +1,132 @@
-//! TODO
+//! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), and the desk's changes with their outbox
+//! (`desk`). It decides nothing.
+
+mod desk;
+mod find;
+mod row;
+mod texts;
+mod write;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    id::{Generation, LaneId, OrderId, PartitionId, Position, RecordId},
+    order::{OrderRow, Status},
+    shard::{Home, ShardId, ShardMap},
+};
+
+use crate::sql::{Sql, SqlError, all};
+
+use texts::{TableTexts, Texts};
+
+/// How far the records of a partition are in a shard's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Generation of the partition.
+    pub generation: Generation,
+    /// Offset of the last record covered.
+    pub offset: u64,
+    /// That record's id.
+    pub record: RecordId,
+}
+
+/// What a writer changes in one shard, in one transaction.
+#[derive(Debug, Clone)]
+pub struct ShardWrite {
+    /// The partition the changes come from.
+    pub partition: PartitionId,
+    /// What the shard's progress MUST be, all of it.
+    pub expected: Progress,
+    /// What it becomes.
+    pub next: Progress,
+    /// New rows, all of this shard, in any order.
+    pub rows: Vec<OrderRow>,
+    /// Releases in log order, all of this shard: set once, after the rows; a release of a released, rejected or unknown order does
+    /// nothing (R1).
+    pub released: Vec<(OrderId, Position)>,
+}
+
+/// What became of a [`ShardWrite`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// It is durable.
+    Done,
+    /// One of the order ids or purchase numbers exists: nothing happened.
+    KeyTaken,
+    /// The shard's progress is not as expected: nothing happened (R2).
+    Fenced,
+}
+
+/// What became of a change of status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Marked {
+    /// The status is changed, and the outbox row, if any, stands.
+    Done,
+    /// The order has this status instead: nothing happened.
+    Conflict(Status),
+    /// No such order.
+    NotFound,
+}
+
+/// A `released` record on its way into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Id of the record.
+    pub id: RecordId,
+    /// The order that is released: says which shard keeps this row.
+    pub order: OrderId,
+    /// Its lane.
+    pub lane: LaneId,
+    /// The partition to append to.
+    pub partition: PartitionId,
+    /// The record's bytes, at most 1024.
+    pub payload: Bytes,
+}
+
+/// All order tables of a deployment.
+#[derive(Debug, Clone)]
+pub struct Orders<S> {
+    map: Arc<ShardMap>,
+    shards: Arc<[S]>,
+    texts: Arc<Texts>,
+}
+
+impl<S: Sql> Orders<S> {
+    /// The repository over these databases, which hold the tables of this map: one handle per shard, by its number.
+    pub fn new(map: ShardMap, shards: Vec<S>) -> Self {
+        debug_assert_eq!(shards.len(), usize::from(map.shards()));
+        let texts = Texts::new(map.tables(), S::NOW_MS);
+        Self { map: Arc::new(map), shards: shards.into(), texts: Arc::new(texts) }
+    }
+
+    /// Which slot lives where.
+    pub fn map(&self) -> &ShardMap {
+        &self.map
+    }
+
+    /// The clock of a shard's database, in epoch milliseconds.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn now_ms(&self, shard: ShardId) -> Result<u64, SqlError> {
+        let rows = self.shard(shard)?.rows(&self.texts.now, vec![]).await?;
+        rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
+    }
+
+    /// Closes all pools.
+    pub async fn close(&self) {
+        all(self.shards.iter().map(Sql::close)).await;
+    }
+
+    fn shard(&self, shard: ShardId) -> Result<&S, SqlError> {
+        self.shards.get(usize::from(shard.0)).ok_or_else(|| SqlError::Broken(format!("there is no shard {}", shard.0)))
+    }
+
+    fn table(&self, home: Home) -> Result<&TableTexts, SqlError> {
+        let table = self.texts.tables.get(usize::from(home.table.0));
+        table.ok_or_else(|| SqlError::Broken(format!("there is no order table {}", home.table.0)))
+    }
+}

@@ -1,1 +1,253 @@
-//! TODO
+//! Which databases a deployment has, and opening them all: made, migrated, and with the shard map they were made for. It moves no
+//! rows: another map is another deployment.
+
+use domain::shard::{ShardId, ShardMap};
+
+use crate::{
+    ledger::Ledger,
+    orders::Orders,
+    sql::{Server, Sql, SqlError, Tx, all},
+};
+
+const LEDGER_TABLES: &str = include_str!("../migrations/ledger/001.sql");
+const ORDER_TABLES: &str = include_str!("../migrations/orders/001.sql");
+
+/// Characters of a namespace, at most: database names have at most 64.
+pub const NAMESPACE_MAX: usize = 40;
+
+/// What the names of a deployment's databases begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace(String);
+
+/// A text that cannot begin the names of databases.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no namespace: give a small letter, then small letters, digits and underscores, at most {NAMESPACE_MAX}"
+)]
+pub struct InvalidNamespace(String);
+
+impl Namespace {
+    /// Takes a small letter, then small letters, digits and underscores.
+    ///
+    /// # Errors
+    /// [`InvalidNamespace`] for anything else.
+    pub fn new(name: &str) -> Result<Self, InvalidNamespace> {
+        let fits = name.len() <= NAMESPACE_MAX
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if fits { Ok(Self(name.into())) } else { Err(InvalidNamespace(name.into())) }
+    }
+
+    /// The database of the ledger.
+    pub fn ledger(&self) -> String {
+        format!("{}_ledger", self.0)
+    }
+
+    /// The database of a shard.
+    pub fn orders(&self, shard: ShardId) -> String {
+        format!("{}_orders_{:02}", self.0, shard.0)
+    }
+
+    fn owns(&self, database: &str) -> bool {
+        let rest = database.strip_prefix(&self.0);
+        let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
+        database == self.ledger() || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+/// Why a deployment's databases do not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A database failed.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The databases were made for another map: their rows would not be found.
+    #[error(
+        "the databases {ledger} and its shards hold rows by shard map {stored}, and this program is set to {given}; \
+         set it back, or move the rows first"
+    )]
+    OtherMap {
+        /// The ledger's database.
+        ledger: String,
+        /// The map that the ledger holds.
+        stored: MapOutline,
+        /// The map that was asked for.
+        given: MapOutline,
+    },
+}
+
+/// What the ledger keeps of a shard map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapOutline {
+    /// Version of the map.
+    pub version: u32,
+    /// Number of databases.
+    pub shards: u16,
+    /// Number of tables in each.
+    pub tables: u16,
+}
+
+impl From<&ShardMap> for MapOutline {
+    fn from(map: &ShardMap) -> Self {
+        Self { version: map.version(), shards: map.shards(), tables: map.tables() }
+    }
+}
+
+impl std::fmt::Display for MapOutline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "version {}, {} x {} tables", self.version, self.shards, self.tables)
+    }
+}
+
+/// A deployment's open databases.
+#[derive(Debug, Clone)]
+pub struct Store<S> {
+    /// The ledger.
+    pub ledger: Ledger<S>,
+    /// The order rows, all shards.
+    pub orders: Orders<S>,
+}
+
+impl<S: Sql> Store<S> {
+    /// Closes all pools.
+    pub async fn close(&self) {
+        self.ledger.close().await;
+        self.orders.close().await;
+    }
+}
+
+/// Makes what is missing of a deployment's databases and opens them. Any number of processes may do so at the same time.
+///
+/// # Errors
+/// [`OpenError::OtherMap`] before anything is made, [`OpenError::Sql`] when a database fails.
+pub async fn open<V: Server>(server: &V, namespace: &Namespace, map: ShardMap) -> Result<Store<V::Sql>, OpenError> {
+    let ledger = database(server, &namespace.ledger(), &statements(LEDGER_TABLES, 0)).await?;
+    keep_map(&ledger, &namespace.ledger(), MapOutline::from(&map)).await?;
+    let tables = statements(ORDER_TABLES, map.tables());
+    let names: Vec<String> = (0..map.shards()).map(|shard| namespace.orders(ShardId(shard))).collect();
+    let shards = all(names.iter().map(|name| database(server, name, &tables))).await;
+    let shards = shards.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
+}
+
+/// Destroys every database of the namespace. For tests.
+///
+/// # Errors
+/// [`SqlError`] of the first database that resists.
+pub async fn drop_all<V: Server>(server: &V, namespace: &Namespace) -> Result<(), SqlError> {
+    for database in server.databases(&namespace.0).await? {
+        if namespace.owns(&database) {
+            server.destroy(&database).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn database<V: Server>(server: &V, name: &str, tables: &[String]) -> Result<V::Sql, SqlError> {
+    server.create(name).await?;
+    let database = server.open(name);
+    database.migrate("001", tables).await?;
+    Ok(database)
+}
+
+/// The first process to come stores its map; all must have the same.
+async fn keep_map<S: Sql>(database: &S, name: &str, given: MapOutline) -> Result<(), OpenError> {
+    let mut tx = database.begin().await?;
+    let params = vec![given.version.into(), given.shards.into(), given.tables.into()];
+    tx.insert_absent("INSERT INTO shard_map (id, version, shards, tables) VALUES (1, ?, ?, ?)", params).await?;
+    let rows = tx.rows("SELECT version, shards, tables FROM shard_map WHERE id = 1", vec![]).await?;
+    tx.commit().await?;
+    let mut row = rows.into_iter().next().ok_or_else(|| SqlError::Broken("the shard map was not stored".into()))?;
+    let stored = MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? };
+    if stored == given { Ok(()) } else { Err(OpenError::OtherMap { ledger: name.into(), stored, given }) }
+}
+
+/// The statements of a migration file: each ends in `;` at the end of a line, `--` begins a comment line, and one with
+/// `{table}` stands for itself once per order table.
+fn statements(file: &str, tables: u16) -> Vec<String> {
+    let code: Vec<&str> = file.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let mut statements = Vec::new();
+    for statement in code.join("\n").split(";\n").map(|s| s.trim().trim_end_matches(';')).filter(|s| !s.is_empty()) {
+        if statement.contains("{table}") {
+            statements.extend((0..tables).map(|table| statement.replace("{table}", &table.to_string())));
+        } else {
+            statements.push(statement.into());
+        }
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        id::{Generation, LaneId, OrderId, PartitionId, RecordId, Slot},
+        order::Status,
+    };
+
+    use super::*;
+    use crate::{
+        ledger::{LaneRow, LedgerCommit, PartitionRow},
+        orders::{Progress, ShardWrite},
+    };
+
+    #[test]
+    fn a_namespace_owns_its_databases_only() {
+        let shop = Namespace::new("shop").unwrap();
+        assert!(shop.owns("shop_ledger") && shop.owns("shop_orders_00"));
+        for other in
+            ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_catalog"]
+        {
+            assert!(!shop.owns(other), "{other}");
+        }
+        for bad in ["", "1a", "Shop", "a-b", "a b", "a`b", "ä", &"a".repeat(41)] {
+            assert!(Namespace::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// Compiles: services spawn these calls, whatever the database.
+    #[allow(dead_code, reason = "only its types are checked")]
+    fn calls_can_be_spawned<V: Server>(server: &V, space: &Namespace, map: ShardMap, store: &Store<V::Sql>) {
+        fn spawned<F: Future + Send>(_: F) {}
+        let (p, order, lane) = (PartitionId(0), OrderId::new(1).unwrap(), LaneId::new(1).unwrap());
+        let (home, Store { ledger, orders }) = (map.home(Slot::new(0).unwrap()), store);
+        let at = Progress { generation: Generation(1), offset: 0, record: RecordId::new(1).unwrap() };
+        let write = ShardWrite { partition: p, expected: at, next: at, rows: vec![], released: vec![] };
+        spawned(open(server, space, map));
+        spawned(store.close());
+        spawned(orders.progress(p));
+        spawned(orders.move_progress(home.shard, p, at, at));
+        spawned(orders.write(home.shard, write));
+        spawned(orders.find(&[]));
+        spawned(orders.live_units(lane, &[]));
+        spawned(orders.scan(home, &[], 0, None, 1));
+        spawned(orders.mark(order, Status::Paid, Status::Paid, None));
+        spawned(orders.overdue(home, 0, 1));
+        spawned(orders.outbox_done(home.shard, &[]));
+        spawned(async move { ledger.commit(&ledger_commit()).await });
+        spawned(async move { ledger.restart(&partition_row(), &partition_row(), &[]).await });
+        spawned(async move { ledger.add_lane(&lane_row()).await });
+        spawned(ledger.lease_worker("", 1));
+        spawned(ledger.movements(p, Generation(1), 0, 1));
+    }
+
+    fn ledger_commit() -> LedgerCommit {
+        unimplemented!()
+    }
+
+    fn partition_row() -> PartitionRow {
+        unimplemented!()
+    }
+
+    fn lane_row() -> LaneRow {
+        unimplemented!()
+    }
+
+    #[test]
+    fn a_statement_about_the_order_tables_is_repeated_for_each() {
+        let file = "-- about a; b\nCREATE TABLE a (\n  x INT\n);\n\nCREATE TABLE o_{table} (y INT);\n";
+        let expected = ["CREATE TABLE a (\n  x INT\n)", "CREATE TABLE o_0 (y INT)", "CREATE TABLE o_1 (y INT)"];
+        assert_eq!(statements(file, 2), expected);
+        assert_eq!(statements(ORDER_TABLES, 4).len(), 6);
+        assert!(statements(LEDGER_TABLES, 0).iter().all(|s| s.starts_with("CREATE TABLE") || s.starts_with("INSERT")));
+    }
+}

@@ -1,1 +1,5 @@
-//! Crash, differential and whole-system tests across the rooms.
+#![doc = include_str!("../README.md")]
+
+pub mod child;
+pub mod redis_server;
+pub mod shop;

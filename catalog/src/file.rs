@@ -1,0 +1,183 @@
+//! The sale file: strict, every flaw at once, each with its line. It knows nothing of what is published.
+
+/// The tables of a file as fields: kinds, unknown keys, repeated ids, lines.
+mod fields;
+
+/// Reading the file itself, within its size.
+mod load;
+
+use std::collections::HashSet;
+
+use domain::{
+    id::{LaneId, OfferId, PartitionId, SaleId, TenantId},
+    money::Money,
+    sale::{Lane, Offer, Sale, Window},
+};
+use toml::de::{DeTable, Error};
+
+use self::fields::{Fields, Reader, stand_in_price};
+use crate::flaw::{Flaw, Places, in_reading_order};
+
+pub use self::load::load;
+
+/// Bytes of a sale file, at most. Its record is always smaller, and the log takes records of about as much.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Flaws of form that are told of one file, at most: who has more has no sale file.
+pub const FLAWS_MAX: usize = 1_000;
+
+const SALE_KEYS: &[&str] =
+    &["id", "tenant", "title", "version", "opens_at", "closes_at", "paused", "buyer_rate_per_s", "lanes"];
+const LANE_KEYS: &[&str] = &["id", "partition", "limit_per_buyer", "offers"];
+const OFFER_KEYS: &[&str] = &["id", "sku", "title", "price", "allotment", "rate_per_s"];
+const PRICE_KEYS: &[&str] = &["amount", "currency"];
+
+/// A sale as its file asks for it: the version and the partitions may still be open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its id.
+    pub id: SaleId,
+    /// Whose it is; fits 32 bits.
+    pub tenant: TenantId,
+    /// For people.
+    pub title: String,
+    /// `None`: the next one.
+    pub version: Option<u32>,
+    /// When it sells.
+    pub window: Window,
+    /// Stopped by the merchant for now.
+    pub paused: bool,
+    /// Purchase requests admitted a second from one buyer.
+    pub buyer_rate_per_s: u32,
+    /// One or more.
+    pub lanes: Vec<DraftLane>,
+    pub(crate) places: Places,
+}
+
+/// A lane as the file asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftLane {
+    /// Its id.
+    pub id: LaneId,
+    /// `None`: the published one, or for a new lane the partition with the fewest lanes.
+    pub partition: Option<PartitionId>,
+    /// Live units one buyer may hold in this lane.
+    pub limit_per_buyer: u32,
+    /// One or more.
+    pub offers: Vec<Offer>,
+}
+
+impl Draft {
+    /// The sale with this version, each lane on the partition given for it.
+    pub(crate) fn to_sale(&self, version: u32, shard_map_version: u32, partitions: &[PartitionId]) -> Sale {
+        let lanes = self.lanes.iter().zip(partitions).map(|(lane, partition)| Lane {
+            id: lane.id,
+            partition: *partition,
+            limit_per_buyer: lane.limit_per_buyer,
+            offers: lane.offers.clone(),
+        });
+        Sale {
+            id: self.id,
+            tenant: self.tenant,
+            version,
+            title: self.title.clone(),
+            window: self.window,
+            paused: self.paused,
+            buyer_rate_per_s: self.buyer_rate_per_s,
+            shard_map_version,
+            lanes: lanes.collect(),
+        }
+    }
+}
+
+/// Reads a sale file: its form, and all rules of a sale that need no knowledge of what is published.
+///
+/// # Errors
+/// Every flaw at once, in reading order (of form at most [`FLAWS_MAX`]); for text that is no TOML only those of its syntax.
+pub fn parse(text: &str) -> Result<Draft, Vec<Flaw>> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(vec![Flaw::of_file(format!("is larger than {FILE_BYTES_MAX} bytes"))]);
+    }
+    let mut reader = Reader::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(in_reading_order(errors.iter().map(|error| syntax_flaw(&reader, error)).collect()));
+    }
+    let draft = sale(&mut Fields::open(&mut reader, "", root.get_ref(), SALE_KEYS));
+    let (mut flaws, places) = reader.finish();
+    let Some(draft) = draft.map(|draft| Draft { places, ..draft }) else { return Err(in_reading_order(flaws)) };
+    // Flawed fields hold stand-ins that are valid, so that this finds what else is wrong and blames nothing twice.
+    let blamed: HashSet<String> = flaws.iter().map(|flaw| flaw.field.clone()).collect();
+    let partitions: Vec<_> = draft.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
+    if let Err(found) = draft.to_sale(1, 1, &partitions).validate(u32::MAX) {
+        let fresh = found.iter().filter(|flaw| !blamed.contains(&flaw.field));
+        flaws.extend(fresh.map(|flaw| draft.places.flaw(&flaw.field, &flaw.message)));
+    }
+    if flaws.is_empty() { Ok(draft) } else { Err(in_reading_order(flaws)) }
+}
+
+fn syntax_flaw(reader: &Reader, error: &Error) -> Flaw {
+    let line = error.span().map(|span| reader.line_at(span.start));
+    Flaw { line, field: String::new(), message: format!("is no TOML: {}", error.message()) }
+}
+
+fn sale(fields: &mut Fields<'_, '_>) -> Option<Draft> {
+    let id = fields.id("id").or_else(|| fields.stand_in())?;
+    let tenant: Option<TenantId> = fields.id("tenant");
+    if let Some(tenant) = tenant.filter(|tenant| tenant.get() > u64::from(u32::MAX)) {
+        fields.blame("tenant", format!("is {tenant}; a tenant's id is at most {}", u32::MAX));
+    }
+    let version = fields.optional_whole("version");
+    if version == Some(0) {
+        fields.blame("version", "is 0; versions count from 1");
+    }
+    Some(Draft {
+        id,
+        tenant: tenant.or_else(|| fields.stand_in())?,
+        title: fields.text("title").unwrap_or("-").to_owned(),
+        version,
+        window: Window {
+            opens_at_ms: fields.moment_ms("opens_at").unwrap_or(0),
+            closes_at_ms: fields.moment_ms("closes_at").unwrap_or(u64::MAX),
+        },
+        paused: fields.optional_flag("paused").unwrap_or(false),
+        buyer_rate_per_s: fields.whole("buyer_rate_per_s").unwrap_or(1),
+        lanes: fields.tables("lanes", LANE_KEYS, lane),
+        places: Places::default(),
+    })
+}
+
+fn lane(fields: &mut Fields<'_, '_>) -> Option<DraftLane> {
+    Some(DraftLane {
+        id: fields.id_once("id", "lane", LaneId::get).or_else(|| fields.stand_in())?,
+        partition: fields.optional_whole("partition").map(PartitionId),
+        limit_per_buyer: fields.whole("limit_per_buyer").unwrap_or(1),
+        offers: fields.tables("offers", OFFER_KEYS, offer),
+    })
+}
+
+fn offer(fields: &mut Fields<'_, '_>) -> Option<Offer> {
+    Some(Offer {
+        id: fields.id_once("id", "offer", OfferId::get).or_else(|| fields.stand_in())?,
+        sku: fields.id("sku").or_else(|| fields.stand_in())?,
+        title: fields.text("title").unwrap_or("-").to_owned(),
+        price: fields.table("price", PRICE_KEYS, price).or_else(stand_in_price)?,
+        allotment: fields.whole("allotment").unwrap_or(1),
+        rate_per_s: fields.whole("rate_per_s").unwrap_or(1),
+    })
+}
+
+fn price(fields: &mut Fields<'_, '_>) -> Option<Money> {
+    let stand_in = stand_in_price()?;
+    let currency = fields.text("currency").and_then(|text| match text.parse() {
+        Ok(currency) => Some(currency),
+        Err(error) => fields.flaw("currency", format!("is {text:?}; {error}")),
+    });
+    Some(Money {
+        amount: fields.whole("amount").unwrap_or(stand_in.amount),
+        currency: currency.unwrap_or(stand_in.currency),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! A published sale as a sale file again. Publishing that file unchanged changes nothing.
+
+use std::fmt::Write;
+
+use domain::sale::{Lane, Offer, Sale};
+use jiff::Timestamp;
+use toml::Value;
+
+/// The sale as TOML, keys in the order of the example; [`crate::file::parse`] reads it back as the same sale.
+pub fn to_toml(sale: &Sale) -> String {
+    let mut text = String::new();
+    // Writing to a String never fails; should it, the file would end early and not parse.
+    let written = write_sale(&mut text, sale);
+    debug_assert!(written.is_ok());
+    text
+}
+
+/// A moment in RFC 3339, UTC.
+pub(crate) fn moment(epoch_ms: u64) -> Timestamp {
+    // A moment past the year 9999 reads as its end; no sale file can ask for one.
+    i64::try_from(epoch_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+}
+
+fn write_sale(out: &mut String, sale: &Sale) -> std::fmt::Result {
+    writeln!(out, "# Sale {} as published. To change it: raise or remove `version`, edit, publish.", sale.id)?;
+    writeln!(out, "id = \"{}\"", sale.id)?;
+    writeln!(out, "tenant = \"{}\"", sale.tenant)?;
+    writeln!(out, "title = {}", quoted(&sale.title))?;
+    writeln!(out, "version = {}", sale.version)?;
+    writeln!(out, "opens_at = \"{}\"", moment(sale.window.opens_at_ms))?;
+    writeln!(out, "closes_at = \"{}\"", moment(sale.window.closes_at_ms))?;
+    writeln!(out, "paused = {}", sale.paused)?;
+    writeln!(out, "buyer_rate_per_s = {}", sale.buyer_rate_per_s)?;
+    sale.lanes.iter().try_for_each(|lane| write_lane(out, lane))
+}
+
+fn write_lane(out: &mut String, lane: &Lane) -> std::fmt::Result {
+    writeln!(out, "\n[[lanes]]")?;
+    writeln!(out, "id = \"{}\"", lane.id)?;
+    writeln!(out, "partition = {}", lane.partition)?;
+    writeln!(out, "limit_per_buyer = {}", lane.limit_per_buyer)?;
+    lane.offers.iter().try_for_each(|offer| write_offer(out, offer))
+}
+
+fn write_offer(out: &mut String, offer: &Offer) -> std::fmt::Result {
+    writeln!(out, "\n[[lanes.offers]]")?;
+    writeln!(out, "id = \"{}\"", offer.id)?;
+    writeln!(out, "sku = \"{}\"", offer.sku)?;
+    writeln!(out, "title = {}", quoted(&offer.title))?;
+    writeln!(out, "price = {{ amount = {}, currency = \"{}\" }}", offer.price.amount, offer.price.currency)?;
+    writeln!(out, "allotment = {}", offer.allotment)?;
+    writeln!(out, "rate_per_s = {}", offer.rate_per_s)
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        id::{LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
+        money::Money,
+        sale::Window,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        file::parse,
+        publish::{SHARD_MAP_VERSION, plan},
+    };
+
+    const PARTITIONS: u32 = 8;
+
+    fn title() -> impl Strategy<Value = String> {
+        "[ -~„é元🎁]{1,40}".prop_filter("a title says something", |title| !title.trim().is_empty())
+    }
+
+    prop_compose! {
+        fn offer()(sku in 1..=u64::from(u32::MAX), title in title(), amount in 0..=i64::MAX / 100, currency in "[A-Z]{3}",
+                   allotment in 1..=100_000_000_u64, rate_per_s in 1..=1_000_000_u32) -> Offer {
+            let price = Money { amount, currency: currency.parse().unwrap() };
+            Offer { id: OfferId::new(1).unwrap(), sku: SkuId::new(sku).unwrap(), title, price, allotment, rate_per_s }
+        }
+    }
+
+    prop_compose! {
+        fn lane()(partition in 0..PARTITIONS, limit_per_buyer in 1..=100_u32, offers in prop::collection::vec(offer(), 1..4)) -> Lane {
+            Lane { id: LaneId::new(1).unwrap(), partition: PartitionId(partition), limit_per_buyer, offers }
+        }
+    }
+
+    prop_compose! {
+        fn sale()(id in 1..=i64::MAX as u64, tenant in 1..=u64::from(u32::MAX), version in 1..=u32::MAX, title in title(),
+                  opens_at_ms in 0..=250_000_000_000_000_u64, length_ms in 1..=1_000_000_000_000_u64, paused: bool,
+                  buyer_rate_per_s in 1..=1_000_000_u32, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
+            let mut number = 0;
+            for lane in &mut lanes {
+                number += 1;
+                lane.id = LaneId::new(number).unwrap();
+                for offer in &mut lane.offers {
+                    number += 1;
+                    offer.id = OfferId::new(number).unwrap();
+                }
+            }
+            Sale {
+                id: SaleId::new(id).unwrap(), tenant: TenantId::new(tenant).unwrap(), version, title,
+                window: Window { opens_at_ms, closes_at_ms: opens_at_ms + length_ms }, paused, buyer_rate_per_s,
+                shard_map_version: SHARD_MAP_VERSION, lanes,
+            }
+        }
+    }
+
+    proptest! {
+        /// Goal: what `show` prints is the sale, whole. Method: any valid sale, printed and read back, is nothing new to
+        /// publish; and without what is published it plans to the same.
+        #[test]
+        fn a_shown_sale_reads_back_as_the_same_sale(sale in sale()) {
+            let text = to_toml(&sale);
+            let draft = parse(&text).map_err(|flaws| TestCaseError::fail(format!("{flaws:?}\n{text}")))?;
+            prop_assert_eq!(plan(&draft, std::slice::from_ref(&sale), PARTITIONS, 0), Ok(sale.clone()));
+            prop_assert_eq!(plan(&draft, &[], PARTITIONS, 0), Ok(sale));
+        }
+    }
+
+    #[test]
+    fn a_shown_sale_is_for_people_to_read() {
+        let sale = plan(&parse(crate::EXAMPLE).unwrap(), &[], PARTITIONS, 0).unwrap();
+        let text = to_toml(&sale);
+        assert!(text.contains("opens_at = \"2026-11-21T04:00:00Z\"\ncloses_at = \"2026-11-22T04:00:00Z\"\n"), "{text}");
+        assert!(text.contains("price = { amount = 19900, currency = \"CNY\" }\nallotment = 100000\n"), "{text}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Who may try to buy: every test that needs no answer from anybody. It does no I/O and awaits nothing; a refusal here costs
+//! a few hundred nanoseconds.
+
+mod buckets;
+mod hint;
+mod permits;
+mod tokens;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    id::{BuyerId, KeyHash, OrderId, TenantId},
+    record::Reservation,
+    sale::Phase,
+};
+use kit::{
+    clock::Clock,
+    token::{BuyerClaims, TokenError, TokenVerifier},
+};
+
+pub use buckets::{BUYERS_MAX, Bucket, BuyerBuckets, Limited, Ticks};
+pub use hint::{Coarse, HINT_MS_MAX, RefusedBuyers, StockSeen};
+pub use permits::{Permit, Permits, TenantShare};
+pub use tokens::{TokenSeed, Tokens};
+
+use crate::{
+    buy::{Declined, Purchase, Quantity},
+    sales::{Directory, Lane, Offered},
+};
+
+/// The time of a request, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Epoch milliseconds.
+    pub wall_ms: u64,
+    /// Milliseconds of the monotonic clock.
+    pub monotonic_ms: u64,
+}
+
+impl Moment {
+    /// Now.
+    pub fn of<C: Clock>(clock: &C) -> Self {
+        let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        Self { wall_ms: clock.now_ms(), monotonic_ms }
+    }
+}
+
+/// Who asks, by a valid token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The shop.
+    pub tenant: TenantId,
+    /// The buyer.
+    pub buyer: BuyerId,
+}
+
+/// A purchase that passed every test of [`Admission::admit`], which alone makes one.
+pub struct Admitted {
+    offered: Arc<Offered>,
+    buyer: BuyerId,
+    quantity: Quantity,
+    key: KeyHash,
+    context: Bytes,
+    moment: Moment,
+    permit: Permit,
+}
+
+impl Admitted {
+    /// The lane to ask.
+    pub fn lane(&self) -> &Arc<Lane> {
+        &self.offered.lane
+    }
+
+    /// Who buys.
+    pub fn buyer(&self) -> BuyerId {
+        self.buyer
+    }
+
+    /// When it was admitted.
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// What the log will say of it, frozen now; the offer, to keep its stock; the permit, to hold until the answer.
+    pub fn freeze(self, order: OrderId) -> (Reservation, Arc<Offered>, Permit) {
+        let Self { offered, buyer, quantity, key, context, moment, permit } = self;
+        let reservation = Reservation {
+            tenant: offered.tenant,
+            sale: offered.sale,
+            sale_version: offered.sale_version,
+            offer: offered.id,
+            sku: offered.sku,
+            order,
+            buyer,
+            quantity: quantity.get(),
+            unit_price: offered.price,
+            key,
+            reserved_at_ms: moment.wall_ms,
+            context,
+        };
+        (reservation, offered, permit)
+    }
+}
+
+/// The gate.
+pub struct Admission<C> {
+    clock: C,
+    tokens: Tokens,
+    directory: Arc<Directory>,
+    refused: Arc<RefusedBuyers>,
+}
+
+impl<C: Clock> Admission<C> {
+    /// A gate over this directory.
+    pub fn new(clock: C, verifier: TokenVerifier, seed: TokenSeed, directory: Arc<Directory>) -> Self {
+        Self { clock, tokens: Tokens::new(verifier, seed), directory, refused: Arc::default() }
+    }
+
+    /// Buyers whom lanes refused: written by reserve, read here.
+    pub fn refused(&self) -> &Arc<RefusedBuyers> {
+        &self.refused
+    }
+
+    /// What is sold.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// The time, for this request.
+    pub fn moment(&self) -> Moment {
+        Moment::of(&self.clock)
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// [`Declined::Token`].
+    pub fn caller(&self, token: Option<&str>, now_ms: u64) -> Result<Caller, Declined> {
+        let token = token.ok_or(Declined::NoToken)?;
+        let BuyerClaims { tenant, buyer, .. } = self.tokens.verify(token, now_ms).map_err(Declined::Token)?;
+        match (TenantId::new(tenant.into()), BuyerId::new(buyer)) {
+            (Ok(tenant), Ok(buyer)) => Ok(Caller { tenant, buyer }),
+            // The verifier checked both ranges.
+            _ => Err(Declined::Token(TokenError::Subject)),
+        }
+    }
+
+    /// Admits a purchase, or says why not.
+    ///
+    /// The order of the tests: first what costs nothing and nobody. Then the permit, which comes back by itself. Then the
+    /// buckets, whose tokens do not: the buyer's own first, so that one who hammers empties no common bucket; then the
+    /// tenant's, so that one shop's rush is not drawn from an offer; the offer's last, because its tokens are what all wait
+    /// for. Whoever is refused by a later bucket has lost a token of each earlier one, at most one of the buyer's and one of
+    /// the tenant's: both fill again within a second.
+    ///
+    /// # Errors
+    /// The first test that fails.
+    pub fn admit(&self, purchase: Purchase<'_>) -> Result<Admitted, Declined> {
+        let moment = self.moment();
+        let caller = self.caller(purchase.token, moment.wall_ms)?;
+        let directory = self.directory.now();
+        // A foreign tenant's offer and one that does not exist get the same answer (INV-7).
+        let (promotion, offered) = directory
+            .offer(purchase.offer)
+            .filter(|(_, offered)| offered.tenant == caller.tenant)
+            .ok_or(Declined::UnknownOffer)?;
+        match promotion.sale.phase(moment.wall_ms) {
+            Phase::Open => {}
+            Phase::NotStarted => {
+                let opens_in_ms = promotion.sale.window.opens_at_ms.saturating_sub(moment.wall_ms);
+                return Err(Declined::NotStarted { opens_in_ms });
+            }
+            Phase::Paused => return Err(Declined::Paused),
+            Phase::Ended => return Err(Declined::Ended),
+        }
+        if self.was_refused(offered, caller.buyer, purchase.quantity, moment) {
+            return Err(Declined::SoldOut);
+        }
+        let permit = promotion.tenant.share.take().ok_or(Declined::Overloaded)?;
+        promotion.buyers.take(caller.buyer).map_err(Declined::RateLimited)?;
+        promotion.tenant.bucket.take().map_err(Declined::RateLimited)?;
+        offered.bucket.take().map_err(Declined::RateLimited)?;
+        Ok(Admitted {
+            offered: Arc::clone(offered),
+            buyer: caller.buyer,
+            quantity: purchase.quantity,
+            key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),
+            context: purchase.context,
+            moment,
+            permit,
+        })
+    }
+
+    /// The sold-out hint; why it asks for more than stock is told in `hint`.
+    fn was_refused(&self, offered: &Offered, buyer: BuyerId, quantity: Quantity, moment: Moment) -> bool {
+        let epoch = offered.lane.epoch();
+        offered.stock.has_less_than(quantity.get(), epoch, moment.monotonic_ms)
+            && self.refused.knows(offered.id, buyer, epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests;

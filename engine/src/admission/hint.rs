@@ -1,0 +1,201 @@
+//! What the lane said last about an offer's stock, and to whom it said "sold out". It never promises: it lets admission repeat
+//! the lane's own refusal for half a second, without asking again.
+//!
+//! An offer that is sold out has buyers who come again with the same key, because the first answer was lost, and those MUST get
+//! their order (R13). So the hint alone refuses nobody: it repeats a refusal to a buyer whom the lane itself refused under this
+//! epoch. Everybody else asks the lane, which costs a place in a batch.
+
+use std::{
+    hash::Hasher,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use domain::{
+    id::{BuyerId, Epoch, OfferId},
+    sale::LIMIT_MAX,
+};
+use siphasher::sip::SipHasher13;
+
+/// How long a hint refuses after the answer it came from.
+pub const HINT_MS_MAX: u64 = 500;
+/// How long a page shows "sold out" without a newer answer: a page that hides its button asks nobody.
+const SHOWN_MS_MAX: u64 = 10_000;
+/// Refused buyers remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask the lane again.
+const REFUSED_MAX: usize = 1 << 17;
+
+const LEFT_BITS: u32 = 8;
+const TIME_BITS: u32 = 40;
+/// More than anybody can ask for looks the same.
+const LEFT_CAP: u64 = (1 << LEFT_BITS) - 1;
+const _: () = assert!((LIMIT_MAX as u64) < LEFT_CAP);
+const _: () = assert!(REFUSED_MAX.is_power_of_two());
+const _: () = assert!(HINT_MS_MAX < SHOWN_MS_MAX);
+
+/// Stock as a page shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coarse {
+    /// A tenth or more is left, as far as this engine knows.
+    Available,
+    /// Less.
+    Low,
+    /// Nothing, a moment ago.
+    SoldOut,
+}
+
+impl Coarse {
+    /// The stable name, as the API shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Low => "low",
+            Self::SoldOut => "sold_out",
+        }
+    }
+}
+
+/// An offer's stock by the lane's last answer. Written once a batch, read by every request.
+#[derive(Debug, Default)]
+pub struct StockSeen {
+    /// 16 bits of the epoch, 40 of the moment, 8 of what was left: one word, so that no reader mixes two answers. 0: none yet.
+    hint: AtomicU64,
+    /// Units left, in full, and one more: 0 means that none is known. For pages only.
+    left: AtomicU64,
+}
+
+impl StockSeen {
+    /// Keeps an answer.
+    pub fn note(&self, left: u64, epoch: Epoch, monotonic_ms: u64) {
+        self.hint.store(packed(left, epoch, monotonic_ms), Ordering::Relaxed);
+        self.left.store(left + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the lane, under this epoch and at most [`HINT_MS_MAX`] ago, had less than `quantity` left.
+    pub fn has_less_than(&self, quantity: u32, epoch: Epoch, monotonic_ms: u64) -> bool {
+        let hint = self.hint.load(Ordering::Relaxed);
+        let (left, at, of) = (hint & LEFT_CAP, time_of(hint), hint >> (LEFT_BITS + TIME_BITS));
+        hint != 0
+            && left < u64::from(quantity)
+            && of == epoch_bits(epoch)
+            && time_bits(monotonic_ms).checked_sub(at).is_some_and(|age| age <= HINT_MS_MAX)
+    }
+
+    /// What a page shows.
+    pub fn coarse(&self, allotment: u64, monotonic_ms: u64) -> Coarse {
+        let age = time_bits(monotonic_ms).saturating_sub(time_of(self.hint.load(Ordering::Relaxed)));
+        match self.left.load(Ordering::Relaxed).checked_sub(1) {
+            None => Coarse::Available,
+            Some(0) if age <= SHOWN_MS_MAX => Coarse::SoldOut,
+            Some(left) if left < allotment.div_ceil(10) => Coarse::Low,
+            Some(_) => Coarse::Available,
+        }
+    }
+}
+
+fn packed(left: u64, epoch: Epoch, monotonic_ms: u64) -> u64 {
+    // A moment of 0 would make an answer of the first millisecond look like none.
+    let time = time_bits(monotonic_ms).max(1);
+    (epoch_bits(epoch) << (LEFT_BITS + TIME_BITS)) | (time << LEFT_BITS) | left.min(LEFT_CAP)
+}
+
+const fn epoch_bits(epoch: Epoch) -> u64 {
+    epoch.0 & 0xffff
+}
+
+const fn time_bits(monotonic_ms: u64) -> u64 {
+    monotonic_ms & ((1 << TIME_BITS) - 1)
+}
+
+const fn time_of(hint: u64) -> u64 {
+    (hint >> LEFT_BITS) & ((1 << TIME_BITS) - 1)
+}
+
+/// Buyers whom a lane refused an offer for want of stock, as far as there is room to remember them.
+#[derive(Debug)]
+pub struct RefusedBuyers(Box<[AtomicU64]>);
+
+impl Default for RefusedBuyers {
+    fn default() -> Self {
+        Self((0..REFUSED_MAX).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl RefusedBuyers {
+    /// Remembers one.
+    pub fn note(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
+        let print = fingerprint(offer, buyer, epoch);
+        self.place(print).store(print, Ordering::Relaxed);
+    }
+
+    /// Forgets one, who was promised something since.
+    pub fn forget(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
+        let print = fingerprint(offer, buyer, epoch);
+        // Only if it is that one: a stranger in its place stays. Failing is fine.
+        let _forgotten = self.place(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether this one is remembered.
+    pub fn knows(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) -> bool {
+        let print = fingerprint(offer, buyer, epoch);
+        self.place(print).load(Ordering::Relaxed) == print
+    }
+
+    fn place(&self, print: u64) -> &AtomicU64 {
+        // The mask keeps the index below the length, whatever the pointer's width.
+        &self.0[(print as usize) & (REFUSED_MAX - 1)]
+    }
+}
+
+fn fingerprint(offer: OfferId, buyer: BuyerId, epoch: Epoch) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write_u64(offer.get());
+    hasher.write_u64(buyer.get());
+    hasher.write_u64(epoch.0);
+    // 0 is an empty place.
+    hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const E1: Epoch = Epoch(1);
+
+    #[test]
+    fn a_hint_lives_half_a_second_and_only_under_its_epoch() {
+        let seen = StockSeen::default();
+        assert!(!seen.has_less_than(100, Epoch(0), 0), "nothing is known yet");
+        seen.note(2, E1, 10_000);
+        assert!(seen.has_less_than(3, E1, 10_000) && seen.has_less_than(3, E1, 10_500));
+        assert!(!seen.has_less_than(2, E1, 10_000), "two are left");
+        assert!(!seen.has_less_than(3, E1, 10_501), "too old");
+        assert!(!seen.has_less_than(3, Epoch(2), 10_000), "another epoch");
+        assert!(!seen.has_less_than(3, E1, 9_999), "from the future of this reader");
+        seen.note(1_000_000, E1, 10_001);
+        assert!(!seen.has_less_than(100, E1, 10_001));
+    }
+
+    #[test]
+    fn a_page_sees_coarse_stock() {
+        let seen = StockSeen::default();
+        assert_eq!(seen.coarse(100, 0), Coarse::Available);
+        seen.note(10, E1, 5);
+        assert_eq!(seen.coarse(100, 5), Coarse::Available);
+        seen.note(9, E1, 5);
+        assert_eq!(seen.coarse(100, 5), Coarse::Low);
+        seen.note(0, E1, 5);
+        assert_eq!(seen.coarse(100, 5 + SHOWN_MS_MAX), Coarse::SoldOut);
+        assert_eq!(seen.coarse(100, 6 + SHOWN_MS_MAX), Coarse::Low, "old news: somebody should ask");
+    }
+
+    #[test]
+    fn refused_buyers_are_remembered_per_offer_and_epoch() {
+        let refused = RefusedBuyers::default();
+        let (offer, buyer) = (OfferId::new(5).unwrap(), BuyerId::new(7).unwrap());
+        refused.note(offer, buyer, E1);
+        assert!(refused.knows(offer, buyer, E1));
+        assert!(!refused.knows(offer, buyer, Epoch(2)));
+        assert!(!refused.knows(OfferId::new(6).unwrap(), buyer, E1));
+        refused.forget(offer, buyer, E1);
+        assert!(!refused.knows(offer, buyer, E1));
+    }
+}

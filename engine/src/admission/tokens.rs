@@ -1,0 +1,87 @@
+//! Tokens that were verified a moment ago. A buyer polls with one token: its signature need not be computed each time.
+
+use std::{
+    hash::Hasher,
+    sync::{Mutex, PoisonError},
+};
+
+use kit::token::{BuyerClaims, TokenError, TokenVerifier};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// Tokens remembered, at most: 1.5 MiB. Two that fall on one place push each other out, and are verified again.
+const TOKENS_MAX: usize = 1 << 15;
+const _: () = assert!(TOKENS_MAX.is_power_of_two());
+
+/// A random key of the hash, so that nobody can make two tokens that look the same.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenSeed(pub u64, pub u64);
+
+#[derive(Clone, Copy)]
+struct Verified {
+    token: u128,
+    claims: BuyerClaims,
+}
+
+/// A verifier with a memory of fixed size.
+pub struct Tokens {
+    verifier: TokenVerifier,
+    seed: TokenSeed,
+    places: Box<[Mutex<Option<Verified>>]>,
+}
+
+impl Tokens {
+    /// Remembers nothing yet.
+    pub fn new(verifier: TokenVerifier, seed: TokenSeed) -> Self {
+        Self { verifier, seed, places: (0..TOKENS_MAX).map(|_| Mutex::new(None)).collect() }
+    }
+
+    /// What a valid token says.
+    ///
+    /// # Errors
+    /// As [`TokenVerifier::verify`].
+    pub fn verify(&self, token: &str, now_ms: u64) -> Result<BuyerClaims, TokenError> {
+        let print = self.print(token);
+        let mut place = self.place(print).lock().unwrap_or_else(PoisonError::into_inner);
+        match *place {
+            Some(known) if known.token == print && now_ms < known.claims.expires_ms => return Ok(known.claims),
+            _ => {}
+        }
+        let claims = self.verifier.verify(token, now_ms)?;
+        *place = Some(Verified { token: print, claims });
+        Ok(claims)
+    }
+
+    fn print(&self, token: &str) -> u128 {
+        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        hasher.write(token.as_bytes());
+        hasher.finish128().as_u128()
+    }
+
+    fn place(&self, print: u128) -> &Mutex<Option<Verified>> {
+        // The mask keeps the index below the length.
+        &self.places[(print as usize) & (TOKENS_MAX - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kit::token::{TokenKey, TokenSigner};
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    /// A remembered token ends when it expires, and one that differs in a byte is another.
+    #[test]
+    fn a_remembered_token_is_the_same_token_and_still_valid() {
+        let key = TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY").unwrap();
+        let claims = BuyerClaims { tenant: 1, buyer: 2, expires_ms: NOW_MS + 60_000 };
+        let token = TokenSigner::new(key.clone()).sign(&claims, NOW_MS).unwrap();
+        let tokens = Tokens::new(TokenVerifier::new(vec![key]).unwrap(), TokenSeed(1, 2));
+        assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
+        assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
+        let forged = format!("{}A", &token[..token.len() - 1]);
+        assert!(forged == token || tokens.verify(&forged, NOW_MS).is_err());
+        assert_eq!(tokens.verify(&token, NOW_MS + 120_000), Err(TokenError::Expired));
+    }
+}

@@ -1,0 +1,121 @@
+//! THE purchase: admit, reserve, enqueue. Each step takes the proof that only the step before can make, so that none can be
+//! skipped. What happens in a step stands in its own file; what the buyer is told, in `http`.
+
+use bytes::Bytes;
+use domain::{
+    id::{OfferId, OrderId},
+    sale::LIMIT_MAX,
+};
+use kit::{clock::Clock, token::TokenError};
+use std::sync::Arc;
+use store::{log::OrderLog, stock::LaneStock};
+
+use crate::{
+    admission::{Admission, Limited},
+    enqueue::enqueue,
+    reserve::Lanes,
+};
+
+/// Units asked for: 1 to [`LIMIT_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantity(u32);
+
+impl Quantity {
+    /// Takes 1 to [`LIMIT_MAX`].
+    pub const fn new(units: u32) -> Option<Self> {
+        if units == 0 || units > LIMIT_MAX { None } else { Some(Self(units)) }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// A wish to buy, as it came.
+#[derive(Debug, Clone)]
+pub struct Purchase<'a> {
+    /// The bearer token, if one came.
+    pub token: Option<&'a str>,
+    /// What.
+    pub offer: OfferId,
+    /// How many.
+    pub quantity: Quantity,
+    /// The idempotency key as the client sent it.
+    pub key: &'a str,
+    /// Opaque; at most [`CONTEXT_MAX`](domain::record::CONTEXT_MAX) bytes.
+    pub context: Bytes,
+}
+
+/// What is known of a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The log holds it.
+    Accepted,
+    /// Nobody can know yet: its buyer asks for its status.
+    Pending,
+}
+
+/// A promised order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bought {
+    /// The order; of a repeat, the first one.
+    pub order: OrderId,
+    /// What was bought.
+    pub offer: OfferId,
+    /// How sure it is.
+    pub standing: Standing,
+}
+
+/// Why nothing was bought. Business outcomes and shortages alike; faults became [`Standing::Pending`] or
+/// [`Declined::LaneClosed`] before they got here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declined {
+    /// No bearer token came.
+    NoToken,
+    /// The token is not accepted.
+    Token(TokenError),
+    /// No such offer, for this tenant.
+    UnknownOffer,
+    /// The sale opens later.
+    NotStarted {
+        /// By the server's clock.
+        opens_in_ms: u64,
+    },
+    /// The merchant stopped it for now.
+    Paused,
+    /// The sale is over.
+    Ended,
+    /// Fewer units are left than asked for.
+    SoldOut,
+    /// The buyer's units would pass the limit.
+    LimitReached,
+    /// The key was used for another quantity.
+    Mismatch,
+    /// A bucket was empty.
+    RateLimited(Limited),
+    /// No room: no permit, a full queue, a full journal, a log that does not keep up.
+    Overloaded,
+    /// The lane is closed, or cannot be asked, or this engine has no worker number: not a "no", come again.
+    LaneClosed,
+}
+
+/// What one front thread buys with.
+pub struct Purchases<S, L: OrderLog, C> {
+    /// The first step.
+    pub admission: Arc<Admission<C>>,
+    /// The second step: this thread's lanes.
+    pub lanes: Lanes<S, L, C>,
+}
+
+impl<S: LaneStock, L: OrderLog, C: Clock> Purchases<S, L, C> {
+    /// Buys. Dropping this future takes nothing back: what was asked of the lane goes its way, and the same key finds it again.
+    ///
+    /// # Errors
+    /// [`Declined`]: nothing was promised.
+    pub async fn buy(&self, purchase: Purchase<'_>) -> Result<Bought, Declined> {
+        let admitted = self.admission.admit(purchase)?;
+        let reserved = self.lanes.reserve(admitted).await?;
+        Ok(enqueue(reserved).await)
+    }
+}

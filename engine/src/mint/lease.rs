@@ -1,0 +1,273 @@
+//! The lease of the worker number: taken, prolonged, given back. Ends of leases are counted by the monotonic clock from before
+//! the request was sent, so that no pause on the way makes a lease longer.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use kit::clock::Clock;
+use store::{
+    ledger::{Ledger, WorkerLease},
+    sql::{Sql, SqlError},
+};
+
+use super::Mint;
+
+/// How long a lease lives without being prolonged.
+pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// How often it is prolonged.
+pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Minting ends so long before the lease does.
+pub const MARGIN: Duration = Duration::from_secs(5);
+/// An engine whose clock is further off the database's does not mint (R5).
+const SKEW_MS_MAX: u64 = 60_000;
+/// Pause before a lease is asked for again, when there was none or the database failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const _: () = assert!(LEASE_TTL.as_secs() > RENEW_EVERY.as_secs() + MARGIN.as_secs());
+
+/// Where worker numbers come from.
+pub trait WorkerLeases: Clone + Send + Sync + 'static {
+    /// Leases a free number to `holder`; `None` when all are taken.
+    fn lease(
+        &self,
+        holder: &str,
+        ttl_ms: u64,
+    ) -> impl Future<Output = Result<Option<WorkerLease>, SqlError>> + Send;
+
+    /// Prolongs a lease; `None` when it is lost.
+    fn renew(
+        &self,
+        held: &WorkerLease,
+        ttl_ms: u64,
+    ) -> impl Future<Output = Result<Option<WorkerLease>, SqlError>> + Send;
+
+    /// Gives a lease back.
+    fn release(&self, held: &WorkerLease) -> impl Future<Output = Result<(), SqlError>> + Send;
+}
+
+impl<Q: Sql> WorkerLeases for Ledger<Q> {
+    async fn lease(&self, holder: &str, ttl_ms: u64) -> Result<Option<WorkerLease>, SqlError> {
+        self.lease_worker(holder, ttl_ms).await
+    }
+
+    async fn renew(&self, held: &WorkerLease, ttl_ms: u64) -> Result<Option<WorkerLease>, SqlError> {
+        self.renew_worker(held, ttl_ms).await
+    }
+
+    async fn release(&self, held: &WorkerLease) -> Result<(), SqlError> {
+        self.release_worker(held).await
+    }
+}
+
+/// Who is told of the fleet.
+pub trait LeaseWatch: Send + Sync + 'static {
+    /// So many engines are live, this one included.
+    fn fleet(&self, engines: u32);
+
+    /// Whether this engine mints now; and if not, why.
+    fn minting(&self, minting: Result<(), &'static str>);
+}
+
+/// Keeps the mint supplied with a lease.
+pub struct LeaseKeeper<W, C> {
+    leases: W,
+    clock: C,
+    mint: Arc<Mint>,
+    holder: String,
+    held: Option<WorkerLease>,
+}
+
+impl<W: WorkerLeases, C: Clock> LeaseKeeper<W, C> {
+    /// A keeper that holds nothing yet. `holder` MUST be a name no other process has.
+    pub fn new(leases: W, clock: C, mint: Arc<Mint>, holder: String) -> Self {
+        Self { leases, clock, mint, holder, held: None }
+    }
+
+    /// Keeps a lease until `stop` ends, then gives it back.
+    pub async fn keep(mut self, watch: impl LeaseWatch, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let pause = self.round(&watch).await;
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.mint.stop();
+        if let Some(held) = self.held.take() {
+            if let Err(error) = self.leases.release(&held).await {
+                tracing::warn!(%error, "the worker number was not given back; its lease will end by itself");
+            }
+        }
+    }
+
+    /// Takes or prolongs the lease. Returns how long to wait for the next round.
+    pub async fn round(&mut self, watch: &impl LeaseWatch) -> Duration {
+        let ttl_ms = duration_ms(LEASE_TTL);
+        let before = duration_ms(self.clock.monotonic());
+        let answer = match &self.held {
+            Some(held) => self.leases.renew(held, ttl_ms).await,
+            None => self.leases.lease(&self.holder, ttl_ms).await,
+        };
+        match answer {
+            Ok(Some(lease)) => {
+                watch.fleet(lease.live);
+                watch.minting(self.use_lease(&lease, before));
+                self.held = Some(lease);
+                RENEW_EVERY
+            }
+            Ok(None) => {
+                self.mint.stop();
+                let why = if self.held.take().is_some() { "the worker number was lost" } else { "no worker number is free" };
+                tracing::warn!(why, "minting no order ids");
+                watch.minting(Err(why));
+                RETRY_AFTER
+            }
+            Err(error) => {
+                // The lease goes on to its known end, and minting ends before it by itself.
+                tracing::warn!(%error, "the lease of the worker number was not prolonged");
+                if !self.mint.is_minting(duration_ms(self.clock.monotonic())) {
+                    watch.minting(Err("the lease of the worker number ended"));
+                }
+                RETRY_AFTER
+            }
+        }
+    }
+
+    fn use_lease(&self, lease: &WorkerLease, before_ms: u64) -> Result<(), &'static str> {
+        // The wall now is later than the database's by the way back, and than its own by nothing: seconds at most.
+        let ours = self.mint.latest(self.clock.now_ms());
+        if ours.abs_diff(lease.database_now_ms) > SKEW_MS_MAX {
+            self.mint.stop();
+            tracing::error!(ours, database = lease.database_now_ms, "this clock and the database's differ too much");
+            return Err("the clock is over a minute off the database's");
+        }
+        self.mint.lend(lease.number, before_ms + lease.ttl_ms.saturating_sub(duration_ms(MARGIN)));
+        Ok(())
+    }
+}
+
+fn duration_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, atomic::{AtomicU32, Ordering}};
+
+    use kit::clock::ManualClock;
+
+    use super::*;
+    use crate::testing::NOW_MS;
+
+    /// A database of numbers, whose answers a test sets.
+    #[derive(Clone)]
+    struct Numbers {
+        clock: ManualClock,
+        answer: Arc<Mutex<Result<Option<u8>, SqlError>>>,
+        takes: Duration,
+        skew_ms: u64,
+        released: Arc<AtomicU32>,
+    }
+
+    impl Numbers {
+        fn answer(&self) -> Result<Option<WorkerLease>, SqlError> {
+            let database_now_ms = self.clock.now_ms() + self.skew_ms;
+            self.clock.advance(self.takes);
+            let number = self.answer.lock().unwrap().clone()?;
+            Ok(number.map(|number| WorkerLease { number, holder: "me".into(), live: 3, database_now_ms, ttl_ms: 30_000 }))
+        }
+    }
+
+    impl WorkerLeases for Numbers {
+        async fn lease(&self, _holder: &str, _ttl_ms: u64) -> Result<Option<WorkerLease>, SqlError> {
+            self.answer()
+        }
+        async fn renew(&self, _held: &WorkerLease, _ttl_ms: u64) -> Result<Option<WorkerLease>, SqlError> {
+            self.answer()
+        }
+        async fn release(&self, _held: &WorkerLease) -> Result<(), SqlError> {
+            self.released.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Result<(), &'static str>>>, AtomicU32);
+
+    impl LeaseWatch for Arc<Told> {
+        fn fleet(&self, engines: u32) {
+            self.1.store(engines, Ordering::Relaxed);
+        }
+        fn minting(&self, minting: Result<(), &'static str>) {
+            self.0.lock().unwrap().push(minting);
+        }
+    }
+
+    fn setup(takes: Duration, skew_ms: u64) -> (Numbers, ManualClock, Arc<Mint>, LeaseKeeper<Numbers, ManualClock>, Arc<Told>) {
+        let clock = ManualClock::new(NOW_MS);
+        let numbers = Numbers {
+            clock: clock.clone(),
+            answer: Arc::new(Mutex::new(Ok(Some(9)))),
+            takes,
+            skew_ms,
+            released: Arc::default(),
+        };
+        let mint = Arc::new(Mint::default());
+        let keeper = LeaseKeeper::new(numbers.clone(), clock.clone(), Arc::clone(&mint), "me".into());
+        (numbers, clock, mint, keeper, Arc::default())
+    }
+
+    fn ms(clock: &ManualClock) -> u64 {
+        duration_ms(clock.monotonic())
+    }
+
+    /// "An engine stops minting 5 s before its lease ends by the monotonic clock", counted from before the request.
+    #[tokio::test]
+    async fn minting_ends_before_the_lease_however_long_the_answer_took() {
+        let (numbers, clock, mint, mut keeper, told) = setup(Duration::from_secs(4), 0);
+        keeper.round(&told).await;
+        assert_eq!(mint.worker(ms(&clock)), Some(9));
+        assert_eq!(told.1.load(Ordering::Relaxed), 3);
+        *numbers.answer.lock().unwrap() = Err(SqlError::Unreachable("cut".into()));
+        keeper.round(&told).await;
+        assert!(mint.is_minting(ms(&clock)), "a failed renewal changes nothing");
+        clock.advance(Duration::from_secs(25 - 8) - Duration::from_millis(1));
+        assert!(mint.is_minting(ms(&clock)));
+        clock.advance(Duration::from_millis(1));
+        assert!(!mint.is_minting(ms(&clock)), "25 s after the request was sent");
+        keeper.round(&told).await;
+        assert_eq!(told.0.lock().unwrap().last(), Some(&Err("the lease of the worker number ended")));
+    }
+
+    #[tokio::test]
+    async fn a_lost_number_stops_the_mint_at_once() {
+        let (numbers, clock, mint, mut keeper, told) = setup(Duration::ZERO, 0);
+        keeper.round(&told).await;
+        *numbers.answer.lock().unwrap() = Ok(None);
+        keeper.round(&told).await;
+        assert!(!mint.is_minting(ms(&clock)));
+        *numbers.answer.lock().unwrap() = Ok(Some(10));
+        keeper.round(&told).await;
+        assert_eq!(mint.worker(ms(&clock)), Some(10));
+    }
+
+    /// R5: an engine whose clock is over a minute off the database's does not mint.
+    #[tokio::test]
+    async fn r5_a_clock_far_off_does_not_mint() {
+        let (_, clock, mint, mut keeper, told) = setup(Duration::ZERO, 60_001);
+        keeper.round(&told).await;
+        assert!(!mint.is_minting(ms(&clock)));
+        assert!(told.0.lock().unwrap()[0].is_err());
+        let (_, clock, mint, mut keeper, told) = setup(Duration::ZERO, 60_000);
+        keeper.round(&told).await;
+        assert!(mint.is_minting(ms(&clock)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_the_number_is_given_back() {
+        let (numbers, clock, mint, keeper, told) = setup(Duration::ZERO, 0);
+        keeper.keep(told, tokio::time::sleep(Duration::from_secs(12))).await;
+        assert_eq!(numbers.released.load(Ordering::Relaxed), 1);
+        assert!(!mint.is_minting(ms(&clock)));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane. It changes nothing.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use domain::{
+    id::{OfferId, OrderId, SaleId, SkuId, Slot},
+    money::Money,
+    order::{OrderRow, Reason, Status},
+    stock::LaneAnswer,
+};
+use store::{
+    orders::Orders as Repository,
+    sql::{Sql, SqlError},
+    stock::LaneStock,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    admission::Caller,
+    sales::{Directory, Offered},
+};
+
+/// Orders of one page, at most.
+pub const PAGE_MAX: u32 = 100;
+/// Reads of this engine under way, at most: those beyond would only wait for a connection.
+pub const READS_MAX: usize = 512;
+/// How long one may take.
+pub const READ_DEADLINE: Duration = Duration::from_secs(3);
+
+/// The rows, to be read.
+pub trait OrderRows: Clone + Send + Sync + 'static {
+    /// The row of an order. MUST see what was written before it was asked (failure 19: no lagging replica).
+    fn find(&self, order: OrderId) -> impl Future<Output = Result<Option<OrderRow>, SqlError>> + Send;
+
+    /// A buyer's rows in a shop, newest first, at most `limit` of those before `before`.
+    fn of_buyer(
+        &self,
+        caller: Caller,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OrderRow>, SqlError>> + Send;
+}
+
+impl<Q: Sql> OrderRows for Repository<Q> {
+    async fn find(&self, order: OrderId) -> Result<Option<OrderRow>, SqlError> {
+        Ok(Self::find(self, &[order]).await?.remove(&order))
+    }
+
+    async fn of_buyer(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderRow>, SqlError> {
+        Self::of_buyer(self, caller.tenant, caller.buyer, before, limit).await
+    }
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Promised, no row yet.
+    Pending,
+    /// As its row says.
+    Row(Status, Option<Reason>),
+}
+
+/// An order, as its buyer may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderView {
+    /// Its id.
+    pub order: OrderId,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The sale.
+    pub sale: SaleId,
+    /// The offer.
+    pub offer: OfferId,
+    /// What is sold.
+    pub sku: SkuId,
+    /// Units.
+    pub quantity: u32,
+    /// Of one unit.
+    pub unit_price: Money,
+    /// Epoch milliseconds.
+    pub reserved_at_ms: u64,
+}
+
+impl From<OrderRow> for OrderView {
+    fn from(row: OrderRow) -> Self {
+        Self {
+            order: row.order,
+            stage: Stage::Row(row.status, row.reason),
+            sale: row.sale,
+            offer: row.offer,
+            sku: row.sku,
+            quantity: row.quantity,
+            unit_price: row.unit_price,
+            reserved_at_ms: row.reserved_at_ms,
+        }
+    }
+}
+
+/// Why an order is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// There is none, or none that this caller may know of: the same answer (INV-7).
+    NotFound,
+    /// The rows or the lane cannot be asked now.
+    Unavailable,
+    /// Too many are reading.
+    Overloaded,
+}
+
+/// Reads orders.
+pub struct Orders<S, R> {
+    rows: R,
+    stock: S,
+    directory: Arc<Directory>,
+    reads: Arc<Semaphore>,
+}
+
+impl<S: LaneStock, R: OrderRows> Orders<S, R> {
+    /// Over these rows and lanes. `reads` is shared by all threads.
+    pub fn new(rows: R, stock: S, directory: Arc<Directory>, reads: Arc<Semaphore>) -> Self {
+        Self { rows, stock, directory, reads }
+    }
+
+    /// One order. `offer` says which lane may know it before there is a row.
+    ///
+    /// # Errors
+    /// [`Unseen`].
+    pub async fn status(&self, caller: Caller, order: OrderId, offer: Option<OfferId>) -> Result<OrderView, Unseen> {
+        // A buyer's orders carry the buyer's slot: others are refused without asking anybody.
+        if order.slot() != Slot::of(caller.buyer) {
+            return Err(Unseen::NotFound);
+        }
+        self.bounded(self.look(caller, order, offer)).await
+    }
+
+    /// A page of the caller's orders, newest first.
+    ///
+    /// # Errors
+    /// [`Unseen`], never `NotFound`.
+    pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderView>, Unseen> {
+        let rows = self.bounded(async { self.rows.of_buyer(caller, before, limit).await.map_err(unavailable) }).await?;
+        Ok(rows.into_iter().map(OrderView::from).collect())
+    }
+
+    async fn bounded<T>(&self, read: impl Future<Output = Result<T, Unseen>>) -> Result<T, Unseen> {
+        let _read = self.reads.try_acquire().map_err(|_none| Unseen::Overloaded)?;
+        tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or(Err(Unseen::Unavailable))
+    }
+
+    async fn look(&self, caller: Caller, order: OrderId, offer: Option<OfferId>) -> Result<OrderView, Unseen> {
+        if let Some(row) = self.row(caller, order).await? {
+            return Ok(row);
+        }
+        let offered = offer.and_then(|offer| self.offered(caller, offer)).ok_or(Unseen::NotFound)?;
+        let entry = match self.stock.find(offered.lane.id, caller.buyer).await {
+            Ok(LaneAnswer::Open(purchases)) => purchases.into_iter().find(|(purchase, _)| purchase.order == order),
+            Ok(LaneAnswer::Closed { .. }) => return Err(Unseen::Unavailable),
+            Err(error) => {
+                tracing::warn!(%error, lane = %offered.lane.id, "a lane could not be asked for a status");
+                return Err(Unseen::Unavailable);
+            }
+        };
+        let is_on_its_way = entry.is_some_and(|(purchase, settled)| !settled && purchase.number.is_some());
+        // Settled, released or rejected between the two looks: then the row is there by now.
+        if !is_on_its_way {
+            if let Some(row) = self.row(caller, order).await? {
+                return Ok(row);
+            }
+        }
+        let (purchase, _) = entry.ok_or(Unseen::NotFound)?;
+        // The lane's other offers are of the same sale; one that a later version dropped is not shown before it has a row.
+        let offered = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
+        Ok(OrderView {
+            order,
+            stage: Stage::Pending,
+            sale: offered.sale,
+            offer: offered.id,
+            sku: offered.sku,
+            quantity: purchase.quantity,
+            unit_price: offered.price,
+            reserved_at_ms: order.minted_at_ms(),
+        })
+    }
+
+    async fn row(&self, caller: Caller, order: OrderId) -> Result<Option<OrderView>, Unseen> {
+        let Some(row) = self.rows.find(order).await.map_err(unavailable)? else { return Ok(None) };
+        let is_theirs = row.tenant == caller.tenant && row.buyer == caller.buyer;
+        if is_theirs { Ok(Some(row.into())) } else { Err(Unseen::NotFound) }
+    }
+
+    fn offered(&self, caller: Caller, offer: OfferId) -> Option<Arc<Offered>> {
+        let directory = self.directory.now();
+        let (_, offered) = directory.offer(offer)?;
+        (offered.tenant == caller.tenant).then(|| Arc::clone(offered))
+    }
+}
+
+fn unavailable(error: SqlError) -> Unseen {
+    tracing::warn!(%error, "order rows could not be read");
+    Unseen::Unavailable
+}
+
+#[cfg(test)]
+mod tests;

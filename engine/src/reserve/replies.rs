@@ -1,0 +1,140 @@
+//! What the lane's replies mean for each buyer. Pure: replies in, outcomes out.
+
+use domain::{
+    id::{BatchId, OrderId, PurchaseNumber},
+    stock::{ReserveCall, ReserveReply, ReserveRequest},
+};
+
+use super::ask::Decided;
+use crate::{
+    buy::{Declined, Standing},
+    enqueue::Acknowledged,
+};
+
+/// What a buyer gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Promised by this call: goes into its record.
+    Promised(PurchaseNumber),
+    /// The order of another request in this very call: shares the record's fate.
+    Rides(OrderId),
+    /// An order whose standing is known now.
+    Known(OrderId, Standing),
+    /// Nothing.
+    Declined(Declined),
+}
+
+/// The outcome of each request.
+pub(super) fn outcomes(
+    call: &ReserveCall,
+    requests: &[ReserveRequest],
+    decided: &Decided,
+    acknowledged: &Acknowledged,
+) -> Vec<Outcome> {
+    // An earlier try of this call happened if it left a request's own order behind. Its journal entry may hold other reservations
+    // than this answer tells of, so nobody here knows the record's bytes: the sweeper will append them.
+    let is_the_sweepers = decided.was_repeated
+        && decided.replies.iter().zip(requests).any(
+            |(reply, request)| matches!(reply, ReserveReply::Repeat { order, .. } if *order == request.order),
+        );
+    let outcome = |(reply, request): (&ReserveReply, &ReserveRequest)| match *reply {
+        ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, Standing::Pending),
+        ReserveReply::Reserved(number) => Outcome::Promised(number),
+        ReserveReply::Repeat { order, batch: Some(batch), settled: false } if batch == call.batch && !is_the_sweepers => {
+            Outcome::Rides(order)
+        }
+        ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, standing(batch, settled, acknowledged)),
+        ReserveReply::Mismatch { .. } => Outcome::Declined(Declined::Mismatch),
+        ReserveReply::LimitReached { .. } => Outcome::Declined(Declined::LimitReached),
+        ReserveReply::SoldOut { .. } => Outcome::Declined(Declined::SoldOut),
+    };
+    decided.replies.iter().zip(requests).map(outcome).collect()
+}
+
+/// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement. Redis may still forget the rest.
+fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
+    let was_acknowledged = || batch.is_some_and(|batch| acknowledged.at(batch).is_some());
+    if settled || was_acknowledged() { Standing::Accepted } else { Standing::Pending }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use domain::id::{BuyerId, Epoch, KeyHash, LaneId, OfferId};
+
+    use super::*;
+
+    const BATCH: u64 = 100;
+
+    fn order(id: u64) -> OrderId {
+        OrderId::new(id).unwrap()
+    }
+
+    fn batch(id: u64) -> BatchId {
+        BatchId::new(id).unwrap()
+    }
+
+    fn decide(replies: &[ReserveReply], was_repeated: bool, acknowledged: &Acknowledged) -> Vec<Outcome> {
+        let call = ReserveCall {
+            lane: LaneId::new(1).unwrap(),
+            epoch: Epoch(1),
+            batch: batch(BATCH),
+            now_ms: 0,
+            sweep_after_ms: 0,
+            journal_max: 1,
+        };
+        let requests: Vec<_> = (BATCH..)
+            .take(replies.len())
+            .map(|id| ReserveRequest {
+                order: order(id),
+                buyer: BuyerId::new(id).unwrap(),
+                offer: OfferId::new(1).unwrap(),
+                quantity: 1,
+                key: KeyHash([0; 16]),
+                field: Bytes::new(),
+            })
+            .collect();
+        outcomes(&call, &requests, &Decided { replies: replies.to_vec(), left: vec![], was_repeated }, acknowledged)
+    }
+
+    fn repeat(id: u64, of: Option<u64>, settled: bool) -> ReserveReply {
+        ReserveReply::Repeat { order: order(id), batch: of.map(batch), settled }
+    }
+
+    #[test]
+    fn r12_a_repeat_is_accepted_only_if_settled_or_acknowledged_here() {
+        let acknowledged = Acknowledged::default();
+        acknowledged.note(batch(7), 1);
+        let replies = [repeat(1, Some(6), false), repeat(2, Some(7), false), repeat(3, Some(6), true), repeat(4, None, true)];
+        let standings = [Standing::Pending, Standing::Accepted, Standing::Accepted, Standing::Accepted];
+        let expected: Vec<_> = (1..).zip(standings).map(|(id, standing)| Outcome::Known(order(id), standing)).collect();
+        assert_eq!(decide(&replies, false, &acknowledged), expected);
+        assert_eq!(decide(&[repeat(5, None, false)], false, &acknowledged), [Outcome::Known(order(5), Standing::Pending)]);
+    }
+
+    #[test]
+    fn twins_in_one_call_share_the_records_fate() {
+        let replies = [ReserveReply::Reserved(PurchaseNumber(1)), repeat(BATCH, Some(BATCH), false)];
+        let expected = [Outcome::Promised(PurchaseNumber(1)), Outcome::Rides(order(BATCH))];
+        assert_eq!(decide(&replies, false, &Acknowledged::default()), expected);
+    }
+
+    /// R7: the first try happened after all. Its record is in the journal, and only the journal knows its bytes.
+    #[test]
+    fn r7_a_call_that_happened_before_is_left_to_the_sweeper() {
+        let replies = [
+            repeat(BATCH, Some(BATCH), false),
+            ReserveReply::Reserved(PurchaseNumber(1)),
+            repeat(BATCH, Some(BATCH), false),
+        ];
+        let expected = [order(BATCH), order(BATCH + 1), order(BATCH)].map(|id| Outcome::Known(id, Standing::Pending));
+        assert_eq!(decide(&replies, true, &Acknowledged::default()), expected);
+    }
+
+    #[test]
+    fn a_repetition_that_found_nothing_is_an_ordinary_call() {
+        let replies = [ReserveReply::Reserved(PurchaseNumber(2)), ReserveReply::SoldOut { left: 0 }];
+        let expected = [Outcome::Promised(PurchaseNumber(2)), Outcome::Declined(Declined::SoldOut)];
+        assert_eq!(decide(&replies, true, &Acknowledged::default()), expected);
+    }
+}

@@ -1,0 +1,343 @@
+//! The directory of offers: what is sold, by whom, in which lane, and what admission keeps of each. Built from the topic `sales`;
+//! the newest version of a sale wins. It sells nothing and asks nobody.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use domain::{
+    id::{Epoch, LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
+    money::Money,
+    sale::Sale,
+};
+use store::log::SalesFollower;
+
+use crate::admission::{Bucket, BuyerBuckets, Permits, StockSeen, TenantShare, Ticks};
+
+/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here.
+const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// Pause after a failed read of the topic.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// A lane as engines know it. One per lane and process, across versions of its sale.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its id.
+    pub id: LaneId,
+    /// The partition that orders it.
+    pub partition: PartitionId,
+    epoch: AtomicU64,
+}
+
+impl Lane {
+    /// The epoch that this engine believes in; 0 until the lane told one.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Follows the lane to a later epoch.
+    pub fn follow(&self, epoch: Epoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::Relaxed);
+    }
+}
+
+/// A merchant's shop, as far as admission goes.
+pub struct Tenant {
+    /// Its share of the permits.
+    pub share: Arc<TenantShare>,
+    /// Its requests.
+    pub bucket: Bucket,
+}
+
+/// One version of a sale, with what admission keeps of it.
+pub struct Promotion {
+    /// The sale.
+    pub sale: Sale,
+    /// Its shop.
+    pub tenant: Arc<Tenant>,
+    /// Its buyers' buckets; they live on while the rate stays the same.
+    pub buyers: Arc<BuyerBuckets>,
+    /// Its offers, in the order of the sale.
+    pub offers: Vec<Arc<Offered>>,
+}
+
+/// An offer: all the hot path needs, reached by one look-up.
+pub struct Offered {
+    /// Its id.
+    pub id: OfferId,
+    /// What is sold.
+    pub sku: SkuId,
+    /// Of one unit.
+    pub price: Money,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its sale.
+    pub sale: SaleId,
+    /// The sale's version.
+    pub sale_version: u32,
+    /// The lane that orders it.
+    pub lane: Arc<Lane>,
+    /// What the lane said last of its stock.
+    pub stock: Arc<StockSeen>,
+    /// Its bucket; lives on while rate and fleet stay the same.
+    pub bucket: Arc<Bucket>,
+}
+
+/// The directory at one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    offers: HashMap<OfferId, (Arc<Promotion>, Arc<Offered>)>,
+    sales: HashMap<SaleId, Arc<Promotion>>,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    lanes: HashMap<LaneId, Arc<Lane>>,
+}
+
+impl Snapshot {
+    /// An offer with its sale.
+    pub fn offer(&self, id: OfferId) -> Option<(&Arc<Promotion>, &Arc<Offered>)> {
+        self.offers.get(&id).map(|(promotion, offered)| (promotion, offered))
+    }
+
+    /// A sale.
+    pub fn sale(&self, id: SaleId) -> Option<&Arc<Promotion>> {
+        self.sales.get(&id)
+    }
+
+    /// All sales, in no order.
+    pub fn sales(&self) -> impl Iterator<Item = &Arc<Promotion>> {
+        self.sales.values()
+    }
+}
+
+/// What a tenant may take of one engine.
+#[derive(Debug, Clone, Copy)]
+pub struct TenantLimits {
+    /// Requests a second, over the whole fleet.
+    pub rate_per_s: u32,
+    /// Permits of this engine.
+    pub permits_max: u32,
+}
+
+struct Shelf {
+    sales: BTreeMap<SaleId, Sale>,
+    engines: u32,
+}
+
+/// The directory. Reading it takes no lock; changing it builds it anew.
+pub struct Directory {
+    current: ArcSwap<Snapshot>,
+    shelf: Mutex<Shelf>,
+    ticks: Ticks,
+    permits: Arc<Permits>,
+    limits: TenantLimits,
+}
+
+impl Directory {
+    /// An empty directory of a fleet of one.
+    pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
+        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1 });
+        Self { current: ArcSwap::default(), shelf, ticks, permits, limits }
+    }
+
+    /// The directory as it is now. Never hold it across an await.
+    pub fn now(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// Takes in sales as they were published. A version that is not newer than the one at hand is passed over.
+    pub fn take_in(&self, sales: Vec<Sale>, now_ms: u64) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        for sale in sales {
+            if shelf.sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+                shelf.sales.insert(sale.id, sale);
+            }
+        }
+        shelf.sales.retain(|_, sale| now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS));
+        self.rebuild(&shelf);
+    }
+
+    /// Divides the rates by this many live engines from now on.
+    pub fn share_among(&self, engines: u32) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.engines != engines.max(1) {
+            shelf.engines = engines.max(1);
+            self.rebuild(&shelf);
+        }
+    }
+
+    /// Forgets buyers whose buckets are full again.
+    pub fn forget_idle_buyers(&self) {
+        for promotion in self.current.load_full().sales() {
+            promotion.buyers.forget_idle();
+        }
+    }
+
+    fn rebuild(&self, shelf: &Shelf) {
+        let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
+        let mut next = Snapshot::default();
+        for sale in shelf.sales.values() {
+            build.add(sale, &mut next);
+        }
+        self.current.store(Arc::new(next));
+    }
+}
+
+/// A rebuild under way: what can live on of the old directory does.
+struct Build<'a> {
+    directory: &'a Directory,
+    engines: u32,
+    old: Arc<Snapshot>,
+}
+
+impl Build<'_> {
+    fn add(&self, sale: &Sale, next: &mut Snapshot) {
+        let tenant = Arc::clone(next.tenants.entry(sale.tenant).or_insert_with(|| self.tenant(sale.tenant)));
+        let old = self.old.sale(sale.id);
+        let buyers = old.filter(|old| old.buyers.is_for(sale.buyer_rate_per_s)).map(|old| Arc::clone(&old.buyers));
+        let mut offers = Vec::new();
+        for (lane, offer) in sale.offers() {
+            if next.offers.contains_key(&offer.id) {
+                // Sales come in the order of their ids, so every engine keeps the same one.
+                tracing::error!(offer = %offer.id, sale = %sale.id, "an offer id of another sale; this one is left out");
+                continue;
+            }
+            let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
+            offers.push(Arc::new(self.offered(sale, lane, offer)));
+        }
+        let buyers =
+            buyers.unwrap_or_else(|| Arc::new(BuyerBuckets::new(sale.buyer_rate_per_s, &self.directory.ticks)));
+        let promotion = Arc::new(Promotion { sale: sale.clone(), tenant, buyers, offers });
+        for offered in &promotion.offers {
+            next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
+        }
+        next.sales.insert(sale.id, promotion);
+    }
+
+    fn tenant(&self, id: TenantId) -> Arc<Tenant> {
+        let TenantLimits { rate_per_s, permits_max } = self.directory.limits;
+        let old = self.old.tenants.get(&id);
+        if let Some(old) = old.filter(|old| old.bucket.is_for(rate_per_s, self.engines)) {
+            return Arc::clone(old);
+        }
+        // The share lives on in any case: permits that are out come back to it.
+        let share = old.map(|old| Arc::clone(&old.share));
+        let share = share.unwrap_or_else(|| TenantShare::new(Arc::clone(&self.directory.permits), permits_max));
+        Arc::new(Tenant { share, bucket: Bucket::new("tenant", rate_per_s, self.engines, &self.directory.ticks) })
+    }
+
+    fn lane(&self, id: LaneId, partition: PartitionId) -> Arc<Lane> {
+        let old = self.old.lanes.get(&id).filter(|old| old.partition == partition);
+        old.map_or_else(|| Arc::new(Lane { id, partition, epoch: AtomicU64::new(0) }), Arc::clone)
+    }
+
+    fn offered(&self, sale: &Sale, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+        let old = self.old.offer(offer.id).map(|(_, old)| old);
+        let bucket = old.filter(|old| old.bucket.is_for(offer.rate_per_s, self.engines)).map(|old| &old.bucket);
+        let new_bucket = || Arc::new(Bucket::new("offer", offer.rate_per_s, self.engines, &self.directory.ticks));
+        Offered {
+            id: offer.id,
+            sku: offer.sku,
+            price: offer.price,
+            tenant: sale.tenant,
+            sale: sale.id,
+            sale_version: sale.version,
+            lane,
+            stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
+            bucket: bucket.map_or_else(new_bucket, Arc::clone),
+        }
+    }
+}
+
+/// Follows the topic `sales` for ever; `at_end` is called once, when all that was there at the start is taken in.
+pub async fn follow<F: SalesFollower>(
+    mut follower: F,
+    directory: Arc<Directory>,
+    now_ms: impl Fn() -> u64,
+    at_end: impl Fn(),
+) {
+    loop {
+        match follower.next().await {
+            Ok(sales) if sales.is_empty() => at_end(),
+            Ok(sales) => {
+                tracing::info!(sales = sales.len(), "sales published");
+                directory.take_in(sales, now_ms());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the topic of sales cannot be read; trying again");
+                tokio::time::sleep(FOLLOW_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, NOW_MS, directory, sale};
+
+    #[test]
+    fn the_newest_version_of_a_sale_wins() {
+        let directory = directory();
+        let mut newer = sale(1);
+        newer.version = 3;
+        newer.paused = true;
+        directory.take_in(vec![newer], NOW_MS);
+        let mut older = sale(1);
+        older.version = 2;
+        directory.take_in(vec![older], NOW_MS);
+        assert_eq!(directory.now().sale(SaleId::new(1).unwrap()).unwrap().sale.version, 3);
+    }
+
+    /// A new version must not refill the buckets, forget the lane's epoch, or forget the stock seen.
+    #[test]
+    fn a_new_version_keeps_what_admission_knows() {
+        let directory = directory();
+        directory.take_in(vec![sale(1)], NOW_MS);
+        let offer = testing::offer_id(1);
+        let before = Arc::clone(directory.now().offer(offer).unwrap().1);
+        before.lane.follow(Epoch(7));
+        let mut paused = sale(1);
+        (paused.version, paused.paused) = (2, true);
+        directory.take_in(vec![paused], NOW_MS);
+        let now = directory.now();
+        let (promotion, after) = now.offer(offer).unwrap();
+        assert!(Arc::ptr_eq(&before.bucket, &after.bucket) && Arc::ptr_eq(&before.stock, &after.stock));
+        assert_eq!(after.lane.epoch(), Epoch(7));
+        assert!(promotion.sale.paused);
+    }
+
+    #[test]
+    fn rates_are_divided_anew_when_the_fleet_changes() {
+        let directory = directory();
+        directory.take_in(vec![sale(1)], NOW_MS);
+        directory.share_among(4);
+        let now = directory.now();
+        let (promotion, offered) = now.offer(testing::offer_id(1)).unwrap();
+        assert!(offered.bucket.is_for(promotion.sale.lanes[0].offers[0].rate_per_s, 4));
+        assert!(promotion.tenant.bucket.is_for(testing::TENANT_RATE, 4));
+    }
+
+    #[test]
+    fn an_offer_id_belongs_to_the_first_sale_that_has_it() {
+        let directory = directory();
+        let mut thief = sale(2);
+        thief.tenant = TenantId::new(9).unwrap();
+        thief.lanes[0].offers[0].id = testing::offer_id(1);
+        directory.take_in(vec![thief, sale(1)], NOW_MS);
+        assert_eq!(directory.now().offer(testing::offer_id(1)).unwrap().1.tenant, testing::tenant());
+    }
+
+    #[test]
+    fn sales_long_over_are_dropped() {
+        let directory = directory();
+        let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
+        directory.take_in(vec![sale(1)], later);
+        assert!(directory.now().sale(SaleId::new(1).unwrap()).is_none());
+    }
+}

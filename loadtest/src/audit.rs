@@ -1,0 +1,291 @@
+//! The audit: what was said to buyers, against what the three things that remember hold at rest, in the words of the
+//! protocol. Pure: evidence in, findings out. It reads nothing and repairs nothing.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use domain::{
+    id::{BatchId, BuyerId, KeyHash, LaneId, OfferId, OrderId},
+    order::{OrderRow, Status},
+    stock::Purchase,
+};
+use serde::Serialize;
+
+/// Examples kept of each kind of damage.
+pub const EXAMPLES_MAX: usize = 10;
+
+/// An offer, as all who remember it tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferEvidence {
+    /// Its lane.
+    pub lane: LaneId,
+    /// The offer.
+    pub offer: OfferId,
+    /// Live units that one buyer may hold in the lane.
+    pub limit_per_buyer: u32,
+    /// Units it may sell: by the ledger, else as published.
+    pub allotment: u64,
+    /// Units sold by the ledger, 0 when the ledger does not know it.
+    pub sold: u64,
+    /// Units left by Redis, 0 when Redis does not know it.
+    pub left: u64,
+}
+
+/// An order row, as far as the audit goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowEvidence {
+    /// Primary key.
+    pub order: OrderId,
+    /// Who bought.
+    pub buyer: BuyerId,
+    /// The lane that ordered it.
+    pub lane: LaneId,
+    /// What.
+    pub offer: OfferId,
+    /// Units.
+    pub quantity: u32,
+    /// Hash of the idempotency key.
+    pub key: KeyHash,
+    /// It counts for stock and limits (R5).
+    pub live: bool,
+    /// Decided against.
+    pub rejected: bool,
+}
+
+impl From<&OrderRow> for RowEvidence {
+    fn from(row: &OrderRow) -> Self {
+        Self {
+            order: row.order,
+            buyer: row.buyer,
+            lane: row.lane,
+            offer: row.offer,
+            quantity: row.quantity,
+            key: row.key,
+            live: row.is_live(),
+            rejected: row.status == Status::Rejected,
+        }
+    }
+}
+
+/// A live purchase in a buyer's entry in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryEvidence {
+    /// The lane.
+    pub lane: LaneId,
+    /// Whose entry.
+    pub buyer: BuyerId,
+    /// The order.
+    pub order: OrderId,
+    /// The offer.
+    pub offer: OfferId,
+    /// Units.
+    pub quantity: u32,
+}
+
+impl EntryEvidence {
+    /// The live ones of a buyer's purchases: a tombstone is no entry.
+    pub fn live(lane: LaneId, buyer: BuyerId, purchases: &[Purchase]) -> impl Iterator<Item = Self> + '_ {
+        purchases.iter().filter(|purchase| purchase.number.is_some()).map(move |purchase| {
+            let Purchase { order, offer, quantity, .. } = *purchase;
+            Self { lane, buyer, order, offer, quantity }
+        })
+    }
+}
+
+/// An answer `202`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromiseEvidence {
+    /// To whom.
+    pub buyer: BuyerId,
+    /// Which order.
+    pub order: OrderId,
+    /// Accepted, and not only pending.
+    pub accepted: bool,
+}
+
+/// All that is compared.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// The sale's offers.
+    pub offers: Vec<OfferEvidence>,
+    /// All rows of its lanes, of every table, in any order.
+    pub rows: Vec<RowEvidence>,
+    /// Live purchases in Redis.
+    pub entries: Vec<EntryEvidence>,
+    /// Entries of the journals.
+    pub journal: Vec<(LaneId, BatchId)>,
+    /// What buyers were promised.
+    pub promises: Vec<PromiseEvidence>,
+    /// Buyers who were told a final no and never promised anything.
+    pub refused: Vec<BuyerId>,
+}
+
+/// How much of a damage, and where to look.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How many.
+    pub count: u64,
+    /// A few of them.
+    pub examples: Vec<String>,
+}
+
+impl Finding {
+    fn add(&mut self, count: u64, example: impl FnOnce() -> String) {
+        if count > 0 {
+            self.count += count;
+            if self.examples.len() < EXAMPLES_MAX {
+                self.examples.push(example());
+            }
+        }
+    }
+}
+
+/// What the audit says. All but the first four words are reported and do not decide the exit status.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Answered `202 accepted`, no row of any status.
+    pub lost: Finding,
+    /// One id in two rows, or two live rows for one (buyer, offer, key).
+    pub doubled: Finding,
+    /// Sum over offers of max(0, live - allotment).
+    pub oversold: Finding,
+    /// Sum of |allotment - left - live| + |sold - live| + entries without a live row and the reverse + journal entries.
+    pub leaked: Finding,
+    /// Answered `202 accepted`, the row is rejected. 0 unless Redis or the log lost acknowledged data.
+    pub rejected_after_accepted: Finding,
+    /// Live units of a buyer in a lane beyond its limit (INV-2).
+    pub over_limit: Finding,
+    /// Answered `202 pending`, no row of any status. 0 unless Redis or the log lost data.
+    pub pending_without_row: Finding,
+    /// Told a final no, never promised anything, and yet a live row.
+    pub refused_with_row: Finding,
+}
+
+impl Findings {
+    /// None of the four.
+    pub fn is_clean(&self) -> bool {
+        [&self.lost, &self.doubled, &self.oversold, &self.leaked].iter().all(|finding| finding.count == 0)
+    }
+
+    /// Every word with its finding.
+    pub fn words(&self) -> [(&'static str, &Finding); 8] {
+        [
+            ("lost", &self.lost),
+            ("doubled", &self.doubled),
+            ("oversold", &self.oversold),
+            ("leaked", &self.leaked),
+            ("rejected_after_accepted", &self.rejected_after_accepted),
+            ("over_limit", &self.over_limit),
+            ("pending_without_row", &self.pending_without_row),
+            ("refused_with_row", &self.refused_with_row),
+        ]
+    }
+}
+
+/// Compares.
+pub fn compare(evidence: &Evidence) -> Findings {
+    let mut rows: Vec<&RowEvidence> = evidence.rows.iter().collect();
+    rows.sort_unstable_by_key(|row| row.order);
+    let mut findings = Findings::default();
+    promises(evidence, &rows, &mut findings);
+    doubles(&rows, &mut findings.doubled);
+    units(evidence, &mut findings);
+    entries(evidence, &mut findings.leaked);
+    for (lane, batch) in &evidence.journal {
+        findings.leaked.add(1, || format!("lane {lane}: journal entry {batch}"));
+    }
+    limits(evidence, &mut findings.over_limit);
+    refusals(evidence, &mut findings.refused_with_row);
+    findings
+}
+
+/// Rows of one order; more than one only when something is wrong.
+fn rows_of<'a, 'b>(rows: &'b [&'a RowEvidence], order: OrderId) -> &'b [&'a RowEvidence] {
+    let first = rows.partition_point(|row| row.order < order);
+    let count = rows[first..].partition_point(|row| row.order == order);
+    &rows[first..first + count]
+}
+
+fn promises(evidence: &Evidence, rows: &[&RowEvidence], findings: &mut Findings) {
+    for PromiseEvidence { buyer, order, accepted } in &evidence.promises {
+        // Another buyer's row does not keep this promise.
+        let row = rows_of(rows, *order).iter().find(|row| row.buyer == *buyer);
+        let told = || format!("order {order} of buyer {buyer}");
+        match (row, accepted) {
+            (None, true) => findings.lost.add(1, told),
+            (None, false) => findings.pending_without_row.add(1, told),
+            (Some(row), true) if row.rejected => findings.rejected_after_accepted.add(1, told),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn doubles(rows: &[&RowEvidence], doubled: &mut Finding) {
+    for same in rows.chunk_by(|a, b| a.order == b.order) {
+        doubled.add(same.len() as u64 - 1, || format!("order {} in {} rows", same[0].order, same.len()));
+    }
+    // One id counts once here: its second row is counted above.
+    let mut purchases: HashMap<(BuyerId, OfferId, KeyHash), OrderId> = HashMap::new();
+    for same in rows.chunk_by(|a, b| a.order == b.order) {
+        let Some(row) = same.iter().find(|row| row.live) else { continue };
+        if let Some(first) = purchases.insert((row.buyer, row.offer, row.key), row.order) {
+            doubled.add(1, || format!("orders {first} and {} of buyer {} for one key", row.order, row.buyer));
+        }
+    }
+}
+
+fn units(evidence: &Evidence, findings: &mut Findings) {
+    let mut live: BTreeMap<OfferId, u64> = evidence.offers.iter().map(|offer| (offer.offer, 0)).collect();
+    for row in evidence.rows.iter().filter(|row| row.live) {
+        *live.entry(row.offer).or_default() += u64::from(row.quantity);
+    }
+    for (offer, live) in live {
+        // An offer that nobody published has nothing to sell.
+        let known = evidence.offers.iter().find(|evidence| evidence.offer == offer);
+        let (allotment, sold, left) = known.map_or((0, 0, 0), |known| (known.allotment, known.sold, known.left));
+        let told = || format!("offer {offer}: allotment {allotment}, live {live}, sold {sold}, left {left}");
+        findings.oversold.add(live.saturating_sub(allotment), told);
+        findings.leaked.add(allotment.abs_diff(left.saturating_add(live)), told);
+        findings.leaked.add(sold.abs_diff(live), told);
+    }
+}
+
+fn entries(evidence: &Evidence, leaked: &mut Finding) {
+    let in_redis: HashSet<EntryEvidence> = evidence.entries.iter().copied().collect();
+    let repeated = evidence.entries.len() - in_redis.len();
+    leaked.add(repeated as u64, || format!("{repeated} buyers' entries stand twice"));
+    let live = evidence.rows.iter().filter(|row| row.live).map(|row| {
+        let RowEvidence { lane, buyer, order, offer, quantity, .. } = *row;
+        EntryEvidence { lane, buyer, order, offer, quantity }
+    });
+    let in_rows: HashSet<EntryEvidence> = live.collect();
+    for EntryEvidence { lane, buyer, order, .. } in in_redis.difference(&in_rows) {
+        leaked.add(1, || format!("lane {lane}: entry of buyer {buyer}, order {order}, has no live row"));
+    }
+    for EntryEvidence { lane, buyer, order, .. } in in_rows.difference(&in_redis) {
+        leaked.add(1, || format!("lane {lane}: live order {order} of buyer {buyer} has no entry"));
+    }
+}
+
+fn limits(evidence: &Evidence, over_limit: &mut Finding) {
+    let limits: HashMap<LaneId, u32> =
+        evidence.offers.iter().map(|offer| (offer.lane, offer.limit_per_buyer)).collect();
+    let mut held: HashMap<(BuyerId, LaneId), u64> = HashMap::new();
+    for row in evidence.rows.iter().filter(|row| row.live) {
+        *held.entry((row.buyer, row.lane)).or_default() += u64::from(row.quantity);
+    }
+    for ((buyer, lane), held) in held {
+        let limit = u64::from(limits.get(&lane).copied().unwrap_or(0));
+        over_limit
+            .add(held.saturating_sub(limit), || format!("buyer {buyer} holds {held} in lane {lane}, limit {limit}"));
+    }
+}
+
+fn refusals(evidence: &Evidence, refused_with_row: &mut Finding) {
+    let refused: HashSet<BuyerId> = evidence.refused.iter().copied().collect();
+    for row in evidence.rows.iter().filter(|row| row.live && refused.contains(&row.buyer)) {
+        refused_with_row.add(1, || format!("buyer {} was refused and has order {}", row.buyer, row.order));
+    }
+}

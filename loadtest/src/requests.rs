@@ -1,0 +1,204 @@
+//! The requests, ready to be written before the clock starts: one template, and in it what differs from buyer to buyer,
+//! each with a fixed place and length. Signing the tokens is the expensive part, so all cores do it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::id::{BuyerId, InvalidId};
+
+use crate::sale::LoadSale;
+
+/// Tokens signed between two reports of progress.
+const PROGRESS_STEP: usize = 1_000;
+
+/// Why requests could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestsError {
+    /// The signer refused.
+    #[error("a buyer's token could not be signed: {0}")]
+    Sign(String),
+    /// A token that does not fit into the template.
+    #[error("buyer {0} has a token of another length than the first one: ids must have one length")]
+    Length(BuyerId),
+    /// More buyers than ids.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+}
+
+/// Every buyer's purchase.
+#[derive(Debug)]
+pub struct Requests {
+    template: Vec<u8>,
+    token_at: usize,
+    key_at: usize,
+    offer_at: usize,
+    token_len: usize,
+    /// Token after token.
+    tokens: Vec<u8>,
+    /// Key after key: what stands in the header `idempotency-key`.
+    keys: Vec<u8>,
+    offers: Vec<Vec<u8>>,
+}
+
+const KEY_LEN: usize = 18;
+
+/// The idempotency key of a buyer: one purchase, one key, however often it is sent.
+pub fn key_of(buyer: BuyerId) -> String {
+    format!("lt-{buyer}")
+}
+
+impl Requests {
+    /// Signs `buyers` tokens on `threads` threads and counts them in `signed` as they come.
+    ///
+    /// # Errors
+    /// [`RequestsError`] of the first token that fails.
+    pub fn build<S, E>(
+        sale: &LoadSale,
+        host: &str,
+        buyers: u32,
+        threads: usize,
+        sign: &S,
+        signed: &AtomicU64,
+    ) -> Result<Self, RequestsError>
+    where
+        S: Fn(BuyerId) -> Result<String, E> + Sync,
+        E: std::fmt::Display,
+    {
+        let first = sign(sale.buyer(0)?).map_err(|e| RequestsError::Sign(e.to_string()))?;
+        let token_len = first.len();
+        let share = buyers.div_ceil(u32::try_from(threads.max(1)).unwrap_or(1)).max(1);
+        let parts: Vec<Result<Vec<u8>, RequestsError>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..buyers)
+                .step_by(share as usize)
+                .map(|low| scope.spawn(move || sign_range(sale, low..buyers.min(low + share), token_len, sign, signed)))
+                .collect();
+            let lost = || Err(RequestsError::Sign("a signing thread ended early".into()));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| lost())).collect()
+        });
+        let mut tokens = Vec::with_capacity(token_len * buyers as usize);
+        for part in parts {
+            tokens.append(&mut part?);
+        }
+        let mut keys = Vec::with_capacity(KEY_LEN * buyers as usize);
+        for index in 0..buyers {
+            keys.extend_from_slice(key_of(sale.buyer(index)?).as_bytes());
+        }
+        let offers: Vec<Vec<u8>> = sale.offers.iter().map(|o| o.offer.to_string().into_bytes()).collect();
+        Ok(Self::around(host, token_len, tokens, keys, offers))
+    }
+
+    fn around(host: &str, token_len: usize, tokens: Vec<u8>, keys: Vec<u8>, offers: Vec<Vec<u8>>) -> Self {
+        let offer_len = offers.first().map_or(0, Vec::len);
+        let body_head = b"{\"offer_id\":\"";
+        let body_tail = b"\",\"quantity\":1}";
+        let mut template = format!("POST /v1/orders HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer ").into_bytes();
+        let token_at = template.len();
+        template.resize(token_at + token_len, b'.');
+        template.extend_from_slice(b"\r\nidempotency-key: ");
+        let key_at = template.len();
+        template.resize(key_at + KEY_LEN, b'.');
+        let body_len = body_head.len() + offer_len + body_tail.len();
+        let head_end = format!("\r\ncontent-type: application/json\r\ncontent-length: {body_len}\r\n\r\n");
+        template.extend_from_slice(head_end.as_bytes());
+        template.extend_from_slice(body_head);
+        let offer_at = template.len();
+        template.resize(offer_at + offer_len, b'.');
+        template.extend_from_slice(body_tail);
+        Self { template, token_at, key_at, offer_at, token_len, tokens, keys, offers }
+    }
+
+    /// How many buyers there are.
+    pub fn buyers(&self) -> usize {
+        self.keys.len() / KEY_LEN
+    }
+
+    /// A buffer for [`Requests::patch`], one for each connection.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.template.clone()
+    }
+
+    /// Makes the buffer the request of this buyer.
+    pub fn patch(&self, buffer: &mut [u8], buyer: u32) {
+        let index = buyer as usize;
+        put(buffer, self.token_at, &self.tokens[index * self.token_len..][..self.token_len]);
+        put(buffer, self.key_at, &self.keys[index * KEY_LEN..][..KEY_LEN]);
+        put(buffer, self.offer_at, &self.offers[index % self.offers.len()]);
+    }
+}
+
+fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) {
+    buffer[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn sign_range<S, E>(
+    sale: &LoadSale,
+    range: std::ops::Range<u32>,
+    token_len: usize,
+    sign: &S,
+    signed: &AtomicU64,
+) -> Result<Vec<u8>, RequestsError>
+where
+    S: Fn(BuyerId) -> Result<String, E>,
+    E: std::fmt::Display,
+{
+    let mut tokens = Vec::with_capacity(token_len * range.len());
+    let mut since = 0;
+    for index in range {
+        let buyer = sale.buyer(index)?;
+        let token = sign(buyer).map_err(|e| RequestsError::Sign(e.to_string()))?;
+        if token.len() != token_len || key_of(buyer).len() != KEY_LEN {
+            return Err(RequestsError::Length(buyer));
+        }
+        tokens.extend_from_slice(token.as_bytes());
+        since += 1;
+        if since == PROGRESS_STEP {
+            signed.fetch_add(PROGRESS_STEP as u64, Ordering::Relaxed);
+            since = 0;
+        }
+    }
+    signed.fetch_add(since as u64, Ordering::Relaxed);
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use rand::{SeedableRng, rngs::SmallRng};
+
+    use super::*;
+
+    #[test]
+    fn every_request_carries_its_buyers_token_key_and_offer() {
+        let sale = LoadSale::fresh(10, 2, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
+        let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("token-{buyer}"));
+        let signed = AtomicU64::new(0);
+        let requests = Requests::build(&sale, "127.0.0.1:80", 2_501, 2, &sign, &signed).unwrap();
+        assert_eq!((requests.buyers(), signed.into_inner()), (2_501, 2_501));
+        let mut buffer = requests.buffer();
+        for index in [0, 1_250, 1_251, 2_500] {
+            requests.patch(&mut buffer, index);
+            let text = std::str::from_utf8(&buffer).unwrap();
+            let (buyer, offer) = (sale.buyer(index).unwrap(), sale.offer_of(index).offer);
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body, format!("{{\"offer_id\":\"{offer}\",\"quantity\":1}}"));
+            assert_eq!(
+                head,
+                format!(
+                    "POST /v1/orders HTTP/1.1\r\nhost: 127.0.0.1:80\r\nauthorization: Bearer token-{buyer}\r\n\
+                     idempotency-key: lt-{buyer}\r\ncontent-type: application/json\r\ncontent-length: {}",
+                    body.len()
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_length_is_refused() {
+        let sale = LoadSale::fresh(10, 1, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
+        let odd = sale.buyer(3).unwrap();
+        let sign =
+            |buyer: BuyerId| Ok::<_, Infallible>(if buyer == odd { "longer".into() } else { "short".to_owned() });
+        let outcome = Requests::build(&sale, "h", 10, 1, &sign, &AtomicU64::new(0));
+        assert!(matches!(outcome, Err(RequestsError::Length(buyer)) if buyer == odd));
+    }
+}

@@ -1,0 +1,234 @@
+//! The writer's side: positions by compare-and-set, and what moves with them.
+
+use std::collections::BTreeMap;
+
+use domain::id::{Generation, OfferId, PartitionId, RecordId};
+
+use super::{
+    AllotmentMove, Committed, Ledger, LedgerCommit, PartitionRow,
+    movement::{self, INSERT_MOVEMENTS},
+};
+use crate::sql::{Fixed, Sql, SqlError, Tx, Value, retried, stored};
+
+const PARTITION: &str =
+    "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions WHERE partition_id = ?";
+const BEGIN_PARTITION: &str =
+    "INSERT INTO partitions (partition_id, generation, log_id, log_offset, record_id) VALUES (?, ?, ?, ?, ?)";
+// The fence of a batch: one writer's view of the partition is right.
+const MOVE_PARTITION: &str = "UPDATE partitions SET log_offset = ?, record_id = ? \
+                              WHERE partition_id = ? AND generation = ? AND log_offset = ?";
+// The fence of a new generation: all of the old row, because two writers may have noticed the loss.
+const RESTART_PARTITION: &str = "UPDATE partitions SET generation = ?, log_id = ?, log_offset = ?, record_id = ? \
+     WHERE partition_id = ? AND generation = ? AND log_id = ? AND log_offset = ? AND record_id = ?";
+// An epoch never goes back.
+const MOVE_EPOCH: &str = "UPDATE lanes SET epoch = ? WHERE lane = ? AND epoch <= ?";
+// As in `CommitTexts::sell`, together with the allotment, so that the condition is asked of what both become.
+const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ?, sale_version = ?, changed_at = ? \
+                              WHERE offer = ? AND sold + ? BETWEEN 0 AND allotment + ?";
+
+/// The statements of fixed sizes.
+#[derive(Debug)]
+pub(super) struct CommitTexts {
+    sell: Fixed,
+    set_sold: Fixed,
+    movements: Fixed,
+}
+
+impl CommitTexts {
+    pub(super) fn new() -> Self {
+        Self {
+            // The condition is the assertion: an offer that would leave it, or that is not there, is not matched, and the count of
+            // matched rows tells.
+            sell: Fixed::new(
+                "UPDATE offers SET sold = sold + CASE offer [WHEN ? THEN ? ] ELSE 0 END WHERE offer IN ([?,]) \
+                 AND sold + CASE offer [WHEN ? THEN ? ] ELSE 0 END BETWEEN 0 AND allotment",
+            ),
+            set_sold: Fixed::new(
+                "UPDATE offers SET sold = CASE offer [WHEN ? THEN ? ] ELSE sold END WHERE offer IN ([?,])",
+            ),
+            movements: Fixed::new(INSERT_MOVEMENTS),
+        }
+    }
+}
+
+impl<S: Sql> Ledger<S> {
+    /// A partition's position; `None` before its first genesis is decided.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn partition(&self, partition: PartitionId) -> Result<Option<PartitionRow>, SqlError> {
+        let rows = self.db.rows(PARTITION, vec![partition.0.into()]).await?;
+        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
+        Ok(Some(PartitionRow {
+            partition: PartitionId(row.number()?),
+            generation: Generation(row.number()?),
+            log_id: row.int()?.cast_unsigned(),
+            offset: row.number()?,
+            record: row.id(RecordId::new)?,
+        }))
+    }
+
+    /// Begins a partition; `false` if it is begun.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn begin_partition(&self, row: &PartitionRow) -> Result<bool, SqlError> {
+        let mut params = vec![row.partition.0.into()];
+        params.extend(position(row)?);
+        self.db.insert_absent(BEGIN_PARTITION, params).await
+    }
+
+    /// Moves a partition's position with everything that its records changed, in one transaction. Deadlocks are tried again inside.
+    ///
+    /// # Errors
+    /// [`SqlError::Broken`] when sold would leave 0..=allotment, or an offer or lane does not exist: nothing happened. Others when
+    /// the database fails; after [`SqlError::is_unknown`] read the partition.
+    pub async fn commit(&self, commit: &LedgerCommit) -> Result<Committed, SqlError> {
+        let plan = Plan::new(commit)?;
+        retried(async || self.attempt(async |tx| self.change(tx, &plan).await).await).await
+    }
+
+    /// Begins a new generation of a partition with the sold units derived from the rows (R10): `from` MUST be the row as it is.
+    ///
+    /// # Errors
+    /// As [`Ledger::commit`]; sold is not compared with the allotment.
+    pub async fn restart(
+        &self,
+        from: &PartitionRow,
+        to: &PartitionRow,
+        sold: &[(OfferId, u64)],
+    ) -> Result<Committed, SqlError> {
+        let mut fence: Vec<Value> = position(to)?.into();
+        fence.push(from.partition.0.into());
+        fence.extend(position(from)?);
+        let sold = sold.iter().map(|&(offer, units)| Ok((offer.stored(), stored(units)?)));
+        let sold: BTreeMap<i64, i64> = sold.collect::<Result<_, SqlError>>()?;
+        let sold: Vec<(i64, i64)> = sold.into_iter().collect();
+        retried(async || self.attempt(async |tx| self.set(tx, &fence, &sold).await).await).await
+    }
+
+    /// One transaction, undone unless `change` answers `true`.
+    async fn attempt(
+        &self,
+        change: impl AsyncFnOnce(&mut S::Tx) -> Result<bool, SqlError>,
+    ) -> Result<Committed, SqlError> {
+        let mut tx = self.db.begin().await?;
+        let undone = match change(&mut tx).await {
+            Ok(true) => return tx.commit().await.map(|()| Committed::Done),
+            Ok(false) => Ok(Committed::Fenced),
+            Err(error) => Err(error),
+        };
+        tx.rollback().await;
+        undone
+    }
+
+    /// `false`: fenced. Locks are taken in one order: partition, offers and lanes by id.
+    async fn change(&self, tx: &mut S::Tx, plan: &Plan) -> Result<bool, SqlError> {
+        if tx.exec(MOVE_PARTITION, plan.fence.clone()).await? != 1 {
+            return Ok(false);
+        }
+        for (update, sold) in self.texts.commit.sell.padded(&plan.sold) {
+            let mut params = pairs(&sold);
+            params.extend(sold.iter().map(|&(offer, _)| Value::Int(offer)));
+            params.extend(pairs(&sold));
+            all_matched(tx.exec(update, params).await?, &sold, "0 <= sold <= allotment of each offer")?;
+        }
+        for (offer, params) in &plan.allotments {
+            let matched = tx.exec(MOVE_ALLOTMENT, params.clone()).await?;
+            all_matched(matched, &[(*offer, 0)], "0 <= sold <= allotment of each offer")?;
+        }
+        for &(lane, epoch) in &plan.epochs {
+            let matched = tx.exec(MOVE_EPOCH, vec![epoch.into(), lane.into(), epoch.into()]).await?;
+            all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
+        }
+        for (insert, rows) in self.texts.commit.movements.exactly(&plan.movements) {
+            tx.exec(insert, rows.iter().flatten().cloned().collect()).await?;
+        }
+        Ok(true)
+    }
+
+    async fn set(&self, tx: &mut S::Tx, fence: &[Value], sold: &[(i64, i64)]) -> Result<bool, SqlError> {
+        if tx.exec(RESTART_PARTITION, fence.to_vec()).await? != 1 {
+            return Ok(false);
+        }
+        for (update, sold) in self.texts.commit.set_sold.padded(sold) {
+            let mut params = pairs(&sold);
+            params.extend(sold.iter().map(|&(offer, _)| Value::Int(offer)));
+            all_matched(tx.exec(update, params).await?, &sold, "that each offer is there")?;
+        }
+        Ok(true)
+    }
+}
+
+/// A [`LedgerCommit`] as parameters, each offer in one statement only, in the order of locks.
+struct Plan {
+    fence: Vec<Value>,
+    sold: Vec<(i64, i64)>,
+    allotments: Vec<(i64, Vec<Value>)>,
+    epochs: Vec<(i64, i64)>,
+    movements: Vec<[Value; movement::COLUMNS]>,
+}
+
+impl Plan {
+    fn new(c: &LedgerCommit) -> Result<Self, SqlError> {
+        let mut sold: BTreeMap<i64, i64> = BTreeMap::new();
+        for &(offer, units) in &c.sold {
+            *sold.entry(offer.stored()).or_default() += units;
+        }
+        let mut moves: BTreeMap<i64, AllotmentMove> = BTreeMap::new();
+        for change in &c.allotments {
+            let before = moves.get(&change.offer.stored()).map_or(0, |before| before.delta);
+            moves.insert(change.offer.stored(), AllotmentMove { delta: before + change.delta, ..*change });
+        }
+        let allotments = moves.into_iter().map(|(offer, change)| {
+            let units = sold.remove(&offer).unwrap_or(0);
+            (offer, allotment_params(offer, units, &change))
+        });
+        let allotments = allotments.collect();
+        sold.retain(|_, units| *units != 0);
+        let epochs = c.epochs.iter().map(|&(lane, epoch)| Ok((lane.stored(), stored(epoch.0)?)));
+        // Of two epochs of a lane the last, which is the higher one, stands.
+        let epochs: BTreeMap<i64, i64> = epochs.collect::<Result<_, SqlError>>()?;
+        let (partition, generation) = (c.partition, c.generation);
+        let movements = c.movements.iter().map(|m| movement::values(partition, generation, m));
+        Ok(Self {
+            fence: vec![
+                stored(c.next_offset)?.into(),
+                c.next_record.stored().into(),
+                partition.0.into(),
+                generation.0.into(),
+                stored(c.expected_offset)?.into(),
+            ],
+            sold: sold.into_iter().collect(),
+            allotments,
+            epochs: epochs.into_iter().collect(),
+            movements: movements.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn allotment_params(offer: i64, units: i64, change: &AllotmentMove) -> Vec<Value> {
+    let (delta, at) = (change.delta, change.changed_at);
+    vec![units.into(), delta.into(), change.sale_version.into(), at.into(), offer.into(), units.into(), delta.into()]
+}
+
+fn position(row: &PartitionRow) -> Result<[Value; 4], SqlError> {
+    let log_id = row.log_id.cast_signed();
+    Ok([row.generation.0.into(), log_id.into(), stored(row.offset)?.into(), row.record.stored().into()])
+}
+
+fn pairs(items: &[(i64, i64)]) -> Vec<Value> {
+    let mut params = Vec::with_capacity(5 * items.len());
+    items.iter().for_each(|&(key, value)| params.extend([Value::Int(key), Value::Int(value)]));
+    params
+}
+
+/// `items` may repeat its last.
+fn all_matched(matched: u64, items: &[(i64, i64)], asserted: &str) -> Result<(), SqlError> {
+    let distinct = items.chunk_by(|a, b| a.0 == b.0).count() as u64;
+    if matched == distinct {
+        return Ok(());
+    }
+    let shown = &items[..items.len().min(8)];
+    Err(SqlError::Broken(format!("the ledger asserts {asserted}; {matched} of {distinct} hold it, of {shown:?}")))
+}

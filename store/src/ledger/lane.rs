@@ -1,0 +1,132 @@
+//! Lanes with their offers: added once, then changed by the log only.
+
+use domain::id::{Epoch, LaneId, OfferId, PartitionId, SaleId, TenantId};
+
+use super::{LaneRow, Ledger, OfferRow};
+use crate::sql::{Row, Sql, SqlError, Tx, retried, stored};
+
+// One query, so that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
+const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.limit_per_buyer, l.opens_at, \
+                     o.offer, o.allotment, o.sold, o.sale_version, o.changed_at \
+                     FROM lanes l LEFT JOIN offers o ON o.lane = l.lane";
+const ORDER: &str = "ORDER BY l.lane, o.offer";
+const ADD_LANE: &str = "INSERT INTO lanes (lane, tenant, sale, partition_id, epoch, limit_per_buyer, opens_at) \
+                        VALUES (?, ?, ?, ?, ?, ?, ?)";
+const ADD_OFFER: &str =
+    "INSERT INTO offers (offer, lane, allotment, sold, sale_version, changed_at) VALUES (?, ?, ?, ?, ?, ?)";
+
+impl<S: Sql> Ledger<S> {
+    /// The lanes of a partition, by id.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn lanes(&self, partition: PartitionId) -> Result<Vec<LaneRow>, SqlError> {
+        let query = format!("{LANES} WHERE l.partition_id = ? {ORDER}");
+        gather(self.db.rows(&query, vec![partition.0.into()]).await?)
+    }
+
+    /// All lanes, by id: for the desk and audits.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn all_lanes(&self) -> Result<Vec<LaneRow>, SqlError> {
+        gather(self.db.rows(&format!("{LANES} {ORDER}"), vec![]).await?)
+    }
+
+    /// One lane.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn lane(&self, lane: LaneId) -> Result<Option<LaneRow>, SqlError> {
+        let query = format!("{LANES} WHERE l.lane = ? {ORDER}");
+        gather(self.db.rows(&query, vec![lane.stored().into()]).await?).map(|mut lanes| lanes.pop())
+    }
+
+    /// Adds a lane with its offers; `false` if the lane is there, whose rows then stay as they are.
+    ///
+    /// # Errors
+    /// [`SqlError::KeyTaken`] when one of the offers belongs to another lane; others when the database fails.
+    pub async fn add_lane(&self, row: &LaneRow) -> Result<bool, SqlError> {
+        retried(async || self.try_add(row).await).await
+    }
+
+    async fn try_add(&self, row: &LaneRow) -> Result<bool, SqlError> {
+        let mut tx = self.db.begin().await?;
+        match add(&mut tx, row).await {
+            Ok(true) => tx.commit().await.map(|()| true),
+            undone => {
+                tx.rollback().await;
+                undone
+            }
+        }
+    }
+}
+
+async fn add<T: Tx>(tx: &mut T, row: &LaneRow) -> Result<bool, SqlError> {
+    let params = vec![
+        row.lane.stored().into(),
+        row.tenant.stored().into(),
+        row.sale.stored().into(),
+        row.partition.0.into(),
+        stored(row.epoch.0)?.into(),
+        row.limit_per_buyer.into(),
+        stored(row.opens_at_ms)?.into(),
+    ];
+    if !tx.insert_absent(ADD_LANE, params).await? {
+        return Ok(false);
+    }
+    let mut offers = row.offers.clone();
+    offers.sort_unstable_by_key(|offer| offer.offer);
+    for offer in offers {
+        let params = vec![
+            offer.offer.stored().into(),
+            row.lane.stored().into(),
+            stored(offer.allotment)?.into(),
+            stored(offer.sold)?.into(),
+            offer.sale_version.into(),
+            offer.changed_at.into(),
+        ];
+        tx.exec(ADD_OFFER, params).await?;
+    }
+    Ok(true)
+}
+
+/// Rows of a lane follow each other.
+fn gather(rows: Vec<Row>) -> Result<Vec<LaneRow>, SqlError> {
+    let mut lanes: Vec<LaneRow> = Vec::new();
+    for mut row in rows {
+        let lane = read_lane(&mut row)?;
+        let offer = read_offer(row)?;
+        match lanes.last_mut() {
+            Some(last) if last.lane == lane.lane => last.offers.extend(offer),
+            _ => lanes.push(LaneRow { offers: offer.into_iter().collect(), ..lane }),
+        }
+    }
+    Ok(lanes)
+}
+
+fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
+    Ok(LaneRow {
+        lane: row.id(LaneId::new)?,
+        tenant: row.id(TenantId::new)?,
+        sale: row.id(SaleId::new)?,
+        partition: PartitionId(row.number()?),
+        epoch: Epoch(row.number()?),
+        limit_per_buyer: row.number()?,
+        opens_at_ms: row.number()?,
+        offers: Vec::new(),
+    })
+}
+
+/// `None` where the lane has no offer.
+fn read_offer(mut row: Row) -> Result<Option<OfferRow>, SqlError> {
+    let Some(offer) = row.int_or_null()? else { return Ok(None) };
+    let id = u64::try_from(offer).ok().and_then(|offer| OfferId::new(offer).ok());
+    Ok(Some(OfferRow {
+        offer: id.ok_or_else(|| SqlError::Broken(format!("{offer} is no offer")))?,
+        allotment: row.number()?,
+        sold: row.number()?,
+        sale_version: row.number()?,
+        changed_at: row.int()?,
+    }))
+}

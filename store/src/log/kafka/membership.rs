@@ -1,0 +1,235 @@
+//! Membership in the group of order-writers. The group only says who works on what; this consumer fetches nothing, and
+//! positions come from the ledger.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use domain::id::PartitionId;
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaRespErr,
+};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
+
+use super::{KafkaSettings, KafkaSetupError, log_line, unavailable};
+use crate::log::{Membership, MembershipEvent, ReadError};
+
+/// How often the polling thread looks whether it is to stop.
+const POLL: Duration = Duration::from_millis(200);
+/// Also how soon a member hears that others came or went.
+const HEARTBEAT_MS: u32 = 500;
+/// How often reported offsets are told to the broker.
+const COMMIT_MS: u32 = 1_000;
+
+/// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats and rebalances go on
+/// whatever the writer does. Dropping it leaves the group within a moment; [`KafkaMembership::close`] waits for that.
+///
+/// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
+pub struct KafkaMembership {
+    topic: String,
+    owned: watch::Receiver<Owned>,
+    /// What [`Membership::next`] has told.
+    told: BTreeMap<PartitionId, u64>,
+    /// `None` once left. The polling thread drops the last one.
+    consumer: Option<Arc<BaseConsumer<Group>>>,
+    leave: Arc<AtomicBool>,
+    left: Option<oneshot::Receiver<()>>,
+}
+
+/// The assignment as it stands. Each assignment has a number: a partition that was lost and won again in between is told as
+/// revoked and assigned.
+#[derive(Default)]
+struct Owned {
+    partitions: BTreeMap<PartitionId, u64>,
+    assignments: u64,
+    failed: Option<String>,
+}
+
+impl KafkaMembership {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// [`KafkaSetupError`] when the client refuses the settings or no thread can be started.
+    pub fn join(settings: &KafkaSettings) -> Result<Self, KafkaSetupError> {
+        let mut config = settings.client();
+        config
+            .set("group.id", settings.writers_group())
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", settings.session_timeout_ms.to_string())
+            .set("heartbeat.interval.ms", HEARTBEAT_MS.to_string())
+            // Stored by `report`, committed by the client now and then: a commit each would cost a request each.
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", COMMIT_MS.to_string())
+            .set("enable.auto.offset.store", "false");
+        let (owned, watched) = watch::channel(Owned::default());
+        let consumer = Arc::new(BaseConsumer::from_config_and_context(&config, Group { owned })?);
+        let topic = settings.orders_topic();
+        consumer.subscribe(&[&topic])?;
+        let leave = Arc::new(AtomicBool::new(false));
+        let (leaving, left) = oneshot::channel();
+        let (polled, told_to_leave) = (Arc::clone(&consumer), Arc::clone(&leave));
+        let spawned = thread::Builder::new().name("kafka-membership".into()).spawn(move || {
+            poll(&polled, &told_to_leave);
+            drop(polled);
+            // Nobody may be waiting for it.
+            leaving.send(()).ok();
+        });
+        if let Err(error) = spawned {
+            // Here it may block: nothing has begun.
+            return Err(KafkaSetupError::Thread(error.to_string()));
+        }
+        Ok(Self { topic, owned: watched, told: BTreeMap::new(), consumer: Some(consumer), leave, left: Some(left) })
+    }
+
+    /// Leaves the group, so that others get its partitions at once; waits for it at most this long.
+    pub async fn close(mut self, deadline: Duration) {
+        self.leave();
+        if let Some(left) = self.left.take()
+            && timeout(deadline, left).await.is_err()
+        {
+            tracing::warn!("the group of order-writers was not left in time; it will notice");
+        }
+    }
+
+    /// Our handle goes before the thread is told to stop, so that the thread has the last one: its drop blocks.
+    fn leave(&mut self) {
+        self.consumer = None;
+        self.leave.store(true, Relaxed);
+    }
+}
+
+impl Drop for KafkaMembership {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn poll(consumer: &BaseConsumer<Group>, leave: &AtomicBool) {
+    while !leave.load(Relaxed) {
+        // Records do not come, partitions being paused; rebalances are handled inside.
+        if let Some(Err(KafkaError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
+            consumer.context().owned.send_modify(|owned| owned.failed = Some(code.to_string()));
+        }
+    }
+}
+
+struct Group {
+    owned: watch::Sender<Owned>,
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the group of order-writers has trouble");
+    }
+}
+
+impl ConsumerContext for Group {
+    /// Runs on the polling thread, while it polls.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let done = if assigned { assign(consumer, partitions) } else { consumer.incremental_unassign(partitions) };
+        if let Err(error) = done {
+            tracing::error!(%error, assigned, "a rebalance of the group of order-writers failed");
+        }
+        let ids: Vec<PartitionId> =
+            partitions.elements().iter().filter_map(|p| u32::try_from(p.partition()).ok()).map(PartitionId).collect();
+        tracing::info!(assigned, partitions = ?ids, "the group of order-writers was rebalanced");
+        self.owned.send_modify(|owned| {
+            owned.assignments += 1;
+            for id in ids {
+                if assigned {
+                    owned.partitions.insert(id, owned.assignments);
+                } else {
+                    owned.partitions.remove(&id);
+                }
+            }
+        });
+    }
+}
+
+/// From the end, which has to be asked for, and paused before the answer can come: nothing is fetched.
+fn assign(consumer: &BaseConsumer<Group>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
+    partitions.set_all_offsets(Offset::End)?;
+    consumer.incremental_assign(partitions)?;
+    consumer.pause(partitions)
+}
+
+impl Membership for KafkaMembership {
+    /// Cancelling it loses nothing.
+    async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
+        loop {
+            {
+                let owned = self.owned.borrow_and_update();
+                if let Some(why) = &owned.failed {
+                    return Err(unavailable(why));
+                }
+                if let Some(event) = difference(&mut self.told, &owned.partitions) {
+                    return Ok(event);
+                }
+            }
+            self.owned.changed().await.map_err(|_| unavailable("the group of order-writers was left"))?;
+        }
+    }
+
+    fn report(&self, partition: PartitionId, next_offset: u64) {
+        let Some(consumer) = &self.consumer else { return };
+        let (Ok(partition), Ok(offset)) = (i32::try_from(partition.0), i64::try_from(next_offset)) else { return };
+        let mut offsets = TopicPartitionList::with_capacity(1);
+        let stored = offsets
+            .add_partition_offset(&self.topic, partition, Offset::Offset(offset))
+            .and_then(|()| consumer.store_offsets(&offsets));
+        if let Err(error) = stored {
+            // Somebody else's partition by now: its lag is theirs to tell.
+            tracing::debug!(%error, partition, "an offset was not reported");
+        }
+    }
+}
+
+/// The next event that leads from what was told to what is: first what is gone, then what is new.
+fn difference(told: &mut BTreeMap<PartitionId, u64>, owned: &BTreeMap<PartitionId, u64>) -> Option<MembershipEvent> {
+    let gone: Vec<PartitionId> =
+        told.iter().filter(|&(id, number)| owned.get(id) != Some(number)).map(|(&id, _)| id).collect();
+    if !gone.is_empty() {
+        told.retain(|id, _| !gone.contains(id));
+        return Some(MembershipEvent::Revoked(gone));
+    }
+    let new: Vec<PartitionId> = owned.keys().filter(|id| !told.contains_key(id)).copied().collect();
+    told.clone_from(owned);
+    (!new.is_empty()).then_some(MembershipEvent::Assigned(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ledger has moved when a partition was lost and won again: the writer must hear of both, or it goes on as it was.
+    #[test]
+    fn a_partition_lost_and_won_again_is_told_as_both() {
+        let map = |pairs: &[(u32, u64)]| pairs.iter().map(|&(id, number)| (PartitionId(id), number)).collect();
+        let mut told: BTreeMap<PartitionId, u64> = map(&[(1, 1), (2, 1), (3, 1)]);
+        let owned: BTreeMap<PartitionId, u64> = map(&[(1, 1), (2, 3), (4, 2)]);
+        let revoked = MembershipEvent::Revoked(vec![PartitionId(2), PartitionId(3)]);
+        assert_eq!(difference(&mut told, &owned), Some(revoked));
+        let assigned = MembershipEvent::Assigned(vec![PartitionId(2), PartitionId(4)]);
+        assert_eq!(difference(&mut told, &owned), Some(assigned));
+        assert_eq!(difference(&mut told, &owned), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! The statements about order tables, made once: a set per table, whose name stands in each.
+
+use super::row::COLUMNS;
+use crate::sql::Fixed;
+
+/// Statements about all tables of a shard.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) now: String,
+    pub(super) tables: Vec<TableTexts>,
+    pub(super) outbox_insert: String,
+    pub(super) outbox_delete: Fixed,
+}
+
+/// Statements about one order table.
+#[derive(Debug)]
+pub(super) struct TableTexts {
+    pub(super) insert: Fixed,
+    pub(super) release: Fixed,
+    pub(super) find: Fixed,
+    pub(super) live_units: Fixed,
+    pub(super) of_buyer: String,
+    pub(super) scan: Fixed,
+    pub(super) overdue: String,
+    pub(super) mark: String,
+    pub(super) status: String,
+}
+
+impl Texts {
+    pub(super) fn new(tables: u16, now: &str) -> Self {
+        Self {
+            now: format!("SELECT {now}"),
+            tables: (0..tables).map(TableTexts::new).collect(),
+            outbox_insert: format!(
+                "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) VALUES (?, ?, ?, ?, ?, {now})"
+            ),
+            outbox_delete: Fixed::new("DELETE FROM outbox WHERE id IN ([?,])"),
+        }
+    }
+}
+
+impl TableTexts {
+    fn new(table: u16) -> Self {
+        let table = format!("orders_{table}");
+        let marks = vec!["?"; COLUMNS.split(',').count()].join(", ");
+        Self {
+            // Plain: a taken key is an error, and undoes the whole transaction.
+            insert: Fixed::new(format!("INSERT INTO {table} ({COLUMNS}) VALUES [({marks}),]")),
+            // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the column's type. The first WHEN of
+            // an order wins, as the first release in the log does.
+            release: Fixed::new(format!(
+                "UPDATE {table} SET released_pos = CASE order_id [WHEN ? THEN ? ] ELSE released_pos END, number = NULL \
+                 WHERE order_id IN ([?,]) AND released_pos IS NULL AND status <> 7"
+            )),
+            find: Fixed::new(format!("SELECT {COLUMNS} FROM {table} WHERE order_id IN ([?,])")),
+            // By the key (buyer, lane, number): a number is there exactly as long as the units are taken.
+            live_units: Fixed::new(format!(
+                "SELECT buyer, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
+            )),
+            // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may rather walk the whole primary
+            // key backwards, to spare the sorting.
+            of_buyer: format!(
+                "SELECT {COLUMNS} FROM {table} WHERE buyer = ? AND tenant = ? AND order_id + 0 < ? \
+                 ORDER BY order_id + 0 DESC LIMIT ?"
+            ),
+            // R5: a range of the time-ordered primary key.
+            scan: Fixed::new(format!(
+                "SELECT {COLUMNS} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? ORDER BY order_id LIMIT ?"
+            )),
+            // The same range from the other side; 1: pending_payment.
+            overdue: format!(
+                "SELECT {COLUMNS} FROM {table} WHERE order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
+            ),
+            mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
+            status: format!("SELECT status FROM {table} WHERE order_id = ?"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::order::Status;
+
+    /// The numbers that stand in the statements.
+    #[test]
+    fn stored_statuses_are_those_in_the_statements() {
+        assert_eq!((Status::PendingPayment.stored(), Status::Rejected.stored()), (1, 7));
+    }
+}

@@ -1,0 +1,115 @@
+//! What the tests share, and the one that needs everything.
+
+mod append;
+mod membership;
+mod read;
+mod sales;
+mod topics;
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use domain::id::{PartitionId, RecordId};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
+use store::log::{
+    Entry, Envelope, Membership, OrderLog, OrderLogSource, PartitionReader, SalesFollower,
+    kafka::{KafkaLog, KafkaMembership, KafkaReader, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+};
+
+const KIND: &str = "flashsale.batch.v1";
+
+const PARTITIONS: u32 = 4;
+
+const FIRST: PartitionId = PartitionId(0);
+
+const SECOND: PartitionId = PartitionId(1);
+
+/// Long enough for a slow machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// For reads that must find nothing.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn brokers() -> String {
+    std::env::var("FLASHSALE_KAFKA_BROKERS").expect("FLASHSALE_KAFKA_BROKERS is set: run `. stack/env`")
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+}
+
+/// Runs a test on fresh topics, and deletes them however it ends.
+async fn on_fresh_topics<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(KafkaSettings) -> F) {
+    let settings = KafkaSettings::new(brokers(), format!("test-{:016x}", rand::random::<u64>()), PARTITIONS);
+    ensure_topics(&settings).await.unwrap();
+    let outcome = tokio::spawn(tokio::time::timeout(PATIENCE, test(settings.clone()))).await;
+    let (orders, dead, sales) = (settings.orders_topic(), settings.dead_topic(), settings.sales_topic());
+    admin().delete_topics(&[&orders, &dead, &sales], &AdminOptions::new()).await.unwrap();
+    match outcome {
+        Ok(in_time) => in_time.expect("the test ends in time"),
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+fn record(number: u64, payload: impl Into<Bytes>) -> Envelope {
+    Envelope { id: RecordId::new(number).unwrap(), kind: KIND, payload: payload.into() }
+}
+
+fn entry(offset: u64, record: &Envelope) -> Entry {
+    Entry { offset, id: Some(record.id), kind: record.kind.into(), payload: record.payload.clone() }
+}
+
+async fn append(log: &KafkaLog, partition: PartitionId, record: &Envelope) -> u64 {
+    let room = log.room().unwrap();
+    log.append(partition, record.clone(), room).await.unwrap()
+}
+
+/// Appends records 1 to `count`.
+async fn append_all(log: &KafkaLog, partition: PartitionId, count: u64) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for number in 1..=count {
+        let record = record(number, format!("payload {number}"));
+        entries.push(entry(append(log, partition, &record).await, &record));
+    }
+    entries
+}
+
+/// Reads until this many records came.
+async fn read(reader: &mut KafkaReader, count: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        entries.extend(reader.read(count, usize::MAX, PATIENCE).await.unwrap());
+    }
+    entries
+}
+
+fn unreachable() -> KafkaSettings {
+    let settings = KafkaSettings::new("127.0.0.1:1", "nowhere", PARTITIONS);
+    KafkaSettings { message_timeout_ms: 400, request_timeout_ms: 400, ..settings }
+}
+
+/// Dropping these clients blocks; it must not block us.
+#[tokio::test]
+async fn dropping_everything_takes_a_moment() {
+    on_fresh_topics(async |settings| {
+        let log = KafkaLog::new(&settings).unwrap();
+        append_all(&log, FIRST, 1).await;
+        let mut reader = KafkaSource::new(&settings).reader(FIRST).unwrap();
+        read(&mut reader, 1).await;
+        let mut follower = KafkaSalesFollower::new(&settings).unwrap();
+        follower.next().await.unwrap();
+        let mut member = KafkaMembership::join(&settings).unwrap();
+        member.next().await.unwrap();
+        let began = Instant::now();
+        drop((log, reader, follower, member));
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    })
+    .await;
+}

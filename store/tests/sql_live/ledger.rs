@@ -1,0 +1,176 @@
+//! Goal: position, sold units, allotments, epochs and movements move together, for one writer only (R4, R10).
+
+use domain::id::{Epoch, Generation, RecordId, SaleId, TenantId};
+use store::{
+    ledger::{AllotmentMove, Committed, LaneRow, Ledger, LedgerCommit, Movement, OfferRow, PartitionRow},
+    sql::{SqlError, mysql::MySql},
+};
+
+use super::support::{PARTITION, count, deployment, lane, offer};
+
+fn partition(generation: u16, offset: u64) -> PartitionRow {
+    PartitionRow {
+        partition: PARTITION,
+        generation: Generation(generation),
+        log_id: u64::MAX - u64::from(generation),
+        offset,
+        record: RecordId::new(100 + offset).unwrap(),
+    }
+}
+
+/// Lane `n` with offers `10 n` and `10 n + 1`, of 100 units each.
+fn lane_row(n: u64) -> LaneRow {
+    let offer = |id| OfferRow { offer: offer(id), allotment: 100, sold: 0, sale_version: 1, changed_at: 0 };
+    LaneRow {
+        lane: lane(n),
+        tenant: TenantId::new(5).unwrap(),
+        sale: SaleId::new(6).unwrap(),
+        partition: PARTITION,
+        epoch: Epoch(0),
+        limit_per_buyer: 2,
+        opens_at_ms: 1_767_225_600_000,
+        offers: vec![offer(10 * n), offer(10 * n + 1)],
+    }
+}
+
+fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
+    LedgerCommit {
+        partition: PARTITION,
+        generation: Generation(1),
+        expected_offset: expected,
+        next_offset: next,
+        next_record: RecordId::new(100 + next).unwrap(),
+        sold: sold.iter().map(|&(id, units)| (offer(id), units)).collect(),
+        epochs: vec![],
+        allotments: vec![],
+        movements: vec![],
+    }
+}
+
+async fn sold(ledger: &Ledger<MySql>) -> Vec<(u64, u64)> {
+    let lanes = ledger.lanes(PARTITION).await.unwrap();
+    lanes.iter().flat_map(|lane| &lane.offers).map(|offer| (offer.offer.get(), offer.sold)).collect()
+}
+
+#[tokio::test]
+async fn lanes_are_added_once() {
+    let d = deployment(1, 1).await;
+    assert!(d.ledger.add_lane(&lane_row(1)).await.unwrap());
+    assert!(d.ledger.add_lane(&LaneRow { offers: vec![], ..lane_row(2) }).await.unwrap());
+    let changed = LaneRow { epoch: Epoch(9), limit_per_buyer: 50, offers: lane_row(3).offers, ..lane_row(1) };
+    assert!(!d.ledger.add_lane(&changed).await.unwrap(), "there already, nothing changes");
+    let taken = LaneRow { offers: lane_row(1).offers, ..lane_row(4) };
+    assert!(matches!(d.ledger.add_lane(&taken).await, Err(SqlError::KeyTaken(_))), "an offer of another lane");
+    let expected = [lane_row(1), LaneRow { offers: vec![], ..lane_row(2) }];
+    assert_eq!(d.ledger.lanes(PARTITION).await.unwrap(), expected);
+    assert_eq!(d.ledger.all_lanes().await.unwrap(), expected);
+    assert_eq!(d.ledger.lane(lane(1)).await.unwrap(), Some(lane_row(1)));
+    assert_eq!(d.ledger.lane(lane(4)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_commit_moves_everything_or_nothing() {
+    let d = deployment(1, 1).await;
+    assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), None);
+    assert!(d.ledger.begin_partition(&partition(1, 0)).await.unwrap());
+    assert!(!d.ledger.begin_partition(&partition(2, 7)).await.unwrap());
+    assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 0)));
+    for n in 1..=2 {
+        d.ledger.add_lane(&lane_row(n)).await.unwrap();
+    }
+    let movements: Vec<Movement> = (1..=700_u64)
+        .map(|n| Movement {
+            offset: n,
+            lane: (n > 1).then(|| lane(1)),
+            units: (0..n % 3).map(|o| (offer(10 + o), if n % 2 == 0 { -3 } else { 5 })).collect(),
+            decisions: vec![1; (n % 257) as usize],
+        })
+        .collect();
+    let good = LedgerCommit {
+        epochs: vec![(lane(2), Epoch(3)), (lane(1), Epoch(4))],
+        movements: movements.clone(),
+        ..commit(0, 700, &[(21, 100), (10, 60), (11, 7), (10, -10), (20, 0)])
+    };
+    // Another generation, another offset: fenced.
+    let older = LedgerCommit { generation: Generation(2), ..good.clone() };
+    assert_eq!(d.ledger.commit(&older).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.commit(&LedgerCommit { expected_offset: 1, ..good.clone() }).await.unwrap(), Committed::Fenced);
+    assert_eq!(count(&d.space.ledger(), "movements").await, 0);
+
+    assert_eq!(d.ledger.commit(&good).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.commit(&good).await.unwrap(), Committed::Fenced, "repeated");
+    assert_eq!(sold(&d.ledger).await, [(10, 50), (11, 7), (20, 0), (21, 100)]);
+    let epochs: Vec<_> = d.ledger.all_lanes().await.unwrap().iter().map(|lane| lane.epoch).collect();
+    assert_eq!(epochs, [Epoch(4), Epoch(3)]);
+    assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 700)));
+    assert_eq!(d.ledger.movements(PARTITION, Generation(1), 0, 700).await.unwrap(), movements);
+    assert_eq!(d.ledger.movements(PARTITION, Generation(1), 5, 8).await.unwrap(), movements[5..8]);
+    assert_eq!(d.ledger.movements(PARTITION, Generation(2), 0, 700).await.unwrap(), []);
+}
+
+/// What the ledger asserts of itself: a batch that breaks it is refused whole.
+#[tokio::test]
+async fn sold_stays_between_none_and_the_allotment() {
+    let d = deployment(1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    let delta = |units| vec![AllotmentMove { offer: offer(10), delta: units, sale_version: 2, changed_at: 9 }];
+    let bad = [
+        commit(0, 1, &[(11, 5), (10, -1)]),
+        commit(0, 1, &[(11, 5), (10, 101)]),
+        commit(0, 1, &[(11, 5), (99, 1)]),
+        LedgerCommit { allotments: delta(-101), ..commit(0, 1, &[(11, 5)]) },
+        LedgerCommit { allotments: delta(-40), ..commit(0, 1, &[(11, 5), (10, 61)]) },
+        LedgerCommit { epochs: vec![(lane(9), Epoch(1))], ..commit(0, 1, &[(11, 5)]) },
+    ];
+    for bad in bad {
+        let refused = d.ledger.commit(&bad).await;
+        assert!(matches!(refused, Err(SqlError::Broken(_))), "{refused:?}");
+        assert_eq!(sold(&d.ledger).await, [(10, 0), (11, 0)]);
+        assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 0)));
+    }
+    // Both change at once: only what they become is asked.
+    let good = LedgerCommit { allotments: delta(50), ..commit(0, 1, &[(10, 150)]) };
+    assert_eq!(d.ledger.commit(&good).await.unwrap(), Committed::Done);
+    let back = LedgerCommit { epochs: vec![(lane(1), Epoch(5))], ..commit(1, 2, &[]) };
+    assert_eq!(d.ledger.commit(&back).await.unwrap(), Committed::Done);
+    let back = LedgerCommit { epochs: vec![(lane(1), Epoch(4))], ..commit(2, 3, &[]) };
+    assert!(matches!(d.ledger.commit(&back).await, Err(SqlError::Broken(_))), "an epoch goes back");
+    let expected = OfferRow { allotment: 150, sold: 150, sale_version: 2, changed_at: 9, ..lane_row(1).offers[0] };
+    assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers[0], expected);
+}
+
+/// Method: two writers commit the same next step at the same time, many times over.
+#[tokio::test]
+async fn of_two_committers_exactly_one_wins() {
+    let d = deployment(1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    for step in 0..30 {
+        let committer = || {
+            let (ledger, commit) = (d.ledger.clone(), commit(step, step + 1, &[(10, 1), (11, 2)]));
+            tokio::spawn(async move { ledger.commit(&commit).await.unwrap() })
+        };
+        let (a, b) = tokio::join!(committer(), committer());
+        assert_ne!(a.unwrap(), b.unwrap());
+    }
+    assert_eq!(sold(&d.ledger).await, [(10, 30), (11, 60)]);
+}
+
+/// R10: a new generation begins from the old row as it is, with the sold units that were derived.
+#[tokio::test]
+async fn a_generation_begins_once() {
+    let d = deployment(1, 1).await;
+    d.ledger.begin_partition(&partition(1, 8)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    let derived = [(offer(11), 40), (offer(10), 30)];
+    let stale = PartitionRow { log_id: 1, ..partition(1, 8) };
+    assert_eq!(d.ledger.restart(&stale, &partition(2, 5), &derived).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
+    assert_eq!(sold(&d.ledger).await, [(10, 30), (11, 40)]);
+    let missing = d.ledger.restart(&partition(2, 5), &partition(3, 5), &[(offer(99), 1)]).await;
+    assert!(matches!(missing, Err(SqlError::Broken(_))));
+    assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
+}

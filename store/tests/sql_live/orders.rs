@@ -1,0 +1,176 @@
+//! Goal: rows, releases and progress move together or not at all (R1, R2), and reads find what was written.
+
+use domain::{
+    id::{BuyerId, LaneId, OrderId, PartitionId, TenantId},
+    order::{OrderRow, Status},
+    shard::ShardId,
+};
+use store::orders::{ShardWrite, Written};
+
+use super::support::{MINTED_AT_MS, PARTITION, at, count, deployment, lane, later, progress, rejected, row, write};
+
+const MAPS: [(u16, u16); 2] = [(2, 4), (1, 1)];
+
+#[tokio::test]
+async fn what_is_written_is_found() {
+    for (shards, tables) in MAPS {
+        let d = deployment(shards, tables).await;
+        let mut rows: Vec<OrderRow> = (1..=700).map(row).collect();
+        rows.extend((701..=750).map(rejected));
+        let written = write(&d.orders, 1, &rows, &[]).await;
+        assert!(written.iter().all(|w| *w == Written::Done));
+        let ids: Vec<OrderId> = rows.iter().map(|row| row.order).chain([row(9_999).order]).collect();
+        let found = d.orders.find(&ids).await.unwrap();
+        assert_eq!(found.len(), rows.len());
+        assert!(rows.iter().all(|row| found[&row.order] == *row));
+        assert!(d.orders.find(&[]).await.unwrap().is_empty());
+        let progress_of_shards = d.orders.progress(PARTITION).await.unwrap();
+        assert_eq!(progress_of_shards, vec![Some(progress(1, 1)); usize::from(shards)]);
+        assert_eq!(d.orders.progress(PartitionId(4)).await.unwrap(), vec![None; usize::from(shards)]);
+    }
+}
+
+/// A taken order id and a taken (buyer, lane, number) both undo the whole transaction, its progress too.
+#[tokio::test]
+async fn a_taken_key_leaves_nothing() {
+    let d = deployment(1, 2).await;
+    let first = row(1);
+    assert_eq!(write(&d.orders, 1, std::slice::from_ref(&first), &[]).await, [Written::Done]);
+    let same_id = OrderRow { number: None, ..first.clone() };
+    let same_number = later(&first, 1, 1);
+    for taken in [same_id, same_number] {
+        let before: Vec<OrderRow> = (2..=600).map(row).collect();
+        let rows = [&before[..], &[taken]].concat();
+        assert_eq!(write(&d.orders, 2, &rows, &[(first.order, at(2, 0))]).await, [Written::KeyTaken]);
+        assert_eq!(d.orders.progress(PARTITION).await.unwrap(), [Some(progress(1, 1))]);
+        assert_eq!(count(&d.space.orders(0), "orders_0").await + count(&d.space.orders(0), "orders_1").await, 1);
+        assert_eq!(d.orders.find(&[first.order]).await.unwrap()[&first.order].released, None);
+    }
+    // The next number, and no number at all, are free.
+    let rows = [later(&first, 1, 2), OrderRow { number: None, ..later(&first, 2, 1) }];
+    assert_eq!(write(&d.orders, 2, &rows, &[]).await, [Written::Done]);
+}
+
+/// R2: the progress must be as expected in all three parts; a zombie of an older generation is one that is not.
+#[tokio::test]
+async fn a_zombie_of_an_older_generation_cannot_write() {
+    let d = deployment(1, 1).await;
+    let shard = ShardId(0);
+    d.orders.begin_progress(shard, PARTITION, progress(1, 5)).await.unwrap();
+    d.orders.begin_progress(shard, PARTITION, progress(9, 9)).await.unwrap();
+    assert_eq!(d.orders.progress(PARTITION).await.unwrap(), [Some(progress(1, 5))], "begun once");
+    assert!(d.orders.move_progress(shard, PARTITION, progress(1, 5), progress(2, 5)).await.unwrap());
+    assert!(!d.orders.move_progress(shard, PARTITION, progress(1, 5), progress(3, 5)).await.unwrap());
+    let other_record = store::orders::Progress { record: progress(2, 6).record, ..progress(2, 5) };
+    for expected in [progress(1, 5), progress(2, 4), progress(3, 5), other_record] {
+        let write =
+            ShardWrite { partition: PARTITION, expected, next: progress(2, 6), rows: vec![row(1)], released: vec![] };
+        assert_eq!(d.orders.write(shard, write).await.unwrap(), Written::Fenced);
+    }
+    assert_eq!(count(&d.space.orders(0), "orders_0").await, 0);
+    let write = ShardWrite {
+        partition: PARTITION,
+        expected: progress(2, 5),
+        next: progress(2, 6),
+        rows: vec![row(1)],
+        released: vec![],
+    };
+    assert_eq!(d.orders.write(shard, write).await.unwrap(), Written::Done);
+}
+
+#[tokio::test]
+async fn a_row_of_another_shard_is_refused() {
+    let d = deployment(2, 1).await;
+    let row = row(1);
+    let other = ShardId(1 - d.orders.map().home_of_order(row.order).shard.0);
+    let (expected, next) = (progress(1, 0), progress(1, 1));
+    let write = ShardWrite { partition: PARTITION, expected, next, rows: vec![row], released: vec![] };
+    assert!(d.orders.write(other, write).await.unwrap_err().to_string().contains("does not live in shard"));
+}
+
+/// R1: the first release of an order counts, alone or before another in the same batch; a rejected order has none.
+#[tokio::test]
+async fn a_release_is_set_once() {
+    for (shards, tables) in MAPS {
+        let d = deployment(shards, tables).await;
+        let rows: Vec<OrderRow> = (1..=40).map(row).chain((41..=50).map(rejected)).collect();
+        let all = |offset: u64| rows.iter().map(move |row| (row.order, at(offset, 0))).collect::<Vec<_>>();
+        // In the same transaction as the rows, and the same order twice in it.
+        let released = [all(1), all(2), vec![(row(99).order, at(1, 0))]].concat();
+        assert!(write(&d.orders, 1, &rows, &released).await.iter().all(|w| *w == Written::Done));
+        assert!(write(&d.orders, 2, &[], &all(3)).await.iter().all(|w| *w == Written::Done));
+        let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
+        let found = d.orders.find(&ids).await.unwrap();
+        for row in &rows {
+            let expected = match row.status {
+                Status::Rejected => row.clone(),
+                _ => OrderRow { released: Some(at(1, 0)), number: None, ..row.clone() },
+            };
+            assert_eq!(found[&row.order], expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn live_units_count_until_the_release() {
+    let d = deployment(2, 4).await;
+    let buyers: Vec<BuyerId> = (1..=600).map(|n| BuyerId::new(n).unwrap()).collect();
+    let mut rows: Vec<OrderRow> = (1..=3).map(row).collect();
+    rows.push(later(&rows[0], 1, 2));
+    rows.push(OrderRow { lane: lane(78), ..later(&rows[1], 1, 1) });
+    rows.push(rejected(4));
+    let gone = (rows[2].order, at(1, 0));
+    let _ = write(&d.orders, 1, &rows, &[gone]).await;
+    let live = d.orders.live_units(lane(77), &[&buyers[..], &buyers[..2]].concat()).await.unwrap();
+    assert_eq!(live.len(), 2);
+    assert_eq!((live[&buyers[0]], live[&buyers[1]]), (4, 2));
+    assert_eq!(d.orders.live_units(lane(78), &buyers[1..2]).await.unwrap()[&buyers[1]], 2);
+    // R5: whatever the status.
+    let _ = d.orders.mark(rows[0].order, Status::PendingPayment, Status::Cancelled, None).await.unwrap();
+    assert_eq!(d.orders.live_units(lane(77), &buyers[..1]).await.unwrap()[&buyers[0]], 4);
+}
+
+#[tokio::test]
+async fn a_buyers_orders_come_newest_first_in_pages() {
+    let d = deployment(2, 4).await;
+    let first = row(1);
+    let mut rows: Vec<OrderRow> = (1..=5).map(|n| later(&first, n, n as u8)).collect();
+    let of_other_shop = OrderRow { tenant: TenantId::new(9).unwrap(), ..later(&first, 9, 9) };
+    let _ = write(&d.orders, 1, &[&rows[..], &[of_other_shop, row(2)]].concat(), &[]).await;
+    rows.reverse();
+    let page = |before| d.orders.of_buyer(first.tenant, first.buyer, before, 3);
+    assert_eq!(page(None).await.unwrap(), rows[..3]);
+    assert_eq!(page(Some(rows[2].order)).await.unwrap(), rows[3..]);
+    assert_eq!(page(Some(rows[4].order)).await.unwrap(), []);
+}
+
+/// R5: every row of these lanes from that moment on, in order, each once, however small the pages.
+#[tokio::test]
+async fn a_scan_finds_the_rows_of_its_lanes() {
+    for (shards, tables) in MAPS {
+        let d = deployment(shards, tables).await;
+        let rows: Vec<OrderRow> = (1..=60).map(|n| OrderRow { lane: lane(70 + n % 3), ..row(n) }).collect();
+        let _ = write(&d.orders, 1, &rows, &[]).await;
+        let from = OrderId::floor_at(MINTED_AT_MS + 11);
+        let many: Vec<LaneId> = (1..=1_500).map(lane).filter(|l| *l != lane(71)).collect();
+        for lanes in [vec![lane(70), lane(72)], many, vec![]] {
+            let mut found = Vec::new();
+            for home in d.orders.map().all() {
+                let mut after = None;
+                loop {
+                    let page = d.orders.scan(home, &lanes, from, after, 4).await.unwrap();
+                    assert!(page.is_sorted_by_key(|row| row.order));
+                    after = page.last().map(|row| row.order);
+                    let last = page.len() < 4;
+                    found.extend(page);
+                    if last {
+                        break;
+                    }
+                }
+            }
+            found.sort_unstable_by_key(|row| row.order);
+            let wanted = |row: &&OrderRow| row.order.get() >= from && lanes.contains(&row.lane);
+            assert_eq!(found, rows.iter().filter(wanted).cloned().collect::<Vec<_>>());
+        }
+    }
+}

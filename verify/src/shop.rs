@@ -1,0 +1,189 @@
+//! One sale's services as child processes, and the load test that buys and audits.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    child::{Child, wait_until},
+    redis_server::{RedisServer, free_port},
+};
+
+/// How long a service may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long a whole load test may take.
+const LOADTEST: Duration = Duration::from_secs(240);
+
+/// The services of one sale.
+#[derive(Debug)]
+pub struct Shop {
+    /// Its Redis.
+    pub redis: RedisServer,
+    namespace: String,
+    engine_port: u16,
+    engine_admin: u16,
+    folder: TempDir,
+}
+
+/// How a load test is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Rush {
+    /// Scenario of the load test.
+    pub scenario: &'static str,
+    /// Units on sale.
+    pub units: u64,
+    /// Buyers.
+    pub buyers: u32,
+    /// Intended requests a second.
+    pub rate: u32,
+}
+
+impl Shop {
+    /// A shop with nothing running but its Redis. Builds the programs first, once.
+    ///
+    /// # Errors
+    /// When the stack is not up, or something cannot be built or started.
+    pub fn new(name: &str) -> anyhow::Result<Self> {
+        built()?;
+        let folder = tempfile::tempdir()?;
+        Ok(Self {
+            redis: RedisServer::start(folder.path())?,
+            namespace: format!("verify_{name}_{}", &uuid::Uuid::new_v4().simple().to_string()[..8]),
+            engine_port: free_port()?,
+            engine_admin: free_port()?,
+            folder,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(programs().join(program));
+        command.env("FLASHSALE_NAMESPACE", &self.namespace).env("FLASHSALE_REDIS_URL", self.redis.url());
+        command.env("RUST_LOG", "info");
+        command
+    }
+
+    /// Starts an engine; always on the same port, as behind one address.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn engine(&self) -> anyhow::Result<Child> {
+        let mut command = self.command("engine");
+        command.args(["--listen", &format!("127.0.0.1:{}", self.engine_port)]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{}", self.engine_admin)]);
+        Child::start("engine", command, self.folder.path())
+    }
+
+    /// Starts an order-writer with these further arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn order_writer(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+        let mut command = self.command("order-writer");
+        command.args(["--admin-addr", &format!("127.0.0.1:{}", free_port()?)]).args(arguments);
+        Child::start("order-writer", command, self.folder.path())
+    }
+
+    /// Waits until the engine is ready to sell.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn wait_ready(&self, engine: &mut Child) -> anyhow::Result<()> {
+        let admin = self.engine_admin;
+        wait_until("the engine is ready", READY, || {
+            ensure!(engine.ended()?.is_none(), "the engine ended:\n{}", engine.tail());
+            Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    /// Starts a load test against the engine.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn rush(&self, rush: Rush) -> anyhow::Result<Child> {
+        let mut command = self.command("loadtest");
+        command.arg(rush.scenario).args(["--deployment", "production", "--connections", "64"]);
+        command.args(["--target", &format!("http://127.0.0.1:{}", self.engine_port)]);
+        command.args(["--units", &rush.units.to_string(), "--buyers", &rush.buyers.to_string()]);
+        command.args(["--rate", &rush.rate.to_string(), "--json"]).arg(self.report());
+        Child::start("loadtest", command, self.folder.path())
+    }
+
+    /// Waits for a load test and returns its report.
+    ///
+    /// # Errors
+    /// When it fails or finds damage.
+    pub fn report_of(&self, mut rush: Child) -> anyhow::Result<Value> {
+        let status = rush.wait(LOADTEST)?;
+        ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
+        let text = std::fs::read_to_string(self.report()).context("the load test left no report")?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.path().join("report.json")
+    }
+
+    /// A figure of the engine's metrics, summed over its labels.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn engine_metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = get(self.engine_admin, "/metrics")?;
+        let values = text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
+        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Waits until the engine has accepted this many orders: the middle of a sale.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_accepted(&self, orders: u64) -> anyhow::Result<()> {
+        wait_until("orders are accepted", READY, || {
+            let accepted = self.engine_metric("flashsale_orders_accepted_total").unwrap_or(0.0);
+            Ok(accepted >= f64::from(u32::try_from(orders)?))
+        })
+    }
+}
+
+/// Asks a loopback port with plain HTTP/1.1 and returns the whole answer.
+///
+/// # Errors
+/// When nobody answers.
+pub fn get(port: u16, path: &str) -> anyhow::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Where the programs are: beside the folder of the test program itself.
+fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
+}
+
+fn built() -> anyhow::Result<()> {
+    static BUILT: OnceLock<bool> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
+        cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest"]);
+        cargo.status().is_ok_and(|status| status.success())
+    });
+    ensure!(*built, "cargo build of the services failed: run it by hand to see why");
+    Ok(())
+}

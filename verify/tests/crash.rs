@@ -1,0 +1,119 @@
+//! Goal: whatever dies in the middle of a sale, nothing is oversold, lost, doubled or leaked, and every buyer gets one answer. Method: real
+//! servers and real processes; a kill at a moment that is waited for, not slept for; then the load test's own audit of the databases.
+
+use serde_json::Value;
+use verify::{
+    child::{Child, wait_until},
+    shop::{Rush, Shop},
+};
+
+const SELLOUT: Rush = Rush { scenario: "sellout", units: 3_000, buyers: 6_000, rate: 1_500 };
+/// So many accepted orders are the middle of [`SELLOUT`].
+const MIDDLE: u64 = 800;
+
+fn figure(report: &Value, name: &str) -> u64 {
+    report[name].as_u64().unwrap_or_else(|| panic!("{name} in {report}"))
+}
+
+/// INV-1 to INV-5 at rest, in the words of the audit.
+fn assert_clean(report: &Value) {
+    for name in ["oversold", "lost", "doubled", "leaked"] {
+        assert_eq!(figure(report, name), 0, "{name}: {report}");
+    }
+}
+
+fn assert_sold_out(report: &Value) {
+    assert_clean(report);
+    assert_eq!(figure(report, "orders_durable"), SELLOUT.units, "exactly the units are sold: {report}");
+}
+
+struct Night {
+    shop: Shop,
+    engine: Child,
+    writer: Child,
+}
+
+/// A shop that is open, with one engine and one order-writer.
+fn open(name: &str, writer: &[&str]) -> Night {
+    let shop = Shop::new(name).unwrap();
+    let writer = shop.order_writer(writer).unwrap();
+    let mut engine = shop.engine().unwrap();
+    shop.wait_ready(&mut engine).unwrap();
+    Night { shop, engine, writer }
+}
+
+/// Failure points 4 to 7: promised and not yet in the log, or in the log and not yet answered.
+#[test]
+fn the_engine_is_killed_in_the_middle_of_a_sale() {
+    let mut night = open("engine", &[]);
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    night.shop.wait_accepted(MIDDLE).unwrap();
+    night.engine.kill().unwrap();
+    night.engine = night.shop.engine().unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_sold_out(&report);
+    assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
+}
+
+/// Failure points 13 and 14: at each step between decide and ledger the writer dies, and another one takes over.
+fn the_writer_dies_at(step: &str) {
+    let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    wait_until("the writer dies where it was told to", std::time::Duration::from_secs(60), || {
+        Ok(night.writer.ended()?.is_some())
+    })
+    .unwrap();
+    night.writer = night.shop.order_writer(&[]).unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_sold_out(&report);
+    assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
+}
+
+macro_rules! the_writer_dies {
+    ($($name:ident: $step:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            the_writer_dies_at($step);
+        }
+    )*};
+}
+
+// The first spans of a partition hold its genesis and the lanes' epochs; later ones hold orders.
+the_writer_dies! {
+    the_writer_dies_after_deciding: "decided:8";
+    the_writer_dies_between_two_shards: "first-shard:8";
+    the_writer_dies_before_it_settles: "rows:8";
+    the_writer_dies_between_settle_and_ledger: "settled:8";
+    the_writer_dies_after_the_ledger: "ledger:8";
+    the_writer_dies_with_a_lane_closed: "closed";
+    the_writer_dies_with_a_journal_drained: "drained";
+    the_writer_dies_with_an_epoch_appended: "epoch-appended";
+    the_writer_dies_between_ledger_and_load: "epoch-committed";
+    the_writer_dies_after_a_load: "loaded";
+}
+
+/// Failure point 10: Redis forgets its last second. Orders promised in it and not decided are visibly rejected or brought back by the log;
+/// nothing that was accepted and decided is lost, and nothing is sold twice.
+#[test]
+fn redis_restarts_without_its_last_second() {
+    let mut night = open("redis", &[]);
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    night.shop.wait_accepted(MIDDLE).unwrap();
+    let before = night.shop.redis.log_len().unwrap();
+    night.shop.wait_accepted(MIDDLE + 400).unwrap();
+    night.shop.redis.restart_with_log_cut_to(before).unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_sold_out(&report);
+}
+
+/// Failure point 16: two writers for one partition. The second one does not know of the first; the ledger sorts them out.
+#[test]
+fn two_writers_fight_for_a_partition() {
+    let mut night = open("fight", &[]);
+    let mut second = night.shop.order_writer(&["--contend"]).unwrap();
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_sold_out(&report);
+    assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
+    assert!(night.writer.ended().unwrap().is_none() && second.ended().unwrap().is_none(), "both are still at it");
+}
