@@ -1,1 +1,34 @@
-//! The hyper front tier: the buyer's one URL.
+#![doc = include_str!("../README.md")]
+
+pub mod http;
+
+pub mod buy;
+
+pub mod admission;
+
+pub mod reserve;
+
+pub mod enqueue;
+
+pub mod sales;
+
+pub mod orders;
+
+pub mod sweep;
+
+pub mod mint;
+
+pub mod ready;
+
+pub mod metrics;
+
+pub mod openapi;
+
+#[cfg(feature = "production")]
+pub mod settings;
+
+#[cfg(test)]
+extern crate self as engine;
+
+#[cfg(test)]
+mod testing;

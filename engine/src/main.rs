@@ -1,2 +1,1 @@
-//! Composes the service.
-fn main() {}
+fn main(){}

@@ -88,7 +88,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let shared = Arc::new(Shared::<Production> {
         orders: databases.orders.clone(),
         ledger: databases.ledger.clone(),
-        stock: RedisKeeping::new(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str()))?,
+        stock: RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?,
         log: log.clone(),
         source: KafkaSource::new(&kafka),
         clock: SystemClock::new(),

@@ -25,10 +25,10 @@ pub struct PartitionRow {
     pub generation: Generation,
     /// The random number in the generation's genesis.
     pub log_id: u64,
-    /// Offset of the last decided record.
+    /// The next offset to decide.
     pub offset: u64,
-    /// That record's id: what the log must still hold there.
-    pub record: RecordId,
+    /// Id of the record before it, which the log must still hold; `None` when nothing was decided, or it has no id.
+    pub record: Option<RecordId>,
 }
 
 /// A lane with its offers.
@@ -100,12 +100,12 @@ pub struct LedgerCommit {
     pub partition: PartitionId,
     /// What its generation MUST be.
     pub generation: Generation,
-    /// What the offset of the last decided record MUST be.
+    /// What the next offset MUST be.
     pub expected_offset: u64,
     /// What it becomes.
     pub next_offset: u64,
-    /// The id of that record.
-    pub next_record: RecordId,
+    /// The id of the record before that, if it has one.
+    pub next_record: Option<RecordId>,
     /// Changes of sold units. Afterwards 0 <= sold <= allotment MUST hold for each.
     pub sold: Vec<(OfferId, i64)>,
     /// Epochs opened; never lower than the lane's.

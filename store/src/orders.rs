@@ -25,10 +25,10 @@ use texts::{TableTexts, Texts};
 pub struct Progress {
     /// Generation of the partition.
     pub generation: Generation,
-    /// Offset of the last record covered.
+    /// The next offset: rows of all records before it are written.
     pub offset: u64,
-    /// That record's id.
-    pub record: RecordId,
+    /// Id of the record before it; `None` when there is none, or it has no id.
+    pub record: Option<RecordId>,
 }
 
 /// What a writer changes in one shard, in one transaction.

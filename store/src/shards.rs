@@ -210,7 +210,7 @@ mod tests {
         fn spawned<F: Future + Send>(_: F) {}
         let (p, order, lane) = (PartitionId(0), OrderId::new(1).unwrap(), LaneId::new(1).unwrap());
         let (home, Store { ledger, orders }) = (map.home(Slot::new(0).unwrap()), store);
-        let at = Progress { generation: Generation(1), offset: 0, record: RecordId::new(1).unwrap() };
+        let at = Progress { generation: Generation(1), offset: 0, record: RecordId::new(1).ok() };
         let write = ShardWrite { partition: p, expected: at, next: at, rows: vec![], released: vec![] };
         spawned(open(server, space, map));
         spawned(store.close());
@@ -218,7 +218,7 @@ mod tests {
         spawned(orders.move_progress(home.shard, p, at, at));
         spawned(orders.write(home.shard, write));
         spawned(orders.find(&[]));
-        spawned(orders.live_units(lane, &[]));
+        spawned(orders.live_purchases(lane, &[]));
         spawned(orders.scan(home, &[], 0, None, 1));
         spawned(orders.mark(order, Status::Paid, Status::Paid, None));
         spawned(orders.overdue(home, 0, 1));

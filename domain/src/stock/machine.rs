@@ -67,7 +67,9 @@ impl LaneMachine {
         if self.journal.len() as u64 >= u64::from(call.journal_max) {
             return LaneAnswer::Open(ReserveAnswer::JournalFull);
         }
-        let replies: Vec<ReserveReply> = requests.iter().map(|request| self.reserve_one(call.batch, request)).collect();
+        let repeated = self.journal.contains_key(&call.batch);
+        let decide = |request| self.reserve_one(call.batch, repeated, request);
+        let replies: Vec<ReserveReply> = requests.iter().map(decide).collect();
         let accepted = replies.iter().zip(requests).filter_map(|(reply, request)| match reply {
             ReserveReply::Reserved(number) => Some((number.0, &request.field[..])),
             _ => None,
@@ -101,7 +103,8 @@ impl LaneMachine {
         purchase.batch.is_none_or(|batch| !self.journal.contains_key(&batch))
     }
 
-    fn reserve_one(&mut self, batch: BatchId, request: &ReserveRequest) -> ReserveReply {
+    /// A call that is `repeated` after a lost answer promises nothing new: what it did not promise then it refused.
+    fn reserve_one(&mut self, batch: BatchId, repeated: bool, request: &ReserveRequest) -> ReserveReply {
         let purchases = self.buyers.get(&request.buyer).map_or(&[][..], Vec::as_slice);
         if let Some(first) = purchases.iter().find(|purchase| purchase.key == request.key) {
             if (first.offer, first.quantity) != (request.offer, request.quantity) {
@@ -121,7 +124,7 @@ impl LaneMachine {
             return ReserveReply::LimitReached { held };
         };
         match state.offers.get_mut(&request.offer) {
-            Some(shelf) if shelf.left >= u64::from(request.quantity) => shelf.left -= u64::from(request.quantity),
+            Some(shelf) if shelf.left >= u64::from(request.quantity) && !repeated => shelf.left -= u64::from(request.quantity),
             shelf => return ReserveReply::SoldOut { left: shelf.map_or(0, |shelf| shelf.left) },
         }
         let number = PurchaseNumber(number);

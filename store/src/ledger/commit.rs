@@ -64,7 +64,7 @@ impl<S: Sql> Ledger<S> {
             generation: Generation(row.number()?),
             log_id: row.int()?.cast_unsigned(),
             offset: row.number()?,
-            record: row.id(RecordId::new)?,
+            record: RecordId::new(row.number()?).ok(),
         }))
     }
 
@@ -194,7 +194,7 @@ impl Plan {
         Ok(Self {
             fence: vec![
                 stored(c.next_offset)?.into(),
-                c.next_record.stored().into(),
+                c.next_record.map_or(0, RecordId::stored).into(),
                 partition.0.into(),
                 generation.0.into(),
                 stored(c.expected_offset)?.into(),
@@ -214,7 +214,7 @@ fn allotment_params(offer: i64, units: i64, change: &AllotmentMove) -> Vec<Value
 
 fn position(row: &PartitionRow) -> Result<[Value; 4], SqlError> {
     let log_id = row.log_id.cast_signed();
-    Ok([row.generation.0.into(), log_id.into(), stored(row.offset)?.into(), row.record.stored().into()])
+    Ok([row.generation.0.into(), log_id.into(), stored(row.offset)?.into(), row.record.map_or(0, RecordId::stored).into()])
 }
 
 fn pairs(items: &[(i64, i64)]) -> Vec<Value> {

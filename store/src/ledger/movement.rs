@@ -11,13 +11,13 @@ pub(super) const INSERT_MOVEMENTS: &str =
     "INSERT INTO movements (partition_id, generation, log_offset, lane, units, decisions) VALUES [(?, ?, ?, ?, ?, ?),]";
 // A range of the primary key.
 const MOVEMENTS: &str = "SELECT log_offset, lane, units, decisions FROM movements \
-                         WHERE partition_id = ? AND generation = ? AND log_offset > ? AND log_offset <= ? ORDER BY log_offset";
+                         WHERE partition_id = ? AND generation = ? AND log_offset >= ? AND log_offset <= ? ORDER BY log_offset";
 
 /// Bytes of one offer's units.
 const UNITS: usize = 16;
 
 impl<S: Sql> Ledger<S> {
-    /// The movements of a partition after `after_offset` up to and with `through_offset`, in log order. Ask for a few thousand
+    /// The movements of a partition from `from_offset` up to and with `through_offset`, in log order. Ask for a few thousand
     /// offsets at a time.
     ///
     /// # Errors
@@ -26,11 +26,11 @@ impl<S: Sql> Ledger<S> {
         &self,
         partition: PartitionId,
         generation: Generation,
-        after_offset: u64,
+        from_offset: u64,
         through_offset: u64,
     ) -> Result<Vec<Movement>, SqlError> {
-        let (after, through) = (stored(after_offset)?, stored(through_offset)?);
-        let params = vec![partition.0.into(), generation.0.into(), after.into(), through.into()];
+        let (from, through) = (stored(from_offset)?, stored(through_offset)?);
+        let params = vec![partition.0.into(), generation.0.into(), from.into(), through.into()];
         self.db.rows(MOVEMENTS, params).await?.into_iter().map(read).collect()
     }
 }

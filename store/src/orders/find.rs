@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::{
-    id::{BuyerId, LaneId, OrderId, TenantId},
+    id::{BuyerId, LaneId, OrderId, PurchaseNumber, TenantId},
     order::OrderRow,
     shard::Home,
 };
@@ -33,30 +33,34 @@ impl<S: Sql> Orders<S> {
         Ok(rows)
     }
 
-    /// Units of live purchases in a lane, of those of these buyers who have any.
+    /// Live purchases in a lane, of those of these buyers who have any: each with its number and units.
     ///
     /// # Errors
     /// [`SqlError`] of the first table that fails.
-    pub async fn live_units(&self, lane: LaneId, buyers: &[BuyerId]) -> Result<HashMap<BuyerId, u32>, SqlError> {
+    pub async fn live_purchases(
+        &self,
+        lane: LaneId,
+        buyers: &[BuyerId],
+    ) -> Result<HashMap<BuyerId, Vec<(PurchaseNumber, u32)>>, SqlError> {
         let keys = by_home(buyers.iter().map(|&buyer| (self.map.home_of_buyer(buyer), buyer.stored())));
         let tables = keys.iter().map(async |(home, keys)| {
             let (db, texts) = (self.shard(home.shard)?, self.table(*home)?);
             let mut found = Vec::new();
-            for (query, keys) in texts.live_units.padded(keys) {
+            for (query, keys) in texts.live_purchases.padded(keys) {
                 let mut params: Vec<Value> = keys.into_iter().map(Value::from).collect();
                 params.push(lane.stored().into());
                 found.extend(db.rows(query, params).await?);
             }
             Ok::<_, SqlError>(found)
         });
-        let mut units: HashMap<BuyerId, u32> = HashMap::new();
+        let mut purchases: HashMap<BuyerId, Vec<(PurchaseNumber, u32)>> = HashMap::new();
         for table in all(tables).await {
             for mut row in table? {
-                let (buyer, quantity) = (row.id(BuyerId::new)?, row.number::<u32>()?);
-                *units.entry(buyer).or_default() += quantity;
+                let (buyer, number, units) = (row.id(BuyerId::new)?, row.number()?, row.number()?);
+                purchases.entry(buyer).or_default().push((PurchaseNumber(number), units));
             }
         }
-        Ok(units)
+        Ok(purchases)
     }
 
     /// A buyer's orders in a shop, newest first, at most `limit` of those before `before`.

@@ -18,7 +18,7 @@ pub(super) struct TableTexts {
     pub(super) insert: Fixed,
     pub(super) release: Fixed,
     pub(super) find: Fixed,
-    pub(super) live_units: Fixed,
+    pub(super) live_purchases: Fixed,
     pub(super) of_buyer: String,
     pub(super) scan: Fixed,
     pub(super) overdue: String,
@@ -54,8 +54,8 @@ impl TableTexts {
             )),
             find: Fixed::new(format!("SELECT {COLUMNS} FROM {table} WHERE order_id IN ([?,])")),
             // By the key (buyer, lane, number): a number is there exactly as long as the units are taken.
-            live_units: Fixed::new(format!(
-                "SELECT buyer, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
+            live_purchases: Fixed::new(format!(
+                "SELECT buyer, number, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
             )),
             // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may rather walk the whole primary
             // key backwards, to spare the sorting.

@@ -133,7 +133,7 @@ impl Plan {
 }
 
 fn values(progress: Progress) -> Result<[Value; 3], SqlError> {
-    Ok([progress.generation.0.into(), stored(progress.offset)?.into(), progress.record.stored().into()])
+    Ok([progress.generation.0.into(), stored(progress.offset)?.into(), progress.record.map_or(0, RecordId::stored).into()])
 }
 
 fn move_params(partition: PartitionId, expected: Progress, next: Progress) -> Result<Vec<Value>, SqlError> {
@@ -146,5 +146,5 @@ fn move_params(partition: PartitionId, expected: Progress, next: Progress) -> Re
 
 fn read_progress(mut row: Row) -> Result<Progress, SqlError> {
     let generation = Generation(row.number()?);
-    Ok(Progress { generation, offset: row.number()?, record: row.id(RecordId::new)? })
+    Ok(Progress { generation, offset: row.number()?, record: RecordId::new(row.number()?).ok() })
 }

@@ -44,7 +44,7 @@ impl SqlError {
 }
 
 /// Tries of a transaction that deadlocks or waits for locks.
-const TRIES_MAX: usize = 5;
+const TRIES_MAX: usize = 4;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(2);
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(100);
 

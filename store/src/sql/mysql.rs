@@ -37,7 +37,7 @@ impl Default for Settings {
             connections_max: 8,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
-            lock_wait: Duration::from_secs(3),
+            lock_wait: Duration::from_secs(2),
             statements_cached: 256,
         }
     }

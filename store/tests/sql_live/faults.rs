@@ -12,19 +12,26 @@ use store::{
         mysql::{MySqlServer, Settings},
     },
 };
+use tokio::time::timeout;
 
 use super::support::{Deployment, PARTITION, deployment, progress, raw, row, settings, url, write};
 
-/// Waits until a connection to the database runs a statement that begins so; its id.
-async fn running(hand: &mut Conn, database: &str, statement: &str) -> u32 {
+/// The connection to the database that runs a statement which begins so.
+async fn running_now(hand: &mut Conn, database: &str, statement: &str) -> Option<u32> {
     let find = "SELECT id FROM information_schema.processlist WHERE db = ? AND command <> 'Sleep' AND info LIKE ?";
-    loop {
-        let like = format!("{statement}%");
-        if let Some(id) = hand.exec_first(find, (database, like)).await.unwrap() {
-            return id;
+    hand.exec_first(find, (database, format!("{statement}%"))).await.unwrap()
+}
+
+/// Waits for one.
+async fn running(hand: &mut Conn, database: &str, statement: &str) -> u32 {
+    let wait = async {
+        loop {
+            if let Some(id) = running_now(hand, database, statement).await {
+                return id;
+            }
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    timeout(Duration::from_secs(10), wait).await.expect("the statement runs")
 }
 
 /// One order, whose row the returned connection holds.
@@ -103,11 +110,8 @@ async fn a_short_lock_wait_is_tried_again() {
     let orders = d.orders.clone();
     let marking =
         tokio::spawn(async move { orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await });
-    let first = running(&mut hand, &d.space.orders(0), "UPDATE orders_0").await;
-    let rolled_back = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ?";
-    while hand.exec_first::<u32, _, _>(rolled_back, (first,)).await.unwrap() != Some(0) {
-        tokio::task::yield_now().await;
-    }
+    let _ = running(&mut hand, &d.space.orders(0), "UPDATE orders_0").await;
+    while running_now(&mut hand, &d.space.orders(0), "UPDATE orders_0").await.is_some() {}
     hand.query_drop("ROLLBACK").await.unwrap();
     assert_eq!(marking.await.unwrap().unwrap(), Marked::Done);
 }

@@ -14,7 +14,7 @@ fn partition(generation: u16, offset: u64) -> PartitionRow {
         generation: Generation(generation),
         log_id: u64::MAX - u64::from(generation),
         offset,
-        record: RecordId::new(100 + offset).unwrap(),
+        record: RecordId::new(100 + offset).ok(),
     }
 }
 
@@ -39,7 +39,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         generation: Generation(1),
         expected_offset: expected,
         next_offset: next,
-        next_record: RecordId::new(100 + next).unwrap(),
+        next_record: RecordId::new(100 + next).ok(),
         sold: sold.iter().map(|&(id, units)| (offer(id), units)).collect(),
         epochs: vec![],
         allotments: vec![],
@@ -104,7 +104,7 @@ async fn a_commit_moves_everything_or_nothing() {
     assert_eq!(epochs, [Epoch(4), Epoch(3)]);
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 700)));
     assert_eq!(d.ledger.movements(PARTITION, Generation(1), 0, 700).await.unwrap(), movements);
-    assert_eq!(d.ledger.movements(PARTITION, Generation(1), 5, 8).await.unwrap(), movements[5..8]);
+    assert_eq!(d.ledger.movements(PARTITION, Generation(1), 6, 8).await.unwrap(), movements[5..8]);
     assert_eq!(d.ledger.movements(PARTITION, Generation(2), 0, 700).await.unwrap(), []);
 }
 

@@ -51,7 +51,7 @@ async fn rows_a_second() {
     }
     let buyers: Vec<BuyerId> = rows.iter().take(4_096).map(|row| row.buyer).collect();
     let started = Instant::now();
-    let live = d.orders.live_units(rows[0].lane, &buyers).await.unwrap();
+    let live = d.orders.live_purchases(rows[0].lane, &buyers).await.unwrap();
     println!("live units of {} buyers in {:?}", live.len(), started.elapsed());
     let ids: Vec<_> = rows.iter().take(4_096).map(|row| row.order).collect();
     let started = Instant::now();

@@ -113,7 +113,7 @@ pub(super) fn at(offset: u64, index: u8) -> Position {
 }
 
 pub(super) fn progress(generation: u16, offset: u64) -> Progress {
-    Progress { generation: Generation(generation), offset, record: RecordId::new(1_000 + offset).unwrap() }
+    Progress { generation: Generation(generation), offset, record: RecordId::new(1_000 + offset).ok() }
 }
 
 /// The order of buyer `n`, minted `n` milliseconds after the others began, decided at offset 1.

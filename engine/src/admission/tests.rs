@@ -1,0 +1,139 @@
+//! Goal: each test of admission refuses for its own reason, in the documented order, and takes nothing from those behind it.
+//! Method: one shop whose limits are small, and buyers that fail exactly one test.
+
+use domain::{
+    id::{Epoch, TenantId},
+    sale::Sale,
+};
+use kit::token::TokenError;
+
+use super::*;
+use crate::testing::{BUYER_RATE, NOW_MS, Shop, buyer, offer_id, purchase, sale, tenant};
+
+fn why(result: Result<Admitted, Declined>) -> Declined {
+    result.err().expect("declined")
+}
+
+fn publish(shop: &Shop, change: impl FnOnce(&mut Sale)) {
+    let mut next = sale(1);
+    next.version = 2;
+    change(&mut next);
+    shop.directory.take_in(vec![next], NOW_MS);
+}
+
+#[tokio::test]
+async fn no_token_a_forged_and_an_expired_one() {
+    let shop = Shop::new(1);
+    let nobody = Purchase { token: None, ..purchase("", "k", 1) };
+    assert_eq!(why(shop.admission.admit(nobody)), Declined::NoToken);
+    assert_eq!(why(shop.admission.admit(purchase("a.b.c", "k", 1))), Declined::Token(TokenError::Malformed));
+    let token = shop.token(1);
+    assert!(shop.admission.admit(purchase(&token, "k", 1)).is_ok());
+    shop.clock.set_wall(NOW_MS + 2 * 86_400_000);
+    assert_eq!(why(shop.admission.admit(purchase(&token, "k", 1))), Declined::Token(TokenError::Expired));
+}
+
+#[tokio::test]
+async fn inv_7_a_foreign_offer_and_none_get_the_same_answer() {
+    let shop = Shop::new(1);
+    let stranger = shop.token_of(TenantId::new(9).unwrap(), 1);
+    assert_eq!(why(shop.admission.admit(purchase(&stranger, "k", 1))), Declined::UnknownOffer);
+    let token = shop.token(1);
+    let nothing = Purchase { offer: offer_id(77), ..purchase(&token, "k", 1) };
+    assert_eq!(why(shop.admission.admit(nothing)), Declined::UnknownOffer);
+}
+
+#[tokio::test]
+async fn the_window_is_judged_by_the_servers_clock() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let at = |now_ms| {
+        shop.clock.set_wall(now_ms);
+        shop.admission.admit(purchase(&token, "k", 1)).err()
+    };
+    let window = sale(1).window;
+    assert_eq!(at(window.opens_at_ms - 250), Some(Declined::NotStarted { opens_in_ms: 250 }));
+    assert_eq!(at(window.opens_at_ms), None);
+    assert_eq!(at(window.closes_at_ms - 1), None);
+    assert_eq!(at(window.closes_at_ms), Some(Declined::Ended));
+    publish(&shop, |sale| sale.paused = true);
+    assert_eq!(at(NOW_MS), Some(Declined::Paused));
+}
+
+/// The hint repeats the lane's own refusal to the buyer who got it, and refuses nobody else (R13).
+#[tokio::test]
+async fn the_sold_out_hint_refuses_only_whom_the_lane_refused() {
+    let shop = Shop::new(1);
+    assert!(shop.buy(1, "first", 1).await.is_ok());
+    assert_eq!(shop.buy(2, "k", 1).await, Err(Declined::SoldOut));
+    let calls = shop.stock.calls().len();
+    assert_eq!(shop.buy(2, "another", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.stock.calls().len(), calls, "no call: the lane said so a moment ago");
+    assert!(shop.buy(1, "first", 1).await.is_ok(), "a repeat gets its order, sold out or not");
+    shop.clock.advance(std::time::Duration::from_millis(HINT_MS_MAX + 1));
+    let calls = shop.stock.calls().len();
+    assert_eq!(shop.buy(2, "another", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.stock.calls().len(), calls + 1, "the hint was too old");
+    shop.directory.now().offer(offer_id(1)).unwrap().1.lane.follow(Epoch(2));
+    assert!(shop.admission.admit(purchase(&shop.token(2), "k", 1)).is_ok(), "another epoch, another stock");
+}
+
+#[tokio::test]
+async fn a_buyer_out_of_tokens_takes_none_of_the_offers() {
+    let shop = Shop::new(1);
+    publish(&shop, |sale| sale.lanes[0].offers[0].rate_per_s = BUYER_RATE + 1);
+    let token = shop.token(1);
+    for _ in 0..BUYER_RATE {
+        drop(shop.admission.admit(purchase(&token, "k", 1)).ok().expect("admitted"));
+    }
+    for _ in 0..100 {
+        let Declined::RateLimited(limited) = why(shop.admission.admit(purchase(&token, "k", 1))) else {
+            panic!("not limited")
+        };
+        assert_eq!((limited.policy, limited.per_s), ("buyer", BUYER_RATE));
+    }
+    assert!(shop.admission.admit(purchase(&shop.token(2), "k", 1)).is_ok(), "the offer still had one");
+    let Declined::RateLimited(limited) = why(shop.admission.admit(purchase(&shop.token(3), "k", 1))) else {
+        panic!("not limited")
+    };
+    assert_eq!(limited.policy, "offer");
+}
+
+#[tokio::test]
+async fn who_gets_no_permit_takes_no_token() {
+    let shop = Shop::bounded(1, 1, 1, 10);
+    publish(&shop, |sale| (sale.buyer_rate_per_s, sale.lanes[0].offers[0].rate_per_s) = (1, 2));
+    let held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).ok().expect("admitted");
+    assert_eq!(shop.metrics.permits_in_use.get(), 1);
+    for _ in 0..10 {
+        assert_eq!(why(shop.admission.admit(purchase(&shop.token(2), "k", 1))), Declined::Overloaded);
+    }
+    drop(held);
+    assert_eq!(shop.metrics.permits_in_use.get(), 0, "the permit came back");
+    assert!(shop.admission.admit(purchase(&shop.token(2), "k", 1)).is_ok(), "buyer's and offer's tokens are all there");
+}
+
+#[tokio::test]
+async fn one_tenants_share_leaves_permits_for_others() {
+    let shop = Shop::bounded(1, 2, 1, 10);
+    let mut other = sale(2);
+    other.tenant = TenantId::new(9).unwrap();
+    shop.directory.take_in(vec![other], NOW_MS);
+    let _held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).ok().expect("admitted");
+    assert_eq!(why(shop.admission.admit(purchase(&shop.token(2), "k", 1))), Declined::Overloaded);
+    let theirs = shop.token_of(TenantId::new(9).unwrap(), 1);
+    assert!(shop.admission.admit(Purchase { offer: offer_id(2), ..purchase(&theirs, "k", 1) }).is_ok());
+}
+
+#[tokio::test]
+async fn what_is_frozen_is_what_was_admitted() {
+    let shop = Shop::new(1);
+    let admitted = shop.admission.admit(purchase(&shop.token(5), "k", 2)).ok().expect("admitted");
+    assert_eq!(shop.metrics.permits_in_use.get(), 1);
+    let order = OrderId::new(99).unwrap();
+    let (reservation, offered, _permit) = admitted.freeze(order);
+    assert_eq!(reservation.key, KeyHash::of(tenant(), buyer(5), offer_id(1), "k"));
+    assert_eq!((reservation.order, reservation.quantity, reservation.reserved_at_ms), (order, 2, NOW_MS));
+    assert_eq!((reservation.unit_price, reservation.sku), (offered.price, offered.sku));
+    assert_eq!(reservation.context, "{\"a\":1}");
+}

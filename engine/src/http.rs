@@ -1,0 +1,325 @@
+//! The buyer's URL: requests in, domain types through, responses out. Only here are paths, statuses and JSON; nothing past this
+//! module knows HTTP.
+
+mod answers;
+mod body;
+mod purchase;
+pub mod wire;
+
+use std::sync::Arc;
+
+use domain::id::{OfferId, OrderId, SaleId};
+use kit::{
+    clock::Clock,
+    http::{
+        BODY_BYTES_MAX, BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Request, Response,
+        StatusCode, TraceContext, bearer, header, idempotency_key, read_body, reply,
+    },
+    problem::{Code, Problem},
+};
+use store::{log::OrderLog, stock::LaneStock};
+
+use crate::{
+    admission::Caller,
+    buy::{Declined, Purchase, Purchases, Standing},
+    metrics::Metrics,
+    orders::{OrderRows, Orders, PAGE_MAX},
+};
+
+use answers::Answers;
+use body::rfc3339;
+use purchase::PurchaseBody;
+
+/// Orders of one page, unless the client says otherwise.
+const PAGE_DEFAULT: u32 = 20;
+
+/// What a request is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /v1/orders`.
+    Buy,
+    /// `GET /v1/orders`.
+    OrderPage,
+    /// `GET /v1/orders/{id}`.
+    Order,
+    /// `GET /v1/sales/{id}`.
+    Sale,
+    /// `GET /v1/time`.
+    Time,
+    /// Everything else.
+    Other,
+}
+
+impl Route {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Buy, Self::OrderPage, Self::Order, Self::Sale, Self::Time, Self::Other];
+
+    /// The name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::OrderPage => "order_page",
+            Self::Order => "order",
+            Self::Sale => "sale",
+            Self::Time => "time",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A path of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path<'a> {
+    Orders,
+    Order(&'a str),
+    Sale(&'a str),
+    Time,
+}
+
+impl<'a> Path<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        match path.strip_prefix("/v1/")? {
+            "orders" => Some(Self::Orders),
+            "time" => Some(Self::Time),
+            rest => {
+                let (collection, id) = rest.split_once('/')?;
+                match collection {
+                    _ if id.is_empty() || id.contains('/') => None,
+                    "orders" => Some(Self::Order(id)),
+                    "sales" => Some(Self::Sale(id)),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+/// What one front thread answers with.
+pub struct Front<S, L: OrderLog, R, C> {
+    purchases: Purchases<S, L, C>,
+    orders: Orders<S, R>,
+    clock: C,
+    metrics: Arc<Metrics>,
+    answers: Arc<Answers>,
+}
+
+/// Answers written once, shared by all threads.
+#[derive(Clone)]
+pub struct PreparedAnswers(Arc<Answers>);
+
+impl Default for PreparedAnswers {
+    fn default() -> Self {
+        Self(Arc::new(Answers::prepare()))
+    }
+}
+
+impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
+    /// A front over its purchases and orders.
+    pub fn new(
+        purchases: Purchases<S, L, C>,
+        orders: Orders<S, R>,
+        clock: C,
+        metrics: Arc<Metrics>,
+        answers: PreparedAnswers,
+    ) -> Self {
+        Self { purchases, orders, clock, metrics, answers: answers.0 }
+    }
+
+    /// What it buys with: to wait for its tasks at the end.
+    pub fn purchases(&self) -> &Purchases<S, L, C> {
+        &self.purchases
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> (Route, Response<Body>) {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        match Path::of(request.uri().path()) {
+            Some(Path::Orders) if request.method() == Method::POST => (Route::Buy, self.buy(request).await),
+            Some(Path::Orders) if reads => (Route::OrderPage, self.page(&request).await),
+            Some(Path::Order(id)) if reads => (Route::Order, self.order(id, &request).await),
+            Some(Path::Sale(id)) if reads => (Route::Sale, self.sale(id, request.headers())),
+            Some(Path::Time) if reads => (Route::Time, self.time()),
+            Some(Path::Orders) => (Route::Other, self.not_allowed("GET, HEAD, POST")),
+            Some(_) => (Route::Other, self.not_allowed("GET, HEAD")),
+            None => (Route::Other, self.refuse(&Problem::new(Code::NotFound, "there is nothing at this path"))),
+        }
+    }
+
+    async fn buy(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, incoming) = request.into_parts();
+        // Read before anything is refused, so that the connection can go on.
+        let sent = match read_body(incoming, BODY_BYTES_MAX, BODY_DEADLINE).await {
+            Ok(sent) => sent,
+            Err(error) => return self.refuse_and_close(&error.into()),
+        };
+        let key = match idempotency_key(&head.headers) {
+            Ok(key) => key,
+            Err(error) => return self.refuse(&Problem::from(error).with_field("Idempotency-Key", error.to_string())),
+        };
+        if !body::is_json(&head.headers) {
+            let problem = Problem::new(Code::InvalidRequest, "the body must be JSON");
+            return self.refuse(&problem.with_field("Content-Type", "must be application/json"));
+        }
+        let PurchaseBody { offer, quantity, context } = match PurchaseBody::read(&sent) {
+            Ok(read) => read,
+            Err(problem) => return self.refuse(&problem),
+        };
+        match self.purchases.buy(Purchase { token: bearer(&head.headers), offer, quantity, key, context }).await {
+            Ok(bought) => {
+                match bought.standing {
+                    Standing::Accepted => self.metrics.accepted.inc(),
+                    Standing::Pending => self.metrics.pending.inc(),
+                }
+                answers::bought(bought)
+            }
+            Err(why) => self.declined(&why),
+        }
+    }
+
+    async fn page(&self, request: &Request<Incoming>) -> Response<Body> {
+        let caller = match self.caller(request.headers()) {
+            Ok(caller) => caller,
+            Err(why) => return self.declined(&why),
+        };
+        let (before, limit) = match page_asked(request.uri().query()) {
+            Ok(asked) => asked,
+            Err(problem) => return self.refuse(&problem),
+        };
+        match self.orders.page(caller, before, limit).await {
+            Ok(views) => answers::page(&views, limit),
+            Err(why) => self.unseen(why),
+        }
+    }
+
+    async fn order(&self, id: &str, request: &Request<Incoming>) -> Response<Body> {
+        let caller = match self.caller(request.headers()) {
+            Ok(caller) => caller,
+            Err(why) => return self.declined(&why),
+        };
+        let offer = match offer_asked(request.uri().query()) {
+            Ok(offer) => offer,
+            Err(problem) => return self.refuse(&problem),
+        };
+        // What is no id names nothing.
+        let Ok(id) = id.parse::<OrderId>() else { return self.unseen(crate::orders::Unseen::NotFound) };
+        match self.orders.status(caller, id, offer).await {
+            Ok(view) => reply::json(StatusCode::OK, &wire::Order::from(&view)),
+            Err(why) => self.unseen(why),
+        }
+    }
+
+    fn sale(&self, id: &str, headers: &HeaderMap) -> Response<Body> {
+        let moment = self.purchases.admission.moment();
+        let directory = self.purchases.admission.directory().now();
+        let Some(promotion) = id.parse::<SaleId>().ok().and_then(|id| directory.sale(id)) else {
+            return self.refuse(&Problem::new(Code::NotFound, "there is no such sale"));
+        };
+        answers::sale(promotion, moment, headers)
+    }
+
+    fn time(&self) -> Response<Body> {
+        let now_ms = self.clock.now_ms();
+        let body = wire::Time { server_time: rfc3339(now_ms), epoch_ms: now_ms };
+        let mut response = reply::json(StatusCode::OK, &body);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Declined> {
+        self.purchases.admission.caller(bearer(headers), self.clock.now_ms())
+    }
+
+    fn declined(&self, why: &Declined) -> Response<Body> {
+        self.metrics.refused(answers::code(why));
+        self.answers.declined(why)
+    }
+
+    fn unseen(&self, why: crate::orders::Unseen) -> Response<Body> {
+        self.metrics.refused(answers::code_of_unseen(why));
+        self.answers.unseen(why)
+    }
+
+    fn refuse(&self, problem: &Problem) -> Response<Body> {
+        self.metrics.refused(problem.code);
+        problem.to_response()
+    }
+
+    /// For a body that was not read to its end: what follows on the connection cannot be told from it.
+    fn refuse_and_close(&self, problem: &Problem) -> Response<Body> {
+        let mut response = self.refuse(problem);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    fn not_allowed(&self, allowed: &'static str) -> Response<Body> {
+        let mut response = self.refuse(&Problem::new(Code::MethodNotAllowed, "this path has other methods"));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        response
+    }
+}
+
+impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Handler for Front<S, L, R, C> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let started = self.clock.monotonic();
+        let trace = TraceContext::of_request(request.headers());
+        let (route, mut response) = self.answer(request).await;
+        trace.insert_into(response.headers_mut());
+        let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+        self.metrics.route(route).observe(response.status(), seconds);
+        response
+    }
+}
+
+fn page_asked(query: Option<&str>) -> Result<(Option<OrderId>, u32), Problem> {
+    let query = kit::http::Query::parse(query)?;
+    query.only(&["cursor", "limit"])?;
+    let wrong = |field: &'static str, message: String| {
+        Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field(field, message)
+    };
+    let before = query.get("cursor").map(str::parse).transpose();
+    let before = before.map_err(|_no_id| wrong("cursor", "give the next_cursor of an earlier page".into()))?;
+    let limit = query.get("limit").map_or(Ok(PAGE_DEFAULT), str::parse).ok();
+    let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
+    Ok((before, limit.ok_or_else(|| wrong("limit", format!("give 1 to {PAGE_MAX}")))?))
+}
+
+fn offer_asked(query: Option<&str>) -> Result<Option<OfferId>, Problem> {
+    let query = kit::http::Query::parse(query)?;
+    query.only(&["offer_id"])?;
+    query.get("offer_id").map(str::parse).transpose().map_err(|error: domain::id::InvalidId| {
+        Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field("offer_id", error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_matched_exactly() {
+        assert_eq!(Path::of("/v1/orders"), Some(Path::Orders));
+        assert_eq!(Path::of("/v1/orders/12"), Some(Path::Order("12")));
+        assert_eq!(Path::of("/v1/sales/7"), Some(Path::Sale("7")));
+        assert_eq!(Path::of("/v1/time"), Some(Path::Time));
+        for none in ["/", "/v1", "/v1/", "/v1/orders/", "/v1/orders/1/2", "/v1/sales", "/v2/time", "/v1/time/", "//v1/time"] {
+            assert_eq!(Path::of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_asked_for_within_bounds() {
+        assert_eq!(page_asked(None).unwrap(), (None, PAGE_DEFAULT));
+        assert_eq!(page_asked(Some("cursor=9&limit=100")).unwrap(), (Some(OrderId::new(9).unwrap()), 100));
+        for (bad, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")] {
+            let problem = page_asked(Some(bad)).unwrap_err();
+            assert_eq!(problem.field_errors[0].field, field, "{bad}");
+        }
+        assert!(page_asked(Some("limt=1")).is_err());
+    }
+
+    #[test]
+    fn routes_are_numbered_in_order() {
+        for (number, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, number);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The body of `POST /v1/orders`, strictly: an object of these members, each once, each of its type.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use domain::{id::OfferId, record::CONTEXT_MAX, sale::LIMIT_MAX};
+use kit::problem::{Code, Problem};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::buy::Quantity;
+
+const OFFER_ID: &str = "offer_id";
+const QUANTITY: &str = "quantity";
+const CONTEXT: &str = "context";
+const MEMBERS: [&str; 3] = [OFFER_ID, QUANTITY, CONTEXT];
+
+/// A purchase as the body tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PurchaseBody {
+    pub(super) offer: OfferId,
+    pub(super) quantity: Quantity,
+    pub(super) context: Bytes,
+}
+
+/// The members of a good body. Read in one pass, without a copy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    offer_id: Cow<'a, str>,
+    quantity: u32,
+    #[serde(borrow, default, deserialize_with = "present")]
+    context: Option<&'a RawValue>,
+}
+
+/// A member that is there, `null` included: only its absence means that there is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl PurchaseBody {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// A problem that names every wrong member.
+    pub(super) fn read(sent: &Bytes) -> Result<Self, Problem> {
+        Self::read_good(sent).ok_or_else(|| explain(sent))
+    }
+
+    fn read_good(sent: &Bytes) -> Option<Self> {
+        // A list of the same values would be read as the object.
+        if sent.trim_ascii_start().first() != Some(&b'{') {
+            return None;
+        }
+        let read: Sent<'_> = serde_json::from_slice(sent).ok()?;
+        let context = match read.context.map(RawValue::get) {
+            None => Bytes::new(),
+            Some(raw) => context(raw).then(|| sent.slice_ref(raw.as_bytes()))?,
+        };
+        Some(Self { offer: read.offer_id.parse().ok()?, quantity: Quantity::new(read.quantity)?, context })
+    }
+}
+
+fn context(raw: &str) -> bool {
+    raw.starts_with('{') && raw.len() <= CONTEXT_MAX
+}
+
+/// All members as they came, repeated ones too.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// What is wrong with a body that was not good.
+fn explain(sent: &[u8]) -> Problem {
+    let members = match serde_json::from_slice::<Members<'_>>(sent) {
+        Ok(Members(members)) => members,
+        Err(error) => return Problem::new(Code::InvalidRequest, format!("the body is not a JSON object: {error}")),
+    };
+    let mut problem = Problem::new(Code::InvalidRequest, "the body is not a purchase");
+    let mut seen = [0_u32; MEMBERS.len()];
+    for (name, _) in &members {
+        match MEMBERS.iter().position(|known| known == name) {
+            Some(at) => seen[at] += 1,
+            // Named once, and not at any length: it came from outside.
+            None => problem = problem.with_field(name.chars().take(64).collect::<String>(), "there is no such member"),
+        }
+        if problem.field_errors.len() >= 8 {
+            return problem;
+        }
+    }
+    for (name, times) in MEMBERS.into_iter().zip(seen) {
+        let raw = members.iter().find(|(known, _)| known == name).map(|(_, raw)| raw.get());
+        let wrong = match (times, raw) {
+            (0, _) if name == CONTEXT => None,
+            (0, _) | (_, None) => Some("is missing".to_owned()),
+            (1, Some(raw)) => flaw(name, raw),
+            _ => Some("came more than once".to_owned()),
+        };
+        if let Some(wrong) = wrong {
+            problem = problem.with_field(name, wrong);
+        }
+    }
+    problem
+}
+
+fn flaw(name: &str, raw: &str) -> Option<String> {
+    match name {
+        OFFER_ID => {
+            let id = serde_json::from_str::<String>(raw).ok().and_then(|text| text.parse::<OfferId>().ok());
+            id.is_none().then(|| "must be an offer's id: a string of decimal digits".to_owned())
+        }
+        QUANTITY => {
+            let quantity = serde_json::from_str::<u32>(raw).ok().and_then(Quantity::new);
+            quantity.is_none().then(|| format!("must be a whole number from 1 to {LIMIT_MAX}"))
+        }
+        _ => (!context(raw)).then(|| format!("must be an object of at most {CONTEXT_MAX} bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<PurchaseBody, Problem> {
+        PurchaseBody::read(&Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn wrong_fields(body: &str) -> Vec<String> {
+        read(body).unwrap_err().field_errors.into_iter().map(|error| error.field.into_owned()).collect()
+    }
+
+    #[test]
+    fn a_good_body_is_read_and_its_context_kept_as_sent() {
+        let body = read(r#" {"quantity": 2, "offer_id": "42", "context": { "a":[1, 2]}}"#).unwrap();
+        assert_eq!((body.offer.get(), body.quantity.get()), (42, 2));
+        assert_eq!(body.context, r#"{ "a":[1, 2]}"#);
+        assert_eq!(read(r#"{"offer_id":"\u0034\u0032","quantity":1}"#).unwrap().offer.get(), 42);
+        let longest = format!(r#"{{"x":"{}"}}"#, "y".repeat(CONTEXT_MAX - 8));
+        assert_eq!(longest.len(), CONTEXT_MAX);
+        assert!(read(&format!(r#"{{"offer_id":"42","quantity":100,"context":{longest}}}"#)).is_ok());
+    }
+
+    #[test]
+    fn every_wrong_member_is_named() {
+        for (body, fields) in [
+            ("{}", vec!["offer_id", "quantity"]),
+            (r#"{"offer_id":42,"quantity":1}"#, vec!["offer_id"]),
+            (r#"{"offer_id":"042","quantity":"1"}"#, vec!["offer_id", "quantity"]),
+            (r#"{"offer_id":"42","quantity":0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":101}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1.0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":-1}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":99999999999}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1,"context":null}"#, vec!["context"]),
+            (r#"{"offer_id":"42","quantity":1,"context":"x"}"#, vec!["context"]),
+            (r#"{"offer_id":"42","quantity":1,"price":1}"#, vec!["price"]),
+            (r#"{"offer_id":"42","quantity":1,"quantity":1}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1,"context":{},"context":{}}"#, vec!["context"]),
+        ] {
+            assert_eq!(wrong_fields(body), fields, "{body}");
+        }
+        let long = format!(r#"{{"offer_id":"42","quantity":1,"context":{{"x":"{}"}}}}"#, "y".repeat(CONTEXT_MAX));
+        assert_eq!(wrong_fields(&long), ["context"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_so() {
+        for body in ["", "null", "[]", r#"["42",1]"#, r#"{"offer_id":"42","quantity":1"#, r#"{"offer_id":"42","quantity":1}x"#, "{a:1}"] {
+            let problem = read(body).unwrap_err();
+            assert_eq!(problem.code, Code::InvalidRequest);
+            assert!(problem.detail.contains("not a JSON object"), "{body}: {}", problem.detail);
+        }
+        assert!(PurchaseBody::read(&Bytes::from_static(b"{\"offer_id\":\"\xff\",\"quantity\":1}")).is_err());
+    }
+}

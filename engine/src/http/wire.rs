@@ -1,0 +1,193 @@
+//! The JSON of the buyer's surface. Field names and values here are public and never change.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::rfc3339;
+use crate::orders::{OrderView, Stage};
+
+/// The server's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Time {
+    /// RFC 3339, UTC.
+    #[schema(example = "2026-11-11T12:00:00.000Z")]
+    pub server_time: String,
+    /// The same in milliseconds since 1970.
+    pub epoch_ms: u64,
+}
+
+/// An amount of money.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Price {
+    /// Minor units: fen, cents.
+    #[schema(example = 9900)]
+    pub amount: i64,
+    /// ISO 4217.
+    #[schema(example = "CNY")]
+    pub currency: String,
+}
+
+impl From<domain::money::Money> for Price {
+    fn from(money: domain::money::Money) -> Self {
+        Self { amount: money.amount, currency: money.currency.to_string() }
+    }
+}
+
+/// A sale as the public sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sale {
+    /// Its id.
+    #[schema(example = "7")]
+    pub sale_id: String,
+    /// For people.
+    pub title: String,
+    /// Raised by each publication.
+    pub version: u32,
+    /// `not_started`, `open`, `paused` or `ended`, by the server's clock.
+    #[schema(example = "open")]
+    pub phase: &'static str,
+    /// RFC 3339, UTC.
+    pub opens_at: String,
+    /// RFC 3339, UTC.
+    pub closes_at: String,
+    /// RFC 3339, UTC.
+    pub server_time: String,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+}
+
+/// An offer as the public sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Offer {
+    /// Its id, for `POST /v1/orders`.
+    #[schema(example = "42")]
+    pub offer_id: String,
+    /// What is sold.
+    pub sku_id: String,
+    /// For people.
+    pub title: String,
+    /// Of one unit.
+    pub price: Price,
+    /// Units one buyer may hold, of this offer and those that share its limit.
+    pub limit_per_buyer: u32,
+    /// `available`, `low` or `sold_out`; a moment old.
+    #[schema(example = "available")]
+    pub stock: &'static str,
+}
+
+/// An order as its buyer sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Order {
+    /// Its id.
+    #[schema(example = "249300234895360")]
+    pub order_id: String,
+    /// `pending`, `pending_payment`, `paid`, `fulfilled`, `completed`, `cancelled`, `expired`, `rejected`, `refunding` or
+    /// `refunded`.
+    #[schema(example = "pending_payment")]
+    pub status: &'static str,
+    /// Why it was rejected: `superseded`, `limit` or `stock`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The sale.
+    pub sale_id: String,
+    /// The offer.
+    pub offer_id: String,
+    /// What is sold.
+    pub sku_id: String,
+    /// Units.
+    pub quantity: u32,
+    /// Of one unit.
+    pub unit_price: Price,
+    /// Of all.
+    pub total: Price,
+    /// RFC 3339, UTC.
+    pub reserved_at: String,
+}
+
+impl From<&OrderView> for Order {
+    fn from(view: &OrderView) -> Self {
+        let (status, reason) = match view.stage {
+            Stage::Pending => ("pending", None),
+            Stage::Row(status, reason) => (status.as_str(), reason.map(|reason| reason.as_str())),
+        };
+        // A published price times the largest quantity fits: it was checked when the sale was published.
+        let total = view.unit_price.times(view.quantity).unwrap_or(view.unit_price);
+        Self {
+            order_id: view.order.to_string(),
+            status,
+            reason,
+            sale_id: view.sale.to_string(),
+            offer_id: view.offer.to_string(),
+            sku_id: view.sku.to_string(),
+            quantity: view.quantity,
+            unit_price: view.unit_price.into(),
+            total: total.into(),
+            reserved_at: rfc3339(view.reserved_at_ms),
+        }
+    }
+}
+
+/// A page of a buyer's orders, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderPage {
+    /// The orders.
+    pub orders: Vec<Order>,
+    /// For the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// A purchase. Strict: no other members, each at most once.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurchaseRequest {
+    /// What.
+    #[schema(example = "42", pattern = "^[1-9][0-9]{0,18}$")]
+    pub offer_id: String,
+    /// How many units.
+    #[schema(minimum = 1, maximum = 100, example = 1)]
+    pub quantity: u32,
+    /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the order.
+    #[schema(value_type = Option<Object>, nullable = false)]
+    pub context: Option<()>,
+}
+
+/// A promised order.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Bought {
+    /// Its id; of a repeated key, that of the first order.
+    #[schema(example = "249300234895360")]
+    pub order_id: String,
+    /// `accepted`: the order log holds it. `pending`: nobody knows yet; ask for its status.
+    #[schema(example = "accepted")]
+    pub status: String,
+}
+
+/// A refusal or fault (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// `urn:flashsale:problem:` and the code.
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    /// The same for every occurrence of the code.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// For programs; stable.
+    #[schema(example = "sold_out")]
+    pub code: String,
+    /// For people; of this occurrence.
+    pub detail: String,
+    /// What is wrong with the input, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FieldError>>,
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Which: a member of the body, a parameter of the query, or a header.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}

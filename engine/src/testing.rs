@@ -1,0 +1,491 @@
+//! A shop for tests: in-memory lanes, log and rows, a clock that moves by hand, faults on demand. Paths begin with `engine::`, so
+//! that unit tests and `tests/` share this file.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use domain::{
+    id::{
+        BatchId, BuyerId, Epoch, Generation, KeyHash, LaneId, OfferId, OrderId, PartitionId, Position, PurchaseNumber, SaleId,
+        SkuId, TenantId,
+    },
+    money::Money,
+    order::{OrderRow, Status},
+    sale::{Lane, Offer, Sale, Window},
+    stock::{
+        LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, OfferLoad, Purchase as LanePurchase, ReserveAnswer, ReserveCall,
+        ReserveRequest, RunId,
+    },
+};
+use engine::{
+    admission::{Admission, Caller, Permits, Ticks, TokenSeed},
+    buy::{Bought, Declined, Purchase, Purchases, Quantity},
+    enqueue::{Acknowledged, Appender},
+    http::{Front, PreparedAnswers},
+    metrics::Metrics,
+    mint::Mint,
+    orders::{OrderRows, Orders, READS_MAX},
+    reserve::{Desk, Lanes},
+    sales::{Directory, TenantLimits},
+};
+use kit::{
+    clock::{Clock, ManualClock},
+    metrics::Registry,
+    token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
+};
+use store::{
+    log::{Envelope, OrderLog, Room, Unacknowledged},
+    sql::SqlError,
+    stock::{LaneStock, StockError},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+/// The wall at the start of a test, in the middle of every sale.
+pub const NOW_MS: u64 = 1_800_000_000_000;
+/// Of every tenant.
+pub const TENANT_RATE: u32 = 100_000;
+/// Of every sale's buyers.
+pub const BUYER_RATE: u32 = 50;
+/// Permits of the engine.
+pub const PERMITS: u32 = 2_000;
+/// The worker number that mints.
+pub const WORKER: u8 = 3;
+/// Units of an offer.
+pub const ALLOTMENT: u64 = 1_000;
+
+const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+
+/// The tenant of all sales.
+pub fn tenant() -> TenantId {
+    TenantId::new(1).unwrap()
+}
+
+/// The only offer of sale `n`.
+pub fn offer_id(n: u64) -> OfferId {
+    OfferId::new(100 + n).unwrap()
+}
+
+/// Its lane.
+pub fn lane_id(n: u64) -> LaneId {
+    LaneId::new(200 + n).unwrap()
+}
+
+/// A buyer.
+pub fn buyer(n: u64) -> BuyerId {
+    BuyerId::new(n).unwrap()
+}
+
+/// A sale of one offer, open at [`NOW_MS`].
+pub fn sale(n: u64) -> Sale {
+    let offer = Offer {
+        id: offer_id(n),
+        sku: SkuId::new(300 + n).unwrap(),
+        title: "kettle".into(),
+        price: Money { amount: 9_900, currency: "CNY".parse().unwrap() },
+        allotment: ALLOTMENT,
+        rate_per_s: 100_000,
+    };
+    let lane = Lane { id: lane_id(n), partition: PartitionId(2), limit_per_buyer: 2, offers: vec![offer] };
+    Sale {
+        id: SaleId::new(n).unwrap(),
+        tenant: tenant(),
+        version: 1,
+        title: "sale".into(),
+        window: Window { opens_at_ms: NOW_MS - 3_600_000, closes_at_ms: NOW_MS + 3_600_000 },
+        paused: false,
+        buyer_rate_per_s: BUYER_RATE,
+        shard_map_version: 1,
+        lanes: vec![lane],
+    }
+}
+
+/// Metrics of nobody.
+pub fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::register(&Registry::new().unwrap()).unwrap())
+}
+
+/// An empty directory on a clock that stands still.
+pub fn directory() -> Arc<Directory> {
+    directory_on(&ManualClock::new(NOW_MS), &metrics(), PERMITS, PERMITS)
+}
+
+fn directory_on(clock: &ManualClock, metrics: &Metrics, permits: u32, tenant_permits: u32) -> Arc<Directory> {
+    let permits = Permits::new(permits, metrics.permits_in_use.clone());
+    let limits = TenantLimits { rate_per_s: TENANT_RATE, permits_max: tenant_permits };
+    Arc::new(Directory::new(Ticks::of(clock), permits, limits))
+}
+
+/// What goes wrong with the next call of the lanes' server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It happens, and its answer is lost.
+    LoseAnswer,
+    /// It does not happen, and nobody says so.
+    LoseCall,
+    /// The server refuses the script.
+    Break,
+}
+
+/// Lanes in memory: the pure machine behind the engine's port.
+#[derive(Clone)]
+pub struct MemoryStock {
+    inner: Arc<Mutex<StockInner>>,
+    held: Arc<watch::Sender<bool>>,
+}
+
+struct StockInner {
+    lanes: BTreeMap<LaneId, LaneMachine>,
+    run: RunId,
+    faults: VecDeque<Fault>,
+    calls: Vec<(BatchId, usize)>,
+}
+
+impl Default for MemoryStock {
+    fn default() -> Self {
+        let inner = StockInner { lanes: BTreeMap::new(), run: RunId(1), faults: VecDeque::new(), calls: Vec::new() };
+        Self { inner: Arc::new(Mutex::new(inner)), held: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl MemoryStock {
+    /// Opens, or rebuilds, the lane of sale `n`.
+    pub fn open(&self, n: u64, epoch: u64, left: u64) {
+        let offers = vec![OfferLoad { offer: offer_id(n), left, allotment: ALLOTMENT, changed_at: 0 }];
+        let load = LaneLoad { limit_per_buyer: 2, offers, buyers: vec![] };
+        self.lane(n, |lane, run| {
+            lane.close(run, Epoch(epoch));
+            assert_eq!(lane.load(run, Epoch(epoch), &load), LoadAnswer::Loaded);
+        });
+    }
+
+    /// Does something with the lane of sale `n`, as the keeper would.
+    pub fn lane<T>(&self, n: u64, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
+        let mut inner = self.inner.lock().unwrap();
+        let run = inner.run;
+        act(inner.lanes.entry(lane_id(n)).or_default(), run)
+    }
+
+    /// Units left of the offer of sale `n`.
+    pub fn left(&self, n: u64) -> u64 {
+        self.lane(n, |lane, run| lane.inspect(run).offers[0].1)
+    }
+
+    /// The next calls go wrong like this, one after the other.
+    pub fn fail(&self, faults: &[Fault]) {
+        self.inner.lock().unwrap().faults.extend(faults);
+    }
+
+    /// Another run of the server: every lane is closed.
+    pub fn restart(&self) {
+        self.inner.lock().unwrap().run.0 += 1;
+    }
+
+    /// Reserve calls wait from now on, or no longer.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Batch id and size of each reserve call.
+    pub fn calls(&self) -> Vec<(BatchId, usize)> {
+        self.inner.lock().unwrap().calls.clone()
+    }
+
+    fn act<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> Result<T, StockError> {
+        let mut inner = self.inner.lock().unwrap();
+        let run = inner.run;
+        let lost = || StockError::Unknown("lost on purpose".into());
+        match inner.faults.pop_front() {
+            Some(Fault::LoseCall) => Err(lost()),
+            Some(Fault::Break) => Err(StockError::Broken("broken on purpose".into())),
+            fault => {
+                let answer = act(inner.lanes.entry(lane).or_default(), run);
+                if fault.is_none() { Ok(answer) } else { Err(lost()) }
+            }
+        }
+    }
+}
+
+impl LaneStock for MemoryStock {
+    async fn reserve(
+        &self,
+        call: ReserveCall,
+        requests: &[ReserveRequest],
+    ) -> Result<LaneAnswer<ReserveAnswer>, StockError> {
+        self.inner.lock().unwrap().calls.push((call.batch, requests.len()));
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| !held).await.unwrap();
+        self.act(call.lane, |lane, run| lane.reserve(run, call, requests))
+    }
+
+    async fn find(&self, lane: LaneId, buyer: BuyerId) -> Result<LaneAnswer<Vec<(LanePurchase, bool)>>, StockError> {
+        self.act(lane, |lane, run| lane.find(run, buyer))
+    }
+
+    async fn claim(
+        &self,
+        lane: LaneId,
+        now_ms: u64,
+        n: u32,
+        backoff_ms: u64,
+    ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
+        self.act(lane, |lane, run| lane.claim(run, now_ms, n, backoff_ms))
+    }
+}
+
+/// What the log does with records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogMode {
+    /// Keeps and acknowledges them.
+    Acknowledge,
+    /// Keeps them, and the acknowledgement is lost.
+    LoseAcknowledgement,
+    /// Loses them, and says nothing.
+    Lose,
+    /// Keeps them and is silent until the mode changes.
+    Hold,
+}
+
+/// A log in memory.
+#[derive(Clone)]
+pub struct MemoryLog {
+    records: Arc<Mutex<Vec<(PartitionId, Envelope)>>>,
+    mode: Arc<watch::Sender<LogMode>>,
+    rooms: Arc<Semaphore>,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self {
+            records: Arc::default(),
+            mode: Arc::new(watch::Sender::new(LogMode::Acknowledge)),
+            rooms: Arc::new(Semaphore::new(64)),
+        }
+    }
+}
+
+/// Room for one record.
+pub struct MemoryRoom {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Room for MemoryRoom {}
+
+impl MemoryLog {
+    /// From now on.
+    pub fn mode(&self, mode: LogMode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Every record kept.
+    pub fn records(&self) -> Vec<(PartitionId, Envelope)> {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// Takes all room there is.
+    pub fn fill(&self) -> Vec<MemoryRoom> {
+        std::iter::from_fn(|| self.room()).collect()
+    }
+
+    /// Room left.
+    pub fn rooms(&self) -> usize {
+        self.rooms.available_permits()
+    }
+}
+
+impl OrderLog for MemoryLog {
+    type Room = MemoryRoom;
+
+    fn room(&self) -> Option<MemoryRoom> {
+        Arc::clone(&self.rooms).try_acquire_owned().ok().map(|permit| MemoryRoom { _permit: permit })
+    }
+
+    async fn append(&self, partition: PartitionId, record: Envelope, room: MemoryRoom) -> Result<u64, Unacknowledged> {
+        let mut mode = self.mode.subscribe();
+        let first = *mode.borrow();
+        let offset = {
+            let mut records = self.records.lock().unwrap();
+            if first != LogMode::Lose {
+                records.push((partition, record));
+            }
+            records.len() as u64
+        };
+        let decided = *mode.wait_for(|mode| *mode != LogMode::Hold).await.unwrap();
+        drop(room);
+        match decided {
+            LogMode::Acknowledge => Ok(offset),
+            _ => Err(Unacknowledged("silent on purpose".into())),
+        }
+    }
+
+    async fn flush(&self, _deadline: Duration) -> usize {
+        0
+    }
+}
+
+/// Rows in memory.
+#[derive(Clone, Default)]
+pub struct MemoryRows {
+    rows: Arc<Mutex<BTreeMap<OrderId, OrderRow>>>,
+    /// Looks at a row that find nothing, though it is there.
+    pub blind: Arc<Mutex<u32>>,
+    /// Whether the database is away.
+    pub is_away: Arc<Mutex<bool>>,
+}
+
+impl MemoryRows {
+    /// Writes the row of an order, as the order-writer would.
+    pub fn write(&self, order: OrderId, buyer: BuyerId, status: Status) {
+        let row = OrderRow {
+            order,
+            tenant: tenant(),
+            buyer,
+            lane: lane_id(1),
+            number: Some(PurchaseNumber(1)),
+            sale: SaleId::new(1).unwrap(),
+            sale_version: 1,
+            offer: offer_id(1),
+            sku: SkuId::new(301).unwrap(),
+            quantity: 2,
+            unit_price: Money { amount: 9_900, currency: "CNY".parse().unwrap() },
+            key: KeyHash([0; 16]),
+            status,
+            reason: None,
+            position: Position { generation: Generation(1), offset: 1, index: 0 },
+            released: None,
+            reserved_at_ms: NOW_MS,
+            context: Bytes::new(),
+        };
+        self.rows.lock().unwrap().insert(order, row);
+    }
+
+    fn check(&self) -> Result<(), SqlError> {
+        if *self.is_away.lock().unwrap() { Err(SqlError::Unreachable("away on purpose".into())) } else { Ok(()) }
+    }
+}
+
+impl OrderRows for MemoryRows {
+    async fn find(&self, order: OrderId) -> Result<Option<OrderRow>, SqlError> {
+        self.check()?;
+        let mut blind = self.blind.lock().unwrap();
+        if *blind > 0 {
+            *blind -= 1;
+            return Ok(None);
+        }
+        Ok(self.rows.lock().unwrap().get(&order).cloned())
+    }
+
+    async fn of_buyer(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderRow>, SqlError> {
+        self.check()?;
+        let rows = self.rows.lock().unwrap();
+        let theirs = rows.values().rev().filter(|row| row.buyer == caller.buyer && row.tenant == caller.tenant);
+        let page = theirs.filter(|row| before.is_none_or(|before| row.order < before)).take(limit as usize);
+        Ok(page.cloned().collect())
+    }
+}
+
+/// An engine of one thread, and everything around it.
+pub struct Shop {
+    /// The time.
+    pub clock: ManualClock,
+    /// The lanes' server.
+    pub stock: MemoryStock,
+    /// The log.
+    pub log: MemoryLog,
+    /// The rows.
+    pub rows: MemoryRows,
+    /// What is sold.
+    pub directory: Arc<Directory>,
+    /// What was acknowledged.
+    pub acknowledged: Arc<Acknowledged>,
+    /// Order ids.
+    pub mint: Arc<Mint>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The gate.
+    pub admission: Arc<Admission<ManualClock>>,
+    /// What the engine under test buys with.
+    pub purchases: Purchases<MemoryStock, MemoryLog, ManualClock>,
+    signer: TokenSigner,
+}
+
+impl Shop {
+    /// A shop with sale 1 open, its lane loaded with `left` units under epoch 1. To be made inside a runtime.
+    pub fn new(left: u64) -> Self {
+        Self::bounded(left, PERMITS, PERMITS, 10_000)
+    }
+
+    /// The same with other limits: permits of the engine and of a tenant, entries of a journal.
+    pub fn bounded(left: u64, permits: u32, tenant_permits: u32, journal_max: u32) -> Self {
+        let (clock, metrics) = (ManualClock::new(NOW_MS), metrics());
+        // So that time before the start can be told from no time at all.
+        clock.advance(Duration::from_secs(1));
+        clock.set_wall(NOW_MS);
+        let directory = directory_on(&clock, &metrics, permits, tenant_permits);
+        directory.take_in(vec![sale(1)], NOW_MS);
+        let (stock, log, mint) = (MemoryStock::default(), MemoryLog::default(), Arc::new(Mint::default()));
+        stock.open(1, 1, left);
+        mint.lend(WORKER, u64::MAX >> 8);
+        let key = TokenKey::new("k", SECRET).unwrap();
+        let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
+        let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
+        let acknowledged = Arc::new(Acknowledged::default());
+        let appender =
+            Arc::new(Appender::new(log.clone(), clock.clone(), Arc::clone(&acknowledged), Arc::clone(&metrics)));
+        let desk = Desk {
+            stock: stock.clone(),
+            appender,
+            mint: Arc::clone(&mint),
+            refused: Arc::clone(admission.refused()),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            journal_max,
+        };
+        let purchases = Purchases { admission: Arc::clone(&admission), lanes: Lanes::new(desk, Handle::current()) };
+        let (rows, signer) = (MemoryRows::default(), TokenSigner::new(key));
+        Self { clock, stock, log, rows, directory, acknowledged, mint, metrics, admission, purchases, signer }
+    }
+
+    /// A token of a buyer.
+    pub fn token(&self, buyer: u64) -> String {
+        self.token_of(tenant(), buyer)
+    }
+
+    /// A token of a buyer of any shop.
+    pub fn token_of(&self, tenant: TenantId, buyer: u64) -> String {
+        let tenant = u32::try_from(tenant.get()).unwrap();
+        let now_ms = self.clock.now_ms();
+        let claims = BuyerClaims { tenant, buyer, expires_ms: now_ms + 86_400_000 };
+        self.signer.sign(&claims, now_ms).unwrap()
+    }
+
+    /// A buyer of sale 1 buys.
+    pub async fn buy(&self, buyer: u64, key: &str, quantity: u32) -> Result<Bought, Declined> {
+        let token = self.token(buyer);
+        self.purchases.buy(purchase(&token, key, quantity)).await
+    }
+
+    /// Orders as this shop's buyers see them.
+    pub fn orders(&self) -> Orders<MemoryStock, MemoryRows> {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Orders::new(self.rows.clone(), self.stock.clone(), Arc::clone(&self.directory), reads)
+    }
+
+    /// The whole engine, to be served.
+    pub fn into_front(self) -> Front<MemoryStock, MemoryLog, MemoryRows, ManualClock> {
+        let orders = self.orders();
+        Front::new(self.purchases, orders, self.clock, self.metrics, PreparedAnswers::default())
+    }
+}
+
+/// A purchase of the offer of sale 1.
+pub fn purchase<'a>(token: &'a str, key: &'a str, quantity: u32) -> Purchase<'a> {
+    let quantity = Quantity::new(quantity).unwrap();
+    Purchase { token: Some(token), offer: offer_id(1), quantity, key, context: Bytes::from_static(b"{\"a\":1}") }
+}

@@ -1,0 +1,308 @@
+//! The services under test as child processes: built when cargo is the parent, started with logs in files, asked whether
+//! they are ready, ended by SIGTERM. What they are told beyond their addresses stands in the environment given here.
+
+use std::{
+    fs::File,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use kit::clock::{Clock, SystemClock};
+use tokio::process::{Child, Command};
+
+use crate::probe;
+
+/// How long a service may take until it is ready.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a service may take to drain.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// Between questions.
+const POLL: Duration = Duration::from_millis(50);
+/// Lines of a log that are shown when its service fails.
+const LOG_LINES: usize = 30;
+
+/// Packages whose programs a load test runs.
+const PACKAGES: [&str; 3] = ["engine", "order-writer", "catalog"];
+
+/// Why a service does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The build failed.
+    #[error("cargo could not build engine, order-writer and catalog: {0}")]
+    Build(String),
+    /// A program is not where it should be.
+    #[error("there is no program {}: build it with `cargo build -p {name}` in the same profile", path.display())]
+    Missing {
+        /// The program.
+        name: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It could not be started, watched or stopped.
+    #[error("{name}: {source}")]
+    Io {
+        /// The program.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended, or never became ready.
+    #[error("{name} {what}{}", tail(log))]
+    Failed {
+        /// The program.
+        name: &'static str,
+        /// What happened.
+        what: String,
+        /// The end of its log.
+        log: String,
+    },
+}
+
+fn tail(log: &str) -> String {
+    if log.is_empty() { String::new() } else { format!("; the end of its log:\n{log}") }
+}
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// The programs beside this one; built first, in the same profile, when cargo runs us.
+    ///
+    /// # Errors
+    /// [`ServiceError::Build`], or [`ServiceError::Io`] when this program cannot tell where it is.
+    pub async fn find_or_build(cargo: Option<&Path>) -> Result<Self, ServiceError> {
+        let io = |source| ServiceError::Io { name: "loadtest", source };
+        let own = std::env::current_exe().map_err(io)?;
+        let folder = own.parent().unwrap_or(Path::new(".")).to_owned();
+        if let Some(cargo) = cargo {
+            build(cargo, profile_of(&folder)).await?;
+        }
+        Ok(Self { folder })
+    }
+
+    fn path(&self, name: &'static str) -> Result<PathBuf, ServiceError> {
+        let path = self.folder.join(name);
+        if path.is_file() { Ok(path) } else { Err(ServiceError::Missing { name, path }) }
+    }
+
+    /// Runs a program to its end and returns what it printed.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] with what it said, for any exit status but 0.
+    pub async fn run(
+        &self,
+        name: &'static str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<String, ServiceError> {
+        let mut command = Command::new(self.path(name)?);
+        command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.map_err(|source| ServiceError::Io { name, source })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let log = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        Err(ServiceError::Failed { name, what: format!("{} failed ({})", arguments.join(" "), output.status), log })
+    }
+
+    /// Starts a service: `--admin-addr` on a free port, and these arguments. Its output goes to a file in `logs`.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when it cannot be started.
+    pub fn start(
+        &self,
+        name: &'static str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        logs: &Path,
+    ) -> Result<Service, ServiceError> {
+        let io = |source| ServiceError::Io { name, source };
+        let program = self.path(name)?;
+        let admin = free_address().map_err(io)?;
+        let log_path = logs.join(format!("{name}.log"));
+        let log = File::create(&log_path).map_err(io)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .arg("--admin-addr")
+            .arg(admin.to_string())
+            .envs(environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(io)?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(io)?;
+        Ok(Service { name, child, admin, log_path })
+    }
+}
+
+async fn build(cargo: &Path, profile: &str) -> Result<(), ServiceError> {
+    let packages = PACKAGES.iter().flat_map(|package| ["-p", package]);
+    let mut command = Command::new(cargo);
+    command.arg("build").args(packages).args(["--profile", profile]).stdin(Stdio::null()).kill_on_drop(true);
+    // Wherever we are run from, these are the packages of this workspace.
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = command.status().await.map_err(|error| ServiceError::Build(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(ServiceError::Build(status.to_string())) }
+}
+
+/// The profile that builds into this folder of the target directory.
+fn profile_of(folder: &Path) -> &str {
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    }
+}
+
+/// An address on the loopback with a port that is free now.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+/// A running service. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    child: Child,
+    admin: SocketAddr,
+    log_path: PathBuf,
+}
+
+impl Service {
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Where its metrics and probes are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Waits until `/readyz` answers 200.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] when it ends instead, or takes too long.
+    pub async fn wait_ready(&mut self, clock: SystemClock) -> Result<(), ServiceError> {
+        let deadline = clock.monotonic() + READY_DEADLINE;
+        loop {
+            self.check_running()?;
+            let said = match probe::get(self.admin, "/readyz", None).await {
+                Ok(reply) if reply.status == 200 => return Ok(()),
+                Ok(reply) => format!("{} {}", reply.status, reply.body.trim_end()),
+                Err(error) => error.to_string(),
+            };
+            if clock.monotonic() >= deadline {
+                return Err(self.failed(format!("was not ready within {READY_DEADLINE:?} (/readyz: {said})")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// That it still runs.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] when it has ended.
+    pub fn check_running(&mut self) -> Result<(), ServiceError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.failed(format!("ended by itself ({status})"))),
+            Err(source) => Err(ServiceError::Io { name: self.name, source }),
+        }
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] when it had ended before, does not end in time, or ends with another status than 0.
+    pub async fn stop(mut self) -> Result<(), ServiceError> {
+        self.check_running()?;
+        let io = |source| ServiceError::Io { name: self.name, source };
+        if let Some(pid) = self.child.id() {
+            // The standard library can only kill -9, and the shell has `kill` built in.
+            let pid = pid.to_string();
+            Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().await.map_err(io)?;
+        }
+        match tokio::time::timeout(STOP_DEADLINE, self.child.wait()).await {
+            Ok(Ok(status)) if ExitStatus::success(&status) => Ok(()),
+            Ok(Ok(status)) => Err(self.failed(format!("did not end well ({status})"))),
+            Ok(Err(source)) => Err(io(source)),
+            Err(_) => Err(self.failed(format!("did not end within {STOP_DEADLINE:?} of SIGTERM"))),
+        }
+    }
+
+    fn failed(&self, what: String) -> ServiceError {
+        let log = std::fs::read(&self.log_path).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+        ServiceError::Failed { name: self.name, what, log: end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_is_that_of_the_folder() {
+        assert_eq!(profile_of(Path::new("/x/target/debug")), "dev");
+        assert_eq!(profile_of(Path::new("/x/target/release")), "release");
+    }
+
+    /// The shell stands for every program: what is told to it beyond its script becomes `$0`, `$1`.
+    const SHELL: &str = "sh";
+
+    fn programs() -> Programs {
+        Programs { folder: "/bin".into() }
+    }
+
+    fn start(script: &str, environment: &[(String, String)], logs: &Path) -> Service {
+        programs().start(SHELL, &["-c".into(), script.into()], environment, logs).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_early_shows_the_end_of_its_log() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut service = start("seq 100; echo oh no >&2; exit 3", &[], logs.path());
+        let error = service.wait_ready(SystemClock::new()).await.unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("99\n100\noh no"), "{error}");
+        assert!(!error.contains("\n70\n"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_service_is_stopped_by_sigterm_and_its_status_counts() {
+        let logs = tempfile::tempdir().unwrap();
+        let script = "trap 'exit $CODE' TERM; echo up >\"$FILE\"; while :; do sleep 0.01; done";
+        for (code, ends_well) in [("0", true), ("4", false)] {
+            let up = logs.path().join(code);
+            let environment =
+                [("CODE".to_owned(), code.to_owned()), ("FILE".to_owned(), up.to_str().unwrap().to_owned())];
+            let service = start(script, &environment, logs.path());
+            while !up.exists() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(service.stop().await.is_ok(), ends_well);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_says_why() {
+        let script = "echo \"$0 $FACT\"; [ \"$0\" = good ] || { echo bad file >&2; exit 65; }";
+        let environment = [("FACT".to_owned(), "known".to_owned())];
+        let run = async |word| programs().run(SHELL, &["-c", script, word], &environment).await;
+        assert_eq!(run("good").await.unwrap(), "good known\n");
+        let error = run("bad").await.unwrap_err().to_string();
+        assert!(error.contains("65") && error.ends_with("bad file"), "{error}");
+        assert!(matches!(programs().run("no-such", &[], &[]).await, Err(ServiceError::Missing { .. })));
+    }
+}
