@@ -31,4 +31,5 @@ pub mod settings;
 extern crate self as engine;
 
 #[cfg(test)]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/, each of which uses a part")]
 mod testing;

@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn the_committed_document_is_up_to_date() {
         let committed = include_str!("../openapi.json");
-        assert_eq!(document().unwrap(), committed, "run: cargo run -p engine -- openapi > engine/openapi.json");
+        assert!(document().unwrap() == committed, "run: cargo run -p engine -- openapi > engine/openapi.json");
     }
 }

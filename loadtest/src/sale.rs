@@ -15,6 +15,8 @@ const OPEN_AFTER_MS: u64 = 86_400_000;
 /// The load test measures the engine and not its rate limits: both stand above any load.
 const RATE_PER_S: u32 = domain::sale::RATE_MAX;
 const BUYER_RATE_PER_S: u32 = 1_000;
+/// Live units that one buyer may hold: one order a buyer.
+pub const LIMIT_PER_BUYER: u32 = 1;
 
 /// One offer in a lane of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl LoadSale {
             // Writing into a string cannot fail.
             let _: Result<(), std::fmt::Error> = write!(
                 file,
-                "\n[[lanes]]\nid = \"{lane}\"\npartition = {partition}\nlimit_per_buyer = 1\n\n[[lanes.offers]]\n\
+                "\n[[lanes]]\nid = \"{lane}\"\npartition = {partition}\nlimit_per_buyer = {LIMIT_PER_BUYER}\n\n[[lanes.offers]]\n\
                  id = \"{offer}\"\nsku = \"{offer}\"\ntitle = \"Load test\"\n\
                  price = {{ amount = 19900, currency = \"CNY\" }}\nallotment = {allotment}\nrate_per_s = {RATE_PER_S}\n"
             );

@@ -180,7 +180,7 @@ fn statements(file: &str, tables: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use domain::{
-        id::{Generation, LaneId, OrderId, PartitionId, RecordId, Slot},
+        id::{Generation, LaneId, OrderId, PartitionId, RecordId},
         order::Status,
     };
 
@@ -204,15 +204,22 @@ mod tests {
         }
     }
 
+    struct Rows {
+        commit: LedgerCommit,
+        partition: PartitionRow,
+        lane: LaneRow,
+    }
+
     /// Compiles: services spawn these calls, whatever the database.
     #[allow(dead_code, reason = "only its types are checked")]
-    fn calls_can_be_spawned<V: Server>(server: &V, space: &Namespace, map: ShardMap, store: &Store<V::Sql>) {
+    fn calls_can_be_spawned<V: Server>(server: &V, space: &Namespace, store: &Store<V::Sql>, rows: &Rows) {
         fn spawned<F: Future + Send>(_: F) {}
         let (p, order, lane) = (PartitionId(0), OrderId::new(1).unwrap(), LaneId::new(1).unwrap());
-        let (home, Store { ledger, orders }) = (map.home(Slot::new(0).unwrap()), store);
+        let Store { ledger, orders } = store;
+        let home = orders.map().home_of_order(order);
         let at = Progress { generation: Generation(1), offset: 0, record: RecordId::new(1).ok() };
         let write = ShardWrite { partition: p, expected: at, next: at, rows: vec![], released: vec![] };
-        spawned(open(server, space, map));
+        spawned(open(server, space, orders.map().clone()));
         spawned(store.close());
         spawned(orders.progress(p));
         spawned(orders.move_progress(home.shard, p, at, at));
@@ -223,23 +230,11 @@ mod tests {
         spawned(orders.mark(order, Status::Paid, Status::Paid, None));
         spawned(orders.overdue(home, 0, 1));
         spawned(orders.outbox_done(home.shard, &[]));
-        spawned(async move { ledger.commit(&ledger_commit()).await });
-        spawned(async move { ledger.restart(&partition_row(), &partition_row(), &[]).await });
-        spawned(async move { ledger.add_lane(&lane_row()).await });
+        spawned(ledger.commit(&rows.commit));
+        spawned(ledger.restart(&rows.partition, &rows.partition, &[]));
+        spawned(ledger.add_lane(&rows.lane));
         spawned(ledger.lease_worker("", 1));
         spawned(ledger.movements(p, Generation(1), 0, 1));
-    }
-
-    fn ledger_commit() -> LedgerCommit {
-        unimplemented!()
-    }
-
-    fn partition_row() -> PartitionRow {
-        unimplemented!()
-    }
-
-    fn lane_row() -> LaneRow {
-        unimplemented!()
     }
 
     #[test]

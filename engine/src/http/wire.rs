@@ -87,6 +87,7 @@ pub struct Order {
     pub status: &'static str,
     /// Why it was rejected: `superseded`, `limit` or `stock`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<&'static str>,
     /// The sale.
     pub sale_id: String,
@@ -134,6 +135,7 @@ pub struct OrderPage {
     pub orders: Vec<Order>,
     /// For the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub next_cursor: Option<String>,
 }
 
@@ -180,6 +182,7 @@ pub struct Problem {
     pub detail: String,
     /// What is wrong with the input, field by field.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub errors: Option<Vec<FieldError>>,
 }
 

@@ -214,7 +214,12 @@ fn allotment_params(offer: i64, units: i64, change: &AllotmentMove) -> Vec<Value
 
 fn position(row: &PartitionRow) -> Result<[Value; 4], SqlError> {
     let log_id = row.log_id.cast_signed();
-    Ok([row.generation.0.into(), log_id.into(), stored(row.offset)?.into(), row.record.map_or(0, RecordId::stored).into()])
+    Ok([
+        row.generation.0.into(),
+        log_id.into(),
+        stored(row.offset)?.into(),
+        row.record.map_or(0, RecordId::stored).into(),
+    ])
 }
 
 fn pairs(items: &[(i64, i64)]) -> Vec<Value> {

@@ -133,7 +133,11 @@ impl Plan {
 }
 
 fn values(progress: Progress) -> Result<[Value; 3], SqlError> {
-    Ok([progress.generation.0.into(), stored(progress.offset)?.into(), progress.record.map_or(0, RecordId::stored).into()])
+    Ok([
+        progress.generation.0.into(),
+        stored(progress.offset)?.into(),
+        progress.record.map_or(0, RecordId::stored).into(),
+    ])
 }
 
 fn move_params(partition: PartitionId, expected: Progress, next: Progress) -> Result<Vec<Value>, SqlError> {

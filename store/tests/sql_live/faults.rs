@@ -126,11 +126,10 @@ async fn a_timeout_closes_its_connection() {
         lock_wait: Duration::from_millis(1_400),
         ..settings()
     };
-    // The server counts whole seconds, and the test needs its wait to be the longer one: it is told so on the side.
     let server = MySqlServer::new(&url(), impatient).unwrap();
     let store = shards::open(&server, &d.space.0, d.orders.map().clone()).await.unwrap();
     let mut hand = held_order(&d).await;
-    // The shard's progress moves, then the row's insert waits for a gap or key that the hand holds.
+    // The progress moves, then the insert waits for the whole table, longer than any wait for a row.
     hand.query_drop("LOCK TABLES orders_0 WRITE").await.unwrap();
     let next = ShardWrite {
         partition: PARTITION,
