@@ -129,12 +129,7 @@ impl Backends {
         Ok(rows)
     }
 
-    async fn lane_evidence(
-        &self,
-        lane: LaneId,
-        sale: &LoadSale,
-        evidence: &mut Evidence,
-    ) -> Result<(), BackendsError> {
+    async fn lane_evidence(&self, lane: LaneId, sale: &LoadSale, evidence: &mut Evidence) -> Result<(), BackendsError> {
         let counted = self.ledger.lane(lane).await.map_err(of("MySQL"))?;
         let counted: HashMap<OfferId, (u64, u64)> = counted
             .iter()

@@ -1,6 +1,7 @@
 //! Open-loop load, latency histograms, and the audit of the databases.
 pub mod args;
 pub mod audit;
+pub mod backends;
 pub mod cpu;
 pub mod durable;
 pub mod generator;
@@ -10,6 +11,7 @@ pub mod progress;
 pub mod report;
 pub mod requests;
 pub mod response;
+pub mod run;
 pub mod sale;
 pub mod scenario;
 pub mod services;

@@ -1,2 +1,91 @@
-//! Composes the service.
-fn main() {}
+//! Composes a run: command line, runtime, run, report, exit status. Everything else is in the library.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use kit::{settings::EXIT_USAGE, shutdown, shutdown::EXIT_IMPATIENT};
+use loadtest::{
+    args::{self, ArgsError, Order},
+    progress::Progress,
+    run::{self, Done},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Something was lost, doubled, oversold or leaked, did not become durable, or a service did not end well.
+const EXIT_DAMAGED: u8 = 1;
+/// There is nothing to report.
+const EXIT_NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let order = match args::parse(std::env::args_os()) {
+        Ok(order) => order,
+        Err(error) => return refuse(error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_run(&error),
+    };
+    runtime.block_on(perform(&order))
+}
+
+async fn perform(order: &Order) -> ExitCode {
+    let stop = match shutdown::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return not_run(&error),
+    };
+    let mut progress = Progress::new();
+    // Cargo tells its children that it is there, and then the services can be built.
+    let cargo = std::env::var_os("CARGO").map(PathBuf::from);
+    let outcome = tokio::select! {
+        outcome = run::run(order, cargo.as_deref(), &mut progress) => Some(outcome),
+        () = stop.cancelled() => None,
+    };
+    progress.finish();
+    match outcome {
+        None => ExitCode::from(u8::try_from(EXIT_IMPATIENT).unwrap_or(EXIT_DAMAGED)),
+        Some(Err(error)) => not_run(&error),
+        Some(Ok(done)) => tell(&done, order.args.json.as_deref()),
+    }
+}
+
+fn tell(Done { report, unruly }: &Done, json: Option<&Path>) -> ExitCode {
+    for service in unruly {
+        eprintln!("loadtest: {service}");
+    }
+    // A reader that has seen enough, such as `head`, is no failure.
+    drop(write!(io::stdout(), "{report}"));
+    let written = json.map_or(Ok(()), |path| {
+        let text = serde_json::to_string_pretty(report)?;
+        std::fs::write(path, text + "\n")
+    });
+    if let Err(error) = written {
+        return not_run(&format!("the report could not be written: {error}"));
+    }
+    if report.is_clean() && unruly.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DAMAGED) }
+}
+
+fn not_run(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("loadtest: {error}");
+    ExitCode::from(EXIT_NOT_RUN)
+}
+
+fn refuse(error: ArgsError) -> ExitCode {
+    match error {
+        ArgsError::Usage(error) => {
+            // With nowhere to print to, the status is all that can be said.
+            drop(error.print());
+            let usage = u8::try_from(EXIT_USAGE).unwrap_or(EXIT_NOT_RUN);
+            ExitCode::from(if error.use_stderr() { usage } else { 0 })
+        }
+        ArgsError::WrongSize(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::from(u8::try_from(EXIT_USAGE).unwrap_or(EXIT_NOT_RUN))
+        }
+        error @ ArgsError::NoStack(_) => not_run(&error),
+    }
+}

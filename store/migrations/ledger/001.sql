@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS shard_map (
   tables SMALLINT UNSIGNED NOT NULL
 );
 
--- How far each partition of the order log is decided (R10). log_id: of its genesis, the bits of an unsigned number.
+-- How far each partition of the order log is decided (R10). log_offset: the next to decide; record_id: of the record before it, 0 for
+-- none; log_id: of the genesis, the bits of an unsigned number.
 CREATE TABLE IF NOT EXISTS partitions (
   partition_id INT UNSIGNED NOT NULL PRIMARY KEY,
   generation SMALLINT UNSIGNED NOT NULL,

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS orders_{table} (
 );
 
 -- How far each partition's records are in this shard's rows: compared and set in the transaction that writes them (R2, R11).
+-- log_offset: the next; record_id: of the record before it, 0 for none.
 CREATE TABLE IF NOT EXISTS progress (
   partition_id INT UNSIGNED NOT NULL PRIMARY KEY,
   generation SMALLINT UNSIGNED NOT NULL,

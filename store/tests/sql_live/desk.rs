@@ -72,7 +72,7 @@ async fn only_unpaid_orders_are_overdue() {
     let d = deployment(1, 2).await;
     let rows: Vec<OrderRow> = (1..=20).map(row).collect();
     let _ = write(&d.orders, 1, &rows, &[]).await;
-    let _ = d.orders.mark(rows[2].order, Status::PendingPayment, Status::Paid, None).await.unwrap();
+    assert_eq!(d.orders.mark(rows[2].order, Status::PendingPayment, Status::Paid, None).await.unwrap(), Marked::Done);
     let mut overdue: Vec<OrderId> = Vec::new();
     for home in d.orders.map().all() {
         let found = d.orders.overdue(home, MINTED_AT_MS + 11, 100).await.unwrap();

@@ -7,7 +7,7 @@ use domain::{
     order::{OrderRow, Status},
     shard::ShardId,
 };
-use store::orders::{ShardWrite, Written};
+use store::orders::{Marked, ShardWrite, Written};
 
 use super::support::{
     Deployment, MINTED_AT_MS, PARTITION, at, count, deployment, lane, later, progress, rejected, row, write,
@@ -136,7 +136,10 @@ async fn live_purchases_count_until_the_release() {
     assert_eq!((live[&buyers[0]], live[&buyers[1]]), (4, 2));
     assert_eq!(live_units(&d, lane(78), &buyers[1..2]).await[&buyers[1]], 2);
     // R5: whatever the status.
-    let _ = d.orders.mark(rows[0].order, Status::PendingPayment, Status::Cancelled, None).await.unwrap();
+    assert_eq!(
+        d.orders.mark(rows[0].order, Status::PendingPayment, Status::Cancelled, None).await.unwrap(),
+        Marked::Done
+    );
     assert_eq!(live_units(&d, lane(77), &buyers[..1]).await[&buyers[0]], 4);
 }
 

@@ -1,0 +1,327 @@
+//! The bytes of every record, version 1, as they stand in logs that were written long ago: each must read back as the same value and be
+//! written as the same bytes, for ever. A new version gets new files; these never change. Then what a reader must bear: fields of a
+//! newer writer, unknown types, damage.
+
+use bytes::Bytes;
+use domain::{
+    id::{BatchId, Epoch, Generation, KeyHash, PartitionId, PurchaseNumber},
+    money::Money,
+    record::{
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, RELEASED_TYPE, Record, RecordError, Released,
+        Reservation, decode_sale, encode_sale,
+    },
+    sale::{LIMIT_MAX, Lane, Offer, Sale, Window},
+};
+use proptest::prelude::*;
+
+const EPOCH_TYPE: &str = "flashsale.epoch.v1";
+const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
+const GENESIS_TYPE: &str = "flashsale.genesis.v1";
+const TYPES: [&str; 5] = [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, ALLOTMENT_TYPE, GENESIS_TYPE];
+
+/// The largest id: a varint of nine bytes.
+const LAST: u64 = i64::MAX as u64;
+
+fn id<T: TryFrom<u64>>(number: u64) -> T
+where
+    T::Error: std::fmt::Debug,
+{
+    T::try_from(number).unwrap()
+}
+
+fn money(amount: i64) -> Money {
+    Money { amount, currency: "CNY".parse().unwrap() }
+}
+
+fn reservation(order: u64, context: &'static [u8]) -> Reservation {
+    Reservation {
+        tenant: id(3),
+        sale: id(77),
+        sale_version: 2,
+        offer: id(900),
+        sku: id(81),
+        order: id(order),
+        buyer: id(123_456_789),
+        quantity: 2,
+        unit_price: money(19_900),
+        key: KeyHash(*b"0123456789abcdef"),
+        reserved_at_ms: 1_763_700_000_000,
+        context: Bytes::from_static(context),
+    }
+}
+
+fn batch() -> Batch {
+    let last = Reservation { buyer: id(LAST), quantity: LIMIT_MAX, unit_price: money(0), ..reservation(LAST, b"") };
+    Batch {
+        lane: id(9),
+        id: id(1_000_001),
+        epoch: Epoch(4),
+        reservations: vec![
+            (PurchaseNumber(1), reservation(1_000_001, br#"{"address":42}"#)),
+            (PurchaseNumber(100), last),
+        ],
+    }
+}
+
+fn released() -> Released {
+    let key = KeyHash(*b"0123456789abcdef");
+    Released { lane: id(9), order: id(1_000_001), buyer: id(123_456_789), offer: id(900), quantity: 2, key }
+}
+
+fn records() -> Vec<(&'static str, &'static str, Record)> {
+    let change = |delta, epoch| AllotmentChange { lane: id(9), offer: id(900), sale_version: 3, delta, epoch: Epoch(epoch) };
+    let genesis = Genesis { partition: PartitionId(11), generation: Generation(4095), log_id: LAST };
+    vec![
+        ("batch.v1", BATCH_TYPE, Record::Batch(batch())),
+        ("released.v1", RELEASED_TYPE, Record::Released(released())),
+        ("epoch.v1", EPOCH_TYPE, Record::EpochOpened { lane: id(9), epoch: Epoch(5) }),
+        ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5))),
+        ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0))),
+        ("genesis.v1", GENESIS_TYPE, Record::Genesis(genesis)),
+    ]
+}
+
+fn sale() -> Sale {
+    let offer = |number, title: &str| Offer {
+        id: id(number),
+        sku: id(number + 1000),
+        title: title.into(),
+        price: money(19_900),
+        allotment: 100_000,
+        rate_per_s: 5_000,
+    };
+    let lane = |number, partition, offers| Lane { id: id(number), partition: PartitionId(partition), limit_per_buyer: 2, offers };
+    Sale {
+        id: id(77),
+        tenant: id(3),
+        version: 2,
+        title: "双十一 Flash".into(),
+        window: Window { opens_at_ms: 1_763_700_000_000, closes_at_ms: 1_763_703_600_000 },
+        paused: true,
+        buyer_rate_per_s: 5,
+        shard_map_version: 1,
+        lanes: vec![lane(9, 11, vec![offer(900, "red"), offer(901, "blue")]), lane(10, 0, vec![offer(902, "green")])],
+    }
+}
+
+/// The stored bytes; hex in lines of 32 bytes, so that a change shows where it is.
+fn golden(name: &str) -> Bytes {
+    let path = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    bytes.chunks(32).map(line).collect()
+}
+
+fn malformed<T: std::fmt::Debug>(decoded: Result<T, RecordError>) -> bool {
+    matches!(decoded, Err(RecordError::Malformed { .. }))
+}
+
+#[test]
+fn every_record_of_version_1_reads_and_writes_as_ever() {
+    for (name, kind, record) in records() {
+        assert_eq!(record.kind(), kind, "the type is part of the format");
+        assert_eq!(hex(&record.encode()), hex(&golden(name)), "{name}: written");
+        assert_eq!(Record::decode(kind, golden(name)).unwrap(), record, "{name}: read");
+    }
+}
+
+#[test]
+fn a_sale_of_version_1_reads_and_writes_as_ever() {
+    assert_eq!(hex(&encode_sale(&sale())), hex(&golden("sale.v1")), "written");
+    assert_eq!(decode_sale(golden("sale.v1")).unwrap(), sale(), "read");
+}
+
+/// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's record must be the same bytes.
+#[test]
+fn what_redis_concatenates_is_what_the_engine_encodes() {
+    let batch = batch();
+    let fields: Vec<Vec<u8>> = batch
+        .reservations
+        .iter()
+        .map(|(_, reservation)| {
+            let mut field = Vec::new();
+            reservation.append_field(&mut field);
+            field
+        })
+        .collect();
+    let numbers: Vec<u8> = batch.reservations.iter().map(|(number, _)| number.0).collect();
+    let head = Batch::head(batch.lane, batch.id, batch.epoch);
+    let concatenated = Batch::concatenate(&head, fields.iter().map(Vec::as_slice), &numbers);
+    assert_eq!(hex(&concatenated), hex(&Record::Batch(batch.clone()).encode()));
+    assert_eq!(Batch::decode(concatenated.into()).unwrap(), batch);
+}
+
+/// A newer writer of the same type may add fields; this reader goes on without them.
+#[test]
+fn unknown_fields_do_not_break_reading() {
+    // Field 200: a varint, a fixed 64-bit number, and three bytes.
+    let newer: [&[u8]; 3] = [&[0xc0, 0x0c, 0x05], &[0xc1, 0x0c, 1, 2, 3, 4, 5, 6, 7, 8], &[0xc2, 0x0c, 3, b'n', b'e', b'w']];
+    for addition in newer {
+        for (name, kind, record) in records() {
+            let bytes = [&golden(name), addition].concat();
+            assert_eq!(Record::decode(kind, bytes.into()).unwrap(), record, "{name}");
+        }
+        let bytes = [&golden("sale.v1"), addition].concat();
+        assert_eq!(decode_sale(bytes.into()).unwrap(), sale());
+        assert_eq!(Batch::decode(with_reservation_field(addition)).unwrap(), batch());
+    }
+}
+
+/// The golden batch with one more field in each of its reservations.
+fn with_reservation_field(addition: &[u8]) -> Bytes {
+    let batch = batch();
+    let mut bytes = Batch::head(batch.lane, batch.id, batch.epoch);
+    for (_, reservation) in &batch.reservations {
+        let mut field = Vec::new();
+        reservation.append_field(&mut field);
+        // Tag 1, a length of one or two bytes, the message.
+        let message = &field[if field[1] < 0x80 { 2 } else { 3 }..];
+        let length = message.len() + addition.len();
+        bytes.push(0x0a);
+        if length < 0x80 {
+            bytes.push(length as u8);
+        } else {
+            bytes.extend([(length & 0x7f) as u8 | 0x80, (length >> 7) as u8]);
+        }
+        bytes.extend_from_slice(message);
+        bytes.extend_from_slice(addition);
+    }
+    let numbers: Vec<u8> = batch.reservations.iter().map(|(number, _)| number.0).collect();
+    Batch::concatenate(&bytes, std::iter::empty(), &numbers).into()
+}
+
+/// It must stop a partition, and not be parked: so it is told apart from damage, whatever the bytes are.
+#[test]
+fn an_unknown_type_is_told_apart_from_damage() {
+    for kind in ["flashsale.batch.v2", "flashsale.close.v1", "", "FLASHSALE.BATCH.V1", "flashsale.sale.v1"] {
+        for bytes in [golden("batch.v1"), Bytes::new(), Bytes::from_static(b"\xff\xff")] {
+            assert_eq!(Record::decode(kind, bytes), Err(RecordError::UnknownType(kind.into())), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_cut_short_is_malformed() {
+    for (name, kind, _) in records() {
+        let bytes = golden(name);
+        for length in 0..bytes.len() {
+            let cut = Record::decode(kind, bytes.slice(..length));
+            // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero: valid, but another value.
+            let may_be_zero = matches!(kind, EPOCH_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
+            assert!(malformed(cut.clone()) || may_be_zero && cut.is_ok(), "{name} cut at {length}: {cut:?}");
+        }
+    }
+}
+
+/// Shape is not enough: each bound that the writer's tables and the decision rely on.
+#[test]
+fn a_batch_out_of_bounds_is_malformed() {
+    type Harm = fn(&mut Batch);
+    let harms: [(&str, Harm); 8] = [
+        ("no reservation", |b| b.reservations.clear()),
+        ("more than a batch holds", |b| b.reservations = vec![b.reservations[0].clone(); BATCH_MAX + 1]),
+        ("number 0", |b| b.reservations[0].0 = PurchaseNumber(0)),
+        ("a number beyond the highest limit", |b| b.reservations[1].0 = PurchaseNumber(101)),
+        ("no unit", |b| b.reservations[0].1.quantity = 0),
+        ("more units than the highest limit", |b| b.reservations[0].1.quantity = LIMIT_MAX + 1),
+        ("a long context", |b| b.reservations[0].1.context = vec![b'x'; CONTEXT_MAX + 1].into()),
+        ("too long by one number", |b| b.id = id(LAST)),
+    ];
+    for (name, harm) in harms {
+        let mut batch = batch();
+        harm(&mut batch);
+        let mut bytes = Record::Batch(batch).encode();
+        if name.ends_with("number") {
+            bytes.extend([0x2a, 3, 1, 1, 1]);
+        }
+        assert!(malformed(Batch::decode(bytes.into())), "{name}");
+    }
+    let mut full = batch();
+    full.reservations = vec![full.reservations[0].clone(); BATCH_MAX];
+    assert_eq!(Batch::decode(Record::Batch(full.clone()).encode().into()).unwrap(), full, "a full batch is sound");
+}
+
+/// Ids are stored as signed numbers: 0 and everything beyond 63 bits is no id, wherever it stands.
+#[test]
+fn an_id_out_of_range_is_malformed() {
+    let beyond = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01];
+    for (name, kind, _) in records().into_iter().filter(|(_, kind, _)| *kind != GENESIS_TYPE) {
+        // The last field of a number wins. Field 1 is the lane; in a batch it is field 2.
+        let tag = if kind == BATCH_TYPE { 0x10 } else { 0x08 };
+        for value in [&[0][..], &beyond] {
+            let bytes = [&golden(name), &[tag][..], value].concat();
+            assert!(malformed(Record::decode(kind, bytes.into())), "{name}");
+        }
+    }
+    let generation = [&golden("genesis.v1"), &[0x10, 0x80, 0x80, 0x04][..]].concat();
+    assert!(malformed(Record::decode(GENESIS_TYPE, generation.into())), "a generation of 17 bits");
+}
+
+fn any_reservation() -> impl Strategy<Value = Reservation> {
+    let ids = prop::array::uniform6(1..=LAST);
+    let context = prop::collection::vec(any::<u8>(), 0..=CONTEXT_MAX);
+    (ids, 1..=u32::MAX, any::<u32>(), 1..=LIMIT_MAX, any::<i64>(), any::<[u8; 16]>(), any::<u64>(), context).prop_map(
+        |([sale, offer, sku, order, buyer, _], tenant, sale_version, quantity, amount, key, at, context)| Reservation {
+            tenant: id(tenant.into()),
+            sale: id(sale),
+            sale_version,
+            offer: id(offer),
+            sku: id(sku),
+            order: id(order),
+            buyer: id(buyer),
+            quantity,
+            unit_price: money(amount),
+            key: KeyHash(key),
+            reserved_at_ms: at,
+            context: context.into(),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(kind in prop::sample::select(&TYPES[..]), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let decoded = Record::decode(kind, bytes.clone().into());
+        prop_assert!(malformed(decoded.clone()) || decoded.is_ok());
+        let sale = decode_sale(bytes.into());
+        prop_assert!(malformed(sale.clone()) || sale.is_ok());
+    }
+
+    /// One damaged byte: malformed, or another sound value that is written and read back as itself.
+    #[test]
+    fn a_damaged_record_is_malformed_or_sound(which in 0..6_usize, at in any::<prop::sample::Index>(), byte: u8) {
+        let (name, kind, _) = records().swap_remove(which);
+        let mut bytes = golden(name).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        match Record::decode(kind, bytes.into()) {
+            Ok(record) => prop_assert_eq!(Record::decode(kind, record.encode().into()).unwrap(), record),
+            Err(error) => prop_assert!(malformed::<()>(Err(error))),
+        }
+    }
+
+    #[test]
+    fn a_damaged_sale_is_malformed_or_sound(at in any::<prop::sample::Index>(), byte: u8) {
+        let mut bytes = golden("sale.v1").to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        match decode_sale(bytes.into()) {
+            Ok(sale) => prop_assert_eq!(decode_sale(encode_sale(&sale).into()).unwrap(), sale),
+            Err(error) => prop_assert!(malformed::<()>(Err(error))),
+        }
+    }
+
+    #[test]
+    fn every_batch_reads_back(
+        reservations in prop::collection::vec((1..=100_u8, any_reservation()), 1..8), batch in 1..=LAST, epoch: u64,
+    ) {
+        let reservations = reservations.into_iter().map(|(number, r)| (PurchaseNumber(number), r)).collect();
+        let batch = Batch { lane: id(9), id: id::<BatchId>(batch), epoch: Epoch(epoch), reservations };
+        prop_assert_eq!(Batch::decode(Record::Batch(batch.clone()).encode().into()).unwrap(), batch);
+    }
+}

@@ -1,0 +1,9 @@
+//! Goal: the writer's rules hold on the real Redis, Kafka and MySQL that `stack/` starts. Method: one worker in this process over a
+//! namespace of the test's own; purchases go the engine's way (reserve, append) without its HTTP; faults are made by hand.
+
+#[path = "writer_live/faults.rs"]
+mod faults;
+#[path = "writer_live/rig.rs"]
+mod rig;
+#[path = "writer_live/rules.rs"]
+mod rules;

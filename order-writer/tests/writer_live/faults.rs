@@ -1,0 +1,103 @@
+//! Losses: of log records, of a shard's tail; records that cannot be decided.
+
+use domain::{
+    id::{Epoch, Generation, RecordId},
+    order::Status,
+};
+use mysql_async::prelude::Queryable;
+use store::{
+    log::{Envelope, kafka::ensure_topics},
+    orders::Progress,
+};
+
+use super::rig::{PARTITION, Rig, env, until};
+
+/// R10: the topic is lost and made anew. The writer sees another genesis, starts a new generation, derives sold from the rows, and what was
+/// promised and only in the lost log comes back from the journal. Nothing is sold twice.
+#[tokio::test]
+async fn a_lost_log_starts_a_new_generation() {
+    let mut rig = Rig::open(10, 1).await;
+    rig.buy(Epoch(1), &[1, 2]).await;
+    rig.until_at_rest(2).await;
+    rig.stop().await;
+    let acknowledged = rig.buy(Epoch(1), &[3]).await;
+    rig.delete_topics().await;
+    until("the topics are there again", || async { ensure_topics(&rig.kafka).await.is_ok() }).await;
+    rig.start();
+    rig.until_open(Epoch(2)).await;
+    assert_eq!(rig.until_row(acknowledged[0].order).await.status, Status::PendingPayment);
+    rig.until_at_rest(3).await;
+    let row = rig.store.ledger.partition(PARTITION).await.unwrap().unwrap();
+    assert_eq!(row.generation, Generation(2));
+    rig.close().await;
+}
+
+/// R11: a shard comes back without its tail. Its rows are written again with the decisions that were made, before anything else.
+#[tokio::test]
+async fn a_shard_that_lost_its_tail_gets_its_rows_again() {
+    let mut rig = Rig::open(20, 1).await;
+    let buyers: Vec<u64> = (1..=12).collect();
+    let promises = rig.buy(Epoch(1), &buyers).await;
+    rig.until_at_rest(12).await;
+    rig.stop().await;
+    let before = rig.store.orders.find(&promises.iter().map(|p| p.order).collect::<Vec<_>>()).await.unwrap();
+    let mut shard = mysql_async::Conn::from_url(format!("{}/{}_orders_00", env("FLASHSALE_MYSQL_URL"), rig.namespace)).await.unwrap();
+    for table in ["orders_0", "orders_1"] {
+        shard.query_drop(format!("DELETE FROM {table}")).await.unwrap();
+    }
+    shard.query_drop("UPDATE progress SET log_offset = 0, record_id = 0").await.unwrap();
+    let left = rig.store.orders.find(&promises.iter().map(|p| p.order).collect::<Vec<_>>()).await.unwrap();
+    assert!(left.len() < before.len(), "the shard had rows to lose");
+    rig.start();
+    until("all rows are there again", || async {
+        rig.store.orders.find(&promises.iter().map(|p| p.order).collect::<Vec<_>>()).await.unwrap() == before
+    })
+    .await;
+    rig.until_at_rest(12).await;
+    rig.close().await;
+}
+
+/// R2: a writer whose shard was moved by another one writes nothing and reads everything anew.
+#[tokio::test]
+async fn a_fenced_writer_resumes() {
+    let rig = Rig::open(10, 1).await;
+    let first = rig.buy(Epoch(1), &[1]).await;
+    rig.until_row(first[0].order).await;
+    rig.until_at_rest(1).await;
+    let found = rig.store.orders.progress(PARTITION).await.unwrap();
+    let moved = found[0].unwrap();
+    let away = Progress { record: RecordId::new(4711).ok(), ..moved };
+    assert!(rig.store.orders.move_progress(domain::shard::ShardId(0), PARTITION, moved, away).await.unwrap());
+    let second = rig.buy(Epoch(1), &[2]).await;
+    assert_eq!(rig.until_row(second[0].order).await.status, Status::PendingPayment);
+    rig.until_at_rest(2).await;
+    rig.close().await;
+}
+
+/// Failure point 17: a damaged record is parked and the partition moves on.
+#[tokio::test]
+async fn a_damaged_record_does_not_block_the_line() {
+    let rig = Rig::open(10, 1).await;
+    let garbage = vec![0xff; 40].into();
+    rig.append(Envelope { id: RecordId::new(7).unwrap(), kind: domain::record::BATCH_TYPE, payload: garbage }).await;
+    let promises = rig.buy(Epoch(1), &[1]).await;
+    rig.until_row(promises[0].order).await;
+    rig.until_at_rest(1).await;
+    rig.close().await;
+}
+
+/// An unknown record type is a newer program's: the partition stops before it and decides nothing behind it.
+#[tokio::test]
+async fn an_unknown_record_type_stops_the_partition() {
+    let rig = Rig::open(10, 1).await;
+    rig.buy(Epoch(1), &[1]).await;
+    rig.until_at_rest(1).await;
+    let before = rig.store.ledger.partition(PARTITION).await.unwrap().unwrap();
+    rig.append(Envelope { id: RecordId::new(8).unwrap(), kind: "flashsale.tomorrow.v9", payload: vec![1].into() }).await;
+    let behind = rig.buy(Epoch(1), &[2]).await;
+    // The worker has ended its work when the lane is no longer looked at; its position tells.
+    until("the worker has met the record", || async { rig.has_stopped() }).await;
+    assert_eq!(rig.store.ledger.partition(PARTITION).await.unwrap().unwrap(), before);
+    assert_eq!(rig.row(behind[0].order).await, None);
+    rig.close().await;
+}

@@ -1,0 +1,179 @@
+//! The rules of opening, deciding, releasing and changing allotments.
+
+use std::time::Duration;
+
+use domain::{
+    id::{Epoch, RecordId},
+    order::{Reason, Status},
+    record::{Record, Released},
+};
+use order_writer::desk;
+use store::{
+    log::Envelope,
+    orders::Marked,
+    stock::LaneKeeping,
+};
+
+use super::rig::{Rig, until};
+
+/// The way of a purchase below HTTP: a lane opens by itself, promises become rows, ledger and lane agree (INV-4).
+#[tokio::test]
+async fn promises_become_rows() {
+    let rig = Rig::open(10, 1).await;
+    let promises = rig.buy(Epoch(1), &[1, 2, 3]).await;
+    for promise in &promises {
+        let row = rig.until_row(promise.order).await;
+        assert_eq!((row.buyer, row.status, row.quantity), (promise.buyer, Status::PendingPayment, 1));
+    }
+    rig.until_at_rest(3).await;
+    rig.close().await;
+}
+
+/// Decide rule 2: the same batch twice in the log counts once, in one span and in two.
+#[tokio::test]
+async fn a_batch_appended_twice_counts_once() {
+    let rig = Rig::open(10, 1).await;
+    let promises = rig.promise(Epoch(1), &[1, 2]).await;
+    rig.append(promises[0].batch.clone()).await;
+    rig.append(promises[0].batch.clone()).await;
+    rig.until_at_rest(2).await;
+    rig.append(promises[0].batch.clone()).await;
+    let more = rig.buy(Epoch(1), &[3]).await;
+    rig.until_row(more[0].order).await;
+    rig.until_at_rest(3).await;
+    rig.close().await;
+}
+
+/// Limits above one are decided by the rows: several purchases of a buyer, each with its own number.
+#[tokio::test]
+async fn a_buyer_may_buy_up_to_the_limit() {
+    let rig = Rig::open(10, 2).await;
+    let first = rig.buy(Epoch(1), &[1]).await;
+    let request = rig.request(1, "another key", 1);
+    let batch = domain::id::BatchId::new(request.order.get()).unwrap();
+    let replies = rig.reserve(Epoch(1), batch, std::slice::from_ref(&request)).await;
+    assert_eq!(replies, [domain::stock::ReserveReply::Reserved(domain::id::PurchaseNumber(2))]);
+    let journal = rig.keeping.journal(rig.lane).await.unwrap();
+    let (_, payload) = journal.into_iter().find(|(id, _)| *id == batch).unwrap();
+    let id = RecordId::new(batch.get()).unwrap();
+    rig.append(Envelope { id, kind: domain::record::BATCH_TYPE, payload }).await;
+    rig.until_row(first[0].order).await;
+    assert_eq!(rig.until_row(request.order).await.status, Status::PendingPayment);
+    rig.until_at_rest(2).await;
+    rig.close().await;
+}
+
+/// R1 and R8: a cancelled order gives its unit back exactly once, however often its release is relayed; its outbox row is gone only when the
+/// ledger has passed the release. R6: its key still answers with it.
+#[tokio::test]
+async fn a_cancelled_order_gives_back_once() {
+    let rig = Rig::open(10, 1).await;
+    let order = rig.buy(Epoch(1), &[1, 2]).await[0].order;
+    rig.until_at_rest(2).await;
+    desk::cancel(&rig.store.orders, &rig.store.ledger, order).await.unwrap();
+    rig.until_at_rest(1).await;
+    let row = rig.row(order).await.unwrap();
+    assert_eq!((row.status, row.number, row.released.is_some()), (Status::Cancelled, None, true));
+    until("the outbox is empty", || async {
+        rig.store.orders.outbox(domain::shard::ShardId(0), 10).await.unwrap().is_empty()
+            && rig.store.orders.outbox(domain::shard::ShardId(1), 10).await.unwrap().is_empty()
+    })
+    .await;
+    let released = Released {
+        lane: rig.lane,
+        order,
+        buyer: row.buyer,
+        offer: row.offer,
+        quantity: 1,
+        key: row.key,
+    };
+    let record = Record::Released(released);
+    let again = Envelope { id: RecordId::new(99).unwrap(), kind: record.kind(), payload: record.encode().into() };
+    rig.append(again).await;
+    let other = rig.buy(Epoch(1), &[3]).await;
+    rig.until_row(other[0].order).await;
+    rig.until_at_rest(2).await;
+    assert_eq!(rig.row(order).await.unwrap().released, row.released, "R1: set once");
+    let late = rig.request(1, "key", 1);
+    let batch = domain::id::BatchId::new(late.order.get()).unwrap();
+    let replies = rig.reserve(Epoch(1), batch, &[late]).await;
+    assert!(matches!(replies[0], domain::stock::ReserveReply::Repeat { order: first, .. } if first == order), "{replies:?}");
+    rig.close().await;
+}
+
+/// Expiry is decided by the database's clock and leaves others alone.
+#[tokio::test]
+async fn unpaid_orders_expire() {
+    let rig = Rig::open(10, 1).await;
+    let order = rig.buy(Epoch(1), &[1]).await[0].order;
+    rig.until_at_rest(1).await;
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(desk::expire(&rig.store.orders, &rig.store.ledger, hour).await.unwrap(), 0);
+    until("the order is overdue", || async {
+        desk::expire(&rig.store.orders, &rig.store.ledger, Duration::ZERO).await.unwrap() == 1
+    })
+    .await;
+    rig.until_at_rest(0).await;
+    assert_eq!(rig.row(order).await.unwrap().status, Status::Expired);
+    rig.close().await;
+}
+
+/// R3: Redis comes back under another run with all its data. The lane is closed by itself; the journal is drained before the next epoch, so
+/// what was promised and not yet in the log is sold.
+#[tokio::test]
+async fn a_rebuild_drains_the_journal() {
+    let rig = Rig::open(10, 1).await;
+    rig.buy(Epoch(1), &[1]).await;
+    let stranded = rig.promise(Epoch(1), &[2]).await;
+    rig.restart_run().await;
+    rig.until_open(Epoch(2)).await;
+    assert_eq!(rig.until_row(stranded[0].order).await.status, Status::PendingPayment);
+    rig.until_at_rest(2).await;
+    rig.close().await;
+}
+
+/// R3: a promise that Redis lost and whose record comes after the next epoch's is superseded: visibly rejected, never sold twice.
+#[tokio::test]
+async fn a_late_record_of_an_old_epoch_is_superseded() {
+    let rig = Rig::open(1, 1).await;
+    let lost = rig.promise(Epoch(1), &[1]).await;
+    rig.lose_lane().await;
+    rig.until_open(Epoch(2)).await;
+    let sold = rig.buy(Epoch(2), &[2]).await;
+    rig.append(lost[0].batch.clone()).await;
+    let row = rig.until_row(lost[0].order).await;
+    assert_eq!((row.status, row.reason), (Status::Rejected, Some(Reason::Superseded)));
+    assert_eq!(rig.until_row(sold[0].order).await.status, Status::PendingPayment);
+    rig.until_at_rest(1).await;
+    rig.close().await;
+}
+
+/// R5: for a rebuild a row is live until its release is decided, whatever its status: its unit and its buyer's limit stay taken.
+#[tokio::test]
+async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
+    let rig = Rig::open(10, 1).await;
+    let order = rig.buy(Epoch(1), &[1]).await[0].order;
+    rig.until_at_rest(1).await;
+    let marked = rig.store.orders.mark(order, Status::PendingPayment, Status::Cancelled, None).await.unwrap();
+    assert_eq!(marked, Marked::Done);
+    rig.lose_lane().await;
+    rig.until_open(Epoch(2)).await;
+    assert_eq!(rig.left().await, 9);
+    let buyers = rig.keeping.buyers(rig.lane).await.unwrap();
+    assert!(buyers.iter().any(|(_, purchases)| purchases.iter().any(|p| p.order == order && p.number.is_some())));
+    rig.close().await;
+}
+
+/// R9: a larger allotment is on sale after its record; a smaller one takes only what is free.
+#[tokio::test]
+async fn allotments_change_by_record() {
+    let rig = Rig::open(10, 1).await;
+    rig.buy(Epoch(1), &[1, 2, 3]).await;
+    rig.until_at_rest(3).await;
+    rig.publish(2, 15, 1);
+    until("five more units are on sale", || async { rig.ledger().await.allotment == 15 && rig.left().await == 12 }).await;
+    rig.publish(3, 2, 1);
+    until("all free units are withdrawn", || async { rig.ledger().await.allotment == 3 && rig.left().await == 0 }).await;
+    rig.until_at_rest(3).await;
+    rig.close().await;
+}
