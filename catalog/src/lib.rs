@@ -18,5 +18,5 @@ pub mod render;
 /// What a person is told after a publication.
 pub mod confirm;
 
-/// A commented sale file, as `catalog example` prints it.
+/// A commented sale file; `catalog example` prints it with a window that is open ([`render::example_open_at`]).
 pub const EXAMPLE: &str = include_str!("../example.toml");

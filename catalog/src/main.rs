@@ -8,7 +8,7 @@ use std::{
 };
 
 use catalog::{
-    EXAMPLE, confirm,
+    confirm,
     file::{self, Draft},
     flaw::Flaw,
     publish::{self, PublishError, Settings},
@@ -155,7 +155,7 @@ async fn run(command: Command) -> Result<String, Failure> {
         Command::Publish { file, dry_run, log } => publish(&file, dry_run, &log).await,
         Command::Check { file, partitions } => check(&file, partitions.partitions.into()),
         Command::Show { sale, log } => show(sale, &log).await,
-        Command::Example => Ok(EXAMPLE.to_owned()),
+        Command::Example => Ok(render::example_open_at(SystemClock::new().now_ms())),
     }
 }
 

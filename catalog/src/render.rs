@@ -15,6 +15,19 @@ pub fn to_toml(sale: &Sale) -> String {
     text
 }
 
+/// The window as it stands in [`EXAMPLE`](crate::EXAMPLE).
+const EXAMPLE_OPENS_AT: &str = "2026-11-21T04:00:00Z";
+const EXAMPLE_CLOSES_AT: &str = "2026-11-22T12:00:00+08:00";
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The commented sale file, of a sale that opens now and for a day: whoever publishes it as it is can buy at once.
+pub fn example_open_at(now_ms: u64) -> String {
+    let opens_at_ms = now_ms / 1000 * 1000;
+    crate::EXAMPLE
+        .replace(EXAMPLE_OPENS_AT, &moment(opens_at_ms).to_string())
+        .replace(EXAMPLE_CLOSES_AT, &moment(opens_at_ms + DAY_MS).to_string())
+}
+
 /// A moment in RFC 3339, UTC.
 pub(crate) fn moment(epoch_ms: u64) -> Timestamp {
     // A moment past the year 9999 reads as its end; no sale file can ask for one.
@@ -130,5 +143,13 @@ mod tests {
         let text = to_toml(&sale);
         assert!(text.contains("opens_at = \"2026-11-21T04:00:00Z\"\ncloses_at = \"2026-11-22T04:00:00Z\"\n"), "{text}");
         assert!(text.contains("price = { amount = 19900, currency = \"CNY\" }\nallotment = 100000\n"), "{text}");
+    }
+
+    #[test]
+    fn the_example_is_open_for_a_day() {
+        let now_ms = 1_900_000_000_999;
+        let sale = plan(&parse(&super::example_open_at(now_ms)).unwrap(), &[], PARTITIONS, 0).unwrap();
+        let window = (sale.window.opens_at_ms, sale.window.closes_at_ms);
+        assert_eq!(window, (1_900_000_000_000, 1_900_086_400_000));
     }
 }

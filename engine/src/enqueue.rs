@@ -96,13 +96,7 @@ impl<L: OrderLog, C: Clock> Appender<L, C> {
     }
 
     /// Appends a batch and says whether the log has it. The sweeper does this too.
-    pub async fn acknowledge(
-        &self,
-        partition: PartitionId,
-        batch: BatchId,
-        payload: Bytes,
-        room: L::Room,
-    ) -> Standing {
+    pub async fn acknowledge(&self, partition: PartitionId, batch: BatchId, payload: Bytes, room: L::Room) -> Standing {
         let Ok(id) = RecordId::new(batch.get()) else { return Standing::Pending };
         match self.log.append(partition, Envelope { id, kind: BATCH_TYPE, payload }, room).await {
             Ok(_offset) => {

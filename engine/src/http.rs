@@ -300,7 +300,9 @@ mod tests {
         assert_eq!(Path::of("/v1/orders/12"), Some(Path::Order("12")));
         assert_eq!(Path::of("/v1/sales/7"), Some(Path::Sale("7")));
         assert_eq!(Path::of("/v1/time"), Some(Path::Time));
-        for none in ["/", "/v1", "/v1/", "/v1/orders/", "/v1/orders/1/2", "/v1/sales", "/v2/time", "/v1/time/", "//v1/time"] {
+        for none in
+            ["/", "/v1", "/v1/", "/v1/orders/", "/v1/orders/1/2", "/v1/sales", "/v2/time", "/v1/time/", "//v1/time"]
+        {
             assert_eq!(Path::of(none), None, "{none}");
         }
     }
@@ -309,7 +311,8 @@ mod tests {
     fn a_page_is_asked_for_within_bounds() {
         assert_eq!(page_asked(None).unwrap(), (None, PAGE_DEFAULT));
         assert_eq!(page_asked(Some("cursor=9&limit=100")).unwrap(), (Some(OrderId::new(9).unwrap()), 100));
-        for (bad, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")] {
+        for (bad, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")]
+        {
             let problem = page_asked(Some(bad)).unwrap_err();
             assert_eq!(problem.field_errors[0].field, field, "{bad}");
         }

@@ -133,8 +133,7 @@ impl Engine {
         let (namespace, map) = (Namespace::new(args.namespace.as_str())?, ShardMap::even(args.shards, args.tables)?);
         let databases = shards::open(&mysql, &namespace, map.clone()).await.context("opening the databases")?;
         let permits = Permits::new(settings.permits, metrics.permits_in_use.clone());
-        let limits =
-            TenantLimits { rate_per_s: settings.tenant_rate_per_s, permits_max: settings.tenant_permits() };
+        let limits = TenantLimits { rate_per_s: settings.tenant_rate_per_s, permits_max: settings.tenant_permits() };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         let (high, low) = Uuid::new_v4().as_u64_pair();
         let admission = Admission::new(clock, verifier, TokenSeed(high, low), Arc::clone(&directory));
@@ -210,8 +209,7 @@ impl Shared {
         let stock = RedisStock::connect(&self.redis).await?;
         tokio::spawn(probe_stock(stock.clone(), Arc::clone(conditions)));
         let (appender, mint) = (Arc::clone(&self.appender), Arc::clone(&self.mint));
-        let sweeper =
-            Sweeper::new(stock, appender, Arc::clone(directory), mint, self.clock, Arc::clone(&self.metrics));
+        let sweeper = Sweeper::new(stock, appender, Arc::clone(directory), mint, self.clock, Arc::clone(&self.metrics));
         tokio::spawn(sweeper.run());
         Ok(())
     }

@@ -70,7 +70,8 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`] when a name is taken.
     pub fn register(registry: &Registry) -> Result<Self, MetricsError> {
-        let requests = registry.counters("requests_total", "Requests by route and status class.", &["route", "status"])?;
+        let requests =
+            registry.counters("requests_total", "Requests by route and status class.", &["route", "status"])?;
         let seconds = registry.histograms(
             "request_seconds",
             "From a request's head to its answer, by route.",

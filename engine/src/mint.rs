@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::id::{OrderId, SEQUENCES, SLOTS, Slot, WorkerNumber};
 
-pub use lease::{LeaseKeeper, LeaseWatch, LEASE_TTL, MARGIN, RENEW_EVERY, WorkerLeases};
+pub use lease::{LEASE_TTL, LeaseKeeper, LeaseWatch, MARGIN, RENEW_EVERY, WorkerLeases};
 
 use crate::admission::Moment;
 

@@ -160,7 +160,11 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
 }
 
 /// Makes call after call until nobody waits.
-async fn drive<S: LaneStock, L: OrderLog, C: Clock>(desk: Arc<Desk<S, L, C>>, mut driving: Driving, tasks: TaskTracker) {
+async fn drive<S: LaneStock, L: OrderLog, C: Clock>(
+    desk: Arc<Desk<S, L, C>>,
+    mut driving: Driving,
+    tasks: TaskTracker,
+) {
     while let Some(batch) = driving.next() {
         desk.travel(batch, &tasks).await;
     }

@@ -94,7 +94,8 @@ mod tests {
         assert!(settings.front_threads() >= 1);
         assert_eq!(settings.tenant_permits(), 12_288);
         assert_eq!(parse(&["--front-threads=3", "--permits=1"]).unwrap().tenant_permits(), 1);
-        for bad in ["--front-threads=0", "--permits=0", "--tenant-permits-percent=101", "--journal-max=0", "--listen=x"] {
+        for bad in ["--front-threads=0", "--permits=0", "--tenant-permits-percent=101", "--journal-max=0", "--listen=x"]
+        {
             assert!(parse(&[bad]).is_err(), "{bad}");
         }
     }

@@ -1,11 +1,7 @@
 //! Batches that stayed in a journal are appended again, the same bytes, by any engine. It only rolls forward: nobody ever gives
 //! stock back because of a timeout or an error.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{

@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{
-        BatchId, BuyerId, Epoch, Generation, KeyHash, LaneId, OfferId, OrderId, PartitionId, Position, PurchaseNumber, SaleId,
-        SkuId, TenantId,
+        BatchId, BuyerId, Epoch, Generation, KeyHash, LaneId, OfferId, OrderId, PartitionId, Position, PurchaseNumber,
+        SaleId, SkuId, TenantId,
     },
     money::Money,
     order::{OrderRow, Status},

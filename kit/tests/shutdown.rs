@@ -4,12 +4,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-const CHILD: &str = "child_that_waits_for_signals";
+/// Set in the environment of the child, which is this very test started again.
+const CHILD: &str = "KIT_TEST_CHILD_WAITS_FOR_SIGNALS";
+const TEST: &str = "the_first_signal_cancels_and_the_second_ends_at_once";
 
-/// Not a test: the body of the child process, run only when a test below starts it.
-#[test]
-#[ignore = "the child process of the other tests"]
-fn child_that_waits_for_signals() {
+fn wait_for_signals() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let token = kit::shutdown::on_signals().unwrap();
@@ -34,7 +33,8 @@ struct Waiting {
 impl Waiting {
     fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", CHILD, "--nocapture"])
+            .args(["--exact", TEST, "--nocapture"])
+            .env(CHILD, "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -70,6 +70,9 @@ impl Drop for Waiting {
 
 #[test]
 fn the_first_signal_cancels_and_the_second_ends_at_once() {
+    if std::env::var_os(CHILD).is_some() {
+        return wait_for_signals();
+    }
     for (first, second) in [("-TERM", "-TERM"), ("-INT", "-TERM"), ("-TERM", "-INT")] {
         let mut waiting = Waiting::start();
         waiting.signal(first);

@@ -70,7 +70,7 @@ fn serve(tell: &mpsc::Sender<SocketAddr>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let outcome: std::io::Result<()> = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        drop(tell.send(listener.local_addr()?));
+        tell.send(listener.local_addr()?).map_err(std::io::Error::other)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;

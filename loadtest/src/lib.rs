@@ -1,4 +1,5 @@
-//! Open-loop load, latency histograms, and the audit of the databases.
+#![doc = include_str!("../README.md")]
+
 pub mod args;
 pub mod audit;
 pub mod backends;

@@ -1,7 +1,5 @@
 //! The sale of a run: fresh random ids, so that runs on one stack never meet; its sale file; where its buyers go.
 
-use std::fmt::Write as _;
-
 use domain::id::{BuyerId, InvalidId, LaneId, OfferId, PartitionId, SaleId, TenantId};
 use rand::{Rng, RngExt};
 
@@ -121,11 +119,9 @@ impl LoadSale {
             self.id, self.tenant
         );
         for LoadOffer { lane, offer, partition, allotment } in &self.offers {
-            // Writing into a string cannot fail.
-            let _: Result<(), std::fmt::Error> = write!(
-                file,
-                "\n[[lanes]]\nid = \"{lane}\"\npartition = {partition}\nlimit_per_buyer = {LIMIT_PER_BUYER}\n\n[[lanes.offers]]\n\
-                 id = \"{offer}\"\nsku = \"{offer}\"\ntitle = \"Load test\"\n\
+            file += &format!(
+                "\n[[lanes]]\nid = \"{lane}\"\npartition = {partition}\nlimit_per_buyer = {LIMIT_PER_BUYER}\n\n\
+                 [[lanes.offers]]\nid = \"{offer}\"\nsku = \"{offer}\"\ntitle = \"Load test\"\n\
                  price = {{ amount = 19900, currency = \"CNY\" }}\nallotment = {allotment}\nrate_per_s = {RATE_PER_S}\n"
             );
         }
@@ -171,15 +167,21 @@ mod tests {
         assert_eq!(sale.index_of(sale.buyer(77).unwrap()), Some(77));
     }
 
+    /// What `catalog publish` makes of it is the sale that was meant.
     #[test]
-    fn the_file_is_toml_with_every_lane() {
+    fn the_file_is_a_valid_sale_file() {
         let sale = sale(10, 2);
-        let file: toml::Table = sale.to_toml().unwrap().parse().unwrap();
-        assert_eq!(file["id"].as_str(), Some(sale.id.to_string().as_str()));
-        assert_eq!(file["opens_at"].as_str(), Some("2027-01-15T07:59:00Z"));
-        let lanes = file["lanes"].as_array().unwrap();
-        assert_eq!(lanes.len(), 2);
-        assert_eq!(lanes[1]["offers"][0]["allotment"].as_integer(), Some(5));
-        assert_eq!(lanes[1]["partition"].as_integer(), Some(i64::from(sale.offers[1].partition.0)));
+        let draft = catalog::file::parse(&sale.to_toml().unwrap()).unwrap();
+        let published = catalog::publish::plan(&draft, &[], 4, 1_800_000_000_000).unwrap();
+        assert_eq!((published.id, published.tenant), (sale.id, sale.tenant));
+        assert_eq!(published.window.opens_at_ms, sale.opens_at_ms);
+        assert_eq!(published.phase(1_800_000_000_000), domain::sale::Phase::Open);
+        let offers = published.offers().map(|(lane, offer)| LoadOffer {
+            lane: lane.id,
+            offer: offer.id,
+            partition: lane.partition,
+            allotment: offer.allotment,
+        });
+        assert_eq!(offers.collect::<Vec<_>>(), sale.offers);
     }
 }

@@ -9,6 +9,5 @@ mod sql_live {
     mod ledger;
     mod opening;
     mod orders;
-    mod speed;
     mod support;
 }

@@ -1,12 +1,13 @@
 //! The pure lane machine: one lane as a value. What the Lua scripts do to its keys they do as this does to its fields; the server's run
 //! id comes as an argument, so that a restart is another number and a loss an older clone.
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::{
-    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, Purchase, ReserveAnswer,
+    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase, ReserveAnswer,
     ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
 };
 use crate::{
@@ -18,29 +19,57 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shelf {
-    left: u64,
-    allotment: u64,
-    changed_at: i64,
-    /// Version that asked for a reduction, and the units taken out of sale for it.
-    withheld: (u32, u64),
+/// Units taken out of sale for a reduction (R9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Withheld {
+    /// The version of the sale that asked last; 0 for none.
+    pub sale_version: u32,
+    /// What it was answered, and is answered again.
+    pub answered: u64,
+    /// Units still out of sale: the ledger's allotment has not fallen by them yet.
+    pub out: u64,
 }
 
+/// What a lane knows of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shelf {
+    /// Units left.
+    pub left: u64,
+    /// The ledger's allotment, as far as it is known here.
+    pub allotment: u64,
+    /// Packed position of the change that made it so.
+    pub changed_at: i64,
+    /// Taken out of sale for a reduction.
+    pub withheld: Withheld,
+}
+
+/// What a lane knows beside buyers and journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct State {
-    open: bool,
-    epoch: Epoch,
-    marker: Epoch,
-    run: RunId,
-    limit_per_buyer: u32,
-    offers: BTreeMap<OfferId, Shelf>,
+pub struct LaneState {
+    /// Loaded and not closed since. Another run of the server closes it all the same.
+    pub open: bool,
+    /// The epoch it was loaded under; 0 if it never was.
+    pub epoch: Epoch,
+    /// The keeper that closed it last; 0 for none.
+    pub marker: Epoch,
+    /// The run of the server in which it was closed and loaded.
+    pub run: RunId,
+    /// Live units one buyer may hold.
+    pub limit_per_buyer: u32,
+    /// Every offer.
+    pub offers: BTreeMap<OfferId, Shelf>,
+}
+
+impl LaneState {
+    fn is_open(&self, run: RunId) -> bool {
+        self.open && self.run == run
+    }
 }
 
 /// A lane. The default is a missing one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneMachine {
-    state: Option<State>,
+    state: Option<LaneState>,
     buyers: BTreeMap<BuyerId, Vec<Purchase>>,
     journal: BTreeMap<BatchId, Bytes>,
     due: BTreeMap<BatchId, u64>,
@@ -51,23 +80,27 @@ impl LaneMachine {
         LaneAnswer::Closed { epoch: self.state.as_ref().map(|state| state.epoch).unwrap_or_default() }
     }
 
-    fn opened(&mut self, run: RunId) -> Option<&mut State> {
-        self.state.as_mut().filter(|state| state.open && state.run == run)
+    fn is_open(&self, run: RunId) -> bool {
+        self.state.as_ref().is_some_and(|state| state.is_open(run))
     }
 
-    fn is_open(&self, run: RunId, epoch: Epoch) -> bool {
-        self.state.as_ref().is_some_and(|state| state.open && state.run == run && state.epoch == epoch)
+    fn is_open_at(&self, run: RunId, epoch: Epoch) -> bool {
+        self.state.as_ref().is_some_and(|state| state.is_open(run) && state.epoch == epoch)
+    }
+
+    fn purchases(&self, buyer: BuyerId) -> &[Purchase] {
+        self.buyers.get(&buyer).map_or(&[], Vec::as_slice)
     }
 
     /// Decides the requests in their order and journals what it promised.
     pub fn reserve(&mut self, run: RunId, call: ReserveCall, requests: &[ReserveRequest]) -> LaneAnswer<ReserveAnswer> {
-        if !self.is_open(run, call.epoch) {
+        if !self.is_open_at(run, call.epoch) {
             return self.closed();
         }
-        if self.journal.len() as u64 >= u64::from(call.journal_max) {
+        if u32::try_from(self.journal.len()).map_or(true, |entries| entries >= call.journal_max) {
             return LaneAnswer::Open(ReserveAnswer::JournalFull);
         }
-        let repeated = self.journal.contains_key(&call.batch);
+        let repeated = self.has_run(call.batch, requests);
         let decide = |request| self.reserve_one(call.batch, repeated, request);
         let replies: Vec<ReserveReply> = requests.iter().map(decide).collect();
         let accepted = replies.iter().zip(requests).filter_map(|(reply, request)| match reply {
@@ -79,9 +112,19 @@ impl LaneMachine {
             let head = Batch::head(call.lane, call.batch, call.epoch);
             let bytes = Batch::concatenate(&head, fields.into_iter(), &numbers);
             self.journal.insert(call.batch, bytes.into());
-            self.due.insert(call.batch, call.now_ms + call.sweep_after_ms);
+            self.due.insert(call.batch, call.now_ms.saturating_add(call.sweep_after_ms));
         }
         LaneAnswer::Open(ReserveAnswer::Decided { replies, left: self.left_of(requests) })
+    }
+
+    /// Whether this call ran before and its answer was lost: its batch is in the journal, or a request finds its own order. (The
+    /// batch alone does not tell it: a sweeper may have brought it into the log, and its settlement taken it out again.)
+    fn has_run(&self, batch: BatchId, requests: &[ReserveRequest]) -> bool {
+        let is_own = |request: &ReserveRequest| {
+            let purchases = self.purchases(request.buyer);
+            purchases.iter().any(|purchase| purchase.key == request.key && purchase.order == request.order)
+        };
+        self.journal.contains_key(&batch) || requests.iter().any(is_own)
     }
 
     /// Units left of each offer asked for, in the order of first asking; 0 for offers that are not here.
@@ -103,31 +146,35 @@ impl LaneMachine {
         purchase.batch.is_none_or(|batch| !self.journal.contains_key(&batch))
     }
 
-    /// A call that is `repeated` after a lost answer promises nothing new: what it did not promise then it refused.
+    /// A call that is `repeated` promises nothing new: what it did not promise then it refused, and its journal entry may be in
+    /// the log already.
     fn reserve_one(&mut self, batch: BatchId, repeated: bool, request: &ReserveRequest) -> ReserveReply {
-        let purchases = self.buyers.get(&request.buyer).map_or(&[][..], Vec::as_slice);
+        let purchases = self.purchases(request.buyer);
         if let Some(first) = purchases.iter().find(|purchase| purchase.key == request.key) {
             if (first.offer, first.quantity) != (request.offer, request.quantity) {
                 return ReserveReply::Mismatch { order: first.order };
             }
-            // A batch of this very call is in flight by definition.
-            let settled = first.batch != Some(batch) && self.is_settled(first);
-            return ReserveReply::Repeat { order: first.order, batch: first.batch, settled };
+            // What this very call has just promised is journaled at its end.
+            let is_new = !repeated && first.batch == Some(batch);
+            return ReserveReply::Repeat {
+                order: first.order,
+                batch: first.batch,
+                settled: !is_new && self.is_settled(first),
+            };
         }
-        let held: u32 = purchases.iter().filter(|p| p.number.is_some()).map(|p| p.quantity).sum();
-        let tombstones = purchases.iter().filter(|p| p.number.is_none()).count();
-        let taken = |number: u8| purchases.iter().any(|p| p.number == Some(PurchaseNumber(number)));
-        let free = (1..=u8::MAX).find(|&number| !taken(number));
+        let live = || purchases.iter().filter(|purchase| purchase.number.is_some());
+        let held: u32 = live().map(|purchase| purchase.quantity).sum();
+        let tombstones = purchases.iter().filter(|purchase| purchase.number.is_none()).count();
+        let is_free = |number: &PurchaseNumber| live().all(|purchase| purchase.number != Some(*number));
+        let number = (1..=u8::MAX).map(PurchaseNumber).find(is_free);
         let Some(state) = self.state.as_mut() else { return ReserveReply::SoldOut { left: 0 } };
-        let Some(number) = free.filter(|_| tombstones < TOMBSTONES_MAX && held + request.quantity <= state.limit_per_buyer)
-        else {
-            return ReserveReply::LimitReached { held };
-        };
-        match state.offers.get_mut(&request.offer) {
-            Some(shelf) if shelf.left >= u64::from(request.quantity) && !repeated => shelf.left -= u64::from(request.quantity),
-            shelf => return ReserveReply::SoldOut { left: shelf.map_or(0, |shelf| shelf.left) },
+        let fits = tombstones < TOMBSTONES_MAX && held.saturating_add(request.quantity) <= state.limit_per_buyer;
+        let Some(number) = number.filter(|_| fits) else { return ReserveReply::LimitReached { held } };
+        let Some(shelf) = state.offers.get_mut(&request.offer) else { return ReserveReply::SoldOut { left: 0 } };
+        match shelf.left.checked_sub(request.quantity.into()) {
+            Some(left) if !repeated => shelf.left = left,
+            _ => return ReserveReply::SoldOut { left: shelf.left },
         }
-        let number = PurchaseNumber(number);
         self.buyers.entry(request.buyer).or_default().push(Purchase {
             order: request.order,
             offer: request.offer,
@@ -140,17 +187,16 @@ impl LaneMachine {
     }
 
     /// A buyer's purchases, each with whether it is settled.
-    pub fn find(&mut self, run: RunId, buyer: BuyerId) -> LaneAnswer<Vec<(Purchase, bool)>> {
-        if self.opened(run).is_none() {
+    pub fn find(&self, run: RunId, buyer: BuyerId) -> LaneAnswer<Vec<(Purchase, bool)>> {
+        if !self.is_open(run) {
             return self.closed();
         }
-        let purchases = self.buyers.get(&buyer).map_or(&[][..], Vec::as_slice);
-        LaneAnswer::Open(purchases.iter().map(|purchase| (*purchase, self.is_settled(purchase))).collect())
+        LaneAnswer::Open(self.purchases(buyer).iter().map(|purchase| (*purchase, self.is_settled(purchase))).collect())
     }
 
     /// Due batches, oldest first; their due time moves on.
     pub fn claim(&mut self, run: RunId, now_ms: u64, n: u32, backoff_ms: u64) -> LaneAnswer<Vec<(BatchId, Bytes)>> {
-        if self.opened(run).is_none() {
+        if !self.is_open(run) {
             return self.closed();
         }
         let mut due: Vec<(u64, BatchId)> =
@@ -161,7 +207,7 @@ impl LaneMachine {
         for (_, batch) in due {
             match self.journal.get(&batch) {
                 Some(bytes) => {
-                    self.due.insert(batch, now_ms + backoff_ms);
+                    self.due.insert(batch, now_ms.saturating_add(backoff_ms));
                     claimed.push((batch, bytes.clone()));
                 }
                 None => {
@@ -174,7 +220,7 @@ impl LaneMachine {
 
     /// Takes decided batches out of the journal and gone orders out of their buyers' entries.
     pub fn settle(&mut self, run: RunId, epoch: Epoch, batches: &[BatchId], gone: &[Gone]) -> LaneAnswer<()> {
-        if !self.is_open(run, epoch) {
+        if !self.is_open_at(run, epoch) {
             return self.closed();
         }
         for batch in batches {
@@ -191,10 +237,11 @@ impl LaneMachine {
         let Some(purchases) = self.buyers.get_mut(&gone.buyer) else { return };
         let live = |purchase: &Purchase| purchase.order == gone.order && purchase.number.is_some();
         let Some(at) = purchases.iter().position(live) else { return };
-        let Purchase { offer, quantity, .. } = purchases[at];
+        let Some(Purchase { offer, quantity, number, .. }) = purchases.get_mut(at) else { return };
+        let (offer, quantity) = (*offer, *quantity);
         if gone.why == GoneWhy::Released {
             // R6: its key keeps answering with it.
-            purchases[at].number = None;
+            *number = None;
         } else {
             purchases.remove(at);
             if purchases.is_empty() {
@@ -203,13 +250,13 @@ impl LaneMachine {
         }
         let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
         if let Some(shelf) = shelf.filter(|_| gone.why != GoneWhy::RejectedForStock) {
-            shelf.left += u64::from(quantity);
+            shelf.left = shelf.left.saturating_add(quantity.into());
         }
     }
 
     /// R3: closes under the marker `epoch`. Buyers and journal stay.
     pub fn close(&mut self, run: RunId, epoch: Epoch) -> CloseAnswer {
-        let state = self.state.get_or_insert(State {
+        let state = self.state.get_or_insert(LaneState {
             open: false,
             epoch: Epoch(0),
             marker: Epoch(0),
@@ -217,7 +264,7 @@ impl LaneMachine {
             limit_per_buyer: 0,
             offers: BTreeMap::new(),
         });
-        if state.open && state.run == run && state.epoch >= epoch {
+        if state.is_open(run) && state.epoch >= epoch {
             return CloseAnswer::RefusedOpen { epoch: state.epoch };
         }
         if state.marker > epoch {
@@ -239,12 +286,11 @@ impl LaneMachine {
             return LoadAnswer::Refused;
         }
         let offers = load.offers.iter().map(|offer| {
-            let shelf =
-                Shelf { left: offer.left, allotment: offer.allotment, changed_at: offer.changed_at, withheld: (0, 0) };
-            (offer.offer, shelf)
+            let OfferLoad { left, allotment, changed_at, .. } = *offer;
+            (offer.offer, Shelf { left, allotment, changed_at, withheld: Withheld::default() })
         });
         *self = Self {
-            state: Some(State {
+            state: Some(LaneState {
                 open: true,
                 epoch,
                 marker: epoch,
@@ -258,8 +304,8 @@ impl LaneMachine {
         LoadAnswer::Loaded
     }
 
-    /// R9: follows the ledger's allotment if it was decided later than the known one. Units withheld for a reduction count again, since
-    /// the allotment falls by them.
+    /// R9: follows the ledger's allotment if it was decided later than the known one. When it falls, units withheld for that are what
+    /// it falls by: they count again. When it rises, the reduction they wait for is still to come.
     pub fn adjust(
         &mut self,
         run: RunId,
@@ -268,13 +314,16 @@ impl LaneMachine {
         allotment: u64,
         changed_at: i64,
     ) -> LaneAnswer<()> {
-        if !self.is_open(run, epoch) {
+        if !self.is_open_at(run, epoch) {
             return self.closed();
         }
         let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
         if let Some(shelf) = shelf.filter(|shelf| shelf.changed_at < changed_at) {
-            shelf.left = (shelf.left + shelf.withheld.1 + allotment).saturating_sub(shelf.allotment);
-            (shelf.allotment, shelf.changed_at, shelf.withheld.1) = (allotment, changed_at, 0);
+            if allotment < shelf.allotment {
+                shelf.left = shelf.left.saturating_add(std::mem::take(&mut shelf.withheld.out));
+            }
+            shelf.left = shelf.left.saturating_add(allotment).saturating_sub(shelf.allotment);
+            (shelf.allotment, shelf.changed_at) = (allotment, changed_at);
         }
         LaneAnswer::Open(())
     }
@@ -288,39 +337,39 @@ impl LaneMachine {
         sale_version: u32,
         units: u64,
     ) -> LaneAnswer<u64> {
-        if !self.is_open(run, epoch) {
+        if !self.is_open_at(run, epoch) {
             return self.closed();
         }
         let Some(shelf) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) else {
             return LaneAnswer::Open(0);
         };
-        let (version, withheld) = shelf.withheld;
-        if sale_version < version {
+        if sale_version < shelf.withheld.sale_version {
             return LaneAnswer::Open(0);
         }
-        if sale_version > version {
-            shelf.left += withheld;
-            let taken = units.min(shelf.left);
-            shelf.left -= taken;
-            shelf.withheld = (sale_version, taken);
+        if sale_version > shelf.withheld.sale_version {
+            // An older version's reduction that never came: its units are free again.
+            let free = shelf.left.saturating_add(shelf.withheld.out);
+            let taken = units.min(free);
+            shelf.left = free.saturating_sub(taken);
+            shelf.withheld = Withheld { sale_version, answered: taken, out: taken };
         }
-        LaneAnswer::Open(shelf.withheld.1)
+        LaneAnswer::Open(shelf.withheld.answered)
     }
 
     /// The lane's state.
     pub fn inspect(&self, run: RunId) -> LaneView {
         let mode = match &self.state {
             None => LaneMode::Missing,
-            Some(state) if state.open && state.run == run => LaneMode::Open { epoch: state.epoch },
-            Some(state) => LaneMode::Closed { marker: state.marker },
+            Some(state) if state.is_open(run) => LaneMode::Open { epoch: state.epoch },
+            Some(state) => LaneMode::Closed { marker: if state.open { Epoch(0) } else { state.marker } },
         };
         let offers = self.state.iter().flat_map(|state| &state.offers);
         LaneView {
             mode,
             offers: offers.map(|(&offer, shelf)| (offer, shelf.left, shelf.allotment)).collect(),
-            journal_len: self.journal.len() as u64,
+            journal_len: count(self.journal.len()),
             oldest_due_ms: self.due.values().min().copied(),
-            buyers_len: self.buyers.len() as u64,
+            buyers_len: count(self.buyers.len()),
         }
     }
 
@@ -328,4 +377,21 @@ impl LaneMachine {
     pub fn buyers(&self) -> Vec<(BuyerId, Vec<Purchase>)> {
         self.buyers.iter().map(|(&buyer, purchases)| (buyer, purchases.clone())).collect()
     }
+
+    /// When each journal entry is due for the sweeper, by batch.
+    pub fn due(&self) -> Vec<(BatchId, u64)> {
+        self.due.iter().map(|(&batch, &at)| (batch, at)).collect()
+    }
+
+    /// What it knows beside buyers and journal; `None` for a missing lane.
+    pub const fn state(&self) -> Option<&LaneState> {
+        self.state.as_ref()
+    }
 }
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

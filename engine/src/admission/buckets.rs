@@ -75,7 +75,13 @@ impl Bucket {
     /// A full bucket: `fleet_per_s` divided by the live engines.
     pub fn new(policy: &'static str, fleet_per_s: u32, engines: u32, ticks: &Ticks) -> Self {
         let (quota, per_s) = share(fleet_per_s, engines);
-        Self { limiter: Direct::direct_with_clock(quota, ticks.clone()), policy, fleet_per_s, engines, per_s: per_s.get() }
+        Self {
+            limiter: Direct::direct_with_clock(quota, ticks.clone()),
+            policy,
+            fleet_per_s,
+            engines,
+            per_s: per_s.get(),
+        }
     }
 
     /// Whether it was made for this rate and fleet. Only then may it live on: a new one is full.

@@ -31,9 +31,8 @@ mod tests {
 
     #[test]
     fn other_media_types_are_refused() {
-        let with = |value: &'static str| {
-            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))])
-        };
+        let with =
+            |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
         assert!(is_json(&HeaderMap::new()));
         assert!(is_json(&with("application/json")) && is_json(&with("Application/JSON ; charset=utf-8")));
         assert!(!is_json(&with("text/plain")) && !is_json(&with("application/jsonp")) && !is_json(&with("")));

@@ -191,7 +191,15 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_told_so() {
-        for body in ["", "null", "[]", r#"["42",1]"#, r#"{"offer_id":"42","quantity":1"#, r#"{"offer_id":"42","quantity":1}x"#, "{a:1}"] {
+        for body in [
+            "",
+            "null",
+            "[]",
+            r#"["42",1]"#,
+            r#"{"offer_id":"42","quantity":1"#,
+            r#"{"offer_id":"42","quantity":1}x"#,
+            "{a:1}",
+        ] {
             let problem = read(body).unwrap_err();
             assert_eq!(problem.code, Code::InvalidRequest);
             assert!(problem.detail.contains("not a JSON object"), "{body}: {}", problem.detail);

@@ -26,11 +26,7 @@ const _: () = assert!(LEASE_TTL.as_secs() > RENEW_EVERY.as_secs() + MARGIN.as_se
 /// Where worker numbers come from.
 pub trait WorkerLeases: Clone + Send + Sync + 'static {
     /// Leases a free number to `holder`; `None` when all are taken.
-    fn lease(
-        &self,
-        holder: &str,
-        ttl_ms: u64,
-    ) -> impl Future<Output = Result<Option<WorkerLease>, SqlError>> + Send;
+    fn lease(&self, holder: &str, ttl_ms: u64) -> impl Future<Output = Result<Option<WorkerLease>, SqlError>> + Send;
 
     /// Prolongs a lease; `None` when it is lost.
     fn renew(
@@ -117,7 +113,8 @@ impl<W: WorkerLeases, C: Clock> LeaseKeeper<W, C> {
             }
             Ok(None) => {
                 self.mint.stop();
-                let why = if self.held.take().is_some() { "the worker number was lost" } else { "no worker number is free" };
+                let why =
+                    if self.held.take().is_some() { "the worker number was lost" } else { "no worker number is free" };
                 tracing::warn!(why, "minting no order ids");
                 watch.minting(Err(why));
                 RETRY_AFTER
@@ -152,7 +149,10 @@ fn duration_ms(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, atomic::{AtomicU32, Ordering}};
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    };
 
     use kit::clock::ManualClock;
 
@@ -174,7 +174,13 @@ mod tests {
             let database_now_ms = self.clock.now_ms() + self.skew_ms;
             self.clock.advance(self.takes);
             let number = self.answer.lock().unwrap().clone()?;
-            Ok(number.map(|number| WorkerLease { number, holder: "me".into(), live: 3, database_now_ms, ttl_ms: 30_000 }))
+            Ok(number.map(|number| WorkerLease {
+                number,
+                holder: "me".into(),
+                live: 3,
+                database_now_ms,
+                ttl_ms: 30_000,
+            }))
         }
     }
 
@@ -203,7 +209,10 @@ mod tests {
         }
     }
 
-    fn setup(takes: Duration, skew_ms: u64) -> (Numbers, ManualClock, Arc<Mint>, LeaseKeeper<Numbers, ManualClock>, Arc<Told>) {
+    fn setup(
+        takes: Duration,
+        skew_ms: u64,
+    ) -> (Numbers, ManualClock, Arc<Mint>, LeaseKeeper<Numbers, ManualClock>, Arc<Told>) {
         let clock = ManualClock::new(NOW_MS);
         let numbers = Numbers {
             clock: clock.clone(),

@@ -44,7 +44,11 @@ async fn inv_7_nobody_sees_what_is_not_theirs() {
     let neighbour = Caller { tenant: tenant(), buyer: same_slot };
     for stage in 0..2 {
         for stranger in [foreign, neighbour, caller(2)] {
-            assert_eq!(orders.status(stranger, order, Some(offer_id(1))).await.unwrap_err(), Unseen::NotFound, "{stage}");
+            assert_eq!(
+                orders.status(stranger, order, Some(offer_id(1))).await.unwrap_err(),
+                Unseen::NotFound,
+                "{stage}"
+            );
             assert!(orders.page(stranger, None, 10).await.unwrap().is_empty());
         }
         shop.rows.write(order, buyer(1), Status::Paid);
@@ -99,6 +103,7 @@ async fn a_page_is_newest_first_and_goes_on_from_its_cursor() {
 #[tokio::test]
 async fn too_many_readers_are_overload() {
     let shop = Shop::new(10);
-    let orders = Orders::new(shop.rows.clone(), shop.stock.clone(), Arc::clone(&shop.directory), Arc::new(Semaphore::new(0)));
+    let orders =
+        Orders::new(shop.rows.clone(), shop.stock.clone(), Arc::clone(&shop.directory), Arc::new(Semaphore::new(0)));
     assert_eq!(orders.page(caller(1), None, 1).await.unwrap_err(), Unseen::Overloaded);
 }

@@ -65,7 +65,11 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                     return Asked::Decided(Decided { replies, left, was_repeated: retries > 0 });
                 }
                 Ok(LaneAnswer::Open(ReserveAnswer::Decided { replies, .. })) => {
-                    tracing::error!(asked = requests.len(), answered = replies.len(), "a lane left requests unanswered");
+                    tracing::error!(
+                        asked = requests.len(),
+                        answered = replies.len(),
+                        "a lane left requests unanswered"
+                    );
                     return Asked::Unknown;
                 }
                 Ok(LaneAnswer::Open(ReserveAnswer::JournalFull)) => return Asked::JournalFull,

@@ -34,13 +34,17 @@ pub(super) fn outcomes(
     // An earlier try of this call happened if it left a request's own order behind. Its journal entry may hold other reservations
     // than this answer tells of, so nobody here knows the record's bytes: the sweeper will append them.
     let is_the_sweepers = decided.was_repeated
-        && decided.replies.iter().zip(requests).any(
-            |(reply, request)| matches!(reply, ReserveReply::Repeat { order, .. } if *order == request.order),
-        );
+        && decided
+            .replies
+            .iter()
+            .zip(requests)
+            .any(|(reply, request)| matches!(reply, ReserveReply::Repeat { order, .. } if *order == request.order));
     let outcome = |(reply, request): (&ReserveReply, &ReserveRequest)| match *reply {
         ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, Standing::Pending),
         ReserveReply::Reserved(number) => Outcome::Promised(number),
-        ReserveReply::Repeat { order, batch: Some(batch), settled: false } if batch == call.batch && !is_the_sweepers => {
+        ReserveReply::Repeat { order, batch: Some(batch), settled: false }
+            if batch == call.batch && !is_the_sweepers =>
+        {
             Outcome::Rides(order)
         }
         ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, standing(batch, settled, acknowledged)),
@@ -105,11 +109,15 @@ mod tests {
     fn r12_a_repeat_is_accepted_only_if_settled_or_acknowledged_here() {
         let acknowledged = Acknowledged::default();
         acknowledged.note(batch(7), 1);
-        let replies = [repeat(1, Some(6), false), repeat(2, Some(7), false), repeat(3, Some(6), true), repeat(4, None, true)];
+        let replies =
+            [repeat(1, Some(6), false), repeat(2, Some(7), false), repeat(3, Some(6), true), repeat(4, None, true)];
         let standings = [Standing::Pending, Standing::Accepted, Standing::Accepted, Standing::Accepted];
         let expected: Vec<_> = (1..).zip(standings).map(|(id, standing)| Outcome::Known(order(id), standing)).collect();
         assert_eq!(decide(&replies, false, &acknowledged), expected);
-        assert_eq!(decide(&[repeat(5, None, false)], false, &acknowledged), [Outcome::Known(order(5), Standing::Pending)]);
+        assert_eq!(
+            decide(&[repeat(5, None, false)], false, &acknowledged),
+            [Outcome::Known(order(5), Standing::Pending)]
+        );
     }
 
     #[test]

@@ -49,7 +49,13 @@ async fn buyers_of_a_lane_travel_together_and_wait_for_no_timer() {
 async fn while_a_call_is_out_the_next_batch_collects() {
     let shop = Arc::new(Shop::new(1_000));
     shop.stock.hold(true);
-    let (first, shop2) = (tokio::spawn({ let shop = Arc::clone(&shop); async move { shop.buy(1, "k", 1).await } }), Arc::clone(&shop));
+    let (first, shop2) = (
+        tokio::spawn({
+            let shop = Arc::clone(&shop);
+            async move { shop.buy(1, "k", 1).await }
+        }),
+        Arc::clone(&shop),
+    );
     while shop.stock.calls().is_empty() {
         tokio::task::yield_now().await;
     }

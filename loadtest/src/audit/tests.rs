@@ -63,8 +63,10 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
     }
 }
 
+type Damage = (&'static str, fn(&mut Evidence, usize), &'static [&'static str]);
+
 /// Damages, and the words each must be found under.
-const DAMAGES: [(&str, fn(&mut Evidence, usize), &[&str]); 22] = [
+const DAMAGES: [Damage; 22] = [
     ("a promised row is gone", remove_row, &["lost", "leaked"]),
     ("a released row is gone", released_row_gone, &["lost"]),
     ("the row is another buyer's", |e, at| rows(e, at).buyer = id(8_888), &["lost", "leaked"]),

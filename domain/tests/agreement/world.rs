@@ -1,0 +1,393 @@
+//! The world of one seed: the stores, the buyers, two writers, and what happens next.
+
+use std::{collections::BTreeMap, fmt};
+
+use domain::{
+    decide::{LaneLedger, OfferLedger},
+    id::{BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
+    invariant::Invariant,
+    order::{OrderRow, Status},
+    record::{Genesis, Record},
+};
+
+use crate::{
+    buyers::Buyers,
+    redis::Redis,
+    rng::Rng,
+    stores::{Ledger, Log, Tables},
+    writer::Process,
+    wrong::Wrong,
+};
+
+/// Writers, each also keeper.
+pub const PROCESSES: usize = 2;
+
+/// What a run must have seen, over some seeds.
+pub const EVENTS: [&str; 22] = [
+    "reserved",
+    "repeat",
+    "mismatch",
+    "limit",
+    "sold out",
+    "answer lost",
+    "append acknowledged",
+    "append unclear",
+    "swept",
+    "replay",
+    "duplicate",
+    "superseded",
+    "fast path",
+    "released",
+    "release repeated",
+    "redis restarted",
+    "redis flushed",
+    "writer died",
+    "writer fenced",
+    "rebuilt",
+    "load refused",
+    "allotment changed",
+];
+
+/// What does not hold, and how it was seen.
+#[derive(Debug, Clone)]
+pub struct Violation(pub Invariant, pub String);
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.id(), self.1)
+    }
+}
+
+/// The outcome of a step.
+pub type Played<T = ()> = Result<T, Violation>;
+
+/// How often what happens in this run: every seed has its own mixture, with some things left out.
+#[derive(Debug, Clone, Copy)]
+pub struct Mixture {
+    pub steps: u64,
+    pub reserve: usize,
+    pub append: usize,
+    pub sweep: usize,
+    pub advance: [usize; PROCESSES],
+    pub kill: usize,
+    pub cancel: usize,
+    pub relay: usize,
+    pub restart: usize,
+    pub publish: usize,
+    pub distrust: usize,
+}
+
+impl Mixture {
+    fn draw(rng: &mut Rng) -> Self {
+        Self {
+            steps: rng.range(60, 240),
+            reserve: rng.pick(&[4, 8, 16]),
+            append: rng.pick(&[2, 6]),
+            sweep: rng.pick(&[1, 4]),
+            advance: [rng.pick(&[16, 40]), rng.pick(&[0, 2, 16, 40])],
+            kill: rng.pick(&[0, 0, 1, 3]),
+            cancel: rng.pick(&[0, 2, 5]),
+            relay: rng.pick(&[1, 4]),
+            restart: rng.pick(&[0, 0, 1, 2]),
+            publish: rng.pick(&[0, 0, 1]),
+            distrust: rng.pick(&[0, 0, 1]),
+        }
+    }
+}
+
+/// The sale as the catalog publishes it: its version, and the allotments it wants.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    pub version: u32,
+    pub allotments: BTreeMap<OfferId, u64>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct World {
+    pub rng: Rng,
+    pub wrong: Option<Wrong>,
+    pub mixture: Mixture,
+    pub now_ms: u64,
+    pub redis: Redis,
+    pub log: Log,
+    pub tables: Tables,
+    pub ledger: Ledger,
+    pub processes: [Option<Process>; PROCESSES],
+    pub buyers: Buyers,
+    pub published: Published,
+    pub events: BTreeMap<&'static str, u64>,
+    /// Nothing new is asked for any more.
+    pub ending: bool,
+    /// Redis promised more than there is, by a fault of its own.
+    pub forged: bool,
+    next_id: u64,
+    trace: Option<Vec<String>>,
+}
+
+/// Tells a step, if anybody listens.
+macro_rules! tell {
+    ($world:expr, $($what:tt)*) => {
+        if $world.is_traced() {
+            let told = format!($($what)*);
+            $world.told(told);
+        }
+    };
+}
+pub(crate) use tell;
+
+pub fn id<T: TryFrom<u64>>(number: u64) -> T
+where
+    T::Error: fmt::Debug,
+{
+    T::try_from(number).unwrap()
+}
+
+impl World {
+    pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut mixture = Mixture::draw(&mut rng);
+        let forged = wrong == Some(Wrong::StockRejectionGivesBack);
+        if forged {
+            // Redis promises too much, and nothing rebuilds the lane: so a unit given back too many is seen at rest.
+            (mixture.restart, mixture.distrust, mixture.publish, mixture.kill) = (0, 0, 0, 0);
+            mixture.advance[1] = 0;
+        }
+        let mut world = Self {
+            redis: Redis::new(mixture.restart > 0),
+            mixture,
+            wrong,
+            now_ms: 1,
+            log: Log::default(),
+            tables: Tables::default(),
+            ledger: Ledger::default(),
+            processes: [const { None }; PROCESSES],
+            buyers: Buyers::default(),
+            published: Published { version: 1, allotments: BTreeMap::new() },
+            events: BTreeMap::new(),
+            ending: false,
+            forged,
+            next_id: 1_000,
+            trace: None,
+            rng,
+        };
+        world.publish_first();
+        world
+    }
+
+    /// One or two lanes, the first with one or two offers; an empty log but for its genesis.
+    fn publish_first(&mut self) {
+        let genesis = Genesis { partition: PartitionId(0), generation: Generation(1), log_id: 1 };
+        let record = self.mint();
+        self.log.append(record, &Record::Genesis(genesis));
+        for lane in 1..=self.rng.range(1, 2) {
+            let offers = if lane == 1 { self.rng.range(1, 2) } else { 1 };
+            let mut numbers = BTreeMap::new();
+            for offer in 1..=offers {
+                let (offer, allotment) = (id(lane * 10 + offer), self.rng.range(1, 5));
+                self.published.allotments.insert(offer, allotment);
+                numbers.insert(offer, OfferLedger { allotment, sold: 0, sale_version: 1, changed_at: 0 });
+            }
+            let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
+            self.ledger.lanes.insert(id(lane), LaneLedger { epoch: Epoch(0), limit_per_buyer, offers: numbers });
+        }
+        self.buyers.count = self.rng.range(2, 4);
+    }
+
+    pub fn traced(mut self) -> Self {
+        self.trace = Some(Vec::new());
+        self
+    }
+
+    pub fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    pub fn told(&mut self, what: String) {
+        let number = self.now_ms;
+        self.trace.get_or_insert_default().push(format!("{number:>5} {what}"));
+    }
+
+    pub fn steps(&self) -> &[String] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    pub fn event(&mut self, event: &'static str) {
+        *self.events.entry(event).or_default() += 1;
+    }
+
+    /// A number that nobody has yet: for orders, batches and records.
+    pub fn mint<T: TryFrom<u64>>(&mut self) -> T
+    where
+        T::Error: fmt::Debug,
+    {
+        self.next_id += 1;
+        id(self.next_id)
+    }
+
+    pub fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    pub fn lanes(&self) -> Vec<LaneId> {
+        self.ledger.lanes.keys().copied().collect()
+    }
+
+    /// The whole run: what the seed draws, then rest, then every purchase once more, then rest again.
+    pub fn play(&mut self) -> Played {
+        for _ in 0..self.mixture.steps {
+            self.step()?;
+        }
+        self.ending = true;
+        self.rest()?;
+        self.repeat_all()?;
+        self.rest()
+    }
+
+    fn step(&mut self) -> Played {
+        let m = self.mixture;
+        let kinds = [
+            m.reserve, m.append, m.sweep, m.advance[0], m.advance[1], m.kill, m.cancel, m.relay, m.restart, m.publish,
+            m.distrust,
+        ];
+        let mut draw = self.rng.below(kinds.iter().sum());
+        let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
+            Some(rest) => {
+                draw = rest;
+                false
+            }
+            None => true,
+        });
+        self.now_ms += 1;
+        match kind {
+            Some(0) => self.reserve()?,
+            Some(1) => self.append_one(),
+            Some(2) => self.sweep(),
+            Some(process @ (3 | 4)) => self.advance(process - 3)?,
+            Some(5) => self.kill(),
+            Some(6) => self.cancel(),
+            Some(7) => self.relay(),
+            Some(8) => self.restart(),
+            Some(9) => self.publish(),
+            _ => self.distrust(),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        let process = self.rng.below(PROCESSES);
+        if self.processes[process].take().is_some() {
+            self.event("writer died");
+            tell!(self, "writer {process} dies");
+        }
+    }
+
+    /// Someone asks for a rebuild although nothing is wrong.
+    fn distrust(&mut self) {
+        if !self.rng.once_in(3) {
+            return;
+        }
+        let (process, lanes) = (self.rng.below(PROCESSES), self.lanes());
+        let lane = self.rng.pick(&lanes);
+        if let Some(process) = &mut self.processes[process] {
+            process.facts.entry(lane).or_default().distrusted = true;
+        }
+        tell!(self, "writer {process} distrusts lane {lane}");
+    }
+
+    fn cancel(&mut self) {
+        let live: Vec<OrderId> =
+            self.tables.rows().filter(|row| row.status == Status::PendingPayment).map(|row| row.order).collect();
+        if !live.is_empty() {
+            let (order, record) = (self.rng.pick(&live), self.mint::<RecordId>());
+            tell!(self, "order {order} is cancelled");
+            self.tables.cancel(order, record);
+        }
+    }
+
+    /// R8: an outbox row is sent until the ledger has passed its record.
+    pub fn relay(&mut self) {
+        let shard = self.rng.below(self.tables.0.len());
+        if self.tables.0[shard].outbox.is_empty() {
+            return;
+        }
+        let at = self.rng.below(self.tables.0[shard].outbox.len());
+        let sent = self.tables.0[shard].outbox[at];
+        let released = self.tables.row(sent.release.order).and_then(|row| row.released);
+        if released.is_some_and(|released| released.offset < self.ledger.offset) {
+            self.tables.0[shard].outbox.remove(at);
+            return;
+        }
+        let arrives = self.ending || !self.rng.once_in(4);
+        if arrives {
+            self.log.append(sent.id, &Record::Released(sent.release));
+        }
+        if self.is(Wrong::OutboxSentOnce) {
+            self.tables.0[shard].outbox.remove(at);
+        }
+        tell!(self, "release of {} sent, arrives: {arrives}", sent.release.order);
+    }
+
+    /// Redis restarts without its last operations, or with nothing.
+    fn restart(&mut self) {
+        if !self.rng.once_in(3) {
+            return;
+        }
+        let lost = if self.rng.once_in(4) { None } else { Some(self.rng.below(self.redis.history_len() + 1)) };
+        self.event(if lost.is_none() { "redis flushed" } else { "redis restarted" });
+        self.redis.restart(lost, self.is(Wrong::NoRunId));
+        let journaled = self.redis.journaled();
+        for (order, promise) in &mut self.buyers.promises {
+            promise.lost |= !journaled.contains(&promise.batch) && self.tables.row(*order).is_none();
+        }
+        tell!(self, "redis restarts, lost operations: {lost:?}");
+        if self.is(Wrong::MissingIsFull) && lost.is_none() {
+            self.open_as_full();
+        }
+    }
+
+    /// A newer version of the sale wants other allotments.
+    fn publish(&mut self) {
+        if !self.rng.once_in(3) {
+            return;
+        }
+        self.published.version += 1;
+        for allotment in self.published.allotments.values_mut() {
+            *allotment = self.rng.range(1, 6);
+        }
+        tell!(self, "version {} wants {:?}", self.published.version, self.published.allotments);
+    }
+
+    /// After every write of rows.
+    pub fn check_rows(&self, new: &[OrderRow]) -> Played {
+        for row in new.iter().filter(|row| row.status == Status::Rejected) {
+            let lost = self.buyers.promises.get(&row.order).is_some_and(|promise| promise.lost);
+            if !lost && !self.forged {
+                let what = format!("order {} is rejected ({:?}) although Redis did not lose it", row.order, row.reason);
+                return Err(Violation(Invariant::Inv3, what));
+            }
+        }
+        let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
+        let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();
+        for row in self.tables.rows().filter(|row| row.is_live()) {
+            *units.entry(row.offer).or_default() += u64::from(row.quantity);
+            *held.entry((row.lane, row.buyer)).or_default() += row.quantity;
+        }
+        for (lane, numbers) in &self.ledger.lanes {
+            for (offer, OfferLedger { allotment, .. }) in &numbers.offers {
+                let live = units.get(offer).copied().unwrap_or(0);
+                if live > *allotment {
+                    let what = format!("offer {offer}: {live} live units of {allotment}");
+                    return Err(Violation(Invariant::Inv1, what));
+                }
+            }
+            for ((_, buyer), units) in held.iter().filter(|((of, _), _)| of == lane) {
+                if *units > numbers.limit_per_buyer {
+                    let what = format!("buyer {buyer} holds {units} units of {}", numbers.limit_per_buyer);
+                    return Err(Violation(Invariant::Inv2, what));
+                }
+            }
+        }
+        Ok(())
+    }
+}

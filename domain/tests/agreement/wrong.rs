@@ -1,0 +1,71 @@
+//! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
+
+/// What is done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// rows, ledger, settle: a crash before settle leaves units and journal entries behind.
+    SettleAfterLedger,
+    /// The position moves before the rows are durable.
+    PositionBeforeRows,
+    /// A lane whose keys are gone is full again.
+    MissingIsFull,
+    /// A restarted Redis goes on as if it had lost nothing.
+    NoRunId,
+    /// A rebuild whose journal is not appended before the epoch record.
+    NoDrain,
+    /// Late records of an old epoch are decided as if they were of the current one.
+    LateRecordsAccepted,
+    /// R7: an engine gives units back when an append times out.
+    EngineReleases,
+    /// A rejection for stock gives units back that never were.
+    StockRejectionGivesBack,
+    /// R12: a repeat is answered "accepted" because Redis knows it.
+    RepeatAcceptedFromRedis,
+    /// A rejected order gets no row.
+    RejectionWithoutRow,
+    /// Released rows are deleted while the log still holds their reservations.
+    ReleasedRowsPurged,
+    /// R1: every record of a release counts.
+    EveryReleaseCounts,
+    /// R6: a released purchase leaves no tombstone.
+    NoTombstones,
+    /// R5: a cancelled row is not live, although its release is not decided.
+    CancelledIsNotLive,
+    /// R4: a restarting writer opens closed lanes by what it finds in the ledger, without an epoch.
+    BootSetsStock,
+    /// R8: the outbox row goes when the release was sent, whether the log has it or not.
+    OutboxSentOnce,
+    /// R9: a reduction is not withheld before it is asked for.
+    ReductionNotWithheld,
+    /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
+    LanesNewerThanPosition,
+    /// A replayed reservation is decided anew instead of standing as its row says.
+    ReplayDecidedAnew,
+    /// Rule 2 left out: a second copy of a reservation counts again.
+    DuplicateCounts,
+}
+
+impl Wrong {
+    pub const ALL: [Self; 20] = [
+        Self::SettleAfterLedger,
+        Self::PositionBeforeRows,
+        Self::MissingIsFull,
+        Self::NoRunId,
+        Self::NoDrain,
+        Self::LateRecordsAccepted,
+        Self::EngineReleases,
+        Self::StockRejectionGivesBack,
+        Self::RepeatAcceptedFromRedis,
+        Self::RejectionWithoutRow,
+        Self::ReleasedRowsPurged,
+        Self::EveryReleaseCounts,
+        Self::NoTombstones,
+        Self::CancelledIsNotLive,
+        Self::BootSetsStock,
+        Self::OutboxSentOnce,
+        Self::ReductionNotWithheld,
+        Self::LanesNewerThanPosition,
+        Self::ReplayDecidedAnew,
+        Self::DuplicateCounts,
+    ];
+}
