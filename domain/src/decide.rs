@@ -158,9 +158,7 @@ pub const fn ends_span(record: &Record) -> bool {
 
 /// Whether two records may stand in one span, next to each other.
 pub const fn may_follow(previous: &Record, next: &Record) -> bool {
-    !ends_span(previous)
-        && !ends_span(next)
-        && matches!(previous, Record::Batch(_)) == matches!(next, Record::Batch(_))
+    !ends_span(previous) && !ends_span(next) && matches!(previous, Record::Batch(_)) == matches!(next, Record::Batch(_))
 }
 
 /// Whether the rows must be read before this span can be decided. They need not be where reading cannot change a decision: only
@@ -307,9 +305,10 @@ impl Span<'_> {
             return Decision::Rejected(Reason::Limit); // 4
         }
         let moved = self.out.sold.get(&(id, reservation.offer)).copied().unwrap_or(0);
-        let left = lane.offers.get(&reservation.offer).map_or(0, |offer| {
-            offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved))
-        });
+        let left = lane
+            .offers
+            .get(&reservation.offer)
+            .map_or(0, |offer| offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved)));
         if u64::from(reservation.quantity) > left {
             return Decision::Rejected(Reason::Stock); // 5
         }

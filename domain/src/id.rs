@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn one_id_has_one_spelling() {
-        for bad in ["", "0", "01", "+1", " 1", "1 ", "-1", "9223372036854775808", "99999999999999999999", "1e3", "１"] {
+        for bad in ["", "0", "01", "+1", " 1", "1 ", "-1", "9223372036854775808", "99999999999999999999", "1e3", "１"]
+        {
             assert_eq!(bad.parse::<OfferId>(), Err(InvalidId), "{bad:?}");
         }
         assert_eq!("9223372036854775807".parse::<OfferId>().unwrap().get(), ID_MAX);

@@ -24,8 +24,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in their order.
-    pub const ALL: [Self; 7] =
-        [Self::Inv1, Self::Inv2, Self::Inv3, Self::Inv4, Self::Inv5, Self::Inv6, Self::Inv7];
+    pub const ALL: [Self; 7] = [Self::Inv1, Self::Inv2, Self::Inv3, Self::Inv4, Self::Inv5, Self::Inv6, Self::Inv7];
 
     /// Its stable name, as documents, alerts and test failures write it.
     pub const fn id(self) -> &'static str {
@@ -57,7 +56,9 @@ impl Invariant {
                 "The same buyer, offer and idempotency key give the same order id, unless Redis lost the reservation undecided; \
                  two accepted orders for one key never exist."
             }
-            Self::Inv6 => "The parts of a commission sum exactly, each posting stands once, and the ledger sums to zero.",
+            Self::Inv6 => {
+                "The parts of a commission sum exactly, each posting stands once, and the ledger sums to zero."
+            }
             Self::Inv7 => "No read and no write crosses a tenant.",
         }
     }

@@ -7,8 +7,8 @@ use prost::Message;
 
 use crate::{
     id::{
-        BatchId, BuyerId, Epoch, Generation, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber, SaleId,
-        SkuId, TenantId,
+        BatchId, BuyerId, Epoch, Generation, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber,
+        SaleId, SkuId, TenantId,
     },
     money::{InvalidCurrency, Money},
     sale::LIMIT_MAX,
@@ -196,9 +196,7 @@ impl Record {
                 key_hash: Bytes::copy_from_slice(&r.key.0),
             }
             .encode_to_vec(),
-            Self::EpochOpened { lane, epoch } => {
-                wire::EpochOpened { lane: lane.get(), epoch: epoch.0 }.encode_to_vec()
-            }
+            Self::EpochOpened { lane, epoch } => wire::EpochOpened { lane: lane.get(), epoch: epoch.0 }.encode_to_vec(),
             Self::AllotmentChanged(c) => wire::AllotmentChanged {
                 lane: c.lane.get(),
                 offer: c.offer.get(),

@@ -7,8 +7,8 @@ use domain::{
     id::{BatchId, Epoch, Generation, KeyHash, PartitionId, PurchaseNumber},
     money::Money,
     record::{
-        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, RELEASED_TYPE, Record, RecordError, Released,
-        Reservation, decode_sale, encode_sale,
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, RELEASED_TYPE, Record, RecordError,
+        Released, Reservation, decode_sale, encode_sale,
     },
     sale::{LIMIT_MAX, Lane, Offer, Sale, Window},
 };
@@ -69,7 +69,8 @@ fn released() -> Released {
 }
 
 fn records() -> Vec<(&'static str, &'static str, Record)> {
-    let change = |delta, epoch| AllotmentChange { lane: id(9), offer: id(900), sale_version: 3, delta, epoch: Epoch(epoch) };
+    let change =
+        |delta, epoch| AllotmentChange { lane: id(9), offer: id(900), sale_version: 3, delta, epoch: Epoch(epoch) };
     let genesis = Genesis { partition: PartitionId(11), generation: Generation(4095), log_id: LAST };
     vec![
         ("batch.v1", BATCH_TYPE, Record::Batch(batch())),
@@ -90,7 +91,12 @@ fn sale() -> Sale {
         allotment: 100_000,
         rate_per_s: 5_000,
     };
-    let lane = |number, partition, offers| Lane { id: id(number), partition: PartitionId(partition), limit_per_buyer: 2, offers };
+    let lane = |number, partition, offers| Lane {
+        id: id(number),
+        partition: PartitionId(partition),
+        limit_per_buyer: 2,
+        offers,
+    };
     Sale {
         id: id(77),
         tenant: id(3),
@@ -160,7 +166,8 @@ fn what_redis_concatenates_is_what_the_engine_encodes() {
 #[test]
 fn unknown_fields_do_not_break_reading() {
     // Field 200: a varint, a fixed 64-bit number, and three bytes.
-    let newer: [&[u8]; 3] = [&[0xc0, 0x0c, 0x05], &[0xc1, 0x0c, 1, 2, 3, 4, 5, 6, 7, 8], &[0xc2, 0x0c, 3, b'n', b'e', b'w']];
+    let newer: [&[u8]; 3] =
+        [&[0xc0, 0x0c, 0x05], &[0xc1, 0x0c, 1, 2, 3, 4, 5, 6, 7, 8], &[0xc2, 0x0c, 3, b'n', b'e', b'w']];
     for addition in newer {
         for (name, kind, record) in records() {
             let bytes = [&golden(name), addition].concat();

@@ -8,12 +8,12 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use domain::id::{OfferId, OrderId, SaleId};
+use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
     clock::Clock,
     http::{
-        BODY_BYTES_MAX, BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Request, Response,
-        StatusCode, TraceContext, bearer, header, idempotency_key, read_body, reply,
+        BODY_BYTES_MAX, BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Query, Request,
+        Response, StatusCode, TraceContext, bearer, header, idempotency_key, read_body, reply,
     },
     problem::{Code, Problem},
 };
@@ -23,7 +23,7 @@ use crate::{
     admission::Caller,
     buy::{Declined, Purchase, Purchases, Standing},
     metrics::Metrics,
-    orders::{OrderRows, Orders, PAGE_MAX},
+    orders::{OrderRows, Orders, PAGE_MAX, Unseen},
 };
 
 use answers::Answers;
@@ -200,7 +200,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             Err(problem) => return self.refuse(&problem),
         };
         // What is no id names nothing.
-        let Ok(id) = id.parse::<OrderId>() else { return self.unseen(crate::orders::Unseen::NotFound) };
+        let Ok(id) = id.parse::<OrderId>() else { return self.unseen(Unseen::NotFound) };
         match self.orders.status(caller, id, offer).await {
             Ok(view) => reply::json(StatusCode::OK, &wire::Order::from(&view)),
             Err(why) => self.unseen(why),
@@ -233,7 +233,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         self.answers.declined(why)
     }
 
-    fn unseen(&self, why: crate::orders::Unseen) -> Response<Body> {
+    fn unseen(&self, why: Unseen) -> Response<Body> {
         self.metrics.refused(answers::code_of_unseen(why));
         self.answers.unseen(why)
     }
@@ -269,12 +269,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Handler for Front<S, L, 
     }
 }
 
-fn page_asked(query: Option<&str>) -> Result<(Option<OrderId>, u32), Problem> {
-    let query = kit::http::Query::parse(query)?;
-    query.only(&["cursor", "limit"])?;
-    let wrong = |field: &'static str, message: String| {
-        Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field(field, message)
-    };
+fn page_asked(query: Option<&str>) -> Result<(Option<OrderId>, u32), Box<Problem>> {
+    let query = parameters(query, &["cursor", "limit"])?;
     let before = query.get("cursor").map(str::parse).transpose();
     let before = before.map_err(|_no_id| wrong("cursor", "give the next_cursor of an earlier page".into()))?;
     let limit = query.get("limit").map_or(Ok(PAGE_DEFAULT), str::parse).ok();
@@ -282,12 +278,19 @@ fn page_asked(query: Option<&str>) -> Result<(Option<OrderId>, u32), Problem> {
     Ok((before, limit.ok_or_else(|| wrong("limit", format!("give 1 to {PAGE_MAX}")))?))
 }
 
-fn offer_asked(query: Option<&str>) -> Result<Option<OfferId>, Problem> {
-    let query = kit::http::Query::parse(query)?;
-    query.only(&["offer_id"])?;
-    query.get("offer_id").map(str::parse).transpose().map_err(|error: domain::id::InvalidId| {
-        Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field("offer_id", error.to_string())
-    })
+fn offer_asked(query: Option<&str>) -> Result<Option<OfferId>, Box<Problem>> {
+    let offer = parameters(query, &["offer_id"])?.get("offer_id").map(str::parse).transpose();
+    offer.map_err(|error: InvalidId| wrong("offer_id", error.to_string()))
+}
+
+fn parameters<'a>(query: Option<&'a str>, known: &[&str]) -> Result<Query<'a>, Box<Problem>> {
+    let query = Query::parse(query).map_err(|error| Box::new(error.into()))?;
+    query.only(known).map_err(|error| Box::new(error.into()))?;
+    Ok(query)
+}
+
+fn wrong(field: &'static str, message: String) -> Box<Problem> {
+    Box::new(Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field(field, message))
 }
 
 #[cfg(test)]

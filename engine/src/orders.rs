@@ -162,10 +162,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         };
         let is_on_its_way = entry.is_some_and(|(purchase, settled)| !settled && purchase.number.is_some());
         // Settled, released or rejected between the two looks: then the row is there by now.
-        if !is_on_its_way {
-            if let Some(row) = self.row(caller, order).await? {
-                return Ok(row);
-            }
+        if !is_on_its_way && let Some(row) = self.row(caller, order).await? {
+            return Ok(row);
         }
         let (purchase, _) = entry.ok_or(Unseen::NotFound)?;
         // The lane's other offers are of the same sale; one that a later version dropped is not shown before it has a row.

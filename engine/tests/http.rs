@@ -1,6 +1,8 @@
 //! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front served over in-memory lanes, log and
 //! rows, on a clock that stands still; a plain HTTP/1.1 client.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
+
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;

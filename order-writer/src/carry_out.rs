@@ -249,7 +249,6 @@ impl<P: Ports> Partition<P> {
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
         Ok(())
     }
-
 }
 
 fn ledger_move(change: &domain::decide::AllotmentMove) -> AllotmentMove {
@@ -269,4 +268,3 @@ fn ledger_movement(movement: &domain::decide::Movement) -> Movement {
         decisions: movement.decisions.clone(),
     }
 }
-

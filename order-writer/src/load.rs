@@ -48,8 +48,12 @@ impl<P: Ports> Partition<P> {
                 tracing::info!(lane = %id, %epoch, buyers = load.buyers.len(), "lane open");
                 self.facts.entry(id).or_default().opened();
             }
-            Ok(LoadAnswer::Refused) => tracing::warn!(lane = %id, %epoch, "the lane refused its load: it is rebuilt under the next epoch"),
-            Err(error) => tracing::warn!(lane = %id, %epoch, %error, "the lane's load is unclear: it is rebuilt under the next epoch"),
+            Ok(LoadAnswer::Refused) => {
+                tracing::warn!(lane = %id, %epoch, "the lane refused its load: it is rebuilt under the next epoch")
+            }
+            Err(error) => {
+                tracing::warn!(lane = %id, %epoch, %error, "the lane's load is unclear: it is rebuilt under the next epoch")
+            }
         }
         Ok(())
     }

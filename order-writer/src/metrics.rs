@@ -54,22 +54,35 @@ impl Metrics {
         let (lane, partition) = (&["lane"][..], &["partition"][..]);
         Ok(Self {
             decisions: registry.counters("decisions_total", "Reservations decided, by outcome.", &["outcome"])?,
-            span_reservations: registry.histogram("span_reservations", "Reservations decided together.", BATCH_BUCKETS)?,
+            span_reservations: registry.histogram(
+                "span_reservations",
+                "Reservations decided together.",
+                BATCH_BUCKETS,
+            )?,
             span_seconds: registry.histogram("span_seconds", "From decide to ledger.", LATENCY_BUCKETS_S)?,
             halts: registry.counters("writer_halts_total", "Times a partition was read anew, by cause.", &["cause"])?,
             next_offset: registry.gauges("ledger_next_offset", "Next offset to decide.", partition)?,
             lag: registry.gauges("log_lag_records", "Records that are not decided.", partition)?,
             journal: registry.gauges("journal_batches", "Batches promised and not durable.", lane)?,
-            journal_overdue: registry.gauges("journal_overdue_seconds", "How long the oldest is due for the sweeper.", lane)?,
+            journal_overdue: registry.gauges(
+                "journal_overdue_seconds",
+                "How long the oldest is due for the sweeper.",
+                lane,
+            )?,
             open: registry.gauges("lane_open", "1 when open at the ledger's epoch.", lane)?,
-            drift: registry.gauges("stock_drift_units", "At rest: |allotment - units left - sold|. Must be 0.", lane)?,
+            drift: registry.gauges(
+                "stock_drift_units",
+                "At rest: |allotment - units left - sold|. Must be 0.",
+                lane,
+            )?,
             oversold: registry.gauges("oversold_units", "Units sold above the allotment. Must be 0.", lane)?,
             reread: registry.counter("spans_reread_total", "Spans decided again with their rows read.")?,
             settled_closed: registry.counter("settlements_closed_total", "Settlements that met a closed lane.")?,
             alarms: registry.counter("broken_promises_total", "Promises of Redis that did not hold. Must be 0.")?,
             parked: registry.counter("dead_letters_total", "Records parked with their cause.")?,
             recoveries: registry.counter("log_recoveries_total", "Generations begun after a log lost records.")?,
-            rows_rewritten: registry.counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
+            rows_rewritten: registry
+                .counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
         })

@@ -125,7 +125,8 @@ impl<P: Ports> Partition<P> {
             let at = Position { generation: placed.generation, offset: placed.offset, index: 0 };
             match placed.record {
                 Record::Batch(batch) => {
-                    for (index, ((number, reservation), &byte)) in batch.reservations.into_iter().zip(made).enumerate() {
+                    for (index, ((number, reservation), &byte)) in batch.reservations.into_iter().zip(made).enumerate()
+                    {
                         let position = Position { index: u8::try_from(index).unwrap_or(u8::MAX), ..at };
                         let decision = Decision::unpack(byte).unwrap_or(Decision::Duplicate);
                         rows.extend(OrderRow::decided(batch.lane, number, reservation, position, decision));
@@ -151,4 +152,3 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 }
-

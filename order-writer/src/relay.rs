@@ -2,7 +2,7 @@
 //! (R8). A repeated release is a no-op for the rows and still gives back what a lost settlement did not.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map, hash_map},
     sync::Arc,
     time::Duration,
 };
@@ -61,10 +61,10 @@ async fn round<P: Ports>(
     let mut partitions: BTreeMap<PartitionId, Option<PartitionRow>> = BTreeMap::new();
     let mut passed = Vec::new();
     for out in outbox {
-        if !partitions.contains_key(&out.partition) {
-            partitions.insert(out.partition, shared.ledger.partition(out.partition).await?);
-        }
-        let ledger = partitions.get(&out.partition).and_then(Option::as_ref);
+        let ledger = match partitions.entry(out.partition) {
+            btree_map::Entry::Occupied(known) => *known.get(),
+            btree_map::Entry::Vacant(new) => *new.insert(shared.ledger.partition(out.partition).await?),
+        };
         let released = rows.get(&out.order).and_then(|row| row.released);
         let is_passed = released.zip(ledger).is_some_and(|(at, ledger)| {
             // An older generation's release is counted in the sold units that the newer one started from.
@@ -72,9 +72,9 @@ async fn round<P: Ports>(
         });
         if is_passed {
             passed.push(out.id);
-        } else if !appended.contains_key(&out.id) {
+        } else if let hash_map::Entry::Vacant(new) = appended.entry(out.id) {
             append(shared, &out).await?;
-            appended.insert(out.id, shared.clock.monotonic());
+            new.insert(shared.clock.monotonic());
         }
     }
     shared.orders.outbox_done(shard, &passed).await?;

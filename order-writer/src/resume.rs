@@ -81,7 +81,7 @@ impl<P: Ports> Partition<P> {
     /// R10: what shows that the log is not the one that the ledger and the shards were written from.
     async fn find_loss(&mut self) -> Result<Option<String>, Halt> {
         let marks = self.reader.watermarks().await?;
-        let row = self.row.clone();
+        let row = self.row;
         if row.offset > marks.high {
             return Ok(Some(format!("the log ends at {}, the ledger is at {}", marks.high, row.offset)));
         }

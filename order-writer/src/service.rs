@@ -27,7 +27,10 @@ pub async fn follow_sales(mut follower: impl SalesFollower, sales: watch::Sender
             Ok(news) if news.is_empty() => told.send_replace(true),
             Ok(news) => sales.send_if_modified(|sales| {
                 let sales: &mut BTreeMap<SaleId, Sale> = Arc::make_mut(sales);
-                news.into_iter().fold(false, |changed, sale| keep_newest(sales, sale) || changed)
+                let newer = news.into_iter().filter(|sale| is_newer(sales, sale)).collect::<Vec<_>>();
+                let changed = !newer.is_empty();
+                newer.into_iter().for_each(|sale| keep_newest(sales, sale));
+                changed
             }),
             Err(error) => {
                 tracing::warn!(%error, "the sales cannot be read now");
@@ -38,12 +41,15 @@ pub async fn follow_sales(mut follower: impl SalesFollower, sales: watch::Sender
     }
 }
 
-fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) -> bool {
-    let newer = sales.get(&sale.id).is_none_or(|known| known.version < sale.version);
-    if newer {
+fn is_newer(sales: &BTreeMap<SaleId, Sale>, sale: &Sale) -> bool {
+    sales.get(&sale.id).is_none_or(|known| known.version < sale.version)
+}
+
+/// Several versions of a sale may come at once, in order.
+fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) {
+    if is_newer(sales, &sale) {
         sales.insert(sale.id, sale);
     }
-    newer
 }
 
 /// A member that nobody invited: it works on every partition, whoever else does. For crash tests, which want two writers at odds.

@@ -14,6 +14,7 @@ mariadb-install-db mariadb-server-core
 mariadb mariadb-client-core
 mvn maven
 java default-jdk-headless
+openssl openssl
 gcc gcc
 g++ g++
 make make

@@ -159,8 +159,11 @@ fn rule_1_a_replay_stands_and_counts_as_it_was() {
     let (lanes, mut rows) = (lanes(1), Rows::default());
     // Accepted, superseded, over the limit and out of stock: each decision must survive.
     let stock = (0..4).map(|n| (200 + n, 60 + n, 11, 1, 1)).collect::<Vec<Wish>>();
-    let span =
-        vec![batch(4, 3, &[(100, 50, 10, 1, 1), (101, 50, 10, 1, 2)]), batch(5, 2, &[(102, 51, 10, 1, 1)]), batch(6, 3, &stock)];
+    let span = vec![
+        batch(4, 3, &[(100, 50, 10, 1, 1), (101, 50, 10, 1, 2)]),
+        batch(5, 2, &[(102, 51, 10, 1, 1)]),
+        batch(6, 3, &stock),
+    ];
     let first = carry_out(&lanes, &mut rows, span.clone());
     let reasons: Vec<_> = [101, 102, 203].iter().map(|&order| rows.0[&id(order)].reason.unwrap()).collect();
     assert_eq!(reasons, [Reason::Limit, Reason::Superseded, Reason::Stock]);
@@ -207,7 +210,10 @@ fn rule_2_another_position_is_a_duplicate_that_counts_nothing_and_is_settled() {
     for epoch in [3, 2] {
         let again = carry_out(&lanes, &mut rows, vec![batch(9, epoch, &[(100, 50, 10, 1, 1)])]);
         assert_eq!(decisions(&again), [[Decision::Duplicate]]);
-        assert_eq!((again.rows.len(), again.sold.len(), again.gone.len(), again.movements[0].units.len()), (0, 0, 0, 0));
+        assert_eq!(
+            (again.rows.len(), again.sold.len(), again.gone.len(), again.movements[0].units.len()),
+            (0, 0, 0, 0)
+        );
         assert_eq!(again.batches, [(id(1), id(10))], "its journal entry goes too");
     }
 }
@@ -387,7 +393,11 @@ fn records_of_unknown_lanes_and_offers_are_undecidable_and_change_nothing() {
     for record in [strange, opened(4, 9, 4), strange_offer] {
         let decided = decide(&lanes(1), vec![record], &Known::default());
         assert_eq!(decided.undecidable.iter().map(|u| u.offset).collect::<Vec<_>>(), [4]);
-        let nothing = Decided { movements: decided.movements.clone(), undecidable: decided.undecidable.clone(), ..Decided::default() };
+        let nothing = Decided {
+            movements: decided.movements.clone(),
+            undecidable: decided.undecidable.clone(),
+            ..Decided::default()
+        };
         assert_eq!(decided, nothing);
         assert_eq!(decided.movements.len(), 1);
     }
@@ -453,7 +463,9 @@ fn tables() -> impl Strategy<Value = Rows> {
             // One live row a buyer, as the limit has it.
             if orders.insert(order) && (fate != 0 || buyers.insert(buyer)) {
                 let position = Position { generation: GENERATION, offset, index: 0 };
-                let Record::Batch(batch) = batch(offset, 3, &[(order, buyer, offer, 1, 1)]).record else { unreachable!() };
+                let Record::Batch(batch) = batch(offset, 3, &[(order, buyer, offer, 1, 1)]).record else {
+                    unreachable!()
+                };
                 let (number, reservation) = batch.reservations[0].clone();
                 let decision = if fate == 2 { refused(Reason::Superseded) } else { ACCEPTED };
                 let mut row = OrderRow::decided(id(1), number, reservation, position, decision).unwrap();

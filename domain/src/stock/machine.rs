@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase, ReserveAnswer,
-    ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
+    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase,
+    ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
 };
 use crate::{
     id::{BatchId, BuyerId, Epoch, OfferId, PurchaseNumber},

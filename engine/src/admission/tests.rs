@@ -84,7 +84,7 @@ async fn a_buyer_out_of_tokens_takes_none_of_the_offers() {
     publish(&shop, |sale| sale.lanes[0].offers[0].rate_per_s = BUYER_RATE + 1);
     let token = shop.token(1);
     for _ in 0..BUYER_RATE {
-        drop(shop.admission.admit(purchase(&token, "k", 1)).ok().expect("admitted"));
+        drop(shop.admission.admit(purchase(&token, "k", 1)).expect("admitted"));
     }
     for _ in 0..100 {
         let Declined::RateLimited(limited) = why(shop.admission.admit(purchase(&token, "k", 1))) else {
@@ -103,7 +103,7 @@ async fn a_buyer_out_of_tokens_takes_none_of_the_offers() {
 async fn who_gets_no_permit_takes_no_token() {
     let shop = Shop::bounded(1, 1, 1, 10);
     publish(&shop, |sale| (sale.buyer_rate_per_s, sale.lanes[0].offers[0].rate_per_s) = (1, 2));
-    let held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).ok().expect("admitted");
+    let held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).expect("admitted");
     assert_eq!(shop.metrics.permits_in_use.get(), 1);
     for _ in 0..10 {
         assert_eq!(why(shop.admission.admit(purchase(&shop.token(2), "k", 1))), Declined::Overloaded);
@@ -119,7 +119,7 @@ async fn one_tenants_share_leaves_permits_for_others() {
     let mut other = sale(2);
     other.tenant = TenantId::new(9).unwrap();
     shop.directory.take_in(vec![other], NOW_MS);
-    let _held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).ok().expect("admitted");
+    let _held = shop.admission.admit(purchase(&shop.token(1), "k", 1)).expect("admitted");
     assert_eq!(why(shop.admission.admit(purchase(&shop.token(2), "k", 1))), Declined::Overloaded);
     let theirs = shop.token_of(TenantId::new(9).unwrap(), 1);
     assert!(shop.admission.admit(Purchase { offer: offer_id(2), ..purchase(&theirs, "k", 1) }).is_ok());
@@ -128,7 +128,7 @@ async fn one_tenants_share_leaves_permits_for_others() {
 #[tokio::test]
 async fn what_is_frozen_is_what_was_admitted() {
     let shop = Shop::new(1);
-    let admitted = shop.admission.admit(purchase(&shop.token(5), "k", 2)).ok().expect("admitted");
+    let admitted = shop.admission.admit(purchase(&shop.token(5), "k", 2)).expect("admitted");
     assert_eq!(shop.metrics.permits_in_use.get(), 1);
     let order = OrderId::new(99).unwrap();
     let (reservation, offered, _permit) = admitted.freeze(order);

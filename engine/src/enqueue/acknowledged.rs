@@ -42,10 +42,10 @@ impl Acknowledged {
             return;
         }
         inner.order.push_back(batch);
-        if inner.order.len() > self.max {
-            if let Some(oldest) = inner.order.pop_front() {
-                inner.at.remove(&oldest);
-            }
+        if inner.order.len() > self.max
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.at.remove(&oldest);
         }
     }
 

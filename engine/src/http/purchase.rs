@@ -47,8 +47,8 @@ impl PurchaseBody {
     ///
     /// # Errors
     /// A problem that names every wrong member.
-    pub(super) fn read(sent: &Bytes) -> Result<Self, Problem> {
-        Self::read_good(sent).ok_or_else(|| explain(sent))
+    pub(super) fn read(sent: &Bytes) -> Result<Self, Box<Problem>> {
+        Self::read_good(sent).ok_or_else(|| Box::new(explain(sent)))
     }
 
     fn read_good(sent: &Bytes) -> Option<Self> {
@@ -147,7 +147,7 @@ fn flaw(name: &str, raw: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(body: &str) -> Result<PurchaseBody, Problem> {
+    fn read(body: &str) -> Result<PurchaseBody, Box<Problem>> {
         PurchaseBody::read(&Bytes::copy_from_slice(body.as_bytes()))
     }
 

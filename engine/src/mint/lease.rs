@@ -89,10 +89,10 @@ impl<W: WorkerLeases, C: Clock> LeaseKeeper<W, C> {
             }
         }
         self.mint.stop();
-        if let Some(held) = self.held.take() {
-            if let Err(error) = self.leases.release(&held).await {
-                tracing::warn!(%error, "the worker number was not given back; its lease will end by itself");
-            }
+        if let Some(held) = self.held.take()
+            && let Err(error) = self.leases.release(&held).await
+        {
+            tracing::warn!(%error, "the worker number was not given back; its lease will end by itself");
         }
     }
 

@@ -278,7 +278,7 @@ async fn a_queue_that_is_full_refuses() {
     let waiting = || {
         // Tests of other limits are elsewhere: the same admitted purchase over and over, from a buyer with tokens left.
         shop.clock.advance(Duration::from_millis(20));
-        let admitted = shop.admission.admit(purchase(&shop.token(1), "k", 1)).ok().expect("admitted");
+        let admitted = shop.admission.admit(purchase(&shop.token(1), "k", 1)).expect("admitted");
         let (reservation, offered, permit) = admitted.freeze(OrderId::new(1).unwrap());
         let request = ReserveRequest {
             order: reservation.order,

@@ -227,7 +227,8 @@ async fn latency_counts_from_the_intended_time() {
     assert!(slow(&open) >= 90, "{} sends of the open loop waited 100 ms or more", slow(&open));
     assert!(slow(&closed) < slow(&open), "{} in the closed loop", slow(&closed));
     let last = open.notes.iter().map(|note| note.at_us).max().unwrap();
-    assert!(last >= 499_000, "500 sends at 1,000 a second take half a second, not {last} µs");
+    // Less half a millisecond: see `AIM_EARLY`.
+    assert!(last >= 498_500, "500 sends at 1,000 a second take half a second, not {last} µs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,7 +41,9 @@ async fn a_shard_that_lost_its_tail_gets_its_rows_again() {
     rig.until_at_rest(12).await;
     rig.stop().await;
     let before = rig.store.orders.find(&promises.iter().map(|p| p.order).collect::<Vec<_>>()).await.unwrap();
-    let mut shard = mysql_async::Conn::from_url(format!("{}/{}_orders_00", env("FLASHSALE_MYSQL_URL"), rig.namespace)).await.unwrap();
+    let mut shard = mysql_async::Conn::from_url(format!("{}/{}_orders_00", env("FLASHSALE_MYSQL_URL"), rig.namespace))
+        .await
+        .unwrap();
     for table in ["orders_0", "orders_1"] {
         shard.query_drop(format!("DELETE FROM {table}")).await.unwrap();
     }
@@ -93,7 +95,8 @@ async fn an_unknown_record_type_stops_the_partition() {
     rig.buy(Epoch(1), &[1]).await;
     rig.until_at_rest(1).await;
     let before = rig.store.ledger.partition(PARTITION).await.unwrap().unwrap();
-    rig.append(Envelope { id: RecordId::new(8).unwrap(), kind: "flashsale.tomorrow.v9", payload: vec![1].into() }).await;
+    rig.append(Envelope { id: RecordId::new(8).unwrap(), kind: "flashsale.tomorrow.v9", payload: vec![1].into() })
+        .await;
     let behind = rig.buy(Epoch(1), &[2]).await;
     // The worker has ended its work when the lane is no longer looked at; its position tells.
     until("the worker has met the record", || async { rig.has_stopped() }).await;

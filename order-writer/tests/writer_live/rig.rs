@@ -13,7 +13,8 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{
-        BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, SkuId, Slot, TenantId,
+        BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, SkuId, Slot,
+        TenantId,
     },
     money::Money,
     order::OrderRow,
@@ -198,8 +199,10 @@ impl Rig {
 
     /// Waits until the lane is open at this epoch.
     pub(crate) async fn until_open(&self, epoch: Epoch) {
-        until("the lane opens", || async { self.keeping.inspect(self.lane).await.unwrap().mode == LaneMode::Open { epoch } })
-            .await;
+        until("the lane opens", || async {
+            self.keeping.inspect(self.lane).await.unwrap().mode == LaneMode::Open { epoch }
+        })
+        .await;
     }
 
     /// Promises a unit to each of these buyers in one call; nothing goes into the log.
@@ -217,7 +220,8 @@ impl Rig {
         let head = Batch::head(self.lane, batch, epoch);
         let payload = Batch::concatenate(&head, requests.iter().map(|request| &request.field[..]), &numbers);
         let envelope = Envelope { id: RecordId::new(batch.get()).unwrap(), kind: BATCH_TYPE, payload: payload.into() };
-        let promise = |request: &ReserveRequest| Promise { order: request.order, buyer: request.buyer, batch: envelope.clone() };
+        let promise =
+            |request: &ReserveRequest| Promise { order: request.order, buyer: request.buyer, batch: envelope.clone() };
         requests.iter().map(promise).collect()
     }
 

@@ -8,11 +8,7 @@ use domain::{
     record::{Record, Released},
 };
 use order_writer::desk;
-use store::{
-    log::Envelope,
-    orders::Marked,
-    stock::LaneKeeping,
-};
+use store::{log::Envelope, orders::Marked, stock::LaneKeeping};
 
 use super::rig::{Rig, until};
 
@@ -79,14 +75,7 @@ async fn a_cancelled_order_gives_back_once() {
             && rig.store.orders.outbox(domain::shard::ShardId(1), 10).await.unwrap().is_empty()
     })
     .await;
-    let released = Released {
-        lane: rig.lane,
-        order,
-        buyer: row.buyer,
-        offer: row.offer,
-        quantity: 1,
-        key: row.key,
-    };
+    let released = Released { lane: rig.lane, order, buyer: row.buyer, offer: row.offer, quantity: 1, key: row.key };
     let record = Record::Released(released);
     let again = Envelope { id: RecordId::new(99).unwrap(), kind: record.kind(), payload: record.encode().into() };
     rig.append(again).await;
@@ -97,7 +86,10 @@ async fn a_cancelled_order_gives_back_once() {
     let late = rig.request(1, "key", 1);
     let batch = domain::id::BatchId::new(late.order.get()).unwrap();
     let replies = rig.reserve(Epoch(1), batch, &[late]).await;
-    assert!(matches!(replies[0], domain::stock::ReserveReply::Repeat { order: first, .. } if first == order), "{replies:?}");
+    assert!(
+        matches!(replies[0], domain::stock::ReserveReply::Repeat { order: first, .. } if first == order),
+        "{replies:?}"
+    );
     rig.close().await;
 }
 
@@ -171,9 +163,11 @@ async fn allotments_change_by_record() {
     rig.buy(Epoch(1), &[1, 2, 3]).await;
     rig.until_at_rest(3).await;
     rig.publish(2, 15, 1);
-    until("five more units are on sale", || async { rig.ledger().await.allotment == 15 && rig.left().await == 12 }).await;
+    until("five more units are on sale", || async { rig.ledger().await.allotment == 15 && rig.left().await == 12 })
+        .await;
     rig.publish(3, 2, 1);
-    until("all free units are withdrawn", || async { rig.ledger().await.allotment == 3 && rig.left().await == 0 }).await;
+    until("all free units are withdrawn", || async { rig.ledger().await.allotment == 3 && rig.left().await == 0 })
+        .await;
     rig.until_at_rest(3).await;
     rig.close().await;
 }

@@ -87,7 +87,9 @@ impl LaneStock for RedisStock {
         let mut offers: Vec<OfferId> = Vec::with_capacity(4);
         let mut run = scripts::RESERVE.run(&self.keys.all(call.lane));
         let indices: Vec<u8> = requests.iter().map(|request| index_of(&mut offers, request.offer)).collect();
-        run.arg(call.epoch.0).arg(&call.batch.get().to_be_bytes()[..]).arg(call.now_ms + call.sweep_after_ms);
+        run.arg(call.epoch.0)
+            .arg(&call.batch.get().to_be_bytes()[..])
+            .arg(call.now_ms.saturating_add(call.sweep_after_ms));
         run.arg(call.journal_max).arg(Batch::head(call.lane, call.batch, call.epoch)).arg(offers.len());
         for offer in &offers {
             run.arg(&offer.get().to_be_bytes()[..]);

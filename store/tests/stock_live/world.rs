@@ -103,7 +103,8 @@ impl World {
     }
 
     pub(super) async fn reserve(&mut self, call: ReserveCall, requests: &[ReserveRequest]) {
-        let told = requests.iter().map(|r| format!("{} {} {}x{} {:x}", r.order, r.buyer, r.offer, r.quantity, r.key.0[0]));
+        let told =
+            requests.iter().map(|r| format!("{} {} {}x{} {:x}", r.order, r.buyer, r.offer, r.quantity, r.key.0[0]));
         let what = format!("reserve {call:?} {:?}", told.collect::<Vec<_>>());
         self.log.push(what.clone());
         let redis = self.server.stock.reserve(call, requests).await.unwrap();

@@ -3,7 +3,7 @@
 -- ARGV  1 epoch
 -- Reply {1} closed | {2, epoch} refused: open at that epoch | {3, marker} refused: a higher marker
 -- e.g.  EVALSHA sha 1 fs:{7}:state 2
-local epoch = tonumber(ARGV[1])
+local epoch = whole(ARGV[1])
 if #KEYS ~= 1 or #ARGV ~= 1 or not epoch then return redis.error_reply('ERR close: arity') end
 local state = redis.call('HMGET', KEYS[1], 'e', 'o', 'r', 'm')
 local run = run_id()

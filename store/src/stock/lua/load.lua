@@ -8,9 +8,20 @@
 -- Reply {1} | {0, epoch} refused
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due clear 2
 local step, epoch = ARGV[1], ARGV[2]
-if #KEYS ~= 4 or not epoch or not tonumber(epoch) then return redis.error_reply('ERR load: arity') end
+if #KEYS ~= 4 or not whole(epoch) then return redis.error_reply('ERR load: arity') end
 if step == 'buyers' and #ARGV % 2 ~= 0 or step == 'open' and (#ARGV < 3 or (#ARGV - 3) % 4 ~= 0) then
   return redis.error_reply('ERR load: arity of ' .. step)
+end
+for at = 3, step == 'buyers' and #ARGV or 0, 2 do
+  if #ARGV[at + 1] == 0 or #ARGV[at + 1] % 42 ~= 0 then return redis.error_reply('ERR load: an entry') end
+end
+for at = 4, step == 'open' and #ARGV or 0, 4 do
+  local offer, position = ARGV[at], ARGV[at + 3]
+  if #offer ~= 8 or not whole(ARGV[3]) or not whole(ARGV[at + 1]) or not whole(ARGV[at + 2]) or not string.match(position, '^%d+$')
+    or #position ~= 19
+  then
+    return redis.error_reply('ERR load: an offer')
+  end
 end
 local state = redis.call('HMGET', KEYS[1], 'e', 'o', 'r', 'm')
 if state[2] ~= '0' or state[4] ~= epoch or state[3] ~= run_id() then return closed(state[1]) end

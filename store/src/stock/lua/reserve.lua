@@ -8,12 +8,12 @@
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <id> 1700000005000 4096 <head> 1 <offer> 42 <fixed> <field>
 -- An entry of a buyer has 42 bytes: order 8, batch 8 (zeros when loaded), offer 8, key 16, quantity 1, number 1 (0: tombstone).
 local FIRST = 7
-local offers_n = tonumber(ARGV[6])
+local offers_n = whole(ARGV[6])
 local first = FIRST + (offers_n or 0)
 if #KEYS ~= 4 or not offers_n or offers_n < 1 or offers_n > 64 or #ARGV < first + 2 or (#ARGV - first + 1) % 3 ~= 0 then
   return redis.error_reply('ERR reserve: arity')
 end
-local due_at, journal_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+local due_at, journal_max = whole(ARGV[3]), whole(ARGV[4])
 local requests = (#ARGV - first + 1) / 3
 if #ARGV[2] ~= 8 or not due_at or not journal_max or requests > 256 then
   return redis.error_reply('ERR reserve: batch')
@@ -39,7 +39,19 @@ for i = 1, requests do
 end
 local stored = redis.call('HMGET', KEYS[2], unpack(names))
 local batch = ARGV[2]
+-- A call that ran before and whose answer was lost: its batch is in the journal, or a request finds its own order. (The batch alone does
+-- not tell it: a sweeper may have brought it into the log, and its settlement taken it out again.)
 local repeated = redis.call('HEXISTS', KEYS[3], batch) == 1
+for i = 1, repeated and 0 or requests do
+  local entry = stored[i]
+  if entry then
+    local fixed = ARGV[first + (i - 1) * 3 + 1]
+    local order, key = string.sub(fixed, 1, 8), string.sub(fixed, 11, 26)
+    for p = 1, #entry, 42 do
+      if string.sub(entry, p, p + 7) == order and string.sub(entry, p + 24, p + 39) == key then repeated = true end
+    end
+  end
+end
 local entries, codes, extras, taken, numbers, touched = {}, {}, {}, {}, {}, {}
 for i = 1, requests do
   local at = first + (i - 1) * 3
@@ -57,7 +69,7 @@ for i = 1, requests do
       if string.sub(entry, p + 16, p + 23) ~= offer_id or units ~= quantity then
         code, extra = 241, order
       else
-        local settled = of ~= batch and (of == '\0\0\0\0\0\0\0\0' or redis.call('HEXISTS', KEYS[3], of) == 0)
+        local settled = (repeated or of ~= batch) and (of == '\0\0\0\0\0\0\0\0' or redis.call('HEXISTS', KEYS[3], of) == 0)
         code, extra = 240, order .. of .. (settled and '\1' or '\0')
       end
       break
@@ -66,10 +78,10 @@ for i = 1, requests do
   end
   if not code then
     if tombstones >= 64 or held + quantity > limit then
-      code, extra = 242, tostring(held)
+      code, extra = 242, string.format('%d', held)
     elseif left[offer] < quantity or repeated then
-      -- A call that is repeated after a lost answer promises nothing new: the first one refused this request.
-      code, extra = 243, tostring(left[offer])
+      -- A call that is repeated promises nothing new: what it did not promise then it refused.
+      code, extra = 243, string.format('%d', left[offer])
     else
       code = 1
       while used[code] do code = code + 1 end
@@ -104,5 +116,5 @@ if n > 0 then
   redis.call('ZADD', KEYS[4], due_at, batch)
 end
 local lefts = {}
-for i = 1, offers_n do lefts[i] = tostring(left[i]) end
+for i = 1, offers_n do lefts[i] = string.format('%d', left[i]) end
 return { 1, string.char(unpack(codes)), extras, lefts }

@@ -4,7 +4,7 @@
 --       R released (units back, a tombstone stays), J rejected (units back), S rejected for stock (nothing goes back)
 -- Reply {0, epoch} closed | {1}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 1 <batch> 42 <order> R
-local batches = tonumber(ARGV[2])
+local batches = whole(ARGV[2])
 if #KEYS ~= 4 or not batches or #ARGV < 2 + batches or (#ARGV - 2 - batches) % 3 ~= 0 then
   return redis.error_reply('ERR settle: arity')
 end

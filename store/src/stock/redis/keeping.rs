@@ -1,5 +1,5 @@
 //! The keeper's port: rare calls, some of them large, over a pool of connections. (In a cluster over one shared connection, which routes
-//! by keys and, other than the pool's, can be told not to send a call again.)
+//! by keys.)
 
 use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
@@ -22,6 +22,9 @@ use crate::stock::{LaneKeeping, StockError};
 const LOAD_CHUNK: usize = 1_000;
 /// Fields that one step of a scan asks for.
 const SCAN_COUNT: usize = 500;
+
+/// A field of a hash and its value.
+type Field = (Vec<u8>, Vec<u8>);
 
 #[derive(Clone)]
 enum Way {
@@ -77,13 +80,13 @@ impl RedisKeeping {
     }
 
     /// Every field of a hash that may be large. The lane must be at rest, or fields may be missed.
-    async fn scan(&self, key: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StockError> {
+    async fn scan(&self, key: &str) -> Result<Vec<Field>, StockError> {
         let mut fields = std::collections::BTreeMap::new();
         let mut cursor = "0".to_owned();
         loop {
             let mut cmd = Cmd::new();
             cmd.arg("HSCAN").arg(key).arg(&cursor).arg("COUNT").arg(SCAN_COUNT);
-            let (next, page): (String, Vec<(Vec<u8>, Vec<u8>)>) =
+            let (next, page): (String, Vec<Field>) =
                 redis::from_redis_value(self.command(&cmd).await?).map_err(|e| StockError::Broken(e.to_string()))?;
             // A scan may tell a field twice.
             fields.extend(page);
@@ -216,7 +219,7 @@ impl LaneKeeping for RedisKeeping {
 
     async fn buyers(&self, lane: LaneId) -> Result<Vec<(BuyerId, Vec<Purchase>)>, StockError> {
         let [_, buyers, ..] = self.keys.all(lane);
-        let read = |(buyer, entry): (Vec<u8>, Vec<u8>)| {
+        let read = |(buyer, entry): Field| {
             let buyer = std::str::from_utf8(&buyer).ok().and_then(|text| text.parse().ok());
             let buyer = buyer.ok_or_else(|| StockError::Broken("a buyer that is no id".into()))?;
             Ok((buyer, reply::purchases(&entry)?))

@@ -63,7 +63,8 @@ impl Link {
     }
 }
 
-/// A cluster connection that follows moved slots but never sends a call twice.
+/// A cluster connection that follows a moved slot. What it may send again for that, or after a broken connection, it sends once more:
+/// every script bears it.
 pub(super) async fn cluster(nodes: Vec<String>, settings: &RedisSettings) -> Result<ClusterConnection, StockError> {
     let client = ClusterClientBuilder::new(nodes)
         .retries(1)
@@ -108,6 +109,7 @@ pub(super) fn classify(error: &RedisError) -> StockError {
 
 /// Codes of a server that cannot answer now and will later.
 fn is_passing(error: &RedisError) -> bool {
-    let codes = ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MISCONF", "NOREPLICAS"];
+    let codes =
+        ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MISCONF", "NOREPLICAS"];
     error.code().is_some_and(|code| codes.contains(&code))
 }

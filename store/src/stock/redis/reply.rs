@@ -115,11 +115,7 @@ fn reserve_reply(code: u8, extras: &mut impl Iterator<Item = Value>) -> Result<R
             if extra.len() != 17 {
                 return Err(broken("a repeat of another length"));
             }
-            ReserveReply::Repeat {
-                order: order(&extra[..8])?,
-                batch: batch(&extra[8..16])?,
-                settled: extra[16] == 1,
-            }
+            ReserveReply::Repeat { order: order(&extra[..8])?, batch: batch(&extra[8..16])?, settled: extra[16] == 1 }
         }
         241 => ReserveReply::Mismatch { order: order(&bytes(extras.next())?)? },
         242 => {
@@ -133,7 +129,7 @@ fn reserve_reply(code: u8, extras: &mut impl Iterator<Item = Value>) -> Result<R
 
 /// A buyer's entry.
 pub(super) fn purchases(entry: &[u8]) -> Result<Vec<Purchase>, StockError> {
-    if entry.len() % ENTRY != 0 {
+    if !entry.len().is_multiple_of(ENTRY) {
         return Err(broken("an entry of another length"));
     }
     entry.chunks_exact(ENTRY).map(purchase).collect()
@@ -210,8 +206,9 @@ pub(super) fn loaded(value: Value) -> Result<LoadAnswer, StockError> {
 pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
     let (same_run, mut parts) = parts(value)?;
     let fields = list(parts.next())?;
-    let mut view = LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 };
-    let (mut open, mut epoch, mut marker, mut known) = (false, 0, 0, Vec::new());
+    let mut view =
+        LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 };
+    let (mut is_there, mut open, mut epoch, mut marker, mut known) = (false, false, 0, 0, Vec::new());
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (name, value) = (bytes(Some(name))?, bytes(Some(value))?);
@@ -222,10 +219,15 @@ pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
             (Some(&kind @ (b'u' | b'a')), 9) => known.push((id(&name[1..])?, kind, parse(&value)?)),
             _ => {}
         }
-        view.mode = LaneMode::Closed { marker: Epoch(marker) };
+        is_there = true;
     }
-    if open && same_run == 1 {
-        view.mode = LaneMode::Open { epoch: Epoch(epoch) };
+    if is_there {
+        view.mode = match (open, same_run) {
+            (true, 1) => LaneMode::Open { epoch: Epoch(epoch) },
+            // A restart closed it, no keeper.
+            (true, _) => LaneMode::Closed { marker: Epoch(0) },
+            (false, _) => LaneMode::Closed { marker: Epoch(marker) },
+        };
     }
     known.sort_unstable();
     // Sorted, each offer's allotment stands before its units left.

@@ -11,27 +11,31 @@ pub(super) struct Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident: $file:literal;)*) => {$(
-        pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("../lua/prelude.lua"), include_str!(concat!("../lua/", $file)))));
+    ($($name:ident: $file:literal $($flags:literal)?;)*) => {$(
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            let prelude = include_str!("../lua/prelude.lua");
+            Script::new(concat!($($flags)?), prelude, include_str!(concat!("../lua/", $file)))
+        });
     )*};
 }
 
+// A full memory refuses promises and loads; what frees memory or takes away from what is sold must go on.
 scripts! {
     RESERVE: "reserve.lua";
-    SETTLE: "settle.lua";
+    SETTLE: "settle.lua" "#!lua flags=allow-oom\n";
     FIND: "find.lua";
-    CLAIM: "claim.lua";
-    CLOSE: "close.lua";
+    CLAIM: "claim.lua" "#!lua flags=allow-oom\n";
+    CLOSE: "close.lua" "#!lua flags=allow-oom\n";
     LOAD: "load.lua";
-    ADJUST: "adjust.lua";
-    WITHHOLD: "withhold.lua";
+    ADJUST: "adjust.lua" "#!lua flags=allow-oom\n";
+    WITHHOLD: "withhold.lua" "#!lua flags=allow-oom\n";
     INSPECT: "inspect.lua";
 }
 
 impl Script {
-    fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), digest: Digested::new(source).get_hash().to_owned() }
+    fn new(flags: &str, prelude: &str, body: &str) -> Self {
+        let source = [flags, prelude, body].concat();
+        Self { digest: Digested::new(&source).get_hash().to_owned(), source }
     }
 
     /// A call with these keys; its arguments come after.
