@@ -195,3 +195,82 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sale() -> Sale {
+        let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
+        let offer = |id| Offer {
+            id: OfferId::new(id).unwrap(),
+            sku: SkuId::new(1).unwrap(),
+            title: "red".into(),
+            price,
+            allotment: 1,
+            rate_per_s: 1,
+        };
+        let lane =
+            |id, offers| Lane { id: LaneId::new(id).unwrap(), partition: PartitionId(0), limit_per_buyer: 1, offers };
+        Sale {
+            id: SaleId::new(1).unwrap(),
+            tenant: TenantId::new(1).unwrap(),
+            version: 1,
+            title: "sale".into(),
+            window: Window { opens_at_ms: 10, closes_at_ms: 20 },
+            paused: false,
+            buyer_rate_per_s: 1,
+            shard_map_version: 1,
+            lanes: vec![lane(1, vec![offer(1), offer(2)]), lane(2, vec![offer(3)])],
+        }
+    }
+
+    fn flaws(harm: impl FnOnce(&mut Sale)) -> Vec<String> {
+        let mut sale = sale();
+        harm(&mut sale);
+        sale.validate(4).err().unwrap_or_default().into_iter().map(|flaw| flaw.field).collect()
+    }
+
+    #[test]
+    fn a_sale_sells_from_its_opening_until_just_before_its_close() {
+        let phases = |sale: &Sale| [9, 10, 19, 20].map(|now| sale.phase(now));
+        assert_eq!(phases(&sale()), [Phase::NotStarted, Phase::Open, Phase::Open, Phase::Ended]);
+        let paused = Sale { paused: true, ..sale() };
+        assert_eq!(phases(&paused), [Phase::NotStarted, Phase::Paused, Phase::Paused, Phase::Ended]);
+    }
+
+    /// Each bound by itself, at its field's path, on both sides.
+    #[test]
+    fn each_flaw_is_told_at_its_field() {
+        assert_eq!(flaws(|_| ()), [""; 0]);
+        assert_eq!(flaws(|s| s.title = " ".into()), ["title"]);
+        assert_eq!(flaws(|s| s.title = "x".repeat(TITLE_MAX + 1)), ["title"]);
+        assert_eq!(flaws(|s| s.title = "x".repeat(TITLE_MAX)), [""; 0]);
+        assert_eq!(flaws(|s| s.title = "a\nb".into()), ["title"]);
+        assert_eq!(flaws(|s| s.window.closes_at_ms = 10), ["closes_at"]);
+        assert_eq!(flaws(|s| s.buyer_rate_per_s = 0), ["buyer_rate_per_s"]);
+        assert_eq!(flaws(|s| s.lanes.clear()), ["lanes"]);
+        assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = 0), ["lanes[1].limit_per_buyer"]);
+        assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = LIMIT_MAX), [""; 0]);
+        assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = LIMIT_MAX + 1), ["lanes[1].limit_per_buyer"]);
+        assert_eq!(flaws(|s| s.lanes[1].offers.clear()), ["lanes[1].offers"]);
+        assert_eq!(flaws(|s| s.lanes[0].partition = PartitionId(4)), ["lanes[0].partition"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].allotment = 0), ["lanes[0].offers[1].allotment"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].allotment = ALLOTMENT_MAX + 1), ["lanes[0].offers[1].allotment"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].rate_per_s = RATE_MAX + 1), ["lanes[0].offers[1].rate_per_s"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = -1), ["lanes[0].offers[1].price.amount"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = i64::MAX), ["lanes[0].offers[1].price.amount"]);
+        assert_eq!(flaws(|s| s.lanes[1].offers[0].id = s.lanes[0].offers[0].id), ["lanes"], "an offer twice");
+        assert_eq!(flaws(|s| s.lanes[1].id = s.lanes[0].id), ["lanes"], "a lane twice");
+    }
+
+    #[test]
+    fn all_flaws_are_told_at_once() {
+        let told = flaws(|s| {
+            s.title.clear();
+            s.window.closes_at_ms = 0;
+            s.lanes[0].limit_per_buyer = 0;
+        });
+        assert_eq!(told, ["title", "closes_at", "lanes[0].limit_per_buyer"]);
+    }
+}

@@ -1,6 +1,12 @@
 //! The bytes of every record, version 1, as they stand in logs that were written long ago: each must read back as the same value and be
 //! written as the same bytes, for ever. A new version gets new files; these never change. Then what a reader must bear: fields of a
 //! newer writer, unknown types, damage.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it saw"
+)]
 
 use bytes::Bytes;
 use domain::{

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
     time::Duration,
@@ -63,8 +63,8 @@ const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
 const TASKS_DEADLINE: Duration = Duration::from_secs(4);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 const LEASE_DEADLINE: Duration = Duration::from_secs(3);
-/// How often buyers whose buckets are full again are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(5);
+/// Every so many seconds buyers whose buckets are full again are forgotten.
+const FORGET_EVERY_S: u64 = 5;
 
 fn main() -> anyhow::Result<()> {
     if std::env::args_os().nth(1).is_some_and(|command| command == "openapi") {
@@ -80,17 +80,32 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
     let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
     let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
+    // Before our own connections, one of which could be given this very port. Who comes early waits.
+    let listeners = bind(settings.listen, settings.front_threads()).context("binding the buyers' address")?;
     let engine = tokio::select! {
         biased;
         () = stop.cancelled() => None,
         engine = Engine::start(&settings, &registry, readiness) => Some(engine?),
     };
     if let Some(engine) = engine {
-        engine.serve(&settings, stop).await?;
+        engine.serve(listeners, stop).await?;
     }
     admin_stop.cancel();
     admin.await??;
     Ok(())
+}
+
+/// One listener per front thread on the same address, all of them before any is served, or early connections crowd the first.
+fn bind(mut address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let listeners = (0..threads).map(|_| {
+        let listener = http::bind(address, true)?;
+        // With port 0 the first one chooses.
+        address = listener.local_addr()?;
+        Ok(listener)
+    });
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    tracing::info!(%address, threads, "listening");
+    Ok(listeners)
 }
 
 /// What the front threads share.
@@ -159,23 +174,14 @@ impl Engine {
         let keeper = LeaseKeeper::new(databases.ledger, clock, Arc::clone(&shared.mint), holder);
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         shared.sweep(&directory, &conditions).await?;
+        tokio::spawn(keep_house(Arc::clone(&directory), log.clone(), Arc::clone(&shared.metrics)));
         read_sales(KafkaSalesFollower::new(&kafka)?, &directory, &conditions, clock).await;
         Ok(Self { shared, log, conditions, lease, lease_stop })
     }
 
     /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer, the lease.
-    async fn serve(self, settings: &Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut fronts = Vec::new();
-        let mut address = settings.listen;
-        let listeners = (0..settings.front_threads()).map(|_| {
-            let listener = http::bind(address, true)?;
-            // With port 0 the first one chooses.
-            address = listener.local_addr()?;
-            Ok(listener)
-        });
-        // All are bound before any is served, or early connections crowd the first.
-        let listeners = listeners.collect::<io::Result<Vec<_>>>().context("binding the buyers' address")?;
-        tracing::info!(%address, threads = listeners.len(), "serving");
         for (number, listener) in listeners.into_iter().enumerate() {
             let (shared, stop, (ended, end)) = (self.shared.clone(), stop.clone(), oneshot::channel());
             thread::Builder::new().name(format!("front-{number}")).spawn(move || {
@@ -249,7 +255,7 @@ fn front(shared: Shared, listener: TcpListener, stop: CancellationToken) -> anyh
     })
 }
 
-/// Starts following the topic of sales, and forgetting idle buyers; waits until what was there is read.
+/// Starts following the topic of sales; waits until what was there is read.
 async fn read_sales(
     follower: KafkaSalesFollower,
     directory: &Arc<Directory>,
@@ -265,12 +271,16 @@ async fn read_sales(
         }
     };
     tokio::spawn(sales::follow(follower, Arc::clone(directory), move || clock.now_ms(), at_end));
-    let directory = Arc::clone(directory);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(FORGET_EVERY).await;
+    read.notified().await;
+}
+
+/// What is done every few seconds, whoever buys.
+async fn keep_house(directory: Arc<Directory>, log: KafkaLog, metrics: Arc<Metrics>) {
+    for second in 1_u64.. {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        metrics.log_records_in_flight.set(i64::try_from(log.in_flight()).unwrap_or(i64::MAX));
+        if second % FORGET_EVERY_S == 0 {
             directory.forget_idle_buyers();
         }
-    });
-    read.notified().await;
+    }
 }

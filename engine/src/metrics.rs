@@ -62,6 +62,8 @@ pub struct Metrics {
     pub sweep_oldest_age: Gauge,
     /// `engines_live`.
     pub engines_live: IntGauge,
+    /// `log_records_in_flight`.
+    pub log_records_in_flight: IntGauge,
 }
 
 impl Metrics {
@@ -113,6 +115,8 @@ impl Metrics {
             sweep_oldest_age: registry
                 .gauge_of_parts("sweep_oldest_age_seconds", "Age of the oldest batch of the last sweep; 0 for none.")?,
             engines_live: registry.gauge("engines_live", "Live engines of the fleet, by their leases.")?,
+            log_records_in_flight: registry
+                .gauge("log_records_in_flight", "Records that have room in the producer's queue.")?,
         })
     }
 
@@ -126,6 +130,34 @@ impl Metrics {
     pub fn refused(&self, code: Code) {
         if let Some(at) = Code::ALL.iter().position(|known| *known == code) {
             self.refusals[at].inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_class_and_code_has_its_own_count() {
+        let registry = Registry::new().unwrap();
+        let metrics = Metrics::register(&registry).unwrap();
+        metrics.route(Route::Buy).observe(StatusCode::ACCEPTED, 0.001);
+        metrics.route(Route::Sale).observe(StatusCode::NOT_MODIFIED, 0.001);
+        metrics.route(Route::Other).observe(StatusCode::CONTINUE, 0.001);
+        metrics.route(Route::Other).observe(StatusCode::SERVICE_UNAVAILABLE, 0.001);
+        metrics.refused(Code::SoldOut);
+        let shown = registry.render().unwrap();
+        for line in [
+            "flashsale_requests_total{route=\"buy\",status=\"2xx\"} 1",
+            "flashsale_requests_total{route=\"sale\",status=\"3xx\"} 1",
+            "flashsale_requests_total{route=\"other\",status=\"2xx\"} 1",
+            "flashsale_requests_total{route=\"other\",status=\"5xx\"} 1",
+            "flashsale_request_seconds_count{route=\"buy\"} 1",
+            "flashsale_refusals_total{code=\"sold_out\"} 1",
+            "flashsale_refusals_total{code=\"overloaded\"} 0",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
     }
 }

@@ -105,7 +105,7 @@ fn get_order() {}
 
 /// A sale.
 ///
-/// Public. Phase by the server's clock, stock only roughly.
+/// Public. State by the server's clock, stock only roughly.
 #[utoipa::path(
     get, path = "/v1/sales/{sale_id}", operation_id = "getSale", tag = "sales",
     params(

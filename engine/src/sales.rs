@@ -278,6 +278,8 @@ pub async fn follow<F: SalesFollower>(
 
 #[cfg(test)]
 mod tests {
+    use store::log::ReadError;
+
     use super::*;
     use crate::testing::{self, NOW_MS, directory, sale};
 
@@ -331,6 +333,28 @@ mod tests {
         thief.lanes[0].offers[0].id = testing::offer_id(1);
         directory.take_in(vec![thief, sale(1)], NOW_MS);
         assert_eq!(directory.now().offer(testing::offer_id(1)).unwrap().1.tenant, testing::tenant());
+    }
+
+    /// What the topic says, one answer after the other; then nothing more.
+    struct Told(Vec<Result<Vec<Sale>, ReadError>>);
+
+    impl SalesFollower for Told {
+        async fn next(&mut self) -> Result<Vec<Sale>, ReadError> {
+            if self.0.is_empty() { std::future::pending().await } else { self.0.remove(0) }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_is_told_once_it_is_read_and_a_failure_is_only_a_pause() {
+        let directory = directory();
+        let away = || Err(ReadError::Unavailable("away on purpose".into()));
+        let told = Told(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
+        let known_at_end = Mutex::new(Vec::new());
+        let at_end = || known_at_end.lock().unwrap().push(directory.now().sales().count());
+        let following = follow(told, Arc::clone(&directory), || NOW_MS, at_end);
+        assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err(), "it follows for ever");
+        assert_eq!(*known_at_end.lock().unwrap(), [1]);
+        assert_eq!(directory.now().sales().count(), 2);
     }
 
     #[test]

@@ -285,7 +285,7 @@ async fn a_sale_is_public_and_cached_by_its_tag() {
     assert_eq!(sale.status, 200);
     assert_eq!(
         sale.body,
-        json!({"sale_id": "1", "title": "sale", "version": 1, "phase": "open", "opens_at": "2027-01-15T07:00:00.000Z",
+        json!({"sale_id": "1", "title": "sale", "version": 1, "state": "open", "opens_at": "2027-01-15T07:00:00.000Z",
             "closes_at": "2027-01-15T09:00:00.000Z", "server_time": "2027-01-15T08:00:00.000Z", "offers": [{
                 "offer_id": "101", "sku_id": "301", "title": "kettle", "price": {"amount": 9_900, "currency": "CNY"},
                 "limit_per_buyer": 2, "stock": "available"}]})

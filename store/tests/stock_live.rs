@@ -4,7 +4,10 @@
 
 #[cfg(test)]
 mod stock_live {
+    mod contract;
     mod differential;
+    mod faults;
+    mod server;
     mod support;
     mod world;
 }

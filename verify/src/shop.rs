@@ -146,7 +146,7 @@ impl Shop {
     /// When it does not in time.
     pub fn wait_accepted(&self, orders: u64) -> anyhow::Result<()> {
         wait_until("orders are accepted", READY, || {
-            let accepted = self.engine_metric("flashsale_orders_accepted_total").unwrap_or(0.0);
+            let accepted = self.engine_metric("flashsale_accepted_total").unwrap_or(0.0);
             Ok(accepted >= f64::from(u32::try_from(orders)?))
         })
     }

@@ -97,10 +97,12 @@ impl LaneMachine {
         if !self.is_open_at(run, call.epoch) {
             return self.closed();
         }
-        if u32::try_from(self.journal.len()).map_or(true, |entries| entries >= call.journal_max) {
+        // "Full" says that nothing was promised: a repeated call, which promises nothing new, gets its replies.
+        let repeated = self.has_run(call.batch, requests);
+        let is_full = u32::try_from(self.journal.len()).map_or(true, |entries| entries >= call.journal_max);
+        if is_full && !repeated {
             return LaneAnswer::Open(ReserveAnswer::JournalFull);
         }
-        let repeated = self.has_run(call.batch, requests);
         let decide = |request| self.reserve_one(call.batch, repeated, request);
         let replies: Vec<ReserveReply> = requests.iter().map(decide).collect();
         let accepted = replies.iter().zip(requests).filter_map(|(reply, request)| match reply {

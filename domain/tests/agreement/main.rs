@@ -6,6 +6,13 @@
 //! That the check can fail is tested too: each wrong variant of the protocol ([`Wrong`]) is found by some seed.
 //!
 //! `AGREEMENT_SEEDS=100000` plays more seeds; `AGREEMENT_SEED=42` plays one and prints its steps.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it saw"
+)]
+#![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` marks what its other files use")]
 
 mod buyers;
 mod keeper;
@@ -21,6 +28,8 @@ use std::sync::{
     Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+use domain::order::Reason;
 
 use world::World;
 use wrong::Wrong;
@@ -75,6 +84,18 @@ fn promise_and_decision_agree() {
     if let Some((seed, violation)) = first_violation(seeds, None) {
         panic!("{}\n{violation}\nAGREEMENT_SEED={seed} plays it again", retold(seed, None));
     }
+}
+
+/// Rule 5 at work: a lane that promises a unit too many oversells nothing, and what it promised in vain it does not get back.
+#[test]
+fn a_promise_too_many_is_rejected_and_given_back_to_nobody() {
+    let mut rejected = 0;
+    for seed in 0..500 {
+        let mut world = World::new(seed, None).forged();
+        world.play().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        rejected += world.tables.rows().filter(|row| row.reason == Some(Reason::Stock)).count();
+    }
+    assert!(rejected > 100, "{rejected}");
 }
 
 /// The faults are really played: a run in which nobody dies and nothing is lost proves little.

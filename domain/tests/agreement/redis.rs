@@ -38,7 +38,9 @@ impl Redis {
     }
 
     pub fn inspect(&self, lane: LaneId) -> LaneView {
-        self.lanes.get(&lane).map_or_else(|| LaneMachine::default().inspect(self.run), |machine| machine.inspect(self.run))
+        self.lanes
+            .get(&lane)
+            .map_or_else(|| LaneMachine::default().inspect(self.run), |machine| machine.inspect(self.run))
     }
 
     pub fn machine(&self, lane: LaneId) -> Option<&LaneMachine> {

@@ -119,7 +119,7 @@ pub struct World {
     pub events: BTreeMap<&'static str, u64>,
     /// Nothing new is asked for any more.
     pub ending: bool,
-    /// Redis promised more than there is, by a fault of its own.
+    /// See [`World::forged`].
     pub forged: bool,
     next_id: u64,
     trace: Option<Vec<String>>,
@@ -146,13 +146,7 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mixture = Mixture::draw(&mut rng);
-        let forged = wrong == Some(Wrong::StockRejectionGivesBack);
-        if forged {
-            // Redis promises too much, and nothing rebuilds the lane: so a unit given back too many is seen at rest.
-            (mixture.restart, mixture.distrust, mixture.publish, mixture.kill) = (0, 0, 0, 0);
-            mixture.advance[1] = 0;
-        }
+        let mixture = Mixture::draw(&mut rng);
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -166,13 +160,21 @@ impl World {
             published: Published { version: 1, allotments: BTreeMap::new() },
             events: BTreeMap::new(),
             ending: false,
-            forged,
+            forged: false,
             next_id: 1_000,
             trace: None,
             rng,
         };
         world.publish_first();
-        world
+        if wrong == Some(Wrong::StockRejectionGivesBack) { world.forged() } else { world }
+    }
+
+    /// Redis is told one unit too many of each offer, by a fault of its own, and nothing rebuilds the lane: so rule 5 rejects.
+    pub fn forged(mut self) -> Self {
+        self.forged = true;
+        let m = &mut self.mixture;
+        (m.restart, m.distrust, m.publish, m.kill, m.advance[1]) = (0, 0, 0, 0, 0);
+        self
     }
 
     /// One or two lanes, the first with one or two offers; an empty log but for its genesis.
@@ -247,7 +249,16 @@ impl World {
     fn step(&mut self) -> Played {
         let m = self.mixture;
         let kinds = [
-            m.reserve, m.append, m.sweep, m.advance[0], m.advance[1], m.kill, m.cancel, m.relay, m.restart, m.publish,
+            m.reserve,
+            m.append,
+            m.sweep,
+            m.advance[0],
+            m.advance[1],
+            m.kill,
+            m.cancel,
+            m.relay,
+            m.restart,
+            m.publish,
             m.distrust,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
@@ -316,6 +327,9 @@ impl World {
         let released = self.tables.row(sent.release.order).and_then(|row| row.released);
         if released.is_some_and(|released| released.offset < self.ledger.offset) {
             self.tables.0[shard].outbox.remove(at);
+            if self.is(Wrong::ReleasedRowsPurged) {
+                self.tables.0[shard].rows.remove(&sent.release.order);
+            }
             return;
         }
         let arrives = self.ending || !self.rng.once_in(4);

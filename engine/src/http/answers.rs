@@ -200,7 +200,7 @@ fn show(promotion: &Promotion, moment: Moment) -> wire::Sale {
         sale_id: sale.id.to_string(),
         title: sale.title.clone(),
         version: sale.version,
-        phase: sale.phase(moment.wall_ms).as_str(),
+        state: sale.phase(moment.wall_ms).as_str(),
         opens_at: rfc3339(sale.window.opens_at_ms),
         closes_at: rfc3339(sale.window.closes_at_ms),
         server_time: rfc3339(moment.wall_ms),
@@ -212,7 +212,7 @@ fn show(promotion: &Promotion, moment: Moment) -> wire::Sale {
 fn tag_of(sale: &wire::Sale) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write_u32(sale.version);
-    hasher.write(sale.phase.as_bytes());
+    hasher.write(sale.state.as_bytes());
     for offer in &sale.offers {
         hasher.write(offer.offer_id.as_bytes());
         hasher.write(offer.stock.as_bytes());

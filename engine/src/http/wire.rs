@@ -45,7 +45,7 @@ pub struct Sale {
     pub version: u32,
     /// `not_started`, `open`, `paused` or `ended`, by the server's clock.
     #[schema(example = "open")]
-    pub phase: &'static str,
+    pub state: &'static str,
     /// RFC 3339, UTC.
     pub opens_at: String,
     /// RFC 3339, UTC.

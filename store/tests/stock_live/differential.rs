@@ -19,7 +19,7 @@ use super::{
 
 const SEEDS: u64 = 10_000;
 const TASKS: u64 = 16;
-const OPERATIONS: u64 = 32;
+const OPERATIONS: u64 = 24;
 const BUYERS: u64 = 6;
 /// Every kind of answer that the scripts must have met.
 const KINDS: [&str; 14] = [

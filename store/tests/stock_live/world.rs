@@ -56,14 +56,15 @@ pub(super) struct World {
     pub(super) orders: Vec<(OrderId, BuyerId)>,
     pub(super) seen: Seen,
     seed: u64,
-    log: Vec<String>,
+    /// Kept for a seed that is run alone: to write it takes longer than to do it.
+    log: Option<Vec<String>>,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.log.join("\n");
-            eprintln!("{log}\nrun again with DIFFERENTIAL_SEED={}", self.seed);
+            let log = self.log.iter().flatten().fold(String::new(), |all, line| all + line + "\n");
+            eprintln!("{log}run again, with a log of its operations, with DIFFERENTIAL_SEED={}", self.seed);
         }
     }
 }
@@ -87,7 +88,7 @@ impl World {
             orders: Vec::new(),
             seen: Seen::new(),
             seed,
-            log: Vec::new(),
+            log: std::env::var_os("DIFFERENTIAL_SEED").map(|_| Vec::new()),
         }
     }
 
@@ -95,22 +96,25 @@ impl World {
         *self.seen.entry(kind).or_default() += 1;
     }
 
-    fn told<T: Debug>(&mut self, what: String, answer: &LaneAnswer<T>) {
+    fn told<T: Debug>(&mut self, what: impl FnOnce() -> String, answer: &LaneAnswer<T>) {
         if matches!(answer, LaneAnswer::Closed { .. }) {
             self.saw("closed");
         }
-        self.log.push(format!("{what} -> {answer:?}"));
+        self.note(|| format!("{} -> {answer:?}", what()));
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(what());
+        }
     }
 
     pub(super) async fn reserve(&mut self, call: ReserveCall, requests: &[ReserveRequest]) {
-        let told =
-            requests.iter().map(|r| format!("{} {} {}x{} {:x}", r.order, r.buyer, r.offer, r.quantity, r.key.0[0]));
-        let what = format!("reserve {call:?} {:?}", told.collect::<Vec<_>>());
-        self.log.push(what.clone());
         let redis = self.server.stock.reserve(call, requests).await.unwrap();
         let machine = self.machine.reserve(self.run, call, requests);
-        same(&what, &machine, &redis);
-        self.told(what, &machine);
+        let of = |r: &ReserveRequest| format!("{} {} {}x{} {:x}", r.order, r.buyer, r.offer, r.quantity, r.key.0[0]);
+        self.told(|| format!("reserve {call:?} {:?}", requests.iter().map(of).collect::<Vec<_>>()), &machine);
+        same("reserve", &machine, &redis);
         let replies = match machine {
             LaneAnswer::Closed { .. } => return,
             LaneAnswer::Open(ReserveAnswer::JournalFull) => return self.saw("journal full"),
@@ -140,7 +144,7 @@ impl World {
         let redis = self.server.stock.find(self.lane, buyer).await.unwrap();
         let machine = self.machine.find(self.run, buyer);
         same("find", &machine, &redis);
-        self.told(format!("find {buyer}"), &machine);
+        self.told(|| format!("find {buyer}"), &machine);
     }
 
     pub(super) async fn claim(&mut self, now_ms: u64, n: u32, backoff_ms: u64) {
@@ -150,20 +154,20 @@ impl World {
         if matches!(&machine, LaneAnswer::Open(claimed) if !claimed.is_empty()) {
             self.saw("claimed");
         }
-        self.told(format!("claim {now_ms} {n} {backoff_ms}"), &machine);
+        self.told(|| format!("claim {now_ms} {n} {backoff_ms}"), &machine);
     }
 
     pub(super) async fn settle(&mut self, epoch: Epoch, batches: &[BatchId], gone: &[Gone]) {
         let redis = self.server.keeping.settle(self.lane, epoch, batches, gone).await.unwrap();
         let machine = self.machine.settle(self.run, epoch, batches, gone);
-        self.told(format!("settle {epoch:?} {batches:?} {gone:?}"), &machine);
+        self.told(|| format!("settle {epoch:?} {batches:?} {gone:?}"), &machine);
         same("settle", &machine, &redis);
     }
 
     pub(super) async fn close(&mut self, epoch: Epoch) -> CloseAnswer {
         let redis = self.server.keeping.close(self.lane, epoch).await.unwrap();
         let machine = self.machine.close(self.run, epoch);
-        self.log.push(format!("close {epoch:?} -> {machine:?}"));
+        self.note(|| format!("close {epoch:?} -> {machine:?}"));
         same("close", &machine, &redis);
         match machine {
             CloseAnswer::Closed => self.stored = Some(self.run),
@@ -176,7 +180,7 @@ impl World {
     pub(super) async fn load(&mut self, epoch: Epoch, load: &LaneLoad) {
         let redis = self.server.keeping.load(self.lane, epoch, load).await.unwrap();
         let machine = self.machine.load(self.run, epoch, load);
-        self.log.push(format!("load {epoch:?} {load:?} -> {machine:?}"));
+        self.note(|| format!("load {epoch:?} {load:?} -> {machine:?}"));
         same("load", &machine, &redis);
         self.saw(if machine == LoadAnswer::Loaded { "loaded" } else { "load refused" });
     }
@@ -185,7 +189,7 @@ impl World {
         let offer = super::support::offer(offer);
         let redis = self.server.keeping.adjust(self.lane, epoch, offer, allotment, changed_at).await.unwrap();
         let machine = self.machine.adjust(self.run, epoch, offer, allotment, changed_at);
-        self.told(format!("adjust {epoch:?} {offer} {allotment} {changed_at}"), &machine);
+        self.told(|| format!("adjust {epoch:?} {offer} {allotment} {changed_at}"), &machine);
         same("adjust", &machine, &redis);
     }
 
@@ -193,7 +197,7 @@ impl World {
         let offer = super::support::offer(offer);
         let redis = self.server.keeping.withhold(self.lane, epoch, offer, version, units).await.unwrap();
         let machine = self.machine.withhold(self.run, epoch, offer, version, units);
-        self.told(format!("withhold {epoch:?} {offer} {version} {units}"), &machine);
+        self.told(|| format!("withhold {epoch:?} {offer} {version} {units}"), &machine);
         same("withhold", &machine, &redis);
         if matches!(machine, LaneAnswer::Open(1..)) {
             self.saw("withheld");
@@ -225,7 +229,7 @@ impl World {
 
     /// Another run of the server, or an earlier one: both happen when a failover goes back and forth.
     pub(super) async fn restart(&mut self, run: RunId) {
-        self.log.push(format!("restart as {run:?}"));
+        self.note(|| format!("restart as {run:?}"));
         self.run = run;
         self.write_run().await;
     }
@@ -240,14 +244,14 @@ impl World {
     }
 
     pub(super) async fn back_up(&mut self) {
-        self.log.push("back up".into());
+        self.note(|| "back up".into());
         let dumps = super::support::dumps(&mut self.server.raw, &self.keys).await;
         self.backup = Some(Backup { machine: self.machine.clone(), stored: self.stored, dumps });
     }
 
     /// What was written since the last backup is lost; all of it, if there is none.
     pub(super) async fn lose(&mut self) {
-        self.log.push("lose".into());
+        self.note(|| "lose".into());
         delete(&mut self.server.raw, &self.keys).await;
         (self.machine, self.stored) = (LaneMachine::default(), None);
         if let Some(backup) = &self.backup {

@@ -236,6 +236,10 @@ fn a_full_journal_promises_nothing() {
     let before = lane.clone();
     assert_eq!(lane.reserve(RUN, tight(3), &[wish(3, 3, 1)]), LaneAnswer::Open(ReserveAnswer::JournalFull));
     assert_eq!(lane, before);
+    // A repeated call, of which "full" would say that it had promised nothing, gets its replies.
+    let repeated = decided(lane.reserve(RUN, tight(2), &[wish(2, 2, 1)]));
+    assert!(matches!(repeated[..], [ReserveReply::Repeat { settled: false, .. }]), "{repeated:?}");
+    assert_eq!(lane, before);
 }
 
 #[test]
@@ -451,6 +455,6 @@ impl Chance {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
+        (z ^ (z >> 31)).checked_rem(n).unwrap()
     }
 }

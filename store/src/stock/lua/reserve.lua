@@ -22,7 +22,7 @@ local fields = { 'e', 'o', 'r', 'l' }
 for i = 1, offers_n do fields[4 + i] = 'u' .. ARGV[FIRST + i - 1] end
 local state = redis.call('HMGET', KEYS[1], unpack(fields))
 if state[2] ~= '1' or state[1] ~= ARGV[1] or state[3] ~= run_id() then return closed(state[1]) end
-if redis.call('HLEN', KEYS[3]) >= journal_max then return { 2 } end
+local is_full = redis.call('HLEN', KEYS[3]) >= journal_max
 redis.call('ZCARD', KEYS[4])
 local limit = tonumber(state[4])
 local left = {}
@@ -31,8 +31,8 @@ local names = {}
 for i = 1, requests do
   local at = first + (i - 1) * 3
   local fixed = ARGV[at + 1]
-  local offer = #fixed == 26 and string.byte(fixed, 9)
-  if not offer or offer < 1 or offer > offers_n or string.byte(fixed, 10) < 1 then
+  local offer, quantity = string.byte(fixed, 9, 10)
+  if #fixed ~= 26 or offer < 1 or offer > offers_n or quantity < 1 then
     return redis.error_reply('ERR reserve: request ' .. i)
   end
   names[i] = ARGV[at]
@@ -52,16 +52,18 @@ for i = 1, repeated and 0 or requests do
     end
   end
 end
+if is_full and not repeated then return { 2 } end
 local entries, codes, extras, taken, numbers, touched = {}, {}, {}, {}, {}, {}
 for i = 1, requests do
   local at = first + (i - 1) * 3
   local buyer, fixed = ARGV[at], ARGV[at + 1]
   local entry = entries[buyer]
   if entry == nil then entry = stored[i] or '' end
-  local offer, quantity, key = string.byte(fixed, 9), string.byte(fixed, 10), string.sub(fixed, 11, 26)
+  local offer, quantity = string.byte(fixed, 9, 10)
+  local key = string.sub(fixed, 11, 26)
   local offer_id = ARGV[FIRST + offer - 1]
   local code, extra
-  local held, tombstones, used = 0, 0, {}
+  local held, tombstones, used = 0, 0, nil
   for p = 1, #entry, 42 do
     local units, number = string.byte(entry, p + 40, p + 41)
     if string.sub(entry, p + 24, p + 39) == key then
@@ -74,7 +76,13 @@ for i = 1, requests do
       end
       break
     end
-    if number == 0 then tombstones = tombstones + 1 else held = held + units; used[number] = true end
+    if number == 0 then
+      tombstones = tombstones + 1
+    else
+      held = held + units
+      used = used or {}
+      used[number] = true
+    end
   end
   if not code then
     if tombstones >= 64 or held + quantity > limit then
@@ -84,7 +92,7 @@ for i = 1, requests do
       code, extra = 243, string.format('%d', left[offer])
     else
       code = 1
-      while used[code] do code = code + 1 end
+      while used and used[code] do code = code + 1 end
       left[offer] = left[offer] - quantity
       touched[offer] = true
       entries[buyer] = entry .. string.sub(fixed, 1, 8) .. batch .. offer_id .. key .. string.char(quantity, code)

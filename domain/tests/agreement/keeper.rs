@@ -1,0 +1,252 @@
+//! The keeper's part of a writer: look at the lanes, rebuild those that are not open, ask for changes of allotment, load.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    id::{BuyerId, Epoch, LaneId, OfferId},
+    order::Status,
+    record::{AllotmentChange, Record},
+    stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase},
+};
+
+use crate::{
+    world::{World, tell},
+    writer::{Flow, Process, Todo},
+    wrong::Wrong,
+};
+
+/// What a keeper knows of a lane beside its numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub distrusted: bool,
+    strikes: u32,
+    marker_seen: Epoch,
+    rebuilding: Option<Epoch>,
+    asked: BTreeMap<OfferId, u32>,
+}
+
+impl Process {
+    pub fn keep(&mut self, world: &mut World, todo: Todo) -> Flow {
+        match todo {
+            Todo::DistrustClosed => self.distrust_closed(world),
+            Todo::Look(lane) => self.look(world, lane),
+            Todo::Close(lane) => self.close(world, lane),
+            Todo::Drain(lane, epoch) => self.drain(world, lane, epoch),
+            Todo::AppendBatch(batch, payload) => world.log.append_batch(batch, payload),
+            Todo::AppendEpoch(lane, epoch) => self.append_epoch(world, lane, epoch),
+            Todo::AppendChange(change) => {
+                let record = world.mint();
+                world.log.append(record, &Record::AllotmentChanged(change));
+                tell!(world, "writer {} appends {change:?}", self.number);
+            }
+            Todo::Adjust(lane, offer) => self.adjust(world, lane, offer),
+            Todo::Scan(lane, epoch) => self.scan(world, lane, epoch),
+            Todo::Load(lane, epoch, load) => self.load(world, lane, epoch, &load),
+            _ => {}
+        }
+        Flow::On
+    }
+
+    fn distrust_closed(&mut self, world: &mut World) {
+        for (&lane, numbers) in &self.lanes {
+            self.facts.entry(lane).or_default();
+            if world.redis.inspect(lane).mode == (LaneMode::Open { epoch: numbers.epoch }) {
+                continue;
+            }
+            if world.is(Wrong::BootSetsStock) && numbers.epoch > Epoch(0) {
+                let load = self.lane_load(world, lane);
+                let (machine, run) = world.redis.lane(lane);
+                let _closed = machine.close(run, numbers.epoch);
+                let _loaded = machine.load(run, numbers.epoch, &load);
+            } else {
+                // Before it decides anything: so in front of all else.
+                self.todo.push_front(Todo::Close(lane));
+            }
+        }
+    }
+
+    fn look(&mut self, world: &mut World, lane: LaneId) {
+        let view = world.redis.inspect(lane);
+        let epoch = self.lanes[&lane].epoch;
+        let impatient = world.rng.once_in(8);
+        let facts = self.facts.entry(lane).or_default();
+        if let Some(asked) = facts.rebuilding {
+            if epoch < asked && !impatient {
+                return;
+            }
+            facts.rebuilding = None;
+        }
+        if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
+            facts.strikes = 0;
+            return self.keep_allotments(world, lane, epoch, &view);
+        }
+        facts.strikes += 1;
+        if (facts.distrusted || facts.strikes >= 2 || epoch == Epoch(0)) && !world.forged || epoch == Epoch(0) {
+            self.todo.push_back(Todo::Close(lane));
+        }
+    }
+
+    /// R3, step 1.
+    fn close(&mut self, world: &mut World, lane: LaneId) {
+        let facts = self.facts.entry(lane).or_default();
+        facts.strikes = 0;
+        let epoch = self.lanes[&lane].epoch.next().max(facts.marker_seen);
+        let (machine, run) = world.redis.lane(lane);
+        let answer = machine.close(run, epoch);
+        tell!(world, "writer {} closes lane {lane} under {epoch}: {answer:?}", self.number);
+        match answer {
+            CloseAnswer::Closed if world.is(Wrong::NoDrain) => self.todo.push_front(Todo::AppendEpoch(lane, epoch)),
+            CloseAnswer::Closed => self.todo.push_front(Todo::Drain(lane, epoch)),
+            CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
+            CloseAnswer::RefusedOpen { epoch } => {
+                facts.marker_seen = epoch.next();
+                for todo in [Todo::StopIfStale, Todo::ReadLanes] {
+                    self.todo.push_front(todo);
+                }
+            }
+        }
+    }
+
+    /// R3, step 2: from here on the journal cannot grow.
+    fn drain(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+        let journal = world.redis.machine(lane).map(LaneMachine::journal).unwrap_or_default();
+        tell!(world, "writer {} drains {} batches of lane {lane}", self.number, journal.len());
+        self.todo.push_front(Todo::AppendEpoch(lane, epoch));
+        for (batch, payload) in journal.into_iter().rev() {
+            self.todo.push_front(Todo::AppendBatch(batch, payload));
+        }
+    }
+
+    /// R3, step 3.
+    fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+        let record = world.mint();
+        tell!(world, "writer {} appends epoch {epoch} of lane {lane} at {}", self.number, world.log.end());
+        world.log.append(record, &Record::EpochOpened { lane, epoch });
+        world.event("rebuilt");
+        let facts = self.facts.entry(lane).or_default();
+        facts.rebuilding = Some(epoch);
+    }
+
+    /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale wants.
+    fn keep_allotments(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, view: &LaneView) {
+        for &(offer, _, known) in &view.offers {
+            if self.lanes[&lane].offers[&offer].allotment != known {
+                self.adjust(world, lane, offer);
+            }
+        }
+        // An earlier change may be undecided: what it withheld would be taken for this one's.
+        if self.offset < world.log.end() && !world.is(Wrong::ChangesOverlap) {
+            return;
+        }
+        let version = world.published.version;
+        for (offer, numbers) in self.lanes[&lane].offers.clone() {
+            let target = world.published.allotments[&offer];
+            // A version that wants what is there is asked for too: it gives back what an unasked reduction withheld.
+            if numbers.sale_version >= version || (numbers.allotment == target && world.is(Wrong::EqualIsNotAsked)) {
+                continue;
+            }
+            let impatient = world.rng.once_in(8);
+            let asked = &mut self.facts.entry(lane).or_default().asked;
+            if asked.get(&offer) == Some(&version) && !impatient {
+                continue;
+            }
+            asked.insert(offer, version);
+            let wanted = target.cast_signed() - numbers.allotment.cast_signed();
+            self.ask_for(world, AllotmentChange { lane, offer, sale_version: version, delta: wanted, epoch });
+        }
+    }
+
+    fn ask_for(&mut self, world: &mut World, wanted: AllotmentChange) {
+        let AllotmentChange { lane, offer, sale_version, delta, epoch } = wanted;
+        if world.is(Wrong::ReductionNotWithheld) || delta >= 0 && world.is(Wrong::OrphansStayWithheld) {
+            return self.todo.push_back(Todo::AppendChange(wanted));
+        }
+        // An increase withholds nothing, and by asking so sets free what an earlier version withheld and never asked for.
+        let (machine, run) = world.redis.lane(lane);
+        let answer = machine.withhold(run, epoch, offer, sale_version, delta.min(0).unsigned_abs());
+        tell!(
+            world,
+            "writer {} withholds {delta} of offer {offer} for version {sale_version}: {answer:?}",
+            self.number
+        );
+        if let LaneAnswer::Open(units) = answer {
+            let delta = if delta < 0 { -units.cast_signed() } else { delta };
+            self.todo.push_back(Todo::AppendChange(AllotmentChange { delta, ..wanted }));
+        }
+    }
+
+    fn adjust(&mut self, world: &mut World, lane: LaneId, offer: OfferId) {
+        let (epoch, numbers) = (self.lanes[&lane].epoch, self.lanes[&lane].offers[&offer]);
+        let (machine, run) = world.redis.lane(lane);
+        let answer = machine.adjust(run, epoch, offer, numbers.allotment, numbers.changed_at);
+        tell!(world, "writer {} adjusts offer {offer} to {}: {answer:?}", self.number, numbers.allotment);
+    }
+
+    fn scan(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+        let load = self.lane_load(world, lane);
+        self.todo.push_front(Todo::Load(lane, epoch, load));
+    }
+
+    /// Units by the ledger, buyers by the rows (R5, R6).
+    fn lane_load(&self, world: &World, lane: LaneId) -> LaneLoad {
+        let mut buyers: BTreeMap<BuyerId, Vec<Purchase>> = BTreeMap::new();
+        for row in world.tables.rows().filter(|row| row.lane == lane && row.status != Status::Rejected) {
+            let forgotten = world.is(Wrong::CancelledIsNotLive) && row.status == Status::Cancelled;
+            let tombstone = !row.is_live() && world.is(Wrong::NoTombstones);
+            if !forgotten && !tombstone {
+                buyers.entry(row.buyer).or_default().push(Purchase {
+                    order: row.order,
+                    offer: row.offer,
+                    quantity: row.quantity,
+                    number: row.number,
+                    key: row.key,
+                    batch: None,
+                });
+            }
+        }
+        let numbers = &self.lanes[&lane];
+        let offers = numbers.offers.iter().map(|(&offer, numbers)| OfferLoad {
+            offer,
+            // A fault of its own: Redis is told one unit too many.
+            left: numbers.allotment.saturating_sub(numbers.sold) + u64::from(world.forged),
+            allotment: numbers.allotment,
+            changed_at: numbers.changed_at,
+        });
+        LaneLoad {
+            limit_per_buyer: numbers.limit_per_buyer,
+            offers: offers.collect(),
+            buyers: buyers.into_iter().collect(),
+        }
+    }
+
+    /// R4: by the winner of the epoch's commit, once.
+    fn load(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, load: &LaneLoad) {
+        let (machine, run) = world.redis.lane(lane);
+        let answer = machine.load(run, epoch, load);
+        tell!(world, "writer {} loads lane {lane} under {epoch}: {answer:?} {load:?}", self.number);
+        let facts = self.facts.entry(lane).or_default();
+        match answer {
+            LoadAnswer::Loaded => (facts.strikes, facts.rebuilding, facts.distrusted) = (0, None, false),
+            LoadAnswer::Refused => world.event("load refused"),
+        }
+    }
+}
+
+impl World {
+    /// The wrong answer to a lane whose keys are gone.
+    pub fn open_as_full(&mut self) {
+        for (lane, numbers) in self.ledger.lanes.clone() {
+            let offers = numbers.offers.iter().map(|(&offer, numbers)| OfferLoad {
+                offer,
+                left: numbers.allotment,
+                allotment: numbers.allotment,
+                changed_at: numbers.changed_at,
+            });
+            let load =
+                LaneLoad { limit_per_buyer: numbers.limit_per_buyer, offers: offers.collect(), buyers: Vec::new() };
+            let (machine, run) = self.redis.lane(lane);
+            let _closed = machine.close(run, numbers.epoch);
+            let _loaded = machine.load(run, numbers.epoch, &load);
+        }
+    }
+}

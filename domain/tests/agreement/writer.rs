@@ -1,0 +1,332 @@
+//! One order-writer: what it holds in memory, and its work in the smallest steps between which it may sleep or die. The order of the steps
+//! is the protocol's: rows, settle, ledger, then load.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use domain::{
+    decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
+    id::{BatchId, Epoch, LaneId, OfferId, Position},
+    invariant::Invariant,
+    order::{Decision, OrderRow, Status},
+    record::{AllotmentChange, Record},
+    stock::{Gone, GoneWhy, LaneLoad},
+};
+
+use crate::{
+    keeper::Facts,
+    stores::{SHARDS, Written, shard_of},
+    world::{Played, Violation, World, tell},
+    wrong::Wrong,
+};
+
+/// A running writer. It holds nothing that it cannot read again.
+#[derive(Debug)]
+pub struct Process {
+    pub number: usize,
+    pub offset: u64,
+    pub lanes: Lanes,
+    pub facts: BTreeMap<LaneId, Facts>,
+    pub todo: VecDeque<Todo>,
+    /// Position at which it last looked at all lanes.
+    pub looked_at: Option<u64>,
+    progress: [u64; SHARDS],
+    span: Option<Span>,
+}
+
+#[derive(Debug)]
+struct Span {
+    records: Vec<Placed>,
+    next: u64,
+    decided: Decided,
+    read: bool,
+    key_taken: bool,
+    fenced: bool,
+}
+
+/// The steps.
+#[derive(Debug, Clone)]
+pub enum Todo {
+    ReadRow,
+    ReadProgress,
+    ReadLanes,
+    DistrustClosed,
+    StopIfStale,
+    Look(LaneId),
+    Looked,
+    Close(LaneId),
+    Drain(LaneId, Epoch),
+    AppendBatch(BatchId, Bytes),
+    AppendEpoch(LaneId, Epoch),
+    AppendChange(AllotmentChange),
+    Write(usize),
+    Written,
+    Settle,
+    Commit,
+    Adjust(LaneId, OfferId),
+    Scan(LaneId, Epoch),
+    Load(LaneId, Epoch, LaneLoad),
+}
+
+/// Whether it can go on from what it holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    On,
+    Halt,
+}
+
+impl Process {
+    /// A writer that knows nothing yet. R4: what it reads must fit together before it decides anything.
+    fn starting(number: usize, wrong: Option<Wrong>) -> Self {
+        let reads = [Todo::ReadRow, Todo::ReadProgress, Todo::ReadLanes, Todo::DistrustClosed, Todo::StopIfStale];
+        let fits = if wrong == Some(Wrong::LanesNewerThanPosition) { 4 } else { 5 };
+        Self {
+            number,
+            offset: 0,
+            lanes: Lanes::new(),
+            facts: BTreeMap::new(),
+            todo: reads.into_iter().take(fits).collect(),
+            looked_at: None,
+            progress: [0; SHARDS],
+            span: None,
+        }
+    }
+
+    fn take(&mut self, world: &mut World, todo: Todo) -> Played<Flow> {
+        match todo {
+            Todo::ReadRow => self.offset = world.ledger.offset,
+            Todo::ReadProgress => self.progress = world.tables.0.each_ref().map(|shard| shard.progress),
+            Todo::ReadLanes => self.lanes = world.ledger.lanes.clone(),
+            Todo::StopIfStale => {
+                if world.ledger.offset != self.offset {
+                    return Ok(self.halt(world, "its memory is stale"));
+                }
+            }
+            Todo::Looked => self.looked_at = Some(self.offset),
+            Todo::Write(shard) => return self.write(world, shard),
+            Todo::Written => return Ok(self.written(world)),
+            Todo::Settle => self.settle(world),
+            Todo::Commit => return self.commit(world),
+            other => return Ok(self.keep(world, other)),
+        }
+        Ok(Flow::On)
+    }
+
+    pub fn halt(&self, world: &mut World, why: &str) -> Flow {
+        world.event("writer fenced");
+        tell!(world, "writer {} starts over: {why}", self.number);
+        Flow::Halt
+    }
+
+    /// Takes the next records and decides them.
+    fn begin_span(&mut self, world: &mut World) -> Played {
+        let mut records: Vec<Placed> = Vec::new();
+        let wanted = world.rng.below(4) + 1;
+        let mut next = self.offset;
+        while let Some(placed) = world.log.read(next).filter(|_| records.len() < wanted) {
+            if records.last().is_some_and(|last| !may_follow(&last.record, &placed.record)) {
+                break;
+            }
+            records.push(placed);
+            next += 1;
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        if world.is(Wrong::LateRecordsAccepted) {
+            self.forget_epochs(&mut records);
+        }
+        // A shard ahead of the ledger has rows of this span: they must be read.
+        let read =
+            self.progress.iter().any(|&progress| progress > self.offset) || decide::must_read(&self.lanes, &records);
+        let decided = self.decide(world, &records, read)?;
+        self.span = Some(Span { records, next, decided, read, key_taken: false, fenced: false });
+        let first = world.rng.below(SHARDS);
+        let rows = [Todo::Write(first), Todo::Write(1 - first), Todo::Written];
+        let order = match world.wrong {
+            Some(Wrong::SettleAfterLedger) => [&rows[..], &[Todo::Commit, Todo::Settle]].concat(),
+            Some(Wrong::PositionBeforeRows) => [&[Todo::Commit], &rows[..], &[Todo::Settle]].concat(),
+            _ => [&rows[..], &[Todo::Settle, Todo::Commit]].concat(),
+        };
+        self.todo.extend(order);
+        Ok(())
+    }
+
+    fn forget_epochs(&self, records: &mut [Placed]) {
+        for placed in records {
+            if let Record::Batch(batch) = &mut placed.record {
+                batch.epoch = self.lanes[&batch.lane].epoch;
+            }
+        }
+    }
+
+    fn decide(&self, world: &mut World, records: &[Placed], read: bool) -> Played<Decided> {
+        let mut known = if read { world.tables.known(records) } else { Known::default() };
+        let stored: Vec<_> = known.rows.keys().copied().collect();
+        match world.wrong {
+            Some(Wrong::ReplayDecidedAnew) => known.rows.retain(|_, row| row.position.offset < self.offset),
+            Some(Wrong::DuplicateCounts) => known.rows.retain(|_, row| row.position.offset >= self.offset),
+            Some(Wrong::EveryReleaseCounts) => known.rows.values_mut().for_each(|row| row.released = None),
+            _ => {}
+        }
+        let mut decided = decide(&self.lanes, records.to_vec(), &known);
+        match world.wrong {
+            Some(Wrong::ReplayDecidedAnew | Wrong::DuplicateCounts) => {
+                decided.rows.retain(|row| !stored.contains(&row.order));
+            }
+            Some(Wrong::RejectionWithoutRow) => decided.rows.retain(|row| row.status != Status::Rejected),
+            _ => {}
+        }
+        tell!(
+            world,
+            "writer {} decides {}..: rows {:?}, releases {:?}, sold {:?}, epochs {:?}, allotments {:?}",
+            self.number,
+            self.offset,
+            decided.rows.iter().map(|row| (row.order.get(), row.reason)).collect::<Vec<_>>(),
+            decided.releases.iter().map(|(order, at)| (order.get(), at.offset)).collect::<Vec<_>>(),
+            decided.sold.values().collect::<Vec<_>>(),
+            decided.epochs,
+            decided.allotments.iter().map(|change| (change.sale_version, change.delta)).collect::<Vec<_>>()
+        );
+        count(world, records, &decided, read);
+        match decided.undecidable.first() {
+            Some(undecidable) => Err(Violation(Invariant::Inv3, format!("undecidable: {undecidable:?}"))),
+            None => Ok(decided),
+        }
+    }
+
+    /// Rows and progress of one shard in one transaction.
+    fn write(&mut self, world: &mut World, shard: usize) -> Played<Flow> {
+        let Some(span) = &mut self.span else { return Ok(Flow::On) };
+        let rows: Vec<&OrderRow> = span.decided.rows.iter().filter(|row| shard_of(row.buyer) == shard).collect();
+        let tables = &mut world.tables;
+        let here = |order| tables.0[shard].rows.contains_key(order);
+        let released: Vec<_> = span.decided.releases.iter().filter(|(order, _)| here(order)).copied().collect();
+        let expected = self.progress[shard];
+        let next = expected.max(span.next);
+        let written = tables.0[shard].write(expected, next, &rows, &released);
+        match written {
+            Written::Done => self.progress[shard] = next,
+            Written::KeyTaken => span.key_taken = true,
+            Written::Fenced => span.fenced = true,
+        }
+        tell!(world, "writer {} writes shard {shard} up to {next}: {written:?}", self.number);
+        let new: Vec<OrderRow> =
+            if written == Written::Done { rows.into_iter().cloned().collect() } else { Vec::new() };
+        world.check_rows(&new)?;
+        Ok(Flow::On)
+    }
+
+    fn written(&mut self, world: &mut World) -> Flow {
+        let Some(mut span) = self.span.take() else { return Flow::Halt };
+        if span.fenced || (span.key_taken && span.read) {
+            return self.halt(world, "its rows are fenced");
+        }
+        if span.key_taken {
+            // A replay or a duplicate after all: read, and decide again.
+            match self.decide(world, &span.records, true) {
+                Ok(decided) => span.decided = decided,
+                Err(violation) => return self.halt(world, &violation.to_string()),
+            }
+            (span.read, span.key_taken) = (true, false);
+            for todo in [Todo::Written, Todo::Write(1), Todo::Write(0)] {
+                self.todo.push_front(todo);
+            }
+        }
+        self.span = Some(span);
+        Flow::On
+    }
+
+    /// Journal entries go, gone orders give back. A closed lane is rebuilt from the rows instead.
+    fn settle(&mut self, world: &mut World) {
+        let Some(span) = &self.span else { return };
+        let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
+        for &(lane, batch) in &span.decided.batches {
+            by_lane.entry(lane).or_default().0.push(batch);
+        }
+        for &(lane, mut gone) in &span.decided.gone {
+            gone.why = match (gone.why, world.wrong) {
+                (GoneWhy::Released, Some(Wrong::NoTombstones))
+                | (GoneWhy::RejectedForStock, Some(Wrong::StockRejectionGivesBack)) => GoneWhy::Rejected,
+                (why, _) => why,
+            };
+            by_lane.entry(lane).or_default().1.push(gone);
+        }
+        for (lane, (batches, gone)) in by_lane {
+            let (machine, run) = world.redis.lane(lane);
+            let settled = machine.settle(run, self.lanes[&lane].epoch, &batches, &gone);
+            tell!(world, "writer {} settles lane {lane}: batches {batches:?}, gone {gone:?}: {settled:?}", self.number);
+        }
+    }
+
+    /// The ledger moves by compare-and-set; what follows is the winner's.
+    fn commit(&mut self, world: &mut World) -> Played<Flow> {
+        let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        if !world.ledger.commit(self.offset, span.next, &span.decided) {
+            return Ok(self.halt(world, "the ledger has moved"));
+        }
+        tell!(world, "writer {} commits {}..{}", self.number, self.offset, span.next);
+        if let Some(alarm) = span.decided.alarms.first().filter(|_| !world.forged) {
+            let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
+            return Err(Violation(Invariant::Inv3, what));
+        }
+        self.offset = span.next;
+        span.decided.apply(&mut self.lanes);
+        for change in &span.decided.allotments {
+            world.event("allotment changed");
+            self.todo.push_back(Todo::Adjust(change.lane, change.offer));
+        }
+        self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
+        world.check_rows(&[])?;
+        Ok(Flow::On)
+    }
+}
+
+fn count(world: &mut World, records: &[Placed], decided: &Decided, read: bool) {
+    if !read {
+        world.event("fast path");
+    }
+    for (placed, movement) in records.iter().zip(&decided.movements) {
+        let written = |index: usize| {
+            let at = Position { index: index as u8, offset: placed.offset, generation: placed.generation };
+            decided.rows.iter().any(|row| row.position == at)
+        };
+        for (index, &byte) in movement.decisions.iter().enumerate() {
+            let event = match (&placed.record, Decision::unpack(byte)) {
+                (Record::Released(_), Some(Decision::Accepted)) => "released",
+                (Record::Released(_), _) => "release repeated",
+                (_, Some(Decision::Duplicate)) => "duplicate",
+                (_, Some(Decision::Rejected(_))) => "superseded",
+                (_, _) if written(index) => "accepted",
+                _ => "replay",
+            };
+            world.event(event);
+        }
+    }
+}
+
+impl World {
+    /// One step of one writer; a dead one starts.
+    pub fn advance(&mut self, number: usize) -> Played {
+        let Some(mut process) = self.processes[number].take() else {
+            tell!(self, "writer {number} starts");
+            self.processes[number] = Some(Process::starting(number, self.wrong));
+            return Ok(());
+        };
+        let flow = match process.todo.pop_front() {
+            Some(todo) => process.take(self, todo)?,
+            None => {
+                if self.rng.once_in(4) {
+                    process.todo.push_back(Todo::StopIfStale);
+                    process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
+                    process.todo.push_back(Todo::Looked);
+                } else {
+                    process.begin_span(self)?;
+                }
+                Flow::On
+            }
+        };
+        self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Redis servers of a test's own: to be killed, filled, or clustered.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+/// Long enough for a slow machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that ends with the test.
+pub(super) struct OwnRedis {
+    port: u16,
+    options: Vec<String>,
+    home: TempDir,
+    child: Child,
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, home: &TempDir, options: &[String]) -> Child {
+    let mut server = Command::new("redis-server");
+    server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+    server.arg("--port").arg(port.to_string()).arg("--dir").arg(home.path()).args(options);
+    server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server can be started")
+}
+
+/// A free port, whose bus port is a port too.
+fn free_port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_000 {
+            return port;
+        }
+    }
+}
+
+impl OwnRedis {
+    pub(super) async fn start(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (port, home) = (free_port(), TempDir::new().unwrap());
+        let child = spawn(port, &home, &options);
+        let server = Self { port, options, home, child };
+        server.raw().await;
+        server
+    }
+
+    /// A cluster of one node.
+    pub(super) async fn start_cluster() -> Self {
+        let server = Self::start(&["--cluster-enabled", "yes"]).await;
+        let mut raw = server.raw().await;
+        let mut assign = redis::cmd("CLUSTER");
+        assign.arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut raw).await.unwrap();
+        let started = Instant::now();
+        loop {
+            let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut raw).await.unwrap();
+            if info.contains("cluster_state:ok") {
+                return server;
+            }
+            assert!(started.elapsed() < PATIENCE, "no cluster after {PATIENCE:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn cluster_url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection, as soon as the server answers.
+    pub(super) async fn raw(&self) -> MultiplexedConnection {
+        let started = Instant::now();
+        loop {
+            let client = redis::Client::open(self.url()).unwrap();
+            if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+            {
+                return connection;
+            }
+            assert!(started.elapsed() < PATIENCE, "no server after {PATIENCE:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// As `kill -9` does, and waits for its end.
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// The same server again, on the same port with the same files.
+    pub(super) async fn start_again(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, &self.home, &self.options);
+        self.raw().await;
+    }
+}
