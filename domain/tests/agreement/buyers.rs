@@ -204,8 +204,7 @@ impl World {
             return Ok(());
         }
         let rejected = |order| self.tables.row(order).is_some_and(|row| row.status == Status::Rejected);
-        let kept =
-            orders.iter().find(|earlier| !self.buyers.promises[earlier].lost && !(self.forged && rejected(**earlier)));
+        let kept = orders.iter().find(|o| !(self.buyers.promises[o].lost || self.forged && rejected(**o)));
         if let Some(kept) = kept {
             return Err(Violation(
                 Invariant::Inv5,

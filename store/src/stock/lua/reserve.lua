@@ -31,8 +31,8 @@ local names = {}
 for i = 1, requests do
   local at = first + (i - 1) * 3
   local fixed = ARGV[at + 1]
-  local offer, quantity = string.byte(fixed, 9, 10)
-  if #fixed ~= 26 or offer < 1 or offer > offers_n or quantity < 1 then
+  local offer = #fixed == 26 and string.byte(fixed, 9)
+  if not offer or offer < 1 or offer > offers_n or string.byte(fixed, 10) < 1 then
     return redis.error_reply('ERR reserve: request ' .. i)
   end
   names[i] = ARGV[at]
@@ -59,11 +59,10 @@ for i = 1, requests do
   local buyer, fixed = ARGV[at], ARGV[at + 1]
   local entry = entries[buyer]
   if entry == nil then entry = stored[i] or '' end
-  local offer, quantity = string.byte(fixed, 9, 10)
-  local key = string.sub(fixed, 11, 26)
+  local offer, quantity, key = string.byte(fixed, 9), string.byte(fixed, 10), string.sub(fixed, 11, 26)
   local offer_id = ARGV[FIRST + offer - 1]
   local code, extra
-  local held, tombstones, used = 0, 0, nil
+  local held, tombstones, used = 0, 0, {}
   for p = 1, #entry, 42 do
     local units, number = string.byte(entry, p + 40, p + 41)
     if string.sub(entry, p + 24, p + 39) == key then
@@ -76,13 +75,7 @@ for i = 1, requests do
       end
       break
     end
-    if number == 0 then
-      tombstones = tombstones + 1
-    else
-      held = held + units
-      used = used or {}
-      used[number] = true
-    end
+    if number == 0 then tombstones = tombstones + 1 else held = held + units; used[number] = true end
   end
   if not code then
     if tombstones >= 64 or held + quantity > limit then
@@ -92,7 +85,7 @@ for i = 1, requests do
       code, extra = 243, string.format('%d', left[offer])
     else
       code = 1
-      while used and used[code] do code = code + 1 end
+      while used[code] do code = code + 1 end
       left[offer] = left[offer] - quantity
       touched[offer] = true
       entries[buyer] = entry .. string.sub(fixed, 1, 8) .. batch .. offer_id .. key .. string.char(quantity, code)
