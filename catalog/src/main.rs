@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use domain::id::SaleId;
 use kit::{
     clock::{Clock, SystemClock},
-    settings::{EXIT_USAGE, Namespace, parse_or_exit, usage_error_and_exit},
+    settings::{EXIT_USAGE, KafkaArgs, Namespace, parse_or_exit, usage_error_and_exit},
     telemetry,
 };
 use store::log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics};
@@ -71,9 +71,8 @@ enum Command {
 /// Publishing needs the log only, so no password of another store is asked for.
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// Kafka's first brokers: `host:port`, several separated by commas.
-    #[arg(long, env = "FLASHSALE_KAFKA_BROKERS")]
-    kafka_brokers: String,
+    #[command(flatten)]
+    kafka: KafkaArgs,
     /// What keys, topics and databases of this deployment begin with.
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     namespace: Namespace,
@@ -90,7 +89,11 @@ struct PartitionArgs {
 
 impl LogArgs {
     fn kafka(&self) -> KafkaSettings {
-        KafkaSettings::new(&self.kafka_brokers, self.namespace.as_str(), self.partitions.partitions.into())
+        KafkaSettings {
+            replication: self.kafka.kafka_replication,
+            min_insync: self.kafka.kafka_min_insync,
+            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.partitions.into())
+        }
     }
 }
 

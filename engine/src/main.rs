@@ -141,7 +141,11 @@ impl Engine {
         let (args, clock) = (&settings.stores, SystemClock::new());
         let verifier = settings.tokens.verifier().unwrap_or_else(|error| usage_error_and_exit(&error));
         let metrics = Arc::new(Metrics::register(registry)?);
-        let kafka = KafkaSettings::new(&args.kafka_brokers, args.namespace.as_str(), args.partitions.into());
+        let kafka = KafkaSettings {
+            replication: args.kafka.kafka_replication,
+            min_insync: args.kafka.kafka_min_insync,
+            ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+        };
         ensure_topics(&kafka).await.context("making the topics")?;
         let log = KafkaLog::new(&kafka)?;
         let mysql = MySqlServer::new(args.mysql_url.expose(), mysql::Settings::default())?;

@@ -31,9 +31,9 @@ pub struct StoreArgs {
     #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
     pub redis_url: ServiceUrl,
 
-    /// Kafka's first brokers: `host:port`, several separated by commas.
-    #[arg(long, env = "FLASHSALE_KAFKA_BROKERS")]
-    pub kafka_brokers: String,
+    /// The log.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
 
     /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
     #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
@@ -54,6 +54,22 @@ pub struct StoreArgs {
     /// Partitions of the order log. Fixed for the life of a log.
     #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = divisions())]
     pub partitions: u16,
+}
+
+/// Where the log is, and how many copies it keeps.
+#[derive(Debug, Clone, Args)]
+pub struct KafkaArgs {
+    /// Kafka's first brokers: `host:port`, several separated by commas.
+    #[arg(long, env = "FLASHSALE_KAFKA_BROKERS")]
+    pub kafka_brokers: String,
+
+    /// Copies of each log record: 1 on one machine, 3 in a cluster.
+    #[arg(long, env = "FLASHSALE_KAFKA_REPLICATION", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub kafka_replication: u16,
+
+    /// Copies that must exist before a record is acknowledged: 1 on one machine, 2 in a cluster.
+    #[arg(long, env = "FLASHSALE_KAFKA_MIN_INSYNC", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub kafka_min_insync: u16,
 }
 
 /// The keys of buyers' tokens. To rotate, put the new key first everywhere, wait until the last old token has expired,

@@ -71,7 +71,7 @@ impl Backends {
         let store = shards::open(&server, &databases, map).await.map_err(of("MySQL"))?;
         let redis = RedisSettings::new(stores.redis_url.expose(), namespace);
         let stock = RedisKeeping::connect(&redis).await.map_err(of("Redis"))?;
-        let kafka = KafkaSettings::new(&stores.kafka_brokers, namespace, stores.partitions.into());
+        let kafka = KafkaSettings::new(&stores.kafka.kafka_brokers, namespace, stores.partitions.into());
         ensure_topics(&kafka).await.map_err(of("Kafka"))?;
         let source = KafkaSource::new(&kafka);
         let readers = (0..stores.partitions.into()).map(PartitionId).map(|p| Ok((p, source.reader(p)?)));

@@ -66,18 +66,17 @@ impl Requests {
         let first = sign(sale.buyer(0)?).map_err(|e| RequestsError::Sign(e.to_string()))?;
         let token_len = first.len();
         let share = buyers.div_ceil(u32::try_from(threads.max(1)).unwrap_or(1)).max(1);
-        let parts: Vec<Result<Vec<u8>, RequestsError>> = std::thread::scope(|scope| {
+        let mut tokens = vec![0; token_len * buyers as usize];
+        std::thread::scope(|scope| {
+            let parts = tokens.chunks_mut(token_len * share as usize);
             let workers: Vec<_> = (0..buyers)
                 .step_by(share as usize)
-                .map(|low| scope.spawn(move || sign_range(sale, low..buyers.min(low + share), token_len, sign, signed)))
+                .zip(parts)
+                .map(|(low, part)| scope.spawn(move || sign_part(sale, low, token_len, part, sign, signed)))
                 .collect();
             let lost = || Err(RequestsError::Sign("a signing thread ended early".into()));
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| lost())).collect()
-        });
-        let mut tokens = Vec::with_capacity(token_len * buyers as usize);
-        for part in parts {
-            tokens.append(&mut part?);
-        }
+            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| lost()))
+        })?;
         let mut keys = Vec::with_capacity(KEY_LEN * buyers as usize);
         for index in 0..buyers {
             keys.extend_from_slice(key_of(sale.buyer(index)?).as_bytes());
@@ -129,34 +128,31 @@ fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) {
     buffer[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-fn sign_range<S, E>(
+/// Fills `part` with the tokens of buyers from `low` on.
+fn sign_part<S, E>(
     sale: &LoadSale,
-    range: std::ops::Range<u32>,
+    low: u32,
     token_len: usize,
+    part: &mut [u8],
     sign: &S,
     signed: &AtomicU64,
-) -> Result<Vec<u8>, RequestsError>
+) -> Result<(), RequestsError>
 where
     S: Fn(BuyerId) -> Result<String, E>,
     E: std::fmt::Display,
 {
-    let mut tokens = Vec::with_capacity(token_len * range.len());
-    let mut since = 0;
-    for index in range {
-        let buyer = sale.buyer(index)?;
-        let token = sign(buyer).map_err(|e| RequestsError::Sign(e.to_string()))?;
-        if token.len() != token_len || key_of(buyer).len() != KEY_LEN {
-            return Err(RequestsError::Length(buyer));
+    for (some, from) in part.chunks_mut(token_len * PROGRESS_STEP).zip((low..).step_by(PROGRESS_STEP)) {
+        for (place, index) in some.chunks_mut(token_len).zip(from..) {
+            let buyer = sale.buyer(index)?;
+            let token = sign(buyer).map_err(|e| RequestsError::Sign(e.to_string()))?;
+            if token.len() != token_len || key_of(buyer).len() != KEY_LEN {
+                return Err(RequestsError::Length(buyer));
+            }
+            place.copy_from_slice(token.as_bytes());
         }
-        tokens.extend_from_slice(token.as_bytes());
-        since += 1;
-        if since == PROGRESS_STEP {
-            signed.fetch_add(PROGRESS_STEP as u64, Ordering::Relaxed);
-            since = 0;
-        }
+        signed.fetch_add((some.len() / token_len) as u64, Ordering::Relaxed);
     }
-    signed.fetch_add(since as u64, Ordering::Relaxed);
-    Ok(tokens)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,14 @@
 
 mod stage;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kit::clock::{Clock, SystemClock};
 use rand::{SeedableRng, rngs::StdRng};
@@ -234,8 +241,19 @@ impl Play<'_> {
         let (sale, host, buyers) = (self.sale.clone(), self.stage.target().host.clone(), self.order.buyers);
         let sign = stage::signer(&self.order.args, &sale, self.clock).map_err(here)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let work = move || Requests::build(&sale, &host, buyers, threads, &sign, &std::sync::atomic::AtomicU64::new(0));
-        Ok(Arc::new(tokio::task::spawn_blocking(work).await.map_err(here)??))
+        let (signed, seen) = (Arc::new(AtomicU64::new(0)), self.clock.monotonic());
+        let count = signed.clone();
+        let work = move || Requests::build(&sale, &host, buyers, threads, &sign, &count);
+        let mut work = tokio::task::spawn_blocking(work);
+        loop {
+            match tokio::time::timeout(LOOK_EVERY, &mut work).await {
+                Ok(requests) => return Ok(Arc::new(requests.map_err(here)??)),
+                Err(_) => {
+                    let line = format!("{} of {buyers} tokens signed", signed.load(Ordering::Relaxed));
+                    self.progress.show(self.clock.monotonic().saturating_sub(seen), &line);
+                }
+            }
+        }
     }
 
     /// Waits until the engine calls the sale open and its lanes are.

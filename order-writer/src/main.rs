@@ -80,7 +80,11 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
 
     let args = &settings.stores;
-    let kafka = KafkaSettings::new(&args.kafka_brokers, args.namespace.as_str(), args.partitions.into());
+    let kafka = KafkaSettings {
+        replication: args.kafka.kafka_replication,
+        min_insync: args.kafka.kafka_min_insync,
+        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+    };
     ensure_topics(&kafka).await.context("making the topics")?;
     let (sales, told) = follow_sales(&kafka)?;
     wait_for(told).await;

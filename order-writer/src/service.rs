@@ -17,6 +17,8 @@ use crate::{
 
 /// How often the group is told how far the partitions are decided.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How long leaving the group may take; other members wait for the session's end otherwise.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 /// Pause before the sales are asked for again after a fault.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,8 @@ impl Membership for Contender {
     }
 
     fn report(&self, _partition: PartitionId, _next_offset: u64) {}
+
+    async fn leave(self, _deadline: Duration) {}
 }
 
 /// Runs workers for the partitions that the group gives to this process, until cancelled; then every worker finishes its span.
@@ -135,5 +139,6 @@ pub async fn run<P: Ports>(
     while let Some(ended) = tasks.join_next().await {
         tracing::debug!(?ended, "worker ended");
     }
+    membership.leave(LEAVE_DEADLINE).await;
     outcome
 }

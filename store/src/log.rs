@@ -126,6 +126,9 @@ pub trait Membership: Send + 'static {
 
     /// Tells the group how far a partition is decided: for lag displays only.
     fn report(&self, partition: PartitionId, next_offset: u64);
+
+    /// Leaves the group, so that others take over at once and not when the session ends; at most `deadline` long.
+    fn leave(self, deadline: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// Opens readers of partitions of the topic `orders`.

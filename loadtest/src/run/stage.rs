@@ -142,7 +142,7 @@ fn environment(args: &Args) -> Vec<(String, String)> {
     let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
     [
         ("REDIS_URL", stores.redis_url.expose().to_owned()),
-        ("KAFKA_BROKERS", stores.kafka_brokers.clone()),
+        ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
         ("MYSQL_URL", stores.mysql_url.expose().to_owned()),
         ("NAMESPACE", stores.namespace.to_string()),
         ("SHARDS", stores.shards.to_string()),

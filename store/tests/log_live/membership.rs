@@ -40,14 +40,14 @@ async fn members_share_the_partitions_and_take_over_from_who_leaves() {
             }
         }
         assert!(firsts.is_disjoint(&seconds));
-        first.close(PATIENCE).await;
+        first.leave(PATIENCE).await;
         while seconds != all {
             assigned(&mut second, &mut seconds).await;
         }
         second.report(FIRST, 7);
         second.report(PartitionId(99), 7);
         until_committed(&settings, 7).await;
-        second.close(PATIENCE).await;
+        second.leave(PATIENCE).await;
         admin().delete_groups(&[&settings.writers_group()], &AdminOptions::new()).await.unwrap();
     })
     .await;

@@ -35,7 +35,7 @@ const HEARTBEAT_MS: u32 = 500;
 const COMMIT_MS: u32 = 1_000;
 
 /// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats and rebalances go on
-/// whatever the writer does. Dropping it leaves the group within a moment; [`KafkaMembership::close`] waits for that.
+/// whatever the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for that.
 ///
 /// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
 pub struct KafkaMembership {
@@ -95,18 +95,8 @@ impl KafkaMembership {
         Ok(Self { topic, owned: watched, told: BTreeMap::new(), consumer: Some(consumer), leave, left: Some(left) })
     }
 
-    /// Leaves the group, so that others get its partitions at once; waits for it at most this long.
-    pub async fn close(mut self, deadline: Duration) {
-        self.leave();
-        if let Some(left) = self.left.take()
-            && timeout(deadline, left).await.is_err()
-        {
-            tracing::warn!("the group of order-writers was not left in time; it will notice");
-        }
-    }
-
     /// Our handle goes before the thread is told to stop, so that the thread has the last one: its drop blocks.
-    fn leave(&mut self) {
+    fn let_go(&mut self) {
         self.consumer = None;
         self.leave.store(true, Relaxed);
     }
@@ -114,7 +104,7 @@ impl KafkaMembership {
 
 impl Drop for KafkaMembership {
     fn drop(&mut self) {
-        self.leave();
+        self.let_go();
     }
 }
 
@@ -199,6 +189,15 @@ impl Membership for KafkaMembership {
         if let Err(error) = stored {
             // Somebody else's partition by now: its lag is theirs to tell.
             tracing::debug!(%error, partition, "an offset was not reported");
+        }
+    }
+
+    async fn leave(mut self, deadline: Duration) {
+        self.let_go();
+        if let Some(left) = self.left.take()
+            && timeout(deadline, left).await.is_err()
+        {
+            tracing::warn!("the group of order-writers was not left in time; it will notice");
         }
     }
 }
