@@ -12,7 +12,7 @@ use domain::{
 };
 use kit::clock::Clock;
 use store::{
-    ledger::{AllotmentMove, Committed, LedgerCommit, Movement},
+    ledger::{Committed, LedgerCommit},
     log::Entry,
     orders::{Progress, ShardWrite, Written},
     stock::LaneKeeping,
@@ -204,8 +204,8 @@ impl<P: Ports> Partition<P> {
             next_record: next.record,
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
-            allotments: decided.allotments.iter().map(ledger_move).collect(),
-            movements: decided.movements.iter().map(ledger_movement).collect(),
+            allotments: decided.allotments.clone(),
+            movements: decided.movements.clone(),
         };
         match self.shared.ledger.commit(&commit).await? {
             Committed::Done => {}
@@ -248,23 +248,5 @@ impl<P: Ports> Partition<P> {
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
         Ok(())
-    }
-}
-
-fn ledger_move(change: &domain::decide::AllotmentMove) -> AllotmentMove {
-    AllotmentMove {
-        offer: change.offer,
-        delta: change.delta,
-        sale_version: change.sale_version,
-        changed_at: change.changed_at,
-    }
-}
-
-fn ledger_movement(movement: &domain::decide::Movement) -> Movement {
-    Movement {
-        offset: movement.offset,
-        lane: movement.lane,
-        units: movement.units.clone(),
-        decisions: movement.decisions.clone(),
     }
 }

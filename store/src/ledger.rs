@@ -8,7 +8,10 @@ mod movement;
 
 use std::sync::Arc;
 
-use domain::id::{Epoch, Generation, LaneId, OfferId, PartitionId, RecordId, SaleId, TenantId};
+use domain::{
+    decide::{AllotmentMove, Movement},
+    id::{Epoch, Generation, LaneId, OfferId, PartitionId, RecordId, SaleId, TenantId},
+};
 
 use crate::sql::{Sql, SqlError};
 
@@ -64,32 +67,6 @@ pub struct OfferRow {
     /// The version of the sale that the allotment follows.
     pub sale_version: u32,
     /// Packed position of the last stock delta; 0 for none (R9).
-    pub changed_at: i64,
-}
-
-/// What one decided log record did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Movement {
-    /// The record's offset.
-    pub offset: u64,
-    /// Its lane; `None` for a genesis.
-    pub lane: Option<LaneId>,
-    /// Change of sold units per offer.
-    pub units: Vec<(OfferId, i64)>,
-    /// For a batch: [`Decision::packed`](domain::order::Decision::packed) of each reservation.
-    pub decisions: Vec<u8>,
-}
-
-/// A change of an offer's allotment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AllotmentMove {
-    /// The offer.
-    pub offer: OfferId,
-    /// Units, negative for a reduction.
-    pub delta: i64,
-    /// The version of the sale that asked for it.
-    pub sale_version: u32,
-    /// Packed position of the record.
     pub changed_at: i64,
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::{Generation, OfferId, PartitionId, RecordId};
+use domain::{
+    decide::AllotmentMove,
+    id::{Generation, OfferId, PartitionId, RecordId},
+};
 
 use super::{
-    AllotmentMove, Committed, Ledger, LedgerCommit, PartitionRow,
+    Committed, Ledger, LedgerCommit, PartitionRow,
     movement::{self, INSERT_MOVEMENTS},
 };
 use crate::sql::{Fixed, Sql, SqlError, Tx, Value, retried, stored};

@@ -1,9 +1,12 @@
 //! Movements: one packed row per decided log record.
 
 use bytes::Bytes;
-use domain::id::{Generation, LaneId, OfferId, PartitionId};
+use domain::{
+    decide::Movement,
+    id::{Generation, LaneId, OfferId, PartitionId},
+};
 
-use super::{Ledger, Movement};
+use super::Ledger;
 use crate::sql::{Row, Sql, SqlError, Value, stored};
 
 pub(super) const COLUMNS: usize = 6;

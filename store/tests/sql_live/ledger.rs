@@ -1,8 +1,11 @@
 //! Goal: position, sold units, allotments, epochs and movements move together, for one writer only (R4, R10).
 
-use domain::id::{Epoch, Generation, RecordId, SaleId, TenantId};
+use domain::{
+    decide::{AllotmentMove, Movement},
+    id::{Epoch, Generation, RecordId, SaleId, TenantId},
+};
 use store::{
-    ledger::{AllotmentMove, Committed, LaneRow, Ledger, LedgerCommit, Movement, OfferRow, PartitionRow},
+    ledger::{Committed, LaneRow, Ledger, LedgerCommit, OfferRow, PartitionRow},
     sql::{SqlError, mysql::MySql},
 };
 
@@ -114,7 +117,8 @@ async fn sold_stays_between_none_and_the_allotment() {
     let d = deployment(1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
     d.ledger.add_lane(&lane_row(1)).await.unwrap();
-    let delta = |units| vec![AllotmentMove { offer: offer(10), delta: units, sale_version: 2, changed_at: 9 }];
+    let delta =
+        |units| vec![AllotmentMove { lane: lane(5), offer: offer(10), delta: units, sale_version: 2, changed_at: 9 }];
     let bad = [
         commit(0, 1, &[(11, 5), (10, -1)]),
         commit(0, 1, &[(11, 5), (10, 101)]),
