@@ -49,16 +49,9 @@ impl<P: Ports> Partition<P> {
         for lane in lanes {
             let view = self.shared.stock.inspect(lane).await?;
             self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
-            self.look_at(lane, &view, sale_of(&sales, lane)).await?;
+            self.look_at(lane, &view, sale_of(&sales, lane).filter(|_| lag == 0)).await?;
         }
         Ok(())
-    }
-
-    /// A worker that sleeps while another one takes its partition over must not keep lanes with what it remembers.
-    async fn stop_if_stale(&self) -> Result<(), Halt> {
-        let row = self.shared.ledger.partition(self.id).await?;
-        let same = row.is_some_and(|row| (row.generation, row.offset) == (self.row.generation, self.row.offset));
-        if same { Ok(()) } else { Err(Halt::Fenced(self.id)) }
     }
 
     /// Creates the ledger rows of lanes that were published for this partition, once.
@@ -149,7 +142,9 @@ impl<P: Ports> Partition<P> {
         Ok(batches)
     }
 
-    /// R9: asks for the changes of allotment that a newer version of the sale wants, and sends the lane what a crash kept from it.
+    /// R9: sends the lane what a crash kept from it, and asks for the change that a newer version of the sale wants; only at the log's
+    /// end (`sale` is there then), so that two changes never overlap, and for an unchanged allotment too, so that units withheld for a
+    /// version that nobody asked for in the end come back.
     async fn keep_allotments(
         &mut self,
         id: LaneId,
@@ -166,11 +161,10 @@ impl<P: Ports> Partition<P> {
         let Some(sale) = sale else { return Ok(()) };
         for (lane, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
             let Some(numbers) = self.lanes.get(&lane.id).and_then(|lane| lane.offers.get(&offer.id)) else { continue };
-            if numbers.sale_version >= sale.version || numbers.allotment == offer.allotment {
-                continue;
+            if numbers.sale_version < sale.version {
+                let wanted = offer.allotment.cast_signed() - numbers.allotment.cast_signed();
+                self.ask_for(id, epoch, offer.id, sale.version, wanted).await?;
             }
-            let wanted = offer.allotment.cast_signed() - numbers.allotment.cast_signed();
-            self.ask_for(id, epoch, offer.id, sale.version, wanted).await?;
         }
         Ok(())
     }
@@ -188,15 +182,14 @@ impl<P: Ports> Partition<P> {
         if asked.is_some_and(|(version, since)| version == sale_version && now.saturating_sub(since) < patience) {
             return Ok(());
         }
-        let delta = if wanted < 0 {
-            // A reduction is first reserved like an order of the house, and takes only what is free.
-            match self.shared.stock.withhold(lane, epoch, offer, sale_version, wanted.unsigned_abs()).await? {
-                LaneAnswer::Open(units) => -units.cast_signed(),
-                LaneAnswer::Closed { .. } => return Ok(()),
-            }
-        } else {
-            wanted
+        // A reduction is first reserved like an order of the house, and takes only what is free. Asking for none gives back what an earlier
+        // version withheld.
+        let units = wanted.min(0).unsigned_abs();
+        let withheld = match self.shared.stock.withhold(lane, epoch, offer, sale_version, units).await? {
+            LaneAnswer::Open(units) => units.cast_signed(),
+            LaneAnswer::Closed { .. } => return Ok(()),
         };
+        let delta = if wanted < 0 { -withheld } else { wanted };
         let change = AllotmentChange { lane, offer, sale_version, delta, epoch };
         self.append(&Record::AllotmentChanged(change)).await?;
         tracing::info!(%lane, %offer, sale_version, delta, "allotment change appended");

@@ -54,13 +54,19 @@ pub struct LaneFacts {
 }
 
 impl<P: Ports> Partition<P> {
-    /// Reads the lanes' numbers from the ledger. What the keeper knows of lanes it had already stays.
+    /// Reads the lanes' numbers from the ledger. What the keeper knows of lanes it had already stays. Numbers that are newer than the
+    /// position would count a replay twice and reject sound reservations for good: so the position is looked at again after them.
     pub async fn read_lanes(&mut self) -> Result<(), Halt> {
         for row in self.shared.ledger.lanes(self.id).await? {
             self.facts.entry(row.lane).or_default().opens_at_ms = row.opens_at_ms;
             self.lanes.insert(row.lane, lane_ledger(&row));
         }
-        Ok(())
+        self.stop_if_stale().await
+    }
+
+    /// A worker that sleeps while another one takes its partition over must not go on with what it remembers.
+    pub(crate) async fn stop_if_stale(&self) -> Result<(), Halt> {
+        if self.shared.ledger.partition(self.id).await? == Some(self.row) { Ok(()) } else { Err(Halt::Fenced(self.id)) }
     }
 
     /// Appends a record to this partition and waits for the acknowledgement.
