@@ -22,6 +22,9 @@ use link::Link;
 
 pub use keeping::RedisKeeping;
 
+/// The largest whole number that a Lua number holds exactly.
+const LUA_MAX: u64 = (1 << 53) - 1;
+
 /// How Redis is reached.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
@@ -29,6 +32,8 @@ pub struct RedisSettings {
     pub url: String,
     /// What every key begins with.
     pub namespace: String,
+    /// Calls under way on one connection, at most; further ones wait, within their time.
+    pub in_flight: usize,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
     /// How long the engine waits for an answer; then the outcome is unknown.
@@ -47,10 +52,11 @@ impl RedisSettings {
         Self {
             url: url.into(),
             namespace: namespace.into(),
+            in_flight: 512,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
             keeper_timeout: Duration::from_secs(5),
-            connections: 1,
+            connections: 2,
             keeper_connections: 8,
         }
     }
@@ -84,31 +90,20 @@ impl LaneStock for RedisStock {
             let nothing = ReserveAnswer::Decided { replies: Vec::new(), left: Vec::new() };
             return Ok(LaneAnswer::Open(nothing));
         }
-        let mut offers: Vec<OfferId> = Vec::with_capacity(4);
-        let mut run = scripts::RESERVE.run(&self.keys.all(call.lane));
-        let indices: Vec<u8> = requests.iter().map(|request| index_of(&mut offers, request.offer)).collect();
-        run.arg(call.epoch.0)
-            .arg(&call.batch.get().to_be_bytes()[..])
-            .arg(call.now_ms.saturating_add(call.sweep_after_ms));
-        run.arg(call.journal_max).arg(Batch::head(call.lane, call.batch, call.epoch)).arg(offers.len());
-        for offer in &offers {
-            run.arg(&offer.get().to_be_bytes()[..]);
-        }
-        for (request, index) in requests.iter().zip(indices) {
-            let mut fixed = [0; 26];
-            fixed[..8].copy_from_slice(&request.order.get().to_be_bytes());
-            fixed[8] = index;
-            fixed[9] = u8::try_from(request.quantity).unwrap_or(u8::MAX);
-            fixed[10..].copy_from_slice(&request.key.0);
-            run.arg(request.buyer.get()).arg(&fixed[..]).arg(&request.field[..]);
-        }
-        reply::reserved(self.link.ask(run).await?, requests, &offers)
+        let wishes = Wishes::pack(requests)?;
+        let bytes = wishes.requests.len() + wishes.fields.len() + wishes.offers.len() * 8;
+        let mut run = scripts::RESERVE.run(&self.keys, call.lane, bytes);
+        run.arg(call.epoch.0).arg(&call.batch.get().to_be_bytes()[..]);
+        run.arg(call.now_ms.saturating_add(call.sweep_after_ms).min(LUA_MAX)).arg(call.journal_max);
+        run.arg(Batch::head(call.lane, call.batch, call.epoch));
+        run.arg(wishes.offers.iter().flat_map(|offer| offer.get().to_be_bytes()).collect::<Vec<u8>>());
+        run.arg(wishes.requests).arg(wishes.fields);
+        reply::reserved(self.link.ask(run).await?, requests, &wishes.offers)
     }
 
     async fn find(&self, lane: LaneId, buyer: BuyerId) -> Result<LaneAnswer<Vec<(Purchase, bool)>>, StockError> {
-        let [state, buyers, journal, _] = self.keys.all(lane);
-        let mut run = scripts::FIND.run(&[state, buyers, journal]);
-        run.arg(buyer.get());
+        let mut run = scripts::FIND.run(&self.keys, lane, 256);
+        run.arg(&buyer.get().to_be_bytes()[..]);
         reply::found(self.link.ask(run).await?)
     }
 
@@ -119,19 +114,59 @@ impl LaneStock for RedisStock {
         n: u32,
         backoff_ms: u64,
     ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
-        let [state, _, journal, due] = self.keys.all(lane);
-        let mut run = scripts::CLAIM.run(&[state, journal, due]);
-        run.arg(now_ms).arg(n).arg(backoff_ms);
+        let mut run = scripts::CLAIM.run(&self.keys, lane, 256);
+        run.arg(now_ms.min(LUA_MAX)).arg(n).arg(backoff_ms.min(LUA_MAX));
         reply::claimed(self.link.ask(run).await?)
     }
 }
 
-/// The offer's place in the call's list, counted from 1.
-fn index_of(offers: &mut Vec<OfferId>, offer: OfferId) -> u8 {
-    let at = offers.iter().position(|known| *known == offer).unwrap_or_else(|| {
-        offers.push(offer);
-        offers.len() - 1
-    });
-    // A lane has at most 64 offers; the script refuses more.
-    u8::try_from(at + 1).unwrap_or(u8::MAX)
+/// The requests of a call as the script reads them.
+struct Wishes {
+    /// The offers asked for, each once.
+    offers: Vec<OfferId>,
+    /// 44 bytes each.
+    requests: Vec<u8>,
+    /// The fields, one after the other.
+    fields: Vec<u8>,
+}
+
+impl Wishes {
+    fn pack(requests: &[ReserveRequest]) -> Result<Self, StockError> {
+        let fields = requests.iter().map(|request| request.field.len()).sum();
+        let mut wishes = Self {
+            offers: Vec::with_capacity(2),
+            requests: Vec::with_capacity(requests.len() * 44),
+            fields: Vec::with_capacity(fields),
+        };
+        for request in requests {
+            wishes.add(request)?;
+        }
+        Ok(wishes)
+    }
+
+    fn add(&mut self, request: &ReserveRequest) -> Result<(), StockError> {
+        let offer = self.index_of(request.offer);
+        let too_many = |_| StockError::Broken("a call of too many offers or of too large a field".into());
+        let offer = u8::try_from(offer).map_err(too_many)?;
+        let length = u16::try_from(request.field.len()).map_err(too_many)?;
+        // Above any limit is above any limit.
+        let quantity = u8::try_from(request.quantity).unwrap_or(u8::MAX);
+        self.requests.extend_from_slice(&request.buyer.get().to_be_bytes());
+        self.requests.push(offer);
+        self.requests.extend_from_slice(&length.to_be_bytes());
+        self.requests.push(quantity);
+        self.requests.extend_from_slice(&request.key.0);
+        self.requests.extend_from_slice(&request.offer.get().to_be_bytes());
+        self.requests.extend_from_slice(&request.order.get().to_be_bytes());
+        self.fields.extend_from_slice(&request.field);
+        Ok(())
+    }
+
+    fn index_of(&mut self, offer: OfferId) -> usize {
+        let known = self.offers.iter().position(|known| *known == offer);
+        known.unwrap_or_else(|| {
+            self.offers.push(offer);
+            self.offers.len() - 1
+        })
+    }
 }

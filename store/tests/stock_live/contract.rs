@@ -13,7 +13,10 @@ use store::stock::{LaneKeeping, LaneStock};
 
 use super::{
     server::OwnRedis,
-    support::{batch, buyer, call, connect, fresh, lane, offer, order, purchase, request, reservation, settings, url},
+    support::{
+        batch, buyer, call, connect, delete, fresh, keys, lane, offer, order, purchase, raw, request, reservation,
+        settings, url,
+    },
 };
 
 macro_rules! contract {
@@ -21,8 +24,10 @@ macro_rules! contract {
         mod on_one_node {
             $(#[tokio::test]
             async fn $rule() {
-                let (stock, keeping) = super::connect(&super::settings(&super::url())).await;
+                let settings = super::settings(&super::url());
+                let (stock, keeping) = super::connect(&settings).await;
                 super::$rule(&stock, &keeping).await;
+                super::delete(&mut super::raw(&settings.url).await, &super::keys(&settings, super::the_lane())).await;
             })*
         }
 

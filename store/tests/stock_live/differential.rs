@@ -191,11 +191,8 @@ impl Script {
             82..87 => self.world.inspect().await,
             87..90 => self.world.journal().await,
             90..93 => self.world.buyers().await,
-            93..96 => {
-                // The lane closes, and opens again if that run comes back.
-                self.run = self.random.upto(3);
-                self.world.restart(RunId(self.run)).await;
-            }
+            // The lane closes, and opens again if that run comes back.
+            93..96 => self.restart().await,
             96..98 => self.world.back_up().await,
             _ => self.world.lose().await,
         }
@@ -224,8 +221,17 @@ impl Script {
         self.epoch += self.random.below(2);
         if self.world.close(Epoch(self.epoch)).await == CloseAnswer::Closed {
             let load = self.snapshot();
+            if self.random.one_in(8) {
+                // The server restarts between close and load.
+                self.restart().await;
+            }
             self.world.load(Epoch(self.epoch), &load).await;
         }
+    }
+
+    async fn restart(&mut self) {
+        self.run = self.random.upto(3);
+        self.world.restart(RunId(self.run)).await;
     }
 
     async fn reserve(&mut self) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::{
     id::Epoch,
-    stock::{Gone, GoneWhy, LaneAnswer, LaneMode, ReserveAnswer, ReserveReply},
+    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LoadAnswer, ReserveAnswer, ReserveReply},
 };
 use redis::{Value, aio::MultiplexedConnection};
 use store::stock::{
@@ -15,60 +15,61 @@ use store::stock::{
 
 use super::{
     server::OwnRedis,
-    support::{batch, buyer, call, connect, delete, dumps, fresh, keys, lane, order, raw, request, settings, url},
+    support::{
+        batch, buyer, call, connect, delete, dumps, fresh, keys, lane, order, purchase, raw, request, settings, url,
+    },
 };
 
 const LANE: u64 = 7;
 
-/// A script, the places of its keys among state, buyers, journal and due, and arguments that it takes.
+/// A script, the keys that it looks at (their places among state, buyers, journal and due), and arguments that it takes.
 struct Case {
     source: String,
-    keys: &'static [usize],
+    looks_at: &'static [usize],
     arguments: Vec<Vec<u8>>,
 }
 
-fn case(body: &str, keys: &'static [usize], arguments: &[&[u8]]) -> Case {
+const ALL: &[usize] = &[0, 1, 2, 3];
+
+fn case(body: &str, looks_at: &'static [usize], arguments: &[&[u8]]) -> Case {
     let source = [include_str!("../../src/stock/lua/prelude.lua"), body].concat();
-    Case { source, keys, arguments: arguments.iter().map(|argument| argument.to_vec()).collect() }
+    Case { source, looks_at, arguments: arguments.iter().map(|argument| argument.to_vec()).collect() }
 }
 
-const ID: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 1];
+const fn id(number: u8) -> [u8; 8] {
+    [0, 0, 0, 0, 0, 0, 0, number]
+}
+
+const PLACE: &[u8] = b"0000000000000000009";
 
 /// Each script, with arguments under which it writes if the lane is open under epoch 1.
 fn cases() -> Vec<Case> {
-    let fixed = [&[0, 0, 0, 0, 0, 0, 0, 99, 1, 1][..], &[9; 16]].concat();
-    let reserve: &[&[u8]] =
-        &[b"1", &[0, 0, 0, 0, 0, 0, 0, 99], b"5000", b"100", b"head", b"1", ID, b"3", &fixed, b"field"];
-    let place: &[u8] = b"0000000000000000009";
+    let wish = [&id(3)[..], &[0, 0, 5, 1], &[9; 16], &id(1), &id(99)].concat();
+    let gone = [&id(10)[..], &id(10), b"R"].concat();
+    let reserve: &[&[u8]] = &[b"1", &id(99), b"5000", b"100", b"head", &id(1), &wish, b"field"];
     vec![
-        case(include_str!("../../src/stock/lua/reserve.lua"), &[0, 1, 2, 3], reserve),
-        case(
-            include_str!("../../src/stock/lua/settle.lua"),
-            &[0, 1, 2, 3],
-            &[b"1", b"1", &[0, 0, 0, 0, 0, 0, 0, 10], b"1", &[0, 0, 0, 0, 0, 0, 0, 10], b"R"],
-        ),
-        case(include_str!("../../src/stock/lua/claim.lua"), &[0, 2, 3], &[b"9000", b"9", b"50"]),
-        case(include_str!("../../src/stock/lua/find.lua"), &[0, 1, 2], &[b"10"]),
+        case(include_str!("../../src/stock/lua/reserve.lua"), ALL, reserve),
+        case(include_str!("../../src/stock/lua/settle.lua"), ALL, &[b"1", &id(10), &gone]),
+        case(include_str!("../../src/stock/lua/claim.lua"), ALL, &[b"9000", b"9", b"50"]),
+        case(include_str!("../../src/stock/lua/find.lua"), ALL, &[&id(10)]),
         case(include_str!("../../src/stock/lua/close.lua"), &[0], &[b"2"]),
-        case(include_str!("../../src/stock/lua/adjust.lua"), &[0], &[b"1", ID, b"50", place]),
-        case(include_str!("../../src/stock/lua/withhold.lua"), &[0], &[b"1", ID, b"4", b"2"]),
-        case(include_str!("../../src/stock/lua/inspect.lua"), &[0, 1, 2, 3], &[]),
+        case(include_str!("../../src/stock/lua/adjust.lua"), ALL, &[b"1", &id(1), b"50", PLACE]),
+        case(include_str!("../../src/stock/lua/withhold.lua"), ALL, &[b"1", &id(1), b"4", b"2"]),
+        case(include_str!("../../src/stock/lua/inspect.lua"), ALL, &[]),
     ]
+}
+
+fn load_step(arguments: &[&[u8]]) -> Case {
+    case(include_str!("../../src/stock/lua/load.lua"), ALL, arguments)
 }
 
 /// The steps of a load, for a lane that is closed under the marker 2.
 fn load_cases() -> Vec<Case> {
-    let body = include_str!("../../src/stock/lua/load.lua");
     let entry = [7; 42];
-    let place: &[u8] = b"0000000000000000009";
     vec![
-        case(body, &[0, 1, 2, 3], &[b"clear", b"2"]),
-        case(body, &[0, 1, 2, 3], &[b"buyers", b"2", b"1", &entry, b"2", &entry]),
-        case(
-            body,
-            &[0, 1, 2, 3],
-            &[b"open", b"2", b"5", ID, b"1", b"1", place, &[0, 0, 0, 0, 0, 0, 0, 2], b"1", b"1", place],
-        ),
+        load_step(&[b"clear", b"2"]),
+        load_step(&[b"buyers", b"2", &id(1), &entry, &id(2), &entry]),
+        load_step(&[b"open", b"2", b"1", b"5", &id(1), b"1", b"1", PLACE, &id(2), b"1", b"1", PLACE]),
     ]
 }
 
@@ -78,10 +79,7 @@ async fn evaluate(
     keys: &[String; 4],
 ) -> Result<Value, redis::RedisError> {
     let mut eval = redis::cmd("EVAL");
-    eval.arg(&case.source).arg(case.keys.len());
-    case.keys.iter().for_each(|&key| {
-        eval.arg(&keys[key]);
-    });
+    eval.arg(&case.source).arg(keys.len()).arg(keys);
     case.arguments.iter().for_each(|argument| {
         eval.arg(argument);
     });
@@ -132,7 +130,7 @@ async fn garbled_calls_leave_nothing_half_written(settings: &RedisSettings, case
                 keeping.close(lane(LANE), Epoch(marker)).await.unwrap();
             }
             let before = dumps(&mut raw, &keys).await;
-            let garbled = Case { arguments, source: case.source.clone(), keys: case.keys };
+            let garbled = Case { arguments, source: case.source.clone(), looks_at: case.looks_at };
             if evaluate(&mut raw, &garbled, &keys).await.is_err() {
                 refused += 1;
                 assert_eq!(dumps(&mut raw, &keys).await, before, "{:?}", garbled.arguments);
@@ -162,7 +160,7 @@ async fn a_key_of_another_type_leaves_nothing_half_written() {
     let (stock, keeping) = connect(&settings).await;
     let keys = keys(&settings, lane(LANE));
     for case in cases() {
-        for &place in case.keys {
+        for &place in case.looks_at {
             delete(&mut raw, &keys).await;
             open(&keeping).await;
             assert!(is_reserved(&reserve_one(&stock, 10).await.unwrap()));
@@ -182,6 +180,76 @@ async fn a_key_of_another_type_leaves_nothing_half_written() {
     assert!(matches!(error, Err(StockError::Broken(_))), "{error:?}");
 }
 
+/// "A missing key is a closed lane, never a full one", whichever of its keys it is.
+#[tokio::test]
+async fn a_lost_key_closes_the_lane() {
+    let settings = settings(&url());
+    let mut raw = raw(&settings.url).await;
+    let (stock, keeping) = connect(&settings).await;
+    let keys = keys(&settings, lane(LANE));
+    for place in 0..keys.len() {
+        for is_empty in [true, false] {
+            delete(&mut raw, &keys).await;
+            open(&keeping).await;
+            assert!(is_empty || is_reserved(&reserve_one(&stock, 10).await.unwrap()));
+            redis::cmd("DEL").arg(&keys[place]).exec_async(&mut raw).await.unwrap();
+            let closed = if place == 0 { Epoch(0) } else { Epoch(1) };
+            assert_eq!(reserve_one(&stock, 11).await.unwrap(), LaneAnswer::Closed { epoch: closed }, "{place}");
+            let found = stock.find(lane(LANE), buyer(10)).await.unwrap();
+            assert_eq!(found, LaneAnswer::Closed { epoch: closed }, "{place}");
+            let mode = keeping.inspect(lane(LANE)).await.unwrap().mode;
+            let expected = if place == 0 { LaneMode::Missing } else { LaneMode::Closed { marker: Epoch(0) } };
+            assert_eq!(mode, expected);
+            assert_eq!(keeping.close(lane(LANE), Epoch(1)).await.unwrap(), CloseAnswer::Closed, "and can be rebuilt");
+            assert_eq!(keeping.load(lane(LANE), Epoch(1), &fresh(2, &[10])).await.unwrap(), LoadAnswer::Loaded);
+            assert!(is_reserved(&reserve_one(&stock, 12).await.unwrap()));
+        }
+    }
+    delete(&mut raw, &keys).await;
+}
+
+/// R4: two loads of one epoch, which the ledger's winner alone starts, could open a lane without some of its buyers.
+#[tokio::test]
+async fn a_load_that_lost_its_buyers_to_another_opens_nothing() {
+    let settings = settings(&url());
+    let mut raw = raw(&settings.url).await;
+    let (_, keeping) = connect(&settings).await;
+    let keys = keys(&settings, lane(LANE));
+    keeping.close(lane(LANE), Epoch(2)).await.unwrap();
+    let entry = [7; 42];
+    let (clear, buyers) = (load_step(&[b"clear", b"2"]), load_step(&[b"buyers", b"2", &id(1), &entry, &id(2), &entry]));
+    let open = load_step(&[b"open", b"2", b"2", b"5", &id(1), b"1", b"1", PLACE]);
+    for step in [&clear, &buyers, &clear] {
+        evaluate(&mut raw, step, &keys).await.unwrap();
+    }
+    assert_eq!(evaluate(&mut raw, &open, &keys).await.unwrap(), Value::Array(vec![Value::Int(0)]));
+    for step in [&buyers, &open] {
+        evaluate(&mut raw, step, &keys).await.unwrap();
+    }
+    assert_eq!(keeping.inspect(lane(LANE)).await.unwrap().mode, LaneMode::Open { epoch: Epoch(2) });
+    delete(&mut raw, &keys).await;
+}
+
+/// More than one call carries.
+#[tokio::test]
+async fn large_loads_and_settlements_go_in_pieces() {
+    const MANY: u64 = 2_500;
+    let settings = settings(&url());
+    let (_, keeping) = connect(&settings).await;
+    let bought = |n| (buyer(n), vec![purchase(n, 1, 1, Some(1), 1)]);
+    let load = LaneLoad { buyers: (1..=MANY).map(bought).collect(), ..fresh(2, &[10]) };
+    keeping.close(lane(LANE), Epoch(1)).await.unwrap();
+    assert_eq!(keeping.load(lane(LANE), Epoch(1), &load).await.unwrap(), LoadAnswer::Loaded);
+    assert_eq!(keeping.buyers(lane(LANE)).await.unwrap(), load.buyers);
+    let batches: Vec<_> = (1..=MANY).map(batch).collect();
+    let gone = |n| Gone { order: order(n), buyer: buyer(n), why: GoneWhy::Rejected };
+    let gone: Vec<_> = (1..=MANY).map(gone).collect();
+    assert_eq!(keeping.settle(lane(LANE), Epoch(1), &batches, &gone).await.unwrap(), LaneAnswer::Open(()));
+    let view = keeping.inspect(lane(LANE)).await.unwrap();
+    assert_eq!((view.buyers_len, view.offers[0].1), (0, 10 + MANY));
+    delete(&mut raw(&settings.url).await, &keys(&settings, lane(LANE))).await;
+}
+
 #[tokio::test]
 async fn a_full_memory_refuses_promises_whole_and_lets_the_keeper_go_on() {
     let server = OwnRedis::start(&["--maxmemory-policy", "noeviction"]).await;
@@ -193,7 +261,8 @@ async fn a_full_memory_refuses_promises_whole_and_lets_the_keeper_go_on() {
     let keys = keys(&settings, lane(LANE));
     let before = dumps(&mut raw, &keys).await;
     let error = reserve_one(&stock, 11).await;
-    assert!(matches!(error, Err(StockError::Unknown(_))), "{error:?}");
+    // Nothing was promised, and only an operator can mend it.
+    assert!(matches!(error, Err(StockError::Broken(_))), "{error:?}");
     assert_eq!(dumps(&mut raw, &keys).await, before);
     // A call without batches: its first write is the tombstone.
     let gone = [Gone { order: order(10), buyer: buyer(10), why: GoneWhy::Released }];

@@ -266,11 +266,53 @@ impl World {
         self.write_run().await;
     }
 
+    /// Every field of the state, also those that no port shows. A field of 0 may be absent.
+    async fn state(&mut self) {
+        let mut expected: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+        if let Some(state) = self.machine.state() {
+            let run = if state.run == self.run { self.server.run_id.clone() } else { format!("{:040x}", state.run.0) };
+            expected.insert(b"o".into(), u8::from(state.open).to_string());
+            expected.insert(b"e".into(), state.epoch.to_string());
+            expected.insert(b"m".into(), state.marker.to_string());
+            expected.insert(b"r".into(), run);
+            expected.insert(b"l".into(), state.limit_per_buyer.to_string());
+            for (offer, shelf) in &state.offers {
+                let mut put = |name: u8, value: String| {
+                    expected.insert([&[name][..], &offer.get().to_be_bytes()].concat(), value);
+                };
+                put(b'u', shelf.left.to_string());
+                put(b'a', shelf.allotment.to_string());
+                put(b'c', format!("{:019}", shelf.changed_at));
+                put(b'v', shelf.withheld.sale_version.to_string());
+                put(b'w', shelf.withheld.answered.to_string());
+                put(b'p', shelf.withheld.out.to_string());
+            }
+        }
+        let get_all = redis::cmd("HGETALL").arg(&self.keys[0]).query_async(&mut self.server.raw).await;
+        let mut stored: BTreeMap<Vec<u8>, String> = get_all.unwrap();
+        stored.retain(|_, value| value != "0");
+        expected.retain(|_, value| value != "0");
+        same("state", &expected, &stored);
+    }
+
+    /// When each batch is due.
+    async fn due(&mut self) {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(&self.keys[3]).arg(0).arg(-1).arg("WITHSCORES");
+        let stored: Vec<(Vec<u8>, String)> = range.query_async(&mut self.server.raw).await.unwrap();
+        let stored = stored.into_iter().filter(|(batch, _)| batch[..] != [0; 8]).collect();
+        let due = self.machine.due().into_iter();
+        let expected = due.map(|(batch, at)| (batch.get().to_be_bytes().to_vec(), at.to_string())).collect();
+        same::<BTreeMap<_, _>>("due", &expected, &stored);
+    }
+
     /// Everything once more, then the lane's keys are deleted.
     pub(super) async fn end(&mut self) {
         self.inspect().await;
         self.journal().await;
         self.buyers().await;
+        self.state().await;
+        self.due().await;
         delete(&mut self.server.raw, &self.keys).await;
     }
 }

@@ -1,9 +1,11 @@
 -- The lane's state, for its keeper and for metrics.
--- KEYS  state, buyers, journal, due
 -- ARGV  none
--- Reply {run matches (1 or 0), state as a flat list, journal entries, due time of the oldest or '', buyers with an entry}
+-- Reply {1 open or 0 not, state as a flat list, journal entries, due time of the oldest or '', buyers with an entry}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due
-if #KEYS ~= 4 or #ARGV ~= 0 then return redis.error_reply('ERR inspect: arity') end
-local same = redis.call('HGET', KEYS[1], 'r') == run_id() and 1 or 0
-local oldest = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-return { same, redis.call('HGETALL', KEYS[1]), redis.call('HLEN', KEYS[3]), oldest[2] or '', redis.call('HLEN', KEYS[2]) }
+check(#KEYS == 4 and #ARGV == 0, 'inspect: arity')
+local journaled = call('HLEN', KEYS[3]) - call('HEXISTS', KEYS[3], ZEROS)
+local buyers = call('HLEN', KEYS[2]) - call('HEXISTS', KEYS[2], ZEROS)
+local oldest = call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local due_at = oldest[1] ~= ZEROS and oldest[2] or ''
+local is_open = open(call('HMGET', KEYS[1], 'e', 'o', 'r')) and 1 or 0
+return { is_open, call('HGETALL', KEYS[1]), journaled, due_at, buyers }

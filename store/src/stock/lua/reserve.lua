@@ -1,121 +1,140 @@
 -- Decides requests in their order and journals what it promised, in one call.
--- KEYS  state, buyers, journal, due
--- ARGV  1 epoch, 2 batch id (8 bytes), 3 due time (ms), 4 journal limit, 5 head of the batch, 6 number of offers, then the offers
---       (8 bytes each), then for each request: buyer, fixed (order id 8, index of the offer 1, quantity 1, key hash 16), field
--- Reply {0, epoch} closed | {2} journal full | {1, codes, extras, left}: a byte for each request: 1..100 reserved under that number,
---       else 240 repeat, 241 mismatch, 242 limit, 243 sold out, with one extra each: order..batch..settled (1 byte) | order | units held |
---       units left; then units left of each offer.
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <id> 1700000005000 4096 <head> 1 <offer> 42 <fixed> <field>
--- An entry of a buyer has 42 bytes: order 8, batch 8 (zeros when loaded), offer 8, key 16, quantity 1, number 1 (0: tombstone).
-local FIRST = 7
-local offers_n = whole(ARGV[6])
-local first = FIRST + (offers_n or 0)
-if #KEYS ~= 4 or not offers_n or offers_n < 1 or offers_n > 64 or #ARGV < first + 2 or (#ARGV - first + 1) % 3 ~= 0 then
-  return redis.error_reply('ERR reserve: arity')
+-- ARGV  1 epoch, 2 batch (8 bytes), 3 due time (ms), 4 journal limit, 5 head of the batch's bytes, 6 offers asked for (8 bytes each),
+--       7 requests, 44 bytes each: buyer 8, index of the offer 1 (from 0), length of the field 2, quantity 1, key hash 16, offer 8,
+--       order 8; 8 their fields, one after the other
+-- Reply {0, epoch} closed | {2} journal full | {1, codes, extras, {units left of each offer}}
+--       codes: a byte for each request: 1 to 100 reserved under that number, else with so many bytes in extras: 201 repeat in flight and
+--       202 repeat settled (order 8, batch 8), 203 mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8)
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> 1700000005000 4096 <head> <offer> <request> <field>
+local REQUEST = 44
+local IN_FLIGHT, SETTLED, MISMATCH, LIMIT, SOLD_OUT = 201, 202, 203, 204, 205
+local TOMBSTONES_MAX = 64
+
+check(#KEYS == 4 and #ARGV == 8, 'reserve: arity')
+local epoch, batch, due_at, journal_max, head, offers, requests, fields = unpack(ARGV)
+due_at, journal_max = whole(due_at), whole(journal_max)
+local wishes, shelves = #requests / REQUEST, #offers / 8
+check(#batch == 8 and batch ~= ZEROS and head ~= '', 'reserve: batch')
+check(wishes % 1 == 0 and wishes >= 1 and wishes <= 256, 'reserve: requests')
+check(shelves % 1 == 0 and shelves >= 1 and shelves <= 256, 'reserve: offers')
+local who, total = {}, 0
+for i = 1, wishes do
+  local p = i * REQUEST - REQUEST + 1
+  local shelf, high, low, quantity = byte(requests, p + 8, p + 11)
+  who[i] = sub(requests, p, p + 7)
+  total = total + high * 256 + low
+  if shelf >= shelves or quantity == 0 or who[i] == ZEROS then check(false, 'reserve: request ' .. i) end
 end
-local due_at, journal_max = whole(ARGV[3]), whole(ARGV[4])
-local requests = (#ARGV - first + 1) / 3
-if #ARGV[2] ~= 8 or not due_at or not journal_max or requests > 256 then
-  return redis.error_reply('ERR reserve: batch')
-end
-local fields = { 'e', 'o', 'r', 'l' }
-for i = 1, offers_n do fields[4 + i] = 'u' .. ARGV[FIRST + i - 1] end
-local state = redis.call('HMGET', KEYS[1], unpack(fields))
-if state[2] ~= '1' or state[1] ~= ARGV[1] or state[3] ~= run_id() then return closed(state[1]) end
-local is_full = redis.call('HLEN', KEYS[3]) >= journal_max
-redis.call('ZCARD', KEYS[4])
-local limit = tonumber(state[4])
-local left = {}
-for i = 1, offers_n do left[i] = tonumber(state[4 + i]) or 0 end
-local names = {}
-for i = 1, requests do
-  local at = first + (i - 1) * 3
-  local fixed = ARGV[at + 1]
-  local offer = #fixed == 26 and string.byte(fixed, 9)
-  if not offer or offer < 1 or offer > offers_n or string.byte(fixed, 10) < 1 then
-    return redis.error_reply('ERR reserve: request ' .. i)
-  end
-  names[i] = ARGV[at]
-end
-local stored = redis.call('HMGET', KEYS[2], unpack(names))
-local batch = ARGV[2]
--- A call that ran before and whose answer was lost: its batch is in the journal, or a request finds its own order. (The batch alone does
--- not tell it: a sweeper may have brought it into the log, and its settlement taken it out again.)
-local repeated = redis.call('HEXISTS', KEYS[3], batch) == 1
-for i = 1, repeated and 0 or requests do
-  local entry = stored[i]
-  if entry then
-    local fixed = ARGV[first + (i - 1) * 3 + 1]
-    local order, key = string.sub(fixed, 1, 8), string.sub(fixed, 11, 26)
-    for p = 1, #entry, 42 do
-      if string.sub(entry, p, p + 7) == order and string.sub(entry, p + 24, p + 39) == key then repeated = true end
+check(total == #fields, 'reserve: fields')
+
+local names = { 'e', 'o', 'r', 'l' }
+for i = 1, shelves do names[4 + i] = 'u' .. sub(offers, i * 8 - 7, i * 8) end
+local state = call('HMGET', KEYS[1], unpack(names))
+local journaled = open(state)
+if not journaled or state[1] ~= epoch then return closed(state) end
+local limit = whole(state[4])
+local stored = call('HMGET', KEYS[2], unpack(who))
+
+-- Looks at the purchases of a buyer who has some: the number of the next one, or nil with code and extra, or nothing at all if this very
+-- request is found, from before this call.
+local function look(entry, before, p, quantity, promised)
+  local held, tombstones, taken = 0, 0, {}
+  check(#entry % ENTRY == 0, 'reserve: a broken entry')
+  local key = sub(requests, p + 12, p + 27)
+  for e = 1, #entry, ENTRY do
+    local number, units = byte(entry, e, e + 1)
+    if sub(entry, e + 2, e + 17) == key then
+      local order, of = sub(entry, e + 26, e + 33), sub(entry, e + 34, e + 41)
+      if promised and e <= before and order == sub(requests, p + 36, p + 43) then return nil, nil end
+      -- Quantity, key and offer in one.
+      if sub(entry, e + 1, e + 25) ~= sub(requests, p + 11, p + 35) then return nil, MISMATCH, order end
+      -- What this very call has promised is journaled at its end.
+      local in_flight = promised and of == batch or of ~= ZEROS and call('HEXISTS', KEYS[3], of) == 1
+      return nil, in_flight and IN_FLIGHT or SETTLED, order .. of
     end
-  end
-end
-if is_full and not repeated then return { 2 } end
-local entries, codes, extras, taken, numbers, touched = {}, {}, {}, {}, {}, {}
-for i = 1, requests do
-  local at = first + (i - 1) * 3
-  local buyer, fixed = ARGV[at], ARGV[at + 1]
-  local entry = entries[buyer]
-  if entry == nil then entry = stored[i] or '' end
-  local offer, quantity, key = string.byte(fixed, 9), string.byte(fixed, 10), string.sub(fixed, 11, 26)
-  local offer_id = ARGV[FIRST + offer - 1]
-  local code, extra
-  local held, tombstones, used = 0, 0, {}
-  for p = 1, #entry, 42 do
-    local units, number = string.byte(entry, p + 40, p + 41)
-    if string.sub(entry, p + 24, p + 39) == key then
-      local order, of = string.sub(entry, p, p + 7), string.sub(entry, p + 8, p + 15)
-      if string.sub(entry, p + 16, p + 23) ~= offer_id or units ~= quantity then
-        code, extra = 241, order
-      else
-        local settled = (repeated or of ~= batch) and (of == '\0\0\0\0\0\0\0\0' or redis.call('HEXISTS', KEYS[3], of) == 0)
-        code, extra = 240, order .. of .. (settled and '\1' or '\0')
-      end
-      break
-    end
-    if number == 0 then tombstones = tombstones + 1 else held = held + units; used[number] = true end
-  end
-  if not code then
-    if tombstones >= 64 or held + quantity > limit then
-      code, extra = 242, string.format('%d', held)
-    elseif left[offer] < quantity or repeated then
-      -- A call that is repeated promises nothing new: what it did not promise then it refused.
-      code, extra = 243, string.format('%d', left[offer])
+    if number == 0 then
+      tombstones = tombstones + 1
     else
-      code = 1
-      while used[code] do code = code + 1 end
-      left[offer] = left[offer] - quantity
-      touched[offer] = true
-      entries[buyer] = entry .. string.sub(fixed, 1, 8) .. batch .. offer_id .. key .. string.char(quantity, code)
-      taken[#taken + 1] = ARGV[at + 2]
-      numbers[#numbers + 1] = code
+      held = held + units
+      taken[number] = true
     end
   end
-  codes[i] = code
-  if extra then extras[#extras + 1] = extra end
+  if tombstones >= TOMBSTONES_MAX or held + quantity > limit then return nil, LIMIT, struct.pack('>I8', held) end
+  local number = 1
+  while taken[number] do number = number + 1 end
+  return number
 end
-local n = #numbers
-if n > 0 then
-  local bytes = string.char(unpack(numbers))
-  local size = n < 128 and string.char(n) or string.char(n % 128 + 128, math.floor(n / 128))
-  local changed = {}
-  for buyer, entry in pairs(entries) do
-    changed[#changed + 1] = buyer
-    changed[#changed + 1] = entry
+
+-- Decides all requests without writing: what is to be written, or nil if the call ran before. Without `promise` nothing new is promised.
+local function decide(promise)
+  local left, entries, changed = {}, {}, {}
+  local codes, extras, numbers, accepted = {}, {}, {}, {}
+  for i = 1, shelves do left[i] = state[4 + i] and whole(state[4 + i]) or 0 end
+  local field, from = 1, nil
+  for i = 1, wishes do
+    local p = i * REQUEST - REQUEST + 1
+    local shelf, high, low, quantity = byte(requests, p + 8, p + 11)
+    local buyer = who[i]
+    local before = stored[i] or ''
+    local entry = entries[buyer] or before
+    local number, code, extra = 1, nil, nil
+    if entry ~= '' then
+      number, code, extra = look(entry, #before, p, quantity, promise)
+      if not number and not code then return nil end
+    elseif quantity > limit then
+      number, code, extra = nil, LIMIT, ZEROS
+    end
+    if number and (left[shelf + 1] < quantity or not promise) then
+      number, code, extra = nil, SOLD_OUT, struct.pack('>I8', left[shelf + 1])
+    end
+    if number then
+      left[shelf + 1] = left[shelf + 1] - quantity
+      if not entries[buyer] then changed[#changed + 1] = buyer end
+      entries[buyer] = entry .. string.char(number) .. sub(requests, p + 11, p + 43) .. batch
+      numbers[#numbers + 1] = number
+      codes[i] = number
+      from = from or field
+    else
+      codes[i] = code
+      extras[#extras + 1] = extra
+      -- Fields that stand next to each other are copied in one piece.
+      if from then accepted[#accepted + 1] = sub(fields, from, field - 1) end
+      from = nil
+    end
+    field = field + high * 256 + low
   end
-  local units = {}
-  for offer in pairs(touched) do
-    units[#units + 1] = fields[4 + offer]
-    units[#units + 1] = left[offer]
-  end
-  redis.call('HSET', KEYS[1], unpack(units))
-  redis.call('HSET', KEYS[2], unpack(changed))
-  -- Field 5 of the batch: the purchase numbers.
-  redis.call('HSET', KEYS[3], batch, ARGV[5] .. table.concat(taken) .. '\42' .. size .. bytes)
-  redis.call('ZADD', KEYS[4], due_at, batch)
+  if from then accepted[#accepted + 1] = sub(fields, from) end
+  return left, entries, changed, codes, extras, numbers, accepted
 end
-local lefts = {}
-for i = 1, offers_n do lefts[i] = string.format('%d', left[i]) end
-return { 1, string.char(unpack(codes)), extras, lefts }
+
+-- A call that ran before, its answer lost, promises nothing twice; nor anything new, for its entry may be in the log already. "Full" says
+-- that nothing was promised, so it is not said to such a call.
+local left, entries, changed, codes, extras, numbers, accepted
+if call('HEXISTS', KEYS[3], batch) == 0 then
+  left, entries, changed, codes, extras, numbers, accepted = decide(true)
+  if left and journaled >= journal_max then return { 2 } end
+end
+if not left then left, entries, changed, codes, extras, numbers, accepted = decide(false) end
+
+if #numbers > 0 then
+  local shelf, purchases = {}, {}
+  for i = 1, shelves do
+    if state[4 + i] then
+      shelf[#shelf + 1] = names[4 + i]
+      shelf[#shelf + 1] = left[i]
+    end
+  end
+  for i, buyer in ipairs(changed) do
+    purchases[i * 2 - 1] = buyer
+    purchases[i * 2] = entries[buyer]
+  end
+  -- Field 5 of the batch: its numbers.
+  local n = #numbers
+  accepted[#accepted + 1] = n < 128 and '\42' .. string.char(n) or '\42' .. string.char(n % 128 + 128, math.floor(n / 128))
+  accepted[#accepted + 1] = string.char(unpack(numbers))
+  call('HSET', KEYS[1], unpack(shelf))
+  call('HSET', KEYS[2], unpack(purchases))
+  call('HSET', KEYS[3], batch, head .. table.concat(accepted))
+  call('ZADD', KEYS[4], due_at, batch)
+end
+return { 1, string.char(unpack(codes)), table.concat(extras), left }

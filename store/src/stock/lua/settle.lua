@@ -1,43 +1,59 @@
 -- Takes decided batches out of the journal, and gone orders out of their buyers' entries; units go back only with a live entry.
--- KEYS  state, buyers, journal, due
--- ARGV  1 epoch, 2 number of batches, then the batch ids (8 bytes each), then for each gone order: buyer, order id (8 bytes), why:
---       R released (units back, a tombstone stays), J rejected (units back), S rejected for stock (nothing goes back)
+-- ARGV  1 epoch, 2 batches (8 bytes each), 3 gone orders, 17 bytes each: buyer 8, order 8, why 1: R released (units back, a tombstone
+--       stays, R6), J rejected (units back), S rejected for stock (nothing goes back)
 -- Reply {0, epoch} closed | {1}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 1 <batch> 42 <order> R
-local batches = whole(ARGV[2])
-if #KEYS ~= 4 or not batches or #ARGV < 2 + batches or (#ARGV - 2 - batches) % 3 ~= 0 then
-  return redis.error_reply('ERR settle: arity')
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> <buyer><order>R
+local GONE = 17
+check(#KEYS == 4 and #ARGV == 3, 'settle: arity')
+local epoch, batches, gone = unpack(ARGV)
+check(#batches % 8 == 0 and #gone % GONE == 0, 'settle: lengths')
+local ids = {}
+for p = 1, #batches, 8 do
+  ids[#ids + 1] = sub(batches, p, p + 7)
+  check(ids[#ids] ~= ZEROS, 'settle: batch')
 end
-for at = 3 + batches, #ARGV, 3 do
-  if #ARGV[at + 1] ~= 8 or not string.match(ARGV[at + 2], '^[RJS]$') then return redis.error_reply('ERR settle: gone') end
-end
-local state = redis.call('HMGET', KEYS[1], 'e', 'o', 'r')
-if state[2] ~= '1' or state[1] ~= ARGV[1] or state[3] ~= run_id() then return closed(state[1]) end
-redis.call('HLEN', KEYS[2])
-redis.call('HLEN', KEYS[3])
-redis.call('ZCARD', KEYS[4])
-for i = 3, 2 + batches do
-  redis.call('HDEL', KEYS[3], ARGV[i])
-  redis.call('ZREM', KEYS[4], ARGV[i])
-end
-for at = 3 + batches, #ARGV, 3 do
-  local buyer, order, why = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local entry = redis.call('HGET', KEYS[2], buyer) or ''
-  for p = 1, #entry, 42 do
-    if string.sub(entry, p, p + 7) == order and string.byte(entry, p + 41) ~= 0 then
-      local before, after = string.sub(entry, 1, p - 1), string.sub(entry, p + 42)
-      if why == 'R' then before = before .. string.sub(entry, p, p + 40) .. '\0' end
-      if before .. after == '' then
-        redis.call('HDEL', KEYS[2], buyer)
-      else
-        redis.call('HSET', KEYS[2], buyer, before .. after)
-      end
-      local units = 'u' .. string.sub(entry, p + 16, p + 23)
-      if why ~= 'S' and redis.call('HEXISTS', KEYS[1], units) == 1 then
-        redis.call('HINCRBY', KEYS[1], units, string.byte(entry, p + 40))
+local state = call('HMGET', KEYS[1], 'e', 'o', 'r')
+if not open(state) or state[1] ~= epoch then return closed(state) end
+
+local entries, changed, units, shelves = {}, {}, {}, {}
+for p = 1, #gone, GONE do
+  local buyer, order, why = sub(gone, p, p + 7), sub(gone, p + 8, p + 15), sub(gone, p + 16, p + 16)
+  check((why == 'R' or why == 'J' or why == 'S') and buyer ~= ZEROS, 'settle: gone')
+  local entry = entries[buyer] or call('HGET', KEYS[2], buyer) or ''
+  check(#entry % ENTRY == 0, 'settle: a broken entry')
+  for e = 1, #entry, ENTRY do
+    local number, quantity = byte(entry, e, e + 1)
+    if number ~= 0 and sub(entry, e + 26, e + 33) == order then
+      local tombstone = why == 'R' and '\0' .. sub(entry, e + 1, e + 41) or ''
+      if not entries[buyer] then changed[#changed + 1] = buyer end
+      entries[buyer] = sub(entry, 1, e - 1) .. tombstone .. sub(entry, e + ENTRY)
+      local shelf = 'u' .. sub(entry, e + 18, e + 25)
+      if why ~= 'S' then
+        if not units[shelf] then
+          shelves[#shelves + 1] = shelf
+          local left = call('HGET', KEYS[1], shelf)
+          units[shelf] = left and whole(left)
+        end
+        if units[shelf] then units[shelf] = units[shelf] + quantity end
       end
       break
     end
+  end
+end
+
+for at = 1, #ids, 1000 do
+  local last = math.min(at + 999, #ids)
+  call('HDEL', KEYS[3], unpack(ids, at, last))
+  call('ZREM', KEYS[4], unpack(ids, at, last))
+end
+for _, shelf in ipairs(shelves) do
+  if units[shelf] then call('HSET', KEYS[1], shelf, units[shelf]) end
+end
+for _, buyer in ipairs(changed) do
+  if entries[buyer] == '' then
+    call('HDEL', KEYS[2], buyer)
+  else
+    call('HSET', KEYS[2], buyer, entries[buyer])
   end
 end
 return { 1 }

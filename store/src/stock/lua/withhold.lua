@@ -1,22 +1,18 @@
--- R9: takes free units out of sale for a reduction, once for each version of the sale.
--- KEYS  state
+-- R9: takes free units out of sale for a reduction, once for each version of the sale; asked again it answers the same.
 -- ARGV  1 epoch, 2 offer (8 bytes), 3 version, 4 units
--- Reply {0, epoch} closed | {1, units taken}; the same version is told the same again
--- e.g.  EVALSHA sha 1 fs:{7}:state 1 <offer> 3 50
-local version, units = whole(ARGV[3]), whole(ARGV[4])
-if #KEYS ~= 1 or #ARGV ~= 4 or #ARGV[2] ~= 8 or not version or not units then
-  return redis.error_reply('ERR withhold: arity')
-end
-local offer = ARGV[2]
-local state = redis.call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'v' .. offer, 't' .. offer, 'w' .. offer)
-if state[2] ~= '1' or state[1] ~= ARGV[1] or state[3] ~= run_id() then return closed(state[1]) end
-if not state[4] then return { 1, '0' } end
-local left, known, taken, out = tonumber(state[4]), tonumber(state[5] or 0), tonumber(state[6] or 0), tonumber(state[7] or 0)
-if version < known then return { 1, '0' } end
+-- Reply {0, epoch} closed | {1, units taken}
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 3 50
+check(#KEYS == 4 and #ARGV == 4 and #ARGV[2] == 8, 'withhold: arity')
+local epoch, offer, version, units = ARGV[1], ARGV[2], whole(ARGV[3]), whole(ARGV[4])
+local state = call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'v' .. offer, 'w' .. offer, 'p' .. offer)
+if not open(state) or state[1] ~= epoch then return closed(state) end
+local known, answered = whole(state[5] or 0), whole(state[6] or 0)
+if not state[4] or version < known then return { 1, 0 } end
 if version > known then
   -- An older version's reduction that never came: its units are free again.
-  left = left + out
-  taken = math.min(units, left)
-  redis.call('HSET', KEYS[1], 'u' .. offer, left - taken, 'v' .. offer, version, 't' .. offer, taken, 'w' .. offer, taken)
+  local free = whole(state[4]) + whole(state[7] or 0)
+  answered = math.min(units, free)
+  local left = free - answered
+  call('HSET', KEYS[1], 'u' .. offer, left, 'v' .. offer, version, 'w' .. offer, answered, 'p' .. offer, answered)
 end
-return { 1, string.format('%d', taken) }
+return { 1, answered }

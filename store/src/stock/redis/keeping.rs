@@ -1,20 +1,22 @@
 //! The keeper's port: rare calls, some of them large, over a pool of connections. (In a cluster over one shared connection, which routes
 //! by keys.)
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase},
 };
-use redis::{AsyncConnectionConfig, Cmd, Value, aio::ConnectionLike, cluster_async::ClusterConnection};
+use redis::{AsyncConnectionConfig, Cmd, RedisWrite, Value, cluster_async::ClusterConnection};
 
 use super::{
-    RedisSettings,
-    keys::Keys,
-    link::{classify, cluster, cluster_nodes, evaluate},
+    LUA_MAX, RedisSettings,
+    keys::{Key, Keys},
+    link::{classify, cluster, cluster_nodes, evaluate, send, within},
     reply,
-    scripts::{self, Run},
+    scripts::{self, Run, Script},
 };
 use crate::stock::{LaneKeeping, StockError};
 
@@ -22,6 +24,10 @@ use crate::stock::{LaneKeeping, StockError};
 const LOAD_CHUNK: usize = 1_000;
 /// Fields that one step of a scan asks for.
 const SCAN_COUNT: usize = 500;
+/// Batches, and gone orders, of one call of `settle`: a script holds up everybody else.
+const SETTLE_CHUNK: usize = 1_000;
+/// The field that a hash has from its load on, so that a lost one is told from an empty one.
+const ZEROS: [u8; 8] = [0; 8];
 
 /// A field of a hash and its value.
 type Field = (Vec<u8>, Vec<u8>);
@@ -37,6 +43,7 @@ enum Way {
 pub struct RedisKeeping {
     way: Way,
     keys: Keys,
+    patience: Duration,
 }
 
 impl RedisKeeping {
@@ -50,21 +57,23 @@ impl RedisKeeping {
             Some(nodes) => Way::Cluster(cluster(nodes, &patient).await?),
             None => Way::Node(pool(&patient)?),
         };
-        Ok(Self { way, keys: Keys::new(&settings.namespace) })
+        Ok(Self { way, keys: Keys::new(&settings.namespace), patience: settings.keeper_timeout })
     }
 
     async fn ask(&self, run: &Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(pool) => {
                 let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
-                let answer = evaluate(&mut connection, run).await;
-                if answer.is_err() {
-                    // A late answer must not meet another question.
+                let answer = within(self.patience, evaluate(&mut connection, run)).await.unwrap_or_else(Err);
+                if answer.as_ref().is_err_and(StockError::is_retryable) {
+                    // It broke or is silent: the next call gets another.
                     drop(deadpool_redis::Connection::take(connection));
                 }
                 answer
             }
-            Way::Cluster(connection) => evaluate(&mut connection.clone(), run).await,
+            Way::Cluster(connection) => {
+                within(self.patience, evaluate(&mut connection.clone(), run)).await.unwrap_or_else(Err)
+            }
         }
     }
 
@@ -72,24 +81,25 @@ impl RedisKeeping {
         let answer = match &self.way {
             Way::Node(pool) => {
                 let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
-                connection.req_packed_command(cmd).await
+                within(self.patience, send(&mut connection, cmd)).await
             }
-            Way::Cluster(connection) => connection.clone().req_packed_command(cmd).await,
+            Way::Cluster(connection) => within(self.patience, send(&mut connection.clone(), cmd)).await,
         };
-        answer.and_then(Value::extract_error).map_err(|error| classify(&error))
+        answer?.map_err(|error| classify(&error))
     }
 
-    /// Every field of a hash that may be large. The lane must be at rest, or fields may be missed.
-    async fn scan(&self, key: &str) -> Result<Vec<Field>, StockError> {
+    /// Every field of a hash that may be large, by name. The lane must be at rest, or fields may be missed.
+    async fn scan(&self, key: Key<'_>) -> Result<Vec<Field>, StockError> {
         let mut fields = std::collections::BTreeMap::new();
         let mut cursor = "0".to_owned();
         loop {
             let mut cmd = Cmd::new();
-            cmd.arg("HSCAN").arg(key).arg(&cursor).arg("COUNT").arg(SCAN_COUNT);
+            cmd.arg("HSCAN").write_arg_fmt(key);
+            cmd.arg(&cursor).arg("COUNT").arg(SCAN_COUNT);
             let (next, page): (String, Vec<Field>) =
                 redis::from_redis_value(self.command(&cmd).await?).map_err(|e| StockError::Broken(e.to_string()))?;
             // A scan may tell a field twice.
-            fields.extend(page);
+            fields.extend(page.into_iter().filter(|(name, _)| *name != ZEROS));
             if next == "0" {
                 return Ok(fields.into_iter().collect());
             }
@@ -97,15 +107,41 @@ impl RedisKeeping {
         }
     }
 
-    async fn load_step(&self, run: &Run) -> Result<LoadAnswer, StockError> {
+    fn run(&self, script: &'static Script, lane: LaneId) -> Run {
+        script.run(&self.keys, lane, 256)
+    }
+
+    async fn load_step(&self, run: &Run) -> Result<Option<u64>, StockError> {
         reply::loaded(self.ask(run).await?)
+    }
+
+    async fn settle_some(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        batches: &[BatchId],
+        gone: &[Gone],
+    ) -> Result<LaneAnswer<()>, StockError> {
+        let batches: Vec<u8> = batches.iter().flat_map(|batch| batch.get().to_be_bytes()).collect();
+        let mut orders = Vec::with_capacity(gone.len() * 17);
+        for gone in gone {
+            orders.extend_from_slice(&gone.buyer.get().to_be_bytes());
+            orders.extend_from_slice(&gone.order.get().to_be_bytes());
+            orders.push(match gone.why {
+                GoneWhy::Released => b'R',
+                GoneWhy::Rejected => b'J',
+                GoneWhy::RejectedForStock => b'S',
+            });
+        }
+        let mut run = self.run(&scripts::SETTLE, lane);
+        run.arg(epoch.0).arg(batches).arg(orders);
+        reply::done(self.ask(&run).await?)
     }
 }
 
 fn pool(settings: &RedisSettings) -> Result<Pool, StockError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(settings.connect_timeout))
-        .set_response_timeout(Some(settings.response_timeout));
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(settings.connect_timeout)).set_response_timeout(None);
     let manager = Manager::new_with_config(settings.url.as_str(), config).map_err(|error| classify(&error))?;
     let mut pool = PoolConfig::new(settings.keeper_connections.max(1));
     pool.timeouts = Timeouts {
@@ -128,61 +164,55 @@ impl LaneKeeping for RedisKeeping {
         batches: &[BatchId],
         gone: &[Gone],
     ) -> Result<LaneAnswer<()>, StockError> {
-        let mut run = scripts::SETTLE.run(&self.keys.all(lane));
-        run.arg(epoch.0).arg(batches.len());
-        for batch in batches {
-            run.arg(&batch.get().to_be_bytes()[..]);
+        let (mut batches, mut gone) = (batches.chunks(SETTLE_CHUNK), gone.chunks(SETTLE_CHUNK));
+        let (mut some_batches, mut some_gone) = (batches.next(), gone.next());
+        loop {
+            let (of_batches, of_gone) = (some_batches.unwrap_or_default(), some_gone.unwrap_or_default());
+            let answer = self.settle_some(lane, epoch, of_batches, of_gone).await?;
+            (some_batches, some_gone) = (batches.next(), gone.next());
+            if answer != LaneAnswer::Open(()) || (some_batches, some_gone) == (None, None) {
+                return Ok(answer);
+            }
         }
-        for gone in gone {
-            let why = match gone.why {
-                GoneWhy::Released => "R",
-                GoneWhy::Rejected => "J",
-                GoneWhy::RejectedForStock => "S",
-            };
-            run.arg(gone.buyer.get()).arg(&gone.order.get().to_be_bytes()[..]).arg(why);
-        }
-        reply::done(self.ask(&run).await?)
     }
 
     async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
-        let [state, ..] = self.keys.all(lane);
-        let mut run = scripts::CLOSE.run(&[state]);
+        let mut run = self.run(&scripts::CLOSE, lane);
         run.arg(epoch.0);
         reply::closed(self.ask(&run).await?)
     }
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
-        let [_, _, journal, _] = self.keys.all(lane);
-        let fields = self.scan(&journal).await?;
+        let fields = self.scan(self.keys.key(lane, "journal")).await?;
         fields.into_iter().map(|(id, payload)| reply::journaled(&id, payload)).collect()
     }
 
     async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        let keys = self.keys.all(lane);
         let step = |name: &str| {
-            let mut run = scripts::LOAD.run(&keys);
+            let mut run = self.run(&scripts::LOAD, lane);
             run.arg(name).arg(epoch.0);
             run
         };
-        if self.load_step(&step("clear")).await? == LoadAnswer::Refused {
+        if self.load_step(&step("clear")).await?.is_none() {
             return Ok(LoadAnswer::Refused);
         }
-        for chunk in load.buyers.chunks(LOAD_CHUNK) {
+        let with_purchases: Vec<_> = load.buyers.iter().filter(|(_, purchases)| !purchases.is_empty()).collect();
+        let mut buyers = 0;
+        for chunk in with_purchases.chunks(LOAD_CHUNK) {
             let mut run = step("buyers");
-            for (buyer, purchases) in chunk.iter().filter(|(_, purchases)| !purchases.is_empty()) {
-                run.arg(buyer.get()).arg(reply::entry(purchases));
+            for (buyer, purchases) in chunk {
+                run.arg(&buyer.get().to_be_bytes()[..]).arg(reply::entry(purchases)?);
             }
-            if self.load_step(&run).await? == LoadAnswer::Refused {
-                return Ok(LoadAnswer::Refused);
-            }
+            let Some(new) = self.load_step(&run).await? else { return Ok(LoadAnswer::Refused) };
+            buyers += new;
         }
         let mut run = step("open");
-        run.arg(load.limit_per_buyer);
+        run.arg(buyers).arg(load.limit_per_buyer);
         for offer in &load.offers {
             run.arg(&offer.offer.get().to_be_bytes()[..]).arg(offer.left).arg(offer.allotment);
-            run.arg(position(offer.changed_at));
+            run.arg(position(offer.changed_at)?);
         }
-        self.load_step(&run).await
+        Ok(self.load_step(&run).await?.map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded))
     }
 
     async fn adjust(
@@ -193,9 +223,8 @@ impl LaneKeeping for RedisKeeping {
         allotment: u64,
         changed_at: i64,
     ) -> Result<LaneAnswer<()>, StockError> {
-        let [state, ..] = self.keys.all(lane);
-        let mut run = scripts::ADJUST.run(&[state]);
-        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(allotment).arg(position(changed_at));
+        let mut run = self.run(&scripts::ADJUST, lane);
+        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(allotment).arg(position(changed_at)?);
         reply::done(self.ask(&run).await?)
     }
 
@@ -207,30 +236,25 @@ impl LaneKeeping for RedisKeeping {
         sale_version: u32,
         units: u64,
     ) -> Result<LaneAnswer<u64>, StockError> {
-        let [state, ..] = self.keys.all(lane);
-        let mut run = scripts::WITHHOLD.run(&[state]);
-        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(sale_version).arg(units);
+        let mut run = self.run(&scripts::WITHHOLD, lane);
+        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(sale_version).arg(units.min(LUA_MAX));
         reply::withheld(self.ask(&run).await?)
     }
 
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
-        reply::view(self.ask(&scripts::INSPECT.run(&self.keys.all(lane))).await?)
+        reply::view(self.ask(&self.run(&scripts::INSPECT, lane)).await?)
     }
 
     async fn buyers(&self, lane: LaneId) -> Result<Vec<(BuyerId, Vec<Purchase>)>, StockError> {
-        let [_, buyers, ..] = self.keys.all(lane);
-        let read = |(buyer, entry): Field| {
-            let buyer = std::str::from_utf8(&buyer).ok().and_then(|text| text.parse().ok());
-            let buyer = buyer.ok_or_else(|| StockError::Broken("a buyer that is no id".into()))?;
-            Ok((buyer, reply::purchases(&entry)?))
-        };
-        let mut all = self.scan(&buyers).await?.into_iter().map(read).collect::<Result<Vec<_>, StockError>>()?;
-        all.sort_unstable_by_key(|(buyer, _)| *buyer);
-        Ok(all)
+        let fields = self.scan(self.keys.key(lane, "buyers")).await?;
+        fields.into_iter().map(|(buyer, entry)| reply::buyer(&buyer, &entry)).collect()
     }
 }
 
 /// Positions do not fit a Lua number: as text of one length they compare as numbers do.
-fn position(packed: i64) -> String {
-    format!("{packed:019}")
+fn position(packed: i64) -> Result<String, StockError> {
+    match packed {
+        0.. => Ok(format!("{packed:019}")),
+        _ => Err(StockError::Broken(format!("{packed} is no packed position"))),
+    }
 }

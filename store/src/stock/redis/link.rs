@@ -1,10 +1,15 @@
 //! Connections: one node or a cluster, and what an error means.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use redis::{
     Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
@@ -17,11 +22,17 @@ use crate::stock::StockError;
 
 const CLUSTER_SCHEME: &str = "redis-cluster://";
 
-/// Connections that many calls share.
+/// Connections that many calls share, and how long they wait for an answer.
 #[derive(Clone)]
-pub(super) enum Link {
+pub(super) struct Link {
+    way: Way,
+    patience: Duration,
+}
+
+#[derive(Clone)]
+enum Way {
     /// To one node, spread round robin.
-    Node(Arc<[ConnectionManager]>, Arc<AtomicUsize>),
+    Node(Arc<Node>),
     /// To a cluster, which routes by the keys.
     Cluster(ClusterConnection),
 }
@@ -36,43 +47,101 @@ pub(super) fn cluster_nodes(url: &str) -> Option<Vec<String>> {
 
 impl Link {
     pub(super) async fn connect(settings: &RedisSettings) -> Result<Self, StockError> {
-        if let Some(nodes) = cluster_nodes(&settings.url) {
-            return Ok(Self::Cluster(cluster(nodes, settings).await?));
-        }
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.response_timeout))
-            .set_number_of_retries(1);
-        let managers = (0..settings.connections.max(1)).map(|_| {
-            let client = Client::open(settings.url.as_str())?;
-            ConnectionManager::new_lazy_with_config(client, config.clone())
-        });
-        let managers = managers.collect::<Result<Vec<_>, _>>().map_err(|error| classify(&error))?;
-        Ok(Self::Node(managers.into(), Arc::default()))
+        let way = match cluster_nodes(&settings.url) {
+            Some(nodes) => Way::Cluster(cluster(nodes, settings).await?),
+            None => Way::Node(Arc::new(Node::new(settings).map_err(|error| classify(&error))?)),
+        };
+        Ok(Self { way, patience: settings.response_timeout })
     }
 
     /// One answer. A server that does not know the script gets its source.
     pub(super) async fn ask(&self, run: Run) -> Result<Value, StockError> {
-        match self {
-            Self::Node(managers, turn) => {
-                let turn = turn.fetch_add(1, Relaxed) % managers.len();
-                evaluate(&mut managers[turn].clone(), &run).await
+        match &self.way {
+            Way::Node(node) => {
+                let connection = node.next();
+                let mut manager = ConnectionManager::clone(&connection.manager.load());
+                let answer = within(self.patience, evaluate(&mut manager, &run)).await;
+                answer.unwrap_or_else(|silent| {
+                    node.renew(connection);
+                    Err(silent)
+                })
             }
-            Self::Cluster(connection) => evaluate(&mut connection.clone(), &run).await,
+            Way::Cluster(connection) => {
+                within(self.patience, evaluate(&mut connection.clone(), &run)).await.unwrap_or_else(Err)
+            }
         }
     }
 }
 
+/// The connections to one node.
+struct Node {
+    client: Client,
+    config: ConnectionManagerConfig,
+    connections: Vec<Arc<Connection>>,
+    turn: AtomicUsize,
+}
+
+struct Connection {
+    manager: ArcSwap<ConnectionManager>,
+    is_renewing: AtomicBool,
+}
+
+impl Node {
+    fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let client = Client::open(settings.url.as_str())?;
+        // How long an answer may take, also while connecting, is `Link`'s to say.
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_response_timeout(None)
+            .set_number_of_retries(1)
+            .set_pipeline_buffer_size(settings.in_flight.max(1))
+            .set_concurrency_limit(settings.in_flight.max(1));
+        let connection = |_| {
+            let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+            Ok(Arc::new(Connection { manager: ArcSwap::from_pointee(manager), is_renewing: AtomicBool::new(false) }))
+        };
+        let connections = (0..settings.connections.max(1)).map(connection).collect::<Result<_, RedisError>>()?;
+        Ok(Self { client, config, connections, turn: AtomicUsize::new(0) })
+    }
+
+    fn next(&self) -> &Arc<Connection> {
+        &self.connections[self.turn.fetch_add(1, Relaxed) % self.connections.len()]
+    }
+
+    /// Makes another connection in the place of a silent one: the way may be dead without either end having been told. Calls that are
+    /// under way on the old one go on waiting for their answers.
+    fn renew(&self, connection: &Arc<Connection>) {
+        if connection.is_renewing.swap(true, Relaxed) {
+            return;
+        }
+        let (connection, client, config) = (Arc::clone(connection), self.client.clone(), self.config.clone());
+        tokio::spawn(async move {
+            match ConnectionManager::new_with_config(client, config).await {
+                Ok(manager) => connection.manager.store(Arc::new(manager)),
+                Err(error) => tracing::debug!(%error, "the stock server cannot be reached again"),
+            }
+            connection.is_renewing.store(false, Relaxed);
+        });
+    }
+}
+
 /// A cluster connection that follows a moved slot. What it may send again for that, or after a broken connection, it sends once more:
-/// every script bears it.
+/// every script bears it. After a timeout it sends nothing again, because whoever waited has gone by then.
 pub(super) async fn cluster(nodes: Vec<String>, settings: &RedisSettings) -> Result<ClusterConnection, StockError> {
     let client = ClusterClientBuilder::new(nodes)
         .retries(1)
         .connection_timeout(settings.connect_timeout)
-        .response_timeout(settings.response_timeout)
+        .response_timeout(settings.response_timeout * 2)
+        .connection_concurrency_limit(settings.in_flight.max(1))
         .build()
         .map_err(|error| classify(&error))?;
     client.get_async_connection().await.map_err(|error| classify(&error))
+}
+
+/// The future's output, or the error of one that took too long.
+pub(super) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Result<T, StockError> {
+    let silent = |_| StockError::Unknown(format!("nothing in {patience:?}"));
+    tokio::time::timeout(patience, future).await.map_err(silent)
 }
 
 /// Runs a script on a connection.
@@ -85,20 +154,26 @@ pub(super) async fn evaluate(connection: &mut impl ConnectionLike, run: &Run) ->
     }
 }
 
-async fn send(connection: &mut impl ConnectionLike, cmd: &Cmd) -> Result<Value, RedisError> {
+/// One answer to one command.
+pub(super) async fn send(connection: &mut impl ConnectionLike, cmd: &Cmd) -> Result<Value, RedisError> {
     connection.req_packed_command(cmd).await?.extract_error()
 }
 
-/// What an error says about the call: a script's own refusal and a wrong type are for an operator, everything else may pass.
+/// What an error says about the call. A server that refuses it (a script's own refusal, a wrong type, no rights, no memory, no disk)
+/// needs an operator; whatever else may pass, and the call may have happened.
 pub(super) fn classify(error: &RedisError) -> StockError {
     let said = error.to_string();
     match error.kind() {
-        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort)
+        ErrorKind::Server(
+            ServerErrorKind::ResponseError
+            | ServerErrorKind::ExecAbort
+            | ServerErrorKind::CrossSlot
+            | ServerErrorKind::NoPerm,
+        )
         | ErrorKind::Extension
         | ErrorKind::UnexpectedReturnType
         | ErrorKind::InvalidClientConfig
         | ErrorKind::AuthenticationFailed
-        | ErrorKind::Parse
             if !is_passing(error) =>
         {
             StockError::Broken(said)
@@ -107,9 +182,9 @@ pub(super) fn classify(error: &RedisError) -> StockError {
     }
 }
 
-/// Codes of a server that cannot answer now and will later.
+/// Whether a server cannot answer now and will later. (The client names most of such codes itself.)
 fn is_passing(error: &RedisError) -> bool {
-    let codes =
-        ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MISCONF", "NOREPLICAS"];
-    error.code().is_some_and(|code| codes.contains(&code))
+    let codes = ["BUSY", "LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS"];
+    let is_crowded = error.detail().is_some_and(|detail| detail.contains("max number of clients"));
+    is_crowded || error.code().is_some_and(|code| codes.contains(&code))
 }

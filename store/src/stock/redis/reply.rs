@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use domain::{
-    id::{BatchId, Epoch, KeyHash, OfferId, OrderId, PurchaseNumber},
-    stock::{
-        CloseAnswer, LaneAnswer, LaneMode, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveReply, ReserveRequest,
-    },
+    id::{BatchId, BuyerId, Epoch, KeyHash, OfferId, OrderId, PurchaseNumber},
+    stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView, Purchase, ReserveAnswer, ReserveReply, ReserveRequest},
 };
 use redis::Value;
 
@@ -43,7 +41,10 @@ fn list(value: Option<Value>) -> Result<Vec<Value>, StockError> {
 }
 
 fn number(value: Option<Value>) -> Result<u64, StockError> {
-    parse(&bytes(value)?)
+    match value {
+        Some(Value::Int(number)) => u64::try_from(number).map_err(|_| broken("a number below 0")),
+        _ => Err(broken("no number")),
+    }
 }
 
 fn parse(text: &[u8]) -> Result<u64, StockError> {
@@ -96,33 +97,46 @@ pub(super) fn reserved(
         if kind == 2 {
             return Ok(ReserveAnswer::JournalFull);
         }
-        let (codes, extras, left) = (bytes(parts.next())?, list(parts.next())?, list(parts.next())?);
+        let (codes, extras, left) = (bytes(parts.next())?, bytes(parts.next())?, list(parts.next())?);
         if codes.len() != requests.len() || left.len() != offers.len() {
             return Err(broken("as many codes as requests and numbers as offers are needed"));
         }
-        let mut extras = extras.into_iter();
+        let mut extras = Extras(&extras);
         let replies = codes.into_iter().map(|code| reserve_reply(code, &mut extras)).collect::<Result<_, _>>()?;
         let left = offers.iter().zip(left).map(|(&offer, units)| Ok((offer, number(Some(units))?)));
         Ok(ReserveAnswer::Decided { replies, left: left.collect::<Result<_, StockError>>()? })
     })
 }
 
-fn reserve_reply(code: u8, extras: &mut impl Iterator<Item = Value>) -> Result<ReserveReply, StockError> {
+/// What the codes of `reserve` say more, 8 bytes after 8 bytes.
+struct Extras<'a>(&'a [u8]);
+
+impl Extras<'_> {
+    fn next(&mut self) -> Result<u64, StockError> {
+        let (next, rest) = self.0.split_first_chunk().ok_or_else(|| broken("a code without its extra"))?;
+        self.0 = rest;
+        Ok(u64::from_be_bytes(*next))
+    }
+
+    fn order(&mut self) -> Result<OrderId, StockError> {
+        OrderId::new(self.next()?).map_err(|_| broken("no order id"))
+    }
+}
+
+fn reserve_reply(code: u8, extras: &mut Extras<'_>) -> Result<ReserveReply, StockError> {
     Ok(match code {
         1..=100 => ReserveReply::Reserved(PurchaseNumber(code)),
-        240 => {
-            let extra = bytes(extras.next())?;
-            if extra.len() != 17 {
-                return Err(broken("a repeat of another length"));
-            }
-            ReserveReply::Repeat { order: order(&extra[..8])?, batch: batch(&extra[8..16])?, settled: extra[16] == 1 }
-        }
-        241 => ReserveReply::Mismatch { order: order(&bytes(extras.next())?)? },
-        242 => {
-            let held = u32::try_from(number(extras.next())?).map_err(|_| broken("no units"))?;
+        201 | 202 => ReserveReply::Repeat {
+            order: extras.order()?,
+            batch: BatchId::new(extras.next()?).ok(),
+            settled: code == 202,
+        },
+        203 => ReserveReply::Mismatch { order: extras.order()? },
+        204 => {
+            let held = u32::try_from(extras.next()?).map_err(|_| broken("no units"))?;
             ReserveReply::LimitReached { held }
         }
-        243 => ReserveReply::SoldOut { left: number(extras.next())? },
+        205 => ReserveReply::SoldOut { left: extras.next()? },
         _ => return Err(broken("an unknown code")),
     })
 }
@@ -137,29 +151,36 @@ pub(super) fn purchases(entry: &[u8]) -> Result<Vec<Purchase>, StockError> {
 
 fn purchase(bytes: &[u8]) -> Result<Purchase, StockError> {
     let mut key = [0; 16];
-    key.copy_from_slice(&bytes[24..40]);
+    key.copy_from_slice(&bytes[2..18]);
     Ok(Purchase {
-        order: order(&bytes[..8])?,
-        batch: batch(&bytes[8..16])?,
-        offer: OfferId::new(id(&bytes[16..24])?).map_err(|_| broken("no offer id"))?,
+        number: (bytes[0] != 0).then_some(PurchaseNumber(bytes[0])),
+        quantity: bytes[1].into(),
         key: KeyHash(key),
-        quantity: bytes[40].into(),
-        number: (bytes[41] != 0).then_some(PurchaseNumber(bytes[41])),
+        offer: OfferId::new(id(&bytes[18..26])?).map_err(|_| broken("no offer id"))?,
+        order: order(&bytes[26..34])?,
+        batch: batch(&bytes[34..42])?,
     })
 }
 
 /// The inverse of [`purchases`].
-pub(super) fn entry(purchases: &[Purchase]) -> Vec<u8> {
+///
+/// # Errors
+/// [`StockError::Broken`] for a quantity or number that no lane can hold.
+pub(super) fn entry(purchases: &[Purchase]) -> Result<Vec<u8>, StockError> {
     let mut entry = Vec::with_capacity(purchases.len() * ENTRY);
     for purchase in purchases {
+        let quantity = u8::try_from(purchase.quantity).ok().filter(|quantity| *quantity != 0);
+        let number = purchase.number.map(|number| number.0);
+        let (Some(quantity), None | Some(1..)) = (quantity, number) else {
+            return Err(StockError::Broken(format!("a purchase that no lane can hold: {purchase:?}")));
+        };
+        entry.extend_from_slice(&[number.unwrap_or(0), quantity]);
+        entry.extend_from_slice(&purchase.key.0);
+        entry.extend_from_slice(&purchase.offer.get().to_be_bytes());
         entry.extend_from_slice(&purchase.order.get().to_be_bytes());
         entry.extend_from_slice(&purchase.batch.map_or(0, BatchId::get).to_be_bytes());
-        entry.extend_from_slice(&purchase.offer.get().to_be_bytes());
-        entry.extend_from_slice(&purchase.key.0);
-        entry.push(u8::try_from(purchase.quantity).unwrap_or(u8::MAX));
-        entry.push(purchase.number.map_or(0, |number| number.0));
     }
-    entry
+    Ok(entry)
 }
 
 /// The answer of `find`.
@@ -186,6 +207,11 @@ pub(super) fn journaled(id: &[u8], payload: Vec<u8>) -> Result<(BatchId, Bytes),
     Ok((batch(id)?.ok_or_else(|| broken("no batch id"))?, payload.into()))
 }
 
+/// A buyer with an entry.
+pub(super) fn buyer(buyer: &[u8], entry: &[u8]) -> Result<(BuyerId, Vec<Purchase>), StockError> {
+    Ok((BuyerId::new(id(buyer)?).map_err(|_| broken("no buyer id"))?, purchases(entry)?))
+}
+
 /// The answer of `close`.
 pub(super) fn closed(value: Value) -> Result<CloseAnswer, StockError> {
     let (kind, mut parts) = parts(value)?;
@@ -197,54 +223,63 @@ pub(super) fn closed(value: Value) -> Result<CloseAnswer, StockError> {
     })
 }
 
-/// The answer of a step of `load`.
-pub(super) fn loaded(value: Value) -> Result<LoadAnswer, StockError> {
-    Ok(if parts(value)?.0 == 1 { LoadAnswer::Loaded } else { LoadAnswer::Refused })
+/// The answer of a step of `load`: how many buyers were new, `None` if it was refused.
+pub(super) fn loaded(value: Value) -> Result<Option<u64>, StockError> {
+    match parts(value)? {
+        (1, mut parts) => number(parts.next()).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// The answer of `inspect`.
 pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
-    let (same_run, mut parts) = parts(value)?;
+    let (is_open, mut parts) = parts(value)?;
     let fields = list(parts.next())?;
-    let mut view =
-        LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 };
-    let (mut is_there, mut open, mut epoch, mut marker, mut known) = (false, false, 0, 0, Vec::new());
+    let (mut mode, mut known) = (Mode::default(), Vec::new());
+    let is_there = !fields.is_empty();
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let (name, value) = (bytes(Some(name))?, bytes(Some(value))?);
         match (name.first(), name.len()) {
-            (Some(b'o'), 1) => open = value == b"1",
-            (Some(b'e'), 1) => epoch = parse(&value)?,
-            (Some(b'm'), 1) => marker = parse(&value)?,
+            (Some(b'o'), 1) => mode.was_opened = value == b"1",
+            (Some(b'e'), 1) => mode.epoch = parse(&value)?,
+            (Some(b'm'), 1) => mode.marker = parse(&value)?,
             (Some(&kind @ (b'u' | b'a')), 9) => known.push((id(&name[1..])?, kind, parse(&value)?)),
             _ => {}
         }
-        is_there = true;
-    }
-    if is_there {
-        view.mode = match (open, same_run) {
-            (true, 1) => LaneMode::Open { epoch: Epoch(epoch) },
-            // A restart closed it, no keeper.
-            (true, _) => LaneMode::Closed { marker: Epoch(0) },
-            (false, _) => LaneMode::Closed { marker: Epoch(marker) },
-        };
     }
     known.sort_unstable();
+    let mut offers = Vec::with_capacity(known.len() / 2);
     // Sorted, each offer's allotment stands before its units left.
     for pair in known.chunks_exact(2) {
         let offer = OfferId::new(pair[0].0).map_err(|_| broken("no offer id"))?;
-        view.offers.push((offer, pair[1].2, pair[0].2));
+        offers.push((offer, pair[1].2, pair[0].2));
     }
-    view.journal_len = count(parts.next())?;
+    let journal_len = number(parts.next())?;
     let oldest = bytes(parts.next())?;
-    view.oldest_due_ms = if oldest.is_empty() { None } else { Some(parse(&oldest)?) };
-    view.buyers_len = count(parts.next())?;
-    Ok(view)
+    Ok(LaneView {
+        mode: if is_there { mode.read(is_open == 1) } else { LaneMode::Missing },
+        offers,
+        journal_len,
+        oldest_due_ms: if oldest.is_empty() { None } else { Some(parse(&oldest)?) },
+        buyers_len: number(parts.next())?,
+    })
 }
 
-fn count(value: Option<Value>) -> Result<u64, StockError> {
-    match value {
-        Some(Value::Int(count)) => u64::try_from(count).map_err(|_| broken("no count")),
-        _ => Err(broken("no count")),
+#[derive(Default)]
+struct Mode {
+    was_opened: bool,
+    epoch: u64,
+    marker: u64,
+}
+
+impl Mode {
+    fn read(&self, is_open: bool) -> LaneMode {
+        match (is_open, self.was_opened) {
+            (true, _) => LaneMode::Open { epoch: Epoch(self.epoch) },
+            // A restart or a loss closed it, no keeper.
+            (false, true) => LaneMode::Closed { marker: Epoch(0) },
+            (false, false) => LaneMode::Closed { marker: Epoch(self.marker) },
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script as Digested};
+use domain::id::LaneId;
+use redis::{Cmd, RedisWrite, Script as Digested};
+
+use super::keys::{Keys, PARTS};
 
 /// A script.
 pub(super) struct Script {
@@ -38,10 +41,13 @@ impl Script {
         Self { digest: Digested::new(&source).get_hash().to_owned(), source }
     }
 
-    /// A call with these keys; its arguments come after.
-    pub(super) fn run(&'static self, keys: &[String]) -> Run {
-        let mut cmd = Cmd::new();
-        cmd.arg("EVALSHA").arg(&self.digest).arg(keys.len()).arg(keys);
+    /// A call for this lane; its arguments, about so many bytes of them, come after.
+    pub(super) fn run(&'static self, keys: &Keys, lane: LaneId, bytes: usize) -> Run {
+        let mut cmd = Cmd::with_capacity(16, bytes + 256);
+        cmd.arg("EVALSHA").arg(&self.digest).arg(PARTS.len());
+        for part in PARTS {
+            cmd.write_arg_fmt(keys.key(lane, part));
+        }
         Run { script: self, cmd }
     }
 }
