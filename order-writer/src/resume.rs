@@ -11,7 +11,7 @@ use domain::{
 };
 use store::{
     ledger::PartitionRow,
-    log::{Entry, OrderLogSource, PartitionReader},
+    log::{Entry, OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
 };
 
@@ -88,7 +88,7 @@ impl<P: Ports> Partition<P> {
         if row.offset < marks.low {
             return Ok(Some(format!("the log begins at {}, the ledger is at {}", marks.low, row.offset)));
         }
-        if let Some(loss) = self.unlike(row.offset, row.record, "ledger").await? {
+        if let Some(loss) = self.unlike(marks, row.offset, row.record, "ledger").await? {
             return Ok(Some(loss));
         }
         if marks.low == 0 && row.log_id != 0 && marks.high > 0 {
@@ -102,7 +102,7 @@ impl<P: Ports> Partition<P> {
                 return Ok(Some(format!("shard {number} is in generation {}", shard.generation.0)));
             }
             if shard.offset > row.offset
-                && let Some(loss) = self.unlike(shard.offset, shard.record, "shard").await?
+                && let Some(loss) = self.unlike(marks, shard.offset, shard.record, "shard").await?
             {
                 return Ok(Some(loss));
             }
@@ -110,9 +110,16 @@ impl<P: Ports> Partition<P> {
         Ok(None)
     }
 
-    /// Whether the record before `next` is another one than was decided there.
-    async fn unlike(&mut self, next: u64, record: Option<RecordId>, who: &str) -> Result<Option<String>, Halt> {
-        let (Some(before), Some(expected)) = (next.checked_sub(1), record) else { return Ok(None) };
+    /// Whether the record before `next` is another one than was decided there. One that retention has deleted tells nothing.
+    async fn unlike(
+        &mut self,
+        marks: Watermarks,
+        next: u64,
+        record: Option<RecordId>,
+        who: &str,
+    ) -> Result<Option<String>, Halt> {
+        let before = next.checked_sub(1).filter(|&before| before >= marks.low);
+        let (Some(before), Some(expected)) = (before, record) else { return Ok(None) };
         let found = self.reader.entry_at(before).await?.and_then(|entry| entry.id);
         Ok((found != Some(expected)).then(|| format!("the record at {before} is not the one that the {who} knows")))
     }
