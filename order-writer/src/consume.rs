@@ -35,7 +35,7 @@ pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: Can
             Ok(()) => return,
             Err(halt) => halt,
         };
-        shared.metrics.halted(id, &halt);
+        shared.metrics.halted(halt.cause());
         match &halt {
             Halt::NewerRecord { .. } => {
                 tracing::error!(partition = %id, %halt, "this partition waits for a newer order-writer");

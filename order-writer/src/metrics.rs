@@ -12,8 +12,6 @@ use kit::metrics::{
     BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGaugeVec, LATENCY_BUCKETS_S, MetricsError, Registry,
 };
 
-use crate::ports::Halt;
-
 /// The order-writer's metrics.
 pub struct Metrics {
     decisions: IntCounterVec,
@@ -104,19 +102,9 @@ impl Metrics {
         tracing::debug!(%partition, rows = decided.rows.len(), ?took, "span carried out");
     }
 
-    /// A worker could not go on.
-    pub fn halted(&self, partition: PartitionId, halt: &Halt) {
-        let cause = match halt {
-            Halt::Fenced(_) => "fenced",
-            Halt::Sql(_) => "sql",
-            Halt::Stock(_) => "stock",
-            Halt::Read(_) => "read",
-            Halt::Append(_) => "append",
-            Halt::NewerRecord { .. } => "newer_record",
-            Halt::Contradiction { .. } => "contradiction",
-        };
+    /// A worker could not go on, for this cause.
+    pub fn halted(&self, cause: &'static str) {
         self.halts.with_label_values(&[cause]).inc();
-        tracing::debug!(%partition, cause, "halt");
     }
 
     /// Where a partition stands.

@@ -136,3 +136,18 @@ pub enum Halt {
         what: String,
     },
 }
+
+impl Halt {
+    /// Its stable name, for metrics.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Fenced(_) => "fenced",
+            Self::Sql(_) => "sql",
+            Self::Stock(_) => "stock",
+            Self::Read(_) => "read",
+            Self::Append(_) => "append",
+            Self::NewerRecord { .. } => "newer_record",
+            Self::Contradiction { .. } => "contradiction",
+        }
+    }
+}
