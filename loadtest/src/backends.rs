@@ -76,7 +76,10 @@ impl Backends {
         let source = KafkaSource::new(&kafka);
         let readers = (0..stores.partitions.into()).map(PartitionId).map(|p| Ok((p, source.reader(p)?)));
         let readers = readers.collect::<Result<_, store::log::ReadError>>().map_err(of("Kafka"))?;
-        Ok(Self { ledger: store.ledger, orders: store.orders, stock, readers, lanes: sale.lanes() })
+        let backends = Self { ledger: store.ledger, orders: store.orders, stock, readers, lanes: sale.lanes() };
+        // Redis is connected to when it is first asked.
+        backends.closed_lanes().await?;
+        Ok(backends)
     }
 
     /// Lanes of the sale that are not open yet.
