@@ -358,7 +358,8 @@ impl Span<'_> {
         }
     }
 
-    /// R9: once per version of the sale. A reduction holds only in the epoch in which its units were withheld.
+    /// R9: once per version of the sale, and only after the change that it was made for. A reduction holds only in the epoch in which its
+    /// units were withheld.
     fn allotment(&mut self, at: Position, change: AllotmentChange) {
         let Some(lane) = self.lanes.get(&change.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
@@ -368,7 +369,7 @@ impl Span<'_> {
         };
         let void = change.delta < 0 && change.epoch != lane.epoch;
         let fits = offer.allotment.checked_add_signed(change.delta).is_some_and(|units| units >= offer.sold);
-        if change.sale_version <= offer.sale_version || void || !fits {
+        if change.sale_version <= offer.sale_version || void || !fits || change.after != offer.changed_at {
             return;
         }
         self.out.allotments.push(AllotmentMove {

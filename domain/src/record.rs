@@ -101,6 +101,8 @@ pub struct AllotmentChange {
     pub delta: i64,
     /// For a reduction: the epoch under which its units were withheld in Redis. Under another one it is void.
     pub epoch: Epoch,
+    /// Packed position of the change it follows; 0 for the first.
+    pub after: i64,
 }
 
 /// The first record of a generation of a partition.
@@ -203,6 +205,7 @@ impl Record {
                 sale_version: c.sale_version,
                 delta: c.delta,
                 epoch: c.epoch.0,
+                after: c.after,
             }
             .encode_to_vec(),
             Self::Genesis(g) => {
@@ -230,6 +233,7 @@ impl Record {
                     sale_version: w.sale_version,
                     delta: w.delta,
                     epoch: Epoch(w.epoch),
+                    after: w.after,
                 }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {

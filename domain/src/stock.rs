@@ -7,7 +7,7 @@ use crate::id::{BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, Purc
 
 mod machine;
 
-pub use machine::{LaneMachine, LaneState, RunId, Shelf, Withheld};
+pub use machine::{LaneMachine, LaneState, RunId, Shelf};
 
 /// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over (`LimitReached`).
 pub const TOMBSTONES_MAX: usize = 64;

@@ -75,8 +75,14 @@ fn released() -> Released {
 }
 
 fn records() -> Vec<(&'static str, &'static str, Record)> {
-    let change =
-        |delta, epoch| AllotmentChange { lane: id(9), offer: id(900), sale_version: 3, delta, epoch: Epoch(epoch) };
+    let change = |delta, epoch| AllotmentChange {
+        lane: id(9),
+        offer: id(900),
+        sale_version: 3,
+        delta,
+        epoch: Epoch(epoch),
+        after: 0,
+    };
     let genesis = Genesis { partition: PartitionId(11), generation: Generation(4095), log_id: LAST };
     vec![
         ("batch.v1", BATCH_TYPE, Record::Batch(batch())),

@@ -3,7 +3,7 @@
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
 use domain::{
-    id::{Epoch, LaneId, OfferId, RecordId},
+    id::{Epoch, LaneId, RecordId},
     record::{AllotmentChange, BATCH_TYPE, Record},
     sale::Sale,
     stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView},
@@ -49,7 +49,7 @@ impl<P: Ports> Partition<P> {
         for lane in lanes {
             let view = self.shared.stock.inspect(lane).await?;
             self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
-            self.look_at(lane, &view, sale_of(&sales, lane).filter(|_| lag == 0)).await?;
+            self.look_at(lane, &view, sale_of(&sales, lane)).await?;
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl<P: Ports> Partition<P> {
         }
         if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
             facts.opened();
-            return self.keep_allotments(id, epoch, view, sale).await;
+            return self.keep_allotments(id, epoch, sale).await;
         }
         facts.strikes += 1;
         // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
@@ -142,57 +142,51 @@ impl<P: Ports> Partition<P> {
         Ok(batches)
     }
 
-    /// R9: sends the lane what a crash kept from it, and asks for the change that a newer version of the sale wants; only at the log's
-    /// end (`sale` is there then), so that two changes never overlap, and for an unchanged allotment too, so that units withheld for a
-    /// version that nobody asked for in the end come back.
-    async fn keep_allotments(
-        &mut self,
-        id: LaneId,
-        epoch: Epoch,
-        view: &LaneView,
-        sale: Option<&Sale>,
-    ) -> Result<(), Halt> {
-        for &(offer, _, known) in &view.offers {
-            let numbers = self.lanes.get(&id).and_then(|lane| lane.offers.get(&offer));
-            if numbers.is_some_and(|numbers| numbers.allotment != known) {
+    /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change
+    /// that a newer version of the sale wants; for an unchanged allotment too, which gives back what a keeper withheld and never asked for.
+    async fn keep_allotments(&mut self, id: LaneId, epoch: Epoch, sale: Option<&Sale>) -> Result<(), Halt> {
+        let Some(offers) = self.lanes.get(&id).map(|lane| lane.offers.clone()) else { return Ok(()) };
+        for (&offer, numbers) in offers.iter().filter(|(_, numbers)| numbers.changed_at > 0) {
+            let last = (epoch, numbers.changed_at);
+            if self.facts.entry(id).or_default().told.get(&offer) != Some(&last) {
                 self.adjust(id, offer).await?;
+                self.facts.entry(id).or_default().told.insert(offer, last);
             }
         }
         let Some(sale) = sale else { return Ok(()) };
-        for (lane, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
-            let Some(numbers) = self.lanes.get(&lane.id).and_then(|lane| lane.offers.get(&offer.id)) else { continue };
-            if numbers.sale_version < sale.version {
-                let wanted = offer.allotment.cast_signed() - numbers.allotment.cast_signed();
-                self.ask_for(id, epoch, offer.id, sale.version, wanted).await?;
-            }
+        for (_, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
+            let Some(numbers) = offers.get(&offer.id).filter(|numbers| numbers.sale_version < sale.version) else {
+                continue;
+            };
+            let change = AllotmentChange {
+                lane: id,
+                offer: offer.id,
+                sale_version: sale.version,
+                delta: offer.allotment.cast_signed() - numbers.allotment.cast_signed(),
+                epoch,
+                after: numbers.changed_at,
+            };
+            self.ask_for(change).await?;
         }
         Ok(())
     }
 
-    async fn ask_for(
-        &mut self,
-        lane: LaneId,
-        epoch: Epoch,
-        offer: OfferId,
-        sale_version: u32,
-        wanted: i64,
-    ) -> Result<(), Halt> {
+    async fn ask_for(&mut self, mut change: AllotmentChange) -> Result<(), Halt> {
+        let AllotmentChange { lane, offer, sale_version, delta, epoch, after } = change;
         let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
         let asked = self.facts.entry(lane).or_default().asked.get(&offer).copied();
         if asked.is_some_and(|(version, since)| version == sale_version && now.saturating_sub(since) < patience) {
             return Ok(());
         }
-        // A reduction is first reserved like an order of the house, and takes only what is free. Asking for none gives back what an earlier
-        // version withheld.
-        let units = wanted.min(0).unsigned_abs();
-        let withheld = match self.shared.stock.withhold(lane, epoch, offer, sale_version, units).await? {
-            LaneAnswer::Open(units) => units.cast_signed(),
-            LaneAnswer::Closed { .. } => return Ok(()),
-        };
-        let delta = if wanted < 0 { -withheld } else { wanted };
-        let change = AllotmentChange { lane, offer, sale_version, delta, epoch };
+        if delta < 0 {
+            // A reduction is first reserved like an order of the house, and takes only what is free.
+            match self.shared.stock.withhold(lane, epoch, offer, after, delta.unsigned_abs()).await? {
+                LaneAnswer::Open(units) => change.delta = -units.cast_signed(),
+                LaneAnswer::Closed { .. } => return Ok(()),
+            }
+        }
         self.append(&Record::AllotmentChanged(change)).await?;
-        tracing::info!(%lane, %offer, sale_version, delta, "allotment change appended");
+        tracing::info!(%lane, %offer, sale_version, delta = change.delta, "allotment change appended");
         self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, now));
         Ok(())
     }

@@ -49,6 +49,8 @@ pub struct LaneFacts {
     pub rebuilding: Option<(Epoch, Duration)>,
     /// Allotment changes that were appended: the version of the sale, and when by the monotonic clock.
     pub asked: BTreeMap<OfferId, (u32, Duration)>,
+    /// The change of allotment that the lane was told last: the epoch, and its packed position.
+    pub told: BTreeMap<OfferId, (Epoch, i64)>,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
 }

@@ -97,14 +97,14 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         changed_at: i64,
     ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
 
-    /// R9: takes up to `units` free units out of sale for a reduction that version `sale_version` asks for; answers how many. Repeating
-    /// answers the same.
+    /// R9: takes up to `units` free units out of sale for a reduction that follows the change decided at the packed position `after` (0 for
+    /// none); answers how many, none after another change. Repeating answers the same.
     fn withhold(
         &self,
         lane: LaneId,
         epoch: Epoch,
         offer: OfferId,
-        sale_version: u32,
+        after: i64,
         units: u64,
     ) -> impl Future<Output = Result<LaneAnswer<u64>, StockError>> + Send;
 

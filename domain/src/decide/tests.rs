@@ -71,7 +71,7 @@ fn release(offset: u64, order: u64, buyer: u64) -> Placed {
 }
 
 fn change(offset: u64, sale_version: u32, delta: i64, epoch: u64) -> Placed {
-    let change = AllotmentChange { lane: id(1), offer: id(10), sale_version, delta, epoch: Epoch(epoch) };
+    let change = AllotmentChange { lane: id(1), offer: id(10), sale_version, delta, epoch: Epoch(epoch), after: 0 };
     placed(offset, Record::AllotmentChanged(change))
 }
 

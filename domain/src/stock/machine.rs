@@ -19,17 +19,6 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub u64);
 
-/// Units taken out of sale for a reduction (R9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Withheld {
-    /// The version of the sale that asked last; 0 for none.
-    pub sale_version: u32,
-    /// What it was answered, and is answered again.
-    pub answered: u64,
-    /// Units still out of sale: the ledger's allotment has not fallen by them yet.
-    pub out: u64,
-}
-
 /// What a lane knows of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shelf {
@@ -39,8 +28,8 @@ pub struct Shelf {
     pub allotment: u64,
     /// Packed position of the change that made it so.
     pub changed_at: i64,
-    /// Taken out of sale for a reduction.
-    pub withheld: Withheld,
+    /// Units taken out of sale for a reduction that is not decided (R9).
+    pub withheld: u64,
 }
 
 /// What a lane knows beside buyers and journal.
@@ -289,7 +278,7 @@ impl LaneMachine {
         }
         let offers = load.offers.iter().map(|offer| {
             let OfferLoad { left, allotment, changed_at, .. } = *offer;
-            (offer.offer, Shelf { left, allotment, changed_at, withheld: Withheld::default() })
+            (offer.offer, Shelf { left, allotment, changed_at, withheld: 0 })
         });
         *self = Self {
             state: Some(LaneState {
@@ -306,8 +295,8 @@ impl LaneMachine {
         LoadAnswer::Loaded
     }
 
-    /// R9: follows the ledger's allotment if it was decided later than the known one. When it falls, units withheld for that are what
-    /// it falls by: they count again. When it rises, the reduction they wait for is still to come.
+    /// R9: follows the ledger's allotment if it was decided later than the known one. Units withheld count again: either the allotment falls
+    /// by them, or the reduction that they were withheld for follows a change that is not the last one any more, and is void.
     pub fn adjust(
         &mut self,
         run: RunId,
@@ -321,41 +310,29 @@ impl LaneMachine {
         }
         let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
         if let Some(shelf) = shelf.filter(|shelf| shelf.changed_at < changed_at) {
-            if allotment < shelf.allotment {
-                shelf.left = shelf.left.saturating_add(std::mem::take(&mut shelf.withheld.out));
-            }
+            shelf.left = shelf.left.saturating_add(std::mem::take(&mut shelf.withheld));
             shelf.left = shelf.left.saturating_add(allotment).saturating_sub(shelf.allotment);
             (shelf.allotment, shelf.changed_at) = (allotment, changed_at);
         }
         LaneAnswer::Open(())
     }
 
-    /// R9: takes free units out of sale for a reduction, once per version of the sale.
-    pub fn withhold(
-        &mut self,
-        run: RunId,
-        epoch: Epoch,
-        offer: OfferId,
-        sale_version: u32,
-        units: u64,
-    ) -> LaneAnswer<u64> {
+    /// R9: takes free units out of sale for a reduction that follows the change at `after`. The pool only grows until the next change
+    /// of the allotment empties it, and after another change nothing is answered: so units are never counted for two reductions.
+    pub fn withhold(&mut self, run: RunId, epoch: Epoch, offer: OfferId, after: i64, units: u64) -> LaneAnswer<u64> {
         if !self.is_open_at(run, epoch) {
             return self.closed();
         }
         let Some(shelf) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) else {
             return LaneAnswer::Open(0);
         };
-        if sale_version < shelf.withheld.sale_version {
+        if shelf.changed_at != after {
             return LaneAnswer::Open(0);
         }
-        if sale_version > shelf.withheld.sale_version {
-            // An older version's reduction that never came: its units are free again.
-            let free = shelf.left.saturating_add(shelf.withheld.out);
-            let taken = units.min(free);
-            shelf.left = free.saturating_sub(taken);
-            shelf.withheld = Withheld { sale_version, answered: taken, out: taken };
-        }
-        LaneAnswer::Open(shelf.withheld.answered)
+        let more = units.saturating_sub(shelf.withheld).min(shelf.left);
+        shelf.left -= more;
+        shelf.withheld += more;
+        LaneAnswer::Open(units.min(shelf.withheld))
     }
 
     /// The lane's state.

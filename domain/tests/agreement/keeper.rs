@@ -23,6 +23,7 @@ pub struct Facts {
     marker_seen: Epoch,
     rebuilding: Option<Epoch>,
     asked: BTreeMap<OfferId, u32>,
+    told: BTreeMap<OfferId, (Epoch, i64)>,
 }
 
 impl Process {
@@ -129,14 +130,12 @@ impl Process {
 
     /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale wants.
     fn keep_allotments(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, view: &LaneView) {
-        for &(offer, _, known) in &view.offers {
-            if self.lanes[&lane].offers[&offer].allotment != known {
+        for &(offer, ..) in &view.offers {
+            let numbers = self.lanes[&lane].offers[&offer];
+            let told = self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));
+            if told != Some((epoch, numbers.changed_at)) && numbers.changed_at > 0 {
                 self.adjust(world, lane, offer);
             }
-        }
-        // An earlier change may be undecided: what it withheld would be taken for this one's.
-        if self.offset < world.log.end() && !world.is(Wrong::ChangesOverlap) {
-            return;
         }
         let version = world.published.version;
         for (offer, numbers) in self.lanes[&lane].offers.clone() {
@@ -152,26 +151,30 @@ impl Process {
             }
             asked.insert(offer, version);
             let wanted = target.cast_signed() - numbers.allotment.cast_signed();
-            self.ask_for(world, AllotmentChange { lane, offer, sale_version: version, delta: wanted, epoch });
+            self.ask_for(
+                world,
+                AllotmentChange { lane, offer, sale_version: version, delta: wanted, epoch, after: numbers.changed_at },
+            );
         }
     }
 
     fn ask_for(&mut self, world: &mut World, wanted: AllotmentChange) {
-        let AllotmentChange { lane, offer, sale_version, delta, epoch } = wanted;
-        if world.is(Wrong::ReductionNotWithheld) || delta >= 0 && world.is(Wrong::OrphansStayWithheld) {
+        let AllotmentChange { lane, offer, sale_version, delta, epoch, after } = wanted;
+        if world.is(Wrong::ReductionNotWithheld) || delta >= 0 {
             return self.todo.push_back(Todo::AppendChange(wanted));
         }
-        // An increase withholds nothing, and by asking so sets free what an earlier version withheld and never asked for.
+        let overlap = world.is(Wrong::ChangesOverlap);
         let (machine, run) = world.redis.lane(lane);
-        let answer = machine.withhold(run, epoch, offer, sale_version, delta.min(0).unsigned_abs());
+        let known = machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.changed_at);
+        let after = if overlap { known } else { after };
+        let answer = machine.withhold(run, epoch, offer, after, delta.unsigned_abs());
         tell!(
             world,
             "writer {} withholds {delta} of offer {offer} for version {sale_version}: {answer:?}",
             self.number
         );
         if let LaneAnswer::Open(units) = answer {
-            let delta = if delta < 0 { -units.cast_signed() } else { delta };
-            self.todo.push_back(Todo::AppendChange(AllotmentChange { delta, ..wanted }));
+            self.todo.push_back(Todo::AppendChange(AllotmentChange { delta: -units.cast_signed(), ..wanted }));
         }
     }
 

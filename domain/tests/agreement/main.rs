@@ -37,7 +37,7 @@ use wrong::Wrong;
 /// Seeds of the ordinary run; a debug build plays them in well under a minute.
 const SEEDS: u64 = 10_000;
 /// Seeds within which every wrong variant must be found.
-const SEEDS_WRONG: u64 = 6_000;
+const SEEDS_WRONG: u64 = 15_000;
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))

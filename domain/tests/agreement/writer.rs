@@ -169,7 +169,11 @@ impl Process {
             Some(Wrong::EveryReleaseCounts) => known.rows.values_mut().for_each(|row| row.released = None),
             _ => {}
         }
-        let mut decided = decide(&self.lanes, records.to_vec(), &known);
+        let mut records = records.to_vec();
+        if world.wrong == Some(Wrong::ChangesOverlap) {
+            records.iter_mut().for_each(|placed| follow_whatever_there_is(&self.lanes, &mut placed.record));
+        }
+        let mut decided = decide(&self.lanes, records.clone(), &known);
         match world.wrong {
             Some(Wrong::ReplayDecidedAnew | Wrong::DuplicateCounts) => {
                 decided.rows.retain(|row| !stored.contains(&row.order));
@@ -188,7 +192,7 @@ impl Process {
             decided.epochs,
             decided.allotments.iter().map(|change| (change.sale_version, change.delta)).collect::<Vec<_>>()
         );
-        count(world, records, &decided, read);
+        count(world, &records, &decided, read);
         match decided.undecidable.first() {
             Some(undecidable) => Err(Violation(Invariant::Inv3, format!("undecidable: {undecidable:?}"))),
             None => Ok(decided),
@@ -328,5 +332,11 @@ impl World {
         };
         self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
         Ok(())
+    }
+}
+
+fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
+    if let Record::AllotmentChanged(change) = record {
+        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
     }
 }

@@ -37,12 +37,10 @@ pub enum Wrong {
     OutboxSentOnce,
     /// R9: a reduction is not withheld before it is asked for.
     ReductionNotWithheld,
-    /// R9: a change of allotment is asked for while an earlier one of the same offer is undecided.
+    /// R9: a change of allotment holds whatever change it follows.
     ChangesOverlap,
     /// R9: a version that wants the allotment that is there is not asked for, and the units withheld for an earlier one stay withheld.
     EqualIsNotAsked,
-    /// R9: the same, where a version wants more than there is.
-    OrphansStayWithheld,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -52,7 +50,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 22] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -72,7 +70,6 @@ impl Wrong {
         Self::ReductionNotWithheld,
         Self::ChangesOverlap,
         Self::EqualIsNotAsked,
-        Self::OrphansStayWithheld,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::DuplicateCounts,

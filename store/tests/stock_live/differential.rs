@@ -185,8 +185,9 @@ impl Script {
             }
             77..82 => {
                 let (epoch, offer) = (self.likely_epoch(), self.any_offer());
-                let (version, units) = (u32::from(self.random.byte(5)), self.random.below(6));
-                self.world.withhold(epoch, offer, version, units).await;
+                let units = self.random.below(6);
+                let after = if self.random.below(5) == 0 { 1 << 40 } else { self.world.changed_at(offer) };
+                self.world.withhold(epoch, offer, after, units).await;
             }
             82..87 => self.world.inspect().await,
             87..90 => self.world.journal().await,

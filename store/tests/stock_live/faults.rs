@@ -54,7 +54,7 @@ fn cases() -> Vec<Case> {
         case(include_str!("../../src/stock/lua/find.lua"), ALL, &[&id(10)]),
         case(include_str!("../../src/stock/lua/close.lua"), &[0], &[b"2"]),
         case(include_str!("../../src/stock/lua/adjust.lua"), ALL, &[b"1", &id(1), b"50", PLACE]),
-        case(include_str!("../../src/stock/lua/withhold.lua"), ALL, &[b"1", &id(1), b"4", b"2"]),
+        case(include_str!("../../src/stock/lua/withhold.lua"), ALL, &[b"1", &id(1), b"0000000000000000000", b"2"]),
         case(include_str!("../../src/stock/lua/inspect.lua"), ALL, &[]),
     ]
 }

@@ -193,11 +193,17 @@ impl World {
         same("adjust", &machine, &redis);
     }
 
-    pub(super) async fn withhold(&mut self, epoch: Epoch, offer: u64, version: u32, units: u64) {
+    /// Packed position of the last change of an offer's allotment, as the machine knows it.
+    pub(super) fn changed_at(&self, offer: u64) -> i64 {
+        let shelf = self.machine.state().and_then(|state| state.offers.get(&domain::id::OfferId::new(offer).ok()?));
+        shelf.map_or(0, |shelf| shelf.changed_at)
+    }
+
+    pub(super) async fn withhold(&mut self, epoch: Epoch, offer: u64, after: i64, units: u64) {
         let offer = super::support::offer(offer);
-        let redis = self.server.keeping.withhold(self.lane, epoch, offer, version, units).await.unwrap();
-        let machine = self.machine.withhold(self.run, epoch, offer, version, units);
-        self.told(|| format!("withhold {epoch:?} {offer} {version} {units}"), &machine);
+        let redis = self.server.keeping.withhold(self.lane, epoch, offer, after, units).await.unwrap();
+        let machine = self.machine.withhold(self.run, epoch, offer, after, units);
+        self.told(|| format!("withhold {epoch:?} {offer} {after} {units}"), &machine);
         same("withhold", &machine, &redis);
         if matches!(machine, LaneAnswer::Open(1..)) {
             self.saw("withheld");
@@ -283,9 +289,7 @@ impl World {
                 put(b'u', shelf.left.to_string());
                 put(b'a', shelf.allotment.to_string());
                 put(b'c', format!("{:019}", shelf.changed_at));
-                put(b'v', shelf.withheld.sale_version.to_string());
-                put(b'w', shelf.withheld.answered.to_string());
-                put(b'p', shelf.withheld.out.to_string());
+                put(b'w', shelf.withheld.to_string());
             }
         }
         let get_all = redis::cmd("HGETALL").arg(&self.keys[0]).query_async(&mut self.server.raw).await;

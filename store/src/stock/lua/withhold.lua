@@ -1,18 +1,17 @@
--- R9: takes free units out of sale for a reduction, once for each version of the sale; asked again it answers the same.
--- ARGV  1 epoch, 2 offer (8 bytes), 3 version, 4 units
+-- R9: takes free units out of sale for a reduction that follows one change of the allotment; after another change it answers none. The
+-- pool only grows until the next change empties it: no unit is counted for two reductions.
+-- ARGV  1 epoch, 2 offer (8 bytes), 3 position of the change it follows (19 digits), 4 units
 -- Reply {0, epoch} closed | {1, units taken}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 3 50
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 0000000000000000000 50
 check(#KEYS == 4 and #ARGV == 4 and #ARGV[2] == 8, 'withhold: arity')
-local epoch, offer, version, units = ARGV[1], ARGV[2], whole(ARGV[3]), whole(ARGV[4])
-local state = call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'v' .. offer, 'w' .. offer, 'p' .. offer)
+check(#ARGV[3] == 19 and not string.find(ARGV[3], '%D'), 'withhold: position')
+local epoch, offer, after, units = ARGV[1], ARGV[2], ARGV[3], whole(ARGV[4])
+local state = call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'c' .. offer, 'w' .. offer)
 if not open(state) or state[1] ~= epoch then return closed(state) end
-local known, answered = whole(state[5] or 0), whole(state[6] or 0)
-if not state[4] or version < known then return { 1, 0 } end
-if version > known then
-  -- An older version's reduction that never came: its units are free again.
-  local free = whole(state[4]) + whole(state[7] or 0)
-  answered = math.min(units, free)
-  local left = free - answered
-  call('HSET', KEYS[1], 'u' .. offer, left, 'v' .. offer, version, 'w' .. offer, answered, 'p' .. offer, answered)
+if not state[4] or state[5] ~= after then return { 1, 0 } end
+local left, withheld = whole(state[4]), whole(state[6] or 0)
+local more = math.min(math.max(0, units - withheld), left)
+if more > 0 then
+  call('HSET', KEYS[1], 'u' .. offer, left - more, 'w' .. offer, withheld + more)
 end
-return { 1, answered }
+return { 1, math.min(units, withheld + more) }

@@ -233,11 +233,11 @@ impl LaneKeeping for RedisKeeping {
         lane: LaneId,
         epoch: Epoch,
         offer: OfferId,
-        sale_version: u32,
+        after: i64,
         units: u64,
     ) -> Result<LaneAnswer<u64>, StockError> {
         let mut run = self.run(&scripts::WITHHOLD, lane);
-        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(sale_version).arg(units.min(LUA_MAX));
+        run.arg(epoch.0).arg(&offer.get().to_be_bytes()[..]).arg(position(after)?).arg(units.min(LUA_MAX));
         reply::withheld(self.ask(&run).await?)
     }
 
