@@ -330,8 +330,8 @@ impl LaneMachine {
             return LaneAnswer::Open(0);
         }
         let more = units.saturating_sub(shelf.withheld).min(shelf.left);
-        shelf.left -= more;
-        shelf.withheld += more;
+        shelf.left = shelf.left.saturating_sub(more);
+        shelf.withheld = shelf.withheld.saturating_add(more);
         LaneAnswer::Open(units.min(shelf.withheld))
     }
 
