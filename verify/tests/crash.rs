@@ -56,6 +56,23 @@ fn the_engine_is_killed_in_the_middle_of_a_sale() {
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
 }
 
+/// R13: everybody sends the same purchase three times, half hang up, and in the middle the engine is killed: a retry gets the same order.
+#[test]
+fn retries_over_a_killed_engine_get_the_same_order() {
+    let mut night = open("retries", &[]);
+    let storm = Rush { scenario: "retry-storm", units: 2_000, buyers: 4_000, rate: 2_000 };
+    let rush = night.shop.rush(storm).unwrap();
+    night.shop.wait_accepted(MIDDLE).unwrap();
+    night.engine.kill().unwrap();
+    night.engine = night.shop.engine().unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_clean(&report);
+    assert_eq!(figure(&report, "orders_durable"), storm.units, "exactly the units are sold: {report}");
+    for name in ["changed", "unknown", "rejected_after_accepted"] {
+        assert_eq!(figure(&report, name), 0, "{name}: {report}");
+    }
+}
+
 /// Failure points 13 and 14: at each step between decide and ledger the writer dies, and another one takes over.
 fn the_writer_dies_at(step: &str) {
     let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
