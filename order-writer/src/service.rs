@@ -90,15 +90,8 @@ pub async fn run<P: Ports>(
     cancel: CancellationToken,
 ) -> Result<(), ReadError> {
     let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
-    let mut tasks: JoinSet<PartitionId> = JoinSet::new();
-    tasks.spawn({
-        let (shared, cancel) = (shared.clone(), cancel.child_token());
-        // The relay has no partition of its own; its end is waited for as a worker's is.
-        async move {
-            relay(shared, cancel).await;
-            PartitionId(u32::MAX)
-        }
-    });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(relay(shared.clone(), cancel.child_token()));
     readiness.ready();
     let mut reports = tokio::time::interval(REPORT_EVERY);
     let outcome = loop {
@@ -115,11 +108,7 @@ pub async fn run<P: Ports>(
                 for id in partitions.into_iter().filter(|id| !workers.contains_key(id)).collect::<Vec<_>>() {
                     let stop = cancel.child_token();
                     workers.insert(id, stop.clone());
-                    let shared = shared.clone();
-                    tasks.spawn(async move {
-                        work(shared, id, stop).await;
-                        id
-                    });
+                    tasks.spawn(work(shared.clone(), id, stop));
                 }
             }
             Ok(MembershipEvent::Revoked(partitions)) => {

@@ -87,6 +87,11 @@ impl Child {
         }
     }
 
+    /// Whether its output holds this text.
+    pub fn said(&self, text: &str) -> bool {
+        fs::read_to_string(&self.output).is_ok_and(|output| output.contains(text))
+    }
+
     /// The last lines of its output.
     pub fn tail(&self) -> String {
         let text = fs::read_to_string(&self.output).unwrap_or_default();

@@ -81,6 +81,7 @@ fn the_writer_dies_at(step: &str) {
         Ok(night.writer.ended()?.is_some())
     })
     .unwrap();
+    assert!(night.writer.said("failpoint reached"), "it ended for another reason:\n{}", night.writer.tail());
     night.writer = night.shop.order_writer(&[]).unwrap();
     let report = night.shop.report_of(rush).unwrap();
     assert_sold_out(&report);
@@ -133,5 +134,7 @@ fn two_writers_fight_for_a_partition() {
     let report = night.shop.report_of(rush).unwrap();
     assert_sold_out(&report);
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
+    let fenced = [&night.writer, &second].map(|writer| writer.said("another writer moved this partition"));
+    assert!(fenced.contains(&true), "they never met: the test would prove nothing");
     assert!(night.writer.ended().unwrap().is_none() && second.ended().unwrap().is_none(), "both are still at it");
 }
