@@ -144,6 +144,7 @@ impl Engine {
         let kafka = KafkaSettings {
             replication: args.kafka.kafka_replication,
             min_insync: args.kafka.kafka_min_insync,
+            requests_in_flight: settings.kafka_requests_in_flight.into(),
             ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
         };
         ensure_topics(&kafka).await.context("making the topics")?;

@@ -49,6 +49,10 @@ pub struct Settings {
     /// Batches in a lane's journal above which it promises nothing more: the order-writer does not keep up.
     #[arg(long, env = "FLASHSALE_JOURNAL_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub journal_max: u32,
+
+    /// Produce requests that are out to one broker at a time. 1 costs least; raise it where brokers are far and hot partitions many.
+    #[arg(long, env = "FLASHSALE_KAFKA_REQUESTS_IN_FLIGHT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub kafka_requests_in_flight: u8,
 }
 
 impl Settings {
