@@ -31,6 +31,8 @@ pub struct Span {
     pub records: Vec<Placed>,
     /// The entries they were read from, damaged ones too.
     pub entries: Vec<Entry>,
+    /// Reservations in it; other records count as several.
+    pub weight: usize,
     /// One past the last entry's offset.
     pub next: u64,
     /// The last entry's id; `None` if it has none.

@@ -82,6 +82,9 @@ impl<P: Ports> Shared<P> {
 pub struct Pace {
     /// How often a keeper looks at its lanes, and how long a read waits.
     pub look_every: Duration,
+    /// Spans of a partition begin at least this far apart, so that a commit is shared by all that came meanwhile. A lone order comes
+    /// longer after the span before it and does not wait; a partition that is behind does not either.
+    pub gather: Duration,
     /// How long an appended epoch record may take to be decided before the keeper asks again.
     pub rebuild_patience: Duration,
     /// Longest wait between two attempts to go on after a fault.
@@ -92,6 +95,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             look_every: Duration::from_millis(250),
+            gather: Duration::from_millis(40),
             rebuild_patience: Duration::from_secs(10),
             retry_max: Duration::from_secs(1),
         }

@@ -1,7 +1,7 @@
 //! The statements about order tables, made once: a set per table, whose name stands in each.
 
 use super::row::COLUMNS;
-use crate::sql::Fixed;
+use crate::sql::{Fixed, Insert};
 
 /// Statements about all tables of a shard.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Texts {
 /// Statements about one order table.
 #[derive(Debug)]
 pub(super) struct TableTexts {
-    pub(super) insert: Fixed,
+    pub(super) insert: Insert,
     pub(super) release: Fixed,
     pub(super) find: Fixed,
     pub(super) live_purchases: Fixed,
@@ -45,7 +45,7 @@ impl TableTexts {
         let marks = vec!["?"; COLUMNS.split(',').count()].join(", ");
         Self {
             // Plain: a taken key is an error, and undoes the whole transaction.
-            insert: Fixed::new(format!("INSERT INTO {table} ({COLUMNS}) VALUES [({marks}),]")),
+            insert: Insert::new(format!("INSERT INTO {table} ({COLUMNS}) VALUES [({marks}),]")),
             // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the column's type. The first WHEN of
             // an order wins, as the first release in the log does.
             release: Fixed::new(format!(

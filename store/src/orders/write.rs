@@ -87,11 +87,9 @@ impl<S: Sql> Orders<S> {
         }
         for rows in plan.rows.chunk_by(|a, b| a.0 == b.0) {
             let texts = self.table(rows[0].0)?;
-            for (insert, rows) in texts.insert.exactly(rows) {
-                let mut params = Vec::with_capacity(insert.len() / 2);
-                rows.iter().try_for_each(|(_, row)| push(&mut params, row))?;
-                tx.exec(insert, params).await?;
-            }
+            let mut values = Vec::with_capacity(rows.len() * texts.insert.columns());
+            rows.iter().try_for_each(|(_, row)| push(&mut values, row))?;
+            tx.insert(&texts.insert, values).await?;
         }
         for released in plan.released.chunk_by(|a, b| a.0 == b.0) {
             let texts = self.table(released[0].0)?;
