@@ -12,8 +12,8 @@ use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
     clock::Clock,
     http::{
-        BODY_BYTES_MAX, BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Query, Request,
-        Response, StatusCode, TraceContext, bearer, header, idempotency_key, read_body, reply,
+        BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Query, Request, Response, StatusCode,
+        TraceContext, bearer, header, idempotency_key, read_body, reply,
     },
     problem::{Code, Problem},
 };
@@ -28,7 +28,7 @@ use crate::{
 
 use answers::Answers;
 use body::rfc3339;
-use purchase::PurchaseBody;
+use purchase::{PURCHASE_BYTES_MAX, PurchaseBody};
 
 /// Orders of one page, unless the client says otherwise.
 const PAGE_DEFAULT: u32 = 20;
@@ -147,7 +147,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
     async fn buy(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, incoming) = request.into_parts();
         // Read before anything is refused, so that the connection can go on.
-        let sent = match read_body(incoming, BODY_BYTES_MAX, BODY_DEADLINE).await {
+        let sent = match read_body(incoming, PURCHASE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return self.refuse_and_close(&error.into()),
         };
