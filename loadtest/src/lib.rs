@@ -3,8 +3,10 @@
 pub mod args;
 pub mod audit;
 pub mod backends;
+pub mod baseline;
 pub mod cpu;
 pub mod durable;
+pub mod fixed_answer;
 pub mod generator;
 pub mod plan;
 pub mod probe;
@@ -17,3 +19,4 @@ pub mod sale;
 pub mod scenario;
 pub mod services;
 pub mod tally;
+pub mod timeline;

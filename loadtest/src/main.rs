@@ -9,6 +9,7 @@ use std::{
 use kit::{settings::EXIT_USAGE, shutdown, shutdown::EXIT_IMPATIENT};
 use loadtest::{
     args::{self, ArgsError, Order},
+    fixed_answer,
     progress::Progress,
     run::{self, Done},
 };
@@ -22,6 +23,11 @@ const EXIT_DAMAGED: u8 = 1;
 const EXIT_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    if arguments.next().as_deref() == Some(fixed_answer::COMMAND) {
+        let Err(error) = fixed_answer::run(arguments);
+        return not_run(&error);
+    }
     let order = match args::parse(std::env::args_os()) {
         Ok(order) => order,
         Err(error) => return refuse(error),
@@ -53,7 +59,7 @@ async fn perform(order: &Order) -> ExitCode {
     }
 }
 
-fn tell(Done { report, unruly }: &Done, json: Option<&Path>) -> ExitCode {
+fn tell(Done { report, unruly, .. }: &Done, json: Option<&Path>) -> ExitCode {
     for service in unruly {
         eprintln!("loadtest: {service}");
     }
