@@ -35,7 +35,7 @@ fn signed(claims: &Value) -> String {
 /// A token with a header of any kind, truly signed with HS256 and the secret of key `a`.
 fn signed_under(header: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(good_claims().to_string()));
-    let secret = EncodingKey::from_base64_secret(SECRET).unwrap();
+    let secret = EncodingKey::from_secret(&URL_SAFE_NO_PAD.decode(SECRET).unwrap());
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).unwrap();
     format!("{message}.{signature}")
 }
@@ -73,7 +73,7 @@ fn other_libraries_can_read_our_tokens() {
     validation.set_audience(&[AUDIENCE]);
     validation.set_issuer(&[ISSUER]);
     validation.validate_exp = false;
-    let secret = DecodingKey::from_base64_secret(SECRET).unwrap();
+    let secret = DecodingKey::from_secret(&URL_SAFE_NO_PAD.decode(SECRET).unwrap());
     let data = jsonwebtoken::decode::<Value>(&token, &secret, &validation).unwrap();
     assert_eq!(data.header.kid.as_deref(), Some("a"));
     assert_eq!(data.claims, {

@@ -40,7 +40,7 @@ const _: () = assert!(BATCH_MAX * (RESERVATION_BYTES_MAX + CONTEXT_MAX) + RECORD
 const _: () = assert!(RECORD_BYTES_MAX <= SIDE_BYTES_MAX);
 
 /// Default of [`KafkaSettings::linger_ms`]: the front threads answer at about the same time, and their records share a request.
-pub const LINGER_MS: u32 = 2;
+pub const LINGER_MS: u32 = 1;
 /// Default of [`KafkaSettings::requests_in_flight`]: what comes while a request is out goes with the next one.
 pub const REQUESTS_IN_FLIGHT: u32 = 1;
 /// Default of [`KafkaSettings::message_timeout_ms`].

@@ -44,7 +44,7 @@ pub struct RedisSettings {
     pub response_timeout: Duration,
     /// How long the keeper waits for an answer: its calls carry whole lanes.
     pub keeper_timeout: Duration,
-    /// Connections that the engine's port spreads its calls over.
+    /// Connections that the engine's port spreads its calls over. One: calls of several lanes then leave and come back together.
     pub connections: usize,
     /// Connections of the keeper's pool, at most.
     pub keeper_connections: usize,
@@ -60,7 +60,7 @@ impl RedisSettings {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
             keeper_timeout: Duration::from_secs(5),
-            connections: 2,
+            connections: 1,
             keeper_connections: 8,
         }
     }
