@@ -111,6 +111,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Where to write the report as a page with charts, which needs nothing but itself.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// An engine that runs already, with its order-writer, on these stores and this namespace: nothing is started.
     #[arg(long, value_name = "URL", value_parser = target)]
     pub target: Option<Target>,

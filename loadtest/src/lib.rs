@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod durable;
 pub mod fixed_answer;
 pub mod generator;
+pub mod picture;
 pub mod plan;
 pub mod probe;
 pub mod progress;

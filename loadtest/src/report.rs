@@ -18,6 +18,8 @@ use crate::{
 };
 
 pub use cpu::CpuEach;
+#[cfg(test)]
+pub(crate) use tests::sample_report;
 
 /// What was asked for, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -15,6 +15,8 @@ pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writ
 pub struct Sample {
     /// Since the first part began.
     pub at: Duration,
+    /// Number of the part, from 1.
+    pub part: usize,
     /// Answers `202`, accepted ones.
     pub accepted: u64,
     /// Refusals.
@@ -58,6 +60,7 @@ impl Timeline {
         self.last = reading.unwrap_or(self.last);
         self.samples.push(Sample {
             at,
+            part: self.parts.len(),
             accepted: self.base.accepted + self.last.accepted,
             refused: self.base.refused + self.last.refused,
             durable: standing.map(|standing| standing.sold),

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// A clean one of two parts.
+pub(crate) fn sample_report() -> Report {
+    report(Findings::default(), true)
+}
+
 fn report(findings: Findings, at_rest: bool) -> Report {
     let setup = Setup {
         scenario: "orders".into(),
@@ -42,6 +47,7 @@ fn part(title: &'static str, measured: bool) -> PlayedPart {
         accepted_per_s: Some(100.0),
         refused_per_s: Some(200.0),
         latency: Some(Latency { p50: 1.0, p99: 2.0, p999: 3.0, max: 4.0 }),
+        latency_curve: [(0.0, 0.5), (0.5, 1.0), (0.99, 2.0)].map(|(share, ms)| Percentile { share, ms }).into(),
         ..Figures::default()
     };
     let us = |us| Some(Duration::from_micros(us));
