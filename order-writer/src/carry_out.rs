@@ -227,6 +227,12 @@ impl<P: Ports> Partition<P> {
 
     /// What follows from a commit that this worker won, and only then.
     async fn after_commit(&mut self, decided: &Decided) -> Result<(), Halt> {
+        let moved = decided.batches.iter().map(|&(lane, _)| lane).chain(decided.gone.iter().map(|&(lane, _)| lane));
+        for lane in moved.chain(decided.allotments.iter().map(|change| change.lane)) {
+            if let Some(facts) = self.facts.get_mut(&lane) {
+                facts.quiet = 0;
+            }
+        }
         for alarm in &decided.alarms {
             tracing::error!(lane = %alarm.lane, order = %alarm.order, reason = alarm.reason.as_str(),
                 "a promise did not hold under the current epoch: the lane is rebuilt");
