@@ -132,10 +132,11 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     async fn answer(&self, request: Request<Incoming>) -> (Route, Response<Body>) {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        // What asks a database is boxed: its futures are large, and every purchase would carry their room about.
         match Path::of(request.uri().path()) {
             Some(Path::Orders) if request.method() == Method::POST => (Route::Buy, self.buy(request).await),
-            Some(Path::Orders) if reads => (Route::OrderPage, self.page(&request).await),
-            Some(Path::Order(id)) if reads => (Route::Order, self.order(id, &request).await),
+            Some(Path::Orders) if reads => (Route::OrderPage, Box::pin(self.page(&request)).await),
+            Some(Path::Order(id)) if reads => (Route::Order, Box::pin(self.order(id, &request)).await),
             Some(Path::Sale(id)) if reads => (Route::Sale, self.sale(id, request.headers())),
             Some(Path::Time) if reads => (Route::Time, self.time()),
             Some(Path::Orders) => (Route::Other, self.not_allowed("GET, HEAD, POST")),

@@ -58,6 +58,8 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a batch, and a look costs a system call.
+const TASKS_PER_POLL: u32 = 256;
 /// Deadlines of the drain, one after the other: below the 30 s an orchestrator grants.
 const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
 const TASKS_DEADLINE: Duration = Duration::from_secs(4);
@@ -147,6 +149,8 @@ impl Engine {
         let kafka = KafkaSettings {
             replication: args.kafka.kafka_replication,
             min_insync: args.kafka.kafka_min_insync,
+            linger_ms: settings.kafka_linger_ms,
+            requests_in_flight: settings.kafka_requests_in_flight,
             ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
         };
         ensure_topics(&kafka).await.context("making the topics")?;
@@ -255,7 +259,7 @@ fn front(
     limits: Limits,
     stop: CancellationToken,
 ) -> anyhow::Result<DrainOutcome> {
-    Builder::new_current_thread().enable_all().build()?.block_on(async {
+    Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build()?.block_on(async {
         let connections = shared.connections.clone();
         let front = shared.front().await?;
         let tasks = front.purchases().lanes.tasks().clone();

@@ -16,11 +16,12 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    rhythm::Rhythm,
 };
 
 /// Records that one read may return.
-const READ_RECORDS: usize = 64;
-/// Bytes that one read may return: 64 full batches have about 2 MB.
+const READ_RECORDS: usize = 512;
+/// Bytes that one read may return: about 100 full batches.
 const READ_BYTES: usize = 4 << 20;
 /// Reservations of one span: enough to fill the inserts of every table, few enough to keep a commit short.
 const SPAN_RESERVATIONS: usize = 4096;
@@ -72,6 +73,7 @@ async fn tend<P: Ports>(
     tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
         lanes = partition.lanes.len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
+    let mut rhythm = Rhythm::new(shared.busy.clone(), shared.pace.gather);
     while !cancel.is_cancelled() {
         let now = shared.clock.monotonic();
         if now >= look_at {
@@ -79,10 +81,22 @@ async fn tend<P: Ports>(
             look_at = shared.clock.monotonic() + shared.pace.look_every;
             *faults = 0;
         }
+        // What comes meanwhile shares the next span's commits, fetch and settlement.
+        let rest = rhythm.rest(shared.clock.monotonic());
+        if !rest.is_zero() && or_cancelled(cancel, tokio::time::sleep(rest)).await.is_none() {
+            break;
+        }
         let wait = look_at.saturating_sub(shared.clock.monotonic());
         let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
         let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
-        for span in partition.spans(entries, partition.row.offset).await? {
+        if entries.is_empty() {
+            rhythm.is_idle();
+            continue;
+        }
+        let begun = shared.clock.monotonic();
+        let spans = partition.spans(entries, partition.row.offset).await?;
+        rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
+        for span in spans {
             partition.carry_out(span).await?;
         }
     }
@@ -100,7 +114,6 @@ impl<P: Ports> Partition<P> {
     /// Cuts what was read from `from` on into spans. A damaged record is parked; it keeps its place in the log and decides nothing.
     pub(crate) async fn spans(&self, entries: Vec<Entry>, from: u64) -> Result<Vec<Span>, Halt> {
         let mut spans: Vec<Span> = Vec::new();
-        let mut weight = 0;
         for entry in entries.into_iter().filter(|entry| entry.offset >= from) {
             let placed = self.placed(&entry).await?;
             let added = match placed.as_ref().map(|placed| &placed.record) {
@@ -108,12 +121,11 @@ impl<P: Ports> Partition<P> {
                 Some(_) => SPAN_RESERVATIONS / SPAN_RELEASES,
                 None => 1,
             };
-            if weight + added > SPAN_RESERVATIONS || !spans.last().is_some_and(|span| span.takes(placed.as_ref())) {
-                weight = 0;
+            if !spans.last().is_some_and(|span| span.takes(added, placed.as_ref())) {
                 spans.push(Span::default());
             }
-            weight += added;
             if let Some(span) = spans.last_mut() {
+                span.weight += added;
                 span.next = entry.offset + 1;
                 span.last = entry.id;
                 span.records.extend(placed);
@@ -149,10 +161,11 @@ impl<P: Ports> Partition<P> {
 }
 
 impl Span {
-    fn takes(&self, next: Option<&Placed>) -> bool {
-        match (self.records.last(), next) {
+    fn takes(&self, added: usize, next: Option<&Placed>) -> bool {
+        let fits = match (self.records.last(), next) {
             (Some(last), Some(next)) => may_follow(&last.record, &next.record),
             _ => true,
-        }
+        };
+        fits && self.weight + added <= SPAN_RESERVATIONS
     }
 }

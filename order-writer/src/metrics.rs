@@ -43,6 +43,23 @@ pub struct Metrics {
     pub relayed: IntCounter,
 }
 
+/// How many reservations of a span came to what, by [`Decision::packed`].
+#[derive(Debug, Clone, Copy)]
+pub struct Outcomes([u64; 5]);
+
+impl Outcomes {
+    /// Counts them.
+    pub fn of(decided: &Decided) -> Self {
+        let mut counts = [0; 5];
+        for &byte in decided.movements.iter().filter(|m| m.lane.is_some()).flat_map(|m| &m.decisions) {
+            if let Some(count) = counts.get_mut(usize::from(byte)) {
+                *count += 1;
+            }
+        }
+        Self(counts)
+    }
+}
+
 impl Metrics {
     /// Registers all of them.
     ///
@@ -87,19 +104,14 @@ impl Metrics {
     }
 
     /// A span is carried out.
-    pub fn span(&self, partition: PartitionId, decided: &Decided, took: Duration) {
-        let mut counts = [0u64; 5];
-        for &byte in decided.movements.iter().filter(|m| m.lane.is_some()).flat_map(|m| &m.decisions) {
-            if let Some(count) = counts.get_mut(usize::from(byte)) {
-                *count += 1;
-            }
-        }
+    pub fn span(&self, partition: PartitionId, Outcomes(counts): Outcomes, took: Duration) {
+        let reservations = counts.iter().sum::<u64>();
         for (byte, count) in (0u8..).zip(counts).filter(|(_, count)| *count > 0) {
             self.decisions.with_label_values(&[outcome(byte)]).inc_by(count);
         }
-        self.span_reservations.observe(f64::from(u32::try_from(counts.iter().sum::<u64>()).unwrap_or(u32::MAX)));
+        self.span_reservations.observe(f64::from(u32::try_from(reservations).unwrap_or(u32::MAX)));
         self.span_seconds.observe(took.as_secs_f64());
-        tracing::debug!(%partition, rows = decided.rows.len(), ?took, "span carried out");
+        tracing::debug!(%partition, reservations, ?took, "span carried out");
     }
 
     /// A worker could not go on, for this cause.

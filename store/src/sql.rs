@@ -14,6 +14,7 @@ use std::future::Future;
 pub(crate) use all::all;
 pub use error::SqlError;
 pub(crate) use error::retried;
+pub use fixed::Insert;
 pub(crate) use fixed::{Fixed, SIZE_MAX};
 pub use value::{Row, Value, stored};
 
@@ -81,6 +82,9 @@ pub trait Tx: Send {
 
     /// One change. Returns how many rows its WHERE matched, changed or not.
     fn exec(&mut self, change: &str, params: Vec<Value>) -> impl Future<Output = Result<u64, SqlError>> + Send;
+
+    /// Inserts rows whose values stand one after the other, in as few round trips as the database allows.
+    fn insert(&mut self, insert: &Insert, values: Vec<Value>) -> impl Future<Output = Result<(), SqlError>> + Send;
 
     /// As [`Sql::insert_absent`]; after `false` the transaction goes on.
     fn insert_absent(

@@ -11,7 +11,7 @@ use super::{
     Committed, Ledger, LedgerCommit, PartitionRow,
     movement::{self, INSERT_MOVEMENTS},
 };
-use crate::sql::{Fixed, Sql, SqlError, Tx, Value, retried, stored};
+use crate::sql::{Fixed, Insert, Sql, SqlError, Tx, Value, retried, stored};
 
 const PARTITION: &str =
     "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions WHERE partition_id = ?";
@@ -34,7 +34,7 @@ const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = all
 pub(super) struct CommitTexts {
     sell: Fixed,
     set_sold: Fixed,
-    movements: Fixed,
+    movements: Insert,
 }
 
 impl CommitTexts {
@@ -49,7 +49,7 @@ impl CommitTexts {
             set_sold: Fixed::new(
                 "UPDATE offers SET sold = CASE offer [WHEN ? THEN ? ] ELSE sold END WHERE offer IN ([?,])",
             ),
-            movements: Fixed::new(INSERT_MOVEMENTS),
+            movements: Insert::new(INSERT_MOVEMENTS),
         }
     }
 }
@@ -144,8 +144,8 @@ impl<S: Sql> Ledger<S> {
             let matched = tx.exec(MOVE_EPOCH, vec![epoch.into(), lane.into(), epoch.into()]).await?;
             all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
         }
-        for (insert, rows) in self.texts.commit.movements.exactly(&plan.movements) {
-            tx.exec(insert, rows.iter().flatten().cloned().collect()).await?;
+        if !plan.movements.is_empty() {
+            tx.insert(&self.texts.commit.movements, plan.movements.clone()).await?;
         }
         Ok(true)
     }
@@ -169,7 +169,8 @@ struct Plan {
     sold: Vec<(i64, i64)>,
     allotments: Vec<(i64, Vec<Value>)>,
     epochs: Vec<(i64, i64)>,
-    movements: Vec<[Value; movement::COLUMNS]>,
+    /// Row after row.
+    movements: Vec<Value>,
 }
 
 impl Plan {
@@ -194,6 +195,7 @@ impl Plan {
         let epochs: BTreeMap<i64, i64> = epochs.collect::<Result<_, SqlError>>()?;
         let (partition, generation) = (c.partition, c.generation);
         let movements = c.movements.iter().map(|m| movement::values(partition, generation, m));
+        let movements = movements.collect::<Result<Vec<_>, SqlError>>()?;
         Ok(Self {
             fence: vec![
                 stored(c.next_offset)?.into(),
@@ -205,7 +207,7 @@ impl Plan {
             sold: sold.into_iter().collect(),
             allotments,
             epochs: epochs.into_iter().collect(),
-            movements: movements.collect::<Result<_, _>>()?,
+            movements: movements.into_iter().flatten().collect(),
         })
     }
 }

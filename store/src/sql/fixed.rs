@@ -21,13 +21,12 @@ impl Fixed {
         Self { template: template.into(), texts: [const { OnceLock::new() }; SIZES] }
     }
 
-    /// Splits the items over statements that take exactly so many: largest first, nothing repeated.
-    pub(crate) fn exactly<'a, T>(&'a self, mut items: &'a [T]) -> impl Iterator<Item = (&'a str, &'a [T])> {
+    /// Splits so many items over statements that take exactly as many: largest first, nothing repeated.
+    fn exactly(&self, mut count: usize) -> impl Iterator<Item = (&str, usize)> {
         std::iter::from_fn(move || {
-            let size = items.len().min(SIZE_MAX).checked_ilog2()?;
-            let (now, later) = items.split_at(1 << size);
-            items = later;
-            Some((self.text(size as usize), now))
+            let size = count.min(SIZE_MAX).checked_ilog2()?;
+            count -= 1 << size;
+            Some((self.text(size as usize), 1 << size))
         })
     }
 
@@ -47,6 +46,36 @@ impl Fixed {
 
     fn text(&self, size: usize) -> &str {
         self.texts[size].get_or_init(|| expand(&self.template, 1 << size))
+    }
+}
+
+/// An INSERT of any number of rows, whose values stand one after the other.
+#[derive(Debug)]
+pub struct Insert {
+    rows: Fixed,
+    columns: usize,
+}
+
+impl Insert {
+    /// From a statement with the values of one row in square brackets, as [`Fixed`] has them: `INSERT INTO t (a, b) VALUES [(?, ?),]`.
+    pub(crate) fn new(template: impl Into<String>) -> Self {
+        let template = template.into();
+        Self { columns: template.bytes().filter(|&byte| byte == b'?').count(), rows: Fixed::new(template) }
+    }
+
+    /// Parameters of one row.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The statement for one row.
+    pub(crate) fn single(&self) -> &str {
+        self.rows.text(0)
+    }
+
+    /// Statements for all rows of so many values, each with the number of values that it takes.
+    pub(crate) fn statements(&self, values: usize) -> impl Iterator<Item = (&str, usize)> {
+        self.rows.exactly(values / self.columns).map(|(text, rows)| (text, rows * self.columns))
     }
 }
 
@@ -85,13 +114,23 @@ mod tests {
         let marks = |text: &str| text.bytes().filter(|&b| b == b'?').count();
         for count in [0, 1, 2, 3, 511, 512, 513, 1700] {
             let items: Vec<usize> = (0..count).collect();
-            let exact: Vec<_> = insert.exactly(&items).collect();
-            assert!(exact.iter().all(|(text, chunk)| marks(text) == chunk.len()));
-            assert_eq!(exact.iter().flat_map(|(_, chunk)| chunk.iter().copied()).collect::<Vec<_>>(), items);
+            let exact: Vec<_> = insert.exactly(count).collect();
+            assert!(exact.iter().all(|&(text, taken)| marks(text) == taken));
+            assert_eq!(exact.iter().map(|(_, taken)| taken).sum::<usize>(), count);
             let mut padded: Vec<_> = insert.padded(&items).collect();
             assert!(padded.iter().all(|(text, chunk)| marks(text) == chunk.len() && chunk.len() <= SIZE_MAX));
             padded.iter_mut().for_each(|(_, chunk)| chunk.dedup());
             assert_eq!(padded.into_iter().flat_map(|(_, chunk)| chunk).collect::<Vec<_>>(), items);
         }
+    }
+
+    /// An INSERT counts in values: each statement gets those of whole rows.
+    #[test]
+    fn an_insert_takes_whole_rows() {
+        let insert = Insert::new("INSERT INTO t (a, b, c) VALUES [(?, 7, ?),]");
+        assert_eq!((insert.columns(), insert.single()), (2, "INSERT INTO t (a, b, c) VALUES (?, 7, ?)"));
+        let statements: Vec<_> = insert.statements(2 * 515).map(|(_, values)| values).collect();
+        assert_eq!(statements, [2 * 512, 2 * 2, 2]);
+        assert_eq!(insert.statements(0).count(), 0);
     }
 }

@@ -2,7 +2,10 @@
 
 mod connection;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mysql_async::{
@@ -11,7 +14,7 @@ use mysql_async::{
 };
 use tokio::time::timeout;
 
-use super::{Lock, Row, Server, Sql, SqlError, Tx, Value};
+use super::{Insert, Lock, Row, Server, Sql, SqlError, Tx, Value};
 use connection::{Held, classify};
 
 /// How a pool behaves.
@@ -26,6 +29,9 @@ pub struct Settings {
     /// How long the server lets a statement wait for a row that somebody else holds. Shorter than `statement_timeout`, or its clear
     /// error is never seen.
     pub lock_wait: Duration,
+    /// Whether many rows go to a MariaDB as one array for a statement of one row, which costs it about a quarter less than a statement
+    /// of many rows. `false` for a proxy that does not pass arrays on. MySQL has no arrays and always gets statements of many rows.
+    pub arrays: bool,
     /// Prepared statements kept per connection. The inserts and lists of fixed sizes are about ten each per order table; the server
     /// counts them all (`max_prepared_stmt_count`).
     pub statements_cached: usize,
@@ -38,6 +44,7 @@ impl Default for Settings {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             lock_wait: Duration::from_secs(2),
+            arrays: true,
             statements_cached: 256,
         }
     }
@@ -134,7 +141,8 @@ impl Server for MySqlServer {
     }
 
     fn open(&self, database: &str) -> MySql {
-        MySql { pool: Pool::new(self.opts(Some(database))), settings: self.settings }
+        let arrays = if self.settings.arrays { OnceLock::new() } else { OnceLock::from(false) };
+        MySql { pool: Pool::new(self.opts(Some(database))), settings: self.settings, arrays: Arc::new(arrays) }
     }
 
     async fn databases(&self, prefix: &str) -> Result<Vec<String>, SqlError> {
@@ -155,6 +163,8 @@ impl Server for MySqlServer {
 pub struct MySql {
     pool: Pool,
     settings: Settings,
+    /// Whether the server takes arrays of rows; unknown before the first insert of many.
+    arrays: Arc<OnceLock<bool>>,
 }
 
 impl MySql {
@@ -195,7 +205,7 @@ impl Sql for MySql {
         let mut held = self.held().await?;
         let limit = self.settings.statement_timeout;
         held.run(limit, async |conn| conn.query_drop("START TRANSACTION").await).await?;
-        Ok(MySqlTx { held, limit })
+        Ok(MySqlTx { held, limit, arrays: self.arrays.clone() })
     }
 
     async fn migrate(&self, name: &str, statements: &[String]) -> Result<bool, SqlError> {
@@ -243,6 +253,19 @@ async fn run_once(conn: &mut Conn, name: &str, statements: &[String]) -> mysql_a
 pub struct MySqlTx {
     held: Held,
     limit: Duration,
+    arrays: Arc<OnceLock<bool>>,
+}
+
+impl MySqlTx {
+    /// Asks the server what it is, once for all connections: the driver does not say.
+    async fn takes_arrays(&mut self) -> Result<bool, SqlError> {
+        if let Some(&known) = self.arrays.get() {
+            return Ok(known);
+        }
+        let ask = async |conn: &mut Conn| conn.query_first::<String, _>("SELECT VERSION()").await;
+        let version = self.held.run(self.limit, ask).await?;
+        Ok(*self.arrays.get_or_init(|| version.is_some_and(|version| version.contains("MariaDB"))))
+    }
 }
 
 impl Tx for MySqlTx {
@@ -255,6 +278,22 @@ impl Tx for MySqlTx {
     async fn exec(&mut self, change: &str, params: Vec<Value>) -> Result<u64, SqlError> {
         let params = bound(params);
         self.held.run(self.limit, async |conn| matched(conn, change, params).await).await
+    }
+
+    async fn insert(&mut self, insert: &Insert, values: Vec<Value>) -> Result<(), SqlError> {
+        let arrays = self.takes_arrays().await?;
+        let (count, columns) = (values.len(), insert.columns());
+        let mut values = values.into_iter().map(bound_value);
+        let mut next = |count| Params::Positional(values.by_ref().take(count).collect());
+        if arrays {
+            let rows: Vec<Params> = (0..count / columns).map(|_| next(columns)).collect();
+            return self.held.run(self.limit, async |conn| conn.exec_batch(insert.single(), rows).await).await;
+        }
+        for (statement, count) in insert.statements(count) {
+            let params = next(count);
+            self.held.run(self.limit, async |conn| conn.exec_drop(statement, params).await).await?;
+        }
+        Ok(())
     }
 
     async fn insert_absent(&mut self, insert: &str, params: Vec<Value>) -> Result<bool, SqlError> {
@@ -309,13 +348,16 @@ fn bound(params: Vec<Value>) -> Params {
     if params.is_empty() {
         return Params::Empty;
     }
-    let values = params.into_iter().map(|value| match value {
+    Params::Positional(params.into_iter().map(bound_value).collect())
+}
+
+fn bound_value(value: Value) -> MyValue {
+    match value {
         Value::Null => MyValue::NULL,
         Value::Int(number) => MyValue::Int(number),
         Value::Text(text) => MyValue::Bytes(text.into_bytes()),
         Value::Bytes(bytes) => MyValue::Bytes(bytes.into()),
-    });
-    Params::Positional(values.collect())
+    }
 }
 
 fn read(row: MyRow) -> Result<Row, SqlError> {

@@ -10,15 +10,17 @@ use domain::{
 use store::orders::{Marked, ShardWrite, Written};
 
 use super::support::{
-    Deployment, MINTED_AT_MS, PARTITION, at, count, deployment, lane, later, progress, rejected, row, write,
+    Deployment, MINTED_AT_MS, PARTITION, at, count, deployment, deployment_on, lane, later, progress, rejected, row,
+    server, server_without_arrays, write,
 };
 
 const MAPS: [(u16, u16); 2] = [(2, 4), (1, 1)];
 
+/// As arrays and as statements of many rows, the rejected ones with their nulls among the others.
 #[tokio::test]
 async fn what_is_written_is_found() {
-    for (shards, tables) in MAPS {
-        let d = deployment(shards, tables).await;
+    for (server, (shards, tables)) in [server(), server_without_arrays()].into_iter().zip(MAPS) {
+        let d = deployment_on(&server, shards, tables).await;
         let mut rows: Vec<OrderRow> = (1..=700).map(row).collect();
         rows.extend((701..=750).map(rejected));
         let written = write(&d.orders, 1, &rows, &[]).await;
@@ -37,7 +39,12 @@ async fn what_is_written_is_found() {
 /// A taken order id and a taken (buyer, lane, number) both undo the whole transaction, its progress too.
 #[tokio::test]
 async fn a_taken_key_leaves_nothing() {
-    let d = deployment(1, 2).await;
+    for server in [server(), server_without_arrays()] {
+        a_taken_key_leaves_nothing_on(deployment_on(&server, 1, 2).await).await;
+    }
+}
+
+async fn a_taken_key_leaves_nothing_on(d: Deployment) {
     let first = row(1);
     assert_eq!(write(&d.orders, 1, std::slice::from_ref(&first), &[]).await, [Written::Done]);
     let same_id = OrderRow { number: None, ..first.clone() };

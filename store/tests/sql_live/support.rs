@@ -81,10 +81,19 @@ impl Deref for Deployment {
 }
 
 pub(super) async fn deployment(shards: u16, tables: u16) -> Deployment {
+    deployment_on(&server(), shards, tables).await
+}
+
+pub(super) async fn deployment_on(server: &MySqlServer, shards: u16, tables: u16) -> Deployment {
     let space = Space::new();
     let map = ShardMap::even(shards, tables).unwrap();
-    let store = shards::open(&server(), &space.0, map).await.unwrap();
+    let store = shards::open(server, &space.0, map).await.unwrap();
     Deployment { store, space }
+}
+
+/// Sends many rows in statements of many rows, as every MySQL gets them.
+pub(super) fn server_without_arrays() -> MySqlServer {
+    MySqlServer::new(&url(), Settings { arrays: false, ..settings() }).unwrap()
 }
 
 /// A raw connection to one of the deployment's databases: the fault's hand.

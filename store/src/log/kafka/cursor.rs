@@ -63,6 +63,9 @@ impl Cursor {
             .set("fetch.min.bytes", settings.fetch_bytes_min.to_string())
             .set("fetch.wait.max.ms", settings.fetch_wait_ms_max.to_string())
             .set("queued.max.messages.kbytes", (settings.read_ahead_bytes_max / 1024).to_string())
+            // Nothing is fetched while records wait to be taken: all that come meanwhile come by one request, and a request costs the
+            // broker as much as many records. A reader that has taken everything hears of a new record at once, as before.
+            .set("queued.min.messages", "1")
             // A reader that fell behind goes on a moment after there is space again; the default is a second.
             .set("fetch.queue.backoff.ms", "10");
         for (key, value) in more {
