@@ -1,5 +1,6 @@
 //! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
 
+mod field;
 mod sale;
 
 use bytes::Bytes;
@@ -301,34 +302,6 @@ impl Released {
 }
 
 impl Reservation {
-    /// Appends this reservation as one `reservations` field of a [`Batch`]: what a request carries to Redis, so that the
-    /// script only concatenates.
-    pub fn append_field(&self, out: &mut Vec<u8>) {
-        let message = wire::Batch { reservations: vec![self.to_wire()], ..wire::Batch::default() };
-        out.reserve(message.encoded_len());
-        // Encoding into a vector cannot fail: it grows.
-        message.encode_raw(out);
-    }
-
-    fn to_wire(&self) -> wire::Reservation {
-        wire::Reservation {
-            schema: RESERVATION_SCHEMA,
-            tenant: stored_tenant(self.tenant),
-            sale: self.sale.get(),
-            sale_version: self.sale_version,
-            offer: self.offer.get(),
-            sku: self.sku.get(),
-            order_id: self.order.get(),
-            buyer: self.buyer.get(),
-            quantity: self.quantity,
-            unit_price: self.unit_price.amount,
-            currency: self.unit_price.currency.to_string(),
-            key_hash: Bytes::copy_from_slice(&self.key.0),
-            reserved_at_ms: self.reserved_at_ms,
-            context: self.context.clone(),
-        }
-    }
-
     fn from_wire(w: wire::Reservation) -> Result<Self, Flawed> {
         if w.context.len() > CONTEXT_MAX {
             return Err(Flawed(format!("context of {} bytes", w.context.len())));

@@ -12,8 +12,8 @@ use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
     clock::Clock,
     http::{
-        BODY_BYTES_MAX, BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Query, Request,
-        Response, StatusCode, TraceContext, bearer, header, idempotency_key, read_body, reply,
+        BODY_DEADLINE, Body, Handler, HeaderMap, HeaderValue, Incoming, Method, Query, Request, Response, StatusCode,
+        TraceContext, bearer, header, idempotency_key, read_body, reply,
     },
     problem::{Code, Problem},
 };
@@ -28,7 +28,7 @@ use crate::{
 
 use answers::Answers;
 use body::rfc3339;
-use purchase::PurchaseBody;
+use purchase::{PURCHASE_BYTES_MAX, PurchaseBody};
 
 /// Orders of one page, unless the client says otherwise.
 const PAGE_DEFAULT: u32 = 20;
@@ -132,10 +132,11 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     async fn answer(&self, request: Request<Incoming>) -> (Route, Response<Body>) {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        // What asks a database is boxed: its futures are large, and every purchase would carry their room about.
         match Path::of(request.uri().path()) {
             Some(Path::Orders) if request.method() == Method::POST => (Route::Buy, self.buy(request).await),
-            Some(Path::Orders) if reads => (Route::OrderPage, self.page(&request).await),
-            Some(Path::Order(id)) if reads => (Route::Order, self.order(id, &request).await),
+            Some(Path::Orders) if reads => (Route::OrderPage, Box::pin(self.page(&request)).await),
+            Some(Path::Order(id)) if reads => (Route::Order, Box::pin(self.order(id, &request)).await),
             Some(Path::Sale(id)) if reads => (Route::Sale, self.sale(id, request.headers())),
             Some(Path::Time) if reads => (Route::Time, self.time()),
             Some(Path::Orders) => (Route::Other, self.not_allowed("GET, HEAD, POST")),
@@ -147,7 +148,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
     async fn buy(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, incoming) = request.into_parts();
         // Read before anything is refused, so that the connection can go on.
-        let sent = match read_body(incoming, BODY_BYTES_MAX, BODY_DEADLINE).await {
+        let sent = match read_body(incoming, PURCHASE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return self.refuse_and_close(&error.into()),
         };

@@ -58,6 +58,8 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a batch, and a look costs a system call.
+const TASKS_PER_POLL: u32 = 256;
 /// Deadlines of the drain, one after the other: below the 30 s an orchestrator grants.
 const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
 const TASKS_DEADLINE: Duration = Duration::from_secs(4);
@@ -77,6 +79,9 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let stop = on_signals()?;
+    let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
+    let limits = Limits { drain_deadline: REQUESTS_DEADLINE, ..Limits::sharing(descriptors, settings.front_threads()) };
+    tracing::info!(descriptors, connections_max = limits.connections_max, "limits, connections per front thread");
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
     let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
     let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
@@ -88,7 +93,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         engine = Engine::start(&settings, &registry, readiness) => Some(engine?),
     };
     if let Some(engine) = engine {
-        engine.serve(listeners, stop).await?;
+        engine.serve(listeners, limits, stop).await?;
     }
     admin_stop.cancel();
     admin.await??;
@@ -144,6 +149,8 @@ impl Engine {
         let kafka = KafkaSettings {
             replication: args.kafka.kafka_replication,
             min_insync: args.kafka.kafka_min_insync,
+            linger_ms: settings.kafka_linger_ms,
+            requests_in_flight: settings.kafka_requests_in_flight,
             ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
         };
         ensure_topics(&kafka).await.context("making the topics")?;
@@ -184,12 +191,12 @@ impl Engine {
     }
 
     /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer, the lease.
-    async fn serve(self, listeners: Vec<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, listeners: Vec<TcpListener>, limits: Limits, stop: CancellationToken) -> anyhow::Result<()> {
         let mut fronts = Vec::new();
         for (number, listener) in listeners.into_iter().enumerate() {
             let (shared, stop, (ended, end)) = (self.shared.clone(), stop.clone(), oneshot::channel());
             thread::Builder::new().name(format!("front-{number}")).spawn(move || {
-                let outcome = front(shared, listener, stop.clone());
+                let outcome = front(shared, listener, limits, stop.clone());
                 // One front that cannot serve ends all: half an engine would look like a whole one.
                 stop.cancel();
                 let _nobody_waits = ended.send(outcome);
@@ -246,12 +253,16 @@ impl Shared {
 }
 
 /// A front thread: one runtime, one listener, until `stop` and the drain after it.
-fn front(shared: Shared, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<DrainOutcome> {
-    Builder::new_current_thread().enable_all().build()?.block_on(async {
+fn front(
+    shared: Shared,
+    listener: TcpListener,
+    limits: Limits,
+    stop: CancellationToken,
+) -> anyhow::Result<DrainOutcome> {
+    Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build()?.block_on(async {
         let connections = shared.connections.clone();
         let front = shared.front().await?;
         let tasks = front.purchases().lanes.tasks().clone();
-        let limits = Limits { drain_deadline: REQUESTS_DEADLINE, ..Limits::default() };
         let outcome = http::serve_measured(listener, front, limits, connections, stop).await?;
         tasks.close();
         drain_within("calls and appends", TASKS_DEADLINE, tasks.wait()).await;

@@ -5,6 +5,7 @@ mod lease;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam::utils::CachePadded;
 use domain::id::{OrderId, SEQUENCES, SLOTS, Slot, WorkerNumber};
 
 pub use lease::{LEASE_TTL, LeaseKeeper, LeaseWatch, MARGIN, RENEW_EVERY, WorkerLeases};
@@ -31,8 +32,8 @@ pub enum NotMinted {
 pub struct Mint {
     /// Monotonic milliseconds until which may be minted, and the worker number in the low bits. 0: no lease.
     lease: AtomicU64,
-    /// The latest wall time seen: a clock that steps back holds it.
-    latest_ms: AtomicU64,
+    /// The latest wall time seen: a clock that steps back holds it. It moves every millisecond, the others hardly ever.
+    latest_ms: CachePadded<AtomicU64>,
     /// Per slot, the next free (millisecond, sequence) in one word.
     slots: Box<[AtomicU64]>,
 }
@@ -40,7 +41,7 @@ pub struct Mint {
 impl Default for Mint {
     fn default() -> Self {
         let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { lease: AtomicU64::new(0), latest_ms: AtomicU64::new(0), slots }
+        Self { lease: AtomicU64::new(0), latest_ms: CachePadded::new(AtomicU64::new(0)), slots }
     }
 }
 

@@ -7,6 +7,9 @@ mod limits;
 /// Listening sockets that several runtimes can share.
 mod listener;
 
+/// How many files a process may open.
+mod descriptors;
+
 /// From a listener to handled requests, and back to nothing at shutdown.
 mod server;
 
@@ -33,6 +36,7 @@ pub use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use hyper::{Method, Request, Response, StatusCode, Uri};
 
 pub use self::body::{BodyError, read_body};
+pub use self::descriptors::raise_descriptor_limit;
 pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;

@@ -11,8 +11,6 @@ mod sign;
 /// Verifying tokens: the hot path.
 mod verify;
 
-use jsonwebtoken::Algorithm;
-
 pub use self::key::{KeyError, TokenKey};
 pub use self::sign::{SignError, TokenSigner};
 pub use self::verify::{TokenError, TokenVerifier};
@@ -34,9 +32,6 @@ pub const LEEWAY_S: u64 = 5;
 
 /// Largest buyer id: ids are kept as signed 64-bit integers in the database.
 const BUYER_MAX: u64 = i64::MAX.unsigned_abs();
-
-/// The one algorithm. A token's header cannot choose another.
-const ALGORITHM: Algorithm = Algorithm::HS256;
 
 /// What a valid token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

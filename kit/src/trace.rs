@@ -118,15 +118,34 @@ impl TraceContext {
     /// Sets `traceparent` among `headers`.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
         // Hexadecimal digits and dashes always make a header value; were it not so, the trace would end here.
-        if let Ok(value) = HeaderValue::from_str(&self.to_string()) {
+        if let Ok(value) = HeaderValue::from_bytes(&self.written()) {
             headers.insert(TRACEPARENT, value);
         }
+    }
+
+    /// The header's bytes, written without the formatter: each answer carries one.
+    fn written(&self) -> [u8; TRACEPARENT_LEN] {
+        let mut header = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(self.trace_id.get(), &mut header[3..35]);
+        write_hex(self.span_id.get().into(), &mut header[36..52]);
+        write_hex(self.flags.into(), &mut header[53..55]);
+        header
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "00-{}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        // ASCII by construction.
+        formatter.write_str(std::str::from_utf8(&self.written()).unwrap_or_default())
+    }
+}
+
+/// Fills `digits` with the low end of `value`.
+fn write_hex(mut value: u128, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        // The mask leaves an index below 16.
+        *digit = b"0123456789abcdef"[(value & 0xf) as usize];
+        value >>= 4;
     }
 }
 

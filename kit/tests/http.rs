@@ -2,6 +2,9 @@
 //! conditions; limits are made small where a test must see one pass.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "http/hostile.rs"]
+mod hostile;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clock = SystemClock::new();
     let sale = LoadSale::fresh(1, 1, 1, clock.now_ms(), &mut rand::rng())?;
     let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("{}{buyer}", "x".repeat(285)));
-    let requests = Requests::build(&sale, "127.0.0.1:8080", buyers, 2, &sign, &AtomicU64::new(0))?;
+    let requests = Requests::build(&sale, "127.0.0.1:8080", 0..buyers, 2, &sign, &AtomicU64::new(0))?;
     let load = Load {
         target,
         requests: requests.into(),

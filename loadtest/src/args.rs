@@ -15,11 +15,9 @@ use kit::settings::{StoreArgs, TokenArgs};
 
 use crate::{
     generator::CONNECTIONS_MAX,
-    scenario::{Scenario, WrongSize},
+    scenario::{BUYERS_MAX, Scenario, Size, Wish, WrongSize},
 };
 
-/// Buyers, at most: a send must be numbered by 32 bits, and everything must fit into memory.
-const BUYERS_MAX: i64 = 100_000_000;
 /// The longest run: times are 32 bits of microseconds.
 const SECONDS_MAX: i64 = 3_600;
 
@@ -68,17 +66,22 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=domain::sale::ALLOTMENT_MAX))]
     pub units: Option<u64>,
 
-    /// Buyers, each with a token of its own [default: the scenario's].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
+    /// Buyers of a measured part, each with a token of its own [default: the scenario's].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX as i64))]
     pub buyers: Option<u32>,
 
-    /// Requests a second, each with its intended time (open loop) [default: as fast as answers come (closed loop)].
+    /// Buyers of the unmeasured first part of `steady`, `warmed` and `curve` [default: the scenario's].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX as i64))]
+    pub first_buyers: Option<u32>,
+
+    /// Requests a second, each with its intended time (open loop) [default: as fast as answers come (closed loop); in
+    /// `steady` and `curve` a share of the rate found].
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
 
-    /// Sending ends after so many seconds, whatever is left.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX))]
-    pub seconds: u32,
+    /// Sending of a measured part ends after so many seconds, whatever is left [default: the scenario's].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX))]
+    pub seconds: Option<u32>,
 
     /// Connections, kept alive.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX as i64))]
@@ -92,6 +95,14 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
 
+    /// Threads on which the engine answers buyers; the fixed answer that it is compared with gets as many [default: one per core].
+    #[arg(long, env = "FLASHSALE_FRONT_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub front_threads: Option<u16>,
+
+    /// Do not measure what this machine gives beside the engine: raw EVALSHA and a fixed answer, before and after the load.
+    #[arg(long)]
+    pub no_baselines: bool,
+
     /// Of the plan: who sends when, and who goes away [default: random, and reported].
     #[arg(long)]
     pub seed: Option<u64>,
@@ -99,6 +110,10 @@ pub struct Args {
     /// Where to write the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Where to write the report as a page with charts, which needs nothing but itself.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 
     /// An engine that runs already, with its order-writer, on these stores and this namespace: nothing is started.
     #[arg(long, value_name = "URL", value_parser = target)]
@@ -136,12 +151,17 @@ pub enum ArgsError {
 pub struct Order {
     /// The scenario.
     pub scenario: &'static Scenario,
-    /// Units over all lanes.
-    pub units: u64,
-    /// Buyers.
-    pub buyers: u32,
+    /// Units and buyers.
+    pub size: Size,
     /// The rest, as given.
     pub args: Args,
+}
+
+impl Order {
+    /// Sending of a measured part ends after so many seconds.
+    pub fn seconds(&self) -> u32 {
+        self.args.seconds.unwrap_or(self.scenario.seconds)
+    }
 }
 
 /// Reads the command line.
@@ -153,8 +173,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         .map_err(|error| if misses_the_stack(&error) { ArgsError::NoStack(error) } else { ArgsError::Usage(error) })?;
     // The parser takes no other names.
     let scenario = Scenario::named(&args.scenario).unwrap_or(&crate::scenario::ORDERS);
-    let (units, buyers) = scenario.size(args.units, args.buyers)?;
-    Ok(Order { scenario, units, buyers, args })
+    let Args { units, buyers, first_buyers, lanes, .. } = args;
+    let size = scenario.size(Wish { units, buyers, first_buyers, lanes })?;
+    Ok(Order { scenario, size, args })
 }
 
 /// Nothing is missing but what the environment of the stack would tell.
@@ -209,8 +230,9 @@ mod tests {
     #[test]
     fn the_shortest_command_line_has_the_scenarios_size() {
         let order = order(&["sellout"]).unwrap();
-        assert_eq!((order.scenario.name, order.units, order.buyers), ("sellout", 100_000, 300_000));
-        assert_eq!((order.args.connections, order.args.seconds, order.args.lanes), (512, 120, 1));
+        assert_eq!((order.scenario.name, order.size.units, order.size.buyers), ("sellout", 100_000, 300_000));
+        assert_eq!((order.args.connections, order.seconds(), order.args.lanes), (512, 120, 1));
+        assert!(!order.args.no_baselines, "a rate says little without what the machine gives");
         assert_eq!(order.args.deployment, Deployment::Production);
         Args::command().debug_assert();
     }
@@ -226,9 +248,11 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let said = "retry-storm --deployment production --units 5 --buyers 10 --rate 2000.5 --seconds 3 --connections 64 \
-                    --lanes 4 --threads 2 --seed 9 --json /tmp/x.json --target http://127.0.0.1:8080/ --keep";
+                    --lanes 4 --threads 2 --seed 9 --json /tmp/x.json --target http://127.0.0.1:8080/ --keep \
+                    --front-threads 3 --no-baselines";
         let order = order(&said.split_whitespace().collect::<Vec<_>>()).unwrap();
-        assert_eq!((order.units, order.buyers, order.args.rate), (5, 10, Some(2_000.5)));
+        assert_eq!((order.size.units, order.size.buyers, order.args.rate), (5, 10, Some(2_000.5)));
+        assert_eq!((order.seconds(), order.args.front_threads, order.args.no_baselines), (3, Some(3), true));
         let target = order.args.target.unwrap();
         assert_eq!((target.address.port(), target.host.as_str()), (8_080, "127.0.0.1:8080"));
         assert!(order.args.keep);
@@ -251,6 +275,7 @@ mod tests {
             assert!(matches!(order(mistake), Err(ArgsError::Usage(_))), "{mistake:?}");
         }
         assert!(matches!(order(&["sellout", "--units=300000"]), Err(ArgsError::WrongSize(_))));
+        assert!(matches!(order(&["orders", "--first-buyers=3"]), Err(ArgsError::WrongSize(_))));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The audit: what was said to buyers, against what the three things that remember hold at rest, in the words of the
-//! protocol. Pure: evidence in, findings out. It reads nothing and repairs nothing.
+//! protocol. Pure: evidence in, findings out. It reads nothing and repairs nothing. There may be millions of rows: they are put into
+//! order and not into tables, which would take ten times the memory.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use domain::{
     id::{BatchId, BuyerId, KeyHash, LaneId, OfferId, OrderId},
@@ -223,16 +224,19 @@ fn promises(evidence: &Evidence, rows: &[&RowEvidence], findings: &mut Findings)
 }
 
 fn doubles(rows: &[&RowEvidence], doubled: &mut Finding) {
+    fn key(row: &RowEvidence) -> (BuyerId, OfferId, KeyHash) {
+        (row.buyer, row.offer, row.key)
+    }
+    // One id counts once below: its second row is counted here.
+    let mut purchases: Vec<&RowEvidence> = Vec::with_capacity(rows.len());
     for same in rows.chunk_by(|a, b| a.order == b.order) {
         doubled.add(same.len() as u64 - 1, || format!("order {} in {} rows", same[0].order, same.len()));
+        purchases.extend(same.iter().copied().find(|row| row.live));
     }
-    // One id counts once here: its second row is counted above.
-    let mut purchases: HashMap<(BuyerId, OfferId, KeyHash), OrderId> = HashMap::new();
-    for same in rows.chunk_by(|a, b| a.order == b.order) {
-        let Some(row) = same.iter().find(|row| row.live) else { continue };
-        if let Some(first) = purchases.insert((row.buyer, row.offer, row.key), row.order) {
-            doubled.add(1, || format!("orders {first} and {} of buyer {} for one key", row.order, row.buyer));
-        }
+    purchases.sort_unstable_by_key(|row| (key(row), row.order));
+    for twice in purchases.windows(2).filter(|two| key(two[0]) == key(two[1])) {
+        let (first, second) = (twice[0].order, twice[1].order);
+        doubled.add(1, || format!("orders {first} and {second} of buyer {} for one key", twice[0].buyer));
     }
 }
 
@@ -253,30 +257,42 @@ fn units(evidence: &Evidence, findings: &mut Findings) {
 }
 
 fn entries(evidence: &Evidence, leaked: &mut Finding) {
-    let in_redis: HashSet<EntryEvidence> = evidence.entries.iter().copied().collect();
+    let mut in_redis = evidence.entries.clone();
+    in_redis.sort_unstable();
+    in_redis.dedup();
     let repeated = evidence.entries.len() - in_redis.len();
     leaked.add(repeated as u64, || format!("{repeated} buyers' entries stand twice"));
     let live = evidence.rows.iter().filter(|row| row.live).map(|row| {
         let RowEvidence { lane, buyer, order, offer, quantity, .. } = *row;
         EntryEvidence { lane, buyer, order, offer, quantity }
     });
-    let in_rows: HashSet<EntryEvidence> = live.collect();
-    for EntryEvidence { lane, buyer, order, .. } in in_redis.difference(&in_rows) {
+    let mut in_rows: Vec<EntryEvidence> = live.collect();
+    in_rows.sort_unstable();
+    for EntryEvidence { lane, buyer, order, .. } in missing(&in_redis, &in_rows) {
         leaked.add(1, || format!("lane {lane}: entry of buyer {buyer}, order {order}, has no live row"));
     }
-    for EntryEvidence { lane, buyer, order, .. } in in_rows.difference(&in_redis) {
+    in_rows.dedup();
+    for EntryEvidence { lane, buyer, order, .. } in missing(&in_rows, &in_redis) {
         leaked.add(1, || format!("lane {lane}: live order {order} of buyer {buyer} has no entry"));
     }
 }
 
+/// Those that are not among the others; both in order.
+fn missing<'a, T: Ord>(some: &'a [T], others: &'a [T]) -> impl Iterator<Item = &'a T> {
+    some.iter().filter(|one| others.binary_search(one).is_err())
+}
+
 fn limits(evidence: &Evidence, over_limit: &mut Finding) {
+    fn whose(row: &RowEvidence) -> (BuyerId, LaneId) {
+        (row.buyer, row.lane)
+    }
     let limits: HashMap<LaneId, u32> =
         evidence.offers.iter().map(|offer| (offer.lane, offer.limit_per_buyer)).collect();
-    let mut held: HashMap<(BuyerId, LaneId), u64> = HashMap::new();
-    for row in evidence.rows.iter().filter(|row| row.live) {
-        *held.entry((row.buyer, row.lane)).or_default() += u64::from(row.quantity);
-    }
-    for ((buyer, lane), held) in held {
+    let mut live: Vec<&RowEvidence> = evidence.rows.iter().filter(|row| row.live).collect();
+    live.sort_unstable_by_key(|row| whose(row));
+    for rows in live.chunk_by(|a, b| whose(a) == whose(b)) {
+        let (buyer, lane) = whose(rows[0]);
+        let held: u64 = rows.iter().map(|row| u64::from(row.quantity)).sum();
         let limit = u64::from(limits.get(&lane).copied().unwrap_or(0));
         over_limit
             .add(held.saturating_sub(limit), || format!("buyer {buyer} holds {held} in lane {lane}, limit {limit}"));
@@ -284,8 +300,9 @@ fn limits(evidence: &Evidence, over_limit: &mut Finding) {
 }
 
 fn refusals(evidence: &Evidence, refused_with_row: &mut Finding) {
-    let refused: HashSet<BuyerId> = evidence.refused.iter().copied().collect();
-    for row in evidence.rows.iter().filter(|row| row.live && refused.contains(&row.buyer)) {
+    let mut refused = evidence.refused.clone();
+    refused.sort_unstable();
+    for row in evidence.rows.iter().filter(|row| row.live && refused.binary_search(&row.buyer).is_ok()) {
         refused_with_row.add(1, || format!("buyer {} was refused and has order {}", row.buyer, row.order));
     }
 }

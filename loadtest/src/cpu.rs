@@ -1,4 +1,4 @@
-//! CPU time of processes and threads, as Linux tells it in `/proc`. Elsewhere, and for a process that is gone: unknown.
+//! CPU time of processes and threads, and their memory, as Linux tells them in `/proc`. Elsewhere, and for a process that is gone: unknown.
 
 use std::{fs, time::Duration};
 
@@ -14,6 +14,29 @@ pub fn process(pid: u32) -> Option<Duration> {
 pub fn this_thread() -> Option<Duration> {
     let schedstat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     schedstat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
+/// Memory of a process, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident now.
+    pub now: u64,
+    /// The most that ever was.
+    pub peak: u64,
+}
+
+/// Resident memory of a process.
+pub fn memory(pid: u32) -> Option<Memory> {
+    parse_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn parse_status(status: &str) -> Option<Memory> {
+    let bytes = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes * 1_024)
+    };
+    Some(Memory { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
 }
 
 fn parse_stat(stat: &str) -> Option<Duration> {
@@ -35,6 +58,14 @@ mod tests {
         assert_eq!(parse_stat(line), Some(Duration::from_millis(1_750)));
         assert_eq!(parse_stat("42 (x) S 1"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn memory_is_what_is_resident() {
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nThreads:\t1\n";
+        assert_eq!(parse_status(status), Some(Memory { now: 1 << 20, peak: 2 << 20 }));
+        assert_eq!(parse_status("Name:\tx\n"), None, "the kernel's own have none");
+        assert!(memory(std::process::id()).is_some_and(|memory| memory.now > 0 && memory.now <= memory.peak));
     }
 
     #[test]

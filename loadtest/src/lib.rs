@@ -3,9 +3,12 @@
 pub mod args;
 pub mod audit;
 pub mod backends;
+pub mod baseline;
 pub mod cpu;
 pub mod durable;
+pub mod fixed_answer;
 pub mod generator;
+pub mod picture;
 pub mod plan;
 pub mod probe;
 pub mod progress;
@@ -17,3 +20,4 @@ pub mod sale;
 pub mod scenario;
 pub mod services;
 pub mod tally;
+pub mod timeline;

@@ -9,6 +9,7 @@ use std::{
 use kit::{settings::EXIT_USAGE, shutdown, shutdown::EXIT_IMPATIENT};
 use loadtest::{
     args::{self, ArgsError, Order},
+    fixed_answer, picture,
     progress::Progress,
     run::{self, Done},
 };
@@ -22,6 +23,11 @@ const EXIT_DAMAGED: u8 = 1;
 const EXIT_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    if arguments.next().as_deref() == Some(fixed_answer::COMMAND) {
+        let Err(error) = fixed_answer::run(arguments);
+        return not_run(&error);
+    }
     let order = match args::parse(std::env::args_os()) {
         Ok(order) => order,
         Err(error) => return refuse(error),
@@ -49,24 +55,31 @@ async fn perform(order: &Order) -> ExitCode {
     match outcome {
         None => ExitCode::from(u8::try_from(EXIT_IMPATIENT).unwrap_or(EXIT_DAMAGED)),
         Some(Err(error)) => not_run(&error),
-        Some(Ok(done)) => tell(&done, order.args.json.as_deref()),
+        Some(Ok(done)) => tell(&done, order),
     }
 }
 
-fn tell(Done { report, unruly }: &Done, json: Option<&Path>) -> ExitCode {
+fn tell(Done { report, timeline, unruly }: &Done, order: &Order) -> ExitCode {
     for service in unruly {
         eprintln!("loadtest: {service}");
     }
     // A reader that has seen enough, such as `head`, is no failure.
     drop(write!(io::stdout(), "{report}"));
-    let written = json.map_or(Ok(()), |path| {
-        let text = serde_json::to_string_pretty(report)?;
-        std::fs::write(path, text + "\n")
-    });
+    let json = || Ok(serde_json::to_string_pretty(report)? + "\n");
+    let html = || Ok(picture::page(report, timeline));
+    let written = write_file(order.args.json.as_deref(), json).and(write_file(order.args.html.as_deref(), html));
     if let Err(error) = written {
-        return not_run(&format!("the report could not be written: {error}"));
+        return not_run(&error);
     }
     if report.is_clean() && unruly.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DAMAGED) }
+}
+
+/// Writes what was asked for; the error says where it could not.
+fn write_file(path: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    text()
+        .and_then(|text| std::fs::write(path, text))
+        .map_err(|error| format!("{} could not be written: {error}; give another path", path.display()))
 }
 
 fn not_run(error: &dyn std::fmt::Display) -> ExitCode {

@@ -1,8 +1,10 @@
-//! Who sends when, and who reads the answer: the whole run as a seeded list of sends, made before the clock starts.
+//! Who sends when, and who reads the answer: a part as a seeded list of sends, made before the clock starts.
+
+use std::ops::Range;
 
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::scenario::Scenario;
+use crate::scenario::Part;
 
 /// The longest an impatient client waits before it goes away, so that aborts strike at every stage of a purchase.
 const ABORT_AFTER_MS_MAX: u8 = 15;
@@ -30,14 +32,14 @@ pub struct Attempt {
     pub conduct: Conduct,
 }
 
-/// All sends of a scenario, in their order.
-pub fn sends(scenario: &Scenario, buyers: u32, seed: u64) -> Vec<Attempt> {
+/// All sends of a part by these buyers, in their order.
+pub fn sends(part: &Part, buyers: Range<u32>, seed: u64) -> Vec<Attempt> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut sends: Vec<Attempt> = (0..buyers)
-        .flat_map(|buyer| std::iter::repeat_n(buyer, usize::from(scenario.sends_per_buyer)))
-        .map(|buyer| Attempt { buyer, conduct: conduct(scenario.aborted_percent, &mut random) })
+    let mut sends: Vec<Attempt> = buyers
+        .flat_map(|buyer| std::iter::repeat_n(buyer, usize::from(part.sends_per_buyer)))
+        .map(|buyer| Attempt { buyer, conduct: conduct(part.aborted_percent, &mut random) })
         .collect();
-    if scenario.shuffled {
+    if part.shuffled {
         sends.shuffle(&mut random);
     }
     sends
@@ -62,9 +64,13 @@ mod tests {
     use super::*;
     use crate::scenario::{ORDERS, RETRY_STORM};
 
+    fn storm(buyers: u32, seed: u64) -> Vec<Attempt> {
+        sends(&RETRY_STORM.parts[0], 0..buyers, seed)
+    }
+
     #[test]
     fn a_storm_sends_three_times_for_each_buyer_and_aborts_half() {
-        let sends = sends(&RETRY_STORM, 10_000, 1);
+        let sends = storm(10_000, 1);
         let mut per_buyer = vec![0; 10_000];
         sends.iter().for_each(|send| per_buyer[send.buyer as usize] += 1);
         assert!(per_buyer.iter().all(|&n| n == 3));
@@ -77,14 +83,14 @@ mod tests {
 
     #[test]
     fn the_same_seed_makes_the_same_plan() {
-        assert_eq!(sends(&RETRY_STORM, 1_000, 7), sends(&RETRY_STORM, 1_000, 7));
-        assert_ne!(sends(&RETRY_STORM, 1_000, 7), sends(&RETRY_STORM, 1_000, 8));
+        assert_eq!(storm(1_000, 7), storm(1_000, 7));
+        assert_ne!(storm(1_000, 7), storm(1_000, 8));
     }
 
     #[test]
     fn an_ordinary_load_sends_once_and_reads() {
-        let sends = sends(&ORDERS, 100, 1);
-        assert_eq!(sends, ordinary(0..100));
+        let sends = sends(&ORDERS.parts[0], 50..150, 1);
+        assert_eq!(sends, ordinary(50..150));
     }
 
     /// Five million sends must fit into memory beside everything else.

@@ -1,50 +1,25 @@
 //! The report: the figures of a run with what they were measured on, as JSON for programs and as a table for people.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod cpu;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
     audit::{Finding, Findings},
-    tally::{Figures, Latency},
+    baseline::{Baselines, Yardstick},
+    cpu::Memory,
+    tally::{Figures, Latency, Percentile},
+    timeline::CpuTimes,
 };
 
-/// CPU time per durable order, microseconds, by process. Unknown (`null`) where `/proc` does not tell, or the process is not ours to
-/// know.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct CpuPerOrder {
-    /// This program.
-    pub generator: Option<f64>,
-    /// The engine.
-    pub engine: Option<f64>,
-    /// Redis.
-    pub redis: Option<f64>,
-    /// The Kafka broker.
-    pub kafka: Option<f64>,
-    /// The order-writer.
-    pub writer: Option<f64>,
-    /// MySQL or MariaDB.
-    pub mysql: Option<f64>,
-}
-
-impl CpuPerOrder {
-    /// Each with its name.
-    pub fn parts(&self) -> [(&'static str, Option<f64>); 6] {
-        [
-            ("generator", self.generator),
-            ("engine", self.engine),
-            ("redis", self.redis),
-            ("kafka", self.kafka),
-            ("writer", self.writer),
-            ("mysql", self.mysql),
-        ]
-    }
-
-    /// Of everything but the generator; unknown when a part is.
-    pub fn system(&self) -> Option<f64> {
-        self.parts()[1..].iter().map(|(_, us)| *us).sum()
-    }
-}
+pub use cpu::CpuEach;
+#[cfg(test)]
+pub(crate) use tests::sample_report;
 
 /// What was asked for, and on what.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,20 +30,13 @@ pub struct Setup {
     pub deployment: String,
     /// Units over all lanes.
     pub units: u64,
-    /// Buyers.
-    pub buyers: u32,
     /// Lanes.
     pub lanes: u32,
     /// Connections.
     pub connections: u32,
     /// Threads of the generator.
     pub threads: u32,
-    /// Requests a second asked for; `null`: closed loop.
-    pub rate: Option<f64>,
-    /// `open` or `closed`.
-    #[serde(rename = "loop")]
-    pub loop_kind: &'static str,
-    /// When sending had to end, seconds.
+    /// When sending of a measured part had to end, seconds.
     pub seconds: u32,
     /// Of the plan.
     pub seed: u64,
@@ -80,19 +48,23 @@ pub struct Setup {
     pub revision: Option<String>,
 }
 
-/// Everything a run came to.
+/// What came of one part of the scenario.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// What was asked for.
-    #[serde(flatten)]
-    pub setup: Setup,
-    /// Rows decided for their buyers, whatever became of them later.
+pub struct PartFigures {
+    /// Buyers.
+    pub buyers: u32,
+    /// Requests a second asked for; `null`: closed loop.
+    pub rate: Option<f64>,
+    /// `open` or `closed`.
+    #[serde(rename = "loop")]
+    pub loop_kind: &'static str,
+    /// Rows decided for its buyers, whatever became of them later.
     pub orders_durable: u64,
     /// The same, over the time from the first request to the last row.
     pub orders_durable_per_s: Option<f64>,
     /// That time, seconds.
     pub durable_s: f64,
-    /// How many orders there must be: units, or buyers where they are fewer.
+    /// How many orders there must be: as many as there are units for its buyers.
     pub orders_expected: u64,
     /// Accepted answers a second, to the last of them.
     pub accepted_per_s: Option<f64>,
@@ -116,29 +88,106 @@ pub struct Report {
     pub aborted: u64,
     /// Answers and faults that should not be, by name.
     pub unexpected: BTreeMap<String, u64>,
-    /// Buyers who do not know their outcome even now.
+    /// Of accepted and pending answers, milliseconds.
+    pub latency_ms: Option<Latency>,
+    /// Of refusals, milliseconds.
+    pub refused_latency_ms: Option<Latency>,
+    /// CPU time of processes per durable order, microseconds.
+    pub cpu_us_per_order: CpuEach,
+    /// The same CPU time per request, microseconds.
+    pub cpu_us_per_request: CpuEach,
+    /// The generator's share of the CPU time of all processes, percent.
+    pub generator_share_percent: Option<f64>,
+    /// CPU time of the generator's threads per request, microseconds.
+    pub generator_us_per_request: Option<f64>,
+    /// For pictures: how latencies of promises, and of refusals, are distributed.
+    #[serde(skip)]
+    pub latency_curves: [Vec<Percentile>; 2],
+}
+
+/// A part with its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PartReport {
+    /// As the scenario calls it.
+    pub title: &'static str,
+    /// It counts.
+    pub measured: bool,
+    /// What came of it.
+    #[serde(flatten)]
+    pub figures: PartFigures,
+}
+
+/// Everything a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// What came of the last measured part.
+    #[serde(flatten)]
+    pub headline: PartFigures,
+    /// Durable orders a second of the closed part of which the measured ones took a share.
+    pub sustained_per_s: Option<f64>,
+    /// Buyers of any part who do not know their outcome even now.
     pub unknown: u64,
     /// Buyers who got two order ids for one key (R13).
     pub changed: u64,
     /// Buyers who were told both an order and a final no.
     pub promised_and_refused: u64,
-    /// The audit, word by word.
+    /// The audit, word by word, over all parts.
     #[serde(flatten)]
     pub audit: AuditCounts,
-    /// Of accepted and pending answers, milliseconds.
-    pub latency_ms: Option<Latency>,
-    /// Of refusals, milliseconds.
-    pub refused_latency_ms: Option<Latency>,
-    /// CPU time of processes per durable order.
-    pub cpu_us_per_order: CpuPerOrder,
-    /// CPU time of the generator's threads per request.
-    pub generator_us_per_request: Option<f64>,
-    /// The log was decided to its end and the journals were empty when the audit looked.
+    /// Accepted a second by raw EVALSHA calls a second.
+    pub ratio_to_evalsha: Option<f64>,
+    /// The same by the higher and the lower of both measurements.
+    pub ratio_to_evalsha_range: Option<[f64; 2]>,
+    /// Refused a second by fixed answers a second.
+    pub ratio_to_fixed_answer: Option<f64>,
+    /// The same by the higher and the lower of both measurements.
+    pub ratio_to_fixed_answer_range: Option<[f64; 2]>,
+    /// What the ratios are to.
+    pub baselines: BaselineReport,
+    /// Resident memory of the engine when everything was durable.
+    pub engine_memory_bytes: Option<u64>,
+    /// The most it ever was.
+    pub engine_memory_peak_bytes: Option<u64>,
+    /// The log was decided to its end and the journals were empty when each part ended and the audit looked.
     pub at_rest: bool,
     /// What was not, if anything.
     pub outstanding: Vec<String>,
     /// Where to look, by word of the audit.
     pub examples: BTreeMap<&'static str, Vec<String>>,
+    /// Every part, in the order played.
+    pub parts: Vec<PartReport>,
+}
+
+/// The yardsticks with what follows from them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BaselineReport {
+    /// Raw EVALSHA calls a second.
+    pub evalsha_per_s: YardstickReport,
+    /// Constant refusals of plain hyper a second.
+    pub fixed_answer_per_s: YardstickReport,
+    /// What could not be measured, and why.
+    pub troubles: Vec<String>,
+}
+
+/// A yardstick in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct YardstickReport {
+    /// Before and after.
+    #[serde(flatten)]
+    pub sides: Yardstick,
+    /// Of both.
+    pub mean: Option<f64>,
+    /// Between both, percent of the mean.
+    pub spread_percent: Option<f64>,
+}
+
+impl From<Yardstick> for YardstickReport {
+    fn from(sides: Yardstick) -> Self {
+        Self { sides, mean: sides.mean(), spread_percent: sides.spread_percent() }
+    }
 }
 
 /// How much the audit found, by its words.
@@ -170,76 +219,130 @@ impl From<&Findings> for AuditCounts {
     }
 }
 
-/// What a run brought, to be put into a report.
+/// What one part brought, to be put into a report.
 #[derive(Debug)]
-pub struct Outcome {
-    /// Counts of all answers; rates and latencies of the load itself.
-    pub figures: Figures,
-    /// Requests that time did not reach.
-    pub unsent: usize,
-    /// Retries after the load.
-    pub retried: u64,
-    /// Buyers without a known outcome.
-    pub unknown: usize,
-    /// Buyers with two orders for one key.
-    pub changed: usize,
-    /// Buyers told both.
-    pub promised_and_refused: usize,
+pub struct PlayedPart {
+    /// As the scenario calls it.
+    pub title: &'static str,
+    /// It counts.
+    pub measured: bool,
+    /// Buyers.
+    pub buyers: u32,
+    /// Requests a second; `None`: closed loop.
+    pub rate: Option<f64>,
+    /// Durable orders a second of a closed loop, by the ledger.
+    pub sustained_per_s: Option<f64>,
     /// Rows that are not rejected.
     pub orders_durable: u64,
     /// How many there must be.
     pub orders_expected: u64,
     /// From the first request to the last row.
     pub durable_in: Duration,
-    /// The audit.
-    pub findings: Findings,
-    /// CPU time by process over that time, in the order of [`CpuPerOrder::parts`].
-    pub cpu: [Option<Duration>; 6],
+    /// Counts of all answers; rates and latencies of the load itself.
+    pub figures: Figures,
+    /// Requests that time did not reach.
+    pub unsent: u64,
+    /// Retries after the load.
+    pub retried: u64,
     /// CPU time of the generator's threads, and the requests they sent with it.
     pub generator: (Option<Duration>, u64),
+    /// CPU time by process, from the first request until everything was durable.
+    pub cpu: CpuTimes,
+}
+
+/// What a run brought, to be put into a report.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In the order played; at least one.
+    pub parts: Vec<PlayedPart>,
+    /// Buyers without a known outcome.
+    pub unknown: usize,
+    /// Buyers with two orders for one key.
+    pub changed: usize,
+    /// Buyers told both.
+    pub promised_and_refused: usize,
+    /// The audit.
+    pub findings: Findings,
+    /// What the machine gave without the engine.
+    pub baselines: Baselines,
+    /// Of the engine, once everything was durable.
+    pub engine_memory: Option<Memory>,
     /// Everything is durable.
     pub at_rest: bool,
     /// What is not.
     pub outstanding: Vec<String>,
 }
 
-impl Report {
-    /// Puts figures to words.
-    pub fn new(setup: Setup, outcome: Outcome) -> Self {
-        let orders = outcome.orders_durable;
-        let seconds = outcome.durable_in.as_secs_f64();
-        let [generator, engine, redis, kafka, writer, mysql] = outcome.cpu.map(|cpu| micros_each(cpu?, orders));
-        let Figures { latency, refused_latency, .. } = outcome.figures;
-        let examples = outcome.findings.words().into_iter().filter(|(_, finding)| finding.count > 0);
-        Self {
-            setup,
+impl From<PlayedPart> for PartReport {
+    fn from(part: PlayedPart) -> Self {
+        let (orders, seconds) = (part.orders_durable, part.durable_in.as_secs_f64());
+        let refused = part.figures.refused();
+        let Figures { sent, accepted, pending, aborted, refused_by_code, unexpected, .. } = part.figures;
+        let figures = PartFigures {
+            buyers: part.buyers,
+            rate: part.rate,
+            loop_kind: if part.rate.is_some() { "open" } else { "closed" },
             orders_durable: orders,
             orders_durable_per_s: (orders > 0 && seconds > 0.0).then(|| orders as f64 / seconds),
             durable_s: seconds,
-            orders_expected: outcome.orders_expected,
-            accepted_per_s: outcome.figures.accepted_per_s,
-            refused_per_s: outcome.figures.refused_per_s,
-            sent: outcome.figures.sent,
-            unsent: outcome.unsent as u64,
-            retried: outcome.retried,
-            accepted: outcome.figures.accepted,
-            pending: outcome.figures.pending,
-            refused: outcome.figures.refused(),
-            refused_by_code: outcome.figures.refused_by_code,
-            aborted: outcome.figures.aborted,
-            unexpected: outcome.figures.unexpected,
+            orders_expected: part.orders_expected,
+            accepted_per_s: part.figures.accepted_per_s,
+            refused_per_s: part.figures.refused_per_s,
+            sent,
+            unsent: part.unsent,
+            retried: part.retried,
+            accepted,
+            pending,
+            refused,
+            refused_by_code,
+            aborted,
+            unexpected,
+            latency_ms: part.figures.latency,
+            refused_latency_ms: part.figures.refused_latency,
+            cpu_us_per_order: CpuEach::of(part.cpu, orders),
+            cpu_us_per_request: CpuEach::of(part.cpu, sent),
+            generator_share_percent: cpu::generator_share_percent(part.cpu),
+            generator_us_per_request: part.generator.0.and_then(|cpu| cpu::micros_each(cpu, part.generator.1)),
+            latency_curves: [part.figures.latency_curve, part.figures.refused_latency_curve],
+        };
+        Self { title: part.title, measured: part.measured, figures }
+    }
+}
+
+impl Report {
+    /// Puts figures to words. `None` when nothing was played.
+    pub fn new(setup: Setup, outcome: Outcome) -> Option<Self> {
+        let Outcome { findings, baselines, engine_memory, .. } = outcome;
+        let sustained_per_s = outcome.parts.iter().filter(|part| !part.measured).find_map(|part| part.sustained_per_s);
+        let parts: Vec<PartReport> = outcome.parts.into_iter().map(PartReport::from).collect();
+        let headline = parts.iter().rev().find(|part| part.measured).or(parts.last())?.figures.clone();
+        let evalsha = baselines.evalsha_per_s.ratio(headline.accepted_per_s);
+        let fixed = baselines.fixed_answer_per_s.ratio(headline.refused_per_s);
+        let examples = findings.words().into_iter().filter(|(_, finding)| finding.count > 0);
+        Some(Self {
+            setup,
+            headline,
+            sustained_per_s,
             unknown: outcome.unknown as u64,
             changed: outcome.changed as u64,
             promised_and_refused: outcome.promised_and_refused as u64,
-            audit: AuditCounts::from(&outcome.findings),
-            latency_ms: latency,
-            refused_latency_ms: refused_latency,
-            cpu_us_per_order: CpuPerOrder { generator, engine, redis, kafka, writer, mysql },
-            generator_us_per_request: outcome.generator.0.and_then(|cpu| micros_each(cpu, outcome.generator.1)),
+            audit: AuditCounts::from(&findings),
+            ratio_to_evalsha: evalsha.map(|ratio| ratio.mean),
+            ratio_to_evalsha_range: evalsha.map(|ratio| ratio.range),
+            ratio_to_fixed_answer: fixed.map(|ratio| ratio.mean),
+            ratio_to_fixed_answer_range: fixed.map(|ratio| ratio.range),
+            baselines: BaselineReport {
+                evalsha_per_s: baselines.evalsha_per_s.into(),
+                fixed_answer_per_s: baselines.fixed_answer_per_s.into(),
+                troubles: baselines.troubles,
+            },
+            engine_memory_bytes: engine_memory.map(|memory| memory.now),
+            engine_memory_peak_bytes: engine_memory.map(|memory| memory.peak),
             at_rest: outcome.at_rest,
             outstanding: outcome.outstanding,
             examples: examples.map(|(word, Finding { examples, .. })| (word, examples.clone())).collect(),
-        }
+            parts,
+        })
     }
 
     /// Nothing lost, doubled, oversold or leaked, and everything durable.
@@ -248,116 +351,3 @@ impl Report {
         self.at_rest && [lost, doubled, oversold, leaked] == [0; 4]
     }
 }
-
-fn micros_each(cpu: Duration, count: u64) -> Option<f64> {
-    (count > 0).then(|| cpu.as_secs_f64() * 1e6 / count as f64)
-}
-
-/// The table.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setup { scenario, deployment, units, buyers, lanes, connections, threads, .. } = &self.setup;
-        writeln!(
-            f,
-            "{scenario} ({deployment}): {units} units, {buyers} buyers, {lanes} lane(s), {connections} connections, {}",
-            match self.setup.rate {
-                Some(rate) => format!("open loop at {rate} requests/s"),
-                None => "closed loop".into(),
-            }
-        )?;
-        let revision = self.setup.revision.as_deref().unwrap_or("unknown");
-        let (sale, cores, seed) = (&self.setup.sale, self.setup.cores, self.setup.seed);
-        writeln!(f, "sale {sale}, seed {seed}, {cores} cores, {threads} generator thread(s), revision {revision}\n")?;
-        self.write_rates(f)?;
-        self.write_answers(f)?;
-        self.write_cpu(f)?;
-        self.write_audit(f)
-    }
-}
-
-impl Report {
-    fn write_rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{rate:.0}/s"));
-        let durable = rate(self.orders_durable_per_s);
-        let (orders, expected, seconds) = (self.orders_durable, self.orders_expected, self.durable_s);
-        line(f, "durable orders", &format!("{durable}   {orders} of {expected} rows in {seconds:.2} s"))?;
-        line(f, "accepted", &format!("{}   {}", rate(self.accepted_per_s), latency(self.latency_ms)))?;
-        line(f, "refused", &format!("{}   {}", rate(self.refused_per_s), latency(self.refused_latency_ms)))?;
-        if self.setup.rate.is_none() {
-            line(f, "", "(closed loop: latency counts from the send, and slow answers slow the load down)")?;
-        }
-        Ok(())
-    }
-
-    fn write_answers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sent, accepted, pending, refused) = (self.sent, self.accepted, self.pending, self.refused);
-        line(f, "requests", &format!("{sent} sent: {accepted} accepted, {pending} pending, {refused} refused"))?;
-        for (code, count) in &self.refused_by_code {
-            line(f, "", &format!("refused {code}: {count}"))?;
-        }
-        for (what, count) in [
-            ("aborted by the client, as planned", self.aborted),
-            ("of them retries after the load, outcome unknown till then", self.retried),
-            ("not sent in time", self.unsent),
-        ] {
-            if count > 0 {
-                line(f, "", &format!("{what}: {count}"))?;
-            }
-        }
-        for (what, count) in &self.unexpected {
-            line(f, "UNEXPECTED", &format!("{what}: {count}"))?;
-        }
-        for (what, count) in [
-            ("buyers without a known outcome", self.unknown),
-            ("buyers with two orders for one key (R13)", self.changed),
-            ("buyers promised an order and refused", self.promised_and_refused),
-        ] {
-            if count > 0 {
-                line(f, "UNEXPECTED", &format!("{what}: {count}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = |us: Option<f64>| us.map_or("?".into(), |us| format!("{us:.1}"));
-        let parts: Vec<String> =
-            self.cpu_us_per_order.parts().iter().map(|(name, cpu)| format!("{name} {}", us(*cpu))).collect();
-        let system = us(self.cpu_us_per_order.system());
-        line(f, "CPU µs/order", &format!("{}; all but the generator {system}", parts.join(", ")))?;
-        line(f, "generator", &format!("{} µs of CPU per request", us(self.generator_us_per_request)))
-    }
-
-    fn write_audit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AuditCounts { lost, doubled, oversold, leaked, .. } = self.audit;
-        writeln!(f)?;
-        line(f, "AUDIT", &format!("lost {lost}, doubled {doubled}, oversold {oversold}, leaked {leaked}"))?;
-        let AuditCounts { rejected_after_accepted, over_limit, pending_without_row, refused_with_row, .. } = self.audit;
-        line(f, "", &format!("rejected after accepted {rejected_after_accepted}, over limit {over_limit}"))?;
-        line(f, "", &format!("pending without row {pending_without_row}, refused with row {refused_with_row}"))?;
-        for (word, examples) in &self.examples {
-            examples.iter().try_for_each(|example| line(f, "", &format!("{word}: {example}")))?;
-        }
-        if !self.at_rest {
-            line(f, "NOT AT REST", "not everything became durable in time; the audit may have looked too early")?;
-            self.outstanding.iter().try_for_each(|what| line(f, "", what))?;
-        }
-        line(f, "verdict", if self.is_clean() { "clean" } else { "DAMAGED" })
-    }
-}
-
-fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
-    writeln!(f, "{name:<16}{text}")
-}
-
-fn latency(latency: Option<Latency>) -> String {
-    match latency {
-        Some(Latency { p50, p99, p999, max }) => {
-            format!("p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, max {max:.1} ms")
-        }
-        None => "no answers".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,10 @@
 //! The requests, ready to be written before the clock starts: one template, and in it what differs from buyer to buyer,
 //! each with a fixed place and length. Signing the tokens is the expensive part, so all cores do it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use domain::id::{BuyerId, InvalidId};
 
@@ -24,9 +27,10 @@ pub enum RequestsError {
     Id(#[from] InvalidId),
 }
 
-/// Every buyer's purchase.
+/// The purchase of every buyer of a part.
 #[derive(Debug)]
 pub struct Requests {
+    first: u32,
     template: Vec<u8>,
     token_at: usize,
     key_at: usize,
@@ -47,14 +51,14 @@ pub fn key_of(buyer: BuyerId) -> String {
 }
 
 impl Requests {
-    /// Signs `buyers` tokens on `threads` threads and counts them in `signed` as they come.
+    /// Signs the tokens of these buyers on `threads` threads and counts them in `signed` as they come.
     ///
     /// # Errors
     /// [`RequestsError`] of the first token that fails.
     pub fn build<S, E>(
         sale: &LoadSale,
         host: &str,
-        buyers: u32,
+        buyers: Range<u32>,
         threads: usize,
         sign: &S,
         signed: &AtomicU64,
@@ -63,26 +67,27 @@ impl Requests {
         S: Fn(BuyerId) -> Result<String, E> + Sync,
         E: std::fmt::Display,
     {
-        let first = sign(sale.buyer(0)?).map_err(|e| RequestsError::Sign(e.to_string()))?;
-        let token_len = first.len();
-        let share = buyers.div_ceil(u32::try_from(threads.max(1)).unwrap_or(1)).max(1);
-        let mut tokens = vec![0; token_len * buyers as usize];
+        let token = sign(sale.buyer(buyers.start)?).map_err(|e| RequestsError::Sign(e.to_string()))?;
+        let token_len = token.len();
+        let share = buyers.len().div_ceil(threads.max(1)).max(1);
+        let mut tokens = vec![0; token_len * buyers.len()];
         std::thread::scope(|scope| {
-            let parts = tokens.chunks_mut(token_len * share as usize);
-            let workers: Vec<_> = (0..buyers)
-                .step_by(share as usize)
+            let parts = tokens.chunks_mut(token_len * share);
+            let workers: Vec<_> = buyers
+                .clone()
+                .step_by(share)
                 .zip(parts)
                 .map(|(low, part)| scope.spawn(move || sign_part(sale, low, token_len, part, sign, signed)))
                 .collect();
             let lost = || Err(RequestsError::Sign("a signing thread ended early".into()));
             workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| lost()))
         })?;
-        let mut keys = Vec::with_capacity(KEY_LEN * buyers as usize);
-        for index in 0..buyers {
+        let mut keys = Vec::with_capacity(KEY_LEN * buyers.len());
+        for index in buyers.clone() {
             keys.extend_from_slice(key_of(sale.buyer(index)?).as_bytes());
         }
         let offers: Vec<Vec<u8>> = sale.offers.iter().map(|o| o.offer.to_string().into_bytes()).collect();
-        Ok(Self::around(host, token_len, tokens, keys, offers))
+        Ok(Self { first: buyers.start, ..Self::around(host, token_len, tokens, keys, offers) })
     }
 
     fn around(host: &str, token_len: usize, tokens: Vec<u8>, keys: Vec<u8>, offers: Vec<Vec<u8>>) -> Self {
@@ -102,7 +107,7 @@ impl Requests {
         let offer_at = template.len();
         template.resize(offer_at + offer_len, b'.');
         template.extend_from_slice(body_tail);
-        Self { template, token_at, key_at, offer_at, token_len, tokens, keys, offers }
+        Self { first: 0, template, token_at, key_at, offer_at, token_len, tokens, keys, offers }
     }
 
     /// How many buyers there are.
@@ -115,12 +120,12 @@ impl Requests {
         self.template.clone()
     }
 
-    /// Makes the buffer the request of this buyer.
+    /// Makes the buffer the request of this buyer, who is one of the part's.
     pub fn patch(&self, buffer: &mut [u8], buyer: u32) {
-        let index = buyer as usize;
+        let index = (buyer - self.first) as usize;
         put(buffer, self.token_at, &self.tokens[index * self.token_len..][..self.token_len]);
         put(buffer, self.key_at, &self.keys[index * KEY_LEN..][..KEY_LEN]);
-        put(buffer, self.offer_at, &self.offers[index % self.offers.len()]);
+        put(buffer, self.offer_at, &self.offers[buyer as usize % self.offers.len()]);
     }
 }
 
@@ -168,10 +173,10 @@ mod tests {
         let sale = LoadSale::fresh(10, 2, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
         let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("token-{buyer}"));
         let signed = AtomicU64::new(0);
-        let requests = Requests::build(&sale, "127.0.0.1:80", 2_501, 2, &sign, &signed).unwrap();
+        let requests = Requests::build(&sale, "127.0.0.1:80", 999..3_500, 2, &sign, &signed).unwrap();
         assert_eq!((requests.buyers(), signed.into_inner()), (2_501, 2_501));
         let mut buffer = requests.buffer();
-        for index in [0, 1_250, 1_251, 2_500] {
+        for index in [999, 2_249, 2_250, 3_499] {
             requests.patch(&mut buffer, index);
             let text = std::str::from_utf8(&buffer).unwrap();
             let (buyer, offer) = (sale.buyer(index).unwrap(), sale.offer_of(index).offer);
@@ -194,7 +199,7 @@ mod tests {
         let odd = sale.buyer(3).unwrap();
         let sign =
             |buyer: BuyerId| Ok::<_, Infallible>(if buyer == odd { "longer".into() } else { "short".to_owned() });
-        let outcome = Requests::build(&sale, "h", 10, 1, &sign, &AtomicU64::new(0));
+        let outcome = Requests::build(&sale, "h", 0..10, 1, &sign, &AtomicU64::new(0));
         assert!(matches!(outcome, Err(RequestsError::Length(buyer)) if buyer == odd));
     }
 }

@@ -1,6 +1,14 @@
-//! The scenarios, as data: what differs between them stands in one table, and no other file asks which one runs.
+//! The scenarios, as data: what differs between them stands in one table, and no other file asks which one runs. A scenario is a
+//! list of parts, played one after the other on one sale; what was said in any of them is audited, and only some are measured.
+
+#[cfg(test)]
+mod tests;
 
 use clap::builder::PossibleValue;
+use domain::sale::ALLOTMENT_MAX;
+
+/// Buyers over all parts, at most: they are numbered by 32 bits, and each must fit into memory.
+pub const BUYERS_MAX: u64 = 100_000_000;
 
 /// How the units of a scenario compare with its buyers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +23,110 @@ pub enum Stock {
         /// Units for each buyer when the command line names none.
         units_per_buyer: u64,
     },
+    /// All units are sold before those who are measured come.
+    Gone {
+        /// Units when the command line names none.
+        units: u64,
+    },
+}
+
+/// Who buys in a part. Each part has buyers of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// As many as are asked for, else as the scenario says. With a pace of its own a part takes no more of them than its time needs.
+    Asked,
+    /// As many first buyers as are asked for, else so many.
+    First(u32),
+    /// One for each unit, and one more for each lane, to whom the lane says that it is sold out.
+    UntilSoldOut,
+}
+
+/// How fast the buyers of a part come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At the rate asked for, else as fast as answers come.
+    Asked,
+    /// As fast as answers come.
+    Closed,
+    /// At the rate asked for, else at so many percent of the rate that the closed part before sustained.
+    Share(u8),
+    /// At so many percent of the rate asked for, else of the rate that the closed part before sustained.
+    Step(u8),
+}
+
+impl Pace {
+    /// Requests a second, each with its intended time; `None`: as fast as answers come, or nothing is known to take a share of.
+    pub fn rate(self, asked: Option<f64>, sustained: Option<f64>) -> Option<f64> {
+        let percent = |percent: u8, whole: Option<f64>| whole.map(|whole| whole * f64::from(percent) / 100.0);
+        match self {
+            Self::Asked => asked,
+            Self::Closed => None,
+            Self::Share(share) => asked.or(percent(share, sustained)),
+            Self::Step(share) => percent(share, asked.or(sustained)),
+        }
+    }
+
+    /// The rate is given, and the time: there is no use for more buyers than come in it.
+    fn takes_what_its_time_needs(self) -> bool {
+        matches!(self, Self::Share(_) | Self::Step(_))
+    }
+}
+
+/// One part of a scenario.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part {
+    /// As displays and reports call it.
+    pub title: &'static str,
+    /// Its figures count. The last measured part makes the headline.
+    pub measured: bool,
+    /// Who buys.
+    pub who: Who,
+    /// How fast they come.
+    pub pace: Pace,
+    /// How often each buyer sends the same purchase, with the same key.
+    pub sends_per_buyer: u8,
+    /// In how many of a hundred sends the client goes away without reading the answer.
+    pub aborted_percent: u8,
+    /// Sends come in seeded random order; otherwise buyer after buyer.
+    pub shuffled: bool,
+}
+
+impl Part {
+    /// Measured, as asked, one purchase a buyer.
+    const LOAD: Self = Self {
+        title: "load",
+        measured: true,
+        who: Who::Asked,
+        pace: Pace::Asked,
+        sends_per_buyer: 1,
+        aborted_percent: 0,
+        shuffled: false,
+    };
+    /// Finds the rate of which others take a share.
+    const CALIBRATION: Self =
+        Self { title: "calibration", measured: false, who: Who::First(100_000), pace: Pace::Closed, ..Self::LOAD };
+
+    const fn step(title: &'static str, percent: u8) -> Self {
+        Self { title, pace: Pace::Step(percent), ..Self::LOAD }
+    }
+
+    /// How many buyers it has at this rate and within this time.
+    pub fn buyers(&self, size: Size, lanes: u32, rate: Option<f64>, seconds: u32) -> u32 {
+        let most = u32::try_from(self.buyers_max(size, lanes)).unwrap_or(u32::MAX);
+        match rate.filter(|_| self.pace.takes_what_its_time_needs()) {
+            // A float that is too large becomes the largest number.
+            Some(rate) => most.min((rate * f64::from(seconds)).ceil() as u32).max(1),
+            None => most,
+        }
+    }
+
+    fn buyers_max(&self, size: Size, lanes: u32) -> u64 {
+        match self.who {
+            Who::Asked => size.buyers.into(),
+            Who::First(_) => size.first_buyers.into(),
+            Who::UntilSoldOut => size.units + u64::from(lanes),
+        }
+    }
 }
 
 /// One kind of load.
@@ -26,14 +138,12 @@ pub struct Scenario {
     pub about: &'static str,
     /// Units against buyers.
     pub stock: Stock,
-    /// Buyers when the command line names no number.
+    /// Buyers of a measured part when the command line names no number.
     pub buyers: u32,
-    /// How often each buyer sends the same purchase, with the same key.
-    pub sends_per_buyer: u8,
-    /// In how many of a hundred sends the client goes away without reading the answer.
-    pub aborted_percent: u8,
-    /// Sends come in seeded random order; otherwise buyer after buyer.
-    pub shuffled: bool,
+    /// Sending of a measured part ends after so many seconds when the command line names no time.
+    pub seconds: u32,
+    /// What happens, in this order; the unmeasured ones first.
+    pub parts: &'static [Part],
 }
 
 /// More buyers than units: the sale that the engine is for.
@@ -42,9 +152,8 @@ pub static SELLOUT: Scenario = Scenario {
     about: "more buyers than units: exactly the units are sold, everybody else is refused",
     stock: Stock::Scarce { units: 100_000 },
     buyers: 300_000,
-    sends_per_buyer: 1,
-    aborted_percent: 0,
-    shuffled: false,
+    seconds: 120,
+    parts: &[Part::LOAD],
 };
 
 /// More units than buyers: how many orders become rows in a second.
@@ -53,9 +162,63 @@ pub static ORDERS: Scenario = Scenario {
     about: "more units than buyers: durable orders a second, the figure that counts",
     stock: Stock::Ample { units_per_buyer: 2 },
     buyers: 400_000,
-    sends_per_buyer: 1,
-    aborted_percent: 0,
-    shuffled: false,
+    seconds: 120,
+    parts: &[Part::LOAD],
+};
+
+/// Everybody comes too late. Who has bought nothing can be refused by the lane alone (R13): this is what a refusal costs there.
+pub static SOLDOUT: Scenario = Scenario {
+    name: "soldout",
+    about: "all units are sold before, then every buyer is refused: refusals a second",
+    stock: Stock::Gone { units: 1_000 },
+    buyers: 400_000,
+    seconds: 120,
+    parts: &[
+        Part { title: "selling out", measured: false, who: Who::UntilSoldOut, pace: Pace::Closed, ..Part::LOAD },
+        Part::LOAD,
+    ],
+};
+
+/// What buyers see on a day without trouble.
+pub static STEADY: Scenario = Scenario {
+    name: "steady",
+    about: "70 % of the rate that this machine sustains (found first), or --rate: latency from the intended send time",
+    stock: Stock::Ample { units_per_buyer: 1 },
+    buyers: 4_000_000,
+    seconds: 10,
+    parts: &[Part::CALIBRATION, Part { title: "70 % of the sustained rate", pace: Pace::Share(70), ..Part::LOAD }],
+};
+
+/// What an order costs when many are stored.
+pub static WARMED: Scenario = Scenario {
+    name: "warmed",
+    about: "`orders` on a sale that has a million orders (--first-buyers) in the same lanes and tables",
+    stock: Stock::Ample { units_per_buyer: 2 },
+    buyers: 400_000,
+    seconds: 120,
+    parts: &[
+        Part { title: "filling", measured: false, who: Who::First(1_000_000), pace: Pace::Closed, ..Part::LOAD },
+        Part::LOAD,
+    ],
+};
+
+/// How latency grows with the rate.
+pub static CURVE: Scenario = Scenario {
+    name: "curve",
+    about: "20 to 100 % of the rate that this machine sustains (found first), or of --rate: the latency at each step",
+    stock: Stock::Ample { units_per_buyer: 1 },
+    buyers: 2_000_000,
+    seconds: 5,
+    parts: &[
+        Part::CALIBRATION,
+        Part::step("20 %", 20),
+        Part::step("40 %", 40),
+        Part::step("60 %", 60),
+        Part::step("70 %", 70),
+        Part::step("80 %", 80),
+        Part::step("90 %", 90),
+        Part::step("100 %", 100),
+    ],
 };
 
 /// Impatient buyers on bad networks.
@@ -64,22 +227,45 @@ pub static RETRY_STORM: Scenario = Scenario {
     about: "every buyer sends the same purchase three times; half of the sends abort their connection",
     stock: Stock::Scarce { units: 50_000 },
     buyers: 100_000,
-    sends_per_buyer: 3,
-    aborted_percent: 50,
-    shuffled: true,
+    seconds: 120,
+    parts: &[Part { sends_per_buyer: 3, aborted_percent: 50, shuffled: true, ..Part::LOAD }],
 };
 
 /// Every scenario, in the order of the help.
-pub static ALL: [&Scenario; 3] = [&SELLOUT, &ORDERS, &RETRY_STORM];
+pub static ALL: [&Scenario; 7] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &RETRY_STORM];
 
-/// Units and buyers that do not make the scenario asked for.
+/// How large a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Units over all lanes.
+    pub units: u64,
+    /// Buyers of a measured part, at most.
+    pub buyers: u32,
+    /// Buyers of the first part where a scenario has first buyers, else 0.
+    pub first_buyers: u32,
+}
+
+/// What the command line says of the size.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Units over all lanes.
+    pub units: Option<u64>,
+    /// Buyers of a measured part.
+    pub buyers: Option<u32>,
+    /// Buyers of the first part.
+    pub first_buyers: Option<u32>,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// A size that does not make the scenario asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` needs {relation}; these are {units} units and {buyers} buyers")]
+#[error("`{name}` needs {relation}; these are {units} units and {buyers} buyers over all parts")]
 pub struct WrongSize {
     name: &'static str,
     relation: &'static str,
     units: u64,
-    buyers: u32,
+    buyers: u64,
 }
 
 impl Scenario {
@@ -88,55 +274,42 @@ impl Scenario {
         ALL.into_iter().find(|scenario| scenario.name == name)
     }
 
-    /// Units and buyers: those asked for, else the scenario's own.
+    /// How large the run is: as wished, else as the scenario says.
     ///
     /// # Errors
-    /// [`WrongSize`] when they would show something else than the scenario's name says.
-    pub fn size(&self, units: Option<u64>, buyers: Option<u32>) -> Result<(u64, u32), WrongSize> {
-        let buyers = buyers.unwrap_or(self.buyers);
-        let (units, holds, relation) = match self.stock {
-            Stock::Scarce { units: default } => {
-                let units = units.unwrap_or(default);
-                (units, units < u64::from(buyers), "fewer units than buyers")
-            }
-            Stock::Ample { units_per_buyer } => {
-                let units = units.unwrap_or(units_per_buyer * u64::from(buyers));
-                (units, units >= u64::from(buyers), "at least as many units as buyers")
-            }
-        };
-        if holds { Ok((units, buyers)) } else { Err(WrongSize { name: self.name, relation, units, buyers }) }
+    /// [`WrongSize`] when it would show something else than the scenario's name says.
+    pub fn size(&self, wish: Wish) -> Result<Size, WrongSize> {
+        let buyers = wish.buyers.unwrap_or(self.buyers);
+        let first = self.parts.iter().find_map(|part| match part.who {
+            Who::First(buyers) => Some(buyers),
+            Who::Asked | Who::UntilSoldOut => None,
+        });
+        let first_buyers = first.map_or(0, |default| wish.first_buyers.unwrap_or(default));
+        let mut size = Size { units: 0, buyers, first_buyers };
+        if let Stock::Scarce { units } | Stock::Gone { units } = self.stock {
+            size.units = wish.units.unwrap_or(units);
+        }
+        let total: u64 = self.parts.iter().map(|part| part.buyers_max(size, wish.lanes)).sum();
+        if let Stock::Ample { units_per_buyer } = self.stock {
+            size.units = wish.units.unwrap_or((units_per_buyer * total).min(ALLOTMENT_MAX));
+        }
+        let wrong = |relation| Err(WrongSize { name: self.name, relation, units: size.units, buyers: total });
+        match self.stock {
+            _ if total > BUYERS_MAX => wrong("no more than 100,000,000 buyers"),
+            _ if first.is_none() && wish.first_buyers.is_some() => wrong("no first buyers: leave --first-buyers out"),
+            Stock::Scarce { .. } if size.units >= total => wrong("fewer units than buyers"),
+            Stock::Ample { .. } if size.units < total => wrong("at least as many units as buyers"),
+            _ => Ok(size),
+        }
+    }
+
+    /// Index of the first part that is measured.
+    pub fn first_measured(&self) -> usize {
+        self.parts.iter().position(|part| part.measured).unwrap_or(0)
     }
 }
 
 /// The names, for the command line.
 pub fn possible_values() -> impl Iterator<Item = PossibleValue> {
     ALL.into_iter().map(|scenario| PossibleValue::new(scenario.name).help(scenario.about))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_are_those_the_readme_promises() {
-        assert_eq!(SELLOUT.size(None, None), Ok((100_000, 300_000)));
-        assert_eq!(ORDERS.size(None, None), Ok((800_000, 400_000)));
-        assert_eq!(RETRY_STORM.size(None, None), Ok((50_000, 100_000)));
-    }
-
-    #[test]
-    fn a_size_that_belies_the_name_is_refused() {
-        assert!(SELLOUT.size(Some(300_000), None).is_err());
-        assert!(ORDERS.size(Some(399_999), None).is_err());
-        let message = ORDERS.size(Some(10), Some(11)).unwrap_err().to_string();
-        assert!(message.contains("orders") && message.contains("at least as many"), "{message}");
-    }
-
-    #[test]
-    fn names_are_found_and_distinct() {
-        for scenario in ALL {
-            assert_eq!(Scenario::named(scenario.name), Some(scenario));
-        }
-        assert_eq!(Scenario::named("steady"), None);
-    }
 }

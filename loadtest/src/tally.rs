@@ -51,7 +51,24 @@ pub struct Figures {
     pub latency: Option<Latency>,
     /// Of refusals.
     pub refused_latency: Option<Latency>,
+    /// Of promises, at all of [`QUANTILES`].
+    pub latency_curve: Vec<Percentile>,
+    /// Of refusals, the same.
+    pub refused_latency_curve: Vec<Percentile>,
 }
+
+/// A point of a distribution of latencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percentile {
+    /// So much of all answers, 0 to 1.
+    pub share: f64,
+    /// came within so many milliseconds.
+    pub ms: f64,
+}
+
+/// Where a distribution is told.
+pub const QUANTILES: [f64; 15] =
+    [0.0, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999];
 
 impl Figures {
     /// Counts a run.
@@ -89,6 +106,8 @@ impl Figures {
         figures.refused_per_s = per_s(refused.count, refused.last_us.saturating_sub(refused.first_us.unwrap_or(0)));
         figures.latency = promised.latency();
         figures.refused_latency = refused.latency();
+        figures.latency_curve = promised.curve();
+        figures.refused_latency_curve = refused.curve();
         figures
     }
 
@@ -142,6 +161,12 @@ impl Timing {
         let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
         Some(Latency { p50: ms(0.5), p99: ms(0.99), p999: ms(0.999), max: ms(1.0) })
     }
+
+    fn curve(&self) -> Vec<Percentile> {
+        let Some(histogram) = &self.histogram else { return Vec::new() };
+        let point = |share| Percentile { share, ms: histogram.value_at_quantile(share) as f64 / 1_000.0 };
+        QUANTILES.into_iter().map(point).collect()
+    }
 }
 
 /// What a buyer was told so far.
@@ -187,6 +212,11 @@ impl Book {
     /// An empty book for so many buyers.
     pub fn new(buyers: u32) -> Self {
         Self { buyers: vec![Told::default(); buyers as usize], changed: Vec::new(), promises: Vec::new() }
+    }
+
+    /// Makes room for buyers with indices below this.
+    pub fn admit(&mut self, buyers: u32) {
+        self.buyers.resize(self.buyers.len().max(buyers as usize), Told::default());
     }
 
     /// Enters a run.
@@ -299,6 +329,8 @@ mod tests {
         figures.add_counts(&Figures::of(&run(&[(0, 2, 0)])));
         assert_eq!((figures.sent, figures.refused()), (8, 4));
         assert_eq!(figures.latency, Some(latency));
+        assert_eq!(figures.latency_curve.len(), QUANTILES.len());
+        assert!(figures.latency_curve.is_sorted_by(|a, b| a.share < b.share && a.ms <= b.ms));
     }
 
     #[test]
@@ -310,7 +342,8 @@ mod tests {
     #[test]
     fn the_book_knows_what_each_buyer_was_told_last() {
         let attempts = plan::ordinary([0, 0, 1, 1, 2, 3, 4].into_iter());
-        let mut book = Book::new(6);
+        let mut book = Book::new(2);
+        book.admit(6);
         // Buyer 0: aborted, then accepted. 1: refused. 2: overloaded. 3: pending. 4: reset. 5: never sent.
         book.enter(&run(&[(0, 4, 0), (1, 0, 70), (2, 4, 0), (3, 2, 0), (4, 3, 0), (5, 1, 73), (6, 4, 0)]), &attempts);
         assert_eq!(book.unknown(), [2, 4]);

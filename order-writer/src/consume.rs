@@ -16,6 +16,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    rhythm::Rhythm,
 };
 
 /// Records that one read may return.
@@ -72,7 +73,7 @@ async fn tend<P: Ports>(
     tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
         lanes = partition.lanes.len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
-    let mut rest_until = look_at;
+    let mut rhythm = Rhythm::new(shared.busy.clone(), shared.pace.gather);
     while !cancel.is_cancelled() {
         let now = shared.clock.monotonic();
         if now >= look_at {
@@ -81,7 +82,7 @@ async fn tend<P: Ports>(
             *faults = 0;
         }
         // What comes meanwhile shares the next span's commits, fetch and settlement.
-        let rest = rest_until.saturating_sub(shared.clock.monotonic());
+        let rest = rhythm.rest(shared.clock.monotonic());
         if !rest.is_zero() && or_cancelled(cancel, tokio::time::sleep(rest)).await.is_none() {
             break;
         }
@@ -89,15 +90,15 @@ async fn tend<P: Ports>(
         let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
         let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
         if entries.is_empty() {
+            rhythm.is_idle();
             continue;
         }
         let begun = shared.clock.monotonic();
         let spans = partition.spans(entries, partition.row.offset).await?;
-        let behind = spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS / 2;
+        rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
         for span in spans {
             partition.carry_out(span).await?;
         }
-        rest_until = if behind { begun } else { begun + shared.pace.gather };
     }
     Ok(())
 }

@@ -12,5 +12,6 @@ pub mod ports;
 pub mod recover;
 pub mod relay;
 pub mod resume;
+pub mod rhythm;
 pub mod service;
 pub mod settings;

@@ -16,6 +16,7 @@ use order_writer::{
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Ports, Sales, Shared},
+    rhythm::Busy,
     service::{self, Contender},
     settings::{Command, Settings},
 };
@@ -108,6 +109,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         decided: std::sync::Mutex::new(BTreeMap::new()),
         metrics: Arc::new(Metrics::register(&registry)?),
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
+        busy: Busy::default(),
         pace: Pace::default(),
     });
     if settings.crash.contend {

@@ -20,7 +20,7 @@ use store::{
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics};
+use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -61,6 +61,8 @@ pub struct Shared<P: Ports> {
     pub metrics: Arc<Metrics>,
     /// Where a crash test wants this process dead.
     pub failpoint: Failpoint,
+    /// Partitions whose spans follow each other.
+    pub busy: Busy,
     /// Pace and bounds.
     pub pace: Pace,
 }
@@ -82,8 +84,7 @@ impl<P: Ports> Shared<P> {
 pub struct Pace {
     /// How often a keeper looks at its lanes, and how long a read waits.
     pub look_every: Duration,
-    /// Spans of a partition begin at least this far apart, so that a commit is shared by all that came meanwhile. A lone order comes
-    /// longer after the span before it and does not wait; a partition that is behind does not either.
+    /// Under load the spans of all partitions together begin this far apart, so that a commit is shared by all that came meanwhile.
     pub gather: Duration,
     /// How long an appended epoch record may take to be decided before the keeper asks again.
     pub rebuild_patience: Duration,

@@ -1,6 +1,7 @@
 //! One sale's services as child processes, and the load test that buys and audits.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -63,7 +64,12 @@ impl Shop {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(programs().join(program));
+        self.command_in(programs().join(program), &[])
+    }
+
+    fn command_in(&self, program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
         command.env("FLASHSALE_NAMESPACE", &self.namespace).env("FLASHSALE_REDIS_URL", self.redis.url());
         command.env("RUST_LOG", "info");
         command
@@ -74,10 +80,46 @@ impl Shop {
     /// # Errors
     /// When it cannot be started.
     pub fn engine(&self) -> anyhow::Result<Child> {
-        let mut command = self.command("engine");
-        command.args(["--listen", &format!("127.0.0.1:{}", self.engine_port)]);
+        self.start_engine(self.command("engine"))
+    }
+
+    /// Starts an engine that may open so many files: not even one connection each for those who want one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn engine_with_descriptors(&self, most: u32) -> anyhow::Result<Child> {
+        // The shell lowers its own limit, also the hard one, and becomes the engine.
+        let mut command = self.command_in("sh", &["-c", "ulimit -n \"$0\" && exec \"$@\"", &most.to_string()]);
+        command.arg(programs().join("engine"));
+        self.start_engine(command)
+    }
+
+    fn start_engine(&self, mut command: Command) -> anyhow::Result<Child> {
+        command.args(["--listen", &self.engine_address().to_string()]);
         command.args(["--admin-addr", &format!("127.0.0.1:{}", self.engine_admin)]);
         Child::start("engine", command, self.folder.path())
+    }
+
+    /// The buyers' address.
+    pub fn engine_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.engine_port).into()
+    }
+
+    /// What names this deployment.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Publishes a sale file.
+    ///
+    /// # Errors
+    /// When `catalog` refuses it.
+    pub fn publish(&self, sale: &str) -> anyhow::Result<()> {
+        let file = self.folder.path().join(format!("{}.toml", uuid::Uuid::new_v4().simple()));
+        std::fs::write(&file, sale)?;
+        let output = self.command("catalog").arg("publish").arg(&file).output()?;
+        ensure!(output.status.success(), "catalog: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// Starts an order-writer with these further arguments.
@@ -182,6 +224,8 @@ fn built() -> anyhow::Result<()> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
         cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest"]);
+        // An example that measures is a release program, and so are those that it measures.
+        cargo.args(programs().ends_with("release").then_some("--release"));
         cargo.status().is_ok_and(|status| status.success())
     });
     ensure!(*built, "cargo build of the services failed: run it by hand to see why");

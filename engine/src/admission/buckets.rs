@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use dashmap::DashMap;
 use domain::id::BuyerId;
 use governor::{
     Quota, RateLimiter,
@@ -15,6 +16,10 @@ use kit::clock::Clock;
 
 /// Buyers that one sale's buckets remember, at most: ~64 MB. Those that are full again are forgotten first.
 pub const BUYERS_MAX: usize = 1_000_000;
+
+/// Parts of the map of buyers. It grows part by part, and whoever adds a buyer to a full part waits while all of it moves: the more
+/// parts, the shorter.
+const SHARDS: usize = 128;
 
 const NANOS_PER_S: u64 = 1_000_000_000;
 
@@ -157,7 +162,7 @@ impl BuyerBuckets {
 }
 
 fn keyed(per_s: u32, ticks: &Ticks) -> Keyed {
-    Keyed::dashmap_with_clock(share(per_s, 1).0, ticks.clone())
+    Keyed::new(share(per_s, 1).0, DashMap::with_shard_amount(SHARDS), ticks.clone())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::{
     hash::Hasher,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use domain::{
@@ -111,11 +111,15 @@ const fn time_of(hint: u64) -> u64 {
 
 /// Buyers whom a lane refused an offer for want of stock, as far as there is room to remember them.
 #[derive(Debug)]
-pub struct RefusedBuyers(Box<[AtomicU64]>);
+pub struct RefusedBuyers {
+    places: Box<[AtomicU64]>,
+    /// Somebody was noted once. Until then, which is the rush of a sale, nobody's place is looked up: it would be a cache miss an order.
+    is_used: AtomicBool,
+}
 
 impl Default for RefusedBuyers {
     fn default() -> Self {
-        Self((0..REFUSED_MAX).map(|_| AtomicU64::new(0)).collect())
+        Self { places: (0..REFUSED_MAX).map(|_| AtomicU64::new(0)).collect(), is_used: AtomicBool::new(false) }
     }
 }
 
@@ -124,10 +128,17 @@ impl RefusedBuyers {
     pub fn note(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
         let print = fingerprint(offer, buyer, epoch);
         self.place(print).store(print, Ordering::Relaxed);
+        // Looked at before it is written, so that the line stays shared.
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Forgets one, who was promised something since.
     pub fn forget(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
+        if !self.is_used.load(Ordering::Relaxed) {
+            return;
+        }
         let print = fingerprint(offer, buyer, epoch);
         // Only if it is that one: a stranger in its place stays. Failing is fine.
         let _forgotten = self.place(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -141,7 +152,7 @@ impl RefusedBuyers {
 
     fn place(&self, print: u64) -> &AtomicU64 {
         // The mask keeps the index below the length, whatever the pointer's width.
-        &self.0[(print as usize) & (REFUSED_MAX - 1)]
+        &self.places[(print as usize) & (REFUSED_MAX - 1)]
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use crossbeam::utils::CachePadded;
 use kit::metrics::IntGauge;
 
 /// The engine's permits. The gauge is the count.
@@ -25,14 +26,15 @@ impl Permits {
 #[derive(Debug)]
 pub struct TenantShare {
     permits: Arc<Permits>,
-    in_use: AtomicU32,
+    /// Written by every front thread for every purchase, so on a line of its own.
+    in_use: CachePadded<AtomicU32>,
     max: u32,
 }
 
 impl TenantShare {
     /// At most `max` of `permits`.
     pub fn new(permits: Arc<Permits>, max: u32) -> Arc<Self> {
-        Arc::new(Self { permits, in_use: AtomicU32::new(0), max })
+        Arc::new(Self { permits, in_use: CachePadded::new(AtomicU32::new(0)), max })
     }
 
     /// Takes a permit out of both counts; `None` when either is used up. When two ask for the last one at the same moment,

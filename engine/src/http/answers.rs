@@ -1,6 +1,6 @@
 //! Outcomes to responses: the one place where an outcome gets its code and a status. Refusals that never vary are rendered once.
 
-use std::{hash::Hasher, io::Write as _, time::Duration};
+use std::{hash::Hasher, time::Duration};
 
 use bytes::Bytes;
 use kit::{
@@ -145,11 +145,11 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
         Standing::Accepted => "accepted",
         Standing::Pending => "pending",
     };
-    let mut body = Vec::with_capacity(64);
-    let mut location = Vec::with_capacity(64);
-    // Writing into a vector cannot fail: it grows.
-    let _written = write!(body, "{{\"order_id\":\"{}\",\"status\":\"{status}\"}}", bought.order);
-    let _written = write!(location, "/v1/orders/{}?offer_id={}", bought.order, bought.offer);
+    let (mut order, mut offer) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (order, offer) = (order.format(bought.order.get()), offer.format(bought.offer.get()));
+    // Put together without the formatter: this is the answer of every order.
+    let body = ["{\"order_id\":\"", order, "\",\"status\":\"", status, "\"}"].concat();
+    let location = ["/v1/orders/", order, "?offer_id=", offer].concat();
     let mut response = reply::raw(StatusCode::ACCEPTED, reply::CONTENT_TYPE_JSON, body);
     // Digits and plain letters always make a header value.
     if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {

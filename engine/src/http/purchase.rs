@@ -13,6 +13,11 @@ use serde_json::value::RawValue;
 
 use crate::buy::Quantity;
 
+/// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes beyond that would only be memory
+/// that slow clients hold.
+pub(super) const PURCHASE_BYTES_MAX: usize = 8 * 1024;
+const _: () = assert!(PURCHASE_BYTES_MAX >= 8 * CONTEXT_MAX && PURCHASE_BYTES_MAX <= kit::http::BODY_BYTES_MAX);
+
 const OFFER_ID: &str = "offer_id";
 const QUANTITY: &str = "quantity";
 const CONTEXT: &str = "context";
@@ -100,7 +105,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
 fn explain(sent: &[u8]) -> Problem {
     let members = match serde_json::from_slice::<Members<'_>>(sent) {
         Ok(Members(members)) => members,
-        Err(error) => return Problem::new(Code::InvalidRequest, format!("the body is not a JSON object: {error}")),
+        // Where, but not what: serde would repeat all that was sent.
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let detail = format!("the body is not a JSON object; look at line {line}, column {column}");
+            return Problem::new(Code::InvalidRequest, detail);
+        }
     };
     let mut problem = Problem::new(Code::InvalidRequest, "the body is not a purchase");
     let mut seen = [0_u32; MEMBERS.len()];
@@ -144,6 +154,9 @@ fn flaw(name: &str, raw: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod random;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -175,6 +188,12 @@ mod tests {
             (r#"{"offer_id":"42","quantity":0}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":101}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":1.0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1.5}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":-0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1e400}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":4294967297}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":9223372036854775808}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1,"quantit\u0079":1}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":-1}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":99999999999}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":1,"context":null}"#, vec!["context"]),
@@ -204,6 +223,8 @@ mod tests {
             assert_eq!(problem.code, Code::InvalidRequest);
             assert!(problem.detail.contains("not a JSON object"), "{body}: {}", problem.detail);
         }
+        let long = format!("\"{}\"", "x".repeat(4_000));
+        assert!(read(&long).unwrap_err().detail.len() < 100, "nothing is repeated at length");
         assert!(PurchaseBody::read(&Bytes::from_static(b"{\"offer_id\":\"\xff\",\"quantity\":1}")).is_err());
     }
 }

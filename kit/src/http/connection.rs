@@ -2,16 +2,30 @@
 //! itself, but arms a fresh timer for each request to do so and knows no other limit for an idle connection; a pulse
 //! costs a few plain stores a request and tells the two waits apart.
 
+use std::cmp::Reverse;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use tokio::time::Sleep;
 
 /// What `reads` is compared with before the first request: a new connection must send headers at once, silence
 /// included.
 const NOT_YET_SERVED: u64 = u64::MAX;
+
+/// Longest wait for a client that still sends after its last answer, to see that answer and close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes of it that are passed over: a megabyte with room to spare.
+const LINGER_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How many are passed over at a time; on the stack.
+const LINGER_STEP: usize = 4 * 1024;
 
 /// How far a connection has come. Written by its task, read by the sweep.
 ///
@@ -25,11 +39,31 @@ pub(super) struct Pulse {
     reads: AtomicU64,
     /// `reads` when the last handler ended.
     reads_when_served: AtomicU64,
+    /// Whether the last request was refused while it was still coming.
+    is_cut_short: AtomicBool,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { steps: AtomicU64::new(0), reads: AtomicU64::new(0), reads_when_served: AtomicU64::new(NOT_YET_SERVED) }
+        Self {
+            steps: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            reads_when_served: AtomicU64::new(NOT_YET_SERVED),
+            is_cut_short: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that the last request was refused while it was still coming: the connection ends with it, but the client has to
+    /// see why.
+    pub(super) fn cut_short(&self) {
+        self.is_cut_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client may be sending something that nobody will answer.
+    fn is_amid_a_request(&self) -> bool {
+        let reads = self.reads.load(Ordering::Relaxed);
+        self.is_cut_short.load(Ordering::Relaxed)
+            || (reads > 0 && reads != self.reads_when_served.load(Ordering::Relaxed))
     }
 
     /// Says that a handler runs until the guard is dropped, however it ends.
@@ -70,6 +104,10 @@ pub(super) struct Rounds {
     pub(super) idle: u32,
 }
 
+/// Who gives way first when connections are short: those that owe headers before those between two requests; of each, the one
+/// that has waited for the most rounds; of those, the oldest.
+pub(super) type GivesWay = (bool, Reverse<u32>, u64);
+
 /// What the sweep remembers of a connection between its rounds.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -104,10 +142,67 @@ impl Watch {
     }
 }
 
-/// A transport that counts its reads.
+impl Watch {
+    /// The place of a connection among those that give way. `None` while a handler runs: its buyer waits for an answer.
+    pub(super) fn gives_way(&self, pulse: &Pulse, number: u64) -> Option<GivesWay> {
+        let steps = pulse.steps.load(Ordering::Relaxed);
+        if steps % 2 == 1 {
+            return None;
+        }
+        let is_between = pulse.reads.load(Ordering::Relaxed) == pulse.reads_when_served.load(Ordering::Relaxed);
+        let rounds = if steps == self.steps { self.idle } else { 0 };
+        Some((is_between, Reverse(rounds), number))
+    }
+}
+
+/// A transport that counts its reads, and at its end sees to it that the last answer is not lost: closing a socket on a client
+/// that still sends resets the connection, and the reset may overtake the answer. So it passes over what still comes, for a
+/// while.
 pub(super) struct Counted<T> {
-    pub(super) transport: T,
-    pub(super) pulse: std::sync::Arc<Pulse>,
+    transport: T,
+    pulse: Arc<Pulse>,
+    end: End,
+}
+
+/// How far the end of a transport is.
+enum End {
+    NotYet,
+    /// Our half is closed; so many bytes may still be passed over. The timer is set when first there is something to wait for.
+    Lingers {
+        bytes: usize,
+        until: Option<Pin<Box<Sleep>>>,
+    },
+    Done,
+}
+
+impl<T> Counted<T> {
+    pub(super) fn new(transport: T, pulse: Arc<Pulse>) -> Self {
+        Self { transport, pulse, end: End::NotYet }
+    }
+}
+
+impl<T: Read + Write + Unpin> Counted<T> {
+    /// Passes over what the client still sends. Pending while more may come.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let End::Lingers { bytes, until } = &mut self.end else { return Poll::Ready(()) };
+        loop {
+            let mut step = [MaybeUninit::uninit(); LINGER_STEP];
+            let mut into = ReadBuf::uninit(&mut step);
+            match Pin::new(&mut self.transport).poll_read(context, into.unfilled()) {
+                // Its end, or it is gone.
+                Poll::Ready(Ok(())) if into.filled().is_empty() => return Poll::Ready(()),
+                Poll::Ready(Err(_gone)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => match bytes.checked_sub(into.filled().len()) {
+                    Some(left) => *bytes = left,
+                    None => return Poll::Ready(()),
+                },
+                Poll::Pending => {
+                    let until = until.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                    return until.as_mut().poll(context);
+                }
+            }
+        }
+    }
 }
 
 impl<T: Read + Unpin> Read for Counted<T> {
@@ -120,7 +215,7 @@ impl<T: Read + Unpin> Read for Counted<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Counted<T> {
+impl<T: Read + Write + Unpin> Write for Counted<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.transport).poll_write(context, bytes)
     }
@@ -130,7 +225,17 @@ impl<T: Write + Unpin> Write for Counted<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        if matches!(self.end, End::NotYet) {
+            ready!(Pin::new(&mut self.transport).poll_shutdown(context))?;
+            self.end = if self.pulse.is_amid_a_request() {
+                End::Lingers { bytes: LINGER_BYTES_MAX, until: None }
+            } else {
+                End::Done
+            };
+        }
+        ready!(self.poll_linger(context));
+        self.end = End::Done;
+        Poll::Ready(Ok(()))
     }
 
     fn is_write_vectored(&self) -> bool {

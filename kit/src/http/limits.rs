@@ -21,8 +21,11 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// idle connection: the one that sends requests should be the one that closes, or it meets a closed door.
 const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 
-/// Most connections of one listener; further ones wait in the backlog.
+/// Most connections of one listener. For a further one those that have waited longest for their client are closed.
 const CONNECTIONS_MAX: usize = 16 * 1024;
+
+/// File descriptors of a process that are not for clients: stores, the admin port, files, runtimes.
+const DESCRIPTORS_KEPT: u64 = 512;
 
 /// Largest read buffer of a connection. Bodies beyond it arrive in pieces.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
@@ -41,7 +44,8 @@ const _: () = assert!(HEADERS_MAX <= 100);
 /// What a listener grants its clients. Tests make them small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections of one listener; with a listener per core the process has that many times the cores.
+    /// Most connections of one listener; with a listener per core the process has that many times the cores. One that takes
+    /// no request, or was answered and is silent, costs about 3 KiB, one that sent something 12 KiB more.
     pub connections_max: usize,
     /// Most header lines of a request.
     pub headers_max: usize,
@@ -57,6 +61,18 @@ pub struct Limits {
     pub drain_deadline: Duration,
 }
 
+impl Limits {
+    /// The defaults for one of `listeners` in a process that may open `descriptors` files: clients never use up those that
+    /// the process needs for itself.
+    #[must_use]
+    pub fn sharing(descriptors: u64, listeners: usize) -> Self {
+        // Half of them, when there are hardly any.
+        let for_clients = descriptors.saturating_sub(DESCRIPTORS_KEPT).max(descriptors / 2);
+        let share = usize::try_from(for_clients).unwrap_or(usize::MAX) / listeners.max(1);
+        Self { connections_max: share.clamp(1, CONNECTIONS_MAX), ..Self::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -68,5 +84,20 @@ impl Default for Limits {
             idle_deadline: IDLE_DEADLINE,
             drain_deadline: DRAIN_DEADLINE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_share_what_the_process_may_open() {
+        let most = |descriptors, listeners| Limits::sharing(descriptors, listeners).connections_max;
+        assert_eq!(most(1_048_576, 2), CONNECTIONS_MAX);
+        assert_eq!(most(u64::MAX, 1), CONNECTIONS_MAX);
+        assert_eq!(most(20_000, 2), 9_744);
+        assert_eq!(most(256, 2), 64, "half, where there are few");
+        assert_eq!(most(1, 64), 1, "never none");
     }
 }

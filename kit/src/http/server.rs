@@ -9,7 +9,6 @@ use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue};
@@ -36,6 +35,13 @@ const ROUNDS_PER_DEADLINE: u32 = 4;
 /// being asked.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// One in so many connections is closed at a time when there is no room: choosing them means looking at all, and an attacker
+/// who connects fast must not make us do that for each of his.
+const EVICTED_SHARE: usize = 64;
+
+/// Least time between two lines of the log about a shortage, however fast somebody makes us short.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// How a listener ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DrainOutcome {
@@ -53,6 +59,7 @@ pub struct ConnectionMetrics {
     accept_failures: IntCounter,
     header_timeouts: IntCounter,
     idle_timeouts: IntCounter,
+    evicted: IntCounter,
 }
 
 impl ConnectionMetrics {
@@ -71,6 +78,10 @@ impl ConnectionMetrics {
                 .counter("http_header_timeouts_total", "Connections closed because headers did not arrive in time.")?,
             idle_timeouts: registry
                 .counter("http_idle_timeouts_total", "Connections closed because nothing was asked for long.")?,
+            evicted: registry.counter(
+                "http_connections_evicted_total",
+                "Connections closed, those that had waited longest, to make room for new ones.",
+            )?,
         })
     }
 }
@@ -131,12 +142,29 @@ struct Server<H> {
     stop: Arc<Stop>,
     tasks: JoinSet<()>,
     watched: HashMap<Id, Watched>,
+    /// The number of the next connection.
+    next: u64,
+    /// Connections told to end that have not ended yet.
+    leaving: usize,
+    /// Accepted, and waiting for another one to end.
+    in_hand: Option<TcpStream>,
+    warned: Option<Instant>,
 }
 
 struct Watched {
+    number: u64,
     pulse: Arc<Pulse>,
     watch: Watch,
     task: AbortHandle,
+    is_leaving: bool,
+}
+
+impl Watched {
+    /// Closes it, unless that is done. Whether it was not.
+    fn close(&mut self) -> bool {
+        self.task.abort();
+        !std::mem::replace(&mut self.is_leaving, true)
+    }
 }
 
 /// Tells every connection of a listener to finish. A flag beside the notification, because reading a flag is all that
@@ -164,6 +192,10 @@ impl<H: Handler> Server<H> {
             stop: Arc::default(),
             tasks: JoinSet::new(),
             watched: HashMap::new(),
+            next: 0,
+            leaving: 0,
+            in_hand: None,
+            warned: None,
         }
     }
 
@@ -174,15 +206,14 @@ impl<H: Handler> Server<H> {
         let mut pause = pin!(tokio::time::sleep(Duration::ZERO));
         let mut is_paused = false;
         loop {
-            let has_room = self.tasks.len() < self.limits.connections_max;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
                 _ = sweep.tick() => self.sweep(rounds),
                 () = &mut pause, if is_paused => is_paused = false,
-                accepted = listener.accept(), if has_room && !is_paused => match accepted {
-                    Ok((stream, _peer)) => self.start(stream),
+                accepted = listener.accept(), if self.in_hand.is_none() && !is_paused => match accepted {
+                    Ok((stream, _peer)) => self.admit(stream),
                     Err(error) => if self.should_pause(&error) {
                         pause.as_mut().reset(Instant::now() + ACCEPT_PAUSE);
                         is_paused = true;
@@ -190,6 +221,55 @@ impl<H: Handler> Server<H> {
                 },
             }
         }
+    }
+
+    /// Starts a connection, or keeps it in hand until another one has given way. The rest wait in the backlog.
+    fn admit(&mut self, stream: TcpStream) {
+        if self.tasks.len() < self.limits.connections_max {
+            return self.start(stream);
+        }
+        self.in_hand = Some(stream);
+        self.make_room();
+    }
+
+    /// Closes those connections that have waited longest for their client: whoever only holds connections must not keep
+    /// others out. Those whose requests are being answered stay.
+    fn make_room(&mut self) {
+        if self.leaving > 0 {
+            return;
+        }
+        let waiting = self.watched.iter().filter(|(_, watched)| !watched.is_leaving);
+        let waiting =
+            waiting.filter_map(|(id, watched)| Some((watched.watch.gives_way(&watched.pulse, watched.number)?, *id)));
+        let mut waiting: Vec<_> = waiting.collect();
+        let share = (self.limits.connections_max / EVICTED_SHARE).clamp(1, waiting.len().max(1));
+        if share < waiting.len() {
+            waiting.select_nth_unstable_by_key(share - 1, |(place, _)| *place);
+            waiting.truncate(share);
+        }
+        for (_, id) in &waiting {
+            self.leaving += usize::from(self.watched.get_mut(id).is_some_and(Watched::close));
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.evicted.inc_by(u64::try_from(waiting.len()).unwrap_or(u64::MAX));
+        }
+        if self.may_warn() {
+            tracing::warn!(
+                open = self.tasks.len(),
+                closed = waiting.len(),
+                "no room for more connections; closing those that waited longest"
+            );
+        }
+    }
+
+    /// Whether the log has not heard of a shortage for a while.
+    fn may_warn(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self.warned.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if may {
+            self.warned = Some(now);
+        }
+        may
     }
 
     fn start(&mut self, stream: TcpStream) {
@@ -207,18 +287,22 @@ impl<H: Handler> Server<H> {
             let served = Arc::clone(&served);
             async move { Ok::<_, Infallible>(served.answer(request).await) }
         });
-        let transport = Counted { transport: TokioIo::new(stream), pulse: Arc::clone(&pulse) };
-        let connection = self.protocol.serve_connection(transport, service);
-        let stop = Arc::clone(&self.stop);
+        let (protocol, stop, counted) = (self.protocol.clone(), Arc::clone(&self.stop), Arc::clone(&pulse));
         let task = self.tasks.spawn(async move {
-            let mut connection = pin!(connection);
             let mut told = pin!(stop.told.notified());
-            // Listening once is enough: the waker it leaves behind is this task's, and that never changes. The flag is
-            // read after it and set before the call, so the call cannot fall between the two.
-            let is_called = poll_fn(|context| Poll::Ready(told.as_mut().poll(context).is_ready())).await;
+            // hyper takes a buffer before it reads: a client that says nothing shall not have one. Listening for the stop
+            // once is enough: the waker it leaves behind is this task's, and that never changes.
+            tokio::select! {
+                biased;
+                () = told.as_mut() => return,
+                // The flag is read after that and set before the call, so the call cannot fall between the two.
+                () = std::future::ready(()), if stop.is_set.load(Ordering::Acquire) => return,
+                _readable = stream.readable() => {}
+            }
+            let mut connection = pin!(protocol.serve_connection(Counted::new(TokioIo::new(stream), counted), service));
             let mut is_finishing = false;
             let ended = poll_fn(|context| {
-                if !is_finishing && (is_called || stop.is_set.load(Ordering::Acquire)) {
+                if !is_finishing && stop.is_set.load(Ordering::Acquire) {
                     is_finishing = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -229,7 +313,9 @@ impl<H: Handler> Server<H> {
                 tracing::debug!(%error, "connection ended early");
             }
         });
-        self.watched.insert(task.id(), Watched { pulse, watch: Watch::default(), task });
+        let watched = Watched { number: self.next, pulse, watch: Watch::default(), task, is_leaving: false };
+        self.next = self.next.wrapping_add(1);
+        self.watched.insert(watched.task.id(), watched);
         if let Some(metrics) = &self.metrics {
             metrics.accepted.inc();
             metrics.open.inc();
@@ -246,16 +332,23 @@ impl<H: Handler> Server<H> {
                 error.id()
             }
         };
-        self.watched.remove(&id);
+        let was_leaving = self.watched.remove(&id).is_some_and(|watched| watched.is_leaving);
+        self.leaving = self.leaving.saturating_sub(usize::from(was_leaving));
         if let Some(metrics) = &self.metrics {
             metrics.open.dec();
+        }
+        if let Some(stream) = self.in_hand.take_if(|_| !self.stop.is_set.load(Ordering::Acquire)) {
+            self.admit(stream);
         }
     }
 
     fn sweep(&mut self, rounds: Rounds) {
         for watched in self.watched.values_mut() {
             let Some(overdue) = watched.watch.take(&watched.pulse, rounds) else { continue };
-            watched.task.abort();
+            if !watched.close() {
+                continue;
+            }
+            self.leaving += 1;
             if let Some(metrics) = &self.metrics {
                 match overdue {
                     Overdue::Headers => metrics.header_timeouts.inc(),
@@ -263,22 +356,29 @@ impl<H: Handler> Server<H> {
                 }
             }
         }
+        if self.in_hand.is_some() {
+            self.make_room();
+        }
     }
 
     /// Whether an accept failed for a reason that stays, and not for one of that connection alone.
-    fn should_pause(&self, error: &io::Error) -> bool {
+    fn should_pause(&mut self, error: &io::Error) -> bool {
         if let Some(metrics) = &self.metrics {
             metrics.accept_failures.inc();
         }
         if is_of_one_connection(error) {
             return false;
         }
-        tracing::warn!(%error, open = self.tasks.len(), "cannot accept connections, pausing");
+        if self.may_warn() {
+            tracing::warn!(%error, open = self.tasks.len(), "cannot accept connections; closing those that waited longest");
+        }
+        self.make_room();
         true
     }
 
     async fn drain(mut self) -> DrainOutcome {
         let open = self.tasks.len();
+        self.in_hand = None;
         self.stop.is_set.store(true, Ordering::Release);
         self.stop.told.notify_waiters();
         let in_time = tokio::time::timeout(self.limits.drain_deadline, self.all_ended()).await.is_ok();
@@ -300,10 +400,15 @@ impl<H: Handler> Served<H> {
         if request.headers().len() > self.headers_max {
             let mut response = reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            self.pulse.cut_short();
             return response;
         }
         let _serving = self.pulse.serving();
-        self.handler.handle(request).await
+        let response = self.handler.handle(request).await;
+        if response.status().is_client_error() && response.headers().contains_key(CONNECTION) {
+            self.pulse.cut_short();
+        }
+        response
     }
 }
 

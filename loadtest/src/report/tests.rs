@@ -2,48 +2,70 @@
 
 use super::*;
 
+/// A clean one of two parts.
+pub(crate) fn sample_report() -> Report {
+    report(Findings::default(), true)
+}
+
 fn report(findings: Findings, at_rest: bool) -> Report {
     let setup = Setup {
         scenario: "orders".into(),
         deployment: "production".into(),
         units: 10,
-        buyers: 4,
         lanes: 1,
         connections: 2,
         threads: 1,
-        rate: None,
-        loop_kind: "closed",
         seconds: 120,
         seed: 3,
         sale: "77".into(),
         cores: 2,
         revision: None,
     };
+    let outcome = Outcome {
+        parts: vec![part("filling", false), part("load", true)],
+        unknown: 0,
+        changed: 0,
+        promised_and_refused: 0,
+        findings,
+        baselines: Baselines {
+            evalsha_per_s: Yardstick { before: Some(150.0), after: Some(250.0) },
+            fixed_answer_per_s: Yardstick { before: Some(400.0), after: None },
+            troubles: vec!["the fixed answer: gone".into()],
+        },
+        engine_memory: Some(Memory { now: 10 << 20, peak: 20 << 20 }),
+        at_rest,
+        outstanding: vec![],
+    };
+    Report::new(setup, outcome).unwrap()
+}
+
+fn part(title: &'static str, measured: bool) -> PlayedPart {
     let figures = Figures {
         sent: 6,
         accepted: 4,
         refused_by_code: [("sold_out".into(), 2)].into(),
         accepted_per_s: Some(100.0),
+        refused_per_s: Some(200.0),
         latency: Some(Latency { p50: 1.0, p99: 2.0, p999: 3.0, max: 4.0 }),
+        latency_curve: [(0.0, 0.5), (0.5, 1.0), (0.99, 2.0)].map(|(share, ms)| Percentile { share, ms }).into(),
         ..Figures::default()
     };
-    let outcome = Outcome {
+    let us = |us| Some(Duration::from_micros(us));
+    PlayedPart {
+        title,
+        measured,
+        buyers: 4,
+        rate: None,
+        sustained_per_s: Some(if measured { 8.0 } else { 9.0 }),
+        orders_durable: 4,
+        orders_expected: 4,
+        durable_in: Duration::from_millis(if measured { 500 } else { 4_000 }),
         figures,
         unsent: 0,
         retried: 1,
-        unknown: 0,
-        changed: 0,
-        promised_and_refused: 0,
-        orders_durable: 4,
-        orders_expected: 4,
-        durable_in: Duration::from_millis(500),
-        findings,
-        cpu: [Some(Duration::from_micros(40)), Some(Duration::from_micros(20)), None, None, None, None],
-        generator: (Some(Duration::from_micros(36)), 6),
-        at_rest,
-        outstanding: vec![],
-    };
-    Report::new(setup, outcome)
+        generator: (us(36), 6),
+        cpu: [us(40), us(20), None, None, None, None],
+    }
 }
 
 #[test]
@@ -51,7 +73,9 @@ fn the_json_has_every_name_that_programs_read() {
     let json = serde_json::to_value(report(Findings::default(), true)).unwrap();
     for name in "orders_durable orders_durable_per_s accepted_per_s refused_per_s accepted pending refused_by_code \
                  rejected_after_accepted oversold lost doubled leaked latency_ms refused_latency_ms scenario units buyers \
-                 connections rate seconds cpu_us_per_order revision cores"
+                 connections rate seconds cpu_us_per_order revision cores cpu_us_per_request generator_share_percent \
+                 ratio_to_evalsha ratio_to_evalsha_range ratio_to_fixed_answer ratio_to_fixed_answer_range baselines \
+                 engine_memory_bytes engine_memory_peak_bytes sustained_per_s parts loop"
         .split_whitespace()
     {
         assert!(json.get(name).is_some(), "{name}");
@@ -63,7 +87,33 @@ fn the_json_has_every_name_that_programs_read() {
     assert_eq!(json["cpu_us_per_order"]["engine"], 5.0);
     assert!(json["cpu_us_per_order"]["redis"].is_null());
     assert_eq!(json["generator_us_per_request"], 6.0);
+    assert_eq!(json["cpu_us_per_order"].as_object().unwrap().len(), 6);
     assert_eq!(json["lost"], 0);
+}
+
+#[test]
+fn the_headline_is_the_last_measured_part_and_all_parts_are_told() {
+    let json = serde_json::to_value(report(Findings::default(), true)).unwrap();
+    assert_eq!(json["durable_s"], 0.5);
+    assert_eq!(json["sustained_per_s"], 9.0, "of the part that is not measured");
+    assert_eq!((&json["parts"][0]["title"], &json["parts"][0]["measured"]), (&"filling".into(), &false.into()));
+    assert_eq!(json["parts"][0]["orders_durable_per_s"], 1.0);
+    assert_eq!(json["parts"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn ratios_are_to_the_mean_of_both_sides_and_absent_sides_are_null() {
+    let json = serde_json::to_value(report(Findings::default(), true)).unwrap();
+    assert_eq!(json["ratio_to_evalsha"], 0.5);
+    assert_eq!(json["baselines"]["evalsha_per_s"]["mean"], 200.0);
+    assert_eq!(json["baselines"]["evalsha_per_s"]["before"], 150.0);
+    assert_eq!(json["baselines"]["evalsha_per_s"]["spread_percent"], 50.0);
+    assert_eq!(json["ratio_to_fixed_answer"], 0.5);
+    assert!(json["baselines"]["fixed_answer_per_s"]["after"].is_null());
+    assert_eq!(json["engine_memory_peak_bytes"], 20 << 20);
+    let table = report(Findings::default(), true).to_string();
+    assert!(table.contains("accepted is 0.50 of it (0.40 to 0.67)"), "{table}");
+    assert!(table.contains("NOT MEASURED    the fixed answer: gone"), "{table}");
 }
 
 #[test]

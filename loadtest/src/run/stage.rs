@@ -1,6 +1,6 @@
 //! What stands around a run: the folder, the services when they are ours, and the processes whose CPU time counts.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio};
 
 use domain::id::BuyerId;
 use kit::{
@@ -14,10 +14,11 @@ use tokio::process::Command;
 use super::{RunError, here};
 use crate::{
     args::{Args, Order, Target},
-    cpu,
+    cpu::{self, Memory},
     progress::Progress,
     sale::LoadSale,
     services::{Programs, Service, ServiceError, free_address},
+    timeline::CpuTimes,
 };
 
 /// Buyers' tokens outlive any run.
@@ -103,12 +104,17 @@ impl Stage {
         self.engine.iter_mut().chain(&mut self.writer).try_for_each(Service::check_running)
     }
 
-    /// CPU time so far, in the order of the report: generator, engine, redis, kafka, writer, mysql.
-    pub(super) fn cpu(&self) -> [Option<Duration>; 6] {
+    /// CPU time so far.
+    pub(super) fn cpu(&self) -> CpuTimes {
         let pid = |service: &Option<Service>| service.as_ref().and_then(Service::pid);
         let [redis, kafka, mysql] = self.servers;
         let own = Some(std::process::id());
         [own, pid(&self.engine), redis, kafka, pid(&self.writer), mysql].map(|pid| cpu::process(pid?))
+    }
+
+    /// The engine's memory, when it is ours.
+    pub(super) fn engine_memory(&self) -> Option<Memory> {
+        cpu::memory(self.engine.as_ref()?.pid()?)
     }
 
     /// The folder stays, whatever comes.
@@ -140,7 +146,7 @@ fn own_target() -> Result<Target, RunError> {
 fn environment(args: &Args) -> Vec<(String, String)> {
     let (stores, tokens) = (&args.stores, &args.tokens);
     let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
-    [
+    let mut told = vec![
         ("REDIS_URL", stores.redis_url.expose().to_owned()),
         ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
         ("MYSQL_URL", stores.mysql_url.expose().to_owned()),
@@ -150,9 +156,9 @@ fn environment(args: &Args) -> Vec<(String, String)> {
         ("PARTITIONS", stores.partitions.to_string()),
         ("TOKEN_KID", tokens.token_kid.join(",")),
         ("TOKEN_SECRET", secrets.join(",")),
-    ]
-    .map(|(name, value)| (format!("FLASHSALE_{name}"), value))
-    .into()
+    ];
+    told.extend(args.front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
+    told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
 }
 
 /// Signs the tokens of a sale's buyers.
@@ -171,7 +177,7 @@ pub(super) fn signer(
 }
 
 /// CPU time from one look to the other.
-pub(super) fn differences(before: [Option<Duration>; 6], after: [Option<Duration>; 6]) -> [Option<Duration>; 6] {
+pub(super) fn differences(before: CpuTimes, after: CpuTimes) -> CpuTimes {
     std::array::from_fn(|i| after[i].zip(before[i]).map(|(after, before)| after.saturating_sub(before)))
 }
 

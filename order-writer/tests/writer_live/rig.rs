@@ -33,6 +33,7 @@ use order_writer::{
     metrics::Metrics,
     ports::{Pace, Ports, Sales, Shared},
     relay::relay,
+    rhythm::Busy,
 };
 use store::{
     ledger::OfferRow,
@@ -176,6 +177,7 @@ impl Rig {
             decided: Mutex::default(),
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
+            busy: Busy::default(),
             pace: Pace { look_every: Duration::from_millis(50), ..Pace::default() },
         });
         let stop = CancellationToken::new();

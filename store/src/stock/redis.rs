@@ -22,6 +22,10 @@ use link::Link;
 
 pub use keeping::RedisKeeping;
 
+/// Bytes of a request of `reserve`: the last 42 are a buyer's entry already, so that the script cuts it out in one piece.
+const REQUEST: usize = 11 + reply::ENTRY;
+/// The purchase number of a buyer who has none yet.
+const FIRST_NUMBER: u8 = 1;
 /// The largest whole number that a Lua number holds exactly.
 const LUA_MAX: u64 = (1 << 53) - 1;
 
@@ -40,7 +44,7 @@ pub struct RedisSettings {
     pub response_timeout: Duration,
     /// How long the keeper waits for an answer: its calls carry whole lanes.
     pub keeper_timeout: Duration,
-    /// Connections that the engine's port spreads its calls over.
+    /// Connections that the engine's port spreads its calls over. One: calls of several lanes then leave and come back together.
     pub connections: usize,
     /// Connections of the keeper's pool, at most.
     pub keeper_connections: usize,
@@ -56,7 +60,7 @@ impl RedisSettings {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
             keeper_timeout: Duration::from_secs(5),
-            connections: 2,
+            connections: 1,
             keeper_connections: 8,
         }
     }
@@ -90,7 +94,7 @@ impl LaneStock for RedisStock {
             let nothing = ReserveAnswer::Decided { replies: Vec::new(), left: Vec::new() };
             return Ok(LaneAnswer::Open(nothing));
         }
-        let wishes = Wishes::pack(requests)?;
+        let wishes = Wishes::pack(call.batch, requests)?;
         let bytes = wishes.requests.len() + wishes.fields.len() + wishes.offers.len() * 8;
         let mut run = scripts::RESERVE.run(&self.keys, call.lane, bytes);
         run.arg(call.epoch.0).arg(&call.batch.get().to_be_bytes()[..]);
@@ -124,27 +128,27 @@ impl LaneStock for RedisStock {
 struct Wishes {
     /// The offers asked for, each once.
     offers: Vec<OfferId>,
-    /// 44 bytes each.
+    /// [`REQUEST`] bytes each.
     requests: Vec<u8>,
     /// The fields, one after the other.
     fields: Vec<u8>,
 }
 
 impl Wishes {
-    fn pack(requests: &[ReserveRequest]) -> Result<Self, StockError> {
+    fn pack(batch: BatchId, requests: &[ReserveRequest]) -> Result<Self, StockError> {
         let fields = requests.iter().map(|request| request.field.len()).sum();
         let mut wishes = Self {
             offers: Vec::with_capacity(2),
-            requests: Vec::with_capacity(requests.len() * 44),
+            requests: Vec::with_capacity(requests.len() * REQUEST),
             fields: Vec::with_capacity(fields),
         };
         for request in requests {
-            wishes.add(request)?;
+            wishes.add(batch, request)?;
         }
         Ok(wishes)
     }
 
-    fn add(&mut self, request: &ReserveRequest) -> Result<(), StockError> {
+    fn add(&mut self, batch: BatchId, request: &ReserveRequest) -> Result<(), StockError> {
         let offer = self.index_of(request.offer);
         let too_many = |_| StockError::Broken("a call of too many offers or of too large a field".into());
         let offer = u8::try_from(offer).map_err(too_many)?;
@@ -154,10 +158,11 @@ impl Wishes {
         self.requests.extend_from_slice(&request.buyer.get().to_be_bytes());
         self.requests.push(offer);
         self.requests.extend_from_slice(&length.to_be_bytes());
-        self.requests.push(quantity);
+        self.requests.extend_from_slice(&[FIRST_NUMBER, quantity]);
         self.requests.extend_from_slice(&request.key.0);
         self.requests.extend_from_slice(&request.offer.get().to_be_bytes());
         self.requests.extend_from_slice(&request.order.get().to_be_bytes());
+        self.requests.extend_from_slice(&batch.get().to_be_bytes());
         self.fields.extend_from_slice(&request.field);
         Ok(())
     }

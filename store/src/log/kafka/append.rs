@@ -104,6 +104,7 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", settings.linger_ms.to_string())
+        .set("max.in.flight.requests.per.connection", settings.requests_in_flight.to_string())
         .set("message.timeout.ms", settings.message_timeout_ms.to_string())
         .set("queue.buffering.max.messages", records.to_string())
         .set("queue.buffering.max.kbytes", kilobytes.to_string());

@@ -1,12 +1,12 @@
 -- Decides requests in their order and journals what it promised, in one call.
 -- ARGV  1 epoch, 2 batch (8 bytes), 3 due time (ms), 4 journal limit, 5 head of the batch's bytes, 6 offers asked for (8 bytes each),
---       7 requests, 44 bytes each: buyer 8, index of the offer 1 (from 0), length of the field 2, quantity 1, key hash 16, offer 8,
---       order 8; 8 their fields, one after the other
+--       7 requests, 53 bytes each: buyer 8, index of the offer 1 (from 0), length of the field 2, and the purchase (42 bytes) as it
+--       stands in the entry of a buyer who has none yet: number 1; 8 their fields, one after the other
 -- Reply {0, epoch} closed | {2} journal full | {1, codes, extras, {units left of each offer}}
 --       codes: a byte for each request: 1 to 100 reserved under that number, else with so many bytes in extras: 201 repeat in flight and
 --       202 repeat settled (order 8, batch 8), 203 mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8)
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> 1700000005000 4096 <head> <offer> <request> <field>
-local REQUEST = 44
+local REQUEST = 53
 local IN_FLIGHT, SETTLED, MISMATCH, LIMIT, SOLD_OUT = 201, 202, 203, 204, 205
 local TOMBSTONES_MAX = 64
 
@@ -20,10 +20,10 @@ check(shelves % 1 == 0 and shelves >= 1 and shelves <= 256, 'reserve: offers')
 local who, total = {}, 0
 for i = 1, wishes do
   local p = i * REQUEST - REQUEST + 1
-  local shelf, high, low, quantity = byte(requests, p + 8, p + 11)
+  local shelf, high, low, number, quantity = byte(requests, p + 8, p + 12)
   who[i] = sub(requests, p, p + 7)
   total = total + high * 256 + low
-  if shelf >= shelves or quantity == 0 or who[i] == ZEROS then check(false, 'reserve: request ' .. i) end
+  if shelf >= shelves or number ~= 1 or quantity == 0 or who[i] == ZEROS then check(false, 'reserve: request ' .. i) end
 end
 check(total == #fields, 'reserve: fields')
 
@@ -40,14 +40,14 @@ local stored = call('HMGET', KEYS[2], unpack(who))
 local function look(entry, before, p, quantity, promised)
   local held, tombstones, taken = 0, 0, {}
   check(#entry % ENTRY == 0, 'reserve: a broken entry')
-  local key = sub(requests, p + 12, p + 27)
+  local key = sub(requests, p + 13, p + 28)
   for e = 1, #entry, ENTRY do
     local number, units = byte(entry, e, e + 1)
     if sub(entry, e + 2, e + 17) == key then
       local order, of = sub(entry, e + 26, e + 33), sub(entry, e + 34, e + 41)
-      if promised and e <= before and order == sub(requests, p + 36, p + 43) then return nil, nil end
+      if promised and e <= before and order == sub(requests, p + 37, p + 44) then return nil, nil end
       -- Quantity, key and offer in one.
-      if sub(entry, e + 1, e + 25) ~= sub(requests, p + 11, p + 35) then return nil, MISMATCH, order end
+      if sub(entry, e + 1, e + 25) ~= sub(requests, p + 12, p + 36) then return nil, MISMATCH, order end
       -- What this very call has promised is journaled at its end.
       local in_flight = promised and of == batch or of ~= ZEROS and call('HEXISTS', KEYS[3], of) == 1
       return nil, in_flight and IN_FLIGHT or SETTLED, order .. of
@@ -66,17 +66,21 @@ local function look(entry, before, p, quantity, promised)
 end
 
 -- Decides all requests without writing: what is to be written, or nil if the call ran before. Without `promise` nothing new is promised.
+-- Lists are counted by hand: asking one for its length is a search.
 local function decide(promise)
-  local left, entries, changed = {}, {}, {}
+  -- Buyer and entry in turn, and where each buyer stands.
+  local left, entries, at = {}, {}, {}
   local codes, extras, numbers, accepted = {}, {}, {}, {}
+  local changed, said, promised, sold_out = 0, 0, 0, {}
   for i = 1, shelves do left[i] = state[4 + i] and whole(state[4 + i]) or 0 end
   local field, from = 1, nil
   for i = 1, wishes do
     local p = i * REQUEST - REQUEST + 1
-    local shelf, high, low, quantity = byte(requests, p + 8, p + 11)
+    local shelf, high, low, _, quantity = byte(requests, p + 8, p + 12)
+    shelf = shelf + 1
     local buyer = who[i]
-    local before = stored[i] or ''
-    local entry = entries[buyer] or before
+    local before, place = stored[i] or '', at[buyer]
+    local entry = place and entries[place] or before
     local number, code, extra = 1, nil, nil
     if entry ~= '' then
       number, code, extra = look(entry, #before, p, quantity, promise)
@@ -84,19 +88,29 @@ local function decide(promise)
     elseif quantity > limit then
       number, code, extra = nil, LIMIT, ZEROS
     end
-    if number and (left[shelf + 1] < quantity or not promise) then
-      number, code, extra = nil, SOLD_OUT, struct.pack('>I8', left[shelf + 1])
+    if number and (left[shelf] < quantity or not promise) then
+      sold_out[shelf] = sold_out[shelf] or struct.pack('>I8', left[shelf])
+      number, code, extra = nil, SOLD_OUT, sold_out[shelf]
     end
     if number then
-      left[shelf + 1] = left[shelf + 1] - quantity
-      if not entries[buyer] then changed[#changed + 1] = buyer end
-      entries[buyer] = entry .. string.char(number) .. sub(requests, p + 11, p + 43) .. batch
-      numbers[#numbers + 1] = number
+      left[shelf], sold_out[shelf] = left[shelf] - quantity, nil
+      if not place then
+        place, changed = changed + 2, changed + 2
+        entries[place - 1], at[buyer] = buyer, place
+      end
+      if entry == '' then
+        entries[place] = sub(requests, p + 11, p + 52)
+      else
+        entries[place] = entry .. string.char(number) .. sub(requests, p + 12, p + 52)
+      end
+      promised = promised + 1
+      numbers[promised] = number
       codes[i] = number
       from = from or field
     else
       codes[i] = code
-      extras[#extras + 1] = extra
+      said = said + 1
+      extras[said] = extra
       -- Fields that stand next to each other are copied in one piece.
       if from then accepted[#accepted + 1] = sub(fields, from, field - 1) end
       from = nil
@@ -104,36 +118,32 @@ local function decide(promise)
     field = field + high * 256 + low
   end
   if from then accepted[#accepted + 1] = sub(fields, from) end
-  return left, entries, changed, codes, extras, numbers, accepted
+  return left, entries, codes, extras, numbers, accepted
 end
 
 -- A call that ran before, its answer lost, promises nothing twice; nor anything new, for its entry may be in the log already. "Full" says
 -- that nothing was promised, so it is not said to such a call.
-local left, entries, changed, codes, extras, numbers, accepted
+local left, entries, codes, extras, numbers, accepted
 if call('HEXISTS', KEYS[3], batch) == 0 then
-  left, entries, changed, codes, extras, numbers, accepted = decide(true)
+  left, entries, codes, extras, numbers, accepted = decide(true)
   if left and journaled >= journal_max then return { 2 } end
 end
-if not left then left, entries, changed, codes, extras, numbers, accepted = decide(false) end
+if not left then left, entries, codes, extras, numbers, accepted = decide(false) end
 
 if #numbers > 0 then
-  local shelf, purchases = {}, {}
+  local shelf = {}
   for i = 1, shelves do
     if state[4 + i] then
       shelf[#shelf + 1] = names[4 + i]
       shelf[#shelf + 1] = left[i]
     end
   end
-  for i, buyer in ipairs(changed) do
-    purchases[i * 2 - 1] = buyer
-    purchases[i * 2] = entries[buyer]
-  end
   -- Field 5 of the batch: its numbers.
   local n = #numbers
   accepted[#accepted + 1] = n < 128 and '\42' .. string.char(n) or '\42' .. string.char(n % 128 + 128, math.floor(n / 128))
   accepted[#accepted + 1] = string.char(unpack(numbers))
   call('HSET', KEYS[1], unpack(shelf))
-  call('HSET', KEYS[2], unpack(purchases))
+  call('HSET', KEYS[2], unpack(entries))
   call('HSET', KEYS[3], batch, head .. table.concat(accepted))
   call('ZADD', KEYS[4], due_at, batch)
 end

@@ -1,0 +1,283 @@
+//! One part of a scenario: its buyers are given requests, they send, those without an outcome ask again, and everything becomes
+//! durable.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kit::clock::Clock;
+
+use super::{Play, RowEvidence, RunError, here, stage};
+use crate::{
+    durable::{self, Rest, Witness},
+    generator::{self, Armed, Kind, Load, Meters, Run},
+    plan::{self, Attempt},
+    report::PlayedPart,
+    requests::Requests,
+    sale::LoadSale,
+    scenario::Part,
+    tally::Figures,
+    timeline::CpuTimes,
+};
+
+/// Between looks at the stores while a load runs.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the last answers of a load are waited for.
+const GRACE: Duration = Duration::from_secs(10);
+/// Questions for the time before the clock starts.
+const WARM_UP: u32 = 1_000;
+/// Sending of a part that is not measured ends after so many seconds: it should come to its end.
+const UNMEASURED_SECONDS: u32 = 1_800;
+/// For retries after the load; each buyer has one at a time.
+const RETRY_SENDING: Duration = Duration::from_secs(60);
+/// How often a buyer without an outcome retries.
+const RETRY_ROUNDS: u32 = 5;
+/// Between these.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// From handing out the start to the start.
+const FIRE_AHEAD: Duration = Duration::from_millis(5);
+
+/// A part that was played.
+pub(super) struct Played {
+    part: &'static Part,
+    buyers: Range<u32>,
+    rate: Option<f64>,
+    /// Rates and latencies of the load, and counts of the retries too.
+    figures: Figures,
+    unsent: usize,
+    retried: u64,
+    /// CPU time of the generator's threads, and the requests they sent with it.
+    generator: (Option<Duration>, u64),
+    start: Duration,
+    /// Units sold when it began.
+    sold_before: u64,
+    rest: Rest,
+    cpu: CpuTimes,
+}
+
+/// A load and how it looked from outside.
+struct Shown {
+    run: Run,
+    /// Units sold when it was last looked, and when that last changed.
+    sold: (u64, Duration),
+}
+
+impl Played {
+    /// Durable orders a second, as far as the ledger tells: the rate that was sustained.
+    fn sustained(&self) -> Option<f64> {
+        let orders = self.rest.standing.sold.saturating_sub(self.sold_before);
+        let seconds = self.durable_in().as_secs_f64();
+        (self.rate.is_none() && orders > 0 && seconds > 0.0).then(|| orders as f64 / seconds)
+    }
+
+    /// From the first request to the last row.
+    fn durable_in(&self) -> Duration {
+        self.rest.last_change.saturating_sub(self.start)
+    }
+
+    /// What did not become durable in time.
+    pub(super) fn outstanding(&self) -> Vec<String> {
+        match (self.rest.reached, self.rest.standing.outstanding.as_slice()) {
+            (true, _) => Vec::new(),
+            (false, []) => vec!["the system came to rest and went on again until the deadline".into()],
+            (false, outstanding) => outstanding.to_vec(),
+        }
+    }
+
+    /// For the report.
+    pub(super) fn told(self, sale: &LoadSale, rows: &[RowEvidence]) -> PlayedPart {
+        let of_part = |row: &&RowEvidence| sale.index_of(row.buyer).is_some_and(|index| self.buyers.contains(&index));
+        PlayedPart {
+            title: self.part.title,
+            measured: self.part.measured,
+            buyers: self.buyers.len() as u32,
+            rate: self.rate,
+            sustained_per_s: self.sustained(),
+            orders_durable: rows.iter().filter(of_part).filter(|row| !row.rejected).count() as u64,
+            orders_expected: sale.sellable(self.buyers.end) - sale.sellable(self.buyers.start),
+            durable_in: self.durable_in(),
+            figures: self.figures,
+            unsent: self.unsent as u64,
+            retried: self.retried,
+            generator: self.generator,
+            cpu: self.cpu,
+        }
+    }
+}
+
+/// A part with its buyers, ready to be sent.
+pub(super) struct Cast {
+    pub(super) load: Load,
+    buyers: Range<u32>,
+}
+
+impl Play<'_> {
+    /// Finds the buyers of a part and gives them their requests.
+    pub(super) async fn cast(&mut self, part: &'static Part, played: &[Played]) -> Result<Cast, RunError> {
+        let args = &self.order.args;
+        let seconds = if part.measured { self.order.seconds() } else { UNMEASURED_SECONDS };
+        let rate = part.pace.rate(args.rate, played.iter().rev().find_map(Played::sustained));
+        let first = played.last().map_or(0, |last| last.buyers.end);
+        let buyers = first..first + part.buyers(self.order.size, args.lanes, rate, seconds);
+        self.progress.phase(part.title);
+        let requests = self.requests(buyers.clone()).await?;
+        self.book.admit(buyers.end);
+        let load = Load {
+            target: self.stage.target().address,
+            requests,
+            sends: plan::sends(part, buyers.clone(), self.seed).into(),
+            connections: args.connections as usize,
+            threads: args.threads as usize,
+            rate,
+            sending: Duration::from_secs(seconds.into()),
+            grace: GRACE,
+            warm_up: WARM_UP,
+        };
+        Ok(Cast { load, buyers })
+    }
+
+    /// Plays a part to its end.
+    pub(super) async fn perform(&mut self, part: &'static Part, cast: &Cast) -> Result<Played, RunError> {
+        let load = &cast.load;
+        self.progress.phase("connecting and warming up");
+        let meters = Arc::new(Meters::default());
+        let armed = generator::arm(load.clone(), &meters, self.clock).await?;
+        let sold_before = self.backends.look().await?.sold;
+        self.progress.phase("sending");
+        let cpu_before = self.stage.cpu();
+        let start = self.clock.monotonic() + FIRE_AHEAD;
+        if self.timeline.parts.is_empty() {
+            self.began = start;
+        }
+        self.timeline.part(start.saturating_sub(self.began), part.title);
+        let main = self.watch(armed, (sold_before, start), &meters, load.sends.len()).await?;
+        let mut sold = main.sold;
+        let mut retries = Figures::default();
+        let undecided = undecided(&main.run);
+        if undecided {
+            self.progress.phase("retrying for buyers who do not know their outcome");
+            self.book.enter(&main.run, &load.sends);
+            (retries, sold) = self.retry(cast, sold).await?;
+        }
+        let rest = self.wait_durable(sold).await?;
+        let cpu = stage::differences(cpu_before, self.stage.cpu());
+        if !undecided {
+            // Not before: these notes are many, and the last row should be seen when it is written.
+            self.book.enter(&main.run, &load.sends);
+        }
+        let mut figures = Figures::of(&main.run);
+        let generator = (main.run.cpu, figures.sent);
+        figures.add_counts(&retries);
+        let (unsent, retried, rate) = (main.run.unsent, retries.sent, load.rate);
+        let buyers = cast.buyers.clone();
+        Ok(Played { part, buyers, rate, figures, unsent, retried, generator, start, sold_before, rest, cpu })
+    }
+
+    async fn requests(&mut self, buyers: Range<u32>) -> Result<Arc<Requests>, RunError> {
+        self.progress.phase("signing the buyers' tokens");
+        let (sale, host, count) = (self.sale.clone(), self.stage.target().host.clone(), buyers.len());
+        let sign = stage::signer(&self.order.args, &sale, self.clock).map_err(here)?;
+        let (signed, seen) = (Arc::new(AtomicU64::new(0)), self.clock.monotonic());
+        let counted = signed.clone();
+        let work = move || Requests::build(&sale, &host, buyers, super::cores(), &sign, &counted);
+        let mut work = tokio::task::spawn_blocking(work);
+        loop {
+            match tokio::time::timeout(LOOK_EVERY, &mut work).await {
+                Ok(requests) => return Ok(Arc::new(requests.map_err(here)??)),
+                Err(_) => {
+                    let line = format!("{} of {count} tokens signed", signed.load(Ordering::Relaxed));
+                    self.progress.show(self.clock.monotonic().saturating_sub(seen), &line);
+                }
+            }
+        }
+    }
+
+    /// Fires, and shows how it goes. `sold` and `start`: what was sold when it starts.
+    async fn watch(
+        &mut self,
+        armed: Armed,
+        (sold, start): (u64, Duration),
+        meters: &Meters,
+        sends: usize,
+    ) -> Result<Shown, RunError> {
+        let mut sold = (sold, start);
+        let firing = armed.fire(start);
+        tokio::pin!(firing);
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                run = &mut firing => {
+                    self.timeline.load_ended(meters.read());
+                    return Ok(Shown { run: run?, sold });
+                }
+                _ = ticks.tick() => {
+                    self.stage.check_running()?;
+                    // A store that is away for a moment is not the end of the load.
+                    let standing = self.backends.look().await.ok();
+                    let (now, reading) = (self.clock.monotonic(), meters.read());
+                    if let Some(standing) = &standing && standing.sold != sold.0 {
+                        sold = (standing.sold, now);
+                    }
+                    let at = now.saturating_sub(self.began);
+                    self.timeline.note(at, Some(reading), standing.as_ref(), self.stage.cpu());
+                    self.progress.load(at, reading, standing.as_ref(), sends);
+                }
+            }
+        }
+    }
+
+    /// Every buyer without an outcome asks once more, as an ordinary client, a few rounds at most.
+    async fn retry(&mut self, cast: &Cast, mut sold: (u64, Duration)) -> Result<(Figures, (u64, Duration)), RunError> {
+        let mut figures = Figures::default();
+        for round in 0..RETRY_ROUNDS {
+            // Those of earlier parts had their rounds, and their requests are gone.
+            let unknown = self.book.unknown().into_iter().filter(|buyer| cast.buyers.contains(buyer));
+            let sends: Arc<[Attempt]> = plan::ordinary(unknown).into();
+            if sends.is_empty() {
+                break;
+            }
+            if round > 0 {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            let (rate, sending, warm_up) = (None, RETRY_SENDING, 0);
+            let load = Load { sends: sends.clone(), rate, sending, warm_up, ..cast.load.clone() };
+            let meters = Arc::new(Meters::default());
+            let armed = generator::arm(load, &meters, self.clock).await?;
+            let shown = self.watch(armed, (sold.0, self.clock.monotonic()), &meters, sends.len()).await?;
+            if shown.sold.0 != sold.0 {
+                sold = shown.sold;
+            }
+            self.book.enter(&shown.run, &sends);
+            figures.add_counts(&Figures::of(&shown.run));
+        }
+        Ok((figures, sold))
+    }
+
+    async fn wait_durable(&mut self, sold: (u64, Duration)) -> Result<Rest, RunError> {
+        self.progress.phase("waiting until everything is durable");
+        let Self { backends, clock, progress, timeline, stage, began, .. } = self;
+        let deadline = clock.monotonic() + durable::DEADLINE;
+        let rest = durable::wait(backends, clock, sold, deadline, |standing| {
+            let at = clock.monotonic().saturating_sub(*began);
+            if timeline.last_noted().is_none_or(|last| at >= last + LOOK_EVERY) {
+                timeline.note(at, None, Some(standing), stage.cpu());
+            }
+            let line = format!("durable {}, lag {}, journal {}", standing.sold, standing.lag, standing.journal);
+            progress.show(at, &line);
+        });
+        Ok(rest.await?)
+    }
+}
+
+/// Some buyer may not know the outcome: then it takes the whole book to say who.
+fn undecided(run: &Run) -> bool {
+    let decided = |kind| matches!(kind, Kind::Accepted | Kind::Pending | Kind::Refused);
+    run.names.iter().any(|name| !decided(name.kind))
+}

@@ -1,0 +1,95 @@
+//! How a run went from moment to moment: counts so far, by the run's own clock. What is shown of it is `picture`'s business.
+
+use std::time::Duration;
+
+use crate::{durable::Standing, generator::Reading};
+
+/// CPU times are kept in the order of [`PROCESSES`].
+pub type CpuTimes = [Option<Duration>; 6];
+
+/// The processes whose CPU time is told, in this order everywhere.
+pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writer", "mysql"];
+
+/// How it stood at one moment. All counts are of the whole run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Since the first part began.
+    pub at: Duration,
+    /// Number of the part, from 1.
+    pub part: usize,
+    /// Answers `202`, accepted ones.
+    pub accepted: u64,
+    /// Refusals.
+    pub refused: u64,
+    /// Units sold by the ledger; unknown while a store is away.
+    pub durable: Option<u64>,
+    /// Records of the log that are not decided.
+    pub lag: Option<u64>,
+    /// CPU time so far.
+    pub cpu: CpuTimes,
+}
+
+/// All samples of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    /// In order of time.
+    pub samples: Vec<Sample>,
+    /// When each part began, and what it is called.
+    pub parts: Vec<(Duration, &'static str)>,
+    /// Answers of the loads before.
+    base: Reading,
+    /// Of the load under way.
+    last: Reading,
+}
+
+impl Timeline {
+    /// A part begins.
+    pub fn part(&mut self, at: Duration, title: &'static str) {
+        self.parts.push((at, title));
+    }
+
+    /// A load ended: the next one counts from zero.
+    pub fn load_ended(&mut self, reading: Reading) {
+        self.base.accepted += reading.accepted;
+        self.base.refused += reading.refused;
+        self.last = Reading::default();
+    }
+
+    /// Notes how it stands. `reading`: of the load under way, if one is.
+    pub fn note(&mut self, at: Duration, reading: Option<Reading>, standing: Option<&Standing>, cpu: CpuTimes) {
+        self.last = reading.unwrap_or(self.last);
+        self.samples.push(Sample {
+            at,
+            part: self.parts.len(),
+            accepted: self.base.accepted + self.last.accepted,
+            refused: self.base.refused + self.last.refused,
+            durable: standing.map(|standing| standing.sold),
+            lag: standing.map(|standing| standing.lag),
+            cpu,
+        });
+    }
+
+    /// When it was last noted how it stands.
+    pub fn last_noted(&self) -> Option<Duration> {
+        self.samples.last().map(|sample| sample.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_run_on_over_loads() {
+        let mut timeline = Timeline::default();
+        let reading = |accepted, refused| Reading { accepted, refused, ..Reading::default() };
+        let standing = Standing { sold: 9, lag: 1, ..Standing::default() };
+        timeline.note(Duration::from_secs(1), Some(reading(5, 1)), Some(&standing), [None; 6]);
+        timeline.load_ended(reading(10, 2));
+        timeline.note(Duration::from_secs(2), None, None, [None; 6]);
+        timeline.note(Duration::from_secs(3), Some(reading(3, 3)), None, [None; 6]);
+        let counts: Vec<_> = timeline.samples.iter().map(|s| (s.accepted, s.refused, s.durable, s.lag)).collect();
+        assert_eq!(counts, [(5, 1, Some(9), Some(1)), (10, 2, None, None), (13, 5, None, None)]);
+        assert_eq!(timeline.last_noted(), Some(Duration::from_secs(3)));
+    }
+}

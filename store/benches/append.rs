@@ -1,0 +1,132 @@
+//! Appending to a real Kafka, as `stack/` starts it (`. stack/env` first): batches of reservations, acknowledged by all in-sync replicas,
+//! many records under way. Figures are per reservation.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a benchmark: what fails ends it")]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput};
+use domain::{
+    id::{
+        BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber, RecordId, SaleId,
+        SkuId, TenantId,
+    },
+    money::Money,
+    record::{BATCH_TYPE, Batch, Record, Reservation},
+};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
+use store::log::{
+    Envelope, OrderLog,
+    kafka::{KafkaLog, KafkaSettings, ensure_topics},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
+
+/// Reservations of a record.
+const SIZES: [u64; 3] = [1, 64, 256];
+/// Records under way at one time: what two lanes' calls leave there within a linger.
+const UNDER_WAY: u64 = 64;
+
+fn main() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(10)
+        .configure_from_args();
+    let mut group = criterion.benchmark_group("kafka");
+    for size in SIZES {
+        group.throughput(Throughput::Elements(UNDER_WAY * size));
+        let mut rig = None;
+        group.bench_function(BenchmarkId::new("append_batches_of", size), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let rig = rig.get_or_insert_with(|| Rig::new(&runtime, size));
+                runtime.block_on(rig.rounds(rounds))
+            });
+        });
+    }
+    group.finish();
+    criterion.final_summary();
+}
+
+/// Topics of its own, deleted at the end.
+struct Rig<'a> {
+    runtime: &'a Runtime,
+    settings: KafkaSettings,
+    log: KafkaLog,
+    payload: Bytes,
+    last: u64,
+}
+
+impl<'a> Rig<'a> {
+    fn new(runtime: &'a Runtime, size: u64) -> Self {
+        let settings = KafkaSettings::new(brokers(), format!("bench-{:016x}", rand::random::<u64>()), 1);
+        runtime.block_on(ensure_topics(&settings)).unwrap();
+        let log = KafkaLog::new(&settings).unwrap();
+        Self { runtime, settings, log, payload: payload(size), last: 0 }
+    }
+
+    /// So many times [`UNDER_WAY`] records at once, then their acknowledgements.
+    async fn rounds(&mut self, rounds: u64) -> Duration {
+        let started = Instant::now();
+        for _ in 0..rounds {
+            let mut appends = JoinSet::new();
+            for _ in 0..UNDER_WAY {
+                self.last += 1;
+                let id = RecordId::new(self.last).unwrap();
+                let record = Envelope { id, kind: BATCH_TYPE, payload: self.payload.clone() };
+                let log = self.log.clone();
+                appends.spawn(async move { log.append(PartitionId(0), record, log.room().unwrap()).await });
+            }
+            for appended in appends.join_all().await {
+                appended.unwrap();
+            }
+        }
+        started.elapsed()
+    }
+}
+
+impl Drop for Rig<'_> {
+    fn drop(&mut self) {
+        let topics = [self.settings.orders_topic(), self.settings.dead_topic(), self.settings.sales_topic()];
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+        self.runtime.block_on(admin.delete_topics(&topics, &AdminOptions::new())).unwrap();
+    }
+}
+
+fn brokers() -> String {
+    std::env::var("FLASHSALE_KAFKA_BROKERS").expect("FLASHSALE_KAFKA_BROKERS; stack/stack up, then . stack/env")
+}
+
+/// A batch as engines append it.
+fn payload(size: u64) -> Bytes {
+    let reservations = (1..=size).map(|n| (PurchaseNumber(1), reservation(n)));
+    let (lane, id) = (LaneId::new(7).unwrap(), BatchId::new(9).unwrap());
+    Record::Batch(Batch { lane, id, epoch: Epoch(1), reservations: reservations.collect() }).encode().into()
+}
+
+fn reservation(n: u64) -> Reservation {
+    Reservation {
+        tenant: TenantId::new(1).unwrap(),
+        sale: SaleId::new(5).unwrap(),
+        sale_version: 1,
+        offer: OfferId::new(42).unwrap(),
+        sku: SkuId::new(77).unwrap(),
+        order: OrderId::new(249_300_234_895_360 + n).unwrap(),
+        buyer: BuyerId::new(n).unwrap(),
+        quantity: 1,
+        unit_price: Money { amount: 9_900, currency: "CNY".parse().unwrap() },
+        key: KeyHash([7; 16]),
+        reserved_at_ms: 1_800_000_000_000,
+        context: Bytes::new(),
+    }
+}

@@ -1,0 +1,216 @@
+//! A whole shop at work: engine, order-writer, sales, and eyes on everything that remembers. For tests that come as buyers, or worse.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use kit::{
+    clock::{Clock, SystemClock},
+    metrics::ProcessSample,
+    settings::{StoreArgs, TokenArgs},
+    token::{BuyerClaims, TokenSigner},
+};
+use loadtest::{
+    backends::Backends,
+    durable::{Standing, Witness},
+    sale::LoadSale,
+    tally::Book,
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    child::{Child, wait_until},
+    shop::{Shop, get},
+};
+
+/// How long a sale may take to open, and everything to become durable.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a token is valid.
+const TOKEN_TTL_MS: u64 = 3_600_000;
+
+/// What the services read from the environment, read here too.
+#[derive(Debug, Parser)]
+struct Deployment {
+    #[command(flatten)]
+    stores: StoreArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
+}
+
+/// A shop that sells.
+pub struct Market {
+    /// Its services' addresses and folder.
+    pub shop: Shop,
+    /// Its engine.
+    pub engine: Child,
+    writer: Child,
+    deployment: Deployment,
+    signer: TokenSigner,
+    runtime: Runtime,
+}
+
+/// What is remembered of a sale, everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// Units left in Redis.
+    pub left: u64,
+    /// Units sold by the ledger.
+    pub sold: u64,
+    /// Live purchases in buyers' entries in Redis.
+    pub entries: usize,
+    /// Batches in journals.
+    pub journal: usize,
+    /// Order rows.
+    pub rows: usize,
+}
+
+impl Market {
+    /// Opens a shop: an engine, an order-writer, and nothing on sale.
+    ///
+    /// # Errors
+    /// When the stack is not up, or something cannot be started.
+    pub fn open(name: &str) -> anyhow::Result<Self> {
+        Self::open_with(name, Shop::engine)
+    }
+
+    /// The same with an engine started otherwise.
+    ///
+    /// # Errors
+    /// As [`Market::open`].
+    pub fn open_with(name: &str, engine: impl Fn(&Shop) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
+        let shop = Shop::new(name)?;
+        let writer = shop.order_writer(&[])?;
+        let mut engine = engine(&shop)?;
+        shop.wait_ready(&mut engine)?;
+        let url = shop.redis.url();
+        let arguments = ["verify", "--namespace", shop.namespace(), "--redis-url", &url];
+        let deployment = Deployment::try_parse_from(arguments).context("is the stack up? . stack/env")?;
+        let signer = deployment.tokens.signer()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { shop, engine, writer, deployment, signer, runtime })
+    }
+
+    /// Makes and publishes a sale of one offer whose window begins so many milliseconds from now (or began), and lasts a day.
+    ///
+    /// # Errors
+    /// When it cannot be published, or the engine does not learn of it.
+    pub fn publish(&self, units: u64, opens_in_ms: i64) -> anyhow::Result<LoadSale> {
+        let now_ms = SystemClock::new().now_ms();
+        let partitions = self.deployment.stores.partitions.into();
+        let mut sale = LoadSale::fresh(units, 1, partitions, now_ms, &mut rand::rng())?;
+        sale.opens_at_ms = now_ms.saturating_add_signed(opens_in_ms);
+        self.shop.publish(&sale.to_toml()?)?;
+        let port = self.address().port();
+        wait_until("the engine knows the sale", PATIENCE, || {
+            Ok(get(port, &format!("/v1/sales/{}", sale.id)).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })?;
+        self.with_backends(&sale, async |backends| {
+            while !backends.closed_lanes().await?.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        })?;
+        Ok(sale)
+    }
+
+    /// The buyers' address.
+    pub fn address(&self) -> SocketAddr {
+        self.shop.engine_address()
+    }
+
+    /// What the issuer signs with.
+    pub fn signer(&self) -> &TokenSigner {
+        &self.signer
+    }
+
+    /// The id of the key and its secret, for tokens that no issuer would sign.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub fn key(&self) -> anyhow::Result<(&str, &str)> {
+        let tokens = &self.deployment.tokens;
+        tokens
+            .token_kid
+            .first()
+            .zip(tokens.token_secret.first())
+            .map(|(kid, secret)| (&**kid, secret.expose()))
+            .context("no key")
+    }
+
+    /// A good token of the sale's buyer with this index.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
+        let tenant = u32::try_from(sale.tenant.get())?;
+        let now_ms = SystemClock::new().now_ms();
+        let claims = BuyerClaims { tenant, buyer: sale.buyer(buyer)?.get(), expires_ms: now_ms + TOKEN_TTL_MS };
+        Ok(self.signer.sign(&claims, now_ms)?)
+    }
+
+    /// What the engine costs now.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn engine_sample(&self) -> anyhow::Result<ProcessSample> {
+        Ok(ProcessSample::of_pid(self.engine.id())?)
+    }
+
+    /// That both services still run.
+    ///
+    /// # Errors
+    /// When one has ended; its output is in the error.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        for child in [&mut self.engine, &mut self.writer] {
+            ensure!(child.ended()?.is_none(), "it ended:\n{}", child.tail());
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way: the log decided to its end, the sale's journals empty.
+    ///
+    /// # Errors
+    /// When it does not come to rest, or a store does not answer.
+    pub fn wait_rest(&self, sale: &LoadSale) -> anyhow::Result<()> {
+        self.with_backends(sale, async |backends| {
+            let clock = SystemClock::new();
+            let deadline = clock.monotonic() + PATIENCE;
+            loop {
+                let Standing { lag, journal, outstanding, .. } = backends.look().await?;
+                if lag == 0 && journal == 0 {
+                    return Ok(());
+                }
+                ensure!(clock.monotonic() < deadline, "not at rest: {outstanding:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+    }
+
+    /// What is remembered of a sale.
+    ///
+    /// # Errors
+    /// When a store does not answer.
+    pub fn remembered(&self, sale: &LoadSale) -> anyhow::Result<Remembered> {
+        let evidence = self.with_backends(sale, async |backends| Ok(backends.evidence(sale, &Book::new(0)).await?))?;
+        Ok(Remembered {
+            left: evidence.offers.iter().map(|offer| offer.left).sum(),
+            sold: evidence.offers.iter().map(|offer| offer.sold).sum(),
+            entries: evidence.entries.len(),
+            journal: evidence.journal.len(),
+            rows: evidence.rows.len(),
+        })
+    }
+
+    fn with_backends<T>(
+        &self,
+        sale: &LoadSale,
+        look: impl AsyncFnOnce(&mut Backends) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.runtime.block_on(async {
+            let mut backends = Backends::open(&self.deployment.stores, sale).await?;
+            let seen = look(&mut backends).await;
+            backends.close().await;
+            seen
+        })
+    }
+}

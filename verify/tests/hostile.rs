@@ -1,0 +1,137 @@
+//! Goal: no request, however ugly, hurts the engine: each gets a clear problem or a clean close within the server's limits, nothing is
+//! reserved, memory and descriptors come back, and an honest buyer is served all the while. Method: a real engine over the real servers; bytes
+//! written by hand; afterwards a look into Redis, the ledger and the rows.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
+
+#[path = "hostile/crowd.rs"]
+mod crowd;
+#[path = "hostile/requests.rs"]
+mod requests;
+#[path = "hostile/slow.rs"]
+mod slow;
+#[path = "hostile/tokens.rs"]
+mod tokens;
+
+use loadtest::sale::LoadSale;
+use verify::{
+    child::wait_until,
+    market::{Market, Remembered},
+    wire::{Outcome, PATIENCE, Wire},
+};
+
+/// Units of a test's sale.
+const UNITS: u64 = 1_000;
+/// The sale opened a minute ago.
+const OPEN_MS: i64 = -60_000;
+/// What the engine's memory may grow by in any of these tests: sixteen times less than 10,000 connections would hold if each had the
+/// largest buffers that it is granted.
+const GROWTH_MAX: u64 = 160 << 20;
+
+/// Connections that the engine's stores may open while a test runs.
+const STORES_MAX: u64 = 16;
+
+/// A market with one sale, and what it looked like before anybody came.
+struct Scene {
+    market: Market,
+    sale: LoadSale,
+    /// Honest purchases so far.
+    bought: u32,
+    memory: u64,
+    descriptors: u64,
+}
+
+impl Scene {
+    fn set(name: &str) -> Self {
+        Self::of(Market::open(name).unwrap())
+    }
+
+    fn of(market: Market) -> Self {
+        let sale = market.publish(UNITS, OPEN_MS).unwrap();
+        let mut scene = Self { market, sale, bought: 0, memory: 0, descriptors: 0 };
+        // Connections to the stores are made when they are first needed.
+        scene.buys();
+        let sample = scene.market.engine_sample().unwrap();
+        (scene.memory, scene.descriptors) = (sample.resident_bytes, sample.open_fds);
+        scene
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::connect(self.market.address()).unwrap()
+    }
+
+    /// A request as a good client writes it, but for its `more` headers and its body. Indices of hostile buyers begin at 500,000.
+    fn post(&self, more: &str, body: &str) -> String {
+        let token = self.market.token(&self.sale, 500_000).unwrap();
+        post(&token, more, body)
+    }
+
+    fn good_body(&self) -> String {
+        format!(r#"{{"offer_id":"{}","quantity":1}}"#, self.sale.offers[0].offer)
+    }
+
+    /// Another honest buyer buys, over a connection of its own.
+    fn buys(&mut self) {
+        let token = self.market.token(&self.sale, self.bought).unwrap();
+        let mut wire = self.wire();
+        wire.send(post(&token, "idempotency-key: honest\r\n", &self.good_body())).unwrap();
+        let outcome = wire.answer();
+        assert_eq!(outcome.status(), 202, "an honest buyer: {outcome:?}");
+        self.bought += 1;
+    }
+
+    /// Nothing was reserved but by honest buyers, anywhere, and what was taken has come back.
+    fn is_unhurt(mut self) {
+        self.buys();
+        self.market.check_running().unwrap();
+        let shop = &self.market.shop;
+        let open = || shop.engine_metric("flashsale_http_connections_open");
+        wait_until("connections end", PATIENCE, || Ok(open()? == 0.0)).unwrap();
+        // The stores may have opened a few of their own meanwhile.
+        let kept = self.market.engine_sample().unwrap().open_fds.saturating_sub(self.descriptors);
+        assert!(kept <= STORES_MAX, "{kept} descriptors were not given back");
+        let grown = self.market.engine_sample().unwrap().resident_bytes.saturating_sub(self.memory);
+        assert!(grown <= GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
+        self.market.wait_rest(&self.sale).unwrap();
+        let honest = u64::from(self.bought);
+        let rows = usize::try_from(honest).unwrap();
+        let expected = Remembered { left: UNITS - honest, sold: honest, entries: rows, journal: 0, rows };
+        assert_eq!(self.market.remembered(&self.sale).unwrap(), expected);
+        assert!(!self.market.engine.said("panicked"), "{}", self.market.engine.tail());
+    }
+}
+
+fn post(token: &str, more: &str, body: &str) -> String {
+    format!(
+        "POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n{more}\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// What a request may get.
+#[derive(Debug, Clone, Copy)]
+enum Expected {
+    /// A problem with this status and code.
+    Problem(u16, &'static str),
+    /// This status without a body, and then the end of the connection: bytes that are no request have no more to be told.
+    Bare(u16),
+    /// This status.
+    Status(u16),
+    /// The end of the connection and nothing else.
+    Closed,
+}
+
+/// Sends a request on a connection of its own and compares.
+fn expect(scene: &Scene, name: &str, request: &[u8], expected: Expected) {
+    let mut wire = scene.wire();
+    // The server may have seen enough before it has all.
+    drop(wire.send(request));
+    let outcome = wire.answer();
+    let fits = match expected {
+        Expected::Problem(status, code) => outcome.code() == (status, code),
+        Expected::Bare(status) => outcome.code() == (status, "none") && wire.answer() == Outcome::Closed,
+        Expected::Status(status) => outcome.status() == status,
+        Expected::Closed => outcome == Outcome::Closed,
+    };
+    assert!(fits, "{name}: expected {expected:?}, got {outcome:?}");
+}

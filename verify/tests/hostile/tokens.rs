@@ -1,0 +1,96 @@
+//! Tokens that are wrong in one thing each, over HTTP. What each of them is called inside stands in `kit/src/token/tests.rs`.
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use kit::token::{TokenKey, TokenSigner};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A signer that signs anything.
+struct Forger {
+    kid: String,
+    key: EncodingKey,
+}
+
+impl Forger {
+    fn token(&self, header: &Value, claims: &Value) -> String {
+        let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        format!("{message}.{}", crypto::sign(message.as_bytes(), &self.key, Algorithm::HS256).unwrap())
+    }
+
+    fn header(&self) -> Value {
+        json!({"alg": "HS256", "kid": self.kid})
+    }
+}
+
+#[test]
+fn tokens() {
+    let scene = Scene::set("tokens");
+    let (kid, secret) = scene.market.key().unwrap();
+    let (kid, secret) = (kid.to_owned(), secret.to_owned());
+    let bytes = URL_SAFE.decode(&secret).or_else(|_| URL_SAFE_NO_PAD.decode(&secret)).unwrap();
+    let forger = Forger { kid: kid.clone(), key: EncodingKey::from_secret(&bytes) };
+    let good = scene.market.token(&scene.sale, 500_000).unwrap();
+    let claims: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(good.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    let with = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        forger.token(&forger.header(), &claims)
+    };
+    let headed = |header: Value| forger.token(&header, &claims);
+    let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret).unwrap());
+    let told = kit::token::BuyerClaims { tenant: 7, buyer: 1, expires_ms: u64::MAX / 2 };
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let other_secret = URL_SAFE_NO_PAD.encode([7; 32]);
+    let unsigned = headed(json!({"alg": "none", "kid": kid}));
+    for (name, token) in [
+        ("expired", with("exp", json!(1_500_000_000))),
+        ("expired at the epoch", with("exp", json!(0))),
+        ("a negative expiry", with("exp", json!(-1))),
+        ("an expiry with a fraction", with("exp", json!(4e9))),
+        ("not yet valid", with("nbf", json!(4_000_000_000_u64))),
+        ("another issuer", with("iss", json!("elsewhere"))),
+        ("another audience", with("aud", json!("flashsale-merchants"))),
+        ("no audience", with("aud", json!([]))),
+        ("a subject of 2^63", with("sub", json!("9223372036854775808"))),
+        ("a subject of 2^64", with("sub", json!("18446744073709551616"))),
+        ("a subject of zero", with("sub", json!("0"))),
+        ("a subject with a zero in front", with("sub", json!("01"))),
+        ("a subject that is a number", with("sub", json!(1))),
+        ("a tenant of zero", with("tenant", json!(0))),
+        ("a tenant of 2^32", with("tenant", json!(4_294_967_296_u64))),
+        ("alg none", unsigned.clone()),
+        ("alg none without a signature", format!("{}.", unsigned.rsplit_once('.').unwrap().0)),
+        ("alg HS512", headed(json!({"alg": "HS512", "kid": kid}))),
+        ("alg RS256", headed(json!({"alg": "RS256", "kid": kid}))),
+        ("crit", headed(json!({"alg": "HS256", "kid": kid, "crit": ["b64"], "b64": false}))),
+        ("no kid", headed(json!({"alg": "HS256"}))),
+        ("another kid", signer("nobody", &secret).sign(&told, 0).unwrap()),
+        ("a kid that is a path", headed(json!({"alg": "HS256", "kid": "../../dev/null"}))),
+        ("another secret", signer(&kid, &other_secret).sign(&told, 0).unwrap()),
+        ("another message", format!("{}x.{signature}", &message[..message.len() - 1])),
+        ("no signature", format!("{message}.")),
+        ("half a signature", format!("{message}.{}", &signature[..20])),
+        ("two parts", message.to_owned()),
+        ("four parts", format!("{good}.{signature}")),
+        ("no token", String::new()),
+        ("a space in front", format!(" {good}")),
+        ("3 KB of claims", with("padding", json!("x".repeat(3_000)))),
+        ("6 KB of dots", ".".repeat(6_000)),
+    ] {
+        let request = post(&token, "idempotency-key: k\r\n", &scene.good_body());
+        expect(&scene, name, request.as_bytes(), Expected::Problem(401, "unauthenticated"));
+    }
+    let request = post(&with("role", json!("merchant")), "idempotency-key: k\r\n", &scene.good_body());
+    expect(&scene, "a merchant's", request.as_bytes(), Expected::Problem(403, "forbidden"));
+    // INV-7: a good token of another shop, and an offer that does not exist, get the same answer.
+    let foreign = scene.market.signer().sign(&told, 0).unwrap();
+    let request = post(&foreign, "idempotency-key: k\r\n", &scene.good_body());
+    expect(&scene, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
+    scene.is_unhurt();
+}
