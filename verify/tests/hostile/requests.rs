@@ -195,6 +195,7 @@ fn methods_and_paths() {
     let mut wire = scene.wire();
     wire.send(of("HEAD /v1/nothing", "content-length: 5\r\n") + "GET /").unwrap();
     assert_eq!(wire.answer_to_head().status(), 404);
+    drop(wire);
     let good = scene.good_body();
     for (name, more, expected) in [
         ("no key", "", INVALID),
@@ -244,8 +245,9 @@ fn early_and_late() {
         let Outcome::Answered { head, .. } = wire.answer() else { panic!("no answer") };
         let retry_after = head.lines().find_map(|line| line.strip_prefix("retry-after: ")?.parse::<u64>().ok());
         assert_eq!(retry_after.is_some_and(|after| (3_500..=3_600).contains(&after)), code == "not_started", "{head}");
-        let untouched = Remembered { left: UNITS, ..Remembered::default() };
-        assert_eq!(scene.market.remembered(sale).unwrap(), untouched, "{code}");
+        // The lane of a sale that is over is not opened, and then Redis knows of no units.
+        let left = if code == "ended" { 0 } else { UNITS };
+        assert_eq!(scene.market.remembered(sale).unwrap(), Remembered { left, ..Remembered::default() }, "{code}");
     }
     // A purchase of which only a part ever comes is none.
     for cut in [1, 20, 200, 400] {
