@@ -264,8 +264,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Handler for Front<S, L, 
         let trace = TraceContext::of_request(request.headers());
         let (route, mut response) = self.answer(request).await;
         trace.insert_into(response.headers_mut());
-        let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
-        self.metrics.route(route).observe(response.status(), seconds);
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.metrics.route(route).observe(response.status(), took);
         response
     }
 }

@@ -32,8 +32,8 @@ use order_writer::{
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Ports, Sales, Shared},
-    rhythm::Busy,
     relay::relay,
+    rhythm::Busy,
 };
 use store::{
     ledger::OfferRow,
