@@ -188,12 +188,21 @@ pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
 }
 
 /// Decides a span in log order. Spans that [`must_read`] come with what is known; others with an empty [`Known`].
-pub fn decide(lanes: &Lanes, span: Vec<Placed>, known: &Known) -> Decided {
-    let mut span_state = Span { lanes, known, seen: HashSet::new(), fresh: HashMap::new(), out: Decided::default() };
-    for placed in span {
-        span_state.record(placed);
-    }
-    span_state.out
+pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
+    let reservations = span.iter().map(|placed| match &placed.record {
+        Record::Batch(batch) => batch.reservations.len(),
+        _ => 0,
+    });
+    let count = reservations.sum();
+    let mut state = Span {
+        lanes,
+        known,
+        seen: HashSet::with_capacity(count),
+        fresh: HashMap::with_capacity(count),
+        out: Decided { rows: Vec::with_capacity(count), ..Decided::default() },
+    };
+    span.iter().for_each(|placed| state.record(placed));
+    state.out
 }
 
 struct Span<'a> {
@@ -207,14 +216,14 @@ struct Span<'a> {
 }
 
 impl Span<'_> {
-    fn record(&mut self, placed: Placed) {
+    fn record(&mut self, placed: &Placed) {
         let mut movement =
             Movement { offset: placed.offset, lane: placed.record.lane(), units: Vec::new(), decisions: Vec::new() };
         let at = placed.at(0);
-        match placed.record {
+        match &placed.record {
             Record::Batch(batch) => self.batch(at, batch, &mut movement),
             Record::Released(released) => self.released(at, released, &mut movement),
-            Record::EpochOpened { lane, epoch } => self.epoch(at, lane, epoch),
+            &Record::EpochOpened { lane, epoch } => self.epoch(at, lane, epoch),
             Record::AllotmentChanged(change) => self.allotment(at, change),
             Record::Genesis(_) => {}
         }
@@ -225,13 +234,14 @@ impl Span<'_> {
         self.out.undecidable.push(Undecidable { offset: at.offset, cause });
     }
 
-    fn batch(&mut self, at: Position, batch: Batch, movement: &mut Movement) {
+    fn batch(&mut self, at: Position, batch: &Batch, movement: &mut Movement) {
         let Some(lane) = self.lanes.get(&batch.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", batch.lane));
         };
         let (id, epoch) = (batch.lane, batch.epoch);
         let mut units: BTreeMap<OfferId, i64> = BTreeMap::new();
-        for (index, (number, reservation)) in batch.reservations.into_iter().enumerate() {
+        movement.decisions.reserve_exact(batch.reservations.len());
+        for (index, &(number, ref reservation)) in batch.reservations.iter().enumerate() {
             let position = Position { index: u8::try_from(index).unwrap_or(u8::MAX), ..at };
             let (offer, quantity) = (reservation.offer, i64::from(reservation.quantity));
             let decision = self.reservation(id, lane, epoch, number, reservation, position);
@@ -252,7 +262,7 @@ impl Span<'_> {
         lane: &LaneLedger,
         epoch: Epoch,
         number: PurchaseNumber,
-        reservation: Reservation,
+        reservation: &Reservation,
         position: Position,
     ) -> Decision {
         let first_sight = self.seen.insert(reservation.order);
@@ -265,7 +275,7 @@ impl Span<'_> {
         if !first_sight {
             return Decision::Duplicate; // 2
         }
-        let decision = self.fresh_decision(id, lane, epoch, number, &reservation);
+        let decision = self.fresh_decision(id, lane, epoch, number, reservation);
         match decision {
             Decision::Accepted => {
                 let live = self.fresh.entry((id, reservation.buyer)).or_default();
@@ -328,7 +338,7 @@ impl Span<'_> {
 
     /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
     /// repeated one still gives back what a lost settle did not.
-    fn released(&mut self, at: Position, released: Released, movement: &mut Movement) {
+    fn released(&mut self, at: Position, released: &Released, movement: &mut Movement) {
         let Some(row) = self.known.rows.get(&released.order) else {
             return self.undecidable(at, format!("release of order {}, which has no row", released.order));
         };
@@ -360,7 +370,7 @@ impl Span<'_> {
 
     /// R9: once per version of the sale, and only after the change that it was made for. A reduction holds only in the epoch in which its
     /// units were withheld.
-    fn allotment(&mut self, at: Position, change: AllotmentChange) {
+    fn allotment(&mut self, at: Position, change: &AllotmentChange) {
         let Some(lane) = self.lanes.get(&change.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
         };

@@ -189,7 +189,7 @@ impl OrderRow {
     pub fn decided(
         lane: LaneId,
         number: PurchaseNumber,
-        reservation: Reservation,
+        reservation: &Reservation,
         position: Position,
         decision: Decision,
     ) -> Option<Self> {
@@ -216,7 +216,7 @@ impl OrderRow {
             position,
             released: None,
             reserved_at_ms: reservation.reserved_at_ms,
-            context: reservation.context,
+            context: reservation.context.clone(),
         })
     }
 

@@ -201,9 +201,11 @@ fn routes(registry: &Registry) -> Result<Vec<RouteMetrics>, MetricsError> {
 
 fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
     let help = "Where a purchase's time goes: admission, waiting for the lane's answer, waiting for the log.";
-    let mut stages = registry.timings("stage_seconds", help, ["stage"], &[["admit"], ["reserve"], ["enqueue"]])?;
-    let (admit, reserve) = (stages.remove(0), stages.remove(0));
-    Ok(Stages { admit, reserve, enqueue: stages.remove(0) })
+    let names = [["admit"], ["reserve"], ["enqueue"]];
+    let mut stages = registry.timings("stage_seconds", help, ["stage"], &names)?.into_iter();
+    // One for each name.
+    let mut next = || stages.next().unwrap_or_default();
+    Ok(Stages { admit: next(), reserve: next(), enqueue: next() })
 }
 
 fn token_checks(registry: &Registry) -> Result<TokenChecks, MetricsError> {

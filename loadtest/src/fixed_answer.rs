@@ -83,7 +83,46 @@ async fn answer(request: Request<Incoming>, body: Body) -> Result<Response<Body>
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
     use super::*;
+    use crate::{
+        response::{self, Verdict},
+        services::free_address,
+    };
+
+    /// What the generator counts as a refusal of the engine it must count as one here, request after request on one connection.
+    #[test]
+    fn every_request_is_refused_as_the_engine_refuses() {
+        let address = free_address().unwrap();
+        let arguments = [address.to_string(), "2".to_owned()];
+        // It serves until the process ends.
+        thread::spawn(move || run(arguments));
+        let mut stream = loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => break stream,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        let request = format!("POST /v1/orders HTTP/1.1\r\nhost: {address}\r\ncontent-length: 4\r\n\r\nbody");
+        for _ in 0..3 {
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut bytes = Vec::new();
+            let shape = loop {
+                if let Some(shape) = response::parse(&bytes).unwrap() {
+                    break shape;
+                }
+                let mut some = [0; 512];
+                let read = stream.read(&mut some).unwrap();
+                assert!(read > 0, "it keeps connections alive");
+                bytes.extend_from_slice(&some[..read]);
+            };
+            assert_eq!(response::verdict(&shape.of(&bytes)), Verdict::Refused("sold_out"));
+        }
+    }
 
     #[test]
     fn it_says_how_it_is_called() {

@@ -31,8 +31,8 @@ pub fn page(report: &Report, timeline: &Timeline) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Load test: {scenario}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <h1>Load test: {scenario}</h1>\n\
-         <p>{buyers} buyers, {units} units, {lanes} lane(s), {connections} connections, {pace}; {deployment} stores, all on one \
-         machine with {cores} cores.</p>\n<p class=\"soft\">Revision {}, sale {sale}, seed {seed}.</p>\n\
+         <p>{buyers} buyers, {units} units, {lanes} lane(s), {connections} connections, {pace}; {deployment} stores; \
+         measured on {cores} cores.</p>\n<p class=\"soft\">Revision {}, sale {sale}, seed {seed}.</p>\n\
          {}{}<div class=\"charts\">\n{charts}</div>\n{}{}</main>\n</body>\n</html>\n",
         escaped(revision),
         headline(report),

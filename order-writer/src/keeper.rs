@@ -2,6 +2,8 @@
 //! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
+use std::sync::Arc;
+
 use domain::{
     id::{Epoch, LaneId, RecordId},
     record::{AllotmentChange, BATCH_TYPE, Record},
@@ -25,6 +27,22 @@ use crate::{
 const KEPT_AFTER_END_MS: u64 = 3_600_000;
 /// Looks in a row at which a lane must not be open before it is rebuilt.
 const STRIKES: u32 = 2;
+/// After so many looks at which a lane was as it should be and nothing moved, it is at rest.
+const RESTING_AFTER: u32 = 4;
+/// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as today's.
+const RESTING_LOOK: u64 = 8;
+/// From so long before to so long after its sale opens, no lane is at rest.
+const OPENING_MS: u64 = 60_000;
+
+/// What a keeper remembers of its looks.
+#[derive(Default)]
+pub struct Looks {
+    count: u64,
+    /// A lane was not open: a server that restarted closes all of them, so the next look spares none.
+    wary: bool,
+    /// The sales at the last look: a new version may ask a lane at rest for another allotment.
+    sales: Option<Sales>,
+}
 
 impl LaneFacts {
     /// The lane is open as the ledger has it.
@@ -32,6 +50,11 @@ impl LaneFacts {
         self.strikes = 0;
         self.rebuilding = None;
         self.distrusted = false;
+    }
+
+    /// Nothing moves and nothing is about to.
+    fn rests(&self, now_ms: u64) -> bool {
+        self.quiet >= RESTING_AFTER && self.opens_at_ms.abs_diff(now_ms) > OPENING_MS && !self.distrusted
     }
 }
 
@@ -44,14 +67,36 @@ impl<P: Ports> Partition<P> {
         let now = self.shared.clock.now_ms();
         let ended = |lane| sale_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
         let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
+        let unrest = std::mem::take(&mut self.looks.wary)
+            || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
+        self.looks.sales = Some(sales.clone());
+        self.looks.count += 1;
         let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
         self.shared.metrics.position(self.id, self.row.offset, lag);
         for lane in lanes {
+            if !unrest && self.may_rest(lane, now) {
+                continue;
+            }
             let view = self.shared.stock.inspect(lane).await?;
             self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
+            self.note_rest(lane, &view);
             self.look_at(lane, &view, sale_of(&sales, lane)).await?;
         }
         Ok(())
+    }
+
+    /// Whether this look may leave a lane out.
+    fn may_rest(&self, id: LaneId, now_ms: u64) -> bool {
+        // Lanes at rest take turns.
+        let turn = self.looks.count.wrapping_add(id.get()).is_multiple_of(RESTING_LOOK);
+        !turn && self.facts.get(&id).is_some_and(|facts| facts.rests(now_ms))
+    }
+
+    fn note_rest(&mut self, id: LaneId, view: &LaneView) {
+        let open = self.lanes.get(&id).is_some_and(|lane| view.mode == LaneMode::Open { epoch: lane.epoch });
+        self.looks.wary |= !open;
+        let facts = self.facts.entry(id).or_default();
+        facts.quiet = if open && view.journal_len == 0 { facts.quiet.saturating_add(1) } else { 0 };
     }
 
     /// Creates the ledger rows of lanes that were published for this partition, once.
@@ -213,5 +258,21 @@ fn lane_row(sale: &Sale, lane: &domain::sale::Lane) -> LaneRow {
         limit_per_buyer: lane.limit_per_buyer,
         opens_at_ms: sale.window.opens_at_ms,
         offers: offers.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lane is looked at every time while it is young, near its opening, or distrusted.
+    #[test]
+    fn a_lane_rests_only_when_nothing_is_about_to_happen() {
+        let opens_at_ms = 1_000_000;
+        let at_rest = LaneFacts { quiet: RESTING_AFTER, opens_at_ms, ..LaneFacts::default() };
+        assert!(at_rest.rests(opens_at_ms + OPENING_MS + 1) && at_rest.rests(opens_at_ms - OPENING_MS - 1));
+        assert!(!at_rest.rests(opens_at_ms) && !at_rest.rests(opens_at_ms - OPENING_MS));
+        assert!(!LaneFacts { quiet: RESTING_AFTER - 1, ..at_rest.clone() }.rests(0));
+        assert!(!LaneFacts { distrusted: true, ..at_rest }.rests(0));
     }
 }

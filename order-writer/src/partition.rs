@@ -13,7 +13,10 @@ use store::{
     orders::Progress,
 };
 
-use crate::ports::{Halt, Ports, Shared};
+use crate::{
+    keeper::Looks,
+    ports::{Halt, Ports, Shared},
+};
 
 /// The reader of a worker's source.
 pub type Reader<P> = <<P as Ports>::Source as OrderLogSource>::Reader;
@@ -34,6 +37,8 @@ pub struct Partition<P: Ports> {
     pub lanes: Lanes,
     /// What else there is to know of each lane.
     pub facts: BTreeMap<LaneId, LaneFacts>,
+    /// What the keeper remembers of its looks.
+    pub looks: Looks,
 }
 
 /// What a keeper knows of a lane beside its numbers.
@@ -51,6 +56,8 @@ pub struct LaneFacts {
     pub asked: BTreeMap<OfferId, (u32, Duration)>,
     /// The change of allotment that the lane was told last: the epoch, and its packed position.
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
+    /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the look before.
+    pub quiet: u32,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
 }

@@ -129,7 +129,7 @@ impl<P: Ports> Partition<P> {
                     {
                         let position = Position { index: u8::try_from(index).unwrap_or(u8::MAX), ..at };
                         let decision = Decision::unpack(byte).unwrap_or(Decision::Duplicate);
-                        rows.extend(OrderRow::decided(batch.lane, number, reservation, position, decision));
+                        rows.extend(OrderRow::decided(batch.lane, number, &reservation, position, decision));
                     }
                 }
                 Record::Released(release) if made == [1] => released.push((release.order, at)),

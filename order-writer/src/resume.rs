@@ -16,6 +16,7 @@ use store::{
 };
 
 use crate::{
+    keeper::Looks,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
 };
@@ -29,7 +30,7 @@ impl<P: Ports> Partition<P> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut partition = Self { shared, id, reader, row, shards, lanes, facts };
+        let mut partition = Self { shared, id, reader, row, shards, lanes, facts, looks: Looks::default() };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,

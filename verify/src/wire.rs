@@ -105,7 +105,16 @@ impl Wire {
 
     /// Waits for the next answer.
     pub fn answer(&mut self) -> Outcome {
-        match self.read_answer() {
+        self.answer_with(true)
+    }
+
+    /// Waits for the answer to a HEAD: it tells of a body that does not come.
+    pub fn answer_to_head(&mut self) -> Outcome {
+        self.answer_with(false)
+    }
+
+    fn answer_with(&mut self, has_body: bool) -> Outcome {
+        match self.read_answer(has_body) {
             Ok(outcome) => outcome,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Outcome::Hung,
             // A reset is an end too.
@@ -113,7 +122,7 @@ impl Wire {
         }
     }
 
-    fn read_answer(&mut self) -> io::Result<Outcome> {
+    fn read_answer(&mut self, has_body: bool) -> io::Result<Outcome> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head)? == 0 {
@@ -124,7 +133,7 @@ impl Wire {
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let length = field("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
+        let mut body = vec![0; if has_body { length } else { 0 }];
         self.stream.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body).into_owned();
         let is_problem = field("content-type") == Some("application/problem+json");

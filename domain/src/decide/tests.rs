@@ -116,7 +116,7 @@ impl Rows {
 
 /// Decides and writes the rows, as the order-writer does; the ledger does not move.
 fn carry_out(lanes: &Lanes, rows: &mut Rows, span: Vec<Placed>) -> Decided {
-    let decided = decide(lanes, span, &rows.known());
+    let decided = decide(lanes, &span, &rows.known());
     rows.write(&decided);
     decided
 }
@@ -243,7 +243,7 @@ fn rule_3_an_older_epoch_is_superseded_with_a_row_and_without_an_alarm() {
 /// A lane is loaded after the ledger's commit only, so a newer epoch than the ledger's is no promise of a lane that anybody opened.
 #[test]
 fn rule_3_a_newer_epoch_than_the_ledgers_is_not_accepted() {
-    let decided = decide(&lanes(1), vec![batch(4, 4, &[(100, 50, 10, 1, 1)])], &Known::default());
+    let decided = decide(&lanes(1), &[batch(4, 4, &[(100, 50, 10, 1, 1)])], &Known::default());
     assert_eq!(decisions(&decided), [[refused(Reason::Superseded)]]);
 }
 
@@ -284,7 +284,7 @@ fn rule_5_units_beyond_the_allotment_are_rejected_for_stock_and_ring() {
 
 #[test]
 fn rule_5_an_offer_that_is_not_in_the_ledger_has_no_units() {
-    let decided = decide(&lanes(1), vec![batch(4, 3, &[(100, 50, 99, 1, 1)])], &Known::default());
+    let decided = decide(&lanes(1), &[batch(4, 3, &[(100, 50, 99, 1, 1)])], &Known::default());
     assert_eq!(decisions(&decided), [[refused(Reason::Stock)]]);
 }
 
@@ -329,10 +329,10 @@ fn r5_a_row_is_live_until_its_release_is_decided_whatever_its_status() {
     let (mut lanes, mut rows) = (lanes(1), Rows::default());
     carry_out(&lanes, &mut rows, vec![batch(4, 3, &[(100, 50, 10, 1, 1)])]).apply(&mut lanes);
     rows.0.get_mut(&id(100)).unwrap().status = Status::Cancelled;
-    let held = decide(&lanes, vec![batch(5, 3, &[(101, 50, 10, 1, 1)])], &rows.known());
+    let held = decide(&lanes, &[batch(5, 3, &[(101, 50, 10, 1, 1)])], &rows.known());
     assert_eq!(decisions(&held), [[refused(Reason::Limit)]]);
     carry_out(&lanes, &mut rows, vec![release(5, 100, 50)]).apply(&mut lanes);
-    let free = decide(&lanes, vec![batch(6, 3, &[(101, 50, 10, 1, 1)])], &rows.known());
+    let free = decide(&lanes, &[batch(6, 3, &[(101, 50, 10, 1, 1)])], &rows.known());
     assert_eq!(decisions(&free), [[ACCEPTED]]);
 }
 
@@ -340,26 +340,26 @@ fn r5_a_row_is_live_until_its_release_is_decided_whatever_its_status() {
 fn r4_an_epoch_that_is_not_above_the_ledgers_is_a_no_op() {
     let mut lanes = lanes(1);
     for old in [0, 2, 3] {
-        assert_eq!(decide(&lanes, vec![opened(4, 1, old)], &Known::default()).epochs, []);
+        assert_eq!(decide(&lanes, &[opened(4, 1, old)], &Known::default()).epochs, []);
     }
-    let decided = decide(&lanes, vec![opened(5, 1, 7)], &Known::default());
+    let decided = decide(&lanes, &[opened(5, 1, 7)], &Known::default());
     assert_eq!(decided.epochs, [(id(1), Epoch(7))]);
     decided.apply(&mut lanes);
     assert_eq!(lanes[&id(1)].epoch, Epoch(7));
-    assert_eq!(decide(&lanes, vec![opened(5, 1, 7)], &Known::default()).epochs, [], "only the first commit loads");
+    assert_eq!(decide(&lanes, &[opened(5, 1, 7)], &Known::default()).epochs, [], "only the first commit loads");
 }
 
 #[test]
 fn r9_an_allotment_changes_once_per_version_of_the_sale() {
     let mut lanes = lanes(1);
-    let decided = decide(&lanes, vec![change(4, 2, 3, 0)], &Known::default());
+    let decided = decide(&lanes, &[change(4, 2, 3, 0)], &Known::default());
     let at = Position { generation: GENERATION, offset: 4, index: 0 }.pack().unwrap();
     let expected = AllotmentMove { lane: id(1), offer: id(10), delta: 3, sale_version: 2, changed_at: at };
     assert_eq!(decided.allotments, [expected]);
     decided.apply(&mut lanes);
     assert_eq!(lanes[&id(1)].offers[&id(10)], OfferLedger { allotment: 8, sold: 0, sale_version: 2, changed_at: at });
     for version in [1, 2] {
-        assert_eq!(decide(&lanes, vec![change(5, version, 3, 0)], &Known::default()).allotments, []);
+        assert_eq!(decide(&lanes, &[change(5, version, 3, 0)], &Known::default()).allotments, []);
     }
 }
 
@@ -367,7 +367,7 @@ fn r9_an_allotment_changes_once_per_version_of_the_sale() {
 #[test]
 fn r9_a_reduction_of_another_epoch_is_void_and_an_increase_is_not() {
     let lanes = lanes(1);
-    let allotments = |delta, epoch| decide(&lanes, vec![change(4, 2, delta, epoch)], &Known::default()).allotments;
+    let allotments = |delta, epoch| decide(&lanes, &[change(4, 2, delta, epoch)], &Known::default()).allotments;
     assert_eq!(allotments(-1, 2), []);
     assert_eq!(allotments(-1, 3).len(), 1);
     assert_eq!(allotments(1, 2).len(), 1);
@@ -377,7 +377,7 @@ fn r9_a_reduction_of_another_epoch_is_void_and_an_increase_is_not() {
 fn r9_a_reduction_never_goes_below_what_is_sold() {
     let mut lanes = lanes(1);
     sell(&mut lanes, 10, 3);
-    let allotments = |delta| decide(&lanes, vec![change(4, 2, delta, 3)], &Known::default()).allotments.len();
+    let allotments = |delta| decide(&lanes, &[change(4, 2, delta, 3)], &Known::default()).allotments.len();
     assert_eq!([-2, -3, -6, i64::MIN].map(allotments), [1, 0, 0, 0]);
 }
 
@@ -390,7 +390,7 @@ fn records_of_unknown_lanes_and_offers_are_undecidable_and_change_nothing() {
     let Record::AllotmentChanged(of_offer_99) = &mut strange_offer.record else { unreachable!() };
     of_offer_99.offer = id(99);
     for record in [strange, opened(4, 9, 4), strange_offer] {
-        let decided = decide(&lanes(1), vec![record], &Known::default());
+        let decided = decide(&lanes(1), &[record], &Known::default());
         assert_eq!(decided.undecidable.iter().map(|u| u.offset).collect::<Vec<_>>(), [4]);
         let nothing = Decided {
             movements: decided.movements.clone(),
@@ -405,7 +405,7 @@ fn records_of_unknown_lanes_and_offers_are_undecidable_and_change_nothing() {
 #[test]
 fn a_genesis_decides_nothing() {
     let genesis = Genesis { partition: PartitionId(0), generation: GENERATION, log_id: 5 };
-    let decided = decide(&lanes(1), vec![placed(0, Record::Genesis(genesis))], &Known::default());
+    let decided = decide(&lanes(1), &[placed(0, Record::Genesis(genesis))], &Known::default());
     assert_eq!(decided, Decided { movements: decided.movements.clone(), ..Decided::default() });
     assert_eq!(decided.movements.len(), 1);
 }

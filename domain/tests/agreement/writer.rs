@@ -173,7 +173,7 @@ impl Process {
         if world.wrong == Some(Wrong::ChangesOverlap) {
             records.iter_mut().for_each(|placed| follow_whatever_there_is(&self.lanes, &mut placed.record));
         }
-        let mut decided = decide(&self.lanes, records.clone(), &known);
+        let mut decided = decide(&self.lanes, &records, &known);
         match world.wrong {
             Some(Wrong::ReplayDecidedAnew | Wrong::DuplicateCounts) => {
                 decided.rows.retain(|row| !stored.contains(&row.order));

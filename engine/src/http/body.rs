@@ -12,7 +12,12 @@ pub(super) fn rfc3339(epoch_ms: u64) -> String {
 
 /// Whether the body says that it is JSON, or nothing: what it is will be seen.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(sent) = headers.get(header::CONTENT_TYPE) else { return true };
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(sent) = all.next() else { return true };
+    // Two readers must not see two different types.
+    if all.next().is_some() {
+        return false;
+    }
     let media = sent.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     media.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
@@ -35,6 +40,9 @@ mod tests {
             |value: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
         assert!(is_json(&HeaderMap::new()));
         assert!(is_json(&with("application/json")) && is_json(&with("Application/JSON ; charset=utf-8")));
+        let mut twice = with("application/json");
+        twice.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        assert!(!is_json(&twice));
         assert!(!is_json(&with("text/plain")) && !is_json(&with("application/jsonp")) && !is_json(&with("")));
     }
 }

@@ -154,6 +154,9 @@ fn flaw(name: &str, raw: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod random;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -185,6 +188,12 @@ mod tests {
             (r#"{"offer_id":"42","quantity":0}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":101}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":1.0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1.5}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":-0}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1e400}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":4294967297}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":9223372036854775808}"#, vec!["quantity"]),
+            (r#"{"offer_id":"42","quantity":1,"quantit\u0079":1}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":-1}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":99999999999}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":1,"context":null}"#, vec!["context"]),

@@ -50,8 +50,10 @@ impl Samples {
     }
 }
 
+type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+
 /// Parts of one thing, made by several threads and asked together. Clones are the same list.
-pub struct Sources<T>(Arc<Mutex<Vec<Box<dyn Fn() -> T + Send + Sync>>>>);
+pub struct Sources<T>(Arc<Mutex<Vec<Read<T>>>>);
 
 impl<T> Clone for Sources<T> {
     fn clone(&self) -> Self {

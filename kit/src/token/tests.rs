@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod random;
+
 const NOW_MS: u64 = 1_800_000_000_000;
 const NOW_S: u64 = NOW_MS / 1_000;
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";

@@ -8,7 +8,7 @@ const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 260.0;
 /// The plot in it.
 const LEFT: f64 = 48.0;
-const RIGHT: f64 = WIDTH - 14.0;
+const RIGHT: f64 = WIDTH - 28.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = HEIGHT - 42.0;
 

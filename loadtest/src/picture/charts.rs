@@ -22,8 +22,8 @@ const NINES: u8 = 4;
 /// What happened between two samples of one part, a second.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Step {
-    /// Its middle, seconds since the first part began.
-    pub(super) at: f64,
+    /// From and to, seconds since the first part began.
+    pub(super) time: (f64, f64),
     /// Accepted answers.
     pub(super) accepted: f64,
     /// Refusals.
@@ -45,10 +45,11 @@ pub(super) fn steps(timeline: &Timeline) -> Vec<Vec<Step>> {
 
 fn steps_of(samples: &[Sample], width: Duration) -> Vec<Step> {
     let mut steps = Vec::new();
-    let Some((mut from, rest)) = samples.split_first() else { return steps };
+    let (Some((mut from, rest)), Some(end)) = (samples.split_first(), samples.last()) else { return steps };
     for to in rest {
         let time = to.at.saturating_sub(from.at);
-        if time < width {
+        // What is left at the end is told too, unless it is too short to tell a rate.
+        if time < if to.at == end.at { width / 2 } else { width } {
             continue;
         }
         let per_s = |count: u64| count as f64 / time.as_secs_f64();
@@ -57,7 +58,7 @@ fn steps_of(samples: &[Sample], width: Duration) -> Vec<Step> {
             Some(busy.as_secs_f64() / time.as_secs_f64())
         };
         steps.push(Step {
-            at: (from.at + time / 2).as_secs_f64(),
+            time: (from.at.as_secs_f64(), to.at.as_secs_f64()),
             accepted: per_s(to.accepted.saturating_sub(from.accepted)),
             refused: per_s(to.refused.saturating_sub(from.refused)),
             durable: to.durable.zip(from.durable).map(|(to, from)| per_s(to.saturating_sub(from))),
@@ -81,8 +82,8 @@ pub(super) fn charts(report: &Report, timeline: &Timeline) -> Vec<Chart> {
 }
 
 fn seconds(steps: &[Vec<Step>]) -> Axis {
-    let end = steps.iter().flatten().map(|step| step.at).fold(0.0, f64::max);
-    Axis { label: "seconds".into(), scale: Scale::linear(end) }
+    let end = steps.iter().flatten().map(|step| step.time.1).fold(0.0, f64::max);
+    Axis { label: "seconds".into(), scale: Scale::span(end) }
 }
 
 fn marks(timeline: &Timeline) -> Vec<(f64, String)> {
@@ -92,9 +93,11 @@ fn marks(timeline: &Timeline) -> Vec<(f64, String)> {
     parts.map(|(i, (at, title))| (at.as_secs_f64(), if i < told { (*title).into() } else { String::new() })).collect()
 }
 
-/// The pieces of one series; `None` has no point.
+/// The pieces of one series: a mean holds from the beginning of its step to the end. `None` has no points.
 fn pieces(steps: &[Vec<Step>], value: impl Fn(&Step) -> Option<f64>) -> Vec<Points> {
-    steps.iter().map(|part| part.iter().filter_map(|step| Some((step.at, value(step)?))).collect()).collect()
+    let points = |step: &Step| value(step).map(|value| [(step.time.0, value), (step.time.1, value)]);
+    let pieces = steps.iter().map(|part| part.iter().filter_map(points).flatten().collect::<Points>());
+    pieces.filter(|piece| !piece.is_empty()).collect()
 }
 
 fn top(series: &[Series]) -> f64 {

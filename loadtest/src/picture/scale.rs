@@ -10,7 +10,7 @@ const LOG_TICKS_MAX: usize = 7;
 pub(super) enum Scale {
     /// From 0 to `top`.
     Linear {
-        /// A round number.
+        /// The highest value.
         top: f64,
         /// Between ticks.
         step: f64,
@@ -32,6 +32,14 @@ impl Scale {
         let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
         let step = round_up(max / LINEAR_TICKS);
         Self::Linear { top: (max / step).ceil() * step, step }
+    }
+
+    /// From 0 to just `max`, so that nothing stands empty behind it.
+    pub(super) fn span(max: f64) -> Self {
+        match Self::linear(max) {
+            Self::Linear { step, .. } if max > 0.0 => Self::Linear { top: max, step },
+            other => other,
+        }
     }
 
     /// Around all of these values; those that are not above 0 have no place on it.
@@ -59,7 +67,8 @@ impl Scale {
     pub(super) fn ticks(self) -> Vec<(f64, String)> {
         match self {
             Self::Linear { top, step } => {
-                let count = (top / step).round() as u32;
+                // A thousandth of grace: a top that is a whole number of steps has a tick.
+                let count = (top / step + 0.001).floor() as u32;
                 (0..=count).map(|i| step * f64::from(i)).map(|value| (value, short(value))).collect()
             }
             Self::Log { low, high } => {
@@ -142,6 +151,9 @@ mod tests {
         assert_eq!(written(Scale::linear(2.0)), ["0", "0.5", "1", "1.5", "2"]);
         assert_eq!(written(Scale::linear(0.0)).first().unwrap(), "0", "no values, and yet an axis");
         assert_eq!(Scale::linear(50.0).place(25.0), 0.5);
+        assert_eq!(written(Scale::span(13.0)), ["0", "5", "10"]);
+        assert_eq!(Scale::span(13.0).place(13.0), 1.0);
+        assert_eq!(Scale::span(0.0), Scale::linear(0.0));
     }
 
     #[test]

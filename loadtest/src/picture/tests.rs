@@ -31,7 +31,7 @@ fn steps_are_rates_within_a_part_and_never_across_two() {
     let steps = charts::steps(&timeline());
     assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [2, 4]);
     let first = &steps[0][0];
-    assert_eq!((first.at, first.accepted, first.durable, first.lag), (0.25, 1_000.0, Some(1_000.0), Some(7.0)));
+    assert_eq!((first.time, first.accepted, first.durable, first.lag), ((0.0, 0.5), 1_000.0, Some(1_000.0), Some(7.0)));
     assert!((first.cores[0].unwrap() - 0.25).abs() < 1e-9 && first.cores[1].is_none());
     assert_eq!((steps[1][3].accepted, steps[1][3].refused), (4_000.0, 4_000.0));
 }
@@ -48,6 +48,19 @@ fn the_page_needs_nothing_but_itself() {
         assert_eq!(opened, closed, "{tag}");
     }
     assert!(!page.contains("NaN") && !page.contains("inf "), "{page}");
+}
+
+/// A part of one look, or of looks so near that they tell no rate.
+#[test]
+fn a_part_too_short_for_a_rate_is_left_out() {
+    let mut timeline = timeline();
+    timeline.part(Duration::from_secs(20), "short");
+    for ms in [20_000, 20_100] {
+        timeline.note(Duration::from_millis(ms), None, None, [Some(Duration::ZERO); 6]);
+    }
+    assert_eq!(charts::steps(&timeline).iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 0]);
+    let page = page(&sample_report(), &timeline);
+    assert!(!page.contains("d=\"Z") && !page.contains("ZZ"), "every path begins somewhere: {page}");
 }
 
 #[test]

@@ -9,12 +9,30 @@ use domain::{
 
 use crate::sql::{Row, SqlError, Value, stored};
 
-/// All columns, as [`push`] writes and [`read`] reads them.
-pub(super) const COLUMNS: &str = "order_id, tenant, buyer, lane, number, sale, sale_version, offer, sku, quantity, unit_price, \
-                                  currency, key_hash, status, reason, position, released_pos, reserved_at, context";
+/// The columns of a new order, as [`push_new`] writes them.
+pub(super) const NEW_COLUMNS: &str = "order_id, tenant, buyer, lane, number, sale, sale_version, offer, sku, quantity, unit_price, \
+                                      currency, key_hash, position, reserved_at, context";
+/// The columns that say what became of it: those of a new order say nothing.
+pub(super) const FATE_COLUMNS: &str = "status, reason, released_pos";
 
-/// Appends the row's values.
+/// Whether nothing has become of the order yet: it is to be paid.
+pub(super) fn is_new(row: &OrderRow) -> bool {
+    (row.status, row.reason, row.released) == (Status::PendingPayment, None, None)
+}
+
+/// Appends the row's values, all columns: new ones and fate, as [`read`] reads them.
 pub(super) fn push(values: &mut Vec<Value>, row: &OrderRow) -> Result<(), SqlError> {
+    push_new(values, row)?;
+    values.extend([
+        row.status.stored().into(),
+        row.reason.map(|reason| reason.stored().into()).into(),
+        row.released.map(packed).transpose()?.into(),
+    ]);
+    Ok(())
+}
+
+/// Appends the row's values without its fate.
+pub(super) fn push_new(values: &mut Vec<Value>, row: &OrderRow) -> Result<(), SqlError> {
     values.extend([
         row.order.stored().into(),
         row.tenant.stored().into(),
@@ -29,10 +47,7 @@ pub(super) fn push(values: &mut Vec<Value>, row: &OrderRow) -> Result<(), SqlErr
         row.unit_price.amount.into(),
         row.unit_price.currency.as_str().into(),
         Bytes::copy_from_slice(&row.key.0).into(),
-        row.status.stored().into(),
-        row.reason.map(|reason| reason.stored().into()).into(),
         packed(row.position)?.into(),
-        row.released.map(packed).transpose()?.into(),
         stored(row.reserved_at_ms)?.into(),
         row.context.clone().into(),
     ]);
@@ -62,12 +77,12 @@ pub(super) fn read(mut row: Row) -> Result<OrderRow, SqlError> {
             currency: row.text()?.parse().map_err(|error| SqlError::Broken(format!("column 12: {error}")))?,
         },
         key: KeyHash(sixteen(&row.bytes()?)?),
-        status: status(&mut row)?,
-        reason: byte_or_null(&mut row, "reason", Reason::from_stored)?,
         position: Position::unpack(row.int()?),
-        released: row.int_or_null()?.map(Position::unpack),
         reserved_at_ms: row.number()?,
         context: row.bytes()?,
+        status: status(&mut row)?,
+        reason: byte_or_null(&mut row, "reason", Reason::from_stored)?,
+        released: row.int_or_null()?.map(Position::unpack),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The statements about order tables, made once: a set per table, whose name stands in each.
 
-use super::row::COLUMNS;
+use super::row::{FATE_COLUMNS, NEW_COLUMNS};
 use crate::sql::{Fixed, Insert};
 
 /// Statements about all tables of a shard.
@@ -15,6 +15,7 @@ pub(super) struct Texts {
 /// Statements about one order table.
 #[derive(Debug)]
 pub(super) struct TableTexts {
+    pub(super) insert_new: Insert,
     pub(super) insert: Insert,
     pub(super) release: Fixed,
     pub(super) find: Fixed,
@@ -42,17 +43,20 @@ impl Texts {
 impl TableTexts {
     fn new(table: u16) -> Self {
         let table = format!("orders_{table}");
-        let marks = vec!["?"; COLUMNS.split(',').count()].join(", ");
+        let columns = format!("{NEW_COLUMNS}, {FATE_COLUMNS}");
+        let (new, fate) = (marks(NEW_COLUMNS), marks(FATE_COLUMNS));
         Self {
-            // Plain: a taken key is an error, and undoes the whole transaction.
-            insert: Insert::new(format!("INSERT INTO {table} ({COLUMNS}) VALUES [({marks}),]")),
+            // Plain: a taken key is an error, and undoes the whole transaction. Almost all rows are new ones: what all of these have is said
+            // once; 1: pending_payment.
+            insert_new: Insert::new(format!("INSERT INTO {table} ({NEW_COLUMNS}, status) VALUES [({new}, 1),]")),
+            insert: Insert::new(format!("INSERT INTO {table} ({columns}) VALUES [({new}, {fate}),]")),
             // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the column's type. The first WHEN of
             // an order wins, as the first release in the log does.
             release: Fixed::new(format!(
                 "UPDATE {table} SET released_pos = CASE order_id [WHEN ? THEN ? ] ELSE released_pos END, number = NULL \
                  WHERE order_id IN ([?,]) AND released_pos IS NULL AND status <> 7"
             )),
-            find: Fixed::new(format!("SELECT {COLUMNS} FROM {table} WHERE order_id IN ([?,])")),
+            find: Fixed::new(format!("SELECT {columns} FROM {table} WHERE order_id IN ([?,])")),
             // By the key (buyer, lane, number): a number is there exactly as long as the units are taken.
             live_purchases: Fixed::new(format!(
                 "SELECT buyer, number, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
@@ -60,21 +64,25 @@ impl TableTexts {
             // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may rather walk the whole primary
             // key backwards, to spare the sorting.
             of_buyer: format!(
-                "SELECT {COLUMNS} FROM {table} WHERE buyer = ? AND tenant = ? AND order_id + 0 < ? \
+                "SELECT {columns} FROM {table} WHERE buyer = ? AND tenant = ? AND order_id + 0 < ? \
                  ORDER BY order_id + 0 DESC LIMIT ?"
             ),
             // R5: a range of the time-ordered primary key.
             scan: Fixed::new(format!(
-                "SELECT {COLUMNS} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? ORDER BY order_id LIMIT ?"
+                "SELECT {columns} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? ORDER BY order_id LIMIT ?"
             )),
             // The same range from the other side; 1: pending_payment.
             overdue: format!(
-                "SELECT {COLUMNS} FROM {table} WHERE order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
+                "SELECT {columns} FROM {table} WHERE order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
             ),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),
         }
     }
+}
+
+fn marks(columns: &str) -> String {
+    vec!["?"; columns.split(',').count()].join(", ")
 }
 
 #[cfg(test)]

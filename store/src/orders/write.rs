@@ -8,9 +8,9 @@ use domain::{
 
 use super::{
     Orders, Progress, ShardWrite, Written,
-    row::{packed, push},
+    row::{is_new, packed, push, push_new},
 };
-use crate::sql::{Row, Sql, SqlError, Tx, Value, all, retried, stored};
+use crate::sql::{Insert, Row, Sql, SqlError, Tx, Value, all, retried, stored};
 
 const PROGRESS: &str = "SELECT generation, log_offset, record_id FROM progress WHERE partition_id = ?";
 const BEGIN_PROGRESS: &str =
@@ -87,9 +87,9 @@ impl<S: Sql> Orders<S> {
         }
         for rows in plan.rows.chunk_by(|a, b| a.0 == b.0) {
             let texts = self.table(rows[0].0)?;
-            let mut values = Vec::with_capacity(rows.len() * texts.insert.columns());
-            rows.iter().try_for_each(|(_, row)| push(&mut values, row))?;
-            tx.insert(&texts.insert, values).await?;
+            let (new, other): (Vec<_>, Vec<_>) = rows.iter().map(|(_, row)| row).partition(|row| is_new(row));
+            insert(tx, &texts.insert_new, &new, push_new).await?;
+            insert(tx, &texts.insert, &other, push).await?;
         }
         for released in plan.released.chunk_by(|a, b| a.0 == b.0) {
             let texts = self.table(released[0].0)?;
@@ -102,6 +102,20 @@ impl<S: Sql> Orders<S> {
         }
         Ok(true)
     }
+}
+
+async fn insert<T: Tx>(
+    tx: &mut T,
+    insert: &Insert,
+    rows: &[&OrderRow],
+    push: impl Fn(&mut Vec<Value>, &OrderRow) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut values = Vec::with_capacity(rows.len() * insert.columns());
+    rows.iter().try_for_each(|row| push(&mut values, row))?;
+    tx.insert(insert, values).await
 }
 
 /// A [`ShardWrite`] in the order in which every transaction takes its locks: table by table, by primary key.

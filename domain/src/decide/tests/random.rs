@@ -32,7 +32,7 @@ fn tables() -> impl Strategy<Value = Rows> {
                 };
                 let (number, reservation) = batch.reservations[0].clone();
                 let decision = if fate == 2 { refused(Reason::Superseded) } else { ACCEPTED };
-                let mut row = OrderRow::decided(id(1), number, reservation, position, decision).unwrap();
+                let mut row = OrderRow::decided(id(1), number, &reservation, position, decision).unwrap();
                 if fate == 1 {
                     (row.number, row.released) = (None, Some(Position { offset: 15, ..position }));
                 }
@@ -53,8 +53,8 @@ proptest! {
         sell(&mut lanes, 10, sold[0]);
         sell(&mut lanes, 11, sold[1].min(2));
         prop_assume!(!must_read(&lanes, &span));
-        let unread = decide(&lanes, span.clone(), &Known::default());
-        let exact = decide(&lanes, span, &rows.known());
+        let unread = decide(&lanes, &span, &Known::default());
+        let exact = decide(&lanes, &span, &rows.known());
         let taken = unread.rows.iter().any(|row| rows.collides(row));
         prop_assert!(taken || unread == exact, "unread {:#?}\nexact {:#?}", unread, exact);
         // Shards are written apart, so it is found out in the very shard: by the buyer whose decision is another one.
