@@ -75,11 +75,16 @@ impl Default for Timing {
 impl Timing {
     /// Counts one that took so long.
     pub fn observe(&self, took: Duration) {
+        self.observe_many(took, 1);
+    }
+
+    /// Counts so many that took so long together.
+    pub fn observe_many(&self, took: Duration, times: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let seat = &self.0.seats[seat()];
         let at = self.0.bounds_ns.iter().position(|bound| ns <= *bound);
-        at.map_or(&seat.above, |at| &seat.buckets[at]).fetch_add(1, Relaxed);
-        seat.sum_ns.fetch_add(ns, Relaxed);
+        at.map_or(&seat.above, |at| &seat.buckets[at]).fetch_add(times, Relaxed);
+        seat.sum_ns.fetch_add(ns.saturating_mul(times), Relaxed);
     }
 
     /// How many were counted.
@@ -249,13 +254,16 @@ mod tests {
         for took in [Duration::from_micros(100), Duration::from_nanos(100_001), Duration::from_secs(3_600)] {
             timing.observe(took);
         }
+        timing.observe_many(Duration::from_millis(4), 3);
         let shown = lines(&registry);
         for line in [
             "flashsale_x_seconds_bucket{le=\"0.0001\"} 1",
             "flashsale_x_seconds_bucket{le=\"0.00025\"} 2",
-            "flashsale_x_seconds_bucket{le=\"10\"} 2",
-            "flashsale_x_seconds_bucket{le=\"+Inf\"} 3",
-            "flashsale_x_seconds_count 3",
+            "flashsale_x_seconds_bucket{le=\"0.0025\"} 2",
+            "flashsale_x_seconds_bucket{le=\"0.005\"} 5",
+            "flashsale_x_seconds_bucket{le=\"10\"} 5",
+            "flashsale_x_seconds_bucket{le=\"+Inf\"} 6",
+            "flashsale_x_seconds_count 6",
         ] {
             assert!(shown.iter().any(|shown| shown == line), "{line} is missing from:\n{shown:#?}");
         }
