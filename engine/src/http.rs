@@ -231,6 +231,9 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     fn declined(&self, why: &Declined) -> Response<Body> {
         self.metrics.refused(answers::code(why));
+        if let Declined::RateLimited(limited) = why {
+            self.metrics.rate_limited(limited.policy);
+        }
         self.answers.declined(why)
     }
 

@@ -183,7 +183,7 @@ impl Engine {
         };
         let (ledger, told) = (databases.ledger.clone(), log.clone());
         let (ledger, log_told) = (move || ledger.figures(), move || told.figures());
-        shared.stores.show(registry, Arc::clone(&directory), ledger, log_told)?;
+        shared.stores.show(registry, Arc::clone(&shared.admission), Arc::clone(&shared.mint), ledger, log_told)?;
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
         let lease_stop = CancellationToken::new();
         let holder = format!("engine-{}", Uuid::new_v4());
@@ -256,7 +256,9 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             journal_max: self.journal_max,
         };
-        let purchases = Purchases { admission: self.admission, lanes: Lanes::new(desk, Handle::current()) };
+        let lanes = Lanes::new(desk, Handle::current());
+        let metrics = Arc::clone(&self.metrics);
+        let purchases = Purchases { admission: self.admission, lanes, clock: self.clock, metrics };
         Ok(Front::new(purchases, orders, self.clock, self.metrics, self.answers))
     }
 }

@@ -52,7 +52,7 @@ pub struct Stages {
 }
 
 /// `token_checks_total`: whether a valid token was remembered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub struct TokenChecks {
     /// It was: no signature was computed.
     pub remembered: SpreadCounter,
@@ -68,10 +68,6 @@ pub struct Metrics {
     rate_limited: Vec<SpreadCounter>,
     /// `stage_seconds`.
     pub stages: Stages,
-    /// `token_checks_total`.
-    pub token_checks: TokenChecks,
-    /// `order_ids_minted_total`.
-    pub ids_minted: SpreadCounter,
     /// `accepted_total`.
     pub accepted: SpreadCounter,
     /// `pending_total`.
@@ -131,8 +127,6 @@ impl Metrics {
                 &limits,
             )?,
             stages: stages(registry)?,
-            token_checks: token_checks(registry)?,
-            ids_minted: spread("order_ids_minted_total", "Order ids minted, for promises and for refusals.")?,
             accepted: spread("accepted_total", "Purchases answered 202 accepted: the log acknowledged.")?,
             pending: spread("pending_total", "Purchases answered 202 pending: nobody knows yet.")?,
             permits_in_use: registry.gauge("permits_in_use", "Purchases under way.")?,
@@ -208,12 +202,6 @@ fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
     Ok(Stages { admit: next(), reserve: next(), enqueue: next() })
 }
 
-fn token_checks(registry: &Registry) -> Result<TokenChecks, MetricsError> {
-    let help = "Valid tokens, by whether they were remembered.";
-    let mut checks = registry.spread_counters("token_checks_total", help, ["memory"], &[["hit"], ["miss"]])?;
-    Ok(TokenChecks { remembered: checks.remove(0), computed: checks.remove(0) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,8 +219,6 @@ mod tests {
         metrics.refused(Code::SoldOut);
         metrics.rate_limited("tenant");
         metrics.stages.reserve.observe(MS);
-        metrics.token_checks.computed.inc();
-        metrics.ids_minted.inc();
         let shown = registry.render().unwrap();
         for line in [
             "flashsale_requests_total{route=\"buy\",status=\"2xx\"} 1",
@@ -247,9 +233,6 @@ mod tests {
             "flashsale_stage_seconds_count{stage=\"admit\"} 0",
             "flashsale_stage_seconds_bucket{stage=\"reserve\",le=\"0.001\"} 1",
             "flashsale_stage_seconds_count{stage=\"enqueue\"} 0",
-            "flashsale_token_checks_total{memory=\"hit\"} 0",
-            "flashsale_token_checks_total{memory=\"miss\"} 1",
-            "flashsale_order_ids_minted_total 1",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

@@ -1,11 +1,12 @@
-//! What the stores and the directory tell of themselves. They are asked when somebody looks at the metrics.
+//! What the stores, admission and the mint tell of themselves. They are asked when somebody looks at the metrics.
 
 use std::sync::Arc;
 
+use kit::clock::Clock;
 use kit::metrics::{Kind, MetricsError, Registry, Samples, Sources};
 use store::figures::{Calls, DatabaseFigures, Figure, ProducerFigures};
 
-use crate::sales::Directory;
+use crate::{admission::Admission, mint::Mint};
 
 /// What each front thread has of its own.
 #[derive(Clone, Default)]
@@ -21,10 +22,11 @@ impl Stores {
     ///
     /// # Errors
     /// [`MetricsError`] when a name is taken.
-    pub fn show(
+    pub fn show<C: Clock>(
         &self,
         registry: &Registry,
-        directory: Arc<Directory>,
+        admission: Arc<Admission<C>>,
+        mint: Arc<Mint>,
         ledger: impl Fn() -> DatabaseFigures + Send + Sync + 'static,
         producer: impl Fn() -> ProducerFigures + Send + Sync + 'static,
     ) -> Result<(), MetricsError> {
@@ -34,8 +36,14 @@ impl Stores {
             tell(samples, ledger().figures("ledger"));
             tell(samples, stores.stock.sum().stock_figures());
             tell(samples, producer().figures());
-            let buyers: usize = directory.now().sales().map(|promotion| promotion.buyers.len()).sum();
+            let buyers: usize = admission.directory().now().sales().map(|promotion| promotion.buyers.len()).sum();
             samples.add(Kind::Gauge, "buyers_remembered", "Buyers who have a bucket.", &[], buyers as f64);
+            let (checks, help) = (admission.token_checks(), "Valid tokens, by whether they were remembered.");
+            for (memory, count) in [("hit", &checks.remembered), ("miss", &checks.computed)] {
+                samples.add(Kind::Counter, "token_checks_total", help, &[("memory", memory)], count.get() as f64);
+            }
+            let help = "Order ids minted, those of refused purchases included.";
+            samples.add(Kind::Counter, "order_ids_minted_total", help, &[], mint.minted() as f64);
         })
     }
 }
@@ -51,17 +59,19 @@ mod tests {
     use store::figures::{Appended, PoolUse};
 
     use super::*;
-    use crate::testing::directory;
+    use crate::testing::Shop;
 
     /// Every figure is there before the first thread tells, and moves with what the threads tell.
-    #[test]
-    fn figures_of_all_threads_are_summed() {
+    #[tokio::test]
+    async fn figures_of_all_threads_are_summed() {
+        let shop = Shop::new(10);
         let (registry, stores) = (Registry::new().unwrap(), Stores::default());
         let producer = || ProducerFigures {
             appended: Appended { acknowledged: 7, timed_out: 2, ..Appended::default() },
             ..ProducerFigures::default()
         };
-        stores.show(&registry, directory(), DatabaseFigures::default, producer).unwrap();
+        let (admission, mint) = (Arc::clone(&shop.admission), Arc::clone(&shop.mint));
+        stores.show(&registry, admission, mint, DatabaseFigures::default, producer).unwrap();
         let shown = |line: &str| {
             let text = registry.render().unwrap();
             assert!(text.lines().any(|shown| shown == line), "{line} is missing from:\n{text}");
@@ -70,7 +80,16 @@ mod tests {
         shown("flashsale_log_records_total{outcome=\"acknowledged\"} 7");
         shown("flashsale_log_records_total{outcome=\"timed_out\"} 2");
         shown("flashsale_log_round_trip_seconds{quantile=\"0.99\"} 0");
-        shown("flashsale_buyers_remembered 0");
+        for line in ["buyers_remembered 0", "order_ids_minted_total 0", "token_checks_total{memory=\"hit\"} 0"] {
+            shown(&format!("flashsale_{line}"));
+        }
+        for _ in 0..3 {
+            shop.buy(1, "k", 1).await.unwrap();
+        }
+        shown("flashsale_buyers_remembered 1");
+        shown("flashsale_order_ids_minted_total 3");
+        shown("flashsale_token_checks_total{memory=\"hit\"} 2");
+        shown("flashsale_token_checks_total{memory=\"miss\"} 1");
         for _ in 0..2 {
             let pool = PoolUse { in_use: 1, idle: 2, waiting: 3, max: 8 };
             let statements = Calls { answered: 10, refused: 1, unknown: 0, broken: 0 };
