@@ -26,6 +26,7 @@ pub use tokens::{TokenSeed, Tokens};
 
 use crate::{
     buy::{Declined, Purchase, Quantity},
+    metrics::TokenChecks,
     sales::{Directory, Lane, Offered},
 };
 
@@ -120,6 +121,11 @@ impl<C: Clock> Admission<C> {
     /// Buyers whom lanes refused: written by reserve, read here.
     pub fn refused(&self) -> &Arc<RefusedBuyers> {
         &self.refused
+    }
+
+    /// How often a token was remembered.
+    pub fn token_checks(&self) -> &TokenChecks {
+        self.tokens.checks()
     }
 
     /// What is sold.

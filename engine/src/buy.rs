@@ -11,8 +11,9 @@ use std::sync::Arc;
 use store::{log::OrderLog, stock::LaneStock};
 
 use crate::{
-    admission::{Admission, Limited},
+    admission::{Admission, Admitted, Limited},
     enqueue::enqueue,
+    metrics::Metrics,
     reserve::Lanes,
 };
 
@@ -106,6 +107,10 @@ pub struct Purchases<S, L: OrderLog, C> {
     pub admission: Arc<Admission<C>>,
     /// The second step: this thread's lanes.
     pub lanes: Lanes<S, L, C>,
+    /// The time.
+    pub clock: C,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl<S: LaneStock, L: OrderLog, C: Clock> Purchases<S, L, C> {
@@ -114,8 +119,16 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Purchases<S, L, C> {
     /// # Errors
     /// [`Declined`]: nothing was promised.
     pub async fn buy(&self, purchase: Purchase<'_>) -> Result<Bought, Declined> {
-        let admitted = self.admission.admit(purchase)?;
+        let admitted = self.admit(purchase)?;
         let reserved = self.lanes.reserve(admitted).await?;
         Ok(enqueue(reserved).await)
+    }
+
+    /// Admission, and the time it takes. The other stages are measured where many purchases share them.
+    fn admit(&self, purchase: Purchase<'_>) -> Result<Admitted, Declined> {
+        let begun = self.clock.monotonic();
+        let admitted = self.admission.admit(purchase);
+        self.metrics.stages.admit.observe(self.clock.monotonic().saturating_sub(begun));
+        admitted
     }
 }

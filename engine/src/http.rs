@@ -231,6 +231,9 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     fn declined(&self, why: &Declined) -> Response<Body> {
         self.metrics.refused(answers::code(why));
+        if let Declined::RateLimited(limited) = why {
+            self.metrics.rate_limited(limited.policy);
+        }
         self.answers.declined(why)
     }
 
@@ -264,8 +267,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Handler for Front<S, L, 
         let trace = TraceContext::of_request(request.headers());
         let (route, mut response) = self.answer(request).await;
         trace.insert_into(response.headers_mut());
-        let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
-        self.metrics.route(route).observe(response.status(), seconds);
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.metrics.route(route).observe(response.status(), took);
         response
     }
 }

@@ -15,7 +15,7 @@ use engine::{
     buy::Purchases,
     enqueue::{Acknowledged, Appender},
     http::{Front, PreparedAnswers},
-    metrics::Metrics,
+    metrics::{Metrics, Stores},
     mint::{LeaseKeeper, Mint},
     openapi,
     orders::{Orders, READS_MAX},
@@ -126,6 +126,7 @@ struct Shared {
     mint: Arc<Mint>,
     metrics: Arc<Metrics>,
     connections: ConnectionMetrics,
+    stores: Stores,
     answers: PreparedAnswers,
     reads: Arc<Semaphore>,
     journal_max: u32,
@@ -175,10 +176,14 @@ impl Engine {
             mint: Arc::default(),
             metrics,
             connections: ConnectionMetrics::register(registry)?,
+            stores: Stores::default(),
             answers: PreparedAnswers::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             journal_max: settings.journal_max,
         };
+        let (ledger, told) = (databases.ledger.clone(), log.clone());
+        let (ledger, log_told) = (move || ledger.figures(), move || told.figures());
+        shared.stores.show(registry, Arc::clone(&shared.admission), Arc::clone(&shared.mint), ledger, log_told)?;
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
         let lease_stop = CancellationToken::new();
         let holder = format!("engine-{}", Uuid::new_v4());
@@ -224,6 +229,7 @@ impl Shared {
     /// Starts the sweeper and the first look at the lanes' server, over a connection of their own.
     async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> anyhow::Result<()> {
         let stock = RedisStock::connect(&self.redis).await?;
+        self.stores.stock.add(stock.calls());
         tokio::spawn(probe_stock(stock.clone(), Arc::clone(conditions)));
         let (appender, mint) = (Arc::clone(&self.appender), Arc::clone(&self.mint));
         let sweeper = Sweeper::new(stock, appender, Arc::clone(directory), mint, self.clock, Arc::clone(&self.metrics));
@@ -236,6 +242,9 @@ impl Shared {
         let stock = RedisStock::connect(&self.redis).await?;
         let shards = (0..self.map.shards()).map(|shard| self.mysql.open(&self.namespace.orders(ShardId(shard))));
         let rows = Rows::new(self.map.clone(), shards.collect());
+        let asked = rows.clone();
+        self.stores.orders.add(move || asked.figures());
+        self.stores.stock.add(stock.calls());
         let directory = Arc::clone(self.admission.directory());
         let orders = Orders::new(rows, stock.clone(), directory, self.reads);
         let desk = Desk {
@@ -247,7 +256,9 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             journal_max: self.journal_max,
         };
-        let purchases = Purchases { admission: self.admission, lanes: Lanes::new(desk, Handle::current()) };
+        let lanes = Lanes::new(desk, Handle::current());
+        let metrics = Arc::clone(&self.metrics);
+        let purchases = Purchases { admission: self.admission, lanes, clock: self.clock, metrics };
         Ok(Front::new(purchases, orders, self.clock, self.metrics, self.answers))
     }
 }

@@ -1,10 +1,20 @@
-//! Everything this crate measures, in one place. Handles are kept, so that a request looks no label up.
+//! Everything this crate measures, in one place. Handles are kept, so that a request looks no label up, and what every request writes
+//! is counted by each thread for itself.
+
+mod stores;
+
+use std::time::Duration;
 
 use hyper::StatusCode;
 use kit::{
-    metrics::{BATCH_BUCKETS, Gauge, Histogram, IntCounter, IntGauge, LATENCY_BUCKETS_S, MetricsError, Registry},
+    metrics::{
+        BATCH_BUCKETS, Gauge, Histogram, IntCounter, IntGauge, LATENCY_BUCKETS_S, MetricsError, Registry,
+        SpreadCounter, Timing,
+    },
     problem::Code,
 };
+
+pub use stores::Stores;
 
 use crate::http::Route;
 
@@ -14,28 +24,54 @@ const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// One route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    requests: [IntCounter; CLASSES.len()],
-    seconds: Histogram,
+    requests: [SpreadCounter; CLASSES.len()],
+    seconds: Timing,
 }
 
 impl RouteMetrics {
     /// Counts a request.
-    pub fn observe(&self, status: StatusCode, seconds: f64) {
+    pub fn observe(&self, status: StatusCode, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(2, CLASSES.len() + 1) - 2;
         self.requests[class].inc();
-        self.seconds.observe(seconds);
+        self.seconds.observe(took);
     }
+}
+
+/// Buckets whose refusals are told apart: [`Limited::policy`](crate::admission::Limited).
+const POLICIES: [&str; 3] = ["buyer", "tenant", "offer"];
+
+/// `stage_seconds`: where a purchase's time goes.
+#[derive(Debug)]
+pub struct Stages {
+    /// All tests of admission, refused purchases included.
+    pub admit: Timing,
+    /// From admission to the lane's answer: waiting for the call, and the call.
+    pub reserve: Timing,
+    /// From the promise to the answer that its record got.
+    pub enqueue: Timing,
+}
+
+/// `token_checks_total`: whether a valid token was remembered.
+#[derive(Debug, Default)]
+pub struct TokenChecks {
+    /// It was: no signature was computed.
+    pub remembered: SpreadCounter,
+    /// Its signature was computed.
+    pub computed: SpreadCounter,
 }
 
 /// The metrics of an engine.
 #[derive(Debug)]
 pub struct Metrics {
     routes: Vec<RouteMetrics>,
-    refusals: Vec<IntCounter>,
+    refusals: Vec<SpreadCounter>,
+    rate_limited: Vec<SpreadCounter>,
+    /// `stage_seconds`.
+    pub stages: Stages,
     /// `accepted_total`.
-    pub accepted: IntCounter,
+    pub accepted: SpreadCounter,
     /// `pending_total`.
-    pub pending: IntCounter,
+    pub pending: SpreadCounter,
     /// `permits_in_use`: purchases under way.
     pub permits_in_use: IntGauge,
     /// `reserve_batch_size`.
@@ -72,27 +108,27 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`] when a name is taken.
     pub fn register(registry: &Registry) -> Result<Self, MetricsError> {
-        let requests =
-            registry.counters("requests_total", "Requests by route and status class.", &["route", "status"])?;
-        let seconds = registry.histograms(
-            "request_seconds",
-            "From a request's head to its answer, by route.",
-            &["route"],
-            LATENCY_BUCKETS_S,
-        )?;
-        let refusals = registry.counters("refusals_total", "Requests refused, by the problem's code.", &["code"])?;
         let counter = |name, help| registry.counter(name, help);
+        let spread = |name, help| Ok::<_, MetricsError>(registry.spread_counters(name, help, [], &[[]])?.remove(0));
+        let codes: Vec<_> = Code::ALL.iter().map(|code| [code.as_str()]).collect();
+        let limits = POLICIES.map(|policy| [policy]);
         Ok(Self {
-            routes: Route::ALL
-                .iter()
-                .map(|route| RouteMetrics {
-                    requests: CLASSES.map(|class| requests.with_label_values(&[route.as_str(), class])),
-                    seconds: seconds.with_label_values(&[route.as_str()]),
-                })
-                .collect(),
-            refusals: Code::ALL.iter().map(|code| refusals.with_label_values(&[code.as_str()])).collect(),
-            accepted: counter("accepted_total", "Purchases answered 202 accepted: the log acknowledged.")?,
-            pending: counter("pending_total", "Purchases answered 202 pending: nobody knows yet.")?,
+            routes: routes(registry)?,
+            refusals: registry.spread_counters(
+                "refusals_total",
+                "Requests refused, by the problem's code.",
+                ["code"],
+                &codes,
+            )?,
+            rate_limited: registry.spread_counters(
+                "rate_limited_total",
+                "Purchases refused for want of a token, by whose bucket was empty.",
+                ["policy"],
+                &limits,
+            )?,
+            stages: stages(registry)?,
+            accepted: spread("accepted_total", "Purchases answered 202 accepted: the log acknowledged.")?,
+            pending: spread("pending_total", "Purchases answered 202 pending: nobody knows yet.")?,
             permits_in_use: registry.gauge("permits_in_use", "Purchases under way.")?,
             batch_size: registry.histogram("reserve_batch_size", "Requests in one reserve call.", BATCH_BUCKETS)?,
             reserve_seconds: registry.histogram(
@@ -132,21 +168,57 @@ impl Metrics {
             self.refusals[at].inc();
         }
     }
+
+    /// Counts a purchase that found the bucket of this policy empty.
+    pub fn rate_limited(&self, policy: &str) {
+        if let Some(at) = POLICIES.iter().position(|known| *known == policy) {
+            self.rate_limited[at].inc();
+        }
+    }
+}
+
+fn routes(registry: &Registry) -> Result<Vec<RouteMetrics>, MetricsError> {
+    let names = Route::ALL.map(Route::as_str);
+    let by_class: Vec<_> = names.iter().flat_map(|route| CLASSES.map(|class| [*route, class])).collect();
+    let requests = registry.spread_counters(
+        "requests_total",
+        "Requests by route and status class.",
+        ["route", "status"],
+        &by_class,
+    )?;
+    let help = "From a request's head to its answer, by route.";
+    let seconds = registry.timings("request_seconds", help, ["route"], &names.map(|route| [route]))?;
+    let (requests, _) = requests.as_chunks::<{ CLASSES.len() }>();
+    let routes = requests.iter().zip(seconds);
+    Ok(routes.map(|(requests, seconds)| RouteMetrics { requests: requests.clone(), seconds }).collect())
+}
+
+fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
+    let help = "Where a purchase's time goes: admission, waiting for the lane's answer, waiting for the log.";
+    let names = [["admit"], ["reserve"], ["enqueue"]];
+    let mut stages = registry.timings("stage_seconds", help, ["stage"], &names)?.into_iter();
+    // One for each name.
+    let mut next = || stages.next().unwrap_or_default();
+    Ok(Stages { admit: next(), reserve: next(), enqueue: next() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn every_route_class_and_code_has_its_own_count() {
         let registry = Registry::new().unwrap();
         let metrics = Metrics::register(&registry).unwrap();
-        metrics.route(Route::Buy).observe(StatusCode::ACCEPTED, 0.001);
-        metrics.route(Route::Sale).observe(StatusCode::NOT_MODIFIED, 0.001);
-        metrics.route(Route::Other).observe(StatusCode::CONTINUE, 0.001);
-        metrics.route(Route::Other).observe(StatusCode::SERVICE_UNAVAILABLE, 0.001);
+        metrics.route(Route::Buy).observe(StatusCode::ACCEPTED, MS);
+        metrics.route(Route::Sale).observe(StatusCode::NOT_MODIFIED, MS);
+        metrics.route(Route::Other).observe(StatusCode::CONTINUE, MS);
+        metrics.route(Route::Other).observe(StatusCode::SERVICE_UNAVAILABLE, MS);
         metrics.refused(Code::SoldOut);
+        metrics.rate_limited("tenant");
+        metrics.stages.reserve.observe(MS);
         let shown = registry.render().unwrap();
         for line in [
             "flashsale_requests_total{route=\"buy\",status=\"2xx\"} 1",
@@ -156,6 +228,11 @@ mod tests {
             "flashsale_request_seconds_count{route=\"buy\"} 1",
             "flashsale_refusals_total{code=\"sold_out\"} 1",
             "flashsale_refusals_total{code=\"overloaded\"} 0",
+            "flashsale_rate_limited_total{policy=\"buyer\"} 0",
+            "flashsale_rate_limited_total{policy=\"tenant\"} 1",
+            "flashsale_stage_seconds_count{stage=\"admit\"} 0",
+            "flashsale_stage_seconds_bucket{stage=\"reserve\",le=\"0.001\"} 1",
+            "flashsale_stage_seconds_count{stage=\"enqueue\"} 0",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

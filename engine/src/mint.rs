@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::utils::CachePadded;
 use domain::id::{OrderId, SEQUENCES, SLOTS, Slot, WorkerNumber};
+use kit::metrics::SpreadCounter;
 
 pub use lease::{LEASE_TTL, LeaseKeeper, LeaseWatch, MARGIN, RENEW_EVERY, WorkerLeases};
 
@@ -36,12 +37,14 @@ pub struct Mint {
     latest_ms: CachePadded<AtomicU64>,
     /// Per slot, the next free (millisecond, sequence) in one word.
     slots: Box<[AtomicU64]>,
+    minted: SpreadCounter,
 }
 
 impl Default for Mint {
     fn default() -> Self {
         let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { lease: AtomicU64::new(0), latest_ms: CachePadded::new(AtomicU64::new(0)), slots }
+        let latest_ms = CachePadded::new(AtomicU64::new(0));
+        Self { lease: AtomicU64::new(0), latest_ms, slots, minted: SpreadCounter::default() }
     }
 }
 
@@ -64,6 +67,7 @@ impl Mint {
             }
             match next.compare_exchange_weak(taken, mine + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
+                    self.minted.inc();
                     let sequence = (mine & u64::from(SEQUENCES - 1)) as u8;
                     return OrderId::compose(mine >> SEQUENCE_BITS, slot, worker, sequence).ok_or(NotMinted::NoLease);
                 }
@@ -87,6 +91,11 @@ impl Mint {
     /// Mints under this number until that moment of the monotonic clock.
     pub fn lend(&self, worker: WorkerNumber, until_monotonic_ms: u64) {
         self.lease.store((until_monotonic_ms << WORKER_BITS) | u64::from(worker), Ordering::Release);
+    }
+
+    /// Ids minted since the start.
+    pub fn minted(&self) -> u64 {
+        self.minted.get()
     }
 
     /// Mints nothing more.

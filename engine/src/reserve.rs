@@ -11,6 +11,7 @@ mod replies;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -68,6 +69,8 @@ type Answer = Result<Reserved, Declined>;
 struct Seat {
     answer: oneshot::Sender<Answer>,
     offered: Arc<Offered>,
+    /// When it was taken, by the monotonic clock.
+    taken: Duration,
     _permit: Permit,
 }
 
@@ -144,7 +147,9 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
             key: reservation.key,
             field: Bytes::from(field),
         };
-        let must_drive = queue.join(Waiting { request, seat: Seat { answer: seat, offered, _permit: permit } })?;
+        let taken = self.desk.clock.monotonic();
+        let must_drive =
+            queue.join(Waiting { request, seat: Seat { answer: seat, offered, taken, _permit: permit } })?;
         if must_drive {
             let driving = Driving::new(queue);
             self.tasks.spawn_on(drive(Arc::clone(&self.desk), driving, self.tasks.clone()), &self.runtime);
@@ -191,7 +196,10 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
             sweep_after_ms: SWEEP_AFTER_MS,
             journal_max: self.journal_max,
         };
-        match self.ask(&lane, &mut call, &requests).await {
+        let asked = self.ask(&lane, &mut call, &requests).await;
+        let answered = self.clock.monotonic();
+        seats.iter().for_each(|seat| self.metrics.stages.reserve.observe(answered.saturating_sub(seat.taken)));
+        match asked {
             Asked::Decided(decided) => {
                 let now = Moment::of(&self.clock);
                 for (offer, left) in &decided.left {
@@ -262,9 +270,12 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
         let head = Batch::head(call.lane, call.batch, call.epoch);
         let payload = Bytes::from(Batch::concatenate(&head, fields.into_iter(), &numbers));
         let (appender, batch) = (Arc::clone(&self.appender), call.batch);
+        let (clock, metrics, begun) = (self.clock.clone(), Arc::clone(&self.metrics), self.clock.monotonic());
         tasks.spawn(async move {
             let told = async {
                 fate.wait().await;
+                let took = clock.monotonic().saturating_sub(begun);
+                metrics.stages.enqueue.observe_many(took, promised.len() as u64);
                 promised.into_iter().for_each(|(seat, reserved)| seat.tell(Ok(reserved)));
             };
             tokio::join!(appender.append(partition, batch, payload, room, &fate), told);

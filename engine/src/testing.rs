@@ -449,7 +449,8 @@ impl Shop {
             metrics: Arc::clone(&metrics),
             journal_max,
         };
-        let purchases = Purchases { admission: Arc::clone(&admission), lanes: Lanes::new(desk, Handle::current()) };
+        let (lanes, gate) = (Lanes::new(desk, Handle::current()), Arc::clone(&admission));
+        let purchases = Purchases { admission: gate, lanes, clock: clock.clone(), metrics: Arc::clone(&metrics) };
         let (rows, signer) = (MemoryRows::default(), TokenSigner::new(key));
         Self { clock, stock, log, rows, directory, acknowledged, mint, metrics, admission, purchases, signer }
     }

@@ -4,9 +4,17 @@
 /// What this process has cost so far, from `/proc`.
 mod process;
 
+/// Figures that others keep, read at each look.
+mod sampled;
+
+/// Counts that many threads write.
+mod spread;
+
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
 pub use self::process::ProcessSample;
+pub use self::sampled::{Kind, Samples, Sources};
+pub use self::spread::{SpreadCounter, Timing};
 pub use prometheus::core::Collector;
 pub use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 

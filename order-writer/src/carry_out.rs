@@ -1,16 +1,20 @@
 //! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker reads everything anew and does the
 //! span again: each step is idempotent, and the row's own position tells a replay from a duplicate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use domain::{
     decide::{self, Decided, Known, Live, Placed, decide},
     id::{BatchId, LaneId, OfferId, RecordId},
+    order::Status,
     record::Record,
     shard::ShardId,
     stock::{Gone, LaneAnswer},
 };
-use kit::clock::Clock;
+use kit::{clock::Clock, metrics::Timing};
 use store::{
     ledger::{Committed, LedgerCommit},
     log::Entry,
@@ -20,7 +24,7 @@ use store::{
 
 use crate::{
     failpoint::Step,
-    metrics::Outcomes,
+    metrics::{Outcomes, SpanStages},
     partition::Partition,
     ports::{Halt, Ports},
 };
@@ -51,29 +55,45 @@ impl<P: Ports> Partition<P> {
         let mut decided = self.decide_and_write(&span.records, next).await?;
         self.shared.failpoint.reach(Step::Rows);
         self.park_undecidable(&decided, &span.entries).await?;
+        let mut at = self.shared.clock.monotonic();
         self.settle(&decided).await?;
+        self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);
         let outcomes = Outcomes::of(&decided);
         self.commit(&mut decided, next).await?;
+        self.lap(&mut at, |stages| &stages.ledger);
         self.shared.failpoint.reach(Step::Ledger);
         self.shared.metrics.span(self.id, outcomes, self.shared.clock.monotonic().saturating_sub(started));
         self.after_commit(&decided).await
+    }
+
+    /// Counts the time since `at` as this stage's; the next one begins now.
+    fn lap(&self, at: &mut Duration, stage: fn(&SpanStages) -> &Timing) {
+        let now = self.shared.clock.monotonic();
+        stage(&self.shared.metrics.stages).observe(now.saturating_sub(*at));
+        *at = now;
+    }
+
+    fn decide(&self, records: &[Placed], known: &Known) -> Decided {
+        let mut at = self.shared.clock.monotonic();
+        let decided = decide(&self.lanes, records, known);
+        self.lap(&mut at, |stages| &stages.decide);
+        self.shared.failpoint.reach(Step::Decided);
+        decided
     }
 
     async fn decide_and_write(&mut self, records: &[Placed], next: Progress) -> Result<Decided, Halt> {
         // A shard that is ahead of the ledger has rows of this span: they must be read, or they would collide.
         let ahead = self.shards.iter().any(|shard| shard.offset > self.row.offset);
         if !ahead && !decide::must_read(&self.lanes, records) {
-            let mut decided = decide(&self.lanes, records, &Known::default());
-            self.shared.failpoint.reach(Step::Decided);
+            let mut decided = self.decide(records, &Known::default());
             if self.write_rows(&mut decided, next).await? {
                 return Ok(decided);
             }
             self.shared.metrics.reread.inc();
         }
         let known = self.read_known(records).await?;
-        let mut decided = decide(&self.lanes, records, &known);
-        self.shared.failpoint.reach(Step::Decided);
+        let mut decided = self.decide(records, &known);
         if self.write_rows(&mut decided, next).await? {
             return Ok(decided);
         }
@@ -118,6 +138,9 @@ impl<P: Ports> Partition<P> {
     /// Writes the rows of all shards at once, and takes them out of what is decided. `false`: a key was taken somewhere, read and decide
     /// again.
     async fn write_rows(&mut self, decided: &mut Decided, next: Progress) -> Result<bool, Halt> {
+        let mut at = self.shared.clock.monotonic();
+        let rows = decided.rows.len();
+        let rejected = decided.rows.iter().filter(|row| row.status == Status::Rejected).count();
         let each = decided.rows.len() / self.shards.len().max(1);
         let mut writes: Vec<ShardWrite> = self
             .shards
@@ -149,7 +172,12 @@ impl<P: Ports> Partition<P> {
                 self.shared.failpoint.reach(Step::FirstShard);
             }
         }
-        self.take_written(&mut tasks).await
+        let is_done = self.take_written(&mut tasks).await?;
+        self.lap(&mut at, |stages| &stages.rows);
+        if is_done {
+            self.shared.metrics.rows(count(rows.saturating_sub(rejected)), count(rejected));
+        }
+        Ok(is_done)
     }
 
     async fn take_written(
@@ -262,4 +290,8 @@ impl<P: Ports> Partition<P> {
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
         Ok(())
     }
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
 }

@@ -95,6 +95,7 @@ async fn tend<P: Ports>(
         }
         let begun = shared.clock.monotonic();
         let spans = partition.spans(entries, partition.row.offset).await?;
+        shared.metrics.stages.decode.observe(shared.clock.monotonic().saturating_sub(begun));
         rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
         for span in spans {
             partition.carry_out(span).await?;

@@ -14,7 +14,7 @@ use kit::{
 use order_writer::{
     desk,
     failpoint::Failpoint,
-    metrics::Metrics,
+    metrics::{Metrics, StoreFigures, show_stores},
     ports::{Pace, Ports, Sales, Shared},
     rhythm::Busy,
     service::{self, Contender},
@@ -98,10 +98,19 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let (sales, told) = follow_sales(&kafka)?;
     wait_for(told).await;
     let log = KafkaLog::new(&kafka)?;
+    let stock = RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?;
+    let (asked_databases, asked_stock, asked_log) = (databases.clone(), stock.clone(), log.clone());
+    show_stores(&registry, move || StoreFigures {
+        orders: asked_databases.orders.figures(),
+        ledger: asked_databases.ledger.figures(),
+        stock_pool: asked_stock.pool(),
+        stock: asked_stock.calls(),
+        producer: asked_log.figures(),
+    })?;
     let shared = Arc::new(Shared::<Production> {
         orders: databases.orders.clone(),
         ledger: databases.ledger.clone(),
-        stock: RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?,
+        stock,
         log: log.clone(),
         source: KafkaSource::new(&kafka),
         clock: SystemClock::new(),

@@ -9,14 +9,33 @@ use domain::{
     stock::{LaneMode, LaneView},
 };
 use kit::metrics::{
-    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGaugeVec, LATENCY_BUCKETS_S, MetricsError, Registry,
+    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Kind, LATENCY_BUCKETS_S, MetricsError, Registry,
+    Samples, Timing,
 };
+use store::figures::{Calls, DatabaseFigures, Figure, PoolUse, ProducerFigures};
+
+/// `span_stage_seconds`: where a span's time goes.
+pub struct SpanStages {
+    /// Decoding what was read.
+    pub decode: Timing,
+    /// The decisions.
+    pub decide: Timing,
+    /// The rows of all shards, durable.
+    pub rows: Timing,
+    /// Telling the lanes.
+    pub settle: Timing,
+    /// The ledger's commit.
+    pub ledger: Timing,
+}
 
 /// The order-writer's metrics.
 pub struct Metrics {
     decisions: IntCounterVec,
     span_reservations: Histogram,
     span_seconds: Histogram,
+    rows: [IntCounter; 2],
+    /// `span_stage_seconds`.
+    pub stages: SpanStages,
     halts: IntCounterVec,
     next_offset: IntGaugeVec,
     lag: IntGaugeVec,
@@ -75,6 +94,8 @@ impl Metrics {
                 BATCH_BUCKETS,
             )?,
             span_seconds: registry.histogram("span_seconds", "From decide to ledger.", LATENCY_BUCKETS_S)?,
+            rows: rows(registry)?,
+            stages: stages(registry)?,
             halts: registry.counters("writer_halts_total", "Times a partition was read anew, by cause.", &["cause"])?,
             next_offset: registry.gauges("ledger_next_offset", "Next offset to decide.", partition)?,
             lag: registry.gauges("log_lag_records", "Records that are not decided.", partition)?,
@@ -112,6 +133,13 @@ impl Metrics {
         self.span_reservations.observe(f64::from(u32::try_from(reservations).unwrap_or(u32::MAX)));
         self.span_seconds.observe(took.as_secs_f64());
         tracing::debug!(%partition, reservations, ?took, "span carried out");
+    }
+
+    /// Rows are durable: so many of accepted orders, so many of rejected ones.
+    pub fn rows(&self, accepted: u64, rejected: u64) {
+        let [of_accepted, of_rejected] = &self.rows;
+        of_accepted.inc_by(accepted);
+        of_rejected.inc_by(rejected);
     }
 
     /// A worker could not go on, for this cause.
@@ -158,11 +186,136 @@ impl Metrics {
     }
 }
 
+/// What the stores tell of themselves, asked when somebody looks.
+pub struct StoreFigures {
+    /// The order tables' pools.
+    pub orders: DatabaseFigures,
+    /// The ledger's pool.
+    pub ledger: DatabaseFigures,
+    /// The pool of connections to the lanes' server.
+    pub stock_pool: PoolUse,
+    /// Calls of that server.
+    pub stock: Calls,
+    /// The log's producer.
+    pub producer: ProducerFigures,
+}
+
+/// Shows the stores' figures.
+///
+/// # Errors
+/// [`MetricsError`] if a name is taken.
+pub fn show_stores(
+    registry: &Registry,
+    read: impl Fn() -> StoreFigures + Send + Sync + 'static,
+) -> Result<(), MetricsError> {
+    registry.sampled(move |samples| {
+        let StoreFigures { orders, ledger, stock_pool, stock, producer } = read();
+        tell(samples, orders.figures("orders"));
+        tell(samples, ledger.figures("ledger"));
+        tell(samples, stock_pool.figures("stock"));
+        tell(samples, stock.stock_figures());
+        tell(samples, producer.figures());
+    })
+}
+
+fn tell(samples: &mut Samples, figures: Vec<Figure>) {
+    for Figure { name, help, is_count, labels, value } in figures {
+        samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
+    }
+}
+
+fn rows(registry: &Registry) -> Result<[IntCounter; 2], MetricsError> {
+    let rows = registry.counters("rows_written_total", "Order rows written, by what they say.", &["outcome"])?;
+    Ok(["accepted", "rejected"].map(|outcome| rows.with_label_values(&[outcome])))
+}
+
+fn stages(registry: &Registry) -> Result<SpanStages, MetricsError> {
+    let help = "Where a span's time goes, in the order of its steps.";
+    let names = [["decode"], ["decide"], ["rows"], ["settle"], ["ledger"]];
+    let mut stages = registry.timings("span_stage_seconds", help, ["stage"], &names)?.into_iter();
+    // One for each name.
+    let mut next = || stages.next().unwrap_or_default();
+    Ok(SpanStages { decode: next(), decide: next(), rows: next(), settle: next(), ledger: next() })
+}
+
 fn outcome(byte: u8) -> &'static str {
     match Decision::unpack(byte) {
         Some(Decision::Accepted) => "accepted",
         Some(Decision::Duplicate) => "duplicate",
         Some(Decision::Rejected(reason)) => reason.as_str(),
         None => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::figures::Appended;
+
+    use super::*;
+
+    fn shown(registry: &Registry, line: &str) {
+        let text = registry.render().unwrap();
+        assert!(text.lines().any(|shown| shown == line), "{line} is missing from:\n{text}");
+    }
+
+    #[test]
+    fn rows_and_stages_of_spans_are_shown() {
+        let registry = Registry::new().unwrap();
+        let metrics = Metrics::register(&registry).unwrap();
+        shown(&registry, "flashsale_rows_written_total{outcome=\"rejected\"} 0");
+        metrics.rows(4_000, 96);
+        metrics.stages.settle.observe(Duration::from_millis(2));
+        for line in [
+            "flashsale_rows_written_total{outcome=\"accepted\"} 4000",
+            "flashsale_rows_written_total{outcome=\"rejected\"} 96",
+            "flashsale_span_stage_seconds_count{stage=\"decode\"} 0",
+            "flashsale_span_stage_seconds_count{stage=\"decide\"} 0",
+            "flashsale_span_stage_seconds_count{stage=\"rows\"} 0",
+            "flashsale_span_stage_seconds_bucket{stage=\"settle\",le=\"0.0025\"} 1",
+            "flashsale_span_stage_seconds_count{stage=\"ledger\"} 0",
+        ] {
+            shown(&registry, line);
+        }
+    }
+
+    /// The stores are asked at each look.
+    #[test]
+    fn the_stores_tell_at_each_look() {
+        let registry = Registry::new().unwrap();
+        let acknowledged = std::sync::atomic::AtomicU64::new(0);
+        show_stores(&registry, move || StoreFigures {
+            orders: DatabaseFigures {
+                pool: PoolUse { in_use: 2, max: 16, ..PoolUse::default() },
+                ..Default::default()
+            },
+            ledger: DatabaseFigures::default(),
+            stock_pool: PoolUse { idle: 1, max: 8, ..PoolUse::default() },
+            stock: Calls { unknown: 3, ..Calls::default() },
+            producer: ProducerFigures {
+                appended: Appended {
+                    acknowledged: acknowledged.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+                    ..Appended::default()
+                },
+                ..ProducerFigures::default()
+            },
+        })
+        .unwrap();
+        // Once at the registration, to learn the names.
+        shown(&registry, "flashsale_log_records_total{outcome=\"acknowledged\"} 1");
+        for line in [
+            "flashsale_log_records_total{outcome=\"acknowledged\"} 2",
+            "flashsale_log_records_total{outcome=\"acknowledged\"} 3",
+        ] {
+            shown(&registry, line);
+        }
+        for line in [
+            "flashsale_pool_connections{pool=\"orders\",state=\"in_use\"} 2",
+            "flashsale_pool_connections_max{pool=\"stock\"} 8",
+            "flashsale_pool_waiting{pool=\"ledger\"} 0",
+            "flashsale_stock_calls_total{outcome=\"unknown\"} 3",
+            "flashsale_sql_statements_total{database=\"ledger\",outcome=\"broken\"} 0",
+        ] {
+            shown(&registry, line);
+        }
     }
 }

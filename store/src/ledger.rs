@@ -13,6 +13,7 @@ use domain::{
     id::{Epoch, Generation, LaneId, OfferId, PartitionId, RecordId, SaleId, TenantId},
 };
 
+use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError};
 
 use commit::CommitTexts;
@@ -147,6 +148,11 @@ impl<S: Sql> Ledger<S> {
     pub async fn now_ms(&self) -> Result<u64, SqlError> {
         let rows = self.db.rows(&self.texts.now, vec![]).await?;
         rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
+    }
+
+    /// How its pool is used, and what came of its statements.
+    pub fn figures(&self) -> DatabaseFigures {
+        self.db.figures()
     }
 
     /// Closes the pool.

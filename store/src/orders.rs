@@ -16,6 +16,7 @@ use domain::{
     shard::{Home, ShardId, ShardMap},
 };
 
+use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError, all};
 
 use texts::{TableTexts, Texts};
@@ -114,6 +115,13 @@ impl<S: Sql> Orders<S> {
     pub async fn now_ms(&self, shard: ShardId) -> Result<u64, SqlError> {
         let rows = self.shard(shard)?.rows(&self.texts.now, vec![]).await?;
         rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
+    }
+
+    /// How the pools of all shards are used, and what came of their statements.
+    pub fn figures(&self) -> DatabaseFigures {
+        let mut figures = DatabaseFigures::default();
+        self.shards.iter().for_each(|shard| figures += shard.figures());
+        figures
     }
 
     /// Closes all pools.

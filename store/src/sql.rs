@@ -11,6 +11,8 @@ mod value;
 
 use std::future::Future;
 
+use crate::figures::DatabaseFigures;
+
 pub(crate) use all::all;
 pub use error::SqlError;
 pub(crate) use error::retried;
@@ -70,6 +72,9 @@ pub trait Sql: Clone + Send + Sync + 'static {
     /// Runs these statements, unless this name was run before, while no other process does the same. A crash half way runs
     /// them again: they MUST bear it. Returns whether they ran.
     fn migrate(&self, name: &str, statements: &[String]) -> impl Future<Output = Result<bool, SqlError>> + Send;
+
+    /// How its pool is used, and what came of its statements.
+    fn figures(&self) -> DatabaseFigures;
 
     /// Closes the pool's connections. Calls made later fail.
     fn close(&self) -> impl Future<Output = ()> + Send;

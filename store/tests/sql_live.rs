@@ -5,6 +5,7 @@
 mod sql_live {
     mod desk;
     mod faults;
+    mod figures;
     mod leases;
     mod ledger;
     mod opening;

@@ -8,6 +8,8 @@ use std::{
 use kit::token::{BuyerClaims, TokenError, TokenVerifier};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::metrics::TokenChecks;
+
 /// Tokens remembered, at most: 1.5 MiB. Two that fall on one place push each other out, and are verified again.
 const TOKENS_MAX: usize = 1 << 15;
 const _: () = assert!(TOKENS_MAX.is_power_of_two());
@@ -27,12 +29,19 @@ pub struct Tokens {
     verifier: TokenVerifier,
     seed: TokenSeed,
     places: Box<[Mutex<Option<Verified>>]>,
+    checks: TokenChecks,
 }
 
 impl Tokens {
     /// Remembers nothing yet.
     pub fn new(verifier: TokenVerifier, seed: TokenSeed) -> Self {
-        Self { verifier, seed, places: (0..TOKENS_MAX).map(|_| Mutex::new(None)).collect() }
+        let places = (0..TOKENS_MAX).map(|_| Mutex::new(None)).collect();
+        Self { verifier, seed, places, checks: TokenChecks::default() }
+    }
+
+    /// How often it remembered.
+    pub fn checks(&self) -> &TokenChecks {
+        &self.checks
     }
 
     /// What a valid token says.
@@ -43,11 +52,15 @@ impl Tokens {
         let print = self.print(token);
         let mut place = self.place(print).lock().unwrap_or_else(PoisonError::into_inner);
         match *place {
-            Some(known) if known.token == print && now_ms < known.claims.expires_ms => return Ok(known.claims),
+            Some(known) if known.token == print && now_ms < known.claims.expires_ms => {
+                self.checks.remembered.inc();
+                return Ok(known.claims);
+            }
             _ => {}
         }
         let claims = self.verifier.verify(token, now_ms)?;
         *place = Some(Verified { token: print, claims });
+        self.checks.computed.inc();
         Ok(claims)
     }
 

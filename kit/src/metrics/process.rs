@@ -19,8 +19,14 @@ pub struct ProcessSample {
     pub cpu_ms: u64,
     /// Memory in RAM, in bytes.
     pub resident_bytes: u64,
+    /// Virtual memory, in bytes.
+    pub virtual_bytes: u64,
+    /// Threads.
+    pub threads: u64,
     /// Open file descriptors.
     pub open_fds: u64,
+    /// Descriptors that it may open, at most.
+    pub max_fds: u64,
     /// When the process started, in milliseconds since 1970; exact to the second.
     pub started_ms: u64,
 }
@@ -52,15 +58,20 @@ impl ProcessSample {
     fn read(directory: &Path) -> io::Result<Self> {
         let stat = fs::read_to_string(directory.join("stat"))?;
         let status = fs::read_to_string(directory.join("status"))?;
+        let limits = fs::read_to_string(directory.join("limits"))?;
         let machine = fs::read_to_string("/proc/stat")?;
         let (cpu_ticks, start_ticks) = ticks_of(&stat).ok_or_else(|| unreadable("stat"))?;
         let booted_s = number_after(&machine, "btime").ok_or_else(|| unreadable("btime"))?;
         // A process that is just ending has no memory line any more.
-        let resident_kib = number_after(&status, "VmRSS:").unwrap_or(0);
+        let [resident_kib, virtual_kib] = ["VmRSS:", "VmSize:"].map(|word| number_after(&status, word).unwrap_or(0));
         Ok(Self {
             cpu_ms: cpu_ticks * TICK_MS,
             resident_bytes: resident_kib * 1024,
+            virtual_bytes: virtual_kib * 1024,
+            threads: number_after(&status, "Threads:").unwrap_or(0),
             open_fds: u64::try_from(fs::read_dir(directory.join("fd"))?.count()).unwrap_or(u64::MAX),
+            // "unlimited" is no number.
+            max_fds: number_after(&limits, "Max open files").unwrap_or(u64::MAX),
             started_ms: booted_s * 1_000 + start_ticks * TICK_MS,
         })
     }
@@ -71,7 +82,10 @@ impl ProcessSample {
         let lines = [
             ("process_cpu_seconds_total", "counter", "User and system CPU time spent.", seconds(self.cpu_ms)),
             ("process_resident_memory_bytes", "gauge", "Memory in RAM.", self.resident_bytes.to_string()),
+            ("process_virtual_memory_bytes", "gauge", "Virtual memory.", self.virtual_bytes.to_string()),
+            ("process_threads", "gauge", "Threads.", self.threads.to_string()),
             ("process_open_fds", "gauge", "Open file descriptors.", self.open_fds.to_string()),
+            ("process_max_fds", "gauge", "File descriptors, at most.", self.max_fds.to_string()),
             ("process_start_time_seconds", "gauge", "Start since the Unix epoch.", seconds(self.started_ms)),
         ];
         for (name, kind, help, value) in lines {
@@ -117,7 +131,9 @@ mod tests {
     fn this_process_has_memory_descriptors_and_a_past() {
         let sample = ProcessSample::of_self().unwrap();
         assert!(sample.resident_bytes > 100_000, "{sample:?}");
-        assert!(sample.open_fds >= 3, "{sample:?}");
+        assert!(sample.virtual_bytes >= sample.resident_bytes, "{sample:?}");
+        assert!((3..=sample.max_fds).contains(&sample.open_fds), "{sample:?}");
+        assert!(sample.threads >= 1, "{sample:?}");
         assert!(sample.started_ms > 1_600_000_000_000, "{sample:?}");
         let by_pid = ProcessSample::of_pid(std::process::id()).unwrap();
         assert_eq!(by_pid.started_ms, sample.started_ms);
@@ -130,7 +146,15 @@ mod tests {
 
     #[test]
     fn milliseconds_are_shown_as_seconds() {
-        let sample = ProcessSample { cpu_ms: 12_030, resident_bytes: 1, open_fds: 2, started_ms: 1_700_000_000_005 };
+        let sample = ProcessSample {
+            cpu_ms: 12_030,
+            resident_bytes: 1,
+            virtual_bytes: 3,
+            threads: 4,
+            open_fds: 2,
+            max_fds: 5,
+            started_ms: 1_700_000_000_005,
+        };
         let mut text = String::new();
         sample.render_into(&mut text);
         assert!(text.contains("\nprocess_cpu_seconds_total 12.030\n"), "{text}");

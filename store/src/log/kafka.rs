@@ -7,6 +7,7 @@ mod envelope;
 mod membership;
 mod read;
 mod sales;
+mod tally;
 mod topics;
 
 use std::{sync::Arc, thread, time::Duration};
@@ -57,6 +58,8 @@ pub const FETCH_WAIT_MS_MAX: u32 = 100;
 pub const READ_AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Default of [`KafkaSettings::session_timeout_ms`].
 pub const SESSION_TIMEOUT_MS: u32 = 10_000;
+/// Default of [`KafkaSettings::statistics_ms`].
+pub const STATISTICS_MS: u32 = 5_000;
 /// Default of [`KafkaSettings::retention_ms`]: 7 days.
 pub const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -82,6 +85,8 @@ pub struct KafkaSettings {
     pub requests_in_flight: u32,
     /// Milliseconds after which an unacknowledged record is given up: its buyers are told "pending" (R7).
     pub message_timeout_ms: u32,
+    /// Milliseconds between two accounts that the producer's client gives of itself; 0 for none.
+    pub statistics_ms: u32,
     /// Records on the way, at most.
     pub queue_records_max: usize,
     /// Bytes on the way, at most; a room that holds no record yet counts [`RECORD_BYTES_MAX`].
@@ -112,6 +117,7 @@ impl KafkaSettings {
             linger_ms: LINGER_MS,
             requests_in_flight: REQUESTS_IN_FLIGHT,
             message_timeout_ms: MESSAGE_TIMEOUT_MS,
+            statistics_ms: STATISTICS_MS,
             queue_records_max: QUEUE_RECORDS_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
             request_timeout_ms: REQUEST_TIMEOUT_MS,

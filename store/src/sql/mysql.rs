@@ -3,7 +3,10 @@
 mod connection;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use mysql_async::{
 use tokio::time::timeout;
 
 use super::{Insert, Lock, Row, Server, Sql, SqlError, Tx, Value};
+use crate::figures::{CallCount, DatabaseFigures, PoolUse};
 use connection::{Held, classify};
 
 /// How a pool behaves.
@@ -142,7 +146,12 @@ impl Server for MySqlServer {
 
     fn open(&self, database: &str) -> MySql {
         let arrays = if self.settings.arrays { OnceLock::new() } else { OnceLock::from(false) };
-        MySql { pool: Pool::new(self.opts(Some(database))), settings: self.settings, arrays: Arc::new(arrays) }
+        MySql {
+            pool: Pool::new(self.opts(Some(database))),
+            settings: self.settings,
+            arrays: Arc::new(arrays),
+            statements: Arc::default(),
+        }
     }
 
     async fn databases(&self, prefix: &str) -> Result<Vec<String>, SqlError> {
@@ -165,11 +174,12 @@ pub struct MySql {
     settings: Settings,
     /// Whether the server takes arrays of rows; unknown before the first insert of many.
     arrays: Arc<OnceLock<bool>>,
+    statements: Arc<CallCount>,
 }
 
 impl MySql {
     async fn held(&self) -> Result<Held, SqlError> {
-        Held::acquire(&self.pool, self.settings.acquire_timeout).await
+        Held::acquire(&self.pool, self.settings.acquire_timeout, &self.statements).await
     }
 
     async fn run<T>(&self, work: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>) -> Result<T, SqlError> {
@@ -221,6 +231,20 @@ impl Sql for MySql {
         held.run(limit, async |conn| conn.query_drop("DO RELEASE_LOCK(DATABASE())").await).await?;
         held.give_back();
         Ok(ran)
+    }
+
+    fn figures(&self) -> DatabaseFigures {
+        let pool = self.pool.metrics();
+        let read = |gauge: &AtomicUsize| u64::try_from(gauge.load(Relaxed)).unwrap_or(u64::MAX);
+        DatabaseFigures {
+            pool: PoolUse {
+                in_use: read(&pool.connections_in_use),
+                idle: read(&pool.connections_in_pool),
+                waiting: read(&pool.active_wait_requests),
+                max: u64::try_from(self.settings.connections_max).unwrap_or(u64::MAX),
+            },
+            statements: self.statements.read(),
+        }
     }
 
     async fn close(&self) {

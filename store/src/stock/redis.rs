@@ -17,6 +17,7 @@ use domain::{
 };
 
 use super::{LaneStock, StockError};
+use crate::figures::Calls;
 use keys::Keys;
 use link::Link;
 
@@ -81,6 +82,11 @@ impl RedisStock {
     /// [`StockError::Broken`] for a URL that is none, [`StockError::Unknown`] when no node of a cluster answers.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StockError> {
         Ok(Self { link: Link::connect(settings).await?, keys: Keys::new(&settings.namespace) })
+    }
+
+    /// What came of the calls of this port and its clones, whenever it is asked. It holds no connection.
+    pub fn calls(&self) -> impl Fn() -> Calls + Send + Sync + 'static + use<> {
+        self.link.calls()
     }
 }
 

@@ -144,6 +144,7 @@ async fn without_a_broker_nothing_is_acknowledged() {
     assert_eq!(log.flush(Duration::from_millis(1)).await, 1);
     let error = tokio::time::timeout(PATIENCE, append).await.unwrap().unwrap_err();
     assert!(error.0.contains("timed out"), "{error}");
+    assert_eq!(log.figures().appended.timed_out, 1);
     assert_eq!(log.in_flight(), 0);
     assert_eq!(log.flush(PATIENCE).await, 0);
 }
@@ -154,6 +155,27 @@ async fn a_record_above_the_limit_is_refused() {
     let append = log.append(FIRST, record(1, vec![0; RECORD_BYTES_MAX]), log.room().unwrap());
     assert!(append.await.is_err());
     assert_eq!(log.in_flight(), 0);
+}
+
+/// Records by what became of them, and the client's own account, which comes after a while.
+#[tokio::test]
+async fn the_producer_tells_what_became_of_its_records() {
+    on_fresh_topics(async |settings| {
+        let log = KafkaLog::new(&KafkaSettings { statistics_ms: 50, ..settings }).unwrap();
+        append_all(&log, FIRST, 3).await;
+        log.append(FIRST, record(4, vec![0; RECORD_BYTES_MAX]), log.room().unwrap()).await.unwrap_err();
+        let appended = log.figures().appended;
+        assert_eq!((appended.acknowledged, appended.acknowledged_bytes, appended.too_large), (3, 27, 1));
+        assert_eq!((appended.timed_out, appended.queue_full, appended.refused, appended.producer_failed), (0, 0, 0, 0));
+        while log.figures().client.produce_requests == 0 {
+            tokio::task::yield_now().await;
+        }
+        let _room = log.room().unwrap();
+        let figures = log.figures();
+        assert_eq!((figures.rooms_taken, figures.room_bytes), (1, RECORD_BYTES_MAX as u64));
+        assert!(figures.client.round_trip_p99_s >= figures.client.round_trip_p50_s);
+    })
+    .await;
 }
 
 /// A producer whose idempotence is lost accepts nothing any more: another takes its place, unseen from outside.
@@ -169,4 +191,6 @@ async fn a_producer_that_failed_for_good_is_replaced() {
     assert_eq!(append(&log, FIRST, &record(2, "p")).await, 0);
     assert_eq!(append(&log, FIRST, &record(3, "p")).await, 1);
     assert_eq!(log.in_flight(), 0);
+    let figures = log.figures();
+    assert_eq!((figures.replaced, figures.appended.producer_failed, figures.appended.acknowledged), (1, 1, 2));
 }

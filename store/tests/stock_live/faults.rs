@@ -8,9 +8,12 @@ use domain::{
     stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LoadAnswer, ReserveAnswer, ReserveReply},
 };
 use redis::{Value, aio::MultiplexedConnection};
-use store::stock::{
-    LaneKeeping, LaneStock, StockError,
-    redis::{RedisKeeping, RedisSettings, RedisStock},
+use store::{
+    figures::{Calls, PoolUse},
+    stock::{
+        LaneKeeping, LaneStock, StockError,
+        redis::{RedisKeeping, RedisSettings, RedisStock},
+    },
 };
 
 use super::{
@@ -264,6 +267,8 @@ async fn a_full_memory_refuses_promises_whole_and_lets_the_keeper_go_on() {
     // Nothing was promised, and only an operator can mend it.
     assert!(matches!(error, Err(StockError::Broken(_))), "{error:?}");
     assert_eq!(dumps(&mut raw, &keys).await, before);
+    assert_eq!(stock.calls()(), Calls { answered: 1, broken: 1, ..Calls::default() });
+    assert_eq!(keeping.pool(), PoolUse { in_use: 0, idle: 1, waiting: 0, max: 2 });
     // A call without batches: its first write is the tombstone.
     let gone = [Gone { order: order(10), buyer: buyer(10), why: GoneWhy::Released }];
     assert_eq!(keeping.settle(lane(LANE), Epoch(1), &[], &gone).await.unwrap(), LaneAnswer::Open(()));
@@ -335,6 +340,8 @@ async fn a_dead_server_answers_unknown_in_time() {
         assert!(matches!(keeping.inspect(lane(LANE)).await, Err(StockError::Unknown(_))));
         assert!(matches!(keeping.journal(lane(LANE)).await, Err(StockError::Unknown(_))));
     }
+    assert_eq!(stock.calls()(), Calls { unknown: 3, ..Calls::default() });
+    assert_eq!(keeping.calls().unknown, 6);
     // Nine calls, each within its timeouts.
     assert!(started.elapsed() < 18 * second, "{:?}", started.elapsed());
     server.start_again().await;

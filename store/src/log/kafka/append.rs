@@ -16,7 +16,7 @@ use domain::{
     sale::Sale,
 };
 use rdkafka::{
-    ClientConfig, ClientContext, Message,
+    ClientConfig, ClientContext, Message, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, OwnedHeaders},
@@ -27,7 +27,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{
     KafkaSettings, KafkaSetupError, RECORD_BYTES_MAX, RECORD_OVERHEAD, SIDE_BYTES_MAX, SIDE_RECORDS_MAX, blocking,
     envelope, log_line, on_own_thread,
+    tally::{Lost, Tally},
 };
+use crate::figures::ProducerFigures;
 use crate::log::{DeadLetters, Entry, Envelope, OrderLog, Room, SalesPublisher, Unacknowledged};
 
 /// The topics `sales` and `orders.dead` have one partition.
@@ -52,6 +54,7 @@ struct Inner {
     replacing: Mutex<()>,
     config: ClientConfig,
     queue: Arc<Queue>,
+    tally: Arc<Tally>,
     side: Arc<Semaphore>,
     orders_topic: String,
     dead_topic: String,
@@ -69,7 +72,8 @@ impl KafkaLog {
             return Err(KafkaSetupError::NoRoom);
         }
         let config = producer_config(settings);
-        let producer = config.create_with_context(Deliveries::default())?;
+        let tally = Arc::new(Tally::default());
+        let producer = config.create_with_context(Deliveries::new(&tally))?;
         Ok(Self(Arc::new(Inner {
             producer: ArcSwapOption::from_pointee(Some(producer)),
             replacing: Mutex::new(()),
@@ -81,6 +85,7 @@ impl KafkaLog {
                 records_max: settings.queue_records_max,
                 bytes_max: settings.queue_bytes_max,
             }),
+            tally,
             side: Arc::new(Semaphore::new(SIDE_RECORDS_MAX)),
             orders_topic: settings.orders_topic(),
             dead_topic: settings.dead_topic(),
@@ -92,6 +97,13 @@ impl KafkaLog {
     /// Rooms taken: records of the topic `orders` that are on the way or about to be.
     pub fn in_flight(&self) -> usize {
         self.0.queue.records.load(Relaxed)
+    }
+
+    /// What became of its records, and what its client tells.
+    pub fn figures(&self) -> ProducerFigures {
+        let number = |counter: &AtomicUsize| u64::try_from(counter.load(Relaxed)).unwrap_or(u64::MAX);
+        let queue = &self.0.queue;
+        self.0.tally.figures(number(&queue.records), number(&queue.bytes))
     }
 }
 
@@ -106,6 +118,7 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
         .set("linger.ms", settings.linger_ms.to_string())
         .set("max.in.flight.requests.per.connection", settings.requests_in_flight.to_string())
         .set("message.timeout.ms", settings.message_timeout_ms.to_string())
+        .set("statistics.interval.ms", settings.statistics_ms.to_string())
         .set("queue.buffering.max.messages", records.to_string())
         .set("queue.buffering.max.kbytes", kilobytes.to_string());
     config
@@ -190,8 +203,8 @@ impl Drop for Counted {
 }
 
 /// Hears of the fate of each record, on the client's polling thread.
-#[derive(Default)]
 struct Deliveries {
+    tally: Arc<Tally>,
     /// Idempotence is lost: this producer accepts nothing any more.
     failed: AtomicBool,
     /// Records lost sight of since the last acknowledgement: one warning a series, not one a record.
@@ -199,6 +212,10 @@ struct Deliveries {
 }
 
 impl Deliveries {
+    fn new(tally: &Arc<Tally>) -> Self {
+        Self { tally: Arc::clone(tally), failed: AtomicBool::new(false), unacknowledged: AtomicU64::new(0) }
+    }
+
     fn fail(&self, reason: &str) {
         if !self.failed.swap(true, Relaxed) {
             tracing::error!(reason, "the Kafka producer failed for good; it is replaced");
@@ -227,6 +244,10 @@ impl ClientContext for Deliveries {
         log_line(level, facility, line);
     }
 
+    fn stats(&self, statistics: Statistics) {
+        self.tally.keep(&statistics);
+    }
+
     /// The client logs all of these but the last itself.
     fn error(&self, error: KafkaError, reason: &str) {
         if is_fatal(&error) {
@@ -243,10 +264,16 @@ impl ProducerContext for Deliveries {
         let outcome = match result {
             Ok(message) => {
                 self.acknowledged();
-                u64::try_from(message.offset()).map_err(|_| Unacknowledged("stored, but nobody knows where".into()))
+                let offset = u64::try_from(message.offset());
+                match offset {
+                    Ok(_) => self.tally.acknowledged(message.payload().map_or(0, <[u8]>::len)),
+                    Err(_) => self.tally.lost(Lost::Refused),
+                }
+                offset.map_err(|_| Unacknowledged("stored, but nobody knows where".into()))
             }
             Err((error, message)) => {
                 self.not_acknowledged(&id, message, error);
+                self.tally.lost(Lost::by(error));
                 Err(Unacknowledged(error.to_string()))
             }
         };
@@ -295,7 +322,10 @@ impl Inner {
     fn send(&self, mut record: Record<'_>) -> Result<(), String> {
         // A producer that failed took nothing of this record, so that a fresh one may have it.
         for _ in 0..2 {
-            let producer = self.producer.load_full().ok_or("the log was closed")?;
+            let Some(producer) = self.producer.load_full() else {
+                self.tally.lost(Lost::ProducerFailed);
+                return Err("the log was closed".into());
+            };
             let deliveries = producer.client().context();
             if !deliveries.failed.load(Relaxed) {
                 match producer.send(record) {
@@ -304,11 +334,15 @@ impl Inner {
                         deliveries.fail(&error.to_string());
                         record = returned;
                     }
-                    Err((error, _)) => return Err(error.to_string()),
+                    Err((error, _)) => {
+                        self.tally.lost(Lost::by(&error));
+                        return Err(error.to_string());
+                    }
                 }
             }
-            self.replace(&producer)?;
+            self.replace(&producer).inspect_err(|_| self.tally.lost(Lost::ProducerFailed))?;
         }
+        self.tally.lost(Lost::ProducerFailed);
         Err("the Kafka producer failed again".into())
     }
 
@@ -318,7 +352,8 @@ impl Inner {
         if !self.producer.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
             return Ok(());
         }
-        let fresh = self.config.create_with_context(Deliveries::default()).map_err(|error| error.to_string())?;
+        let fresh = self.config.create_with_context(Deliveries::new(&self.tally)).map_err(|error| error.to_string())?;
+        self.tally.replaced();
         if let Some(failed) = self.producer.swap(Some(Arc::new(fresh))) {
             retire(failed, self.last_flush);
         }
@@ -372,6 +407,7 @@ impl OrderLog for KafkaLog {
     ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send {
         let bytes = record.payload.len() + RECORD_OVERHEAD;
         let sent = if bytes > RECORD_BYTES_MAX {
+            self.0.tally.lost(Lost::TooLarge);
             Err(Unacknowledged(format!("a record of {bytes} bytes is never sent: {RECORD_BYTES_MAX} is the limit")))
         } else {
             room.shrink(bytes);

@@ -1,11 +1,11 @@
 //! A connection out of the pool for one call or transaction, and what its errors mean.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mysql_async::{Conn, DriverError, Error, Pool};
 use tokio::{runtime::Handle, time::timeout};
 
-use crate::sql::SqlError;
+use crate::{figures::CallCount, sql::SqlError};
 
 /// How long the server gets for a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -13,12 +13,17 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// A connection that goes back to the pool only through [`Held::give_back`]. Dropped before, because a call failed, timed out or
 /// was itself dropped, it is closed: the server then undoes its transaction and gives its locks back.
 #[derive(Debug)]
-pub(super) struct Held(Option<Conn>);
+pub(super) struct Held {
+    conn: Option<Conn>,
+    statements: Arc<CallCount>,
+}
 
 impl Held {
-    pub(super) async fn acquire(pool: &Pool, limit: Duration) -> Result<Self, SqlError> {
+    pub(super) async fn acquire(pool: &Pool, limit: Duration, statements: &Arc<CallCount>) -> Result<Self, SqlError> {
         match timeout(limit, pool.get_conn()).await {
-            Ok(conn) => conn.map(|conn| Self(Some(conn))).map_err(classify),
+            Ok(conn) => {
+                conn.map(|conn| Self { conn: Some(conn), statements: Arc::clone(statements) }).map_err(classify)
+            }
             Err(_) => Err(SqlError::Unreachable(format!("no connection within {limit:?}"))),
         }
     }
@@ -29,11 +34,12 @@ impl Held {
         limit: Duration,
         work: impl AsyncFnOnce(&mut Conn) -> mysql_async::Result<T>,
     ) -> Result<T, SqlError> {
-        let conn = self.0.as_mut().ok_or_else(|| SqlError::Unreachable("the connection failed before".into()))?;
+        let conn = self.conn.as_mut().ok_or_else(|| SqlError::Unreachable("the connection failed before".into()))?;
         let result = match timeout(limit, work(conn)).await {
             Ok(result) => result.map_err(classify),
             Err(_) => Err(SqlError::Timeout(limit)),
         };
+        self.statements.note_sql(&result);
         if result.as_ref().is_err_and(SqlError::is_unknown) {
             self.close();
         }
@@ -42,11 +48,11 @@ impl Held {
 
     /// Back into the pool, unless it failed.
     pub(super) fn give_back(mut self) {
-        drop(self.0.take());
+        drop(self.conn.take());
     }
 
     fn close(&mut self) {
-        let Some(conn) = self.0.take() else { return };
+        let Some(conn) = self.conn.take() else { return };
         // Without a runtime there is no pool to return to either.
         if let Ok(runtime) = Handle::try_current() {
             // What is left of an answer is not waited for. Half-said goodbyes are hung up on.

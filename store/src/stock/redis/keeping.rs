@@ -1,7 +1,7 @@
 //! The keeper's port: rare calls, some of them large, over a pool of connections. (In a cluster over one shared connection, which routes
 //! by keys.)
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
@@ -18,7 +18,10 @@ use super::{
     reply,
     scripts::{self, Run, Script},
 };
-use crate::stock::{LaneKeeping, StockError};
+use crate::{
+    figures::{CallCount, Calls, PoolUse},
+    stock::{LaneKeeping, StockError},
+};
 
 /// Buyers in one step of a load.
 const LOAD_CHUNK: usize = 1_000;
@@ -44,6 +47,7 @@ pub struct RedisKeeping {
     way: Way,
     keys: Keys,
     patience: Duration,
+    calls: Arc<CallCount>,
 }
 
 impl RedisKeeping {
@@ -57,10 +61,35 @@ impl RedisKeeping {
             Some(nodes) => Way::Cluster(cluster(nodes, &patient).await?),
             None => Way::Node(pool(&patient)?),
         };
-        Ok(Self { way, keys: Keys::new(&settings.namespace), patience: settings.keeper_timeout })
+        let keys = Keys::new(&settings.namespace);
+        Ok(Self { way, keys, patience: settings.keeper_timeout, calls: Arc::default() })
+    }
+
+    /// How its pool is used; nothing in a cluster, where one connection is shared.
+    pub fn pool(&self) -> PoolUse {
+        let Way::Node(pool) = &self.way else { return PoolUse::default() };
+        let status = pool.status();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        PoolUse {
+            in_use: number(status.size.saturating_sub(status.available)),
+            idle: number(status.available),
+            waiting: number(status.waiting),
+            max: number(status.max_size),
+        }
+    }
+
+    /// What came of its calls.
+    pub fn calls(&self) -> Calls {
+        self.calls.read()
     }
 
     async fn ask(&self, run: &Run) -> Result<Value, StockError> {
+        let answer = self.ask_way(run).await;
+        self.calls.note_stock(&answer);
+        answer
+    }
+
+    async fn ask_way(&self, run: &Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(pool) => {
                 let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
@@ -78,6 +107,12 @@ impl RedisKeeping {
     }
 
     async fn command(&self, cmd: &Cmd) -> Result<Value, StockError> {
+        let answer = self.command_way(cmd).await;
+        self.calls.note_stock(&answer);
+        answer
+    }
+
+    async fn command_way(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = match &self.way {
             Way::Node(pool) => {
                 let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;

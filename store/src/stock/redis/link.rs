@@ -18,7 +18,10 @@ use redis::{
 };
 
 use super::{RedisSettings, scripts::Run};
-use crate::stock::StockError;
+use crate::{
+    figures::{CallCount, Calls},
+    stock::StockError,
+};
 
 const CLUSTER_SCHEME: &str = "redis-cluster://";
 
@@ -27,6 +30,7 @@ const CLUSTER_SCHEME: &str = "redis-cluster://";
 pub(super) struct Link {
     way: Way,
     patience: Duration,
+    calls: Arc<CallCount>,
 }
 
 #[derive(Clone)]
@@ -51,11 +55,23 @@ impl Link {
             Some(nodes) => Way::Cluster(cluster(nodes, settings).await?),
             None => Way::Node(Arc::new(Node::new(settings).map_err(|error| classify(&error))?)),
         };
-        Ok(Self { way, patience: settings.response_timeout })
+        Ok(Self { way, patience: settings.response_timeout, calls: Arc::default() })
+    }
+
+    /// What came of its calls, whenever it is asked.
+    pub(super) fn calls(&self) -> impl Fn() -> Calls + Send + Sync + 'static + use<> {
+        let calls = Arc::clone(&self.calls);
+        move || calls.read()
     }
 
     /// One answer. A server that does not know the script gets its source.
     pub(super) async fn ask(&self, run: Run) -> Result<Value, StockError> {
+        let answer = self.ask_way(run).await;
+        self.calls.note_stock(&answer);
+        answer
+    }
+
+    async fn ask_way(&self, run: Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(node) => {
                 let connection = node.next();
