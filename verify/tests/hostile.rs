@@ -86,7 +86,7 @@ impl Scene {
     }
 
     /// Nothing was reserved but by honest buyers, anywhere, and what was taken has come back.
-    fn is_unhurt(mut self) {
+    fn proves_unhurt(mut self) {
         self.buys();
         self.market.check_running().unwrap();
         self.wait_alone("at the end");
