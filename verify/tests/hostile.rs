@@ -23,9 +23,9 @@ use verify::{
 const UNITS: u64 = 1_000;
 /// The sale opened a minute ago.
 const OPEN_MS: i64 = -60_000;
-/// What the engine's memory may grow by in any of these tests: sixteen times less than 10,000 connections would hold if each had the
-/// largest buffers that it is granted.
-const GROWTH_MAX: u64 = 160 << 20;
+/// What the engine's memory may grow by in any of these tests: some 26 KiB for each of 10,000 connections. It is an upper bound for a debug
+/// build; what a connection really costs is printed by the test of the crowd.
+const GROWTH_MAX: u64 = 256 << 20;
 
 /// Connections that the engine's stores may open while a test runs.
 const STORES_MAX: u64 = 16;
@@ -86,7 +86,7 @@ impl Scene {
     }
 
     /// Nothing was reserved but by honest buyers, anywhere, and what was taken has come back.
-    fn proves_unhurt(mut self) {
+    fn leave_unhurt(mut self) {
         self.buys();
         self.market.check_running().unwrap();
         self.wait_alone("at the end");

@@ -56,17 +56,69 @@ const OFFERS: [&str; 13] = [
 fn bodies() {
     let scene = Scene::set("bodies");
     let offer = scene.sale.offers[0].offer.to_string();
-    let with = |member: &str| format!(r#"{{"offer_id":"{offer}",{member}}}"#);
-    let quantity = |raw: &str| with(&format!(r#""quantity":{raw}"#));
-    let of = |id: &str| format!(r#"{{"offer_id":{id},"quantity":1}}"#);
+    let mut bodies = wrong_values(&offer);
+    bodies.extend(wrong_shapes(&offer).into_iter().map(|(name, body)| (name.to_owned(), body)));
+    for (name, body) in &bodies {
+        expect(&scene, name, scene.post("idempotency-key: k\r\n", body).as_bytes(), INVALID);
+    }
+    // Not UTF-8: what no string can hold.
+    let mut bytes = scene.post("idempotency-key: k\r\n", r#"{"offer_id":"??","quantity":1}"#).into_bytes();
+    let at = bytes.windows(2).position(|two| two == b"??").unwrap();
+    bytes[at..at + 2].copy_from_slice(b"\xc3\x28");
+    expect(&scene, "not UTF-8", &bytes, INVALID);
+    let spaces = |n: usize| format!("{}{}", " ".repeat(n), of_offer("1"));
+    expect(&scene, "spaces up to the limit", scene.post("idempotency-key: k\r\n", &spaces(8_000)).as_bytes(), INVALID);
+    expect(&scene, "spaces beyond the limit", scene.post("idempotency-key: k\r\n", &spaces(9_000)).as_bytes(), LARGE);
+    expect(&scene, "a megabyte", scene.post("idempotency-key: k\r\n", &" ".repeat(1 << 20)).as_bytes(), LARGE);
+    let unknown = scene.post("idempotency-key: k\r\n", &of_offer("\"9223372036854775807\""));
+    expect(&scene, "an unknown offer", unknown.as_bytes(), Problem(404, "not_found"));
+    scene.leave_unhurt();
+}
+
+fn of_offer(id: &str) -> String {
+    format!(r#"{{"offer_id":{id},"quantity":1}}"#)
+}
+
+fn with_quantity(offer: &str, raw: &str) -> String {
+    format!(r#"{{"offer_id":"{offer}","quantity":{raw}}}"#)
+}
+
+fn wrong_values(offer: &str) -> Vec<(String, String)> {
     let mut bodies: Vec<(String, String)> = Vec::new();
-    for raw in QUANTITIES {
-        bodies.push((format!("quantity {raw}"), quantity(raw)));
+    let two_to = ["18446744073709551616", "9223372036854775808", "4294967296", "4294967297"];
+    for raw in [
+        "0", "-1", "-0", "1.0", "1.5", "1e0", "1e400", "101", "01", "+1", "\"1\"", "null", "true", "[1]", "{}", "NaN",
+        "Infinity", "0x1", "",
+    ]
+    .iter()
+    .chain(&two_to)
+    {
+        bodies.push((format!("quantity {raw}"), with_quantity(offer, raw)));
     }
-    for raw in OFFERS {
-        bodies.push((format!("offer {raw}"), of(raw)));
+    for raw in [
+        "1",
+        "null",
+        "\"\"",
+        "\"0\"",
+        "\"-1\"",
+        "\"007\"",
+        "\" 7\"",
+        "\"7 \"",
+        "\"7e0\"",
+        "\"18446744073709551616\"",
+        "\"\\ud800\"",
+        "\"\\u0000\"",
+        "[\"7\"]",
+    ] {
+        bodies.push((format!("offer {raw}"), of_offer(raw)));
     }
-    for (name, body) in [
+    bodies
+}
+
+fn wrong_shapes(offer: &str) -> Vec<(&'static str, String)> {
+    let with = |member: &str| format!(r#"{{"offer_id":"{offer}",{member}}}"#);
+    let good = &with_quantity(offer, "1");
+    vec![
         ("quantity twice", with(r#""quantity":1,"quantity":1"#)),
         ("quantity twice, once escaped", with(r#""quantity":1,"quantit\u0079":1"#)),
         ("offer twice", with(&format!(r#""quantity":1,"offer_id":"{offer}""#))),
@@ -83,31 +135,14 @@ fn bodies() {
         ("an empty object", "{}".into()),
         ("a list", format!(r#"["{offer}",1]"#)),
         ("text", format!("\"{}\"", "x".repeat(8_000))),
-        ("two objects", format!("{}{}", scene.good_body(), scene.good_body())),
-        ("a byte order mark", format!("\u{feff}{}", scene.good_body())),
-        ("a comment", format!("/**/{}", scene.good_body())),
+        ("two objects", format!("{good}{good}")),
+        ("a byte order mark", format!("\u{feff}{good}")),
+        ("a comment", format!("/**/{good}")),
         ("a comma too many", with(r#""quantity":1,"#)),
         ("single quotes", format!("{{'offer_id':'{offer}','quantity':1}}")),
         ("a form", format!("offer_id={offer}&quantity=1")),
         ("a thousand members", format!("{{{}\"a\":1}}", "\"a\":1,".repeat(1_000))),
-    ] {
-        bodies.push((name.into(), body));
-    }
-    for (name, body) in &bodies {
-        expect(&scene, name, scene.post("idempotency-key: k\r\n", body).as_bytes(), INVALID);
-    }
-    // Not UTF-8: what no string can hold.
-    let mut bytes = scene.post("idempotency-key: k\r\n", r#"{"offer_id":"??","quantity":1}"#).into_bytes();
-    let at = bytes.windows(2).position(|two| two == b"??").unwrap();
-    bytes[at..at + 2].copy_from_slice(b"\xc3\x28");
-    expect(&scene, "not UTF-8", &bytes, INVALID);
-    let spaces = |n: usize| format!("{}{}", " ".repeat(n), of("1"));
-    expect(&scene, "spaces up to the limit", scene.post("idempotency-key: k\r\n", &spaces(8_000)).as_bytes(), INVALID);
-    expect(&scene, "spaces beyond the limit", scene.post("idempotency-key: k\r\n", &spaces(9_000)).as_bytes(), LARGE);
-    expect(&scene, "a megabyte", scene.post("idempotency-key: k\r\n", &" ".repeat(1 << 20)).as_bytes(), LARGE);
-    let unknown = scene.post("idempotency-key: k\r\n", &of("\"9223372036854775807\""));
-    expect(&scene, "an unknown offer", unknown.as_bytes(), Problem(404, "not_found"));
-    scene.proves_unhurt();
+    ]
 }
 
 /// Framing: where a request ends, and whether it is one.
@@ -174,7 +209,7 @@ fn framing() {
         expect(&scene, name, request.as_bytes(), expected);
     }
     scene.buys();
-    scene.proves_unhurt();
+    scene.leave_unhurt();
 }
 
 /// Methods, paths and what HTTP offers besides.
@@ -233,7 +268,7 @@ fn methods_and_paths() {
     let long = format!("idempotency-key: {}\r\n", "k".repeat(256));
     expect(&scene, "a key too long", scene.post(&long, &good).as_bytes(), INVALID);
     pipelined(&scene);
-    scene.proves_unhurt();
+    scene.leave_unhurt();
 }
 
 /// Good and bad requests in one packet are answered in their order, and one that cannot be framed ends the connection.
@@ -285,5 +320,5 @@ fn early_and_late() {
         assert!(matches!(wire.answer().status(), 0 | 400));
     }
     scene.buys();
-    scene.proves_unhurt();
+    scene.leave_unhurt();
 }
