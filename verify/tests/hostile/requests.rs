@@ -7,50 +7,6 @@ use Expected::{Bare, Closed, Problem, Status};
 const INVALID: Expected = Problem(400, "invalid_request");
 const LARGE: Expected = Problem(413, "too_large");
 
-/// What is no quantity: no whole number from 1 to 100, or not written as one. The last are 2^64, 2^63, 2^32 and one more.
-const QUANTITIES: [&str; 23] = [
-    "0",
-    "-1",
-    "-0",
-    "1.0",
-    "1.5",
-    "1e0",
-    "1e400",
-    "101",
-    "01",
-    "+1",
-    "\"1\"",
-    "null",
-    "true",
-    "[1]",
-    "{}",
-    "NaN",
-    "Infinity",
-    "0x1",
-    "",
-    "18446744073709551616",
-    "9223372036854775808",
-    "4294967296",
-    "4294967297",
-];
-
-/// What is no offer's id: no text, or not the one spelling of a number from 1 to 2^63 - 1.
-const OFFERS: [&str; 13] = [
-    "1",
-    "null",
-    "\"\"",
-    "\"0\"",
-    "\"-1\"",
-    "\"007\"",
-    "\" 7\"",
-    "\"7 \"",
-    "\"7e0\"",
-    "\"18446744073709551616\"",
-    "\"\\ud800\"",
-    "\"\\u0000\"",
-    "[\"7\"]",
-];
-
 /// Bodies: the grammar, the members, their types and ranges.
 #[test]
 fn bodies() {
