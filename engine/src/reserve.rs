@@ -148,7 +148,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
             field: Bytes::from(field),
         };
         let taken = self.desk.clock.monotonic();
-        let must_drive = queue.join(Waiting { request, seat: Seat { answer: seat, offered, taken, _permit: permit } })?;
+        let must_drive =
+            queue.join(Waiting { request, seat: Seat { answer: seat, offered, taken, _permit: permit } })?;
         if must_drive {
             let driving = Driving::new(queue);
             self.tasks.spawn_on(drive(Arc::clone(&self.desk), driving, self.tasks.clone()), &self.runtime);
