@@ -102,9 +102,9 @@ impl Part {
         aborted_percent: 0,
         shuffled: false,
     };
-    /// Finds the rate of which others take a share.
+    /// Finds the rate of which others take a share. The first second of a load is slower: a shorter part would find too little.
     const CALIBRATION: Self =
-        Self { title: "calibration", measured: false, who: Who::First(100_000), pace: Pace::Closed, ..Self::LOAD };
+        Self { title: "calibration", measured: false, who: Who::First(200_000), pace: Pace::Closed, ..Self::LOAD };
 
     const fn step(title: &'static str, percent: u8) -> Self {
         Self { title, pace: Pace::Step(percent), ..Self::LOAD }

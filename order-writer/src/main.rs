@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A thread decides several hundred thousand orders a second: more threads than the databases can follow only wake each other.
+const CORES_PER_THREAD: usize = 4;
 /// How long the producer may take to send what waits when the service ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -47,10 +49,16 @@ impl Ports for Production {
     type Clock = SystemClock;
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let settings: Settings = parse_or_exit();
     telemetry::init()?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (cores / CORES_PER_THREAD).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     let databases = open_databases(&settings.stores).await?;
     match settings.command {
         Some(Command::Cancel { order }) => {

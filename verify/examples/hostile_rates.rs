@@ -156,7 +156,7 @@ impl Scene {
             signer.sign(&BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS }, now_ms)
         };
         let host = market.address().to_string();
-        let requests = Requests::build(&sale, &host, buyers, 2, &sign, &AtomicU64::new(0))?;
+        let requests = Requests::build(&sale, &host, 0..buyers, 2, &sign, &AtomicU64::new(0))?;
         let target = Target { address: market.address(), token: market.token(&sale, 0)?, offer: sale.offers[0].offer };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { market, sale, requests: requests.into(), target, runtime })

@@ -79,13 +79,17 @@ impl Scene {
         self.bought += 1;
     }
 
+    /// Waits until no client's connection is open.
+    fn wait_alone(&self, when: &str) {
+        let open = || self.market.shop.engine_metric("flashsale_http_connections_open");
+        wait_until(&format!("{when}: connections end with their clients"), PATIENCE, || Ok(open()? == 0.0)).unwrap();
+    }
+
     /// Nothing was reserved but by honest buyers, anywhere, and what was taken has come back.
-    fn is_unhurt(mut self) {
+    fn proves_unhurt(mut self) {
         self.buys();
         self.market.check_running().unwrap();
-        let shop = &self.market.shop;
-        let open = || shop.engine_metric("flashsale_http_connections_open");
-        wait_until("connections end", PATIENCE, || Ok(open()? == 0.0)).unwrap();
+        self.wait_alone("at the end");
         // The stores may have opened a few of their own meanwhile.
         let kept = self.market.engine_sample().unwrap().open_fds.saturating_sub(self.descriptors);
         assert!(kept <= STORES_MAX, "{kept} descriptors were not given back");
@@ -134,4 +138,6 @@ fn expect(scene: &Scene, name: &str, request: &[u8], expected: Expected) {
         Expected::Closed => outcome == Outcome::Closed,
     };
     assert!(fits, "{name}: expected {expected:?}, got {outcome:?}");
+    drop(wire);
+    scene.wait_alone(name);
 }

@@ -117,3 +117,45 @@ fn a_client_that_reads_nothing_is_closed() {
     while writer.write_all(request.as_bytes()).is_ok() {}
     eventually(|| server.metric("flashsale_http_connections_open") == 0);
 }
+
+/// Whatever was asked: when its client is gone, a connection is too.
+#[test]
+fn a_connection_ends_with_its_client() {
+    let server = Running::start(patient());
+    let lines = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+    for request in [
+        lines.to_owned(),
+        "GET /x HTTP/1.0\r\n\r\n".to_owned(),
+        "GET http://elsewhere/x HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),
+        "CONNECT test:443 HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        "OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nContent-Length: 5000\r\n\r\nhello".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n".to_owned(),
+        "GET /x HTTP/1.1\r\nHost: test\r\nExpect: a miracle\r\n\r\n".to_owned(),
+        "POST /x HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 99999\r\n\r\n".to_owned(),
+        "POST /x HTTP/1.1\r\nHost: test\r\nContent-Length: 99999\r\n\r\n".to_owned(),
+        "POST /x HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
+        "HEAD /x HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nGET /".to_owned(),
+        format!("GET /x HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(9_000)),
+        lines.repeat(2_000),
+    ] {
+        let name: Vec<&str> = request.lines().take(4).collect();
+        for is_reset in [true, false] {
+            let mut client = server.connect();
+            client.send(&request);
+            if is_reset {
+                // Closed with an answer unread.
+                client.stream.get_ref().peek(&mut [0]).unwrap();
+            } else {
+                client.stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+                let ended = client.stream.read_to_end(&mut Vec::new());
+                assert!(ended.is_ok(), "{name:?} and {} bytes: {ended:?}", request.len());
+            }
+            drop(client);
+            eventually(|| server.metric("flashsale_http_connections_open") == 0);
+        }
+    }
+}

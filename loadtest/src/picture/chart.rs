@@ -9,7 +9,7 @@ const HEIGHT: f64 = 260.0;
 /// The plot in it.
 const LEFT: f64 = 48.0;
 const RIGHT: f64 = WIDTH - 28.0;
-const TOP: f64 = 30.0;
+const TOP: f64 = 34.0;
 const BOTTOM: f64 = HEIGHT - 42.0;
 
 /// One axis.
@@ -112,7 +112,7 @@ impl Chart {
         }
         page.push_str(&format!("<path class=\"axis\" d=\"M{LEFT} {BOTTOM}H{RIGHT}\"/>"));
         let (x, y) = (escaped(&self.x.label), escaped(&self.y.label));
-        page.push_str(&format!("<text class=\"label\" x=\"4\" y=\"14\">{y}</text>"));
+        page.push_str(&format!("<text class=\"label\" x=\"4\" y=\"12\">{y}</text>"));
         page.push_str(&format!("<text class=\"label end\" x=\"{RIGHT}\" y=\"{:.1}\">{x}</text>", HEIGHT - 6.0));
     }
 
@@ -241,9 +241,9 @@ mod tests {
             let path = figure.split(&format!("<path class=\"area b{n}\" d=\"")).nth(1).unwrap();
             path.split('"').next().unwrap().to_owned()
         };
-        // 2 and 2 + 5 of 10, from 30 to 218.
-        assert!(area("1").starts_with("M48.0 180.4"), "{}", area("1"));
-        assert!(area("2").starts_with("M48.0 86.4") && area("2").contains("180.4"), "{}", area("2"));
+        // 2 and 2 + 5 of 10, from 34 to 218.
+        assert!(area("1").starts_with("M48.0 181.2"), "{}", area("1"));
+        assert!(area("2").starts_with("M48.0 89.2") && area("2").contains("181.2"), "{}", area("2"));
     }
 
     #[test]

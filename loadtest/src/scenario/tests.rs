@@ -12,9 +12,9 @@ fn defaults_are_those_the_readme_promises() {
     assert_eq!(of(&SELLOUT), Ok((100_000, 300_000, 0)));
     assert_eq!(of(&ORDERS), Ok((800_000, 400_000, 0)));
     assert_eq!(of(&SOLDOUT), Ok((1_000, 400_000, 0)));
-    assert_eq!(of(&STEADY), Ok((4_100_000, 4_000_000, 100_000)));
+    assert_eq!(of(&STEADY), Ok((4_200_000, 4_000_000, 200_000)));
     assert_eq!(of(&WARMED), Ok((2_800_000, 400_000, 1_000_000)));
-    assert_eq!(of(&CURVE), Ok((14_100_000, 2_000_000, 100_000)));
+    assert_eq!(of(&CURVE), Ok((14_200_000, 2_000_000, 200_000)));
     assert_eq!(of(&RETRY_STORM), Ok((50_000, 100_000, 0)));
 }
 

@@ -53,7 +53,7 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Default of [`KafkaSettings::request_timeout_ms`].
 pub const REQUEST_TIMEOUT_MS: u32 = 5_000;
 /// Default of [`KafkaSettings::fetch_wait_ms_max`].
-pub const FETCH_WAIT_MS_MAX: u32 = 100;
+pub const FETCH_WAIT_MS_MAX: u32 = 500;
 /// Default of [`KafkaSettings::read_ahead_bytes_max`].
 pub const READ_AHEAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Default of [`KafkaSettings::session_timeout_ms`].

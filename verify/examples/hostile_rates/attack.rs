@@ -23,13 +23,13 @@ const THREAD: &str = "attacker";
 
 /// Whom it hits.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(super) struct Target {
     /// The engine.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// A good token.
-    pub token: String,
+    pub(super) token: String,
     /// What is on sale.
-    pub offer: OfferId,
+    pub(super) offer: OfferId,
 }
 
 /// What one hostile client does with a connection, again and again.
@@ -53,15 +53,15 @@ enum Conduct {
 
 /// An attack.
 #[derive(Debug, Clone, Copy)]
-pub struct Attack {
+pub(super) struct Attack {
     /// Its name on the command line and in the table.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     clients: usize,
     conduct: Conduct,
 }
 
 /// All of them. `none` shows how much two equal measures differ.
-pub const ALL: &[Attack] = &[
+pub(super) const ALL: &[Attack] = &[
     Attack { name: "none", clients: 0, conduct: Conduct::Silent },
     Attack { name: "silent_10000", clients: 10_000, conduct: Conduct::Silent },
     Attack { name: "idle_10000", clients: 10_000, conduct: Conduct::Idle },
@@ -129,14 +129,14 @@ fn pages(target: &Target) -> String {
 
 /// An attack under way.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     stop: Arc<Notify>,
     thread: JoinHandle<()>,
 }
 
 impl Running {
     /// Ends it.
-    pub fn stop(self) {
+    pub(super) fn stop(self) {
         self.stop.notify_one();
         drop(self.thread.join());
     }
@@ -144,7 +144,7 @@ impl Running {
 
 impl Attack {
     /// Begins it.
-    pub fn start(self, target: Target) -> Running {
+    pub(super) fn start(self, target: Target) -> Running {
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let work = move || {
@@ -172,7 +172,7 @@ impl Attack {
 
     async fn once(self, number: usize, target: &Target) -> io::Result<()> {
         if let Conduct::Each(request, per_s) = self.conduct {
-            return each(target, request(target).into(), per_s).await;
+            return each(target, request(target).into_bytes().into(), per_s).await;
         }
         if let Conduct::Reset(per_s) = self.conduct {
             return resets(target, per_s).await;
@@ -256,7 +256,7 @@ async fn read_to_end(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// CPU time of the attacker's thread so far, in milliseconds: 0 while there is none.
-pub fn cpu_ms() -> u64 {
+pub(super) fn cpu_ms() -> u64 {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
     let of = |task: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;

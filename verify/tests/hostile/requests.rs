@@ -7,6 +7,50 @@ use Expected::{Bare, Closed, Problem, Status};
 const INVALID: Expected = Problem(400, "invalid_request");
 const LARGE: Expected = Problem(413, "too_large");
 
+/// What is no quantity: no whole number from 1 to 100, or not written as one. The last are 2^64, 2^63, 2^32 and one more.
+const QUANTITIES: [&str; 23] = [
+    "0",
+    "-1",
+    "-0",
+    "1.0",
+    "1.5",
+    "1e0",
+    "1e400",
+    "101",
+    "01",
+    "+1",
+    "\"1\"",
+    "null",
+    "true",
+    "[1]",
+    "{}",
+    "NaN",
+    "Infinity",
+    "0x1",
+    "",
+    "18446744073709551616",
+    "9223372036854775808",
+    "4294967296",
+    "4294967297",
+];
+
+/// What is no offer's id: no text, or not the one spelling of a number from 1 to 2^63 - 1.
+const OFFERS: [&str; 13] = [
+    "1",
+    "null",
+    "\"\"",
+    "\"0\"",
+    "\"-1\"",
+    "\"007\"",
+    "\" 7\"",
+    "\"7 \"",
+    "\"7e0\"",
+    "\"18446744073709551616\"",
+    "\"\\ud800\"",
+    "\"\\u0000\"",
+    "[\"7\"]",
+];
+
 /// Bodies: the grammar, the members, their types and ranges.
 #[test]
 fn bodies() {
@@ -16,31 +60,10 @@ fn bodies() {
     let quantity = |raw: &str| with(&format!(r#""quantity":{raw}"#));
     let of = |id: &str| format!(r#"{{"offer_id":{id},"quantity":1}}"#);
     let mut bodies: Vec<(String, String)> = Vec::new();
-    let two_to = ["18446744073709551616", "9223372036854775808", "4294967296", "4294967297"];
-    for raw in [
-        "0", "-1", "-0", "1.0", "1.5", "1e0", "1e400", "101", "01", "+1", "\"1\"", "null", "true", "[1]", "{}", "NaN",
-        "Infinity", "0x1", "",
-    ]
-    .iter()
-    .chain(&two_to)
-    {
+    for raw in QUANTITIES {
         bodies.push((format!("quantity {raw}"), quantity(raw)));
     }
-    for raw in [
-        "1",
-        "null",
-        "\"\"",
-        "\"0\"",
-        "\"-1\"",
-        "\"007\"",
-        "\" 7\"",
-        "\"7 \"",
-        "\"7e0\"",
-        "\"18446744073709551616\"",
-        "\"\\ud800\"",
-        "\"\\u0000\"",
-        "[\"7\"]",
-    ] {
+    for raw in OFFERS {
         bodies.push((format!("offer {raw}"), of(raw)));
     }
     for (name, body) in [
@@ -84,7 +107,7 @@ fn bodies() {
     expect(&scene, "a megabyte", scene.post("idempotency-key: k\r\n", &" ".repeat(1 << 20)).as_bytes(), LARGE);
     let unknown = scene.post("idempotency-key: k\r\n", &of("\"9223372036854775807\""));
     expect(&scene, "an unknown offer", unknown.as_bytes(), Problem(404, "not_found"));
-    scene.is_unhurt();
+    scene.proves_unhurt();
 }
 
 /// Framing: where a request ends, and whether it is one.
@@ -151,7 +174,7 @@ fn framing() {
         expect(&scene, name, request.as_bytes(), expected);
     }
     scene.buys();
-    scene.is_unhurt();
+    scene.proves_unhurt();
 }
 
 /// Methods, paths and what HTTP offers besides.
@@ -195,6 +218,7 @@ fn methods_and_paths() {
     let mut wire = scene.wire();
     wire.send(of("HEAD /v1/nothing", "content-length: 5\r\n") + "GET /").unwrap();
     assert_eq!(wire.answer_to_head().status(), 404);
+    drop(wire);
     let good = scene.good_body();
     for (name, more, expected) in [
         ("no key", "", INVALID),
@@ -209,7 +233,7 @@ fn methods_and_paths() {
     let long = format!("idempotency-key: {}\r\n", "k".repeat(256));
     expect(&scene, "a key too long", scene.post(&long, &good).as_bytes(), INVALID);
     pipelined(&scene);
-    scene.is_unhurt();
+    scene.proves_unhurt();
 }
 
 /// Good and bad requests in one packet are answered in their order, and one that cannot be framed ends the connection.
@@ -244,8 +268,9 @@ fn early_and_late() {
         let Outcome::Answered { head, .. } = wire.answer() else { panic!("no answer") };
         let retry_after = head.lines().find_map(|line| line.strip_prefix("retry-after: ")?.parse::<u64>().ok());
         assert_eq!(retry_after.is_some_and(|after| (3_500..=3_600).contains(&after)), code == "not_started", "{head}");
-        let untouched = Remembered { left: UNITS, ..Remembered::default() };
-        assert_eq!(scene.market.remembered(sale).unwrap(), untouched, "{code}");
+        // The lane of a sale that is over is not opened, and then Redis knows of no units.
+        let left = if code == "ended" { 0 } else { UNITS };
+        assert_eq!(scene.market.remembered(sale).unwrap(), Remembered { left, ..Remembered::default() }, "{code}");
     }
     // A purchase of which only a part ever comes is none.
     for cut in [1, 20, 200, 400] {
@@ -260,5 +285,5 @@ fn early_and_late() {
         assert!(matches!(wire.answer().status(), 0 | 400));
     }
     scene.buys();
-    scene.is_unhurt();
+    scene.proves_unhurt();
 }

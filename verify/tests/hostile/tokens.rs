@@ -92,5 +92,5 @@ fn tokens() {
     let foreign = scene.market.signer().sign(&told, 0).unwrap();
     let request = post(&foreign, "idempotency-key: k\r\n", &scene.good_body());
     expect(&scene, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
-    scene.is_unhurt();
+    scene.proves_unhurt();
 }
