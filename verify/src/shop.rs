@@ -71,7 +71,8 @@ impl Shop {
         let mut command = Command::new(program);
         command.args(arguments);
         command.env("FLASHSALE_NAMESPACE", &self.namespace).env("FLASHSALE_REDIS_URL", self.redis.url());
-        command.env("RUST_LOG", "info");
+        // Without a backtrace: what is shown of a child that ended is its end, and that should be its error.
+        command.env("RUST_LOG", "info").env("RUST_BACKTRACE", "0");
         command
     }
 
