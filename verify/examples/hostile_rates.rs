@@ -69,7 +69,6 @@ struct Measured {
     open: f64,
     p99_ms: f64,
     failed: u64,
-    unsent: u64,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -78,8 +77,8 @@ fn main() -> anyhow::Result<()> {
     let named = |attack: &&Attack| args.attacks.is_empty() || args.attacks.iter().any(|name| name == attack.name);
     eprintln!("{} s a measure, {} rounds, {CONNECTIONS} connections of honest buyers", args.seconds, args.rounds);
     eprintln!(
-        "| attack | closed loop: without, with, ratio | open loop at {}/s: without, with | p99 ms: without, with | not promised | not sent in time | \
-         engine RSS MiB, most | attacker's CPU |\n|---|---|---|---|---|---|---|---|",
+        "| attack | closed loop: without, with, ratio | open loop at {}/s: without, with | p99 ms: without, with | not answered | \
+         engine RSS MiB, most | attacker's CPU |\n|---|---|---|---|---|---|---|",
         args.rate
     );
     for attack in attack::ALL.iter().filter(named) {
@@ -101,9 +100,8 @@ fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
             std::thread::sleep(SETTLE);
             let (began, cpu_began) = (clock.monotonic(), attack::cpu_ms());
             let sum = &mut measured[usize::from(with)];
-            let (rate, _) = scene.load(args, None, &mut next, sum)?;
-            sum.closed += rate;
-            let (rate, p99_ms) = scene.load(args, Some(args.rate), &mut next, sum)?;
+            sum.closed += scene.load(args, None, &mut next, sum_failed(&mut sum.failed))?.0;
+            let (rate, p99_ms) = scene.load(args, Some(args.rate), &mut next, sum_failed(&mut sum.failed))?;
             (sum.open, sum.p99_ms) = (sum.open + rate, sum.p99_ms + p99_ms);
             if let Some(running) = running {
                 rss = rss.max(ProcessSample::of_pid(scene.market.engine.id())?.resident_bytes);
@@ -117,7 +115,7 @@ fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
     let rounds = f64::from(args.rounds);
     let [without, with] = measured;
     eprintln!(
-        "| {} | {:.0}, {:.0}, **{:.3}** | {:.0}, {:.0} | {:.1}, {:.1} | {}, {} | {}, {} | {} | {:.0} % |",
+        "| {} | {:.0}, {:.0}, **{:.3}** | {:.0}, {:.0} | {:.1}, {:.1} | {}, {} | {} | {:.0} % |",
         attack.name,
         without.closed / rounds,
         with.closed / rounds,
@@ -128,12 +126,14 @@ fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
         with.p99_ms / rounds,
         without.failed,
         with.failed,
-        without.unsent,
-        with.unsent,
         rss >> 20,
         cpu_ms as f64 * 100.0 / attacked_ms.max(1) as f64
     );
     Ok(())
+}
+
+fn sum_failed(sum: &mut u64) -> impl FnMut(u64) + '_ {
+    move |failed| *sum += failed
 }
 
 /// A sale that nobody bought from yet, and its buyers' requests.
@@ -163,7 +163,12 @@ impl Scene {
     }
 
     /// One load of buyers who have not bought yet. Promises a second, and their p99 in milliseconds.
-    fn load(&self, args: &Args, rate: Option<u32>, next: &mut u32, sum: &mut Measured),
+    fn load(
+        &self,
+        args: &Args,
+        rate: Option<u32>,
+        next: &mut u32,
+        mut failed: impl FnMut(u64),
     ) -> anyhow::Result<(f64, f64)> {
         let buyers = args.seconds * rate.unwrap_or(CLOSED_RATE_MAX);
         let sends = plan::ordinary(*next..*next + buyers);
@@ -186,13 +191,7 @@ impl Scene {
         })?;
         let figures = Figures::of(&run);
         let promised = figures.accepted + figures.pending;
-        sum.failed += figures.sent - promised;
-        if rate.is_some() {
-            sum.unsent += run.unsent as u64;
-        }
-        if figures.sent > promised {
-            eprintln!("  not promised: {:?} {:?}", figures.refused_by_code, figures.unexpected);
-        }
+        failed(figures.sent - promised + if rate.is_some() { run.unsent as u64 } else { 0 });
         let latency = figures.latency.context("nothing was promised")?;
         Ok((promised as f64 / f64::from(args.seconds), latency.p99))
     }

@@ -53,11 +53,6 @@ impl Pulse {
         }
     }
 
-    /// Whether the request that is about to be served lay in the buffer when the last one ended: its client pipelines.
-    pub(super) fn is_pipelined(&self) -> bool {
-        self.reads.load(Ordering::Relaxed) == self.reads_when_served.load(Ordering::Relaxed)
-    }
-
     /// Says that the last request was refused while it was still coming: the connection ends with it, but the client has to
     /// see why.
     pub(super) fn cut_short(&self) {

@@ -10,8 +10,8 @@ const BACKLOG: i32 = 4096;
 
 /// What the kernel keeps for a connection, asked for: it takes twice as much, bookkeeping included. Requests and answers are
 /// small, and whoever does not read his answers, or sends what nobody reads, shall not fill the kernel's memory: by itself it
-/// grows these to megabytes. Enough for half a MB/s over a continent.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// grows these to megabytes. Enough for a few MB/s over a continent.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Opens a listener. With `reuse_port`, several listeners can share the address and the kernel spreads connections

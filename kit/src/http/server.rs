@@ -403,10 +403,6 @@ impl<H: Handler> Served<H> {
             self.pulse.cut_short();
             return response;
         }
-        if self.pulse.is_pipelined() {
-            // One request a turn: whoever has a hundred of them here shall not have a hundred answered before his neighbour's one.
-            tokio::task::yield_now().await;
-        }
         let _serving = self.pulse.serving();
         let response = self.handler.handle(request).await;
         if response.status().is_client_error() && response.headers().contains_key(CONNECTION) {
