@@ -24,6 +24,8 @@ pub mod metrics;
 
 pub mod openapi;
 
+pub mod service;
+
 #[cfg(feature = "production")]
 pub mod settings;
 
