@@ -28,7 +28,7 @@ use engine::{
     http::{Front, PreparedAnswers},
     metrics::Metrics,
     mint::Mint,
-    orders::{OrderRows, Orders, READS_MAX},
+    orders::{OrderRows, Orders, Reads},
     reserve::{Desk, Lanes},
     sales::{Directory, TenantLimits},
 };
@@ -476,7 +476,7 @@ impl Shop {
 
     /// Orders as this shop's buyers see them.
     pub fn orders(&self) -> Orders<MemoryStock, MemoryRows> {
-        let reads = Arc::new(Semaphore::new(READS_MAX));
+        let reads = Arc::new(Reads::new(&Ticks::of(&self.clock)));
         Orders::new(self.rows.clone(), self.stock.clone(), Arc::clone(&self.directory), reads)
     }
 
