@@ -17,7 +17,7 @@ use order_writer::{
     metrics::{Metrics, StoreFigures, show_stores},
     ports::{Pace, Ports, Sales, Shared},
     rhythm::Busy,
-    service::{self, SoleMember},
+    service::{self, Contender},
     settings::{Command, Settings},
 };
 use store::{
@@ -122,7 +122,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         pace: Pace::default(),
     });
     if settings.crash.contend {
-        service::run(shared, SoleMember::new(kafka.partitions), readiness, stop).await?;
+        service::run(shared, Contender::new(kafka.partitions), readiness, stop).await?;
     } else {
         service::run(shared, KafkaMembership::join(&kafka)?, readiness, stop).await?;
     }

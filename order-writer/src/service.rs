@@ -54,20 +54,19 @@ fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) {
     }
 }
 
-/// A member that asks no group: it works on every partition. Where one process has the whole log to itself; and for crash tests,
-/// which want two writers at odds.
-pub struct SoleMember {
+/// A member that nobody invited: it works on every partition, whoever else does. For crash tests, which want two writers at odds.
+pub struct Contender {
     partitions: Option<Vec<PartitionId>>,
 }
 
-impl SoleMember {
+impl Contender {
     /// For all partitions of the log.
     pub fn new(partitions: u32) -> Self {
         Self { partitions: Some((0..partitions).map(PartitionId).collect()) }
     }
 }
 
-impl Membership for SoleMember {
+impl Membership for Contender {
     async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
         match self.partitions.take() {
             Some(partitions) => Ok(MembershipEvent::Assigned(partitions)),
