@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::id::PartitionId;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},

@@ -17,8 +17,12 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use store::log::{
-    Entry, Envelope, Membership, OrderLog, OrderLogSource, PartitionReader, SalesFollower,
-    kafka::{KafkaLog, KafkaMembership, KafkaReader, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    Membership, OrderLogSource, SalesFollower,
+    kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+};
+
+use crate::contract::{
+    FIRST, KIND, PARTITIONS, PATIENCE, SHORT, append, append_all, entry, is_out_of_range, read, record,
 };
 
 fn brokers() -> String {
