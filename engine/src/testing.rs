@@ -38,6 +38,7 @@ use kit::{
     token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
 };
 use store::{
+    figures::ProducerFigures,
     log::{Envelope, OrderLog, Room, Unacknowledged},
     sql::SqlError,
     stock::{LaneStock, StockError},
@@ -252,6 +253,9 @@ pub enum LogMode {
     Hold,
 }
 
+/// Records that have room at one time.
+const LOG_ROOMS: usize = 64;
+
 /// A log in memory.
 #[derive(Clone)]
 pub struct MemoryLog {
@@ -265,7 +269,7 @@ impl Default for MemoryLog {
         Self {
             records: Arc::default(),
             mode: Arc::new(watch::Sender::new(LogMode::Acknowledge)),
-            rooms: Arc::new(Semaphore::new(64)),
+            rooms: Arc::new(Semaphore::new(LOG_ROOMS)),
         }
     }
 }
@@ -326,6 +330,14 @@ impl OrderLog for MemoryLog {
 
     async fn flush(&self, _deadline: Duration) -> usize {
         0
+    }
+
+    fn in_flight(&self) -> usize {
+        LOG_ROOMS - self.rooms.available_permits()
+    }
+
+    fn figures(&self) -> ProducerFigures {
+        ProducerFigures::default()
     }
 }
 
