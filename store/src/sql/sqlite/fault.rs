@@ -62,7 +62,7 @@ fn disk_full(path: &Path) -> SqlError {
     ))
 }
 
-fn read_only(path: &Path, text: &str) -> SqlError {
+pub(super) fn read_only(path: &Path, text: &str) -> SqlError {
     let file = path.display();
     SqlError::Broken(format!(
         "{file} cannot be written ({text}): let this user write to it and to its folder, then start again"

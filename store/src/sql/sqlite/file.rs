@@ -233,8 +233,16 @@ impl OpenFile {
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, SqlError> {
     // Each connection belongs to one thread. No URI: a folder may have any name.
-    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map_err(|error| fault::of_sqlite(path, &error))
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let conn = conn.map_err(|error| fault::of_sqlite(path, &error))?;
+    // Where it may not write, SQLite opens for reading and says nothing.
+    match conn.is_readonly("main") {
+        Ok(true) if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) => {
+            Err(fault::read_only(path, "it opens for reading only"))
+        }
+        Ok(_) => Ok(conn),
+        Err(error) => Err(fault::of_sqlite(path, &error)),
+    }
 }
 
 fn demand(conn: &Connection, path: &Path, pragma: &str, wanted: &str) -> Result<(), SqlError> {
