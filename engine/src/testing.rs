@@ -159,7 +159,7 @@ impl MemoryStock {
     /// Opens, or rebuilds, the lane of sale `n`.
     pub fn open(&self, n: u64, epoch: u64, left: u64) {
         let offers = vec![OfferLoad { offer: offer_id(n), left, allotment: ALLOTMENT, changed_at: 0 }];
-        let load = LaneLoad { limit_per_buyer: 2, offers, buyers: vec![] };
+        let load = LaneLoad { limit_per_buyer: 2, offers, purchases: vec![] };
         self.lane(n, |lane, run| {
             lane.close(run, Epoch(epoch));
             assert_eq!(lane.load(run, Epoch(epoch), &load), LoadAnswer::Loaded);
