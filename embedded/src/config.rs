@@ -163,8 +163,7 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-                Self::parse(&text)
-                    .map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })?
+                Self::parse(&text).map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })?
             }
         };
         config.put_before(overrides);
@@ -212,7 +211,9 @@ impl Config {
             flaws.push(format!("listen = {listen} and admin = {admin}: give each a port of its own"));
         }
         if !admin.ip().is_loopback() {
-            flaws.push(format!("admin = {admin}: it must be a loopback address such as 127.0.0.1, which no buyer reaches"));
+            flaws.push(format!(
+                "admin = {admin}: it must be a loopback address such as 127.0.0.1, which no buyer reaches"
+            ));
         }
         let threads = self.front_threads();
         if u64::from(self.front.permits) < u64::try_from(threads).unwrap_or(u64::MAX) {
@@ -285,8 +286,7 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_before_the_file() {
-        let overrides =
-            Overrides { data: Some("elsewhere".into()), port: Some(9000), admin_port: None, no_demo: true };
+        let overrides = Overrides { data: Some("elsewhere".into()), port: Some(9000), admin_port: None, no_demo: true };
         let config = Config::read(None, &overrides).unwrap();
         assert_eq!((config.listen.port(), config.admin.port(), config.demo), (9000, 9001, false));
         assert_eq!(config.data, Path::new("elsewhere"));

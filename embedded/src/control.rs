@@ -81,7 +81,8 @@ impl<C: Clock> Control<C> {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let is_read = request.method() == Method::GET;
         if !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"]) {
-            let there = "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers and /sales";
+            let there =
+                "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers and /sales";
             return Problem::new(Code::NotFound, there).to_response();
         }
         if !kit::token::is_same_secret(shown, &self.key) {
@@ -96,7 +97,9 @@ impl<C: Clock> Control<C> {
                 Err(_) => return Problem::new(Code::NotFound, format!("{id} is no lane")).to_response(),
             },
             ["sales"] if request.method() == Method::POST => return self.publish(request).await,
-            _ => return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read").to_response(),
+            _ => {
+                return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read").to_response();
+            }
         };
         told.unwrap_or_else(|error| {
             tracing::error!(%error, path, "a page of the second port failed");
@@ -147,11 +150,8 @@ impl<C: Clock> Control<C> {
             for purchase in purchases {
                 let number = purchase.number.map_or(0, |number| number.0);
                 // Writing to a String never fails.
-                let _written = writeln!(
-                    text,
-                    "{buyer} {} {} {} {number}",
-                    purchase.order, purchase.offer, purchase.quantity
-                );
+                let _written =
+                    writeln!(text, "{buyer} {} {} {} {number}", purchase.order, purchase.offer, purchase.quantity);
             }
         }
         Ok(reply::text(StatusCode::OK, text))
@@ -193,4 +193,3 @@ fn tell(lane: LaneId, view: LaneView, journal: Vec<String>) -> LaneTold {
     let offers = offers.map(|(offer, left, allotment)| OfferTold { offer: offer.to_string(), left, allotment });
     LaneTold { lane: lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
 }
-

@@ -8,11 +8,8 @@ use domain::{
 };
 use kit::clock::Clock;
 use store::{
-    figures::{Calls, ProducerFigures},
-    log::{
-        OrderLog,
-        sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSetupError, SqliteSource},
-    },
+    figures::Calls,
+    log::sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSetupError, SqliteSource},
     orders::Orders,
     shards::{self, InvalidNamespace, Namespace, OpenError, Store},
     sql::{
@@ -115,14 +112,6 @@ impl<C: Clock> engine::service::Ports for Deployment<C> {
 
     fn log(&self) -> SqliteLog {
         self.log.clone()
-    }
-
-    fn producer(&self) -> ProducerFigures {
-        self.log.figures()
-    }
-
-    fn records_in_flight(&self) -> usize {
-        self.log.in_flight()
     }
 
     fn clock(&self) -> C {

@@ -257,7 +257,8 @@ fn check_format(path: &Path) -> Result<(), FolderError> {
 
 fn take_lock(path: &Path) -> Result<File, FolderError> {
     let file = path.join(LOCK_FILE);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(at(&file))?;
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(at(&file))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned(), holder: read_note(path) }),
@@ -274,7 +275,8 @@ fn read_note(path: &Path) -> Option<ServerNote> {
 fn write_once(path: &Path, text: &str) -> Result<(), FolderError> {
     let draft = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&draft)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         let mut written = String::new();

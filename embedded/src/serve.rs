@@ -120,7 +120,9 @@ pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Resu
     deployment.databases.close().await;
     match published {
         Ok(publication) => Ok(Ok(confirm::describe(&publication, false, clock.now_ms()))),
-        Err(PublishError::Flawed(flaws)) => Ok(Err(flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))),
+        Err(PublishError::Flawed(flaws)) => {
+            Ok(Err(flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use domain::{
-    sale::Sale,
-    stock::LaneMode,
-};
+use domain::{sale::Sale, stock::LaneMode};
 use kit::{
     admin::Readiness,
     clock::Clock,
@@ -76,7 +73,11 @@ fn selling(out: &mut String, place: (&ServerNote, &str), sale: &Sale, token: &st
     writeln!(out, "Buy one, as buyer {BUYER}:\n")?;
     writeln!(out, "  TOKEN={token}")?;
     writeln!(out, "  curl -i {url}/v1/orders -H \"Authorization: Bearer $TOKEN\" -H 'Idempotency-Key: first' \\")?;
-    writeln!(out, "       -H 'Content-Type: application/json' -d '{{\"offer_id\": \"{}\", \"quantity\": 1}}'\n", offer.id)?;
+    writeln!(
+        out,
+        "       -H 'Content-Type: application/json' -d '{{\"offer_id\": \"{}\", \"quantity\": 1}}'\n",
+        offer.id
+    )?;
     writeln!(out, "See the orders:  curl {url}/v1/orders -H \"Authorization: Bearer $TOKEN\"")?;
     common(out)
 }

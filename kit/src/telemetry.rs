@@ -46,10 +46,8 @@ pub fn init() -> Result<(), TelemetryError> {
 /// As [`init`].
 pub fn init_at(default: LevelFilter) -> Result<(), TelemetryError> {
     let format = format_of(env::var(LOG_FORMAT_VARIABLE).ok().as_deref())?;
-    let filter = EnvFilter::builder()
-        .with_default_directive(default.into())
-        .from_env()
-        .map_err(TelemetryError::Filter)?;
+    let filter =
+        EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let installed = match format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
