@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hint::black_box,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,13 +18,18 @@ use domain::{
     },
     money::Money,
     record::{BATCH_MAX, BATCH_TYPE, Batch, Record, Reservation},
-    stock::{LaneAnswer, LaneLoad, LaneMachine, OfferLoad, ReserveAnswer, ReserveCall, ReserveRequest, RunId},
+    stock::{
+        Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMachine, OfferLoad, Purchase, ReserveAnswer, ReserveCall,
+        ReserveRequest, RunId,
+    },
 };
 
 const RUN: RunId = RunId(1);
 const EPOCH: Epoch = Epoch(1);
 /// Buyers who hold units before the measured call.
 const BUYERS_BEFORE: u64 = 4_096;
+/// Buyers of a large lane.
+const MANY: u64 = 1_000_000;
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -33,6 +38,7 @@ fn main() {
         .sample_size(30)
         .configure_from_args();
     reserve(&mut criterion);
+    many(&mut criterion);
     bytes(&mut criterion);
     spans(&mut criterion);
     criterion.final_summary();
@@ -99,7 +105,7 @@ fn machine(free: u64) -> LaneMachine {
     machine.close(RUN, EPOCH);
     let units = BUYERS_BEFORE + free;
     let offers = vec![OfferLoad { offer: offer(), left: units, allotment: units, changed_at: 0 }];
-    machine.load(RUN, EPOCH, &LaneLoad { limit_per_buyer: 1, offers, buyers: vec![] });
+    machine.load(RUN, EPOCH, &LaneLoad { limit_per_buyer: 1, offers, purchases: vec![] });
     let before = requests(1, BUYERS_BEFORE as usize);
     for (batch, some) in (1..).zip(before.chunks(BATCH_MAX)) {
         machine.reserve(RUN, call(batch), some);
@@ -129,6 +135,59 @@ fn reserve(criterion: &mut Criterion) {
             });
         }
     }
+    group.finish();
+}
+
+/// A number of its own for each of the first 2^32, without an order that could be seen: buyers do not come by their ids.
+const fn scattered(n: u64) -> u64 {
+    1 + n.wrapping_mul(2_654_435_761) % (1 << 32)
+}
+
+/// A lane of [`MANY`] buyers with one purchase each: a call of 32 new ones, and its load.
+fn many(criterion: &mut Criterion) {
+    let purchase = |n: u64| {
+        let Reservation { order, offer, quantity, buyer, key, .. } = reservation(scattered(n));
+        (buyer, Purchase { order, offer, quantity, number: Some(PurchaseNumber(1)), key, batch: None })
+    };
+    let mut purchases: Vec<_> = (0..MANY).map(purchase).collect();
+    purchases.sort_unstable_by_key(|(buyer, _)| *buyer);
+    let offers = vec![OfferLoad { offer: offer(), left: u64::from(u32::MAX), allotment: u64::MAX, changed_at: 0 }];
+    let load = LaneLoad { limit_per_buyer: 1, offers, purchases };
+    let mut group = criterion.benchmark_group("lane_of_a_million");
+    group.throughput(Throughput::Elements(MANY));
+    group.bench_function("load", |bencher| {
+        let closed = || {
+            let mut machine = LaneMachine::default();
+            machine.close(RUN, EPOCH);
+            machine
+        };
+        bencher.iter_batched_ref(closed, |machine| machine.load(RUN, EPOCH, &load), BatchSize::PerIteration);
+    });
+    let mut machine = LaneMachine::default();
+    machine.close(RUN, EPOCH);
+    machine.load(RUN, EPOCH, &load);
+    drop(load);
+    group.throughput(Throughput::Elements(32));
+    // One lane for all calls, which take away what they brought: what stays is that no call finds its buyers where the last one left them.
+    let mut next = MANY;
+    group.bench_function("accepted/32", |bencher| {
+        bencher.iter_custom(|calls| {
+            let mut taken = Duration::ZERO;
+            for _ in 0..calls {
+                let asked: Vec<_> = (next..).take(32).map(|n| request(scattered(n))).collect();
+                let batch = BatchId::new(next).unwrap();
+                let call = ReserveCall { batch, ..call(1) };
+                let started = Instant::now();
+                black_box(machine.reserve(RUN, call, &asked));
+                taken += started.elapsed();
+                let gone =
+                    |asked: &ReserveRequest| Gone { order: asked.order, buyer: asked.buyer, why: GoneWhy::Rejected };
+                machine.settle(RUN, EPOCH, &[batch], &asked.iter().map(gone).collect::<Vec<_>>());
+                next += 32;
+            }
+            taken
+        });
+    });
     group.finish();
 }
 

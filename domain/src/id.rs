@@ -1,6 +1,6 @@
 //! Ids and positions: every number that names something. It mints nothing; clocks and leases are elsewhere.
 
-use std::{fmt, hash::Hasher, str::FromStr};
+use std::{fmt, hash::Hasher, num::NonZeroU64, str::FromStr};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -16,7 +16,7 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u64);
+        pub struct $name(NonZeroU64);
 
         impl $name {
             /// Takes a number from 1 to [`ID_MAX`].
@@ -24,17 +24,20 @@ macro_rules! ids {
             /// # Errors
             /// [`InvalidId`] outside that range.
             pub const fn new(value: u64) -> Result<Self, InvalidId> {
-                if value == 0 || value > ID_MAX { Err(InvalidId) } else { Ok(Self(value)) }
+                match NonZeroU64::new(value) {
+                    Some(number) if value <= ID_MAX => Ok(Self(number)),
+                    _ => Err(InvalidId),
+                }
             }
 
             /// The bare number.
             pub const fn get(self) -> u64 {
-                self.0
+                self.0.get()
             }
 
             /// The number as databases store it.
             pub const fn stored(self) -> i64 {
-                self.0.cast_signed()
+                self.get().cast_signed()
             }
         }
 
@@ -110,7 +113,7 @@ pub struct Slot(u16);
 impl Slot {
     /// The slot of a buyer. Fixed for ever: rows are found by it. (The finalizer of splitmix64, top 10 bits.)
     pub const fn of(buyer: BuyerId) -> Self {
-        let mut z = buyer.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = buyer.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
@@ -140,22 +143,25 @@ impl OrderId {
             return None;
         }
         let high = (ms << SLOT_BITS) | slot.0 as u64;
-        Some(Self((((high << WORKER_BITS) | worker as u64) << SEQUENCE_BITS) | sequence as u64))
+        match NonZeroU64::new((((high << WORKER_BITS) | worker as u64) << SEQUENCE_BITS) | sequence as u64) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
     }
 
     /// Epoch milliseconds at which it was minted, by the engine's clock.
     pub const fn minted_at_ms(self) -> u64 {
-        (self.0 >> (SLOT_BITS + WORKER_BITS + SEQUENCE_BITS)) + ORDER_EPOCH_MS
+        (self.get() >> (SLOT_BITS + WORKER_BITS + SEQUENCE_BITS)) + ORDER_EPOCH_MS
     }
 
     /// The slot of its buyer: order and buyer route to the same shard.
     pub const fn slot(self) -> Slot {
-        Slot(((self.0 >> (WORKER_BITS + SEQUENCE_BITS)) & (SLOTS as u64 - 1)) as u16)
+        Slot(((self.get() >> (WORKER_BITS + SEQUENCE_BITS)) & (SLOTS as u64 - 1)) as u16)
     }
 
     /// The engine replica that minted it.
     pub const fn worker(self) -> WorkerNumber {
-        ((self.0 >> SEQUENCE_BITS) & 0xff) as u8
+        ((self.get() >> SEQUENCE_BITS) & 0xff) as u8
     }
 
     /// A lower bound of all ids minted at or after this moment: for range scans on the time-ordered primary key.
@@ -239,9 +245,9 @@ impl KeyHash {
     /// buyer, so that a forged collision hurts only its maker.
     pub fn of(tenant: TenantId, buyer: BuyerId, offer: OfferId, key: &str) -> Self {
         let mut hasher = SipHasher13::new();
-        hasher.write(&tenant.0.to_be_bytes());
-        hasher.write(&buyer.0.to_be_bytes());
-        hasher.write(&offer.0.to_be_bytes());
+        hasher.write(&tenant.get().to_be_bytes());
+        hasher.write(&buyer.get().to_be_bytes());
+        hasher.write(&offer.get().to_be_bytes());
         hasher.write(key.as_bytes());
         Self(hasher.finish128().as_bytes())
     }
@@ -256,19 +262,23 @@ pub struct PurchaseNumber(pub u8);
 mod tests {
     use super::*;
 
+    fn buyer(number: u64) -> BuyerId {
+        BuyerId::new(number).unwrap()
+    }
+
     /// Rows are found by slot and position: their values may never change.
     #[test]
     fn slots_and_key_hashes_are_fixed_for_ever() {
-        let slots: Vec<u16> = (1..=4).map(|b| Slot::of(BuyerId(b)).get()).collect();
+        let slots: Vec<u16> = (1..=4).map(|b| Slot::of(buyer(b)).get()).collect();
         assert_eq!(slots, [580, 605, 116, 441], "slot of buyers 1..=4");
-        let hash = KeyHash::of(TenantId(1), BuyerId(2), OfferId(3), "key");
-        assert_ne!(hash, KeyHash::of(TenantId(1), BuyerId(3), OfferId(3), "key"));
-        assert_eq!(hash, KeyHash::of(TenantId(1), BuyerId(2), OfferId(3), "key"));
+        let hash = |of| KeyHash::of(TenantId::new(1).unwrap(), buyer(of), OfferId::new(3).unwrap(), "key");
+        assert_ne!(hash(2), hash(3));
+        assert_eq!(hash(2), hash(2));
     }
 
     #[test]
     fn an_order_id_gives_back_its_time_and_slot() {
-        let slot = Slot::of(BuyerId(42));
+        let slot = Slot::of(buyer(42));
         let id = OrderId::compose(ORDER_EPOCH_MS + 123_456, slot, 255, 31).unwrap();
         assert_eq!(id.minted_at_ms(), ORDER_EPOCH_MS + 123_456);
         assert_eq!(id.slot(), slot);

@@ -7,7 +7,7 @@ use crate::id::{BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, Purc
 
 mod machine;
 
-pub use machine::{LaneMachine, LaneState, RunId, Shelf};
+pub use machine::{LaneMachine, LaneState, PreparedLoad, RunId, Shelf};
 
 /// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over (`LimitReached`).
 pub const TOMBSTONES_MAX: usize = 64;
@@ -179,8 +179,9 @@ pub struct LaneLoad {
     pub limit_per_buyer: u32,
     /// Every offer of the lane.
     pub offers: Vec<OfferLoad>,
-    /// Live purchases and tombstones of each buyer.
-    pub buyers: Vec<(BuyerId, Vec<Purchase>)>,
+    /// Live purchases and tombstones with their buyers: those of one buyer together, oldest first. One flat list, because a lane may have a
+    /// million.
+    pub purchases: Vec<(BuyerId, Purchase)>,
 }
 
 /// The answer to `load`.

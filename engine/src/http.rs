@@ -239,6 +239,9 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     fn unseen(&self, why: Unseen) -> Response<Body> {
         self.metrics.refused(answers::code_of_unseen(why));
+        if let Unseen::TooOften(limited) = why {
+            self.metrics.rate_limited(limited.policy);
+        }
         self.answers.unseen(why)
     }
 

@@ -19,7 +19,7 @@ use kit::{
     telemetry,
 };
 use store::{
-    figures::{Calls, ProducerFigures},
+    figures::Calls,
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, ensure_topics},
     orders::Orders as Rows,
     shards::{self, Namespace},
@@ -70,14 +70,6 @@ impl Ports for Production {
 
     fn log(&self) -> KafkaLog {
         self.log.clone()
-    }
-
-    fn producer(&self) -> ProducerFigures {
-        self.log.figures()
-    }
-
-    fn records_in_flight(&self) -> usize {
-        self.log.in_flight()
     }
 
     fn clock(&self) -> SystemClock {

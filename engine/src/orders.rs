@@ -16,7 +16,7 @@ use store::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::Caller,
+    admission::{BuyerBuckets, Caller, Limited, Ticks},
     sales::{Directory, Offered},
 };
 
@@ -24,6 +24,9 @@ use crate::{
 pub const PAGE_MAX: u32 = 100;
 /// Reads of this engine under way, at most: those beyond would only wait for a connection.
 pub const READS_MAX: usize = 512;
+/// Reads a second of one buyer: a page that asks for a status twice a second in many tabs stays far below, and one token alone
+/// cannot keep the databases busy.
+pub const READS_PER_BUYER_PER_S: u32 = 50;
 /// How long one may take.
 pub const READ_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -105,6 +108,26 @@ pub enum Unseen {
     Unavailable,
     /// Too many are reading.
     Overloaded,
+    /// This buyer reads too often.
+    TooOften(Limited),
+}
+
+/// What bounds the reads of all threads together.
+pub struct Reads {
+    permits: Semaphore,
+    buyers: BuyerBuckets,
+}
+
+impl Reads {
+    /// [`READS_MAX`] at a time, [`READS_PER_BUYER_PER_S`] of one buyer.
+    pub fn new(ticks: &Ticks) -> Self {
+        Self { permits: Semaphore::new(READS_MAX), buyers: BuyerBuckets::new(READS_PER_BUYER_PER_S, ticks) }
+    }
+
+    /// Forgets buyers whose buckets are full again. To be called every few seconds.
+    pub fn forget_idle_buyers(&self) {
+        self.buyers.forget_idle();
+    }
 }
 
 /// Reads orders.
@@ -112,12 +135,12 @@ pub struct Orders<S, R> {
     rows: R,
     stock: S,
     directory: Arc<Directory>,
-    reads: Arc<Semaphore>,
+    reads: Arc<Reads>,
 }
 
 impl<S: LaneStock, R: OrderRows> Orders<S, R> {
     /// Over these rows and lanes. `reads` is shared by all threads.
-    pub fn new(rows: R, stock: S, directory: Arc<Directory>, reads: Arc<Semaphore>) -> Self {
+    pub fn new(rows: R, stock: S, directory: Arc<Directory>, reads: Arc<Reads>) -> Self {
         Self { rows, stock, directory, reads }
     }
 
@@ -130,7 +153,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         if order.slot() != Slot::of(caller.buyer) {
             return Err(Unseen::NotFound);
         }
-        self.bounded(self.look(caller, order, offer)).await
+        self.bounded(caller, self.look(caller, order, offer)).await
     }
 
     /// A page of the caller's orders, newest first.
@@ -138,12 +161,14 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
     /// # Errors
     /// [`Unseen`], never `NotFound`.
     pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderView>, Unseen> {
-        let rows = self.bounded(async { self.rows.of_buyer(caller, before, limit).await.map_err(unavailable) }).await?;
+        let read = async { self.rows.of_buyer(caller, before, limit).await.map_err(unavailable) };
+        let rows = self.bounded(caller, read).await?;
         Ok(rows.into_iter().map(OrderView::from).collect())
     }
 
-    async fn bounded<T>(&self, read: impl Future<Output = Result<T, Unseen>>) -> Result<T, Unseen> {
-        let _read = self.reads.try_acquire().map_err(|_none| Unseen::Overloaded)?;
+    async fn bounded<T>(&self, caller: Caller, read: impl Future<Output = Result<T, Unseen>>) -> Result<T, Unseen> {
+        self.reads.buyers.take(caller.buyer).map_err(Unseen::TooOften)?;
+        let _read = self.reads.permits.try_acquire().map_err(|_none| Unseen::Overloaded)?;
         tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or(Err(Unseen::Unavailable))
     }
 

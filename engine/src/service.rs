@@ -19,7 +19,7 @@ use kit::{
     token::TokenVerifier,
 };
 use store::{
-    figures::{Calls, ProducerFigures},
+    figures::Calls,
     ledger::Ledger,
     log::{OrderLog, SalesFollower},
     orders::Orders as Rows,
@@ -28,7 +28,7 @@ use store::{
 };
 use tokio::{
     runtime::{Builder, Handle},
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, oneshot},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ use crate::{
     http::{Front, PreparedAnswers},
     metrics::{Metrics, Stores},
     mint::{LeaseKeeper, Mint},
-    orders::{Orders, READS_MAX},
+    orders::{Orders, Reads},
     ready::{Conditions, probe_stock},
     reserve::{Desk, Lanes},
     sales::{self, Directory, TenantLimits},
@@ -80,12 +80,6 @@ pub trait Ports: Clone + Send + Sync + 'static {
 
     /// The log, for all threads.
     fn log(&self) -> Self::Log;
-
-    /// What the log tells of its producer.
-    fn producer(&self) -> ProducerFigures;
-
-    /// Records that have room in the producer's queue.
-    fn records_in_flight(&self) -> usize;
 
     /// The time.
     fn clock(&self) -> Self::Clock;
@@ -152,7 +146,7 @@ struct Shared<P: Ports> {
     connections: ConnectionMetrics,
     stores: Stores,
     answers: PreparedAnswers,
-    reads: Arc<Semaphore>,
+    reads: Arc<Reads>,
     journal_max: u32,
 }
 
@@ -198,11 +192,11 @@ impl<P: Ports> Engine<P> {
             connections: ConnectionMetrics::register(registry)?,
             stores: Stores::default(),
             answers: PreparedAnswers::default(),
-            reads: Arc::new(Semaphore::new(READS_MAX)),
+            reads: Arc::new(Reads::new(&Ticks::of(&clock))),
             journal_max: options.journal_max,
         };
-        let (figures, told) = (ledger.clone(), shared.ports.clone());
-        let (figures, producer) = (move || figures.figures(), move || told.producer());
+        let (figures, producer) = (ledger.clone(), log.clone());
+        let (figures, producer) = (move || figures.figures(), move || producer.figures());
         shared.stores.show(registry, Arc::clone(&shared.admission), Arc::clone(&shared.mint), figures, producer)?;
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
         let lease_stop = CancellationToken::new();
@@ -210,7 +204,7 @@ impl<P: Ports> Engine<P> {
         let keeper = LeaseKeeper::new(ledger, clock.clone(), Arc::clone(&shared.mint), holder);
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         shared.sweep(&directory, &conditions).await?;
-        tokio::spawn(keep_house(Arc::clone(&directory), shared.ports.clone(), Arc::clone(&shared.metrics)));
+        tokio::spawn(keep_house(shared.clone(), log.clone()));
         read_sales(follower, &directory, &conditions, clock).await;
         Ok(Self { shared, log, conditions, lease, lease_stop })
     }
@@ -331,12 +325,14 @@ async fn read_sales<C: Clock>(
 }
 
 /// What is done every few seconds, whoever buys.
-async fn keep_house<P: Ports>(directory: Arc<Directory>, ports: P, metrics: Arc<Metrics>) {
+async fn keep_house<P: Ports>(shared: Shared<P>, log: P::Log) {
     for second in 1_u64.. {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        metrics.log_records_in_flight.set(i64::try_from(ports.records_in_flight()).unwrap_or(i64::MAX));
+        let in_flight = i64::try_from(log.in_flight()).unwrap_or(i64::MAX);
+        shared.metrics.log_records_in_flight.set(in_flight);
         if second % FORGET_EVERY_S == 0 {
-            directory.forget_idle_buyers();
+            shared.admission.directory().forget_idle_buyers();
+            shared.reads.forget_idle_buyers();
         }
     }
 }

@@ -28,7 +28,7 @@ use engine::{
     http::{Front, PreparedAnswers},
     metrics::Metrics,
     mint::Mint,
-    orders::{OrderRows, Orders, READS_MAX},
+    orders::{OrderRows, Orders, Reads},
     reserve::{Desk, Lanes},
     sales::{Directory, TenantLimits},
 };
@@ -38,6 +38,7 @@ use kit::{
     token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
 };
 use store::{
+    figures::ProducerFigures,
     log::{Envelope, OrderLog, Room, Unacknowledged},
     sql::SqlError,
     stock::{LaneStock, StockError},
@@ -158,7 +159,7 @@ impl MemoryStock {
     /// Opens, or rebuilds, the lane of sale `n`.
     pub fn open(&self, n: u64, epoch: u64, left: u64) {
         let offers = vec![OfferLoad { offer: offer_id(n), left, allotment: ALLOTMENT, changed_at: 0 }];
-        let load = LaneLoad { limit_per_buyer: 2, offers, buyers: vec![] };
+        let load = LaneLoad { limit_per_buyer: 2, offers, purchases: vec![] };
         self.lane(n, |lane, run| {
             lane.close(run, Epoch(epoch));
             assert_eq!(lane.load(run, Epoch(epoch), &load), LoadAnswer::Loaded);
@@ -252,6 +253,9 @@ pub enum LogMode {
     Hold,
 }
 
+/// Records that have room at one time.
+const LOG_ROOMS: usize = 64;
+
 /// A log in memory.
 #[derive(Clone)]
 pub struct MemoryLog {
@@ -265,7 +269,7 @@ impl Default for MemoryLog {
         Self {
             records: Arc::default(),
             mode: Arc::new(watch::Sender::new(LogMode::Acknowledge)),
-            rooms: Arc::new(Semaphore::new(64)),
+            rooms: Arc::new(Semaphore::new(LOG_ROOMS)),
         }
     }
 }
@@ -326,6 +330,14 @@ impl OrderLog for MemoryLog {
 
     async fn flush(&self, _deadline: Duration) -> usize {
         0
+    }
+
+    fn in_flight(&self) -> usize {
+        LOG_ROOMS - self.rooms.available_permits()
+    }
+
+    fn figures(&self) -> ProducerFigures {
+        ProducerFigures::default()
     }
 }
 
@@ -476,7 +488,7 @@ impl Shop {
 
     /// Orders as this shop's buyers see them.
     pub fn orders(&self) -> Orders<MemoryStock, MemoryRows> {
-        let reads = Arc::new(Semaphore::new(READS_MAX));
+        let reads = Arc::new(Reads::new(&Ticks::of(&self.clock)));
         Orders::new(self.rows.clone(), self.stock.clone(), Arc::clone(&self.directory), reads)
     }
 

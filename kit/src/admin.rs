@@ -2,6 +2,7 @@
 //! so it asks for no token; it changes nothing.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -91,24 +92,60 @@ pub async fn serve(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
-    let limits = Limits { connections_max: CONNECTIONS_MAX, drain_deadline: DRAIN_DEADLINE, ..Limits::default() };
-    http::serve(listener, Admin { registry, readiness }, limits, shutdown).await
+    serve_with(listener, registry, readiness, NoPages, shutdown).await
 }
 
-struct Admin {
+/// The same with further pages.
+///
+/// # Errors
+///
+/// As [`http::serve`].
+pub async fn serve_with(
+    listener: TcpListener,
     registry: Registry,
     readiness: Readiness,
+    pages: impl Pages,
+    shutdown: CancellationToken,
+) -> io::Result<DrainOutcome> {
+    let limits = Limits { connections_max: CONNECTIONS_MAX, drain_deadline: DRAIN_DEADLINE, ..Limits::default() };
+    http::serve(listener, Admin { registry, readiness, pages }, limits, shutdown).await
 }
 
-impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        self.answer(request.method(), request.uri().path())
+/// Answers to the paths that are not the same in every service. Whoever answers decides who may ask.
+pub trait Pages: Send + Sync + 'static {
+    /// The answer to a request for none of the common paths.
+    fn page(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+struct NoPages;
+
+impl Pages for NoPages {
+    async fn page(&self, _request: Request<Incoming>) -> Response<Body> {
+        Problem::new(Code::NotFound, "there are /metrics, /livez, /readyz and /startupz").to_response()
     }
 }
 
-impl Admin {
-    fn answer(&self, method: &Method, path: &str) -> Response<Body> {
-        let mut response = match path {
+struct Admin<P> {
+    registry: Registry,
+    readiness: Readiness,
+    pages: P,
+}
+
+impl<P: Pages> Handler for Admin<P> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut response = match self.answer(request.method(), request.uri().path()) {
+            Some(response) => response,
+            None => self.pages.page(request).await,
+        };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+impl<P> Admin<P> {
+    /// The answer to a common path; `None` for another.
+    fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        let response = match path {
             "/metrics" | "/livez" | "/readyz" | "/startupz" if method != Method::GET && method != Method::HEAD => {
                 let mut refused = Problem::new(Code::MethodNotAllowed, "this path is only read").to_response();
                 refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -120,10 +157,9 @@ impl Admin {
             "/livez" => reply::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.probe(self.readiness.is_ready()),
             "/startupz" => self.probe(self.readiness.has_started()),
-            _ => Problem::new(Code::NotFound, "there are /metrics, /livez, /readyz and /startupz").to_response(),
+            _ => return None,
         };
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        Some(response)
     }
 
     fn metrics(&self) -> Response<Body> {
@@ -151,13 +187,12 @@ mod tests {
 
     use super::*;
 
-    fn admin() -> Admin {
-        Admin { registry: Registry::new().unwrap(), readiness: Readiness::new() }
+    fn admin() -> Admin<NoPages> {
+        Admin { registry: Registry::new().unwrap(), readiness: Readiness::new(), pages: NoPages }
     }
 
-    async fn get(admin: &Admin, path: &str) -> (u16, String) {
-        let response = admin.answer(&Method::GET, path);
-        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    async fn get(admin: &Admin<NoPages>, path: &str) -> (u16, String) {
+        let response = admin.answer(&Method::GET, path).unwrap();
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -196,10 +231,10 @@ mod tests {
     #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
         let admin = admin();
-        assert_eq!(get(&admin, "/").await.0, 404);
-        let response = admin.answer(&Method::POST, "/metrics");
+        assert!(admin.answer(&Method::GET, "/").is_none());
+        let response = admin.answer(&Method::POST, "/metrics").unwrap();
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
-        assert_eq!(admin.answer(&Method::HEAD, "/livez").status(), 200);
+        assert_eq!(admin.answer(&Method::HEAD, "/livez").unwrap().status(), 200);
     }
 }

@@ -36,11 +36,18 @@ enum Format {
 ///
 /// When a variable cannot be understood, or when a subscriber is already installed.
 pub fn init() -> Result<(), TelemetryError> {
+    init_at(LevelFilter::INFO)
+}
+
+/// The same with another default than `info`: for programs that talk to a person.
+///
+/// # Errors
+///
+/// As [`init`].
+pub fn init_at(default: LevelFilter) -> Result<(), TelemetryError> {
     let format = format_of(env::var(LOG_FORMAT_VARIABLE).ok().as_deref())?;
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env()
-        .map_err(TelemetryError::Filter)?;
+    let filter =
+        EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let installed = match format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),

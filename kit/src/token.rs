@@ -44,5 +44,11 @@ pub struct BuyerClaims {
     pub expires_ms: u64,
 }
 
+/// Whether two secrets are the same, in a time that does not tell where they differ.
+#[must_use]
+pub fn is_same_secret(shown: &str, known: &str) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), known.as_bytes()).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! What a lane starts from: units by the ledger, buyers by the rows. Done by the winner of the epoch's commit, once (R4).
 
-use std::collections::BTreeMap;
-
 use domain::{
     id::{BuyerId, Epoch, LaneId, OrderId},
     order::{OrderRow, Status},
@@ -24,28 +22,19 @@ impl<P: Ports> Partition<P> {
     /// open and asks for the next epoch.
     pub(crate) async fn load(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         let Some(lane) = self.lanes.get(&id).cloned() else { return Ok(()) };
-        let mut buyers: BTreeMap<BuyerId, Vec<Purchase>> = BTreeMap::new();
-        self.scan(&[id], |row| {
-            if let Some(purchase) = purchase(&row) {
-                buyers.entry(row.buyer).or_default().push(purchase);
-            }
-        })
-        .await?;
-        buyers.values_mut().for_each(forget_oldest_tombstones);
+        let mut purchases: Vec<(BuyerId, Purchase)> = Vec::new();
+        self.scan(&[id], |row| purchases.extend(purchase(&row).map(|purchase| (row.buyer, purchase)))).await?;
+        forget_oldest_tombstones(&mut purchases);
         let offers = lane.offers.iter().map(|(&offer, numbers)| OfferLoad {
             offer,
             left: numbers.allotment.saturating_sub(numbers.sold),
             allotment: numbers.allotment,
             changed_at: numbers.changed_at,
         });
-        let load = LaneLoad {
-            limit_per_buyer: lane.limit_per_buyer,
-            offers: offers.collect(),
-            buyers: buyers.into_iter().collect(),
-        };
+        let load = LaneLoad { limit_per_buyer: lane.limit_per_buyer, offers: offers.collect(), purchases };
         match self.shared.stock.load(id, epoch, &load).await {
             Ok(LoadAnswer::Loaded) => {
-                tracing::info!(lane = %id, %epoch, buyers = load.buyers.len(), "lane open");
+                tracing::info!(lane = %id, %epoch, purchases = load.purchases.len(), "lane open");
                 self.facts.entry(id).or_default().opened();
             }
             Ok(LoadAnswer::Refused) => {
@@ -88,14 +77,18 @@ fn purchase(row: &OrderRow) -> Option<Purchase> {
     })
 }
 
-/// A lane keeps a bounded number of tombstones of a buyer; the newest matter most.
-fn forget_oldest_tombstones(purchases: &mut Vec<Purchase>) {
-    purchases.sort_unstable_by_key(|purchase| purchase.order);
-    let tombstones = purchases.iter().filter(|purchase| purchase.number.is_none()).count();
-    let mut excess = tombstones.saturating_sub(TOMBSTONES_MAX);
-    purchases.retain(|purchase| {
-        let forget = excess > 0 && purchase.number.is_none();
-        excess -= usize::from(forget);
-        !forget
+/// Puts the purchases of one buyer together, by age. A lane keeps a bounded number of tombstones of a buyer; the newest matter most.
+fn forget_oldest_tombstones(purchases: &mut Vec<(BuyerId, Purchase)>) {
+    purchases.sort_unstable_by_key(|(buyer, purchase)| (*buyer, purchase.order));
+    let (mut of, mut kept) = (None, 0);
+    // From the newest on.
+    purchases.reverse();
+    purchases.retain(|(buyer, purchase)| {
+        if of.replace(*buyer) != Some(*buyer) {
+            kept = 0;
+        }
+        kept += usize::from(purchase.number.is_none());
+        purchase.number.is_some() || kept <= TOMBSTONES_MAX
     });
+    purchases.reverse();
 }

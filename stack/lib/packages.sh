@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Debian packages: the servers, what fetches Kafka's jars, and what builds the Rust crates' C parts.
+# The Debian packages: the servers, what fetches Kafka's jars, what builds the Rust crates' C parts, and the tests' tracer.
 
 # Prints the packages of which no command is here yet. A command from elsewhere (another JDK, say) will do.
 missing_packages() {
@@ -20,6 +20,7 @@ g++ g++
 make make
 cmake cmake
 pkg-config pkg-config
+strace strace
 WANTED
   [ -e /usr/include/zlib.h ] || printf 'zlib1g-dev\n'
 }

@@ -1,5 +1,6 @@
-//! The writer's transactions on a real MySQL or MariaDB, as `stack/` starts it (`. stack/env` first): the rows of a span into 2 databases
-//! of 4 tables, and the ledger's commit. Each is durable when it is measured as done. Figures are per row, and per record.
+//! The writer's transactions on a real MySQL or MariaDB, as `stack/` starts it (`. stack/env` first), and on SQLite: the rows of a span
+//! into 2 databases of 4 tables, and the ledger's commit. Each is durable when it is measured as done. Figures are per row, and per
+//! record.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,8 +10,14 @@
 )]
 
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../tests/sql_live/support.rs"]
-mod support;
+#[path = "../tests/sql/folder.rs"]
+mod folder;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../tests/sql_live/server.rs"]
+mod server;
+#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the tests")]
+#[path = "../tests/sql_contract/suite.rs"]
+mod suite;
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +33,7 @@ use store::{
     ledger::{Committed, LaneRow, LedgerCommit, OfferRow, PartitionRow},
     orders::{ShardWrite, Written},
 };
-use support::{Deployment, PARTITION, progress};
+use suite::support::{self, Adapter, Deployment, PARTITION, progress};
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
@@ -49,27 +56,32 @@ fn main() {
         .measurement_time(Duration::from_secs(4))
         .sample_size(10)
         .configure_from_args();
-    let mut group = criterion.benchmark_group("mysql");
-    for size in SIZES {
-        rows(&mut group, &runtime, size);
-    }
-    for records in RECORDS {
-        ledger(&mut group, &runtime, records);
-    }
-    group.finish();
+    group(&mut criterion, &runtime, "mysql", &server::Live);
+    group(&mut criterion, &runtime, "sqlite", &folder::Folder::new());
     criterion.final_summary();
 }
 
+fn group<A: Adapter>(criterion: &mut Criterion, runtime: &Runtime, name: &str, adapter: &A) {
+    let mut group = criterion.benchmark_group(name);
+    for size in SIZES {
+        rows(&mut group, runtime, adapter, size);
+    }
+    for records in RECORDS {
+        ledger(&mut group, runtime, adapter, records);
+    }
+    group.finish();
+}
+
 /// Databases of its own, dropped at the end, and how far they are written.
-struct Rig {
-    deployment: Deployment,
+struct Rig<A: Adapter> {
+    deployment: Deployment<A>,
     offset: u64,
     last: u64,
 }
 
-impl Rig {
-    async fn new() -> Self {
-        let deployment = support::deployment(SHARDS, TABLES).await;
+impl<A: Adapter> Rig<A> {
+    async fn new(adapter: &A) -> Self {
+        let deployment = support::deployment(adapter, SHARDS, TABLES).await;
         for shard in 0..SHARDS {
             deployment.orders.begin_progress(ShardId(shard), PARTITION, progress(1, 0)).await.unwrap();
         }
@@ -154,14 +166,14 @@ impl Rig {
     }
 }
 
-fn rows(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, size: usize) {
+fn rows<A: Adapter>(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, adapter: &A, size: usize) {
     group.throughput(Throughput::Elements(size as u64));
     let mut rig = None;
     group.bench_function(BenchmarkId::new("rows_of_a_span", size), |bencher| {
         bencher.iter_custom(|spans| {
             runtime.block_on(async {
                 if rig.is_none() {
-                    rig = Some(Rig::new().await);
+                    rig = Some(Rig::new(adapter).await);
                 }
                 let rig = rig.as_mut().unwrap();
                 let mut took = Duration::ZERO;
@@ -175,14 +187,14 @@ fn rows(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, size: usize
     });
 }
 
-fn ledger(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, records: u64) {
+fn ledger<A: Adapter>(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, adapter: &A, records: u64) {
     group.throughput(Throughput::Elements(records));
     let mut rig = None;
     group.bench_function(BenchmarkId::new("ledger_commit_records", records), |bencher| {
         bencher.iter_custom(|commits| {
             runtime.block_on(async {
                 if rig.is_none() {
-                    rig = Some(Rig::new().await);
+                    rig = Some(Rig::new(adapter).await);
                 }
                 let rig = rig.as_mut().unwrap();
                 let mut took = Duration::ZERO;

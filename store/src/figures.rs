@@ -179,7 +179,7 @@ impl std::ops::AddAssign for DatabaseFigures {
 /// What became of the records given to the log's producer, since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
-    /// Acknowledged by all in-sync replicas.
+    /// Acknowledged by all in-sync replicas, or on the disk.
     pub acknowledged: u64,
     /// Payload bytes of those.
     pub acknowledged_bytes: u64,
@@ -191,7 +191,7 @@ pub struct Appended {
     pub too_large: u64,
     /// Lost with a producer that failed for good, or was closed.
     pub producer_failed: u64,
-    /// Refused by the broker, or stored without telling where.
+    /// Refused by the broker, or stored without telling where; in a group that could not be committed.
     pub refused: u64,
 }
 
@@ -213,7 +213,8 @@ impl Appended {
     }
 }
 
-/// What the client library tells of itself every few seconds.
+/// What Kafka's client library tells of itself every few seconds. Of a log in a file: a request is a group of records that is committed
+/// at once, its round trip the commit, and the intervals are its last [`GROUPS_REMEMBERED`] groups.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProducerClient {
     /// Records in its queues.
@@ -235,6 +236,9 @@ pub struct ProducerClient {
     /// The same, the 99th percentile.
     pub queued_p99_s: f64,
 }
+
+/// Commits by which a log in a file tells how long one takes.
+pub const GROUPS_REMEMBERED: usize = 512;
 
 /// What the log's producer tells.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "production")]
 pub mod kafka;
+#[cfg(any(feature = "embedded", feature = "production"))]
+pub mod room;
+#[cfg(feature = "embedded")]
+pub mod sqlite;
 
 use std::{future::Future, time::Duration};
 
@@ -10,6 +14,8 @@ use domain::{
     id::{PartitionId, RecordId},
     sale::Sale,
 };
+
+use crate::figures::ProducerFigures;
 
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +73,7 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
     /// Room for one record, `None` when the queue is full.
     fn room(&self) -> Option<Self::Room>;
 
-    /// Appends and waits for the acknowledgement of all in-sync replicas. Returns the record's offset. The record MUST be on
+    /// Appends and waits until the record is durable: acknowledged by all in-sync replicas, or on the disk. Returns the record's offset. The record MUST be on
     /// its way when this returns: dropping the future takes nothing back, and the room goes back when the record's fate is known.
     fn append(
         &self,
@@ -78,6 +84,12 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
 
     /// Sends all that waits, at most `deadline` long; says how many records are still unacknowledged.
     fn flush(&self, deadline: Duration) -> impl Future<Output = usize> + Send;
+
+    /// Rooms taken: records that are on the way or about to be.
+    fn in_flight(&self) -> usize;
+
+    /// What became of its records since it was made.
+    fn figures(&self) -> ProducerFigures;
 }
 
 /// Offsets between which a partition can be read: `low` is the first record, `high` the next to be written.
@@ -124,7 +136,7 @@ pub trait Membership: Send + 'static {
     /// The next change.
     fn next(&mut self) -> impl Future<Output = Result<MembershipEvent, ReadError>> + Send;
 
-    /// Tells the group how far a partition is decided: for lag displays only.
+    /// Tells the group how far a partition is decided: for lag displays, and for a log that keeps what is not decided.
     fn report(&self, partition: PartitionId, next_offset: u64);
 
     /// Leaves the group, so that others take over at once and not when the session ends; at most `deadline` long.

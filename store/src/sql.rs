@@ -7,6 +7,8 @@ mod error;
 mod fixed;
 #[cfg(feature = "production")]
 pub mod mysql;
+#[cfg(feature = "embedded")]
+pub mod sqlite;
 mod value;
 
 use std::future::Future;

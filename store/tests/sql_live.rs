@@ -1,14 +1,13 @@
-//! The repositories of order rows and ledger against a real MySQL or MariaDB. Method: a namespace of its own for each test,
-//! dropped at its end; two maps, 2 x 4 and 1 x 1 tables, where routing matters; faults made by a second, raw connection.
+//! The repositories of order rows and ledger against a real MySQL or MariaDB: the port's contract, and what only a server can show.
+//! Method: faults are made by a second, raw connection.
+
+#[path = "sql_contract/suite.rs"]
+mod suite;
 
 #[cfg(test)]
 mod sql_live {
-    mod desk;
+    mod contract;
     mod faults;
-    mod figures;
-    mod leases;
-    mod ledger;
     mod opening;
-    mod orders;
-    mod support;
+    mod server;
 }

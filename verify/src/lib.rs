@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod child;
+pub mod folder;
 pub mod market;
 pub mod redis_server;
 pub mod shop;

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// How long a service may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+pub(crate) const READY: Duration = Duration::from_secs(60);
 /// How long a whole load test may take.
-const LOADTEST: Duration = Duration::from_secs(240);
+pub(crate) const LOADTEST: Duration = Duration::from_secs(240);
 
 /// The services of one sale.
 #[derive(Debug)]
@@ -179,9 +179,7 @@ impl Shop {
     /// # Errors
     /// When the engine does not answer.
     pub fn engine_metric(&self, name: &str) -> anyhow::Result<f64> {
-        let text = get(self.engine_admin, "/metrics")?;
-        let values = text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
-        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        Ok(figure_of(&get(self.engine_admin, "/metrics")?, name))
     }
 
     /// Waits until the engine has accepted this many orders: the middle of a sale.
@@ -194,6 +192,12 @@ impl Shop {
             Ok(accepted >= f64::from(u32::try_from(orders)?))
         })
     }
+}
+
+/// A figure of metrics in the text format, summed over its labels.
+pub(crate) fn figure_of(metrics: &str, name: &str) -> f64 {
+    let values = metrics.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Asks a loopback port with plain HTTP/1.1 and returns the whole answer.
@@ -215,17 +219,17 @@ fn root() -> &'static Path {
 }
 
 /// Where the programs are: beside the folder of the test program itself.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
 }
 
-fn built() -> anyhow::Result<()> {
+pub(crate) fn built() -> anyhow::Result<()> {
     static BUILT: OnceLock<bool> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
-        cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest"]);
+        cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest", "-p", "embedded"]);
         // An example that measures is a release program, and so are those that it measures.
         cargo.args(programs().ends_with("release").then_some("--release"));
         cargo.status().is_ok_and(|status| status.success())

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+mod buyers;
+mod journal;
+
 use super::{
     CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase,
     ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
@@ -14,6 +17,8 @@ use crate::{
     id::{BatchId, BuyerId, Epoch, OfferId, PurchaseNumber},
     record::Batch,
 };
+use buyers::Buyers;
+use journal::Journal;
 
 /// One run of the lanes' server: a restart is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,9 +64,31 @@ impl LaneState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneMachine {
     state: Option<LaneState>,
-    buyers: BTreeMap<BuyerId, Vec<Purchase>>,
-    journal: BTreeMap<BatchId, Bytes>,
-    due: BTreeMap<BatchId, u64>,
+    buyers: Buyers,
+    journal: Journal,
+}
+
+/// A load made ready apart from its lane: the work of many buyers is done before the lane is touched.
+#[derive(Debug)]
+pub struct PreparedLoad {
+    limit_per_buyer: u32,
+    offers: BTreeMap<OfferId, Shelf>,
+    buyers: Buyers,
+}
+
+impl PreparedLoad {
+    /// Takes over what a load brings.
+    pub fn new(load: &LaneLoad) -> Self {
+        let offers = load.offers.iter().map(|offer| {
+            let OfferLoad { left, allotment, changed_at, .. } = *offer;
+            (offer.offer, Shelf { left, allotment, changed_at, withheld: 0 })
+        });
+        Self {
+            limit_per_buyer: load.limit_per_buyer,
+            offers: offers.collect(),
+            buyers: Buyers::of_load(&load.purchases),
+        }
+    }
 }
 
 impl LaneMachine {
@@ -75,10 +102,6 @@ impl LaneMachine {
 
     fn is_open_at(&self, run: RunId, epoch: Epoch) -> bool {
         self.state.as_ref().is_some_and(|state| state.is_open(run) && state.epoch == epoch)
-    }
-
-    fn purchases(&self, buyer: BuyerId) -> &[Purchase] {
-        self.buyers.get(&buyer).map_or(&[], Vec::as_slice)
     }
 
     /// Decides the requests in their order and journals what it promised.
@@ -102,8 +125,7 @@ impl LaneMachine {
         if !numbers.is_empty() {
             let head = Batch::head(call.lane, call.batch, call.epoch);
             let bytes = Batch::concatenate(&head, fields.into_iter(), &numbers);
-            self.journal.insert(call.batch, bytes.into());
-            self.due.insert(call.batch, call.now_ms.saturating_add(call.sweep_after_ms));
+            self.journal.insert(call.batch, bytes.into(), call.now_ms.saturating_add(call.sweep_after_ms));
         }
         LaneAnswer::Open(ReserveAnswer::Decided { replies, left: self.left_of(requests) })
     }
@@ -112,10 +134,10 @@ impl LaneMachine {
     /// batch alone does not tell it: a sweeper may have brought it into the log, and its settlement taken it out again.)
     fn has_run(&self, batch: BatchId, requests: &[ReserveRequest]) -> bool {
         let is_own = |request: &ReserveRequest| {
-            let purchases = self.purchases(request.buyer);
+            let purchases = self.buyers.of(request.buyer);
             purchases.iter().any(|purchase| purchase.key == request.key && purchase.order == request.order)
         };
-        self.journal.contains_key(&batch) || requests.iter().any(is_own)
+        self.journal.contains(batch) || requests.iter().any(is_own)
     }
 
     /// Units left of each offer asked for, in the order of first asking; 0 for offers that are not here.
@@ -134,13 +156,13 @@ impl LaneMachine {
     }
 
     fn is_settled(&self, purchase: &Purchase) -> bool {
-        purchase.batch.is_none_or(|batch| !self.journal.contains_key(&batch))
+        purchase.batch.is_none_or(|batch| !self.journal.contains(batch))
     }
 
     /// A call that is `repeated` promises nothing new: what it did not promise then it refused, and its journal entry may be in
     /// the log already.
     fn reserve_one(&mut self, batch: BatchId, repeated: bool, request: &ReserveRequest) -> ReserveReply {
-        let purchases = self.purchases(request.buyer);
+        let purchases = self.buyers.of(request.buyer);
         if let Some(first) = purchases.iter().find(|purchase| purchase.key == request.key) {
             if (first.offer, first.quantity) != (request.offer, request.quantity) {
                 return ReserveReply::Mismatch { order: first.order };
@@ -166,14 +188,15 @@ impl LaneMachine {
             Some(left) if !repeated => shelf.left = left,
             _ => return ReserveReply::SoldOut { left: shelf.left },
         }
-        self.buyers.entry(request.buyer).or_default().push(Purchase {
+        let purchase = Purchase {
             order: request.order,
             offer: request.offer,
             quantity: request.quantity,
             number: Some(number),
             key: request.key,
             batch: Some(batch),
-        });
+        };
+        self.buyers.push(request.buyer, purchase);
         ReserveReply::Reserved(number)
     }
 
@@ -182,7 +205,7 @@ impl LaneMachine {
         if !self.is_open(run) {
             return self.closed();
         }
-        LaneAnswer::Open(self.purchases(buyer).iter().map(|purchase| (*purchase, self.is_settled(purchase))).collect())
+        LaneAnswer::Open(self.buyers.of(buyer).iter().map(|purchase| (*purchase, self.is_settled(purchase))).collect())
     }
 
     /// Due batches, oldest first; their due time moves on.
@@ -190,23 +213,8 @@ impl LaneMachine {
         if !self.is_open(run) {
             return self.closed();
         }
-        let mut due: Vec<(u64, BatchId)> =
-            self.due.iter().filter(|&(_, &at)| at <= now_ms).map(|(&batch, &at)| (at, batch)).collect();
-        due.sort_unstable();
-        due.truncate(usize::try_from(n).unwrap_or(usize::MAX));
-        let mut claimed = Vec::new();
-        for (_, batch) in due {
-            match self.journal.get(&batch) {
-                Some(bytes) => {
-                    self.due.insert(batch, now_ms.saturating_add(backoff_ms));
-                    claimed.push((batch, bytes.clone()));
-                }
-                None => {
-                    self.due.remove(&batch);
-                }
-            }
-        }
-        LaneAnswer::Open(claimed)
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        LaneAnswer::Open(self.journal.claim(now_ms, n, now_ms.saturating_add(backoff_ms)))
     }
 
     /// Takes decided batches out of the journal and gone orders out of their buyers' entries.
@@ -215,8 +223,7 @@ impl LaneMachine {
             return self.closed();
         }
         for batch in batches {
-            self.journal.remove(batch);
-            self.due.remove(batch);
+            self.journal.remove(*batch);
         }
         for gone in gone {
             self.settle_one(gone);
@@ -225,7 +232,7 @@ impl LaneMachine {
     }
 
     fn settle_one(&mut self, gone: &Gone) {
-        let Some(purchases) = self.buyers.get_mut(&gone.buyer) else { return };
+        let purchases = self.buyers.of_mut(gone.buyer);
         let live = |purchase: &Purchase| purchase.order == gone.order && purchase.number.is_some();
         let Some(at) = purchases.iter().position(live) else { return };
         let Some(Purchase { offer, quantity, number, .. }) = purchases.get_mut(at) else { return };
@@ -234,10 +241,7 @@ impl LaneMachine {
             // R6: its key keeps answering with it.
             *number = None;
         } else {
-            purchases.remove(at);
-            if purchases.is_empty() {
-                self.buyers.remove(&gone.buyer);
-            }
+            self.buyers.remove(gone.buyer, at);
         }
         let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
         if let Some(shelf) = shelf.filter(|_| gone.why != GoneWhy::RejectedForStock) {
@@ -267,32 +271,21 @@ impl LaneMachine {
 
     /// Every journal entry, by batch.
     pub fn journal(&self) -> Vec<(BatchId, Bytes)> {
-        self.journal.iter().map(|(&batch, bytes)| (batch, bytes.clone())).collect()
+        self.journal.iter().map(|(batch, bytes, _)| (batch, bytes.clone())).collect()
     }
 
     /// R4: opens a lane that is closed under this very marker in this very run.
     pub fn load(&mut self, run: RunId, epoch: Epoch, load: &LaneLoad) -> LoadAnswer {
-        let closed = self.state.as_ref().filter(|state| !state.open && state.marker == epoch && state.run == run);
-        if closed.is_none() {
-            return LoadAnswer::Refused;
-        }
-        let offers = load.offers.iter().map(|offer| {
-            let OfferLoad { left, allotment, changed_at, .. } = *offer;
-            (offer.offer, Shelf { left, allotment, changed_at, withheld: 0 })
-        });
-        *self = Self {
-            state: Some(LaneState {
-                open: true,
-                epoch,
-                marker: epoch,
-                run,
-                limit_per_buyer: load.limit_per_buyer,
-                offers: offers.collect(),
-            }),
-            buyers: load.buyers.iter().filter(|(_, purchases)| !purchases.is_empty()).cloned().collect(),
-            ..Self::default()
-        };
-        LoadAnswer::Loaded
+        self.replace(run, epoch, PreparedLoad::new(load)).map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded)
+    }
+
+    /// The same in an instant, however many buyers there are: for who holds a lock. Answers the lane as it was, to be let go of without
+    /// the lock; `None` is a refusal.
+    pub fn replace(&mut self, run: RunId, epoch: Epoch, load: PreparedLoad) -> Option<Self> {
+        self.state.as_ref().filter(|state| !state.open && state.marker == epoch && state.run == run)?;
+        let PreparedLoad { limit_per_buyer, offers, buyers } = load;
+        let state = LaneState { open: true, epoch, marker: epoch, run, limit_per_buyer, offers };
+        Some(std::mem::replace(self, Self { state: Some(state), buyers, journal: Journal::default() }))
     }
 
     /// R9: follows the ledger's allotment if it was decided later than the known one. Units withheld count again: either the allotment falls
@@ -347,19 +340,19 @@ impl LaneMachine {
             mode,
             offers: offers.map(|(&offer, shelf)| (offer, shelf.left, shelf.allotment)).collect(),
             journal_len: count(self.journal.len()),
-            oldest_due_ms: self.due.values().min().copied(),
+            oldest_due_ms: self.journal.oldest_due_ms(),
             buyers_len: count(self.buyers.len()),
         }
     }
 
     /// All buyers' entries.
     pub fn buyers(&self) -> Vec<(BuyerId, Vec<Purchase>)> {
-        self.buyers.iter().map(|(&buyer, purchases)| (buyer, purchases.clone())).collect()
+        self.buyers.iter().map(|(buyer, purchases)| (buyer, purchases.to_vec())).collect()
     }
 
     /// When each journal entry is due for the sweeper, by batch.
     pub fn due(&self) -> Vec<(BatchId, u64)> {
-        self.due.iter().map(|(&batch, &at)| (batch, at)).collect()
+        self.journal.iter().map(|(batch, _, at)| (batch, at)).collect()
     }
 
     /// What it knows beside buyers and journal; `None` for a missing lane.

@@ -218,7 +218,10 @@ impl Process {
         LaneLoad {
             limit_per_buyer: numbers.limit_per_buyer,
             offers: offers.collect(),
-            buyers: buyers.into_iter().collect(),
+            purchases: buyers
+                .into_iter()
+                .flat_map(|(buyer, some)| some.into_iter().map(move |one| (buyer, one)))
+                .collect(),
         }
     }
 
@@ -246,7 +249,7 @@ impl World {
                 changed_at: numbers.changed_at,
             });
             let load =
-                LaneLoad { limit_per_buyer: numbers.limit_per_buyer, offers: offers.collect(), buyers: Vec::new() };
+                LaneLoad { limit_per_buyer: numbers.limit_per_buyer, offers: offers.collect(), purchases: Vec::new() };
             let (machine, run) = self.redis.lane(lane);
             let _closed = machine.close(run, numbers.epoch);
             let _loaded = machine.load(run, numbers.epoch, &load);

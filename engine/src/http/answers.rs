@@ -51,6 +51,7 @@ pub(super) const fn code_of_unseen(why: Unseen) -> Code {
         Unseen::NotFound => Code::NotFound,
         Unseen::Unavailable => Code::TemporarilyUnavailable,
         Unseen::Overloaded => Code::Overloaded,
+        Unseen::TooOften(_) => Code::RateLimited,
     }
 }
 
@@ -123,6 +124,7 @@ impl Answers {
             Unseen::NotFound => self.unknown_order.response(),
             Unseen::Unavailable => self.unavailable.response(),
             Unseen::Overloaded => self.overloaded.response(),
+            Unseen::TooOften(limited) => rate_limited(&limited),
         }
     }
 }

@@ -103,7 +103,22 @@ async fn a_page_is_newest_first_and_goes_on_from_its_cursor() {
 #[tokio::test]
 async fn too_many_readers_are_overload() {
     let shop = Shop::new(10);
-    let orders =
-        Orders::new(shop.rows.clone(), shop.stock.clone(), Arc::clone(&shop.directory), Arc::new(Semaphore::new(0)));
+    let reads = Reads { permits: Semaphore::new(0), ..Reads::new(&Ticks::of(&shop.clock)) };
+    let orders = Orders::new(shop.rows.clone(), shop.stock.clone(), Arc::clone(&shop.directory), Arc::new(reads));
     assert_eq!(orders.page(caller(1), None, 1).await.unwrap_err(), Unseen::Overloaded);
+}
+
+/// One token cannot keep the databases busy, and takes nothing from other buyers.
+#[tokio::test]
+async fn a_buyer_reads_so_often_and_no_more() {
+    let shop = Shop::new(10);
+    let orders = shop.orders();
+    for _ in 0..READS_PER_BUYER_PER_S {
+        orders.page(caller(1), None, 1).await.unwrap();
+    }
+    let Err(Unseen::TooOften(limited)) = orders.page(caller(1), None, 1).await else { panic!("not limited") };
+    assert_eq!((limited.policy, limited.per_s), ("buyer", READS_PER_BUYER_PER_S));
+    orders.page(caller(2), None, 1).await.unwrap();
+    shop.clock.advance(limited.retry_after);
+    orders.page(caller(1), None, 1).await.unwrap();
 }

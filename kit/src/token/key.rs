@@ -1,6 +1,7 @@
 //! Keys of tokens: an id and a secret, checked once at start so that nothing about them can fail later.
 
 use std::fmt;
+use std::io;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -56,6 +57,17 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
+    /// A fresh secret in the form that [`TokenKey::new`] takes: 32 bytes of the system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives none.
+    pub fn fresh_secret() -> io::Result<String> {
+        let mut secret = [0; SECRET_BYTES_MIN];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("the system gives no randomness"))?;
+        Ok(URL_SAFE_NO_PAD.encode(secret))
+    }
+
     /// A key from its id and its secret in base64url, with or without padding.
     ///
     /// # Errors

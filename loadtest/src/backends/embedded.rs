@@ -7,13 +7,17 @@ mod tests;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use domain::{
     id::{BatchId, BuyerId, InvalidId, LaneId, OfferId, OrderId},
     shard::{ShardId, ShardMap},
 };
-use kit::token::{TokenKey, TokenSigner};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::{TokenKey, TokenSigner},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{
     ledger::Ledger,
@@ -21,7 +25,7 @@ use store::{
     shards::{Namespace, Store},
     sql::{
         Server, Sql, SqlError,
-        sqlite::{Sqlite, SqliteServer},
+        sqlite::{Settings, Sqlite, SqliteServer},
     },
 };
 
@@ -109,7 +113,7 @@ impl EmbeddedBackends {
         admin: Option<SocketAddr>,
         lanes: Vec<LaneId>,
     ) -> Result<Self, BackendsError> {
-        let server = SqliteServer::read_only(folder.path().to_owned());
+        let server = server(folder)?;
         let namespace = Namespace::new(NAMESPACE).map_err(of("namespace"))?;
         let store = reading(&server, &namespace).await.map_err(of(PageWitness::DATABASE))?;
         let pages = match admin {
@@ -118,6 +122,14 @@ impl EmbeddedBackends {
         };
         Ok(Self::new(store, PageWitness { pages }, lanes))
     }
+}
+
+/// The folder's files. We only ever ask for rows, and a handle that is asked for nothing else opens its file for reading only.
+fn server(folder: &DataFolder) -> Result<SqliteServer, BackendsError> {
+    let clock = SystemClock::new();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    SqliteServer::new(folder.path().to_owned(), Arc::new(move || clock.now_ms()), settings)
+        .map_err(of(PageWitness::DATABASE))
 }
 
 /// Databases that are there, with the map that their ledger holds: nothing is made or migrated.

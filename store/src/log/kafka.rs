@@ -12,32 +12,22 @@ mod topics;
 
 use std::{sync::Arc, thread, time::Duration};
 
-use domain::record::{BATCH_MAX, CONTEXT_MAX};
 use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::log::ReadError;
+use crate::log::{ReadError, room::RECORD_BYTES_MAX};
 
-pub use append::{KafkaLog, KafkaRoom};
+pub use append::KafkaLog;
 pub use membership::KafkaMembership;
 pub use read::{KafkaReader, KafkaSource};
 pub use sales::KafkaSalesFollower;
 pub use topics::ensure_topics;
 
-/// Bytes of a record of the topic `orders`, headers and bookkeeping included, at most.
-pub const RECORD_BYTES_MAX: usize = 128 * 1024;
-/// What headers and bookkeeping add to a payload, at most.
-const RECORD_OVERHEAD: usize = 512;
-/// Bytes of a reservation without its context, at most.
-const RESERVATION_BYTES_MAX: usize = 160;
-/// Records on the way to `sales` and `orders.dead` at one time: rare ones, that take no room from the orders.
-const SIDE_RECORDS_MAX: usize = 64;
 /// Kafka's usual limit of one record.
 const SIDE_BYTES_MAX: usize = 1024 * 1024;
-const _: () = assert!(BATCH_MAX * (RESERVATION_BYTES_MAX + CONTEXT_MAX) + RECORD_OVERHEAD <= RECORD_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX <= SIDE_BYTES_MAX);
 
 /// Default of [`KafkaSettings::linger_ms`]: the front threads answer at about the same time, and their records share a request.

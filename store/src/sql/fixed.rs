@@ -22,6 +22,7 @@ impl Fixed {
     }
 
     /// Splits so many items over statements that take exactly as many: largest first, nothing repeated.
+    #[cfg_attr(not(feature = "production"), allow(dead_code, reason = "a file spares no round trips"))]
     fn exactly(&self, mut count: usize) -> impl Iterator<Item = (&str, usize)> {
         std::iter::from_fn(move || {
             let size = count.min(SIZE_MAX).checked_ilog2()?;
@@ -74,6 +75,7 @@ impl Insert {
     }
 
     /// Statements for all rows of so many values, each with the number of values that it takes.
+    #[cfg_attr(not(feature = "production"), allow(dead_code, reason = "as above"))]
     pub(crate) fn statements(&self, values: usize) -> impl Iterator<Item = (&str, usize)> {
         self.rows.exactly(values / self.columns).map(|(text, rows)| (text, rows * self.columns))
     }

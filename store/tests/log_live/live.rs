@@ -3,7 +3,7 @@
 mod append;
 mod membership;
 mod read;
-mod sales;
+mod rig;
 mod topics;
 
 use std::{
@@ -11,31 +11,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use domain::id::{PartitionId, RecordId};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
 };
 use store::log::{
-    Entry, Envelope, Membership, OrderLog, OrderLogSource, PartitionReader, SalesFollower,
-    kafka::{KafkaLog, KafkaMembership, KafkaReader, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    Membership, OrderLogSource, SalesFollower,
+    kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
 };
 
-const KIND: &str = "flashsale.batch.v1";
-
-const PARTITIONS: u32 = 4;
-
-const FIRST: PartitionId = PartitionId(0);
-
-const SECOND: PartitionId = PartitionId(1);
-
-/// Long enough for a slow machine; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// For reads that must find nothing.
-const SHORT: Duration = Duration::from_millis(300);
+use crate::contract::{
+    FIRST, KIND, PARTITIONS, PATIENCE, SHORT, append, append_all, entry, is_out_of_range, read, record,
+};
 
 fn brokers() -> String {
     std::env::var("FLASHSALE_KAFKA_BROKERS").expect("FLASHSALE_KAFKA_BROKERS is set: run `. stack/env`")
@@ -56,38 +44,6 @@ async fn on_fresh_topics<F: Future<Output = ()> + Send + 'static>(test: impl FnO
         Ok(in_time) => in_time.expect("the test ends in time"),
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
-}
-
-fn record(number: u64, payload: impl Into<Bytes>) -> Envelope {
-    Envelope { id: RecordId::new(number).unwrap(), kind: KIND, payload: payload.into() }
-}
-
-fn entry(offset: u64, record: &Envelope) -> Entry {
-    Entry { offset, id: Some(record.id), kind: record.kind.into(), payload: record.payload.clone() }
-}
-
-async fn append(log: &KafkaLog, partition: PartitionId, record: &Envelope) -> u64 {
-    let room = log.room().unwrap();
-    log.append(partition, record.clone(), room).await.unwrap()
-}
-
-/// Appends records 1 to `count`.
-async fn append_all(log: &KafkaLog, partition: PartitionId, count: u64) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    for number in 1..=count {
-        let record = record(number, format!("payload {number}"));
-        entries.push(entry(append(log, partition, &record).await, &record));
-    }
-    entries
-}
-
-/// Reads until this many records came.
-async fn read(reader: &mut KafkaReader, count: usize) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    while entries.len() < count {
-        entries.extend(reader.read(count, usize::MAX, PATIENCE).await.unwrap());
-    }
-    entries
 }
 
 fn unreachable() -> KafkaSettings {

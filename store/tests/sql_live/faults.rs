@@ -14,7 +14,14 @@ use store::{
 };
 use tokio::time::timeout;
 
-use super::support::{Deployment, PARTITION, deployment, progress, raw, row, settings, url, write};
+use super::server::{Live, raw, settings, url};
+use crate::suite::support::{self, PARTITION, Space, progress, row, write};
+
+type Deployment = support::Deployment<Live>;
+
+async fn deployment(shards: u16, tables: u16) -> Deployment {
+    support::deployment(&Live, shards, tables).await
+}
 
 /// The connection to the database that runs a statement which begins so.
 async fn running_now(hand: &mut Conn, database: &str, statement: &str) -> Option<u32> {
@@ -127,7 +134,7 @@ async fn a_timeout_closes_its_connection() {
         ..settings()
     };
     let server = MySqlServer::new(&url(), impatient).unwrap();
-    let store = shards::open(&server, &d.space.0, d.orders.map().clone()).await.unwrap();
+    let store = shards::open(&server, &d.space.name, d.orders.map().clone()).await.unwrap();
     let mut hand = held_order(&d).await;
     // The progress moves, then the insert waits for the whole table, longer than any wait for a row.
     hand.query_drop("LOCK TABLES orders_0 WRITE").await.unwrap();
@@ -150,7 +157,7 @@ async fn a_timeout_closes_its_connection() {
 async fn a_dropped_call_leaves_nothing_behind() {
     let d = deployment(1, 1).await;
     let one = MySqlServer::new(&url(), Settings { connections_max: 1, ..settings() }).unwrap();
-    let store = shards::open(&one, &d.space.0, d.orders.map().clone()).await.unwrap();
+    let store = shards::open(&one, &d.space.name, d.orders.map().clone()).await.unwrap();
     let mut hand = held_order(&d).await;
     let orders = store.orders.clone();
     let marking =
@@ -168,8 +175,8 @@ async fn a_dropped_call_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable() {
     let nobody = MySqlServer::new("mysql://user:secret@127.0.0.1:1", settings()).unwrap();
-    let space = super::support::Space::new();
-    let error = shards::open(&nobody, &space.0, domain::shard::ShardMap::even(1, 1).unwrap()).await.unwrap_err();
+    let space = Space::new(&Live);
+    let error = shards::open(&nobody, &space.name, domain::shard::ShardMap::even(1, 1).unwrap()).await.unwrap_err();
     let shards::OpenError::Sql(SqlError::Unreachable(text)) = &error else { panic!("{error:?}") };
     assert!(!text.contains("secret"));
 }
@@ -203,5 +210,5 @@ async fn a_deadlock_is_tried_again() {
 }
 
 fn progress_at(offset: u64) -> domain::id::Position {
-    super::support::at(offset, 0)
+    support::at(offset, 0)
 }

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -25,12 +25,14 @@ use rdkafka::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    KafkaSettings, KafkaSetupError, RECORD_BYTES_MAX, RECORD_OVERHEAD, SIDE_BYTES_MAX, SIDE_RECORDS_MAX, blocking,
-    envelope, log_line, on_own_thread,
+    KafkaSettings, KafkaSetupError, SIDE_BYTES_MAX, blocking, envelope, log_line, on_own_thread,
     tally::{Lost, Tally},
 };
 use crate::figures::ProducerFigures;
-use crate::log::{DeadLetters, Entry, Envelope, OrderLog, Room, SalesPublisher, Unacknowledged};
+use crate::log::{
+    DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged,
+    room::{Counted, Queue, QueueRoom, SIDE_RECORDS_MAX},
+};
 
 /// The topics `sales` and `orders.dead` have one partition.
 const ONLY_PARTITION: PartitionId = PartitionId(0);
@@ -68,9 +70,7 @@ impl KafkaLog {
     /// # Errors
     /// [`KafkaSetupError::NoRoom`]; [`KafkaSetupError::Client`] for settings that contradict each other.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaSetupError> {
-        if settings.queue_records_max == 0 || settings.queue_bytes_max < RECORD_BYTES_MAX {
-            return Err(KafkaSetupError::NoRoom);
-        }
+        let queue = Queue::new(settings.queue_records_max, settings.queue_bytes_max).ok_or(KafkaSetupError::NoRoom)?;
         let config = producer_config(settings);
         let tally = Arc::new(Tally::default());
         let producer = config.create_with_context(Deliveries::new(&tally))?;
@@ -78,13 +78,7 @@ impl KafkaLog {
             producer: ArcSwapOption::from_pointee(Some(producer)),
             replacing: Mutex::new(()),
             config,
-            queue: Arc::new(Queue {
-                records: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-                unacknowledged: AtomicUsize::new(0),
-                records_max: settings.queue_records_max,
-                bytes_max: settings.queue_bytes_max,
-            }),
+            queue,
             tally,
             side: Arc::new(Semaphore::new(SIDE_RECORDS_MAX)),
             orders_topic: settings.orders_topic(),
@@ -92,18 +86,6 @@ impl KafkaLog {
             sales_topic: settings.sales_topic(),
             last_flush: Duration::from_millis(settings.message_timeout_ms.into()),
         })))
-    }
-
-    /// Rooms taken: records of the topic `orders` that are on the way or about to be.
-    pub fn in_flight(&self) -> usize {
-        self.0.queue.records.load(Relaxed)
-    }
-
-    /// What became of its records, and what its client tells.
-    pub fn figures(&self) -> ProducerFigures {
-        let number = |counter: &AtomicUsize| u64::try_from(counter.load(Relaxed)).unwrap_or(u64::MAX);
-        let queue = &self.0.queue;
-        self.0.tally.figures(number(&queue.records), number(&queue.bytes))
     }
 }
 
@@ -124,54 +106,6 @@ fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     config
 }
 
-/// What is on the way, and how much may be.
-struct Queue {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    unacknowledged: AtomicUsize,
-    records_max: usize,
-    bytes_max: usize,
-}
-
-fn take(counter: &AtomicUsize, amount: usize, max: usize) -> bool {
-    let take = |now: usize| now.checked_add(amount).filter(|&after| after <= max);
-    counter.fetch_update(Relaxed, Relaxed, take).is_ok()
-}
-
-/// Room for one record; it counts [`RECORD_BYTES_MAX`] until its record is known.
-pub struct KafkaRoom {
-    queue: Arc<Queue>,
-    bytes: usize,
-}
-
-impl Room for KafkaRoom {}
-
-impl KafkaRoom {
-    fn take(queue: &Arc<Queue>) -> Option<Self> {
-        if !take(&queue.records, 1, queue.records_max) {
-            return None;
-        }
-        if !take(&queue.bytes, RECORD_BYTES_MAX, queue.bytes_max) {
-            queue.records.fetch_sub(1, Relaxed);
-            return None;
-        }
-        Some(Self { queue: Arc::clone(queue), bytes: RECORD_BYTES_MAX })
-    }
-
-    /// Gives back what the record does not need.
-    fn shrink(&mut self, bytes: usize) {
-        self.queue.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Relaxed);
-        self.bytes = self.bytes.min(bytes);
-    }
-}
-
-impl Drop for KafkaRoom {
-    fn drop(&mut self) {
-        self.queue.bytes.fetch_sub(self.bytes, Relaxed);
-        self.queue.records.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Travels with a record through the client and comes back with its fate.
 struct Delivery {
     id: String,
@@ -182,24 +116,8 @@ struct Delivery {
 
 #[allow(dead_code, reason = "held for their drop")]
 enum Permit {
-    Room(KafkaRoom),
+    Room(QueueRoom),
     Side(OwnedSemaphorePermit),
-}
-
-/// One record that the client has.
-struct Counted(Arc<Queue>);
-
-impl Counted {
-    fn new(queue: &Arc<Queue>) -> Self {
-        queue.unacknowledged.fetch_add(1, Relaxed);
-        Self(Arc::clone(queue))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.unacknowledged.fetch_sub(1, Relaxed);
-    }
 }
 
 /// Hears of the fate of each record, on the client's polling thread.
@@ -393,39 +311,44 @@ fn closed() -> Unacknowledged {
 }
 
 impl OrderLog for KafkaLog {
-    type Room = KafkaRoom;
+    type Room = QueueRoom;
 
-    fn room(&self) -> Option<KafkaRoom> {
-        KafkaRoom::take(&self.0.queue)
+    fn room(&self) -> Option<QueueRoom> {
+        QueueRoom::take(&self.0.queue)
     }
 
     fn append(
         &self,
         partition: PartitionId,
         record: Envelope,
-        mut room: KafkaRoom,
+        mut room: QueueRoom,
     ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send {
-        let bytes = record.payload.len() + RECORD_OVERHEAD;
-        let sent = if bytes > RECORD_BYTES_MAX {
-            self.0.tally.lost(Lost::TooLarge);
-            Err(Unacknowledged(format!("a record of {bytes} bytes is never sent: {RECORD_BYTES_MAX} is the limit")))
-        } else {
-            room.shrink(bytes);
+        let fits = room.fit(record.payload.len()).inspect_err(|_| self.0.tally.lost(Lost::TooLarge));
+        let sent = fits.and_then(|()| {
             let id = record.id.to_string();
             let headers = envelope::headers(&id, record.kind, envelope::ORDERS);
             let (topic, payload) = (&self.0.orders_topic, &record.payload);
             self.0.submit(Outgoing { topic, partition, key: None, id: &id, payload, headers }, Permit::Room(room))
-        };
+        });
         answer(sent)
     }
 
     async fn flush(&self, deadline: Duration) -> usize {
-        let unacknowledged = || self.0.queue.unacknowledged.load(Relaxed);
-        if let Some(producer) = self.0.producer.load_full().filter(|_| unacknowledged() > 0) {
+        let queue = &self.0.queue;
+        if let Some(producer) = self.0.producer.load_full().filter(|_| queue.unacknowledged() > 0) {
             // A flush that does not end in time shows in the count.
             blocking(move || producer.flush(deadline)).await.ok();
         }
-        unacknowledged()
+        queue.unacknowledged()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.queue.records()
+    }
+
+    fn figures(&self) -> ProducerFigures {
+        let number = |amount| u64::try_from(amount).unwrap_or(u64::MAX);
+        self.0.tally.figures(number(self.0.queue.records()), number(self.0.queue.bytes()))
     }
 }
 

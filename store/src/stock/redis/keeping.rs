@@ -231,12 +231,13 @@ impl LaneKeeping for RedisKeeping {
         if self.load_step(&step("clear")).await?.is_none() {
             return Ok(LoadAnswer::Refused);
         }
-        let with_purchases: Vec<_> = load.buyers.iter().filter(|(_, purchases)| !purchases.is_empty()).collect();
         let mut buyers = 0;
-        for chunk in with_purchases.chunks(LOAD_CHUNK) {
+        let mut entries = load.purchases.chunk_by(|(one, _), (next, _)| one == next).peekable();
+        while entries.peek().is_some() {
             let mut run = step("buyers");
-            for (buyer, purchases) in chunk {
-                run.arg(&buyer.get().to_be_bytes()[..]).arg(reply::entry(purchases)?);
+            for entry in entries.by_ref().take(LOAD_CHUNK) {
+                run.arg(&entry[0].0.get().to_be_bytes()[..])
+                    .arg(reply::entry(entry.iter().map(|(_, purchase)| purchase))?);
             }
             let Some(new) = self.load_step(&run).await? else { return Ok(LoadAnswer::Refused) };
             buyers += new;

@@ -166,7 +166,7 @@ fn purchase(bytes: &[u8]) -> Result<Purchase, StockError> {
 ///
 /// # Errors
 /// [`StockError::Broken`] for a quantity or number that no lane can hold.
-pub(super) fn entry(purchases: &[Purchase]) -> Result<Vec<u8>, StockError> {
+pub(super) fn entry<'a>(purchases: impl ExactSizeIterator<Item = &'a Purchase>) -> Result<Vec<u8>, StockError> {
     let mut entry = Vec::with_capacity(purchases.len() * ENTRY);
     for purchase in purchases {
         let quantity = u8::try_from(purchase.quantity).ok().filter(|quantity| *quantity != 0);

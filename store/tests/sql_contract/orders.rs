@@ -10,17 +10,15 @@ use domain::{
 use store::orders::{Marked, ShardWrite, Written};
 
 use super::support::{
-    Deployment, MINTED_AT_MS, PARTITION, at, count, deployment, deployment_on, lane, later, progress, rejected, row,
-    server, server_without_arrays, write,
+    Adapter, Deployment, MINTED_AT_MS, PARTITION, at, deployment, lane, later, progress, rejected, row, write,
 };
 
 const MAPS: [(u16, u16); 2] = [(2, 4), (1, 1)];
 
-/// As arrays and as statements of many rows, the rejected ones with their nulls among the others.
-#[tokio::test]
-async fn what_is_written_is_found() {
-    for (server, (shards, tables)) in [server(), server_without_arrays()].into_iter().zip(MAPS) {
-        let d = deployment_on(&server, shards, tables).await;
+/// The rejected ones with their nulls among the others.
+pub(crate) async fn what_is_written_is_found<A: Adapter>(adapter: A) {
+    for (shards, tables) in MAPS {
+        let d = deployment(&adapter, shards, tables).await;
         let mut rows: Vec<OrderRow> = (1..=700).map(row).collect();
         rows.extend((701..=750).map(rejected));
         let written = write(&d.orders, 1, &rows, &[]).await;
@@ -37,14 +35,8 @@ async fn what_is_written_is_found() {
 }
 
 /// A taken order id and a taken (buyer, lane, number) both undo the whole transaction, its progress too.
-#[tokio::test]
-async fn a_taken_key_leaves_nothing() {
-    for server in [server(), server_without_arrays()] {
-        a_taken_key_leaves_nothing_on(deployment_on(&server, 1, 2).await).await;
-    }
-}
-
-async fn a_taken_key_leaves_nothing_on(d: Deployment) {
+pub(crate) async fn a_taken_key_leaves_nothing<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 2).await;
     let first = row(1);
     assert_eq!(write(&d.orders, 1, std::slice::from_ref(&first), &[]).await, [Written::Done]);
     let same_id = OrderRow { number: None, ..first.clone() };
@@ -54,7 +46,8 @@ async fn a_taken_key_leaves_nothing_on(d: Deployment) {
         let rows = [&before[..], &[taken]].concat();
         assert_eq!(write(&d.orders, 2, &rows, &[(first.order, at(2, 0))]).await, [Written::KeyTaken]);
         assert_eq!(d.orders.progress(PARTITION).await.unwrap(), [Some(progress(1, 1))]);
-        assert_eq!(count(&d.space.orders(0), "orders_0").await + count(&d.space.orders(0), "orders_1").await, 1);
+        let orders = d.space.orders(0);
+        assert_eq!(d.space.count(&orders, "orders_0").await + d.space.count(&orders, "orders_1").await, 1);
         assert_eq!(d.orders.find(&[first.order]).await.unwrap()[&first.order].released, None);
     }
     // The next number, and no number at all, are free.
@@ -63,9 +56,8 @@ async fn a_taken_key_leaves_nothing_on(d: Deployment) {
 }
 
 /// R2: the progress must be as expected in all three parts; a zombie of an older generation is one that is not.
-#[tokio::test]
-async fn a_zombie_of_an_older_generation_cannot_write() {
-    let d = deployment(1, 1).await;
+pub(crate) async fn a_zombie_of_an_older_generation_cannot_write<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
     let shard = ShardId(0);
     d.orders.begin_progress(shard, PARTITION, progress(1, 5)).await.unwrap();
     d.orders.begin_progress(shard, PARTITION, progress(9, 9)).await.unwrap();
@@ -78,7 +70,7 @@ async fn a_zombie_of_an_older_generation_cannot_write() {
             ShardWrite { partition: PARTITION, expected, next: progress(2, 6), rows: vec![row(1)], released: vec![] };
         assert_eq!(d.orders.write(shard, write).await.unwrap(), Written::Fenced);
     }
-    assert_eq!(count(&d.space.orders(0), "orders_0").await, 0);
+    assert_eq!(d.space.count(&d.space.orders(0), "orders_0").await, 0);
     let write = ShardWrite {
         partition: PARTITION,
         expected: progress(2, 5),
@@ -89,9 +81,8 @@ async fn a_zombie_of_an_older_generation_cannot_write() {
     assert_eq!(d.orders.write(shard, write).await.unwrap(), Written::Done);
 }
 
-#[tokio::test]
-async fn a_row_of_another_shard_is_refused() {
-    let d = deployment(2, 1).await;
+pub(crate) async fn a_row_of_another_shard_is_refused<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 1).await;
     let row = row(1);
     let other = ShardId(1 - d.orders.map().home_of_order(row.order).shard.0);
     let (expected, next) = (progress(1, 0), progress(1, 1));
@@ -100,10 +91,9 @@ async fn a_row_of_another_shard_is_refused() {
 }
 
 /// R1: the first release of an order counts, alone or before another in the same batch; a rejected order has none.
-#[tokio::test]
-async fn a_release_is_set_once() {
+pub(crate) async fn a_release_is_set_once<A: Adapter>(adapter: A) {
     for (shards, tables) in MAPS {
-        let d = deployment(shards, tables).await;
+        let d = deployment(&adapter, shards, tables).await;
         let rows: Vec<OrderRow> = (1..=40).map(row).chain((41..=50).map(rejected)).collect();
         let all = |offset: u64| rows.iter().map(move |row| (row.order, at(offset, 0))).collect::<Vec<_>>();
         // In the same transaction as the rows, and the same order twice in it.
@@ -123,14 +113,13 @@ async fn a_release_is_set_once() {
 }
 
 /// Units of the live purchases, by buyer.
-async fn live_units(d: &Deployment, lane: LaneId, buyers: &[BuyerId]) -> HashMap<BuyerId, u32> {
+async fn live_units<A: Adapter>(d: &Deployment<A>, lane: LaneId, buyers: &[BuyerId]) -> HashMap<BuyerId, u32> {
     let purchases = d.orders.live_purchases(lane, buyers).await.unwrap();
     purchases.into_iter().map(|(buyer, of)| (buyer, of.iter().map(|(_, units)| units).sum())).collect()
 }
 
-#[tokio::test]
-async fn live_purchases_count_until_the_release() {
-    let d = deployment(2, 4).await;
+pub(crate) async fn live_purchases_count_until_the_release<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 4).await;
     let buyers: Vec<BuyerId> = (1..=600).map(|n| BuyerId::new(n).unwrap()).collect();
     let mut rows: Vec<OrderRow> = (1..=3).map(row).collect();
     rows.push(later(&rows[0], 1, 2));
@@ -150,9 +139,8 @@ async fn live_purchases_count_until_the_release() {
     assert_eq!(live_units(&d, lane(77), &buyers[..1]).await[&buyers[0]], 4);
 }
 
-#[tokio::test]
-async fn a_buyers_orders_come_newest_first_in_pages() {
-    let d = deployment(2, 4).await;
+pub(crate) async fn a_buyers_orders_come_newest_first_in_pages<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 4).await;
     let first = row(1);
     let mut rows: Vec<OrderRow> = (1..=5).map(|n| later(&first, n, n as u8)).collect();
     let of_other_shop = OrderRow { tenant: TenantId::new(9).unwrap(), ..later(&first, 9, 9) };
@@ -165,10 +153,9 @@ async fn a_buyers_orders_come_newest_first_in_pages() {
 }
 
 /// R5: every row of these lanes from that moment on, in order, each once, however small the pages.
-#[tokio::test]
-async fn a_scan_finds_the_rows_of_its_lanes() {
+pub(crate) async fn a_scan_finds_the_rows_of_its_lanes<A: Adapter>(adapter: A) {
     for (shards, tables) in MAPS {
-        let d = deployment(shards, tables).await;
+        let d = deployment(&adapter, shards, tables).await;
         let rows: Vec<OrderRow> = (1..=60).map(|n| OrderRow { lane: lane(70 + n % 3), ..row(n) }).collect();
         let _ = write(&d.orders, 1, &rows, &[]).await;
         let from = OrderId::floor_at(MINTED_AT_MS + 11);

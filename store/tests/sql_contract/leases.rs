@@ -2,16 +2,14 @@
 
 use std::collections::HashSet;
 
-use mysql_async::prelude::Queryable;
-use store::ledger::WORKER_REST_MS;
+use store::{ledger::WORKER_REST_MS, sql::Sql};
 
-use super::support::{deployment, raw};
+use super::support::{Adapter, SqlOf, deployment};
 
 const TTL_MS: u64 = 30_000;
 
-#[tokio::test]
-async fn a_lease_is_prolonged_and_ended_by_its_holder_only() {
-    let d = deployment(1, 1).await;
+pub(crate) async fn a_lease_is_prolonged_and_ended_by_its_holder_only<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
     let a = d.ledger.lease_worker("a", TTL_MS).await.unwrap().unwrap();
     let b = d.ledger.lease_worker("b", TTL_MS).await.unwrap().unwrap();
     assert_ne!(a.number, b.number);
@@ -33,9 +31,8 @@ async fn a_lease_is_prolonged_and_ended_by_its_holder_only() {
 }
 
 /// 256 engines at once get 256 numbers; the next one gets none, until a number has rested.
-#[tokio::test]
-async fn numbers_run_out_and_come_back_after_a_rest() {
-    let d = deployment(1, 1).await;
+pub(crate) async fn numbers_run_out_and_come_back_after_a_rest<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
     let engines: Vec<_> = (0..256)
         .map(|n| {
             let ledger = d.ledger.clone();
@@ -55,14 +52,16 @@ async fn numbers_run_out_and_come_back_after_a_rest() {
     }
     assert_eq!(d.ledger.lease_worker("late", TTL_MS).await.unwrap(), None);
 
-    let mut hand = raw(&d.space.ledger()).await;
-    let ended = |ago: u64| {
-        format!("UPDATE workers SET ends_at = CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) - {ago} WHERE number = 77")
+    let hand = d.space.hand(&d.space.ledger());
+    let ended = async |ago: u64| {
+        let now = SqlOf::<A>::NOW_MS;
+        let end = format!("UPDATE workers SET ends_at = {now} - {ago} WHERE number = 77");
+        assert_eq!(hand.exec(&end, vec![]).await.unwrap(), 1);
     };
-    hand.query_drop(ended(WORKER_REST_MS - 5_000)).await.unwrap();
+    ended(WORKER_REST_MS - 5_000).await;
     assert_eq!(d.ledger.lease_worker("late", TTL_MS).await.unwrap(), None, "rests");
-    hand.query_drop(ended(WORKER_REST_MS)).await.unwrap();
+    ended(WORKER_REST_MS).await;
     let lease = d.ledger.lease_worker("late", TTL_MS).await.unwrap().unwrap();
     assert_eq!((lease.number, lease.live), (77, 256));
-    hand.disconnect().await.unwrap();
+    hand.close().await;
 }

@@ -1,6 +1,6 @@
 //! A deployment of its own for each test, and rows to put into it.
 
-use std::{ops::Deref, time::Duration};
+use std::ops::Deref;
 
 use bytes::Bytes;
 use domain::{
@@ -12,121 +12,113 @@ use domain::{
     order::{OrderRow, Reason, Status},
     shard::{ShardId, ShardMap},
 };
-use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use store::{
     orders::{Orders, Progress, ShardWrite, Written},
-    shards::{self, Namespace, Store},
-    sql::mysql::{MySql, MySqlServer, Settings},
+    shards::{self, Namespace, OpenError, Store},
+    sql::{Server, Sql},
 };
 
-pub(super) const PARTITION: PartitionId = PartitionId(3);
+pub(crate) const PARTITION: PartitionId = PartitionId(3);
 /// 2026-01-01, when the test's orders are minted.
-pub(super) const MINTED_AT_MS: u64 = 1_767_225_600_000;
+pub(crate) const MINTED_AT_MS: u64 = 1_767_225_600_000;
 
-pub(super) fn url() -> String {
-    std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL; stack/stack up, then . stack/env")
+/// A technology under test. Its clones work in one place.
+pub(crate) trait Adapter: Clone + Send + Sync + 'static {
+    type Server: Server;
+
+    fn server(&self) -> Self::Server;
 }
 
-/// Short, so that tests of timeouts are.
-pub(super) fn settings() -> Settings {
-    Settings { lock_wait: Duration::from_secs(1), statement_timeout: Duration::from_secs(5), ..Settings::default() }
-}
-
-pub(super) fn server() -> MySqlServer {
-    MySqlServer::new(&url(), settings()).unwrap()
-}
+pub(crate) type SqlOf<A> = <<A as Adapter>::Server as Server>::Sql;
 
 /// A namespace whose databases are dropped with it, also when the test fails.
-pub(super) struct Space(pub(super) Namespace);
+pub(crate) struct Space<A: Adapter> {
+    pub(crate) name: Namespace,
+    pub(crate) adapter: A,
+}
 
-impl Space {
-    pub(super) fn new() -> Self {
-        Self(Namespace::new(&format!("t{:016x}", rand::random::<u64>())).unwrap())
+impl<A: Adapter> Space<A> {
+    pub(crate) fn new(adapter: &A) -> Self {
+        let name = Namespace::new(&format!("t{:016x}", rand::random::<u64>())).unwrap();
+        Self { name, adapter: adapter.clone() }
     }
 
-    pub(super) fn ledger(&self) -> String {
-        self.0.ledger()
+    pub(crate) fn ledger(&self) -> String {
+        self.name.ledger()
     }
 
-    pub(super) fn orders(&self, shard: u16) -> String {
-        self.0.orders(ShardId(shard))
+    pub(crate) fn orders(&self, shard: u16) -> String {
+        self.name.orders(ShardId(shard))
+    }
+
+    pub(crate) async fn open(&self, shards: u16, tables: u16) -> Result<Store<SqlOf<A>>, OpenError> {
+        shards::open(&self.adapter.server(), &self.name, ShardMap::even(shards, tables).unwrap()).await
+    }
+
+    /// The test's own hand on one of the databases.
+    pub(crate) fn hand(&self, database: &str) -> SqlOf<A> {
+        self.adapter.server().open(database)
+    }
+
+    pub(crate) async fn count(&self, database: &str, from: &str) -> i64 {
+        let hand = self.hand(database);
+        let rows = hand.rows(&format!("SELECT COUNT(*) FROM {from}"), vec![]).await.unwrap();
+        hand.close().await;
+        rows.into_iter().next().unwrap().int().unwrap()
     }
 }
 
-impl Drop for Space {
+impl<A: Adapter> Drop for Space<A> {
     fn drop(&mut self) {
         // The test's own runtime is busy dropping us: work on another one, and wait for it.
-        let space = self.0.clone();
+        let (adapter, name) = (self.adapter.clone(), self.name.clone());
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(shards::drop_all(&server(), &space)).unwrap();
+            runtime.block_on(shards::drop_all(&adapter.server(), &name)).unwrap();
         });
         if dropped.join().is_err() && !std::thread::panicking() {
-            panic!("the databases of {:?} were not dropped", self.0);
+            panic!("the databases of {:?} were not dropped", self.name);
         }
     }
 }
 
 /// An open deployment.
-pub(super) struct Deployment {
-    pub(super) store: Store<MySql>,
-    pub(super) space: Space,
+pub(crate) struct Deployment<A: Adapter> {
+    pub(crate) store: Store<SqlOf<A>>,
+    pub(crate) space: Space<A>,
 }
 
-impl Deref for Deployment {
-    type Target = Store<MySql>;
-    fn deref(&self) -> &Store<MySql> {
+impl<A: Adapter> Deref for Deployment<A> {
+    type Target = Store<SqlOf<A>>;
+    fn deref(&self) -> &Self::Target {
         &self.store
     }
 }
 
-pub(super) async fn deployment(shards: u16, tables: u16) -> Deployment {
-    deployment_on(&server(), shards, tables).await
-}
-
-pub(super) async fn deployment_on(server: &MySqlServer, shards: u16, tables: u16) -> Deployment {
-    let space = Space::new();
-    let map = ShardMap::even(shards, tables).unwrap();
-    let store = shards::open(server, &space.0, map).await.unwrap();
+pub(crate) async fn deployment<A: Adapter>(adapter: &A, shards: u16, tables: u16) -> Deployment<A> {
+    let space = Space::new(adapter);
+    let store = space.open(shards, tables).await.unwrap();
     Deployment { store, space }
 }
 
-/// Sends many rows in statements of many rows, as every MySQL gets them.
-pub(super) fn server_without_arrays() -> MySqlServer {
-    MySqlServer::new(&url(), Settings { arrays: false, ..settings() }).unwrap()
-}
-
-/// A raw connection to one of the deployment's databases: the fault's hand.
-pub(super) async fn raw(database: &str) -> Conn {
-    let opts = OptsBuilder::from_opts(Opts::from_url(&url()).unwrap()).db_name(Some(database)).prefer_socket(false);
-    Conn::new(opts).await.unwrap()
-}
-
-pub(super) async fn count(database: &str, from: &str) -> i64 {
-    let mut raw = raw(database).await;
-    let count = raw.query_first(format!("SELECT COUNT(*) FROM {from}")).await.unwrap().unwrap();
-    raw.disconnect().await.unwrap();
-    count
-}
-
-pub(super) fn lane(n: u64) -> LaneId {
+pub(crate) fn lane(n: u64) -> LaneId {
     LaneId::new(n).unwrap()
 }
 
-pub(super) fn offer(n: u64) -> OfferId {
+pub(crate) fn offer(n: u64) -> OfferId {
     OfferId::new(n).unwrap()
 }
 
-pub(super) fn at(offset: u64, index: u8) -> Position {
+pub(crate) fn at(offset: u64, index: u8) -> Position {
     Position { generation: Generation(1), offset, index }
 }
 
-pub(super) fn progress(generation: u16, offset: u64) -> Progress {
+pub(crate) fn progress(generation: u16, offset: u64) -> Progress {
     Progress { generation: Generation(generation), offset, record: RecordId::new(1_000 + offset).ok() }
 }
 
 /// The order of buyer `n`, minted `n` milliseconds after the others began, decided at offset 1.
-pub(super) fn row(n: u64) -> OrderRow {
+pub(crate) fn row(n: u64) -> OrderRow {
     let buyer = BuyerId::new(n).unwrap();
     OrderRow {
         order: OrderId::compose(MINTED_AT_MS + n, Slot::of(buyer), 7, 0).unwrap(),
@@ -150,19 +142,19 @@ pub(super) fn row(n: u64) -> OrderRow {
     }
 }
 
-pub(super) fn rejected(n: u64) -> OrderRow {
+pub(crate) fn rejected(n: u64) -> OrderRow {
     OrderRow { status: Status::Rejected, reason: Some(Reason::Stock), number: None, ..row(n) }
 }
 
 /// Another order of the same buyer.
-pub(super) fn later(row: &OrderRow, ms: u64, number: u8) -> OrderRow {
+pub(crate) fn later(row: &OrderRow, ms: u64, number: u8) -> OrderRow {
     let order = OrderId::compose(row.order.minted_at_ms() + ms, row.order.slot(), 7, 0).unwrap();
     OrderRow { order, number: Some(PurchaseNumber(number)), ..row.clone() }
 }
 
 /// Begins the partition on every shard and writes rows and releases as a writer would, from record `offset` - 1 to `offset`.
-pub(super) async fn write(
-    orders: &Orders<MySql>,
+pub(crate) async fn write<S: Sql>(
+    orders: &Orders<S>,
     offset: u64,
     rows: &[OrderRow],
     released: &[(OrderId, Position)],

@@ -3,11 +3,12 @@
 use domain::shard::ShardId;
 use store::{figures::DatabaseFigures, orders::Written};
 
-use super::support::{PARTITION, deployment, progress, row, write};
+use super::support::{Adapter, PARTITION, deployment, progress, row, write};
 
-#[tokio::test]
-async fn statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do() {
-    let d = deployment(1, 1).await;
+pub(crate) async fn statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do<A: Adapter>(
+    adapter: A,
+) {
+    let d = deployment(&adapter, 1, 1).await;
     let opened = d.orders.figures();
     assert!(opened.statements.answered > 0, "the migration's");
     assert_eq!((opened.statements.refused, opened.statements.broken), (0, 0));
@@ -19,7 +20,7 @@ async fn statements_are_counted_by_what_came_of_them_and_connections_by_what_the
     let DatabaseFigures { pool, statements } = d.orders.figures();
     assert!(statements.refused > 0, "a taken key: {statements:?}");
     assert_eq!((statements.unknown, statements.broken), (0, 0));
-    assert_eq!((pool.in_use, pool.waiting, pool.max), (0, 0, 8));
-    assert!(pool.idle >= 1, "{pool:?}");
+    assert_eq!((pool.in_use, pool.waiting), (0, 0));
+    assert!((1..=pool.max).contains(&pool.idle), "{pool:?}");
     assert!(d.ledger.figures().statements.answered > 0, "the ledger counts its own");
 }

@@ -10,7 +10,7 @@ use store::{
     sql::SqlError,
 };
 
-use super::support::{MINTED_AT_MS, PARTITION, deployment, row, write};
+use super::support::{Adapter, MINTED_AT_MS, PARTITION, deployment, row, write};
 
 fn release(order: &OrderRow, id: u64) -> OutboxRow {
     OutboxRow {
@@ -22,9 +22,8 @@ fn release(order: &OrderRow, id: u64) -> OutboxRow {
     }
 }
 
-#[tokio::test]
-async fn a_mark_and_its_outbox_row_are_one_change() {
-    let d = deployment(2, 4).await;
+pub(crate) async fn a_mark_and_its_outbox_row_are_one_change<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 4).await;
     let rows: Vec<OrderRow> = (1..=3).map(row).collect();
     let _ = write(&d.orders, 1, &rows, &[]).await;
     let (order, shard) = (rows[0].order, d.orders.map().home_of_order(rows[0].order).shard);
@@ -49,9 +48,8 @@ async fn a_mark_and_its_outbox_row_are_one_change() {
     assert!(d.orders.mark(order, cancelled, paid, Some(release(&rows[1], 51))).await.is_err(), "another's outbox row");
 }
 
-#[tokio::test]
-async fn the_outbox_is_read_by_id_and_emptied_by_id() {
-    let d = deployment(1, 1).await;
+pub(crate) async fn the_outbox_is_read_by_id_and_emptied_by_id<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
     let rows: Vec<OrderRow> = (1..=9).map(row).collect();
     let _ = write(&d.orders, 1, &rows, &[]).await;
     for (row, id) in rows.iter().zip((1..=9).rev()) {
@@ -67,9 +65,8 @@ async fn the_outbox_is_read_by_id_and_emptied_by_id() {
     assert_eq!(ids(&d.orders.outbox(shard, 100).await.unwrap()), [2, 4, 6, 7, 8, 9]);
 }
 
-#[tokio::test]
-async fn only_unpaid_orders_are_overdue() {
-    let d = deployment(1, 2).await;
+pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 2).await;
     let rows: Vec<OrderRow> = (1..=20).map(row).collect();
     let _ = write(&d.orders, 1, &rows, &[]).await;
     assert_eq!(d.orders.mark(rows[2].order, Status::PendingPayment, Status::Paid, None).await.unwrap(), Marked::Done);

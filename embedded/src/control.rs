@@ -1,0 +1,195 @@
+//! The pages of the second port that the commands `publish` and `audit` and the load test ask: how far everything is, what the lanes
+//! hold, and taking a sale file. Who asks shows the folder's control key, so whoever can read the folder may ask.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use catalog::{confirm, publish::PublishError};
+use domain::{
+    id::{LaneId, PartitionId},
+    stock::{LaneMode, LaneView},
+};
+use kit::{
+    admin::Pages,
+    clock::Clock,
+    http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
+    problem::{Code, Problem},
+};
+use serde::Serialize;
+use store::{
+    ledger::PartitionRow,
+    log::{OrderLogSource, PartitionReader, ReadError},
+    sql::SqlError,
+    stock::{LaneKeeping, StockError},
+};
+
+use crate::{demo, deployment::Deployment};
+
+/// A sale file with 1000 lanes of 64 offers fits.
+const SALE_FILE_BYTES_MAX: usize = 16 << 20;
+
+/// The stores did not tell.
+#[derive(Debug, thiserror::Error)]
+enum Untold {
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    #[error(transparent)]
+    Stock(#[from] StockError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The pages.
+pub struct Control<C> {
+    deployment: Deployment<C>,
+    key: Arc<str>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Standing {
+    sold: u64,
+    lag: u64,
+    journal: u64,
+    outstanding: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LaneTold {
+    lane: String,
+    mode: &'static str,
+    epoch: u64,
+    journal: Vec<String>,
+    buyers: u64,
+    offers: Vec<OfferTold>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfferTold {
+    offer: String,
+    left: u64,
+    allotment: u64,
+}
+
+impl<C: Clock> Control<C> {
+    /// Pages over these stores, for who knows this key.
+    pub fn new(deployment: Deployment<C>, key: &str) -> Self {
+        Self { deployment, key: key.into() }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let shown = bearer(request.headers()).unwrap_or_default();
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let is_read = request.method() == Method::GET;
+        if !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"]) {
+            let there =
+                "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers and /sales";
+            return Problem::new(Code::NotFound, there).to_response();
+        }
+        if !kit::token::is_same_secret(shown, &self.key) {
+            let needed = "send `Authorization: Bearer` with the content of control.key in the data folder";
+            return Problem::new(Code::Unauthenticated, needed).to_response();
+        }
+        let told = match parts[..] {
+            ["standing"] if is_read => self.standing().await.map(|standing| reply::json(StatusCode::OK, &standing)),
+            ["lanes"] if is_read => self.lanes().await.map(|lanes| reply::json(StatusCode::OK, &lanes)),
+            ["lanes", id, "buyers"] if is_read => match id.parse() {
+                Ok(lane) => self.buyers(lane).await,
+                Err(_) => return Problem::new(Code::NotFound, format!("{id} is no lane")).to_response(),
+            },
+            ["sales"] if request.method() == Method::POST => return self.publish(request).await,
+            _ => {
+                return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read").to_response();
+            }
+        };
+        told.unwrap_or_else(|error| {
+            tracing::error!(%error, path, "a page of the second port failed");
+            Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response()
+        })
+    }
+
+    async fn standing(&self) -> Result<Standing, Untold> {
+        let Deployment { databases, source, partitions, keeping, .. } = &self.deployment;
+        let mut standing = Standing::default();
+        let lanes = databases.ledger.all_lanes().await?;
+        // The journals first: what leaves them is in the log, and what is in the log is looked for after that.
+        for lane in &lanes {
+            let entries = keeping.inspect(lane.lane).await?.journal_len;
+            standing.journal += entries;
+            if entries > 0 {
+                standing.outstanding.push(format!("lane {}: {entries} journal entries", lane.lane));
+            }
+        }
+        for partition in (0..*partitions).map(PartitionId) {
+            let high = source.reader(partition)?.watermarks().await?.high;
+            let decided = databases.ledger.partition(partition).await?;
+            let next = decided.map_or(0, |PartitionRow { offset, .. }| offset + 1);
+            let lag = high.saturating_sub(next);
+            standing.lag += lag;
+            if lag > 0 {
+                standing.outstanding.push(format!("partition {partition}: decided up to {next} of {high} records"));
+            }
+        }
+        let lanes = databases.ledger.all_lanes().await?;
+        standing.sold = lanes.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum();
+        Ok(standing)
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneTold>, Untold> {
+        let mut told = Vec::new();
+        for lane in self.deployment.databases.ledger.all_lanes().await? {
+            let view = self.deployment.keeping.inspect(lane.lane).await?;
+            let journal = self.deployment.keeping.journal(lane.lane).await?;
+            told.push(tell(lane.lane, view, journal.iter().map(|(batch, _)| batch.to_string()).collect()));
+        }
+        Ok(told)
+    }
+
+    async fn buyers(&self, lane: LaneId) -> Result<Response<Body>, Untold> {
+        let mut text = String::new();
+        for (buyer, purchases) in self.deployment.keeping.buyers(lane).await? {
+            for purchase in purchases {
+                let number = purchase.number.map_or(0, |number| number.0);
+                // Writing to a String never fails.
+                let _written =
+                    writeln!(text, "{buyer} {} {} {} {number}", purchase.order, purchase.offer, purchase.quantity);
+            }
+        }
+        Ok(reply::text(StatusCode::OK, text))
+    }
+
+    async fn publish(&self, request: Request<Incoming>) -> Response<Body> {
+        let sent = match read_body(request.into_body(), SALE_FILE_BYTES_MAX, BODY_DEADLINE).await {
+            Ok(sent) => sent,
+            Err(error) => return Problem::from(error).to_response(),
+        };
+        let Ok(text) = std::str::from_utf8(&sent) else {
+            return Problem::new(Code::InvalidRequest, "a sale file is UTF-8 text").to_response();
+        };
+        let now_ms = self.deployment.clock.now_ms();
+        match demo::from_text(&self.deployment, text, false).await {
+            Ok(publication) => reply::text(StatusCode::OK, confirm::describe(&publication, false, now_ms)),
+            Err(PublishError::Flawed(flaws)) => {
+                let lines: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+                Problem::new(Code::InvalidRequest, lines.join("\n")).to_response()
+            }
+            Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
+        }
+    }
+}
+
+impl<C: Clock> Pages for Control<C> {
+    async fn page(&self, request: Request<Incoming>) -> Response<Body> {
+        self.answer(request).await
+    }
+}
+
+fn tell(lane: LaneId, view: LaneView, journal: Vec<String>) -> LaneTold {
+    let (mode, epoch) = match view.mode {
+        LaneMode::Missing => ("missing", 0),
+        LaneMode::Closed { marker } => ("closed", marker.0),
+        LaneMode::Open { epoch } => ("open", epoch.0),
+    };
+    let offers = view.offers.into_iter();
+    let offers = offers.map(|(offer, left, allotment)| OfferTold { offer: offer.to_string(), left, allotment });
+    LaneTold { lane: lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
+}

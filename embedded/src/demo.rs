@@ -1,0 +1,52 @@
+//! The demo: a tenant with a running sale, so that whoever starts an empty folder can buy at once.
+
+use std::time::Duration;
+
+use catalog::{
+    file,
+    publish::{self, Publication, PublishError, Settings},
+    published::read_published,
+    render,
+};
+use domain::sale::Sale;
+use kit::clock::Clock;
+
+use crate::deployment::Deployment;
+
+/// Reading a log that was just made.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// The sale to show: the one that sells, else the one that opens or opened last. A shop without any gets the example, open from now
+/// on for a day, if `demo` is wanted.
+///
+/// # Errors
+/// When the log does not tell or does not take it.
+pub async fn on_sale<C: Clock>(deployment: &Deployment<C>, demo: bool) -> anyhow::Result<Option<Sale>> {
+    let now_ms = deployment.clock.now_ms();
+    let published = read_published(&mut deployment.follow_sales(), READ_WITHIN).await?;
+    if published.is_empty() && demo {
+        let Publication { sale, .. } = from_text(deployment, &render::example_open_at(now_ms), false).await?;
+        return Ok(Some(sale));
+    }
+    let is_open = |sale: &Sale| sale.window.opens_at_ms <= now_ms && now_ms < sale.window.closes_at_ms;
+    Ok(published.into_iter().max_by_key(|sale| (is_open(sale), sale.window.opens_at_ms)))
+}
+
+/// Publishes a sale file's text as the next version of its sale.
+///
+/// # Errors
+/// [`PublishError`]: every flaw of the file, or a log that does not answer.
+pub async fn from_text<C: Clock>(
+    deployment: &Deployment<C>,
+    text: &str,
+    dry_run: bool,
+) -> Result<Publication, PublishError> {
+    let draft = file::parse(text).map_err(PublishError::Flawed)?;
+    let settings = Settings {
+        partitions: deployment.partitions,
+        now_ms: deployment.clock.now_ms(),
+        read_within: READ_WITHIN,
+        dry_run,
+    };
+    publish::publish(&draft, (&deployment.log, &mut deployment.follow_sales()), &settings).await
+}

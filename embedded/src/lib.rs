@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cli;
+
+pub mod config;
+
+pub mod folder;
+
+pub mod deployment;
+
+pub mod serve;
+
+pub mod control;
+
+pub mod client;
+
+pub mod demo;
+
+pub mod welcome;

@@ -1,0 +1,185 @@
+//! `flashsale serve`: all services in one process. Folder, listeners, stores, order-writer, engine; and the same backwards at the end.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context;
+use catalog::{confirm, publish::PublishError};
+use domain::{sale::Sale, stock::RunId};
+use engine::service::{Engine, Options, REQUESTS_DEADLINE};
+use kit::{
+    admin::{self, Readiness},
+    clock::{Clock, SystemClock},
+    http::{self, Limits},
+    metrics::Registry,
+    shutdown::on_signals,
+    token::{TokenKey, TokenVerifier},
+};
+use order_writer::{
+    failpoint::Failpoint,
+    metrics::Metrics,
+    ports::{Pace, Shared},
+    rhythm::Busy,
+    service,
+};
+use store::log::{OrderLog, ReadError, sqlite::SoleMember};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    control::Control,
+    demo,
+    deployment::Deployment,
+    folder::{Folder, ServerNote},
+    welcome,
+};
+
+/// How long the log may take to write what waits when the service ends.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// What a person can do about each stands in its text.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = on_signals()?;
+    let folder = Folder::open(&config.data)?;
+    let (listeners, admin_listener) = listen(&config)?;
+    let note = ServerNote {
+        pid: std::process::id(),
+        listen: address_of(listeners.first())?,
+        admin: admin_listener.local_addr()?,
+    };
+    let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
+    let limits = Limits { drain_deadline: REQUESTS_DEADLINE, ..Limits::sharing(descriptors, listeners.len()) };
+    let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
+
+    let run = RunId(Uuid::new_v4().as_u64_pair().0);
+    let deployment = Deployment::open(folder.path(), &config, run, SystemClock::new()).await?;
+    let on_sale = demo::on_sale(&deployment, config.demo).await?;
+    let control = Control::new(deployment.clone(), &folder.control_key()?);
+    let pages = admin::serve_with(admin_listener, registry.clone(), readiness.clone(), control, admin_stop.clone());
+    let pages = tokio::spawn(pages);
+    folder.note_server(&note)?;
+
+    let writer = Writer::start(&deployment, &registry).await?;
+    let options = Options {
+        permits: config.front.permits,
+        tenant_permits: config.tenant_permits(),
+        tenant_rate_per_s: config.front.tenant_rate_per_s,
+        journal_max: config.lanes.journal_max,
+    };
+    let key = folder.token_key()?;
+    let verifier = TokenVerifier::new(vec![key.clone()])?;
+    let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
+    let engine = Engine::start(stores, (options, verifier), &registry, readiness.clone()).await?;
+    let welcoming = tokio::spawn(greet(deployment.clone(), (note, config.data), key, on_sale, readiness));
+
+    let served = engine.serve(listeners, limits, stop).await;
+    welcoming.abort();
+    writer.stop().await?;
+    let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;
+    tracing::info!(unacknowledged, "drained");
+    deployment.databases.close().await;
+    admin_stop.cancel();
+    pages.await??;
+    Ok(served?)
+}
+
+/// Tells the person at the terminal, as soon as there is something to tell.
+async fn greet(
+    deployment: Deployment<SystemClock>,
+    (note, folder): (ServerNote, PathBuf),
+    key: TokenKey,
+    on_sale: Option<Sale>,
+    readiness: Readiness,
+) {
+    let place = (&note, &*folder.to_string_lossy());
+    let text = welcome::when_selling(&deployment, place, &key, on_sale.as_ref(), &readiness).await;
+    // Nobody may read it; the shop sells all the same.
+    drop(text.map(|text| io::stdout().lock().write_all(text.as_bytes())));
+}
+
+/// Publishes a sale file on a folder that no server works on. The inner error: what is wrong with the file.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Result<String, String>> {
+    let folder = Folder::open(&config.data)?;
+    let clock = SystemClock::new();
+    let deployment = Deployment::open(folder.path(), config, RunId(0), clock).await?;
+    let published = demo::from_text(&deployment, text, false).await;
+    deployment.databases.close().await;
+    match published {
+        Ok(publication) => Ok(Ok(confirm::describe(&publication, false, clock.now_ms()))),
+        Err(PublishError::Flawed(flaws)) => {
+            Ok(Err(flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Both ports, before anything is opened: a port that is taken is the most frequent mistake.
+fn listen(config: &Config) -> anyhow::Result<(Vec<TcpListener>, TcpListener)> {
+    let taken = |address: SocketAddr, other: &str| {
+        format!("cannot listen on {address}: is another program there? `{other}` chooses another port")
+    };
+    // Shared addresses are for our own threads: another process on this port must be noticed.
+    drop(http::bind(config.listen, false).with_context(|| taken(config.listen, "--port N"))?);
+    let buyers = engine::service::bind(config.listen, config.front_threads());
+    let buyers = buyers.with_context(|| taken(config.listen, "--port N"))?;
+    let admin = http::bind(config.admin, false).with_context(|| taken(config.admin, "--admin-port N"))?;
+    Ok((buyers, admin))
+}
+
+fn address_of(listener: Option<&TcpListener>) -> io::Result<SocketAddr> {
+    listener.ok_or_else(|| io::Error::other("no front thread"))?.local_addr()
+}
+
+/// The order-writer's part, at work.
+struct Writer {
+    stop: CancellationToken,
+    work: JoinHandle<Result<(), ReadError>>,
+}
+
+impl Writer {
+    async fn start(deployment: &Deployment<SystemClock>, registry: &Registry) -> anyhow::Result<Self> {
+        let (sales_sender, sales) = watch::channel(Default::default());
+        let (told_sender, mut told) = watch::channel(false);
+        tokio::spawn(service::follow_sales(deployment.follow_sales(), sales_sender, told_sender));
+        // Lanes of sales that ended are left alone: which ones these are must be known before the first look.
+        told.wait_for(|told| *told).await.context("the sales cannot be read")?;
+        let shared = Arc::new(Shared::<Deployment<SystemClock>> {
+            orders: deployment.databases.orders.clone(),
+            ledger: deployment.databases.ledger.clone(),
+            stock: deployment.keeping.clone(),
+            log: deployment.log.clone(),
+            source: deployment.source.clone(),
+            clock: deployment.clock,
+            sales,
+            decided: Mutex::new(BTreeMap::new()),
+            metrics: Arc::new(Metrics::register(registry)?),
+            failpoint: Failpoint::none(),
+            busy: Busy::default(),
+            pace: Pace::default(),
+        });
+        let (stop, members) = (CancellationToken::new(), SoleMember::new(&deployment.log));
+        // The engine's readiness is the process's: who buys needs an engine, and is told when a lane is not open.
+        let work = tokio::spawn(service::run(shared, members, Readiness::new(), stop.clone()));
+        Ok(Self { stop, work })
+    }
+
+    /// Lets every worker finish what it decides.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        Ok(self.work.await??)
+    }
+}

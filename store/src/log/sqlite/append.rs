@@ -1,0 +1,169 @@
+//! Appends records: hands them to the thread that writes, each with its room, and waits for their fate.
+
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+
+use domain::{id::PartitionId, record::encode_sale, sale::Sale};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use super::{
+    Shared, SqliteSettings, SqliteSetupError,
+    mailbox::{Append, Aside, Fate, Order, Rarity},
+    no_such,
+    writer::Running,
+};
+use crate::{
+    figures::ProducerFigures,
+    log::{
+        DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged,
+        room::{Counted, QueueRoom, SIDE_RECORDS_MAX},
+    },
+};
+
+type Answered = oneshot::Receiver<Result<u64, Unacknowledged>>;
+
+/// Appends to a log in a file, and opens its readers.
+///
+/// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses neither the record nor its room. It is
+/// acknowledged when the transaction that holds it, and all that came with it, is on the disk. When the last clone is dropped, what is on
+/// the way is still written, which the drop waits for: then the file is closed.
+///
+/// Two logs on one file hand out no offset twice, but the readers of one hear of the other's records only with the next of its own. Whoever
+/// owns the folder keeps others away.
+#[derive(Clone)]
+pub struct SqliteLog(Arc<Owner>);
+
+struct Owner {
+    shared: Arc<Shared>,
+    side: Arc<Semaphore>,
+    running: Option<Running>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.mailbox.close();
+        if let Some(running) = self.running.take() {
+            running.join();
+        }
+    }
+}
+
+impl SqliteLog {
+    /// Opens the log's file, which it makes when there is none; the folder must exist. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`SqliteSetupError`]: each says what to do, and has changed nothing.
+    pub fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, SqliteSetupError> {
+        let (shared, running) = Shared::open(path, settings)?;
+        let side = Arc::new(Semaphore::new(SIDE_RECORDS_MAX));
+        Ok(Self(Arc::new(Owner { shared, side, running: Some(running) })))
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0.shared)
+    }
+
+    /// Everything before this offset is decided for good. Of that, retention deletes what is older than [`SqliteSettings::retention_ms`],
+    /// all but the record right before this offset: the ledger's position names it (R10). Until this is called, nothing is deleted.
+    pub fn keep_from(&self, partition: PartitionId, next_offset: u64) {
+        self.0.shared.keep_from(partition, next_offset);
+    }
+
+    /// Deletes now what retention lets go, which the log does by itself every minute, and says how many records that were.
+    ///
+    /// # Errors
+    /// [`Unacknowledged`] with what to do; what was deleted before stays so.
+    pub async fn purge(&self) -> Result<u64, Unacknowledged> {
+        let (answer, answered) = oneshot::channel();
+        self.0.shared.mailbox.put(Order::Purge(answer));
+        fate(answered).await
+    }
+
+    /// Hands over a record that takes no room from the orders, and waits for its fate.
+    async fn send_aside(&self, what: Rarity) -> Result<u64, Unacknowledged> {
+        let permit = Arc::clone(&self.0.side).acquire_owned().await.map_err(|_| closed())?;
+        let (answer, answered) = oneshot::channel();
+        let fate_of = Fate { answer, counted: Counted::new(&self.0.shared.queue), permit };
+        self.0.shared.mailbox.put(Order::Aside(Aside { what, fate: fate_of }));
+        fate(answered).await
+    }
+
+    /// Never waits.
+    fn submit(
+        &self,
+        partition: PartitionId,
+        record: Envelope,
+        mut room: QueueRoom,
+    ) -> Result<Answered, Unacknowledged> {
+        let shared = &self.0.shared;
+        if shared.tail(partition).is_none() {
+            shared.tally.refused(1);
+            return Err(Unacknowledged(no_such(partition, shared.settings.partitions)));
+        }
+        room.fit(record.payload.len()).inspect_err(|_| shared.tally.too_large())?;
+        let (answer, answered) = oneshot::channel();
+        let Envelope { id, kind, payload } = record;
+        let fate = Fate { answer, counted: Counted::new(&shared.queue), permit: room };
+        shared.mailbox.put(Order::Append(Append { partition, id, kind, payload, fate }));
+        Ok(answered)
+    }
+}
+
+async fn fate(answered: Answered) -> Result<u64, Unacknowledged> {
+    answered.await.unwrap_or_else(|_| Err(closed()))
+}
+
+fn closed() -> Unacknowledged {
+    Unacknowledged("the log was closed: the program ends, or its thread failed; see the lines logged before".into())
+}
+
+impl OrderLog for SqliteLog {
+    type Room = QueueRoom;
+
+    fn room(&self) -> Option<QueueRoom> {
+        QueueRoom::take(&self.0.shared.queue)
+    }
+
+    fn append(
+        &self,
+        partition: PartitionId,
+        record: Envelope,
+        room: QueueRoom,
+    ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send {
+        let submitted = self.submit(partition, record, room);
+        async move { fate(submitted?).await }
+    }
+
+    async fn flush(&self, deadline: Duration) -> usize {
+        let queue = &self.0.shared.queue;
+        if queue.unacknowledged() > 0 {
+            let (answer, answered) = oneshot::channel();
+            self.0.shared.mailbox.put(Order::Mark(answer));
+            // One that does not come in time shows in the count.
+            timeout(deadline, answered).await.ok();
+        }
+        queue.unacknowledged()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.shared.queue.records()
+    }
+
+    fn figures(&self) -> ProducerFigures {
+        self.0.shared.tally.figures(&self.0.shared.queue)
+    }
+}
+
+impl SalesPublisher for SqliteLog {
+    async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
+        self.send_aside(Rarity::Sale { id: sale.id.stored(), payload: encode_sale(sale) }).await.map(drop)
+    }
+}
+
+impl DeadLetters for SqliteLog {
+    async fn park(&self, partition: PartitionId, entry: &Entry, cause: &str) -> Result<(), Unacknowledged> {
+        self.send_aside(Rarity::Dead { partition, entry: entry.clone(), cause: cause.into() }).await.map(drop)
+    }
+}

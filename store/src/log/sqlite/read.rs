@@ -1,0 +1,207 @@
+//! Reads one partition: from memory while it keeps up, else from the file, on connections that only read.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use domain::id::{PartitionId, RecordId};
+use rusqlite::{Connection, Row};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Shared, SqliteLog,
+    file::{LogFile, offset_of, place},
+    index, no_such,
+};
+use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
+
+/// Connections kept for the next read, at most.
+const IDLE_MAX: usize = 8;
+
+/// Connections that read. Each question runs where it may block.
+pub(super) struct Readers {
+    file: LogFile,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(file: &LogFile) -> Self {
+        Self { file: file.clone(), idle: Mutex::default() }
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => self.file.open_to_read()?,
+        };
+        // After an error the connection is closed: the next question gets a fresh one.
+        let answer = question(&connection)?;
+        let mut idle = idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+}
+
+impl Shared {
+    /// Asks the file.
+    pub(super) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let shared = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || shared.readers.ask(question)).await;
+        let answer = asked.map_err(|error| ReadError::Unavailable(format!("a read was given up: {error}")))?;
+        answer.map_err(|error| ReadError::Unavailable(self.file.advice(&error)))
+    }
+}
+
+/// Opens readers of a log in a file.
+#[derive(Clone)]
+pub struct SqliteSource(Arc<Shared>);
+
+impl SqliteSource {
+    /// The source of this log's records.
+    pub fn new(log: &SqliteLog) -> Self {
+        Self(log.shared())
+    }
+}
+
+impl OrderLogSource for SqliteSource {
+    type Reader = SqliteReader;
+
+    fn reader(&self, partition: PartitionId) -> Result<SqliteReader, ReadError> {
+        let marks = self.0.tail(partition).map(super::tail::Tail::marks);
+        let marks = marks.ok_or_else(|| ReadError::Unavailable(no_such(partition, self.0.settings.partitions)))?;
+        Ok(SqliteReader { log: Arc::clone(&self.0), partition, marks, next: None, lost: false })
+    }
+}
+
+/// Reads one partition. A cancelled [`PartitionReader::read`] loses nothing; after [`ReadError::OutOfRange`] every read says so again until
+/// the next seek.
+pub struct SqliteReader {
+    log: Arc<Shared>,
+    partition: PartitionId,
+    marks: watch::Receiver<Watermarks>,
+    /// Offset asked for next; `None` before the first read.
+    next: Option<u64>,
+    /// The log has no record there.
+    lost: bool,
+}
+
+impl SqliteReader {
+    fn out_of_range(&mut self, offset: u64) -> ReadError {
+        self.lost = true;
+        ReadError::OutOfRange { partition: self.partition, offset }
+    }
+
+    /// Waits until there is a record at this offset; whether one came in time.
+    async fn arrival(&mut self, offset: u64, wait: Duration) -> Result<bool, ReadError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let Watermarks { low, high } = *self.marks.borrow_and_update();
+            if !(low..=high).contains(&offset) {
+                return Err(self.out_of_range(offset));
+            }
+            if offset < high {
+                return Ok(true);
+            }
+            match timeout_at(deadline, self.marks.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(ReadError::Unavailable("the log was closed".into())),
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Records from this offset on that are in the log; none when the file has no record at that very offset.
+    async fn records(&self, offset: u64, records_max: usize, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
+        let newest = self.log.tail(self.partition).and_then(|tail| tail.read(offset, records_max, bytes_max));
+        match newest {
+            Some(entries) => Ok(entries),
+            None => {
+                let partition = index(self.partition);
+                self.log.ask(move |connection| read(connection, partition, offset, records_max, bytes_max)).await
+            }
+        }
+    }
+}
+
+/// Only what the ledger has not seen go: a gap ends the read, and one at its beginning is for R10.
+fn read(
+    connection: &Connection,
+    partition: usize,
+    offset: u64,
+    records_max: usize,
+    bytes_max: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let sql = "SELECT place, record_id, kind, payload FROM records WHERE place >= ?1 AND place < ?2 ORDER BY place";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((place(partition, offset), place(partition + 1, 0)))?;
+    let (mut entries, mut bytes, mut next) = (Vec::new(), 0, offset);
+    while entries.is_empty() || (entries.len() < records_max && bytes < bytes_max) {
+        let Some(row) = rows.next()? else { break };
+        let entry = entry(row)?;
+        if entry.offset != next {
+            break;
+        }
+        next += 1;
+        bytes += entry.payload.len();
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        offset: offset_of(row.get(0)?),
+        id: RecordId::new(row.get::<_, i64>(1)?.cast_unsigned()).ok(),
+        kind: row.get(2)?,
+        payload: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+    })
+}
+
+impl PartitionReader for SqliteReader {
+    async fn watermarks(&mut self) -> Result<Watermarks, ReadError> {
+        Ok(*self.marks.borrow())
+    }
+
+    async fn entry_at(&mut self, offset: u64) -> Result<Option<Entry>, ReadError> {
+        let Watermarks { low, high } = *self.marks.borrow();
+        if !(low..high).contains(&offset) {
+            return Ok(None);
+        }
+        Ok(self.records(offset, 1, usize::MAX).await?.into_iter().next())
+    }
+
+    async fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
+        (self.next, self.lost) = (Some(offset), false);
+        Ok(())
+    }
+
+    async fn read(&mut self, max_records: usize, max_bytes: usize, wait: Duration) -> Result<Vec<Entry>, ReadError> {
+        let low = self.marks.borrow().low;
+        let offset = *self.next.get_or_insert(low);
+        if self.lost {
+            return Err(self.out_of_range(offset));
+        }
+        if !self.arrival(offset, wait).await? {
+            return Ok(Vec::new());
+        }
+        let entries = self.records(offset, max_records, max_bytes).await?;
+        match entries.last() {
+            Some(last) => self.next = Some(last.offset + 1),
+            // It went while we asked, or somebody took it out.
+            None => return Err(self.out_of_range(offset)),
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,77 @@
+//! What is there after the log is opened again.
+
+use store::log::{
+    OrderLog, OrderLogSource, PartitionReader, SalesFollower, SalesPublisher, Watermarks,
+    sqlite::{SqliteLog, SqliteSalesFollower, SqliteSource},
+};
+
+use super::rig::Folder;
+use crate::contract::{FIRST, SECOND, append, append_all, entry, read, record, sale};
+
+#[tokio::test]
+async fn every_acknowledged_record_is_there_again_and_offsets_go_on() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let (mut firsts, seconds) = (append_all(&log, FIRST, 30).await, append_all(&log, SECOND, 3).await);
+    log.publish(&sale(1, 1)).await.unwrap();
+    drop(log);
+
+    let log = folder.open();
+    let source = SqliteSource::new(&log);
+    let mut reader = source.reader(FIRST).unwrap();
+    assert_eq!(reader.watermarks().await.unwrap(), Watermarks { low: 0, high: 30 });
+    let more = record(99, "more");
+    firsts.push(entry(append(&log, FIRST, &more).await, &more));
+    assert_eq!(firsts[30].offset, 30);
+    assert_eq!(read(&mut reader, 31).await, firsts);
+    assert_eq!(read(&mut source.reader(SECOND).unwrap(), 3).await, seconds);
+    let mut follower = SqliteSalesFollower::new(&log);
+    assert_eq!(follower.next().await.unwrap(), [sale(1, 1)]);
+    assert_eq!(follower.next().await.unwrap(), []);
+}
+
+/// What a killed process leaves: the file and its write-ahead log as they are at the moment of an acknowledgement.
+#[tokio::test]
+async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let entries = append_all(&log, FIRST, 20).await;
+    let left = Folder::new();
+    for suffix in ["", "-wal"] {
+        let of = |folder: &Folder| folder.path().with_file_name(format!("log.db{suffix}"));
+        std::fs::copy(of(&folder), of(&left)).unwrap();
+    }
+    let log_after = left.open();
+    assert_eq!(read(&mut SqliteSource::new(&log_after).reader(FIRST).unwrap(), 20).await, entries);
+    assert_eq!(append(&log_after, FIRST, &record(21, "p")).await, 20);
+}
+
+#[tokio::test]
+async fn records_on_the_way_survive_the_drop_of_the_log() {
+    let folder = Folder::new();
+    let log = folder.open();
+    for number in 1..=50 {
+        drop(log.append(FIRST, record(number, "p"), log.room().unwrap()));
+    }
+    drop(log);
+    let log = folder.open();
+    assert_eq!(read(&mut SqliteSource::new(&log).reader(FIRST).unwrap(), 50).await.len(), 50);
+}
+
+/// Nobody should, but nothing is lost or said twice.
+#[tokio::test]
+async fn two_logs_on_one_file_hand_out_no_offset_twice() {
+    let folder = Folder::new();
+    let (one, other) = (folder.open(), folder.open());
+    let mut offsets = Vec::new();
+    for round in 0..20 {
+        let first = one.append(FIRST, record(2 * round + 1, "one"), one.room().unwrap());
+        let second = other.append(FIRST, record(2 * round + 2, "other"), other.room().unwrap());
+        offsets.extend([first.await.unwrap(), second.await.unwrap()]);
+    }
+    offsets.sort_unstable();
+    assert_eq!(offsets, (0..40).collect::<Vec<_>>());
+    drop((one, other));
+    let log = SqliteLog::open(&folder.path(), &folder.settings()).unwrap();
+    assert_eq!(read(&mut SqliteSource::new(&log).reader(FIRST).unwrap(), 40).await.len(), 40);
+}

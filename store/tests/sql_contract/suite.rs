@@ -1,0 +1,46 @@
+//! What the port of databases promises, and the repositories on top of it, rule by rule. Goal: any adapter that passes may stand behind
+//! writer, desk and ledger. Method: each rule is a function of the port alone, with a namespace of its own that is dropped at its end;
+//! two maps, 2 x 4 and 1 x 1 tables, where routing matters. `contract!` stands at the foot of each adapter's tests.
+
+pub(crate) mod desk;
+pub(crate) mod figures;
+pub(crate) mod leases;
+pub(crate) mod ledger;
+pub(crate) mod opening;
+pub(crate) mod orders;
+pub(crate) mod support;
+
+/// The rules as tests of the adapter that the expression gives.
+macro_rules! contract {
+    ($adapter:expr) => {
+        $crate::suite::rules! { $adapter,
+            desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
+                only_unpaid_orders_are_overdue;
+            figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
+            leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest;
+            ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
+                of_two_committers_exactly_one_wins a_generation_begins_once;
+            opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made
+                named_operations_do_what_they_promise a_transaction_is_alone_with_its_rows a_dropped_transaction_is_undone;
+            orders: what_is_written_is_found a_taken_key_leaves_nothing a_zombie_of_an_older_generation_cannot_write
+                a_row_of_another_shard_is_refused a_release_is_set_once live_purchases_count_until_the_release
+                a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
+        }
+    };
+}
+
+macro_rules! rules {
+    ($adapter:expr, $($topic:ident: $($rule:ident)*;)*) => {
+        $(mod $topic {
+            #[allow(unused_imports, reason = "whatever the expression names")]
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $rule() {
+                $crate::suite::$topic::$rule($adapter).await;
+            })*
+        })*
+    };
+}
+
+pub(crate) use {contract, rules};

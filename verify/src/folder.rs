@@ -1,0 +1,205 @@
+//! The embedded deployment on a data folder of its own: one process, started and killed at will, and the load test that buys and
+//! audits. It needs no server.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    child::{Child, wait_until},
+    redis_server::free_port,
+    shop::{LOADTEST, READY, Rush, built, figure_of, get, programs},
+    wire::{Outcome, Wire},
+};
+
+/// The first offer of the demo sale.
+const DEMO_OFFER: &str = "9001";
+
+/// A data folder and the ports of its server.
+#[derive(Debug)]
+pub struct Folder {
+    port: u16,
+    admin: u16,
+    temp: TempDir,
+}
+
+impl Folder {
+    /// A folder that does not exist yet. Builds the programs first, once.
+    ///
+    /// # Errors
+    /// When something cannot be built.
+    pub fn new() -> anyhow::Result<Self> {
+        built()?;
+        Ok(Self { port: free_port()?, admin: free_port()?, temp: tempfile::tempdir()? })
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.temp.path().join("data")
+    }
+
+    /// Where other files of the test may be.
+    pub fn room(&self) -> &Path {
+        self.temp.path()
+    }
+
+    /// The program.
+    pub fn program(&self) -> PathBuf {
+        programs().join("flashsale")
+    }
+
+    /// The buyers' address.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// A command of `flashsale` on this folder.
+    pub fn command(&self, command: &str) -> Command {
+        self.command_by(Command::new(self.program()), command)
+    }
+
+    /// The same, run by another program that starts it: a tracer, a shell that sets limits.
+    pub fn command_by(&self, mut starter: Command, command: &str) -> Command {
+        starter.arg(command).arg("--data").arg(self.data()).env("RUST_BACKTRACE", "0");
+        starter
+    }
+
+    /// The arguments of `serve` beside the folder.
+    pub fn ports(&self) -> [String; 4] {
+        ["--port".into(), self.port.to_string(), "--admin-port".into(), self.admin.to_string()]
+    }
+
+    /// Starts the server; always on the same ports.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve(&self) -> anyhow::Result<Child> {
+        let mut command = self.command("serve");
+        command.args(self.ports()).env("RUST_LOG", "info");
+        Child::start("flashsale", command, self.temp.path())
+    }
+
+    /// What a command prints that needs no folder.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn program_says(&self, command: &str) -> anyhow::Result<String> {
+        let output = Command::new(self.program()).arg(command).output()?;
+        ensure!(output.status.success(), "flashsale {command}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// A token of this buyer in the demo's shop.
+    ///
+    /// # Errors
+    /// When `flashsale token` makes none.
+    pub fn token(&self, buyer: u64) -> anyhow::Result<String> {
+        let output = self.command("token").arg(buyer.to_string()).output()?;
+        ensure!(output.status.success(), "flashsale token: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Buys one unit of the demo's first offer. Status and body of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn buy(&self, token: &str, key: &str) -> anyhow::Result<(u16, String)> {
+        let body = format!("{{\"offer_id\":\"{DEMO_OFFER}\",\"quantity\":1}}");
+        let request = format!(
+            "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.ask(&request)
+    }
+
+    /// Sends a request to the buyers' address. Status and body of the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask(&self, request: &str) -> anyhow::Result<(u16, String)> {
+        let mut wire = Wire::connect(self.address())?;
+        wire.send(request)?;
+        match wire.answer() {
+            Outcome::Answered { status, body, .. } => Ok((status, body)),
+            other => bail!("no answer: {other:?}"),
+        }
+    }
+
+    /// Asks the server that works on the folder to end, also where a tracer stands between.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let note: Value = serde_json::from_str(&std::fs::read_to_string(self.data().join("server.json"))?)?;
+        let sent = Command::new("kill").arg(note["pid"].to_string()).status()?;
+        ensure!(sent.success(), "the server cannot be asked to end");
+        Ok(())
+    }
+
+    /// Waits until the server is ready to sell.
+    ///
+    /// # Errors
+    /// When it is not in time, or ended.
+    pub fn wait_ready(&self, server: &mut Child) -> anyhow::Result<()> {
+        wait_until("the server is ready", READY, || {
+            ensure!(server.ended()?.is_none(), "the server ended:\n{}", server.tail());
+            Ok(get(self.admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    /// Starts a load test against the server.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn rush(&self, rush: Rush) -> anyhow::Result<Child> {
+        let mut command = Command::new(programs().join("loadtest"));
+        command.env("RUST_BACKTRACE", "0");
+        command.arg(rush.scenario).args(["--deployment", "embedded", "--connections", "64", "--no-baselines"]);
+        command.arg("--data").arg(self.data()).args(["--target", &format!("http://{}", self.address())]);
+        command.args(["--units", &rush.units.to_string(), "--buyers", &rush.buyers.to_string()]);
+        command.args(["--rate", &rush.rate.to_string(), "--json"]).arg(self.report());
+        Child::start("loadtest", command, self.temp.path())
+    }
+
+    /// Waits for a load test and returns its report.
+    ///
+    /// # Errors
+    /// When it fails or finds damage.
+    pub fn report_of(&self, mut rush: Child) -> anyhow::Result<Value> {
+        let status = rush.wait(LOADTEST)?;
+        ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
+        let text = std::fs::read_to_string(self.report()).context("the load test left no report")?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn report(&self) -> PathBuf {
+        self.temp.path().join("report.json")
+    }
+
+    /// A figure of the server's metrics, summed over its labels.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        Ok(figure_of(&get(self.admin, "/metrics")?, name))
+    }
+
+    /// Waits until this process of the server has accepted so many orders.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_accepted(&self, orders: u64, patience: Duration) -> anyhow::Result<()> {
+        wait_until("orders are accepted", patience, || {
+            let accepted = self.metric("flashsale_accepted_total").unwrap_or(0.0);
+            Ok(accepted >= f64::from(u32::try_from(orders)?))
+        })
+    }
+}

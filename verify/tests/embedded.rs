@@ -1,0 +1,12 @@
+//! Goal: one process on one folder keeps what it says, whenever it dies and whatever its folder has come to. Method: the real program, real
+//! files, kill -9 at moments drawn from a seed, system calls watched from outside; then the load test's own audit of the files.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
+
+#[path = "embedded/crash.rs"]
+mod crash;
+#[path = "embedded/damage.rs"]
+mod damage;
+#[path = "embedded/durable.rs"]
+mod durable;
+#[path = "embedded/first_minute.rs"]
+mod first_minute;

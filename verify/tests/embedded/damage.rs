@@ -1,0 +1,131 @@
+//! What a folder may have come to: each gives a clear error that says what to do, and nothing in the folder is changed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use verify::{
+    child::{Child, wait_until},
+    folder::Folder,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that sold one unit and is at rest.
+fn sold_one() -> Folder {
+    let folder = Folder::new().unwrap();
+    let mut server = folder.serve().unwrap();
+    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN="))).unwrap();
+    assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
+    server.terminate().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
+    folder
+}
+
+/// The bytes of every file.
+fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(folder.data()).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// Serving must fail, soon, and say these words; then every file is as it was.
+fn refuses(folder: &Folder, mut server: Child, words: &[&str]) {
+    let before = content(folder);
+    let status = server.wait(PATIENCE).unwrap();
+    let told = server.tail();
+    assert!(!status.success(), "{told}");
+    for word in words {
+        assert!(told.contains(word), "{word:?} is not in:\n{told}");
+    }
+    assert!(content(folder) == before, "the folder was changed; it said:\n{told}");
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_folder() {
+    let folder = Folder::new().unwrap();
+    let mut first = folder.serve().unwrap();
+    folder.wait_ready(&mut first).unwrap();
+    let output = folder.command("serve").args(["--port", "0"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(told.contains("in use") && told.contains(&first.id().to_string()) && told.contains("--data"), "{told}");
+    assert!(first.ended().unwrap().is_none());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_way_out() {
+    let (folder, other) = (Folder::new().unwrap(), Folder::new().unwrap());
+    let mut first = folder.serve().unwrap();
+    folder.wait_ready(&mut first).unwrap();
+    let output = other.command("serve").args(folder.ports()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(told.contains(&folder.address().to_string()) && told.contains("--port"), "{told}");
+}
+
+#[test]
+fn another_format_names_the_program_to_run() {
+    let folder = sold_one();
+    for (format, word) in [("2\n", "newer"), ("0\n", "the flashsale that made it")] {
+        fs::write(folder.data().join("format"), format).unwrap();
+        refuses(&folder, folder.serve().unwrap(), &[word]);
+    }
+}
+
+#[test]
+fn other_divisions_than_the_folder_was_made_for_are_refused() {
+    let folder = sold_one();
+    for (settings, words) in [
+        ("[log]\npartitions = 3\n", ["partitions", "lanes"]),
+        ("[databases]\nshards = 3\n", ["shard map", "set it back"]),
+    ] {
+        let file = folder.room().join("settings.toml");
+        fs::write(&file, settings).unwrap();
+        let output = folder.command("serve").args(folder.ports()).arg("--config").arg(&file).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && words.iter().all(|word| told.contains(word)), "{told}");
+    }
+    let mut server = folder.serve().unwrap();
+    folder.wait_ready(&mut server).unwrap();
+}
+
+fn overwrite(file: &Path, from: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    fs::OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, from).unwrap();
+}
+
+/// A corrupt page: of the log, of the ledger, of the rows.
+#[test]
+fn a_damaged_file_is_named_and_not_repaired() {
+    for file in ["log.db", "shop_ledger.db", "shop_orders_00.db"] {
+        let folder = sold_one();
+        overwrite(&folder.data().join(file), 0, &[0x5a; 4096]);
+        refuses(&folder, folder.serve().unwrap(), &[file, "restore"]);
+    }
+}
+
+/// As an ordinary user: to root every folder is writable.
+fn unprivileged(folder: &Folder, shell: &str) -> Command {
+    let mut starter = Command::new("setpriv");
+    starter.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "sh", "-c", shell]);
+    starter.arg(folder.program());
+    starter
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_to_is_told() {
+    let folder = sold_one();
+    let open = fs::Permissions::from_mode(0o755);
+    for path in [folder.room(), &folder.data()] {
+        fs::set_permissions(path, open.clone()).unwrap();
+    }
+    let mut command = folder.command_by(unprivileged(&folder, "exec \"$0\" \"$@\""), "serve");
+    command.args(folder.ports());
+    let server = Child::start("flashsale", command, folder.room()).unwrap();
+    refuses(&folder, server, &["denied", "write"]);
+}

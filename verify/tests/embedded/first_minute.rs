@@ -1,0 +1,75 @@
+//! The first minute: a folder that does not exist, a shop that sells, the commands that the welcome names.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+use verify::{child::wait_until, folder::Folder};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn get(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+/// What the welcome prints works as it is printed: the token buys, the order becomes a row, and stays one over a restart.
+#[test]
+fn an_empty_folder_sells_and_remembers() {
+    let folder = Folder::new().unwrap();
+    let mut server = folder.serve().unwrap();
+    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN=") || server.ended()?.is_some())).unwrap();
+    let welcome = server.tail();
+    assert!(welcome.contains("curl -i") && welcome.contains("flashsale load"), "{welcome}");
+    let token = welcome.lines().find_map(|line| line.trim().strip_prefix("TOKEN=")).unwrap().to_owned();
+    let (status, body) = folder.buy(&token, "first").unwrap();
+    assert_eq!(status, 202, "{body}");
+    let bought: Value = serde_json::from_str(&body).unwrap();
+    let order = bought["order_id"].as_str().unwrap();
+    let is_row = || {
+        let (_, body) = folder.ask(&get(&format!("/v1/orders/{order}?offer_id=9001"), &token))?;
+        Ok(body.contains("\"pending_payment\""))
+    };
+    wait_until("the order is a row", PATIENCE, is_row).unwrap();
+    server.terminate().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
+    assert!(!folder.data().join("server.json").exists(), "nobody is told of a server that ended");
+
+    let mut server = folder.serve().unwrap();
+    folder.wait_ready(&mut server).unwrap();
+    assert!(is_row().unwrap());
+    let repeat = || Ok(folder.buy(&token, "first")?.1);
+    wait_until("the lane is open again", PATIENCE, || Ok(repeat()?.contains(order))).unwrap();
+    let (status, body) = folder.buy(&token, "second").unwrap();
+    assert_eq!((status, body.contains("limit_reached")), (409, true), "{body}");
+}
+
+/// `publish` reaches a running server, and a folder at rest; a wrong file is told with its flaws.
+#[test]
+fn a_sale_is_published_with_and_without_a_server() {
+    let folder = Folder::new().unwrap();
+    let example = folder.program_says("example").unwrap();
+    let sale = |id: &str, lane: &str| {
+        let (text, first, second) = (example.replace("\"1001\"", id).replace("\"5001\"", lane), "\"9001\"", "\"9002\"");
+        text.replace(first, &format!("\"1{}", &first[1..])).replace(second, &format!("\"1{}", &second[1..]))
+    };
+    let publish = |text: &str| {
+        let file = folder.room().join("sale.toml");
+        fs::write(&file, text).unwrap();
+        let output = folder.command("publish").arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (status, told) = publish(&sale("\"2001\"", "\"6001\""));
+    assert!(status != Some(0) && told.contains("flashsale serve"), "there is no folder yet: {told}");
+
+    let mut server = folder.serve().unwrap();
+    folder.wait_ready(&mut server).unwrap();
+    let (status, told) = publish(&sale("\"2001\"", "\"6001\""));
+    assert_eq!(status, Some(0), "{told}");
+    let known = || Ok(folder.ask("GET /v1/sales/2001 HTTP/1.1\r\nHost: shop\r\n\r\n")?.0 == 200);
+    wait_until("the engine knows the sale", PATIENCE, known).unwrap();
+    let (status, told) = publish("id = 0");
+    assert!(status == Some(65) && told.contains("sale.toml"), "{status:?}: {told}");
+    server.terminate().unwrap();
+    server.wait(PATIENCE).unwrap();
+    let (status, told) = publish(&sale("\"2001\"", "\"6001\"").replace("Winter", "Spring"));
+    assert!(status == Some(0) && told.contains("version 2"), "{status:?}: {told}");
+}
