@@ -4,10 +4,15 @@
 //! code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` plays one alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "differential/crowd.rs"]
+mod crowd;
 #[path = "differential/embedded.rs"]
 mod embedded_rig;
 #[path = "differential/model.rs"]
 mod model;
+#[cfg(feature = "live")]
+#[path = "differential/monitor.rs"]
+mod monitor;
 #[path = "differential/notes.rs"]
 mod notes;
 #[path = "differential/parts.rs"]
@@ -16,6 +21,11 @@ mod parts;
 mod place;
 #[path = "differential/player.rs"]
 mod player;
+#[cfg(feature = "live")]
+#[path = "differential/production.rs"]
+mod production;
+#[path = "differential/replay.rs"]
+mod replay;
 #[path = "differential/report.rs"]
 mod report;
 #[path = "differential/script.rs"]
@@ -26,10 +36,11 @@ mod told;
 mod wave;
 
 use embedded_rig::EmbeddedRig;
+use parts::PARTITIONS;
 use place::Place;
 use report::Report;
 use script::Script;
-use wave::{WAVE, play, restarts};
+use wave::{Side, WAVE, play, restarts};
 
 const SEEDS: u64 = 1_000;
 
@@ -46,17 +57,33 @@ fn waves() -> Vec<(u64, Vec<u64>)> {
     (0..seeds.div_ceil(WAVE)).map(|wave| (wave, (wave * WAVE..seeds.min((wave + 1) * WAVE)).collect())).collect()
 }
 
-fn script(seed: u64) -> Script {
-    Script::of(Place::of(seed, parts::PARTITIONS), restarts(seed / WAVE).len())
+/// Every fourth seed is a crowd, the others are scripts.
+fn is_crowd(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
+#[cfg(feature = "live")]
+async fn sides(wave: u64, scripts: &[Script], crowds: &[Place]) -> Vec<Side> {
+    let embedded = play::<EmbeddedRig>(wave, scripts, crowds);
+    let production = play::<production::ProductionRig>(wave, scripts, crowds);
+    let (embedded, production) = tokio::join!(embedded, production);
+    vec![embedded, production]
+}
+
+#[cfg(not(feature = "live"))]
+async fn sides(wave: u64, scripts: &[Script], crowds: &[Place]) -> Vec<Side> {
+    vec![play::<EmbeddedRig>(wave, scripts, crowds).await]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_deployment_does_what_the_pure_machine_does() {
     let mut report = Report::default();
     for (wave, seeds) in waves() {
-        let scripts: Vec<Script> = seeds.iter().map(|&seed| script(seed)).collect();
-        let sides = vec![("embedded", Box::pin(play::<EmbeddedRig>(wave, &scripts)).await)];
-        report.compare(&scripts, &sides);
+        let (crowds, scripts): (Vec<u64>, Vec<u64>) = seeds.into_iter().partition(|&seed| is_crowd(seed));
+        let crowds: Vec<Place> = crowds.into_iter().map(|seed| Place::of(seed, PARTITIONS)).collect();
+        let script = |seed| Script::of(Place::of(seed, PARTITIONS), restarts(wave).len());
+        let scripts: Vec<Script> = scripts.into_iter().map(script).collect();
+        report.compare(&scripts, crowds.len(), &Box::pin(sides(wave, &scripts, &crowds)).await);
     }
     report.end();
 }

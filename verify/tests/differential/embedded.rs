@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use domain::stock::RunId;
+use domain::{id::LaneId, stock::RunId};
 use embedded::{
     config::{Config, Databases, Log},
     deployment::Deployment,
@@ -17,7 +17,7 @@ use store::{
 use tempfile::TempDir;
 
 use super::{
-    notes::note_answered,
+    notes::{Call, Noted, note_answered},
     parts::{PARTITIONS, Stores},
     wave::{Back, Rig},
 };
@@ -114,6 +114,11 @@ impl Rig for EmbeddedRig {
         } else {
             begin_run(&mut self.open.as_mut().unwrap().0, run);
         }
+    }
+
+    fn order(&self, _lane: LaneId, mut noted: Vec<Noted>) -> Result<Vec<Call>, String> {
+        noted.sort_unstable_by_key(|noted| noted.sequence);
+        Ok(noted.into_iter().map(|noted| noted.call).collect())
     }
 
     async fn close(self) {

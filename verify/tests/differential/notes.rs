@@ -88,12 +88,14 @@ impl Notes {
         self.calls.lock().unwrap().get(&lane).cloned().unwrap_or_default()
     }
 
-    /// Watched lanes have orders enough; the others keep their records.
-    fn appended(&self, partition: PartitionId, record: &Envelope, offset: u64) {
+    fn acknowledged(&self, partition: PartitionId, offset: u64) {
         let mut next = self.next.lock().unwrap();
         let known = next.entry(partition).or_default();
         *known = (*known).max(offset + 1);
-        drop(next);
+    }
+
+    /// Whoever appends may be dropped before the acknowledgement: the record is on its way all the same.
+    fn appended(&self, record: &Envelope) {
         match Record::decode(record.kind, record.payload.clone()) {
             Ok(Record::Batch(batch)) => {
                 let orders = batch.reservations.iter().map(|(_, reservation)| (reservation.order, record.clone()));
@@ -150,11 +152,12 @@ impl<L: OrderLog> OrderLog for Listened<L> {
         room: L::Room,
     ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send {
         // Made at once: the record is on its way when this returns.
-        let appending = self.port.append(partition, record.clone(), room);
+        self.notes.appended(&record);
+        let appending = self.port.append(partition, record, room);
         let notes = Arc::clone(&self.notes);
         async move {
             let offset = appending.await?;
-            notes.appended(partition, &record, offset);
+            notes.acknowledged(partition, offset);
             Ok(offset)
         }
     }

@@ -1,9 +1,6 @@
 //! Compares what the sides said, shows the seeds on which they differ, and counts what the scripts met.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use engine::buy::Declined;
 
@@ -11,7 +8,7 @@ use super::{
     player::keeps_hints,
     script::{Script, Step},
     told::Reply,
-    wave::Played,
+    wave::Side,
 };
 
 /// Seeds that are shown in full.
@@ -36,17 +33,17 @@ impl Default for Report {
     }
 }
 
-type Side = (&'static str, HashMap<u64, Played>);
-
 impl Report {
-    pub(crate) fn compare(&mut self, scripts: &[Script], sides: &[Side]) {
+    pub(crate) fn compare(&mut self, scripts: &[Script], crowds: usize, sides: &[Side]) {
+        self.seeds += crowds;
+        sides.iter().for_each(|side| self.take_faults(side));
         for script in scripts {
             self.seeds += 1;
             for (step, reply) in script.segments.iter().flatten().zip(&script.replies) {
                 *self.met.entry(kind(*step, reply)).or_default() += 1;
             }
-            let is_same = |(_, played): &Side| {
-                let played = &played[&script.place.seed];
+            let is_same = |side: &Side| {
+                let played = &side.played[&script.place.seed];
                 let as_far = played.replies.len() == script.replies.len();
                 let is_fair = |(right, told): (&Reply, &Reply)| is_fair(right, told);
                 as_far && script.replies.iter().zip(&played.replies).all(is_fair) && played.ending == script.ending
@@ -64,6 +61,18 @@ impl Report {
             "the sides differ on these seeds, the first of which stand above: {:?}",
             self.failed
         );
+    }
+
+    fn take_faults(&mut self, side: &Side) {
+        *self.met.entry(format!("crowds' purchases, {}", side.name)).or_default() += side.bids;
+        for (seed, fault) in &side.faults {
+            if self.failed.last() != Some(seed) {
+                self.failed.push(*seed);
+            }
+            if self.failed.len() <= SHOWN_MAX {
+                println!("\nseed {seed}, {}: {fault}\n{}", side.name, again(*seed));
+            }
+        }
     }
 
     pub(crate) fn end(self) {
@@ -98,7 +107,7 @@ fn show(script: &Script, sides: &[Side]) {
     println!("\nseed {seed}: {:?}", script.place);
     for (at, (step, reply)) in script.segments.iter().flatten().zip(&script.replies).enumerate() {
         println!("{at:3} {step:?}\n      pure       {reply:?}");
-        for (name, played) in sides {
+        for Side { name, played, .. } in sides {
             match played[&seed].replies.get(at) {
                 Some(told) if is_fair(reply, told) => println!("      {name:10} the same"),
                 Some(other) => println!("  !!  {name:10} {other:?}"),
@@ -107,7 +116,7 @@ fn show(script: &Script, sides: &[Side]) {
         }
     }
     println!("  ending, pure       {:?}", script.ending);
-    for (name, played) in sides {
+    for Side { name, played, .. } in sides {
         let ending = &played[&seed].ending;
         if *ending == script.ending {
             println!("  ending, {name:10} the same");
@@ -115,5 +124,9 @@ fn show(script: &Script, sides: &[Side]) {
             println!("!! ending, {name:10} {ending:?}");
         }
     }
-    println!("again: FLASHSALE_SEED={seed} cargo test -p verify --features live --test differential -- --nocapture");
+    println!("{}", again(seed));
+}
+
+fn again(seed: u64) -> String {
+    format!("again: FLASHSALE_SEED={seed} cargo test -p verify --features live --test differential -- --nocapture")
 }
