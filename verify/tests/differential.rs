@@ -3,6 +3,7 @@
 //! own, so that the seeds of a wave share a deployment and play side by side, in this process, over the engine's and the order-writer's own
 //! code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` plays one alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing step of a test ends the test")]
+#![allow(clippy::print_stdout, reason = "cargo test shows it with the failing test, and only then")]
 
 #[path = "differential/crowd.rs"]
 mod crowd;

@@ -177,9 +177,7 @@ pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, place: &Place) -> Result<L
             let is_decided = seen.wait_for(|seen| {
                 seen.number >= from && seen.decided[partition] >= need && !seen.releasing.contains(&place.lane)
             });
-            if is_decided.await.is_err() {
-                continue;
-            }
+            assert!(is_decided.await.is_ok(), "somebody looks as long as the parts are held");
             match parts.keeping.inspect(place.lane).await {
                 Ok(view) if matches!(view.mode, LaneMode::Open { .. }) && view.journal_len == 0 => return view,
                 other => last = format!("{other:?}"),
