@@ -85,7 +85,8 @@ impl<'a> Replay<'a> {
     ) {
         let right = self.machine.reserve(RUN, call, requests);
         if answer != Some(&right) {
-            self.faults.push(format!("call {at}, reserve {requests:?}:\n  told {answer:?}\n  pure {right:?}"));
+            let wishes: Vec<_> = requests.iter().map(|r| (r.order, r.buyer, r.offer, r.quantity)).collect();
+            self.faults.push(format!("call {at}, reserve {wishes:?}:\n  told {answer:?}\n  pure {right:?}"));
         }
         // An engine that does not know the epoch asks again.
         let LaneAnswer::Open(ReserveAnswer::Decided { replies, .. }) = right else { return };
@@ -142,7 +143,7 @@ impl<'a> Replay<'a> {
         }
         let earlier = bids.iter().find(|(other, earlier)| {
             let is_before = TASK * (number / TASK) <= **other && **other < number;
-            is_before && is_same(earlier) && earlier.wish.key == bid.wish.key && earlier.outcome.is_ok()
+            is_before && earlier.wish == bid.wish && earlier.outcome.is_ok()
         });
         earlier.filter(|_| keeps_hints()).map(|earlier| format!("this key had an order: {earlier:?}"))
     }

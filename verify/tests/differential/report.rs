@@ -66,7 +66,7 @@ impl Report {
     fn take_faults(&mut self, side: &Side) {
         *self.met.entry(format!("crowds' purchases, {}", side.name)).or_default() += side.bids;
         for (seed, fault) in &side.faults {
-            if self.failed.last() != Some(seed) {
+            if !self.failed.contains(seed) {
                 self.failed.push(*seed);
             }
             if self.failed.len() <= SHOWN_MAX {
