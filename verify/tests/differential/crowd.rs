@@ -6,7 +6,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::id::OrderId;
 use engine::{
-    admission::HINT_MS_MAX,
     buy::{Bought, Declined},
     orders::{Stage, Unseen},
 };
@@ -19,7 +18,7 @@ use super::{
     model::Wish,
     parts::{PATIENCE, Parts, Stores},
     place::{BUYERS, Place, Random},
-    player::{buy, cancel, keeps_hints, look, token},
+    player::{buy, cancel, look, token},
     told::Reply,
 };
 
@@ -92,9 +91,6 @@ pub(crate) fn number_in(context: &[u8]) -> Option<u64> {
 async fn bid<S: Stores>(parts: &Parts<S>, place: &Place, number: u64, next: Move) -> Bid {
     let Move { wish, cancels } = next;
     let token = token(parts, place, wish.buyer);
-    if !keeps_hints() {
-        parts.clock.skip(HINT_MS_MAX + 1);
-    }
     let outcome = buy(parts, place, wish, &token, context(number)).await;
     let cancel = match outcome {
         Ok(bought) if cancels => Some(cancel_when_there(parts, place, bought.order, wish).await),

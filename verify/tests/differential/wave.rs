@@ -93,20 +93,16 @@ struct Play<'a, R: Rig> {
     worker: WorkerNumber,
 }
 
-/// Plays the scripts of a wave, and the crowds in the first segment.
+/// Plays the crowds of a wave, then its scripts. The crowds have the time to themselves: the scripts let it jump, and between two hands on
+/// one bucket of admission such a jump looks like a thread that slept for a second.
 pub(crate) async fn play<R: Rig>(wave: u64, scripts: &[Script], crowds: &[Place]) -> Side {
     let mut play = Play::<R>::begin(scripts, crowds).await;
-    let mut crowded = Vec::new();
+    let played = play_crowds(&play.parts, crowds).await;
+    let crowded = play.replay(crowds, &played);
     for segment in 0..=restarts(wave).len() {
-        if segment == 0 {
-            let parts = Arc::clone(&play.parts);
-            let (played, ()) = tokio::join!(play_crowds(parts, crowds), play.steps(|script| calm(script, 0)));
-            crowded = play.replay(crowds, &played);
-        } else {
-            play.steps(|script| calm(script, segment)).await;
-        }
+        play.steps(|script| split(&script.segments[segment]).0.to_vec()).await;
         // All at once, so that much is on its way when the restart comes.
-        play.steps(|script| rush(script, segment)).await;
+        play.steps(|script| split(&script.segments[segment]).1.to_vec()).await;
         if let Some(&back) = restarts(wave).get(segment) {
             play = play.restart(back).await;
         }
@@ -210,10 +206,10 @@ struct Crowded {
     ending: Option<Ending>,
 }
 
-async fn play_crowds<S: Stores>(parts: Arc<Parts<S>>, crowds: &[Place]) -> HashMap<u64, HashMap<u64, Bid>> {
+async fn play_crowds<S: Stores>(parts: &Arc<Parts<S>>, crowds: &[Place]) -> HashMap<u64, HashMap<u64, Bid>> {
     let mut playing = JoinSet::new();
     for place in crowds.iter().cloned() {
-        let parts = Arc::clone(&parts);
+        let parts = Arc::clone(parts);
         playing.spawn(async move {
             let bids = crowd::play(&parts, &place).await;
             rest(&parts, &place).await.unwrap();
@@ -221,14 +217,6 @@ async fn play_crowds<S: Stores>(parts: Arc<Parts<S>>, crowds: &[Place]) -> HashM
         });
     }
     playing.join_all().await.into_iter().collect()
-}
-
-fn calm(script: &Script, segment: usize) -> Vec<Step> {
-    split(&script.segments[segment]).0.to_vec()
-}
-
-fn rush(script: &Script, segment: usize) -> Vec<Step> {
-    split(&script.segments[segment]).1.to_vec()
 }
 
 /// The steps up to the last rest, and those after it.
