@@ -81,8 +81,16 @@ impl Folder {
     /// # Errors
     /// When it cannot be started.
     pub fn serve(&self) -> anyhow::Result<Child> {
+        self.serve_with(&[])
+    }
+
+    /// The same with these further arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve_with(&self, arguments: &[&str]) -> anyhow::Result<Child> {
         let mut command = self.command("serve");
-        command.args(self.ports()).env("RUST_LOG", "info");
+        command.args(self.ports()).args(arguments).env("RUST_LOG", "info");
         Child::start("flashsale", command, self.temp.path())
     }
 
@@ -94,6 +102,31 @@ impl Folder {
         let output = Command::new(self.program()).arg(command).output()?;
         ensure!(output.status.success(), "flashsale {command}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The id of the key of buyers' tokens and its secret. The server makes them when it first starts.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn key(&self) -> anyhow::Result<(String, String)> {
+        let text = std::fs::read_to_string(self.data().join("token.key"))?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            Ok::<_, anyhow::Error>(line.context("token.key has another form")?.trim_matches('"').to_owned())
+        };
+        Ok((value("kid")?, value("secret")?))
+    }
+
+    /// Publishes a sale file, by the program's own command.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn publish(&self, sale: &str) -> anyhow::Result<()> {
+        let file = self.room().join(format!("{}.toml", uuid::Uuid::new_v4().simple()));
+        std::fs::write(&file, sale)?;
+        let output = self.command("publish").arg(&file).output()?;
+        ensure!(output.status.success(), "flashsale publish: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// A token of this buyer in the demo's shop.
