@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::thread::spawn(move || serve(&tell));
     let target = told.recv()?;
     let clock = SystemClock::new();
-    let sale = LoadSale::fresh(1, 1, 1, clock.now_ms(), &mut rand::rng())?;
+    let sale = LoadSale::fresh(1, 1, None, clock.now_ms(), &mut rand::rng())?;
     let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("{}{buyer}", "x".repeat(285)));
     let requests = Requests::build(&sale, "127.0.0.1:8080", 0..buyers, 2, &sign, &AtomicU64::new(0))?;
     let load = Load {

@@ -1,21 +1,25 @@
 //! The command line. What a value must look like is checked here; what the machine has is not.
 
+#[cfg(not(feature = "production"))]
+#[path = "args/absent.rs"]
+mod production;
+#[cfg(feature = "production")]
+mod production;
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::OsString,
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
 };
 
-use clap::{
-    Parser, ValueEnum,
-    builder::PossibleValuesParser,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
-use kit::settings::{StoreArgs, TokenArgs};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum, builder::PossibleValuesParser, error::ErrorKind};
 
 use crate::{
     generator::CONNECTIONS_MAX,
     scenario::{BUYERS_MAX, Scenario, Size, Wish, WrongSize},
+    under_test::{Embedded, Place},
 };
 
 /// The longest run: times are 32 bits of microseconds.
@@ -26,6 +30,15 @@ const SECONDS_MAX: i64 = 3_600;
 pub enum Deployment {
     /// Redis, Kafka and MySQL.
     Production,
+    /// One process and one data folder.
+    Embedded,
+}
+
+impl Default for Deployment {
+    /// Production, where this program has its adapters.
+    fn default() -> Self {
+        if cfg!(feature = "production") { Self::Production } else { Self::Embedded }
+    }
 }
 
 impl Deployment {
@@ -33,6 +46,7 @@ impl Deployment {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Production => "production",
+            Self::Embedded => "embedded",
         }
     }
 }
@@ -46,21 +60,12 @@ pub struct Target {
     pub host: String,
 }
 
-/// Load, latencies, and the audit of what came of it.
-///
-/// Starts the engine and the order-writer over the running stack (`stack/stack up`, `. stack/env`) on a fresh sale, or
-/// loads an engine that runs already (`--target`). Exit status: 0 clean; 1 something was lost, doubled, oversold or leaked,
-/// or did not become durable; 2 it could not run; 64 usage.
-#[derive(Debug, Parser)]
-#[command(name = "loadtest", version, mut_arg("namespace", |arg| arg.default_value("loadtest")))]
-pub struct Args {
+/// What to send, how, and where the report goes: whatever is under test. Other programs may flatten it into their command lines.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LoadArgs {
     /// What kind of load.
     #[arg(value_parser = PossibleValuesParser::new(crate::scenario::possible_values()))]
     pub scenario: String,
-
-    /// Which adapters are under test.
-    #[arg(long, value_enum, default_value = "production")]
-    pub deployment: Deployment,
 
     /// Units for sale, over all lanes [default: the scenario's].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=domain::sale::ALLOTMENT_MAX))]
@@ -99,7 +104,8 @@ pub struct Args {
     #[arg(long, env = "FLASHSALE_FRONT_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub front_threads: Option<u16>,
 
-    /// Do not measure what this machine gives beside the engine: raw EVALSHA and a fixed answer, before and after the load.
+    /// Do not measure what this machine gives beside the engine: a fixed answer and, over Redis, raw
+    /// EVALSHA, before and after the load.
     #[arg(long)]
     pub no_baselines: bool,
 
@@ -115,21 +121,36 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// An engine that runs already, with its order-writer, on these stores and this namespace: nothing is started.
-    #[arg(long, value_name = "URL", value_parser = target)]
-    pub target: Option<Target>,
-
     /// Keep the folder with sale file and logs, and say where it is.
     #[arg(long)]
     pub keep: bool,
+}
 
-    /// The stores.
+/// Load, latencies, and the audit of what came of it.
+///
+/// Production: starts the engine and the order-writer over the running stack (`stack/stack up`, `. stack/env`). Embedded: starts
+/// `flashsale serve` on a data folder. Publishes a fresh sale there; or loads an engine that runs already (`--target`). Exit status:
+/// 0 clean; 1 something was lost, doubled, oversold or leaked, or did not become durable; 2 it could not run; 64 usage.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Args {
+    /// The load.
     #[command(flatten)]
-    pub stores: StoreArgs,
+    pub load: LoadArgs,
 
-    /// The key that signs the buyers' tokens.
-    #[command(flatten)]
-    pub tokens: TokenArgs,
+    /// Which adapters are under test.
+    #[arg(long, value_enum, default_value_t)]
+    pub deployment: Deployment,
+
+    /// Embedded: the data folder, made when it is missing, kept afterwards [default: a fresh one among the system's temporary files,
+    /// which goes after a clean run. Its disk is what is measured].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// An engine that runs already: nothing is started. Production: with its order-writer, on these stores and this namespace.
+    /// Embedded: on the folder `--data`.
+    #[arg(long, value_name = "URL", value_parser = target)]
+    pub target: Option<Target>,
 }
 
 /// Why the command line does not do.
@@ -139,29 +160,58 @@ pub enum ArgsError {
     #[error(transparent)]
     Usage(clap::Error),
     /// The stores or keys are not named: the environment of the stack is missing.
-    #[error("{0}start the servers and name them to this shell:\n\n    stack/stack up && . stack/env\n")]
-    NoStack(clap::Error),
+    #[error(
+        "the production deployment needs {0}\n\nstart the servers and name them to this shell:\n\n    \
+         stack/stack up && . stack/env\n\nor test the deployment that needs none of them: --deployment embedded\n"
+    )]
+    NoStack(String),
+    /// This program was built without the adapters.
+    #[error(
+        "this program was built without the production deployment: leave `--no-default-features` out, or give --deployment embedded"
+    )]
+    NoProduction,
     /// Units and buyers that do not make the scenario.
     #[error(transparent)]
     WrongSize(#[from] WrongSize),
 }
 
-/// What [`Args`] ask for, checked against the scenario.
+/// What was asked for, checked against the scenario.
 #[derive(Debug)]
 pub struct Order {
     /// The scenario.
     pub scenario: &'static Scenario,
     /// Units and buyers.
     pub size: Size,
-    /// The rest, as given.
-    pub args: Args,
+    /// The rest of the load, as given.
+    pub args: LoadArgs,
+    /// What is under test.
+    pub place: Place,
+    /// An engine that runs already.
+    pub target: Option<Target>,
 }
 
 impl Order {
+    /// Orders this load of this place.
+    ///
+    /// # Errors
+    /// [`WrongSize`] when units and buyers do not make the scenario.
+    pub fn new(args: LoadArgs, place: Place, target: Option<Target>) -> Result<Self, WrongSize> {
+        // The parser takes no other names.
+        let scenario = Scenario::named(&args.scenario).unwrap_or(&crate::scenario::ORDERS);
+        let LoadArgs { units, buyers, first_buyers, lanes, .. } = args;
+        let size = scenario.size(Wish { units, buyers, first_buyers, lanes })?;
+        Ok(Self { scenario, size, args, place, target })
+    }
+
     /// Sending of a measured part ends after so many seconds.
     pub fn seconds(&self) -> u32 {
         self.args.seconds.unwrap_or(self.scenario.seconds)
     }
+}
+
+/// The whole command line: ours, and what the production deployment must be told, which nobody else has to say.
+fn command() -> clap::Command {
+    production::augment(Args::command())
 }
 
 /// Reads the command line.
@@ -169,21 +219,21 @@ impl Order {
 /// # Errors
 /// [`ArgsError`]; help and version come as [`ArgsError::Usage`] too.
 pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Order, ArgsError> {
-    let args = Args::try_parse_from(arguments)
-        .map_err(|error| if misses_the_stack(&error) { ArgsError::NoStack(error) } else { ArgsError::Usage(error) })?;
-    // The parser takes no other names.
-    let scenario = Scenario::named(&args.scenario).unwrap_or(&crate::scenario::ORDERS);
-    let Args { units, buyers, first_buyers, lanes, .. } = args;
-    let size = scenario.size(Wish { units, buyers, first_buyers, lanes })?;
-    Ok(Order { scenario, size, args })
-}
-
-/// Nothing is missing but what the environment of the stack would tell.
-fn misses_the_stack(error: &clap::Error) -> bool {
-    const TOLD: [&str; 5] = ["--redis-url", "--kafka-brokers", "--mysql-url", "--token-kid", "--token-secret"];
-    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return false };
-    error.kind() == ErrorKind::MissingRequiredArgument
-        && missing.iter().all(|argument| TOLD.iter().any(|name| argument.starts_with(name)))
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments).map_err(ArgsError::Usage)?;
+    let args = Args::from_arg_matches(&matches).map_err(|error| ArgsError::Usage(error.format(&mut command)))?;
+    let mut refuse = |what: &str| Err(ArgsError::Usage(command.error(ErrorKind::ArgumentConflict, what)));
+    let place = match (args.deployment, &args.target, &args.data) {
+        (Deployment::Production, _, Some(_)) => {
+            return refuse("--data is a folder of the embedded deployment: give --deployment embedded with it");
+        }
+        (Deployment::Embedded, Some(_), None) => {
+            return refuse("--target needs the data folder of the server that runs there: give --data DIR");
+        }
+        (Deployment::Production, ..) => production::place(&matches)?,
+        (Deployment::Embedded, _, data) => Place::Embedded(Embedded { data: data.clone(), program: None }),
+    };
+    Ok(Order::new(args.load, place, args.target)?)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -207,84 +257,4 @@ fn target(url: &str) -> Result<Target, String> {
     let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
     let address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
     Ok(Target { address, host: host.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    const STACK: [&str; 5] = [
-        "--redis-url=redis://127.0.0.1:1",
-        "--kafka-brokers=127.0.0.1:1",
-        "--mysql-url=mysql://u:p@127.0.0.1:1",
-        "--token-kid=a",
-        "--token-secret=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
-    ];
-
-    fn order(extra: &[&str]) -> Result<Order, ArgsError> {
-        parse(["loadtest"].iter().chain(&STACK).chain(extra))
-    }
-
-    #[test]
-    fn the_shortest_command_line_has_the_scenarios_size() {
-        let order = order(&["sellout"]).unwrap();
-        assert_eq!((order.scenario.name, order.size.units, order.size.buyers), ("sellout", 100_000, 300_000));
-        assert_eq!((order.args.connections, order.seconds(), order.args.lanes), (512, 120, 1));
-        assert!(!order.args.no_baselines, "a rate says little without what the machine gives");
-        assert_eq!(order.args.deployment, Deployment::Production);
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn the_namespace_is_our_own_unless_said_otherwise() {
-        // `FLASHSALE_NAMESPACE` of the shell that runs the tests has the word, as in a run.
-        let expected = std::env::var("FLASHSALE_NAMESPACE").unwrap_or_else(|_| "loadtest".into());
-        assert_eq!(order(&["orders"]).unwrap().args.stores.namespace.as_str(), expected);
-        assert_eq!(order(&["orders", "--namespace=other"]).unwrap().args.stores.namespace.as_str(), "other");
-    }
-
-    #[test]
-    fn everything_can_be_said() {
-        let said = "retry-storm --deployment production --units 5 --buyers 10 --rate 2000.5 --seconds 3 --connections 64 \
-                    --lanes 4 --threads 2 --seed 9 --json /tmp/x.json --target http://127.0.0.1:8080/ --keep \
-                    --front-threads 3 --no-baselines";
-        let order = order(&said.split_whitespace().collect::<Vec<_>>()).unwrap();
-        assert_eq!((order.size.units, order.size.buyers, order.args.rate), (5, 10, Some(2_000.5)));
-        assert_eq!((order.seconds(), order.args.front_threads, order.args.no_baselines), (3, Some(3), true));
-        let target = order.args.target.unwrap();
-        assert_eq!((target.address.port(), target.host.as_str()), (8_080, "127.0.0.1:8080"));
-        assert!(order.args.keep);
-    }
-
-    #[test]
-    fn mistakes_are_usage_errors() {
-        for mistake in [
-            &["no-such-scenario"][..],
-            &["orders", "--rate=0"],
-            &["orders", "--rate=nan"],
-            &["orders", "--connections=0"],
-            &["orders", "--seconds=3601"],
-            &["orders", "--units=0"],
-            &["orders", "--target=https://127.0.0.1"],
-            &["orders", "--target=http://127.0.0.1/v1"],
-            &["orders", "--deployment=embedded"],
-            &[],
-        ] {
-            assert!(matches!(order(mistake), Err(ArgsError::Usage(_))), "{mistake:?}");
-        }
-        assert!(matches!(order(&["sellout", "--units=300000"]), Err(ArgsError::WrongSize(_))));
-        assert!(matches!(order(&["orders", "--first-buyers=3"]), Err(ArgsError::WrongSize(_))));
-    }
-
-    #[test]
-    fn without_the_stack_we_say_how_to_start_it() {
-        if std::env::var_os("FLASHSALE_REDIS_URL").is_some() {
-            return; // The shell has it: nothing is missing.
-        }
-        let error = parse(["loadtest", "sellout"]).unwrap_err();
-        assert!(matches!(error, ArgsError::NoStack(_)), "{error:?}");
-        assert!(error.to_string().contains("stack/stack up && . stack/env"));
-    }
 }

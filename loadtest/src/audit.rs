@@ -30,7 +30,7 @@ pub struct OfferEvidence {
     pub allotment: u64,
     /// Units sold by the ledger, 0 when the ledger does not know it.
     pub sold: u64,
-    /// Units left by Redis, 0 when Redis does not know it.
+    /// Units left by the stock, 0 when the stock does not know it.
     pub left: u64,
 }
 
@@ -70,7 +70,7 @@ impl From<&OrderRow> for RowEvidence {
     }
 }
 
-/// A live purchase in a buyer's entry in Redis.
+/// A live purchase in a buyer's entry in the stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryEvidence {
     /// The lane.
@@ -113,8 +113,10 @@ pub struct Evidence {
     pub offers: Vec<OfferEvidence>,
     /// All rows of its lanes, of every table, in any order.
     pub rows: Vec<RowEvidence>,
-    /// Live purchases in Redis.
+    /// Live purchases in the stock.
     pub entries: Vec<EntryEvidence>,
+    /// Lanes that have no stock to compare, because they do not sell now: what is left and buyers' entries say nothing of them.
+    pub closed: Vec<LaneId>,
     /// Entries of the journals.
     pub journal: Vec<(LaneId, BatchId)>,
     /// What buyers were promised.
@@ -154,11 +156,11 @@ pub struct Findings {
     pub oversold: Finding,
     /// Sum of |allotment - left - live| + |sold - live| + entries without a live row and the reverse + journal entries.
     pub leaked: Finding,
-    /// Answered `202 accepted`, the row is rejected. 0 unless Redis or the log lost acknowledged data.
+    /// Answered `202 accepted`, the row is rejected. 0 unless the stock or the log lost acknowledged data.
     pub rejected_after_accepted: Finding,
     /// Live units of a buyer in a lane beyond its limit (INV-2).
     pub over_limit: Finding,
-    /// Answered `202 pending`, no row of any status. 0 unless Redis or the log lost data.
+    /// Answered `202 pending`, no row of any status. 0 unless the stock or the log lost data.
     pub pending_without_row: Finding,
     /// Told a final no, never promised anything, and yet a live row.
     pub refused_with_row: Finding,
@@ -249,30 +251,36 @@ fn units(evidence: &Evidence, findings: &mut Findings) {
         // An offer that nobody published has nothing to sell.
         let known = evidence.offers.iter().find(|evidence| evidence.offer == offer);
         let (allotment, sold, left) = known.map_or((0, 0, 0), |known| (known.allotment, known.sold, known.left));
+        let has_stock = known.is_none_or(|known| !evidence.closed.contains(&known.lane));
         let told = || format!("offer {offer}: allotment {allotment}, live {live}, sold {sold}, left {left}");
         findings.oversold.add(live.saturating_sub(allotment), told);
-        findings.leaked.add(allotment.abs_diff(left.saturating_add(live)), told);
+        if has_stock {
+            findings.leaked.add(allotment.abs_diff(left.saturating_add(live)), told);
+        }
         findings.leaked.add(sold.abs_diff(live), told);
     }
 }
 
 fn entries(evidence: &Evidence, leaked: &mut Finding) {
-    let mut in_redis = evidence.entries.clone();
-    in_redis.sort_unstable();
-    in_redis.dedup();
-    let repeated = evidence.entries.len() - in_redis.len();
+    let has_stock = |lane: LaneId| !evidence.closed.contains(&lane);
+    let mut in_stock: Vec<EntryEvidence> =
+        evidence.entries.iter().copied().filter(|entry| has_stock(entry.lane)).collect();
+    in_stock.sort_unstable();
+    let all = in_stock.len();
+    in_stock.dedup();
+    let repeated = all - in_stock.len();
     leaked.add(repeated as u64, || format!("{repeated} buyers' entries stand twice"));
-    let live = evidence.rows.iter().filter(|row| row.live).map(|row| {
+    let live = evidence.rows.iter().filter(|row| row.live && has_stock(row.lane)).map(|row| {
         let RowEvidence { lane, buyer, order, offer, quantity, .. } = *row;
         EntryEvidence { lane, buyer, order, offer, quantity }
     });
     let mut in_rows: Vec<EntryEvidence> = live.collect();
     in_rows.sort_unstable();
-    for EntryEvidence { lane, buyer, order, .. } in missing(&in_redis, &in_rows) {
+    for EntryEvidence { lane, buyer, order, .. } in missing(&in_stock, &in_rows) {
         leaked.add(1, || format!("lane {lane}: entry of buyer {buyer}, order {order}, has no live row"));
     }
     in_rows.dedup();
-    for EntryEvidence { lane, buyer, order, .. } in missing(&in_rows, &in_redis) {
+    for EntryEvidence { lane, buyer, order, .. } in missing(&in_rows, &in_stock) {
         leaked.add(1, || format!("lane {lane}: live order {order} of buyer {buyer} has no entry"));
     }
 }

@@ -1,27 +1,19 @@
-//! What the load test asks of the stores: is the sale open, how far is everything, and the evidence for the audit. The only
-//! file that names the technologies, and it only reads.
+//! What the load test asks of the stores: is the sale open, how far is everything, and the evidence for the audit. It only reads.
+//! Ledger and order rows it reads itself, over any database; lanes, journals and log are a [`LaneWitness`]'s. Only the adapters
+//! below name technologies.
 
-use std::collections::HashMap;
+pub mod embedded;
+#[cfg(feature = "production")]
+pub mod production;
 
-use domain::{
-    id::{LaneId, OfferId, OrderId, PartitionId},
-    shard::ShardMap,
-    stock::LaneMode,
-};
-use kit::settings::StoreArgs;
+use std::future::Future;
+
+use domain::id::{BatchId, LaneId, OfferId, OrderId};
 use store::{
-    ledger::{Ledger, PartitionRow},
-    log::{
-        OrderLogSource, PartitionReader,
-        kafka::{KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
-    },
+    ledger::{LaneRow, Ledger},
     orders::Orders,
-    shards::{self, Namespace},
-    sql::mysql::{MySql, MySqlServer, Settings},
-    stock::{
-        LaneKeeping,
-        redis::{RedisKeeping, RedisSettings},
-    },
+    shards::Store,
+    sql::Sql,
 };
 
 use crate::{
@@ -38,75 +30,115 @@ const BEFORE_OPENING_MS: u64 = 3_600_000;
 
 /// A store failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{store}: {cause}")]
+#[error("{store}: {cause}\n{advice}")]
 pub struct BackendsError {
     store: &'static str,
     cause: String,
+    advice: &'static str,
 }
 
-/// For `map_err`: which store it was.
-fn of<E: std::fmt::Display>(store: &'static str) -> impl Fn(E) -> BackendsError {
-    move |error| BackendsError { store, cause: error.to_string() }
+/// For `map_err`: which store of this witness's deployment it was.
+fn of<W: LaneWitness, E: std::fmt::Display>(store: &'static str) -> impl Fn(E) -> BackendsError {
+    move |error| BackendsError { store, cause: error.to_string(), advice: W::ADVICE }
 }
 
-/// The stores of a deployment, as far as the sale of a run goes.
-pub struct Backends {
-    ledger: Ledger<MySql>,
-    orders: Orders<MySql>,
-    stock: RedisKeeping,
-    readers: Vec<(PartitionId, KafkaReader)>,
+/// A lane as its stock tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LaneSeen {
+    /// It sells.
+    pub open: bool,
+    /// Units left of each offer.
+    pub left: Vec<(OfferId, u64)>,
+    /// Batches in its journal.
+    pub journal: Vec<BatchId>,
+}
+
+/// Who can see what no database holds: the lanes' stock, their journals, and how far the log is.
+pub trait LaneWitness {
+    /// What holds ledger and rows, for errors.
+    const DATABASE: &'static str;
+    /// What to do when a store does not answer.
+    const ADVICE: &'static str;
+
+    /// What is under way in these lanes and anywhere in the log; `sold` is not told. The journals MUST be looked at first: what
+    /// leaves them is in the log, and what is in the log is looked for after that.
+    fn under_way(&mut self, lanes: &[LaneId]) -> impl Future<Output = Result<Standing, BackendsError>>;
+
+    /// These lanes, in this order.
+    fn lanes(&self, lanes: &[LaneId]) -> impl Future<Output = Result<Vec<LaneSeen>, BackendsError>>;
+
+    /// The live purchases in all buyers' entries of a lane.
+    fn entries(&self, lane: LaneId) -> impl Future<Output = Result<Vec<EntryEvidence>, BackendsError>>;
+}
+
+/// The stores of a deployment, as far as some lanes go.
+pub struct Backends<S, W> {
+    ledger: Ledger<S>,
+    orders: Orders<S>,
+    witness: W,
     lanes: Vec<LaneId>,
 }
 
-impl Backends {
-    /// Opens all of them, and makes what a fresh deployment lacks.
-    ///
-    /// # Errors
-    /// [`BackendsError`] of the first that does not answer.
-    pub async fn open(stores: &StoreArgs, sale: &LoadSale) -> Result<Self, BackendsError> {
-        let namespace = stores.namespace.as_str();
-        let server = MySqlServer::new(stores.mysql_url.expose(), Settings::default()).map_err(of("MySQL"))?;
-        let map = ShardMap::even(stores.shards, stores.tables).map_err(of("shards"))?;
-        let databases = Namespace::new(namespace).map_err(of("namespace"))?;
-        let store = shards::open(&server, &databases, map).await.map_err(of("MySQL"))?;
-        let redis = RedisSettings::new(stores.redis_url.expose(), namespace);
-        let stock = RedisKeeping::connect(&redis).await.map_err(of("Redis"))?;
-        let kafka = KafkaSettings::new(&stores.kafka.kafka_brokers, namespace, stores.partitions.into());
-        ensure_topics(&kafka).await.map_err(of("Kafka"))?;
-        let source = KafkaSource::new(&kafka);
-        let readers = (0..stores.partitions.into()).map(PartitionId).map(|p| Ok((p, source.reader(p)?)));
-        let readers = readers.collect::<Result<_, store::log::ReadError>>().map_err(of("Kafka"))?;
-        let backends = Self { ledger: store.ledger, orders: store.orders, stock, readers, lanes: sale.lanes() };
-        // Redis is connected to when it is first asked.
-        backends.closed_lanes().await?;
-        Ok(backends)
+/// A lane whose evidence is asked for.
+struct Asked {
+    lane: LaneId,
+    limit_per_buyer: u32,
+    opens_at_ms: u64,
+    /// Each with allotment and sold.
+    offers: Vec<(OfferId, u64, u64)>,
+}
+
+impl From<&LaneRow> for Asked {
+    fn from(row: &LaneRow) -> Self {
+        let offers = row.offers.iter().map(|offer| (offer.offer, offer.allotment, offer.sold)).collect();
+        Self { lane: row.lane, limit_per_buyer: row.limit_per_buyer, opens_at_ms: row.opens_at_ms, offers }
+    }
+}
+
+impl<S: Sql, W: LaneWitness> Backends<S, W> {
+    /// Looks at these stores; `lanes` are those of which [`Witness::look`] and [`Backends::closed_lanes`] tell.
+    pub fn new(store: Store<S>, witness: W, lanes: Vec<LaneId>) -> Self {
+        let Store { ledger, orders } = store;
+        Self { ledger, orders, witness, lanes }
     }
 
-    /// Lanes of the sale that are not open yet.
+    /// Lanes that are not open yet.
     ///
     /// # Errors
-    /// [`BackendsError`] when Redis does not tell.
+    /// [`BackendsError`] when the stock does not tell.
     pub async fn closed_lanes(&self) -> Result<Vec<LaneId>, BackendsError> {
-        let mut closed = Vec::new();
-        for &lane in &self.lanes {
-            let view = self.stock.inspect(lane).await.map_err(of("Redis"))?;
-            if !matches!(view.mode, LaneMode::Open { .. }) {
-                closed.push(lane);
-            }
-        }
-        Ok(closed)
+        let seen = self.witness.lanes(&self.lanes).await?;
+        Ok(self.lanes.iter().zip(seen).filter(|(_, seen)| !seen.open).map(|(&lane, _)| lane).collect())
     }
 
-    /// All that the audit compares.
+    /// Every lane that the ledger knows: for an audit of all that a deployment has ever sold.
+    ///
+    /// # Errors
+    /// [`BackendsError`] when the database does not answer.
+    pub async fn all_lanes(&self) -> Result<Vec<LaneRow>, BackendsError> {
+        self.ledger.all_lanes().await.map_err(of::<W, _>(W::DATABASE))
+    }
+
+    /// All that the audit compares of these lanes, without what buyers were told. Of a lane that is not open (its sale is to come,
+    /// or is over, or nothing runs) nothing is compared but ledger and rows.
+    ///
+    /// # Errors
+    /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.
+    pub async fn evidence_of(&self, lanes: &[LaneRow]) -> Result<Evidence, BackendsError> {
+        let asked: Vec<Asked> = lanes.iter().map(Asked::from).collect();
+        let (mut evidence, closed) = self.gather(&asked).await?;
+        evidence.closed = closed;
+        Ok(evidence)
+    }
+
+    /// All that the audit compares after a load: its lanes must be open and all agree.
     ///
     /// # Errors
     /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.
     pub async fn evidence(&self, sale: &LoadSale, book: &Book) -> Result<Evidence, BackendsError> {
-        let mut evidence = Evidence { rows: self.rows(sale).await?, ..Evidence::default() };
-        for &lane in &self.lanes {
-            self.lane_evidence(lane, sale, &mut evidence).await?;
-        }
-        let buyer = |index| sale.buyer(index).map_err(of("buyers"));
+        let asked = self.asked(sale).await?;
+        let (mut evidence, _) = self.gather(&asked).await?;
+        let buyer = |index| sale.buyer(index).map_err(of::<W, _>("buyers"));
         for promise in book.promises() {
             let buyer = buyer(promise.buyer)?;
             evidence.promises.push(PromiseEvidence { buyer, order: promise.order, accepted: promise.accepted });
@@ -115,13 +147,51 @@ impl Backends {
         Ok(evidence)
     }
 
-    async fn rows(&self, sale: &LoadSale) -> Result<Vec<RowEvidence>, BackendsError> {
-        let from = OrderId::floor_at(sale.opens_at_ms.saturating_sub(BEFORE_OPENING_MS));
+    /// The sale's lanes as published, with what the ledger counted.
+    async fn asked(&self, sale: &LoadSale) -> Result<Vec<Asked>, BackendsError> {
+        let mut asked = Vec::with_capacity(sale.offers.len());
+        for published in &sale.offers {
+            let row = self.ledger.lane(published.lane).await.map_err(of::<W, _>(W::DATABASE))?;
+            let known = row.iter().flat_map(|row| &row.offers).find(|known| known.offer == published.offer);
+            let (allotment, sold) = known.map_or((published.allotment, 0), |known| (known.allotment, known.sold));
+            asked.push(Asked {
+                lane: published.lane,
+                limit_per_buyer: LIMIT_PER_BUYER,
+                opens_at_ms: sale.opens_at_ms,
+                offers: vec![(published.offer, allotment, sold)],
+            });
+        }
+        Ok(asked)
+    }
+
+    /// The evidence, and which of the lanes are not open.
+    async fn gather(&self, asked: &[Asked]) -> Result<(Evidence, Vec<LaneId>), BackendsError> {
+        let lanes: Vec<LaneId> = asked.iter().map(|asked| asked.lane).collect();
+        let from_ms = asked.iter().map(|asked| asked.opens_at_ms).min().unwrap_or(0);
+        let mut evidence = Evidence { rows: self.rows(&lanes, from_ms).await?, ..Evidence::default() };
+        let mut closed = Vec::new();
+        for (Asked { lane, limit_per_buyer, offers, .. }, seen) in asked.iter().zip(self.witness.lanes(&lanes).await?) {
+            let (lane, limit_per_buyer) = (*lane, *limit_per_buyer);
+            for &(offer, allotment, sold) in offers {
+                let left = seen.left.iter().find(|(known, _)| *known == offer).map_or(0, |(_, left)| *left);
+                evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, sold, left });
+            }
+            evidence.entries.extend(self.witness.entries(lane).await?);
+            evidence.journal.extend(seen.journal.iter().map(|batch| (lane, *batch)));
+            if !seen.open {
+                closed.push(lane);
+            }
+        }
+        Ok((evidence, closed))
+    }
+
+    async fn rows(&self, lanes: &[LaneId], opens_at_ms: u64) -> Result<Vec<RowEvidence>, BackendsError> {
+        let from = OrderId::floor_at(opens_at_ms.saturating_sub(BEFORE_OPENING_MS));
         let mut rows = Vec::new();
         for home in self.orders.map().all() {
             let mut after = None;
             loop {
-                let page = self.orders.scan(home, &self.lanes, from, after, PAGE).await.map_err(of("MySQL"))?;
+                let page = self.orders.scan(home, lanes, from, after, PAGE).await.map_err(of::<W, _>(W::DATABASE))?;
                 rows.extend(page.iter().map(RowEvidence::from));
                 after = page.last().map(|row| row.order);
                 if page.len() < PAGE as usize {
@@ -132,66 +202,25 @@ impl Backends {
         Ok(rows)
     }
 
-    async fn lane_evidence(&self, lane: LaneId, sale: &LoadSale, evidence: &mut Evidence) -> Result<(), BackendsError> {
-        let counted = self.ledger.lane(lane).await.map_err(of("MySQL"))?;
-        let counted: HashMap<OfferId, (u64, u64)> = counted
-            .iter()
-            .flat_map(|lane| lane.offers.iter().map(|offer| (offer.offer, (offer.allotment, offer.sold))))
-            .collect();
-        let view = self.stock.inspect(lane).await.map_err(of("Redis"))?;
-        for published in sale.offers.iter().filter(|offer| offer.lane == lane) {
-            let offer = published.offer;
-            let (allotment, sold) = counted.get(&offer).copied().unwrap_or((published.allotment, 0));
-            let left = view.offers.iter().find(|(known, ..)| *known == offer).map_or(0, |(_, left, _)| *left);
-            let limit_per_buyer = LIMIT_PER_BUYER;
-            evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, sold, left });
-        }
-        for (buyer, purchases) in self.stock.buyers(lane).await.map_err(of("Redis"))? {
-            evidence.entries.extend(EntryEvidence::live(lane, buyer, &purchases));
-        }
-        let journal = self.stock.journal(lane).await.map_err(of("Redis"))?;
-        evidence.journal.extend(journal.iter().map(|(batch, _)| (lane, *batch)));
-        Ok(())
-    }
-
     /// Closes what can be closed.
     pub async fn close(self) {
         self.ledger.close().await;
         self.orders.close().await;
     }
-}
 
-impl Witness for Backends {
-    async fn look(&mut self) -> Result<Standing, Unseen> {
-        self.standing().await.map_err(|error| Unseen(error.to_string()))
-    }
-}
-
-impl Backends {
     async fn standing(&mut self) -> Result<Standing, BackendsError> {
-        let mut standing = Standing::default();
-        // The journals first: what leaves them is in the log, and what is in the log is looked for after that.
+        let mut standing = self.witness.under_way(&self.lanes).await?;
+        standing.sold = 0;
         for &lane in &self.lanes {
-            let entries = self.stock.inspect(lane).await.map_err(of("Redis"))?.journal_len;
-            standing.journal += entries;
-            if entries > 0 {
-                standing.outstanding.push(format!("lane {lane}: {entries} journal entries"));
-            }
-        }
-        for (partition, reader) in &mut self.readers {
-            let high = reader.watermarks().await.map_err(of("Kafka"))?.high;
-            let decided = self.ledger.partition(*partition).await.map_err(of("MySQL"))?;
-            let next = decided.map_or(0, |PartitionRow { offset, .. }| offset + 1);
-            let lag = high.saturating_sub(next);
-            standing.lag += lag;
-            if lag > 0 {
-                standing.outstanding.push(format!("partition {partition}: decided up to {next} of {high} records"));
-            }
-        }
-        for &lane in &self.lanes {
-            let row = self.ledger.lane(lane).await.map_err(of("MySQL"))?;
+            let row = self.ledger.lane(lane).await.map_err(of::<W, _>(W::DATABASE))?;
             standing.sold += row.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum::<u64>();
         }
         Ok(standing)
+    }
+}
+
+impl<S: Sql, W: LaneWitness> Witness for Backends<S, W> {
+    async fn look(&mut self) -> Result<Standing, Unseen> {
+        self.standing().await.map_err(|error| Unseen(error.to_string()))
     }
 }

@@ -4,6 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use kit::clock::Clock;
+use serde::Deserialize;
 
 /// How long everything may take to become durable once the last answer is there. Batches of which only the journal knows wait
 /// for the sweeper.
@@ -14,7 +15,7 @@ const POLL: Duration = Duration::from_millis(25);
 const REST: Duration = Duration::from_millis(300);
 
 /// How far the system is, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Standing {
     /// Units sold by the ledger.
     pub sold: u64,

@@ -20,4 +20,6 @@ pub mod sale;
 pub mod scenario;
 pub mod services;
 pub mod tally;
+pub mod telling;
 pub mod timeline;
+pub mod under_test;

@@ -1,17 +1,14 @@
 //! Composes a run: command line, runtime, run, report, exit status. Everything else is in the library.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use kit::{settings::EXIT_USAGE, shutdown, shutdown::EXIT_IMPATIENT};
 use loadtest::{
     args::{self, ArgsError, Order},
-    fixed_answer, picture,
+    fixed_answer,
     progress::Progress,
     run::{self, Done},
+    telling,
 };
 
 #[global_allocator]
@@ -59,27 +56,12 @@ async fn perform(order: &Order) -> ExitCode {
     }
 }
 
-fn tell(Done { report, timeline, unruly }: &Done, order: &Order) -> ExitCode {
-    for service in unruly {
-        eprintln!("loadtest: {service}");
+fn tell(done: &Done, order: &Order) -> ExitCode {
+    match telling::tell(done, &order.args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_DAMAGED),
+        Err(error) => not_run(&error),
     }
-    // A reader that has seen enough, such as `head`, is no failure.
-    drop(write!(io::stdout(), "{report}"));
-    let json = || Ok(serde_json::to_string_pretty(report)? + "\n");
-    let html = || Ok(picture::page(report, timeline));
-    let written = write_file(order.args.json.as_deref(), json).and(write_file(order.args.html.as_deref(), html));
-    if let Err(error) = written {
-        return not_run(&error);
-    }
-    if report.is_clean() && unruly.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DAMAGED) }
-}
-
-/// Writes what was asked for; the error says where it could not.
-fn write_file(path: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> Result<(), String> {
-    let Some(path) = path else { return Ok(()) };
-    text()
-        .and_then(|text| std::fs::write(path, text))
-        .map_err(|error| format!("{} could not be written: {error}; give another path", path.display()))
 }
 
 fn not_run(error: &dyn std::fmt::Display) -> ExitCode {
@@ -99,6 +81,6 @@ fn refuse(error: ArgsError) -> ExitCode {
             eprintln!("loadtest: {error}");
             ExitCode::from(u8::try_from(EXIT_USAGE).unwrap_or(EXIT_NOT_RUN))
         }
-        error @ ArgsError::NoStack(_) => not_run(&error),
+        error @ (ArgsError::NoStack(_) | ArgsError::NoProduction) => not_run(&error),
     }
 }

@@ -87,24 +87,29 @@ fn audit(report: &Report) -> String {
         .concat();
     let rest = if report.at_rest { "" } else { "<p><b>Not everything became durable in time.</b></p>\n" };
     format!(
-        "<h2>Audit</h2>\n<p class=\"soft\">What buyers were told, against Redis, the log and the rows.</p>\n{rest}\
+        "<h2>Audit</h2>\n<p class=\"soft\">What buyers were told, against stock, log and rows.</p>\n{rest}\
          <ul class=\"cards\">\n{cards}</ul>\n<h2>Over the run</h2>\n"
     )
 }
 
 fn cpu_table(figures: &PartFigures) -> String {
     let micros = |us: Option<f64>| us.map_or("?".into(), |us| format!("{us:.1}"));
-    let column = |cpu: CpuEach| cpu.parts().map(|(_, us)| micros(us));
+    let column = |cpu: CpuEach| cpu.parts().map(move |(_, us)| micros(us));
     let (orders, requests) = (column(figures.cpu_us_per_order), column(figures.cpu_us_per_request));
     let names = figures.cpu_us_per_order.parts().map(|(name, _)| name);
+    let one = match figures.cpu_us_per_order.is_one_process() {
+        true => {
+            "<p class=\"soft\">One process: at the engine stands all of its CPU, with log, order-writer and databases.</p>\n"
+        }
+        false => "",
+    };
     let rows: String = names
-        .iter()
-        .zip(orders.iter().zip(&requests))
+        .zip(orders.zip(requests))
         .map(|(name, (order, request))| format!("<tr><td>{name}</td><td>{order}</td><td>{request}</td></tr>\n"))
         .collect();
     let sums = [figures.cpu_us_per_order, figures.cpu_us_per_request].map(|cpu| micros(cpu.system()));
     format!(
-        "<h2>CPU time</h2>\n<div class=\"table\"><table>\n<tr><th>process</th><th>µs per durable order</th>\
+        "<h2>CPU time</h2>\n{one}<div class=\"table\"><table>\n<tr><th>process</th><th>µs per durable order</th>\
          <th>µs per request</th></tr>\n{rows}<tr><td>all but the generator</td><td>{}</td><td>{}</td></tr>\n</table></div>\n",
         sums[0], sums[1]
     )

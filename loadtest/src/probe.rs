@@ -11,6 +11,9 @@ use crate::response::{self, ANSWER_MAX};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a page that tells all buyers of a lane, and how long that may be: a million take about 60 MB.
+const LONG_TIMEOUT: Duration = Duration::from_secs(120);
+const LONG_MAX: usize = 900_000_000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +25,8 @@ pub enum ProbeError {
     #[error(transparent)]
     Flaw(#[from] response::Flaw),
     /// Nothing came in time.
-    #[error("no answer within {TIMEOUT:?}")]
-    Timeout,
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
     /// It ended amid the answer.
     #[error("the connection ended amid the answer")]
     Ended,
@@ -43,21 +46,33 @@ pub struct Reply {
 /// # Errors
 /// [`ProbeError`] for whatever is not an answer.
 pub async fn get(target: SocketAddr, path: &str, token: Option<&str>) -> Result<Reply, ProbeError> {
-    tokio::time::timeout(TIMEOUT, ask(target, path, token)).await.map_err(|_| ProbeError::Timeout)?
+    within(TIMEOUT, ask(target, path, token, ANSWER_MAX)).await
 }
 
-async fn ask(target: SocketAddr, path: &str, token: Option<&str>) -> Result<Reply, ProbeError> {
+/// The same for a page that may be long.
+///
+/// # Errors
+/// [`ProbeError`] for whatever is not an answer.
+pub async fn get_long(target: SocketAddr, path: &str, token: Option<&str>) -> Result<Reply, ProbeError> {
+    within(LONG_TIMEOUT, ask(target, path, token, LONG_MAX)).await
+}
+
+async fn within(time: Duration, answer: impl Future<Output = Result<Reply, ProbeError>>) -> Result<Reply, ProbeError> {
+    tokio::time::timeout(time, answer).await.map_err(|_| ProbeError::Timeout(time))?
+}
+
+async fn ask(target: SocketAddr, path: &str, token: Option<&str>, bytes_max: usize) -> Result<Reply, ProbeError> {
     let mut stream = TcpStream::connect(target).await?;
     let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::with_capacity(4 * 1024);
     loop {
-        if let Some(shape) = response::parse(&bytes)? {
+        if let Some(shape) = response::parse_within(&bytes, bytes_max)? {
             let answer = shape.of(&bytes);
             return Ok(Reply { status: answer.status, body: String::from_utf8_lossy(answer.body).into_owned() });
         }
-        if bytes.len() > ANSWER_MAX || stream.read_buf(&mut bytes).await? == 0 {
+        if bytes.len() > bytes_max || stream.read_buf(&mut bytes).await? == 0 {
             return Err(ProbeError::Ended);
         }
     }

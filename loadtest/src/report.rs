@@ -92,7 +92,7 @@ pub struct PartFigures {
     pub latency_ms: Option<Latency>,
     /// Of refusals, milliseconds.
     pub refused_latency_ms: Option<Latency>,
-    /// CPU time of processes per durable order, microseconds.
+    /// CPU time of processes per durable order, microseconds. Processes that the deployment does not have are `null`.
     pub cpu_us_per_order: CpuEach,
     /// The same CPU time per request, microseconds.
     pub cpu_us_per_request: CpuEach,
@@ -147,7 +147,7 @@ pub struct Report {
     pub ratio_to_fixed_answer_range: Option<[f64; 2]>,
     /// What the ratios are to.
     pub baselines: BaselineReport,
-    /// Resident memory of the engine when everything was durable.
+    /// Resident memory of the engine (embedded: the one process) when everything was durable.
     pub engine_memory_bytes: Option<u64>,
     /// The most it ever was.
     pub engine_memory_peak_bytes: Option<u64>,
@@ -164,8 +164,8 @@ pub struct Report {
 /// The yardsticks with what follows from them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BaselineReport {
-    /// Raw EVALSHA calls a second.
-    pub evalsha_per_s: YardstickReport,
+    /// Raw EVALSHA calls a second; `null` in a deployment without such calls.
+    pub evalsha_per_s: Option<YardstickReport>,
     /// Constant refusals of plain hyper a second.
     pub fixed_answer_per_s: YardstickReport,
     /// What could not be measured, and why.
@@ -248,6 +248,8 @@ pub struct PlayedPart {
     pub generator: (Option<Duration>, u64),
     /// CPU time by process, from the first request until everything was durable.
     pub cpu: CpuTimes,
+    /// How many of the processes the deployment has.
+    pub processes: usize,
 }
 
 /// What a run brought, to be put into a report.
@@ -299,9 +301,9 @@ impl From<PlayedPart> for PartReport {
             unexpected,
             latency_ms: part.figures.latency,
             refused_latency_ms: part.figures.refused_latency,
-            cpu_us_per_order: CpuEach::of(part.cpu, orders),
-            cpu_us_per_request: CpuEach::of(part.cpu, sent),
-            generator_share_percent: cpu::generator_share_percent(part.cpu),
+            cpu_us_per_order: CpuEach::of(part.cpu, part.processes, orders),
+            cpu_us_per_request: CpuEach::of(part.cpu, part.processes, sent),
+            generator_share_percent: cpu::generator_share_percent(&part.cpu[..part.processes]),
             generator_us_per_request: part.generator.0.and_then(|cpu| cpu::micros_each(cpu, part.generator.1)),
             latency_curves: [part.figures.latency_curve, part.figures.refused_latency_curve],
         };
@@ -316,7 +318,7 @@ impl Report {
         let sustained_per_s = outcome.parts.iter().filter(|part| !part.measured).find_map(|part| part.sustained_per_s);
         let parts: Vec<PartReport> = outcome.parts.into_iter().map(PartReport::from).collect();
         let headline = parts.iter().rev().find(|part| part.measured).or(parts.last())?.figures.clone();
-        let evalsha = baselines.evalsha_per_s.ratio(headline.accepted_per_s);
+        let evalsha = baselines.evalsha_per_s.and_then(|yardstick| yardstick.ratio(headline.accepted_per_s));
         let fixed = baselines.fixed_answer_per_s.ratio(headline.refused_per_s);
         let examples = findings.words().into_iter().filter(|(_, finding)| finding.count > 0);
         Some(Self {
@@ -332,7 +334,7 @@ impl Report {
             ratio_to_fixed_answer: fixed.map(|ratio| ratio.mean),
             ratio_to_fixed_answer_range: fixed.map(|ratio| ratio.range),
             baselines: BaselineReport {
-                evalsha_per_s: baselines.evalsha_per_s.into(),
+                evalsha_per_s: baselines.evalsha_per_s.map(YardstickReport::from),
                 fixed_answer_per_s: baselines.fixed_answer_per_s.into(),
                 troubles: baselines.troubles,
             },

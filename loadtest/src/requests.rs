@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_request_carries_its_buyers_token_key_and_offer() {
-        let sale = LoadSale::fresh(10, 2, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
+        let sale = LoadSale::fresh(10, 2, Some(4), 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
         let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("token-{buyer}"));
         let signed = AtomicU64::new(0);
         let requests = Requests::build(&sale, "127.0.0.1:80", 999..3_500, 2, &sign, &signed).unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_token_of_another_length_is_refused() {
-        let sale = LoadSale::fresh(10, 1, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
+        let sale = LoadSale::fresh(10, 1, Some(4), 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap();
         let odd = sale.buyer(3).unwrap();
         let sign =
             |buyer: BuyerId| Ok::<_, Infallible>(if buyer == odd { "longer".into() } else { "short".to_owned() });

@@ -24,7 +24,7 @@ pub enum Flaw {
     /// A body of chunks: everything here is short enough to be counted.
     #[error("transfer-encoding")]
     Chunked,
-    /// Longer than [`ANSWER_MAX`].
+    /// Longer than it may be.
     #[error("answer too long")]
     TooLong,
     /// Bytes after the answer: nobody asked for them.
@@ -63,6 +63,14 @@ impl Shape {
 /// # Errors
 /// [`Flaw`] for anything else.
 pub fn parse(bytes: &[u8]) -> Result<Option<Shape>, Flaw> {
+    parse_within(bytes, ANSWER_MAX)
+}
+
+/// The same for an answer of at most `bytes_max` bytes; its head may have [`ANSWER_MAX`].
+///
+/// # Errors
+/// [`Flaw`] for anything else.
+pub fn parse_within(bytes: &[u8], bytes_max: usize) -> Result<Option<Shape>, Flaw> {
     let Some(head_len) = find(bytes, b"\r\n\r\n") else {
         return if bytes.len() > ANSWER_MAX { Err(Flaw::TooLong) } else { Ok(None) };
     };
@@ -85,7 +93,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Shape>, Flaw> {
     }
     let body_len = length.ok_or(Flaw::Length)?;
     let whole = head_len + 4 + body_len;
-    if whole > ANSWER_MAX {
+    if whole > bytes_max {
         return Err(Flaw::TooLong);
     }
     match bytes.len() {

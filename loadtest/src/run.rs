@@ -6,7 +6,10 @@ mod stage;
 
 use std::{path::Path, time::Duration};
 
-use kit::clock::{Clock, SystemClock};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::TokenSigner,
+};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -26,10 +29,11 @@ use crate::{
     services::ServiceError,
     tally::Book,
     timeline::Timeline,
+    under_test::{Place, Raised, Scene, UnderTest},
 };
 
 use part::Played;
-use stage::Stage;
+pub(crate) use stage::{Stage, said};
 
 /// How long the engine may take to learn of the sale and the keeper to open its lanes.
 const OPEN_DEADLINE: Duration = Duration::from_secs(60);
@@ -40,7 +44,7 @@ const OPEN_POLL: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A store is away.
-    #[error("{0}\nare the servers up? stack/stack up && . stack/env; stack/stack status tells")]
+    #[error(transparent)]
     Stores(#[from] BackendsError),
     /// A store went away while everything was to become durable.
     #[error("cannot see whether everything is durable: {0}")]
@@ -63,7 +67,7 @@ pub enum RunError {
 }
 
 /// For `map_err`: trouble of this machine.
-fn here(error: impl std::fmt::Display) -> RunError {
+pub(crate) fn here(error: impl std::fmt::Display) -> RunError {
     RunError::Here(error.to_string())
 }
 
@@ -78,40 +82,77 @@ pub struct Done {
     pub unruly: Vec<ServiceError>,
 }
 
-/// Runs it.
+/// Runs it. `cargo`: builds the programs first.
 ///
 /// # Errors
 /// [`RunError`] when there is nothing to report.
 pub async fn run(order: &Order, cargo: Option<&Path>, progress: &mut Progress) -> Result<Done, RunError> {
+    // Boxed: a run holds much, and lives on its caller's stack otherwise.
+    match &order.place {
+        #[cfg(feature = "production")]
+        Place::Production(production) => Box::pin(run_on(production, order, cargo, progress)).await,
+        Place::Embedded(embedded) => Box::pin(run_on(embedded, order, cargo, progress)).await,
+    }
+}
+
+async fn run_on<U: UnderTest>(
+    under_test: &U,
+    order: &Order,
+    cargo: Option<&Path>,
+    progress: &mut Progress,
+) -> Result<Done, RunError> {
     let clock = SystemClock::new();
     let seed = order.args.seed.unwrap_or_else(rand::random);
     // Ids are random whatever the seed: a sale cannot be published twice.
-    let (units, lanes, partitions) = (order.size.units, order.args.lanes, order.args.stores.partitions.into());
+    let (units, lanes, partitions) = (order.size.units, order.args.lanes, under_test.partitions());
     let sale = LoadSale::fresh(units, lanes, partitions, clock.now_ms(), &mut StdRng::from_rng(&mut rand::rng()));
     let sale = sale.map_err(here)?;
-    let backends = Backends::open(&order.args.stores, &sale).await?;
-    let stage = Stage::set(order, &sale, cargo, clock, progress).await?;
-    let book = Book::new(0);
-    let (timeline, baselines) = (Timeline::default(), Baselines::default());
-    let mut play =
-        Play { order, sale, seed, backends, stage, clock, progress, book, timeline, baselines, began: Duration::ZERO };
+    let mut stage = Stage::new(order.target.as_ref(), order.args.keep)?;
+    let scene = Scene { order, sale: &sale, stage: &mut stage, cargo, clock, progress };
+    let Raised { backends, signer } = match under_test.raise(scene).await {
+        Ok(raised) => raised,
+        Err(error) => {
+            stage.keep();
+            // What is said of services that never were ready is in the error already.
+            drop(stage.strike().await);
+            return Err(error);
+        }
+    };
+    let (book, timeline, baselines, began) =
+        (Book::new(0), Timeline::default(), under_test.yardsticks(), Duration::ZERO);
+    let mut play = Play {
+        under_test,
+        order,
+        sale,
+        seed,
+        backends,
+        signer,
+        stage,
+        clock,
+        progress,
+        book,
+        timeline,
+        baselines,
+        began,
+    };
     let outcome = play.all().await;
     let Play { mut stage, backends, sale, timeline, .. } = play;
-    if outcome.is_err() {
+    let setup = setup(order, &sale, seed).await;
+    let no_parts = || RunError::Here(format!("scenario {} has no parts", order.scenario.name));
+    let report = outcome.and_then(|outcome| Report::new(setup, outcome).ok_or_else(no_parts));
+    if !report.as_ref().is_ok_and(Report::is_clean) {
         stage.keep();
     }
-    let unruly = stage.strike().await;
     backends.close().await;
-    let report = Report::new(setup(order, &sale, seed).await, outcome?);
-    let report = report.ok_or_else(|| RunError::Here(format!("scenario {} has no parts", order.scenario.name)))?;
-    Ok(Done { report, timeline, unruly })
+    let unruly = stage.strike().await;
+    Ok(Done { report: report?, timeline, unruly })
 }
 
 async fn setup(order: &Order, sale: &LoadSale, seed: u64) -> Setup {
     let args = &order.args;
     Setup {
         scenario: order.scenario.name.into(),
-        deployment: args.deployment.as_str().into(),
+        deployment: order.place.deployment().as_str().into(),
         units: order.size.units,
         lanes: args.lanes,
         connections: args.connections,
@@ -129,11 +170,14 @@ fn cores() -> usize {
 }
 
 /// Everything that a run has at hand.
-struct Play<'a> {
+struct Play<'a, U: UnderTest> {
+    under_test: &'a U,
     order: &'a Order,
     sale: LoadSale,
     seed: u64,
-    backends: Backends,
+    backends: Backends<U::Sql, U::Witness>,
+    /// Signs the buyers' tokens.
+    signer: TokenSigner,
     stage: Stage,
     clock: SystemClock,
     progress: &'a mut Progress,
@@ -144,7 +188,7 @@ struct Play<'a> {
     began: Duration,
 }
 
-impl Play<'_> {
+impl<U: UnderTest> Play<'_, U> {
     async fn all(&mut self) -> Result<Outcome, RunError> {
         self.wait_open().await?;
         let first_measured = self.order.scenario.first_measured();
@@ -172,15 +216,15 @@ impl Play<'_> {
         if self.order.args.no_baselines {
             return;
         }
-        self.progress.phase("measuring raw EVALSHA and a fixed answer");
-        let stores = &self.order.args.stores;
-        let calls = baseline::evalsha(stores.redis_url.expose(), stores.namespace.as_str(), self.clock).await;
+        self.progress.phase("measuring what the machine gives without the engine");
+        let calls = self.under_test.raw_reservations(self.clock).await;
         let threads = self.order.args.front_threads.map_or_else(cores, usize::from);
         let answers = baseline::fixed_answer(load, threads, self.clock).await;
         let Baselines { evalsha_per_s, fixed_answer_per_s, troubles } = &mut self.baselines;
-        let calls = calls.map_err(|error| troubles.push(error.to_string())).ok();
+        if let Some((yardstick, calls)) = evalsha_per_s.as_mut().zip(calls) {
+            yardstick.note(calls.map_err(|error| troubles.push(error)).ok(), side);
+        }
         let answers = answers.map_err(|error| troubles.push(error.to_string())).ok().flatten();
-        evalsha_per_s.note(calls, side);
         fixed_answer_per_s.note(answers, side);
     }
 
@@ -207,7 +251,7 @@ impl Play<'_> {
     /// Waits until the engine calls the sale open and its lanes are.
     async fn wait_open(&mut self) -> Result<(), RunError> {
         self.progress.phase("waiting for the sale to open");
-        let token = stage::signer(&self.order.args, &self.sale, self.clock).map_err(here)?;
+        let token = stage::signer(&self.signer, &self.sale, self.clock);
         let token = token(self.sale.buyer(0).map_err(here)?).map_err(here)?;
         let (address, path) = (self.stage.target().address, format!("/v1/sales/{}", self.sale.id));
         let deadline = self.clock.monotonic() + OPEN_DEADLINE;
@@ -225,7 +269,7 @@ impl Play<'_> {
             if self.clock.monotonic() >= deadline {
                 let lanes = format!("{} of {} lanes are closed", closed.len(), self.sale.offers.len());
                 let said = said.unwrap_or_else(|| "the engine calls it open".into());
-                let hint = "is an order-writer at work on this namespace?";
+                let hint = "is an order-writer at work on the same stores?";
                 return Err(RunError::NotOpen(format!("the sale did not open: {lanes}; {said}; {hint}")));
             }
             tokio::time::sleep(OPEN_POLL).await;

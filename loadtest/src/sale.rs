@@ -23,8 +23,8 @@ pub struct LoadOffer {
     pub lane: LaneId,
     /// The offer.
     pub offer: OfferId,
-    /// Where its lane is ordered.
-    pub partition: PartitionId,
+    /// Where its lane is ordered; `None`: the catalog chooses.
+    pub partition: Option<PartitionId>,
     /// Units for sale.
     pub allotment: u64,
 }
@@ -44,14 +44,15 @@ pub struct LoadSale {
 }
 
 impl LoadSale {
-    /// A sale of `units` units in `lanes` lanes, spread over the partitions, open since a minute.
+    /// A sale of `units` units in `lanes` lanes, open since a minute. With a number of partitions its lanes are spread over them; else
+    /// the catalog does it.
     ///
     /// # Errors
     /// [`InvalidId`] never, for ids are made in range.
     pub fn fresh(
         units: u64,
         lanes: u32,
-        partitions: u32,
+        partitions: Option<u32>,
         now_ms: u64,
         random: &mut impl Rng,
     ) -> Result<Self, InvalidId> {
@@ -59,11 +60,11 @@ impl LoadSale {
         let (sale, first_lane, first_offer, first_buyer) = (first(), first(), first(), first());
         let lanes = u64::from(lanes.max(1));
         let offers = (0..lanes).map(|i| {
-            let partition = (first_lane + i) % u64::from(partitions.max(1));
+            let partition = partitions.map(|count| (first_lane + i) % u64::from(count.max(1)));
             Ok(LoadOffer {
                 lane: LaneId::new(first_lane + i)?,
                 offer: OfferId::new(first_offer + i)?,
-                partition: PartitionId(u32::try_from(partition).unwrap_or(0)),
+                partition: partition.map(|number| PartitionId(u32::try_from(number).unwrap_or(0))),
                 allotment: units / lanes + u64::from(i < units % lanes),
             })
         });
@@ -119,8 +120,9 @@ impl LoadSale {
             self.id, self.tenant
         );
         for LoadOffer { lane, offer, partition, allotment } in &self.offers {
+            let partition = partition.map_or_else(String::new, |number| format!("partition = {number}\n"));
             file += &format!(
-                "\n[[lanes]]\nid = \"{lane}\"\npartition = {partition}\nlimit_per_buyer = {LIMIT_PER_BUYER}\n\n\
+                "\n[[lanes]]\nid = \"{lane}\"\n{partition}limit_per_buyer = {LIMIT_PER_BUYER}\n\n\
                  [[lanes.offers]]\nid = \"{offer}\"\nsku = \"{offer}\"\ntitle = \"Load test\"\n\
                  price = {{ amount = 19900, currency = \"CNY\" }}\nallotment = {allotment}\nrate_per_s = {RATE_PER_S}\n"
             );
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     fn sale(units: u64, lanes: u32) -> LoadSale {
-        LoadSale::fresh(units, lanes, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap()
+        LoadSale::fresh(units, lanes, Some(4), 1_800_000_000_000, &mut SmallRng::seed_from_u64(3)).unwrap()
     }
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         let sale = sale(10, 4);
         let allotments: Vec<u64> = sale.offers.iter().map(|offer| offer.allotment).collect();
         assert_eq!(allotments, [3, 3, 2, 2]);
-        let mut partitions: Vec<u32> = sale.offers.iter().map(|offer| offer.partition.0).collect();
+        let mut partitions: Vec<u32> = sale.offers.iter().map(|offer| offer.partition.unwrap().0).collect();
         partitions.sort_unstable();
         assert_eq!(partitions, [0, 1, 2, 3]);
         assert_eq!(sale.offer_of(5), &sale.offers[1]);
@@ -179,7 +181,7 @@ mod tests {
         let offers = published.offers().map(|(lane, offer)| LoadOffer {
             lane: lane.id,
             offer: offer.id,
-            partition: lane.partition,
+            partition: Some(lane.partition),
             allotment: offer.allotment,
         });
         assert_eq!(offers.collect::<Vec<_>>(), sale.offers);

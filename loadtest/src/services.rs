@@ -24,17 +24,19 @@ const POLL: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when its service fails.
 const LOG_LINES: usize = 30;
 
-/// Packages whose programs a load test runs.
-const PACKAGES: [&str; 3] = ["engine", "order-writer", "catalog"];
-
 /// Why a service does not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The build failed.
-    #[error("cargo could not build engine, order-writer and catalog: {0}")]
-    Build(String),
+    #[error("cargo could not build {packages}: {cause}")]
+    Build {
+        /// What was to be built.
+        packages: String,
+        /// Why not.
+        cause: String,
+    },
     /// A program is not where it should be.
-    #[error("there is no program {}: build it with `cargo build -p {name}` in the same profile", path.display())]
+    #[error("there is no program {}: build it with `cargo build --bin {name}` in the same profile", path.display())]
     Missing {
         /// The program.
         name: &'static str,
@@ -72,36 +74,52 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The programs beside this one; built first, in the same profile, when cargo runs us.
+    /// The programs beside this one; built first from these packages, in the same profile, when cargo runs us.
     ///
     /// # Errors
     /// [`ServiceError::Build`], or [`ServiceError::Io`] when this program cannot tell where it is.
-    pub async fn find_or_build(cargo: Option<&Path>) -> Result<Self, ServiceError> {
+    pub async fn find_or_build(cargo: Option<&Path>, packages: &[&str]) -> Result<Self, ServiceError> {
         let io = |source| ServiceError::Io { name: "loadtest", source };
         let own = std::env::current_exe().map_err(io)?;
         let folder = own.parent().unwrap_or(Path::new(".")).to_owned();
         if let Some(cargo) = cargo {
-            build(cargo, profile_of(&folder)).await?;
+            build(cargo, packages, profile_of(&folder)).await?;
         }
         Ok(Self { folder })
     }
 
-    fn path(&self, name: &'static str) -> Result<PathBuf, ServiceError> {
-        let path = self.folder.join(name);
-        if path.is_file() { Ok(path) } else { Err(ServiceError::Missing { name, path }) }
+    /// The program of this name.
+    ///
+    /// # Errors
+    /// [`ServiceError::Missing`] when it is not there.
+    pub fn program(&self, name: &'static str) -> Result<Program, ServiceError> {
+        Program::at(name, self.folder.join(name))
+    }
+}
+
+/// A program that can be run or started.
+#[derive(Debug, Clone)]
+pub struct Program {
+    name: &'static str,
+    path: PathBuf,
+}
+
+impl Program {
+    /// The program at this path; `name` is for people.
+    ///
+    /// # Errors
+    /// [`ServiceError::Missing`] when it is not there.
+    pub fn at(name: &'static str, path: PathBuf) -> Result<Self, ServiceError> {
+        if path.is_file() { Ok(Self { name, path }) } else { Err(ServiceError::Missing { name, path }) }
     }
 
-    /// Runs a program to its end and returns what it printed.
+    /// Runs it to its end and returns what it printed.
     ///
     /// # Errors
     /// [`ServiceError::Failed`] with what it said, for any exit status but 0.
-    pub async fn run(
-        &self,
-        name: &'static str,
-        arguments: &[&str],
-        environment: &[(String, String)],
-    ) -> Result<String, ServiceError> {
-        let mut command = Command::new(self.path(name)?);
+    pub async fn run(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<String, ServiceError> {
+        let name = self.name;
+        let mut command = Command::new(&self.path);
         command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|source| ServiceError::Io { name, source })?;
         if output.status.success() {
@@ -111,26 +129,23 @@ impl Programs {
         Err(ServiceError::Failed { name, what: format!("{} failed ({})", arguments.join(" "), output.status), log })
     }
 
-    /// Starts a service: `--admin-addr` on a free port, and these arguments. Its output goes to a file in `logs`.
+    /// Starts it as a service whose arguments put its probes at `admin`. Its output goes to a file in `logs`.
     ///
     /// # Errors
     /// [`ServiceError`] when it cannot be started.
     pub fn start(
         &self,
-        name: &'static str,
-        arguments: &[String],
+        arguments: &[&str],
+        admin: SocketAddr,
         environment: &[(String, String)],
         logs: &Path,
     ) -> Result<Service, ServiceError> {
+        let name = self.name;
         let io = |source| ServiceError::Io { name, source };
-        let program = self.path(name)?;
-        let admin = free_address().map_err(io)?;
         let log_path = logs.join(format!("{name}.log"));
         let log = File::create(&log_path).map_err(io)?;
-        let child = Command::new(program)
+        let child = Command::new(&self.path)
             .args(arguments)
-            .arg("--admin-addr")
-            .arg(admin.to_string())
             .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(io)?)
@@ -142,14 +157,19 @@ impl Programs {
     }
 }
 
-async fn build(cargo: &Path, profile: &str) -> Result<(), ServiceError> {
-    let packages = PACKAGES.iter().flat_map(|package| ["-p", package]);
+async fn build(cargo: &Path, packages: &[&str], profile: &str) -> Result<(), ServiceError> {
+    let failed = |cause| ServiceError::Build { packages: packages.join(", "), cause };
     let mut command = Command::new(cargo);
-    command.arg("build").args(packages).args(["--profile", profile]).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("build")
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .args(["--profile", profile])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     // Wherever we are run from, these are the packages of this workspace.
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let status = command.status().await.map_err(|error| ServiceError::Build(error.to_string()))?;
-    if status.success() { Ok(()) } else { Err(ServiceError::Build(status.to_string())) }
+    let status = command.status().await.map_err(|error| failed(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
 /// The profile that builds into this folder of the target directory.
@@ -262,12 +282,12 @@ mod tests {
     /// The shell stands for every program: what is told to it beyond its script becomes `$0`, `$1`.
     const SHELL: &str = "sh";
 
-    fn programs() -> Programs {
-        Programs { folder: "/bin".into() }
+    fn shell() -> Program {
+        Programs { folder: "/bin".into() }.program(SHELL).unwrap()
     }
 
     fn start(script: &str, environment: &[(String, String)], logs: &Path) -> Service {
-        programs().start(SHELL, &["-c".into(), script.into()], environment, logs).unwrap()
+        shell().start(&["-c", script], free_address().unwrap(), environment, logs).unwrap()
     }
 
     #[tokio::test]
@@ -299,10 +319,10 @@ mod tests {
     async fn a_program_that_fails_says_why() {
         let script = "echo \"$0 $FACT\"; [ \"$0\" = good ] || { echo bad file >&2; exit 65; }";
         let environment = [("FACT".to_owned(), "known".to_owned())];
-        let run = async |word| programs().run(SHELL, &["-c", script, word], &environment).await;
+        let run = async |word| shell().run(&["-c", script, word], &environment).await;
         assert_eq!(run("good").await.unwrap(), "good known\n");
         let error = run("bad").await.unwrap_err().to_string();
         assert!(error.contains("65") && error.ends_with("bad file"), "{error}");
-        assert!(matches!(programs().run("no-such", &[], &[]).await, Err(ServiceError::Missing { .. })));
+        assert!(matches!(Program::at("no-such", "/bin/no-such".into()), Err(ServiceError::Missing { .. })));
     }
 }

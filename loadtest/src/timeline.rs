@@ -10,6 +10,9 @@ pub type CpuTimes = [Option<Duration>; 6];
 /// The processes whose CPU time is told, in this order everywhere.
 pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writer", "mysql"];
 
+/// How many of them there are where one process is the whole server: it stands in the engine's place.
+pub const ONE_PROCESS: usize = 2;
+
 /// How it stood at one moment. All counts are of the whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {

@@ -6,11 +6,12 @@ use domain::shard::{ShardId, ShardMap};
 use crate::{
     ledger::Ledger,
     orders::Orders,
-    sql::{Server, Sql, SqlError, Tx, all},
+    sql::{Row, Server, Sql, SqlError, Tx, all},
 };
 
 const LEDGER_TABLES: &str = include_str!("../migrations/ledger/001.sql");
 const ORDER_TABLES: &str = include_str!("../migrations/orders/001.sql");
+const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
 /// Characters of a namespace, at most: database names have at most 64.
 pub const NAMESPACE_MAX: usize = 40;
@@ -130,6 +131,23 @@ pub async fn open<V: Server>(server: &V, namespace: &Namespace, map: ShardMap) -
     Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
 }
 
+/// Opens a deployment's databases to look at them: makes and migrates nothing. For audits, beside those who work or after them.
+///
+/// # Errors
+/// [`OpenError::OtherMap`] for a map that this program cannot read, [`OpenError::Sql`] when a database is missing or fails.
+pub async fn look<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<V::Sql>, OpenError> {
+    let ledger = server.open(&namespace.ledger());
+    let rows = ledger.rows(STORED_MAP, vec![]).await?;
+    let stored = read_map(rows)?;
+    let map = ShardMap::even(stored.shards, stored.tables).map_err(|error| SqlError::Broken(error.to_string()))?;
+    let given = MapOutline::from(&map);
+    if stored != given {
+        return Err(OpenError::OtherMap { ledger: namespace.ledger(), stored, given });
+    }
+    let shards = (0..map.shards()).map(|shard| server.open(&namespace.orders(ShardId(shard)))).collect();
+    Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
+}
+
 /// Destroys every database of the namespace. For tests.
 ///
 /// # Errors
@@ -155,11 +173,15 @@ async fn keep_map<S: Sql>(database: &S, name: &str, given: MapOutline) -> Result
     let mut tx = database.begin().await?;
     let params = vec![given.version.into(), given.shards.into(), given.tables.into()];
     tx.insert_absent("INSERT INTO shard_map (id, version, shards, tables) VALUES (1, ?, ?, ?)", params).await?;
-    let rows = tx.rows("SELECT version, shards, tables FROM shard_map WHERE id = 1", vec![]).await?;
+    let rows = tx.rows(STORED_MAP, vec![]).await?;
     tx.commit().await?;
-    let mut row = rows.into_iter().next().ok_or_else(|| SqlError::Broken("the shard map was not stored".into()))?;
-    let stored = MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? };
+    let stored = read_map(rows)?;
     if stored == given { Ok(()) } else { Err(OpenError::OtherMap { ledger: name.into(), stored, given }) }
+}
+
+fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
+    let mut row = rows.into_iter().next().ok_or_else(|| SqlError::Broken("no shard map is stored".into()))?;
+    Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
 }
 
 /// The statements of a migration file: each ends in `;` at the end of a line, `--` begins a comment line, and one with

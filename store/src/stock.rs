@@ -1,6 +1,8 @@
 //! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method is idempotent or says so;
 //! an error means *unknown*, never *no*.
 
+#[cfg(feature = "embedded")]
+pub mod local;
 #[cfg(feature = "production")]
 pub mod redis;
 

@@ -11,7 +11,7 @@ use kit::{
     token::{BuyerClaims, TokenSigner},
 };
 use loadtest::{
-    backends::Backends,
+    backends::production::ProductionBackends,
     durable::{Standing, Witness},
     sale::LoadSale,
     tally::Book,
@@ -99,7 +99,7 @@ impl Market {
     /// When it cannot be published, or the engine does not learn of it.
     pub fn publish(&self, units: u64, opens_in_ms: i64) -> anyhow::Result<LoadSale> {
         let now_ms = SystemClock::new().now_ms();
-        let partitions = self.deployment.stores.partitions.into();
+        let partitions = Some(self.deployment.stores.partitions.into());
         let mut sale = LoadSale::fresh(units, 1, partitions, now_ms, &mut rand::rng())?;
         sale.opens_at_ms = now_ms.saturating_add_signed(opens_in_ms);
         self.shop.publish(&sale.to_toml()?)?;
@@ -211,10 +211,10 @@ impl Market {
     fn with_backends<T>(
         &self,
         sale: &LoadSale,
-        look: impl AsyncFnOnce(&mut Backends) -> anyhow::Result<T>,
+        look: impl AsyncFnOnce(&mut ProductionBackends) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         self.runtime.block_on(async {
-            let mut backends = Backends::open(&self.deployment.stores, sale).await?;
+            let mut backends = ProductionBackends::open(&self.deployment.stores, sale.lanes()).await?;
             let seen = look(&mut backends).await;
             backends.close().await;
             seen

@@ -56,6 +56,7 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
     Evidence {
         offers: offers.collect(),
         entries: entries.collect(),
+        closed: vec![],
         journal: vec![],
         promises: promised.map(|r| PromiseEvidence { buyer: r.buyer, order: r.order, accepted: true }).collect(),
         refused: vec![id(9_999)],
@@ -76,8 +77,8 @@ const DAMAGES: [Damage; 22] = [
     ("an order too many", |e, _| e.rows.push(row(5_000, true, false)), &["oversold", "leaked"]),
     ("an allotment lowered under what is live", |e, _| cut_allotment(e), &["oversold", "leaked"]),
     ("a row of an offer nobody published", |e, at| rows(e, at).offer = id(77), &["oversold", "leaked"]),
-    ("a unit vanished from Redis", |e, _| e.offers[0].left -= 1, &["leaked"]),
-    ("a unit appeared in Redis", |e, _| e.offers[1].left += 1, &["leaked"]),
+    ("a unit vanished from the stock", |e, _| e.offers[0].left -= 1, &["leaked"]),
+    ("a unit appeared in the stock", |e, _| e.offers[1].left += 1, &["leaked"]),
     ("the ledger counted one too many", |e, _| e.offers[0].sold += 1, &["leaked"]),
     ("the ledger forgot the offer", |e, _| forget_sold(e), &["leaked"]),
     ("an entry without a row", ghost_entry, &["leaked"]),
@@ -196,6 +197,20 @@ proptest! {
         let four = words.iter().any(|word| ["lost", "doubled", "oversold", "leaked"].contains(word));
         prop_assert_eq!(findings.is_clean(), !four, "{}", name);
     }
+}
+
+/// A sale to come has units and no stock yet: only ledger and rows can be compared.
+#[test]
+fn a_lane_that_does_not_sell_has_no_stock_to_compare() {
+    let mut evidence = sound(&[0; 10], 3);
+    evidence.promises.clear();
+    evidence.offers.iter_mut().for_each(|offer| offer.left = 0);
+    evidence.entries.clear();
+    assert!(!compare(&evidence).is_clean());
+    evidence.closed = vec![id(1), id(2)];
+    assert!(compare(&evidence).is_clean());
+    evidence.offers[0].sold += 1;
+    assert_eq!(compare(&evidence).leaked.count, 1, "ledger and rows are compared all the same");
 }
 
 /// The amounts, by the protocol's formulas.

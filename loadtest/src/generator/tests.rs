@@ -102,7 +102,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn load(target: SocketAddr, sends: Vec<Attempt>) -> Load {
-    let sale = LoadSale::fresh(10, 2, 4, 1_800_000_000_000, &mut SmallRng::seed_from_u64(1)).unwrap();
+    let sale = LoadSale::fresh(10, 2, Some(4), 1_800_000_000_000, &mut SmallRng::seed_from_u64(1)).unwrap();
     let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("token-{buyer}"));
     let buyers = sends.iter().map(|send| send.buyer + 1).max().unwrap_or(1);
     let requests = Requests::build(&sale, "localhost", 0..buyers, 1, &sign, &AtomicU64::new(0)).unwrap();

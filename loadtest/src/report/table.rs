@@ -80,24 +80,18 @@ impl Report {
             line(f, "engine memory", &format!("{now:.0} MiB at the end, {peak:.0} MiB at most"))?;
         }
         let baselines = &self.baselines;
-        let ratios = [
-            ("raw EVALSHA", baselines.evalsha_per_s, "accepted", self.ratio_to_evalsha, self.ratio_to_evalsha_range),
-            (
-                "fixed answer",
-                baselines.fixed_answer_per_s,
-                "refused",
-                self.ratio_to_fixed_answer,
-                self.ratio_to_fixed_answer_range,
-            ),
-        ];
-        for (name, yardstick, what, ratio, range) in ratios {
-            if yardstick.mean.is_some() {
-                let ratio = ratio.zip(range).map_or_else(String::new, |(ratio, [low, high])| {
-                    format!("; {what} is {ratio:.2} of it ({low:.2} to {high:.2})")
-                });
-                line(f, name, &format!("{}{ratio}", sides(yardstick)))?;
+        let fixed = baselines.fixed_answer_per_s;
+        match baselines.evalsha_per_s {
+            Some(raw) => {
+                let ratio = self.ratio_to_evalsha.zip(self.ratio_to_evalsha_range);
+                write_yardstick(f, "raw EVALSHA", raw, "accepted", ratio)?;
             }
+            // Where nothing was to be measured nothing is missing.
+            None if fixed.mean.is_some() => line(f, "raw EVALSHA", "not in this deployment")?,
+            None => {}
         }
+        let ratio = self.ratio_to_fixed_answer.zip(self.ratio_to_fixed_answer_range);
+        write_yardstick(f, "fixed answer", fixed, "refused", ratio)?;
         baselines.troubles.iter().try_for_each(|trouble| line(f, "NOT MEASURED", trouble))
     }
 
@@ -138,7 +132,7 @@ fn write_unexpected(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::R
 fn write_cpu(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result {
     let us = |us: Option<f64>| us.map_or("?".into(), |us| format!("{us:.1}"));
     let each = |cpu: CpuEach| {
-        let parts: Vec<String> = cpu.parts().iter().map(|(name, cpu)| format!("{name} {}", us(*cpu))).collect();
+        let parts: Vec<String> = cpu.parts().map(|(name, cpu)| format!("{name} {}", us(cpu))).collect();
         format!("{}; all but the generator {}", parts.join(", "), us(cpu.system()))
     };
     if figures.orders_durable > 0 {
@@ -147,9 +141,28 @@ fn write_cpu(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result {
     if figures.orders_durable != figures.sent {
         line(f, "CPU µs/request", &each(figures.cpu_us_per_request))?;
     }
+    if figures.cpu_us_per_order.is_one_process() {
+        line(f, "", "(one process: at the engine stands all of its CPU, with log, order-writer and databases)")?;
+    }
     let share = figures.generator_share_percent.map_or("?".into(), |share| format!("{share:.0}"));
     let text = format!("{} µs of CPU per request; {share} % of all CPU", us(figures.generator_us_per_request));
     line(f, "generator", &text)
+}
+
+fn write_yardstick(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    yardstick: YardstickReport,
+    what: &str,
+    ratio: Option<(f64, [f64; 2])>,
+) -> fmt::Result {
+    if yardstick.mean.is_none() {
+        return Ok(());
+    }
+    let ratio = ratio.map_or_else(String::new, |(ratio, [low, high])| {
+        format!("; {what} is {ratio:.2} of it ({low:.2} to {high:.2})")
+    });
+    line(f, name, &format!("{}{ratio}", sides(yardstick)))
 }
 
 fn sides(yardstick: YardstickReport) -> String {

@@ -8,6 +8,11 @@ pub(crate) fn sample_report() -> Report {
 }
 
 fn report(findings: Findings, at_rest: bool) -> Report {
+    let (setup, outcome) = run(findings, at_rest);
+    Report::new(setup, outcome).unwrap()
+}
+
+fn run(findings: Findings, at_rest: bool) -> (Setup, Outcome) {
     let setup = Setup {
         scenario: "orders".into(),
         deployment: "production".into(),
@@ -28,7 +33,7 @@ fn report(findings: Findings, at_rest: bool) -> Report {
         promised_and_refused: 0,
         findings,
         baselines: Baselines {
-            evalsha_per_s: Yardstick { before: Some(150.0), after: Some(250.0) },
+            evalsha_per_s: Some(Yardstick { before: Some(150.0), after: Some(250.0) }),
             fixed_answer_per_s: Yardstick { before: Some(400.0), after: None },
             troubles: vec!["the fixed answer: gone".into()],
         },
@@ -36,7 +41,7 @@ fn report(findings: Findings, at_rest: bool) -> Report {
         at_rest,
         outstanding: vec![],
     };
-    Report::new(setup, outcome).unwrap()
+    (setup, outcome)
 }
 
 fn part(title: &'static str, measured: bool) -> PlayedPart {
@@ -65,6 +70,7 @@ fn part(title: &'static str, measured: bool) -> PlayedPart {
         retried: 1,
         generator: (us(36), 6),
         cpu: [us(40), us(20), None, None, None, None],
+        processes: 6,
     }
 }
 
@@ -144,4 +150,18 @@ fn the_table_tells_what_a_closed_loop_is() {
         "{table}"
     );
     assert!(table.contains("all but the generator ?"), "a part is unknown, and so is the sum: {table}");
+}
+
+#[test]
+fn what_a_deployment_does_not_have_is_null_and_the_table_says_so() {
+    let (setup, mut outcome) = run(Findings::default(), true);
+    outcome.baselines.evalsha_per_s = None;
+    outcome.parts.iter_mut().for_each(|part| part.processes = crate::timeline::ONE_PROCESS);
+    let report = Report::new(setup, outcome).unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["baselines"]["evalsha_per_s"].is_null() && json["ratio_to_evalsha"].is_null());
+    let table = report.to_string();
+    assert!(table.contains("raw EVALSHA     not in this deployment"), "{table}");
+    assert!(table.contains("generator 10.0, engine 5.0; all but the generator 5.0\n"), "{table}");
+    assert!(table.contains("one process") && !table.contains("redis"), "{table}");
 }

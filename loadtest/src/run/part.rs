@@ -23,6 +23,7 @@ use crate::{
     scenario::Part,
     tally::Figures,
     timeline::CpuTimes,
+    under_test::UnderTest,
 };
 
 /// Between looks at the stores while a load runs.
@@ -58,6 +59,8 @@ pub(super) struct Played {
     sold_before: u64,
     rest: Rest,
     cpu: CpuTimes,
+    /// How many of them the deployment has.
+    processes: usize,
 }
 
 /// A load and how it looked from outside.
@@ -106,6 +109,7 @@ impl Played {
             retried: self.retried,
             generator: self.generator,
             cpu: self.cpu,
+            processes: self.processes,
         }
     }
 }
@@ -116,7 +120,7 @@ pub(super) struct Cast {
     buyers: Range<u32>,
 }
 
-impl Play<'_> {
+impl<U: UnderTest> Play<'_, U> {
     /// Finds the buyers of a part and gives them their requests.
     pub(super) async fn cast(&mut self, part: &'static Part, played: &[Played]) -> Result<Cast, RunError> {
         let args = &self.order.args;
@@ -174,14 +178,14 @@ impl Play<'_> {
         let generator = (main.run.cpu, figures.sent);
         figures.add_counts(&retries);
         let (unsent, retried, rate) = (main.run.unsent, retries.sent, load.rate);
-        let buyers = cast.buyers.clone();
-        Ok(Played { part, buyers, rate, figures, unsent, retried, generator, start, sold_before, rest, cpu })
+        let (buyers, processes) = (cast.buyers.clone(), U::PROCESSES);
+        Ok(Played { part, buyers, rate, figures, unsent, retried, generator, start, sold_before, rest, cpu, processes })
     }
 
     async fn requests(&mut self, buyers: Range<u32>) -> Result<Arc<Requests>, RunError> {
         self.progress.phase("signing the buyers' tokens");
         let (sale, host, count) = (self.sale.clone(), self.stage.target().host.clone(), buyers.len());
-        let sign = stage::signer(&self.order.args, &sale, self.clock).map_err(here)?;
+        let sign = stage::signer(&self.signer, &sale, self.clock);
         let (signed, seen) = (Arc::new(AtomicU64::new(0)), self.clock.monotonic());
         let counted = signed.clone();
         let work = move || Requests::build(&sale, &host, buyers, super::cores(), &sign, &counted);

@@ -5,116 +5,97 @@ use std::{path::Path, process::Stdio};
 use domain::id::BuyerId;
 use kit::{
     clock::{Clock, SystemClock},
-    settings::Secret,
-    token::{BuyerClaims, KeyError, SignError},
+    token::{BuyerClaims, SignError, TokenSigner},
 };
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{RunError, here};
 use crate::{
-    args::{Args, Order, Target},
+    args::Target,
     cpu::{self, Memory},
-    progress::Progress,
     sale::LoadSale,
-    services::{Programs, Service, ServiceError, free_address},
+    services::{Service, ServiceError, free_address},
     timeline::CpuTimes,
 };
 
 /// Buyers' tokens outlive any run.
 const TOKEN_TTL_MS: u64 = 86_400_000;
-/// The stack's command, which knows the servers' processes.
-const STACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../stack/stack");
 
-pub(super) struct Stage {
+/// The surroundings of a run.
+pub(crate) struct Stage {
     folder: TempDir,
     keep: bool,
     target: Target,
-    engine: Option<Service>,
-    writer: Option<Service>,
-    /// Redis, Kafka, MySQL.
-    servers: [Option<u32>; 3],
+    /// In the order in which they were started.
+    services: Vec<Service>,
+    /// Engine, Redis, Kafka, order-writer, MySQL, as far as they are known.
+    pids: [Option<u32>; 5],
 }
 
 impl Stage {
-    /// Publishes the sale and starts the services, unless they run already.
-    pub(super) async fn set(
-        order: &Order,
-        sale: &LoadSale,
-        cargo: Option<&Path>,
-        clock: SystemClock,
-        progress: &mut Progress,
-    ) -> Result<Self, RunError> {
-        let args = &order.args;
-        if cargo.is_some() {
-            progress.phase("building the services");
-        }
-        let programs = Programs::find_or_build(cargo).await?;
-        let mut stage = Self {
+    /// An empty one. Without a target the engine is to listen on a free port.
+    pub(super) fn new(target: Option<&Target>, keep: bool) -> Result<Self, RunError> {
+        Ok(Self {
             folder: tempfile::Builder::new().prefix("loadtest-").tempdir().map_err(here)?,
-            keep: args.keep,
-            target: args.target.clone().map_or_else(own_target, Ok)?,
-            engine: None,
-            writer: None,
-            servers: [server_pid("redis").await, server_pid("kafka").await, server_pid("mysql").await],
-        };
-        match stage.fill(&programs, args, sale, clock, progress).await {
-            Ok(()) => Ok(stage),
-            Err(error) => {
-                stage.keep();
-                // What is said of services that never were ready is in the error already.
-                drop(stage.strike().await);
-                Err(error)
-            }
-        }
+            keep,
+            target: target.cloned().map_or_else(own_target, Ok)?,
+            services: Vec::new(),
+            pids: [None; 5],
+        })
     }
 
-    async fn fill(
-        &mut self,
-        programs: &Programs,
-        args: &Args,
-        sale: &LoadSale,
-        clock: SystemClock,
-        progress: &mut Progress,
-    ) -> Result<(), RunError> {
-        let environment = environment(args);
-        progress.phase(&format!("publishing sale {}", sale.id));
-        let file = self.folder.path().join("sale.toml");
+    /// Where files of this run go.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes the sale file and returns its path.
+    pub(crate) fn write_sale(&self, sale: &LoadSale) -> Result<String, RunError> {
+        let file = self.folder().join("sale.toml");
         std::fs::write(&file, sale.to_toml().map_err(here)?).map_err(here)?;
-        let file = file.to_string_lossy().into_owned();
-        programs.run("catalog", &["publish", &file], &environment).await?;
-        if args.target.is_some() {
-            return Ok(());
+        Ok(file.to_string_lossy().into_owned())
+    }
+
+    /// Takes a service that was started; the last one is ended first. Returns its process id.
+    pub(crate) fn employ(&mut self, service: Service) -> Option<u32> {
+        let pid = service.pid();
+        self.services.push(service);
+        pid
+    }
+
+    /// Waits until all services are ready.
+    pub(crate) async fn wait_ready(&mut self, clock: SystemClock) -> Result<(), ServiceError> {
+        for service in &mut self.services {
+            service.wait_ready(clock).await?;
         }
-        progress.phase("starting order-writer and engine");
-        let listen = ["--listen".to_owned(), self.target.address.to_string()];
-        let writer = self.writer.insert(programs.start("order-writer", &[], &environment, self.folder.path())?);
-        let engine = self.engine.insert(programs.start("engine", &listen, &environment, self.folder.path())?);
-        writer.wait_ready(clock).await?;
-        engine.wait_ready(clock).await?;
         Ok(())
     }
 
-    pub(super) fn target(&self) -> &Target {
+    /// From now on the CPU time of these counts: engine, Redis, Kafka, order-writer, MySQL.
+    pub(crate) fn watch(&mut self, pids: [Option<u32>; 5]) {
+        self.pids = pids;
+    }
+
+    /// Where buyers come to.
+    pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
     /// That our services still run.
     pub(super) fn check_running(&mut self) -> Result<(), ServiceError> {
-        self.engine.iter_mut().chain(&mut self.writer).try_for_each(Service::check_running)
+        self.services.iter_mut().try_for_each(Service::check_running)
     }
 
     /// CPU time so far.
     pub(super) fn cpu(&self) -> CpuTimes {
-        let pid = |service: &Option<Service>| service.as_ref().and_then(Service::pid);
-        let [redis, kafka, mysql] = self.servers;
-        let own = Some(std::process::id());
-        [own, pid(&self.engine), redis, kafka, pid(&self.writer), mysql].map(|pid| cpu::process(pid?))
+        let [engine, redis, kafka, writer, mysql] = self.pids;
+        [Some(std::process::id()), engine, redis, kafka, writer, mysql].map(|pid| cpu::process(pid?))
     }
 
-    /// The engine's memory, when it is ours.
+    /// The engine's memory, when its process is known.
     pub(super) fn engine_memory(&self) -> Option<Memory> {
-        cpu::memory(self.engine.as_ref()?.pid()?)
+        cpu::memory(self.pids[0]?)
     }
 
     /// The folder stays, whatever comes.
@@ -125,13 +106,13 @@ impl Stage {
     /// Ends the services, the engine first, and says which did not end well.
     pub(super) async fn strike(self) -> Vec<ServiceError> {
         let mut unruly = Vec::new();
-        for service in [self.engine, self.writer].into_iter().flatten() {
+        for service in self.services.into_iter().rev() {
             if let Err(error) = service.stop().await {
                 unruly.push(error);
             }
         }
         if self.keep || !unruly.is_empty() {
-            eprintln!("loadtest: sale file and logs are in {}", self.folder.keep().display());
+            eprintln!("loadtest: sale file, logs and what else this run left are in {}", self.folder.keep().display());
         }
         unruly
     }
@@ -142,48 +123,24 @@ fn own_target() -> Result<Target, RunError> {
     Ok(Target { address, host: address.to_string() })
 }
 
-/// What the services must agree on, as they read it.
-fn environment(args: &Args) -> Vec<(String, String)> {
-    let (stores, tokens) = (&args.stores, &args.tokens);
-    let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
-    let mut told = vec![
-        ("REDIS_URL", stores.redis_url.expose().to_owned()),
-        ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
-        ("MYSQL_URL", stores.mysql_url.expose().to_owned()),
-        ("NAMESPACE", stores.namespace.to_string()),
-        ("SHARDS", stores.shards.to_string()),
-        ("TABLES", stores.tables.to_string()),
-        ("PARTITIONS", stores.partitions.to_string()),
-        ("TOKEN_KID", tokens.token_kid.join(",")),
-        ("TOKEN_SECRET", secrets.join(",")),
-    ];
-    told.extend(args.front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
-    told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
-}
-
 /// Signs the tokens of a sale's buyers.
 pub(super) fn signer(
-    args: &Args,
+    signer: &TokenSigner,
     sale: &LoadSale,
     clock: SystemClock,
-) -> Result<impl Fn(BuyerId) -> Result<String, SignError> + Sync + Send + 'static + use<>, KeyError> {
-    let (signer, now_ms) = (args.tokens.signer()?, clock.now_ms());
+) -> impl Fn(BuyerId) -> Result<String, SignError> + Sync + Send + 'static + use<> {
+    let (signer, now_ms) = (signer.clone(), clock.now_ms());
     // A tenant of a load test has 32 bits.
     let tenant = u32::try_from(sale.tenant.get()).unwrap_or(u32::MAX);
-    Ok(move |buyer: BuyerId| {
+    move |buyer: BuyerId| {
         let claims = BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS };
         signer.sign(&claims, now_ms)
-    })
+    }
 }
 
 /// CPU time from one look to the other.
 pub(super) fn differences(before: CpuTimes, after: CpuTimes) -> CpuTimes {
     std::array::from_fn(|i| after[i].zip(before[i]).map(|(after, before)| after.saturating_sub(before)))
-}
-
-/// The process of one of the stack's servers, when it is the stack's.
-async fn server_pid(server: &str) -> Option<u32> {
-    said(Command::new(STACK).args(["pid", server])).await?.parse().ok()
 }
 
 /// The git revision of the sources, `-dirty` when they were changed since.
@@ -192,7 +149,8 @@ pub(super) async fn revision() -> Option<String> {
     said(Command::new("git").args(describe)).await
 }
 
-async fn said(command: &mut Command) -> Option<String> {
+/// What a command prints, unless it fails.
+pub(crate) async fn said(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).output().await.ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)

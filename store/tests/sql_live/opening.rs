@@ -23,6 +23,7 @@ async fn held_rows_are_skipped() {
     assert!(other.lock_rows(query, vec![], Lock::SkipLocked).await.unwrap().is_empty());
     tx.rollback().await;
     assert_eq!(other.lock_rows(query, vec![], Lock::SkipLocked).await.unwrap().len(), 1);
+    other.rollback().await;
 }
 
 #[tokio::test]

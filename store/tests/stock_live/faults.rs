@@ -17,10 +17,9 @@ use store::{
 };
 
 use super::{
+    sample::{batch, buyer, call, fresh, lane, order, purchase, request},
     server::OwnRedis,
-    support::{
-        batch, buyer, call, connect, delete, dumps, fresh, keys, lane, order, purchase, raw, request, settings, url,
-    },
+    support::{connect, delete, dumps, keys, raw, settings, url},
 };
 
 const LANE: u64 = 7;
@@ -239,11 +238,12 @@ async fn large_loads_and_settlements_go_in_pieces() {
     const MANY: u64 = 2_500;
     let settings = settings(&url());
     let (_, keeping) = connect(&settings).await;
-    let bought = |n| (buyer(n), vec![purchase(n, 1, 1, Some(1), 1)]);
-    let load = LaneLoad { buyers: (1..=MANY).map(bought).collect(), ..fresh(2, &[10]) };
+    let bought = |n| (buyer(n), purchase(n, 1, 1, Some(1), 1));
+    let load = LaneLoad { purchases: (1..=MANY).map(bought).collect(), ..fresh(2, &[10]) };
     keeping.close(lane(LANE), Epoch(1)).await.unwrap();
     assert_eq!(keeping.load(lane(LANE), Epoch(1), &load).await.unwrap(), LoadAnswer::Loaded);
-    assert_eq!(keeping.buyers(lane(LANE)).await.unwrap(), load.buyers);
+    let buyers = load.purchases.iter().map(|&(buyer, purchase)| (buyer, vec![purchase]));
+    assert_eq!(keeping.buyers(lane(LANE)).await.unwrap(), buyers.collect::<Vec<_>>());
     let batches: Vec<_> = (1..=MANY).map(batch).collect();
     let gone = |n| Gone { order: order(n), buyer: buyer(n), why: GoneWhy::Rejected };
     let gone: Vec<_> = (1..=MANY).map(gone).collect();

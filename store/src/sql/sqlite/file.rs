@@ -301,3 +301,61 @@ fn read(value: ValueRef<'_>) -> Result<Value, SqlError> {
         ValueRef::Real(number) => Err(SqlError::Broken(format!("a column of a type that is not used here: {number}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &tempfile::TempDir) -> OpenFile {
+        let path = folder.path().join("a.db");
+        OpenFile::create(&path).unwrap();
+        let clock: NowMs = Arc::new(|| 7);
+        let mut file = OpenFile::open(&path, Role::Writer, &clock, &Settings::default()).unwrap();
+        assert!(file.migrate("1", &["CREATE TABLE t (k BIGINT NOT NULL PRIMARY KEY)".into()]).unwrap());
+        file
+    }
+
+    fn count(file: &mut OpenFile) -> i64 {
+        file.rows("SELECT COUNT(*) FROM t", &[]).unwrap().remove(0).int().unwrap()
+    }
+
+    /// A part of an insert is never committed: everything after it is refused, until the transaction has ended.
+    #[test]
+    fn an_insert_that_failed_half_way_is_never_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = file(&folder);
+        let insert = "INSERT INTO t (k) VALUES (?)";
+        file.begin().unwrap();
+        let taken = file.insert(insert, 1, &[1_i64.into(), 2_i64.into(), 1_i64.into()]).unwrap_err();
+        assert!(matches!(taken, SqlError::KeyTaken(_)), "{taken:?}");
+        assert_eq!(file.exec(insert, &[3_i64.into()]), Err(taken.clone()));
+        assert_eq!(file.commit(), Err(taken));
+        assert!(!file.in_transaction());
+        assert_eq!(count(&mut file), 0);
+        file.begin().unwrap();
+        file.insert(insert, 1, &[1_i64.into(), 2_i64.into()]).unwrap();
+        file.commit().unwrap();
+        assert_eq!(count(&mut file), 2);
+    }
+
+    /// A migration that fails half way leaves nothing, not even a table.
+    #[test]
+    fn a_migration_happens_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = file(&folder);
+        let statements = ["CREATE TABLE u (k BIGINT NOT NULL PRIMARY KEY)".into(), "not SQL".into()];
+        assert!(file.migrate("2", &statements).is_err());
+        assert!(file.exec("INSERT INTO u VALUES (1)", &[]).is_err());
+        assert!(file.migrate("2", &statements[..1]).unwrap());
+        assert!(!file.migrate("2", &statements[..1]).unwrap());
+    }
+
+    /// A pragma that is not in force is an error that says what to do.
+    #[test]
+    fn an_unsafe_connection_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(&folder);
+        let refused = demand(&file.conn, &file.path, "synchronous", "3").unwrap_err().to_string();
+        assert!(refused.contains("synchronous = 2 where 3 is needed") && refused.contains("a disk of this machine"));
+    }
+}

@@ -1,4 +1,4 @@
-//! One lane twice: as the machine has it and as Redis has it, asked the same.
+//! One lane twice: as the machine has it and as an adapter has it, asked the same.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,44 +14,56 @@ use domain::{
         ReserveRequest, RunId,
     },
 };
-use redis::aio::MultiplexedConnection;
-use store::stock::{
-    LaneKeeping, LaneStock,
-    redis::{RedisKeeping, RedisSettings, RedisStock},
-};
+use store::stock::{LaneKeeping, LaneStock};
 
-use super::support::{delete, keys, reservation};
+use super::sample::{self, reservation};
 
-/// What a task shares among its lanes.
-#[derive(Clone)]
-pub(super) struct Server {
-    pub(super) settings: RedisSettings,
-    pub(super) stock: RedisStock,
-    pub(super) keeping: RedisKeeping,
-    pub(super) raw: MultiplexedConnection,
-    pub(super) run_id: String,
+/// An adapter, and what can happen to the lanes behind it.
+pub(super) trait Server {
+    type Stock: LaneStock;
+    type Keeping: LaneKeeping;
+    /// A lane as it was once.
+    type Backup;
+
+    fn stock(&self) -> &Self::Stock;
+
+    fn keeping(&self) -> &Self::Keeping;
+
+    /// Goes on as another run, or an earlier one; the lane's state was written under `stored`. Answers whether the lane is still there.
+    async fn restart(&mut self, lane: LaneId, run: RunId, stored: Option<RunId>) -> bool;
+
+    /// `None` if nothing outlives the process.
+    async fn back_up(&mut self, lane: LaneId) -> Option<Self::Backup>;
+
+    /// The lane becomes what it was once, or missing.
+    async fn lose(&mut self, lane: LaneId, backup: Option<&Self::Backup>);
+
+    /// Compares what no port shows.
+    async fn check(&mut self, lane: LaneId, machine: &LaneMachine, run: RunId);
+
+    /// Takes the lane away.
+    async fn clean(&mut self, lane: LaneId);
 }
 
 /// An earlier state of both.
-struct Backup {
+struct Backup<B> {
     machine: LaneMachine,
     stored: Option<RunId>,
-    dumps: Vec<Option<Vec<u8>>>,
+    stored_as: B,
 }
 
 /// How often each kind of reply was seen.
 pub(super) type Seen = BTreeMap<&'static str, u64>;
 
-pub(super) struct World {
+pub(super) struct World<S: Server> {
     pub(super) lane: LaneId,
     machine: LaneMachine,
-    server: Server,
-    keys: [String; 4],
+    server: S,
     /// The server's run, as the machine is told.
     run: RunId,
     /// The run that the lane's state was written under.
     stored: Option<RunId>,
-    backup: Option<Backup>,
+    backup: Option<Backup<S::Backup>>,
     promised: HashMap<BatchId, Vec<Vec<(PurchaseNumber, Reservation)>>>,
     pub(super) orders: Vec<(OrderId, BuyerId)>,
     pub(super) seen: Seen,
@@ -60,7 +72,7 @@ pub(super) struct World {
     log: Option<Vec<String>>,
 }
 
-impl Drop for World {
+impl<S: Server> Drop for World<S> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log.iter().flatten().fold(String::new(), |all, line| all + line + "\n");
@@ -69,18 +81,16 @@ impl Drop for World {
     }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, machine: &T, redis: &T) {
-    assert!(machine == redis, "{what}:\n  machine {machine:?}\n  redis   {redis:?}");
+pub(super) fn same<T: PartialEq + Debug>(what: &str, machine: &T, adapter: &T) {
+    assert!(machine == adapter, "{what}:\n  machine {machine:?}\n  adapter {adapter:?}");
 }
 
-impl World {
-    pub(super) fn new(seed: u64, lane: LaneId, server: Server) -> Self {
-        let keys = keys(&server.settings, lane);
+impl<S: Server> World<S> {
+    pub(super) fn new(seed: u64, lane: LaneId, server: S) -> Self {
         Self {
             lane,
             machine: LaneMachine::default(),
             server,
-            keys,
             run: RunId(1),
             stored: None,
             backup: None,
@@ -110,11 +120,11 @@ impl World {
     }
 
     pub(super) async fn reserve(&mut self, call: ReserveCall, requests: &[ReserveRequest]) {
-        let redis = self.server.stock.reserve(call, requests).await.unwrap();
+        let adapter = self.server.stock().reserve(call, requests).await.unwrap();
         let machine = self.machine.reserve(self.run, call, requests);
         let of = |r: &ReserveRequest| format!("{} {} {}x{} {:x}", r.order, r.buyer, r.offer, r.quantity, r.key.0[0]);
         self.told(|| format!("reserve {call:?} {:?}", requests.iter().map(of).collect::<Vec<_>>()), &machine);
-        same("reserve", &machine, &redis);
+        same("reserve", &machine, &adapter);
         let replies = match machine {
             LaneAnswer::Closed { .. } => return,
             LaneAnswer::Open(ReserveAnswer::JournalFull) => return self.saw("journal full"),
@@ -141,16 +151,16 @@ impl World {
     }
 
     pub(super) async fn find(&mut self, buyer: BuyerId) {
-        let redis = self.server.stock.find(self.lane, buyer).await.unwrap();
+        let adapter = self.server.stock().find(self.lane, buyer).await.unwrap();
         let machine = self.machine.find(self.run, buyer);
-        same("find", &machine, &redis);
+        same("find", &machine, &adapter);
         self.told(|| format!("find {buyer}"), &machine);
     }
 
     pub(super) async fn claim(&mut self, now_ms: u64, n: u32, backoff_ms: u64) {
-        let redis = self.server.stock.claim(self.lane, now_ms, n, backoff_ms).await.unwrap();
+        let adapter = self.server.stock().claim(self.lane, now_ms, n, backoff_ms).await.unwrap();
         let machine = self.machine.claim(self.run, now_ms, n, backoff_ms);
-        same("claim", &machine, &redis);
+        same("claim", &machine, &adapter);
         if matches!(&machine, LaneAnswer::Open(claimed) if !claimed.is_empty()) {
             self.saw("claimed");
         }
@@ -158,17 +168,17 @@ impl World {
     }
 
     pub(super) async fn settle(&mut self, epoch: Epoch, batches: &[BatchId], gone: &[Gone]) {
-        let redis = self.server.keeping.settle(self.lane, epoch, batches, gone).await.unwrap();
+        let adapter = self.server.keeping().settle(self.lane, epoch, batches, gone).await.unwrap();
         let machine = self.machine.settle(self.run, epoch, batches, gone);
         self.told(|| format!("settle {epoch:?} {batches:?} {gone:?}"), &machine);
-        same("settle", &machine, &redis);
+        same("settle", &machine, &adapter);
     }
 
     pub(super) async fn close(&mut self, epoch: Epoch) -> CloseAnswer {
-        let redis = self.server.keeping.close(self.lane, epoch).await.unwrap();
+        let adapter = self.server.keeping().close(self.lane, epoch).await.unwrap();
         let machine = self.machine.close(self.run, epoch);
         self.note(|| format!("close {epoch:?} -> {machine:?}"));
-        same("close", &machine, &redis);
+        same("close", &machine, &adapter);
         match machine {
             CloseAnswer::Closed => self.stored = Some(self.run),
             CloseAnswer::RefusedOpen { .. } => self.saw("refused: open"),
@@ -178,19 +188,19 @@ impl World {
     }
 
     pub(super) async fn load(&mut self, epoch: Epoch, load: &LaneLoad) {
-        let redis = self.server.keeping.load(self.lane, epoch, load).await.unwrap();
+        let adapter = self.server.keeping().load(self.lane, epoch, load).await.unwrap();
         let machine = self.machine.load(self.run, epoch, load);
         self.note(|| format!("load {epoch:?} {load:?} -> {machine:?}"));
-        same("load", &machine, &redis);
+        same("load", &machine, &adapter);
         self.saw(if machine == LoadAnswer::Loaded { "loaded" } else { "load refused" });
     }
 
     pub(super) async fn adjust(&mut self, epoch: Epoch, offer: u64, allotment: u64, changed_at: i64) {
-        let offer = super::support::offer(offer);
-        let redis = self.server.keeping.adjust(self.lane, epoch, offer, allotment, changed_at).await.unwrap();
+        let offer = sample::offer(offer);
+        let adapter = self.server.keeping().adjust(self.lane, epoch, offer, allotment, changed_at).await.unwrap();
         let machine = self.machine.adjust(self.run, epoch, offer, allotment, changed_at);
         self.told(|| format!("adjust {epoch:?} {offer} {allotment} {changed_at}"), &machine);
-        same("adjust", &machine, &redis);
+        same("adjust", &machine, &adapter);
     }
 
     /// Packed position of the last change of an offer's allotment, as the machine knows it.
@@ -200,25 +210,25 @@ impl World {
     }
 
     pub(super) async fn withhold(&mut self, epoch: Epoch, offer: u64, after: i64, units: u64) {
-        let offer = super::support::offer(offer);
-        let redis = self.server.keeping.withhold(self.lane, epoch, offer, after, units).await.unwrap();
+        let offer = sample::offer(offer);
+        let adapter = self.server.keeping().withhold(self.lane, epoch, offer, after, units).await.unwrap();
         let machine = self.machine.withhold(self.run, epoch, offer, after, units);
         self.told(|| format!("withhold {epoch:?} {offer} {after} {units}"), &machine);
-        same("withhold", &machine, &redis);
+        same("withhold", &machine, &adapter);
         if matches!(machine, LaneAnswer::Open(1..)) {
             self.saw("withheld");
         }
     }
 
     pub(super) async fn inspect(&mut self) {
-        let redis = self.server.keeping.inspect(self.lane).await.unwrap();
-        same("inspect", &self.machine.inspect(self.run), &redis);
+        let adapter = self.server.keeping().inspect(self.lane).await.unwrap();
+        same("inspect", &self.machine.inspect(self.run), &adapter);
     }
 
     pub(super) async fn journal(&mut self) {
-        let redis = self.server.keeping.journal(self.lane).await.unwrap();
-        same("journal", &self.machine.journal(), &redis);
-        redis.iter().for_each(|(batch, bytes)| self.check_entry(*batch, bytes));
+        let adapter = self.server.keeping().journal(self.lane).await.unwrap();
+        same("journal", &self.machine.journal(), &adapter);
+        adapter.iter().for_each(|(batch, bytes)| self.check_entry(*batch, bytes));
     }
 
     /// A journal entry is a batch with exactly the reservations that a reserve call of that batch promised.
@@ -229,94 +239,41 @@ impl World {
     }
 
     pub(super) async fn buyers(&mut self) {
-        let redis = self.server.keeping.buyers(self.lane).await.unwrap();
-        same("buyers", &self.machine.buyers(), &redis);
+        let adapter = self.server.keeping().buyers(self.lane).await.unwrap();
+        same("buyers", &self.machine.buyers(), &adapter);
     }
 
     /// Another run of the server, or an earlier one: both happen when a failover goes back and forth.
     pub(super) async fn restart(&mut self, run: RunId) {
         self.note(|| format!("restart as {run:?}"));
         self.run = run;
-        self.write_run().await;
-    }
-
-    /// The real server keeps its run id; that its run is another is told by another id in the lane's state.
-    async fn write_run(&mut self) {
-        if let Some(stored) = self.stored {
-            let id = if stored == self.run { self.server.run_id.clone() } else { format!("{:040x}", stored.0) };
-            let set = redis::cmd("HSET").arg(&self.keys[0]).arg("r").arg(id).exec_async(&mut self.server.raw).await;
-            set.unwrap();
+        if !self.server.restart(self.lane, run, self.stored).await {
+            (self.machine, self.stored) = (LaneMachine::default(), None);
         }
     }
 
     pub(super) async fn back_up(&mut self) {
         self.note(|| "back up".into());
-        let dumps = super::support::dumps(&mut self.server.raw, &self.keys).await;
-        self.backup = Some(Backup { machine: self.machine.clone(), stored: self.stored, dumps });
+        if let Some(stored_as) = self.server.back_up(self.lane).await {
+            self.backup = Some(Backup { machine: self.machine.clone(), stored: self.stored, stored_as });
+        }
     }
 
     /// What was written since the last backup is lost; all of it, if there is none.
     pub(super) async fn lose(&mut self) {
         self.note(|| "lose".into());
-        delete(&mut self.server.raw, &self.keys).await;
-        (self.machine, self.stored) = (LaneMachine::default(), None);
-        if let Some(backup) = &self.backup {
-            for (key, dump) in self.keys.iter().zip(&backup.dumps) {
-                if let Some(dump) = dump {
-                    let mut restore = redis::cmd("RESTORE");
-                    restore.arg(key).arg(0).arg(dump).exec_async(&mut self.server.raw).await.unwrap();
-                }
-            }
-            (self.machine, self.stored) = (backup.machine.clone(), backup.stored);
-        }
-        self.write_run().await;
+        self.server.lose(self.lane, self.backup.as_ref().map(|backup| &backup.stored_as)).await;
+        let backup = self.backup.as_ref().map(|backup| (backup.machine.clone(), backup.stored));
+        (self.machine, self.stored) = backup.unwrap_or_default();
+        self.server.restart(self.lane, self.run, self.stored).await;
     }
 
-    /// Every field of the state, also those that no port shows. A field of 0 may be absent.
-    async fn state(&mut self) {
-        let mut expected: BTreeMap<Vec<u8>, String> = BTreeMap::new();
-        if let Some(state) = self.machine.state() {
-            let run = if state.run == self.run { self.server.run_id.clone() } else { format!("{:040x}", state.run.0) };
-            expected.insert(b"o".into(), u8::from(state.open).to_string());
-            expected.insert(b"e".into(), state.epoch.to_string());
-            expected.insert(b"m".into(), state.marker.to_string());
-            expected.insert(b"r".into(), run);
-            expected.insert(b"l".into(), state.limit_per_buyer.to_string());
-            for (offer, shelf) in &state.offers {
-                let mut put = |name: u8, value: String| {
-                    expected.insert([&[name][..], &offer.get().to_be_bytes()].concat(), value);
-                };
-                put(b'u', shelf.left.to_string());
-                put(b'a', shelf.allotment.to_string());
-                put(b'c', format!("{:019}", shelf.changed_at));
-                put(b'w', shelf.withheld.to_string());
-            }
-        }
-        let get_all = redis::cmd("HGETALL").arg(&self.keys[0]).query_async(&mut self.server.raw).await;
-        let mut stored: BTreeMap<Vec<u8>, String> = get_all.unwrap();
-        stored.retain(|_, value| value != "0");
-        expected.retain(|_, value| value != "0");
-        same("state", &expected, &stored);
-    }
-
-    /// When each batch is due.
-    async fn due(&mut self) {
-        let mut range = redis::cmd("ZRANGE");
-        range.arg(&self.keys[3]).arg(0).arg(-1).arg("WITHSCORES");
-        let stored: Vec<(Vec<u8>, String)> = range.query_async(&mut self.server.raw).await.unwrap();
-        let stored = stored.into_iter().filter(|(batch, _)| batch[..] != [0; 8]).collect();
-        let due = self.machine.due().into_iter();
-        let expected = due.map(|(batch, at)| (batch.get().to_be_bytes().to_vec(), at.to_string())).collect();
-        same::<BTreeMap<_, _>>("due", &expected, &stored);
-    }
-
-    /// Everything once more, then the lane's keys are deleted.
+    /// Everything once more, then the lane is taken away.
     pub(super) async fn end(&mut self) {
         self.inspect().await;
         self.journal().await;
         self.buyers().await;
-        self.state().await;
-        self.due().await;
-        delete(&mut self.server.raw, &self.keys).await;
+        self.server.check(self.lane, &self.machine, self.run).await;
+        self.server.clean(self.lane).await;
     }
 }

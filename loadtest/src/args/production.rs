@@ -1,0 +1,85 @@
+//! What only the production deployment must be told.
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use kit::settings::{StoreArgs, TokenArgs};
+
+use super::ArgsError;
+use crate::under_test::{Place, Production};
+
+/// What nobody can guess: required, but only here.
+const TOLD: [&str; 5] = ["redis_url", "kafka_brokers", "mysql_url", "token_kid", "token_secret"];
+
+/// The command line with stores and keys.
+pub(super) fn augment(command: Command) -> Command {
+    let command = command.next_help_heading("Stores and keys of the production deployment");
+    let command = TokenArgs::augment_args(StoreArgs::augment_args(command));
+    let told = |command: Command, id| command.mut_arg(id, |argument| argument.required(false));
+    TOLD.into_iter().fold(command, told).mut_arg("namespace", |argument| argument.default_value("loadtest"))
+}
+
+/// Stores and keys, all of them.
+pub(super) fn place(matches: &ArgMatches) -> Result<Place, ArgsError> {
+    let missing: Vec<String> = TOLD.into_iter().filter(|id| !matches.contains_id(id)).map(flag).collect();
+    if !missing.is_empty() {
+        return Err(ArgsError::NoStack(missing.join(", ")));
+    }
+    let stores = StoreArgs::from_arg_matches(matches).map_err(ArgsError::Usage)?;
+    let tokens = TokenArgs::from_arg_matches(matches).map_err(ArgsError::Usage)?;
+    Ok(Place::Production(Production { stores, tokens }))
+}
+
+/// As it is written on the command line and in the environment.
+fn flag(id: &str) -> String {
+    format!("--{} (FLASHSALE_{})", id.replace('_', "-"), id.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Deployment, Order, parse};
+
+    const STACK: [&str; 5] = [
+        "--redis-url=redis://127.0.0.1:1",
+        "--kafka-brokers=127.0.0.1:1",
+        "--mysql-url=mysql://u:p@127.0.0.1:1",
+        "--token-kid=a",
+        "--token-secret=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
+    ];
+
+    fn order(extra: &[&str]) -> Result<Order, ArgsError> {
+        parse(["loadtest", "orders"].iter().chain(&STACK).chain(extra))
+    }
+
+    fn namespace(extra: &[&str]) -> String {
+        match order(extra).unwrap().place {
+            Place::Production(production) => production.stores.namespace.to_string(),
+            place => panic!("{place:?}"),
+        }
+    }
+
+    #[test]
+    fn production_is_what_is_tested_unless_said_otherwise() {
+        assert_eq!(order(&[]).unwrap().place.deployment(), Deployment::Production);
+        assert!(matches!(order(&["--data=/tmp/shop"]), Err(ArgsError::Usage(_))));
+    }
+
+    #[test]
+    fn the_namespace_is_our_own_unless_said_otherwise() {
+        // `FLASHSALE_NAMESPACE` of the shell that runs the tests has the word, as in a run.
+        let expected = std::env::var("FLASHSALE_NAMESPACE").unwrap_or_else(|_| "loadtest".into());
+        assert_eq!(namespace(&[]), expected);
+        assert_eq!(namespace(&["--namespace=other"]), "other");
+    }
+
+    #[test]
+    fn without_the_stack_we_say_how_to_start_it() {
+        if std::env::var_os("FLASHSALE_REDIS_URL").is_some() {
+            return; // The shell has it: nothing is missing.
+        }
+        let error = parse(["loadtest", "sellout", "--token-kid=a"]).unwrap_err();
+        assert!(matches!(error, ArgsError::NoStack(_)), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains("--redis-url (FLASHSALE_REDIS_URL)") && !told.contains("--token-kid"), "{told}");
+        assert!(told.contains("stack/stack up && . stack/env") && told.contains("--deployment embedded"), "{told}");
+    }
+}

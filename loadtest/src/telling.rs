@@ -1,0 +1,46 @@
+//! What a run came to, told: the table on standard output, JSON and the page in the files that were asked for.
+
+use std::{
+    fmt, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::{args::LoadArgs, picture, run::Done};
+
+/// A file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} could not be written: {source}; give another path", path.display())]
+pub struct TellError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Tells a run. Returns whether it was clean: nothing lost, doubled, oversold or leaked, everything durable, and all services ended
+/// well.
+///
+/// # Errors
+/// [`TellError`] of the first file that could not be written; the table is told all the same.
+pub fn tell(done: &Done, args: &LoadArgs) -> Result<bool, TellError> {
+    let Done { report, timeline, unruly } = done;
+    for service in unruly {
+        eprintln!("loadtest: {service}");
+    }
+    print(report);
+    let json = || Ok(serde_json::to_string_pretty(report)? + "\n");
+    let html = || Ok(picture::page(report, timeline));
+    write_file(args.json.as_deref(), json).and(write_file(args.html.as_deref(), html))?;
+    Ok(report.is_clean() && unruly.is_empty())
+}
+
+fn print(text: &dyn fmt::Display) {
+    // A reader that has seen enough, such as `head`, is no failure.
+    drop(write!(io::stdout(), "{text}"));
+}
+
+/// Writes what was asked for; the error says where it could not.
+fn write_file(path: Option<&Path>, text: impl FnOnce() -> io::Result<String>) -> Result<(), TellError> {
+    let Some(path) = path else { return Ok(()) };
+    let written = text().and_then(|text| std::fs::write(path, text));
+    written.map_err(|source| TellError { path: path.into(), source })
+}

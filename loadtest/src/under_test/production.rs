@@ -1,0 +1,107 @@
+//! Engine and order-writer over the running stack, which knows its servers' processes.
+
+use kit::{
+    clock::SystemClock,
+    settings::{Secret, StoreArgs, TokenArgs},
+};
+use store::sql::mysql::MySql;
+use tokio::process::Command;
+
+use super::{Raised, Scene, UnderTest};
+use crate::{
+    backends::production::{ProductionBackends, ServerWitness},
+    baseline::{self, Baselines, Yardstick},
+    run::{RunError, here, said},
+    services::{Programs, free_address},
+    timeline::PROCESSES,
+};
+
+/// Packages whose programs a load test runs.
+const PACKAGES: [&str; 3] = ["engine", "order-writer", "catalog"];
+/// The stack's command, which knows the servers' processes.
+const STACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../stack/stack");
+
+/// The production deployment: its stores, and the keys of its buyers' tokens.
+#[derive(Debug)]
+pub struct Production {
+    /// The stores.
+    pub stores: StoreArgs,
+    /// The key that signs the buyers' tokens.
+    pub tokens: TokenArgs,
+}
+
+impl UnderTest for Production {
+    type Sql = MySql;
+    type Witness = ServerWitness;
+
+    const PROCESSES: usize = PROCESSES.len();
+
+    fn partitions(&self) -> Option<u32> {
+        Some(self.stores.partitions.into())
+    }
+
+    async fn raise(&self, scene: Scene<'_>) -> Result<Raised<MySql, ServerWitness>, RunError> {
+        let Scene { order, sale, stage, cargo, clock, progress } = scene;
+        let signer = self.tokens.signer().map_err(here)?;
+        let backends = ProductionBackends::open(&self.stores, sale.lanes()).await?;
+        if cargo.is_some() {
+            progress.phase("building the services");
+        }
+        let programs = Programs::find_or_build(cargo, &PACKAGES).await?;
+        let environment = self.environment(order.args.front_threads);
+        progress.phase(&format!("publishing sale {}", sale.id));
+        let file = stage.write_sale(sale)?;
+        programs.program("catalog")?.run(&["publish", &file], &environment).await?;
+        let (mut engine, mut writer) = (None, None);
+        if order.target.is_none() {
+            progress.phase("starting order-writer and engine");
+            let listen = stage.target().address.to_string();
+            let addresses = [free_address().map_err(here)?, free_address().map_err(here)?];
+            let [of_writer, of_engine] = addresses.map(|address| address.to_string());
+            let (writers, engines) = (programs.program("order-writer")?, programs.program("engine")?);
+            let arguments = ["--admin-addr", &of_writer];
+            writer = stage.employ(writers.start(&arguments, addresses[0], &environment, stage.folder())?);
+            let arguments = ["--listen", &listen, "--admin-addr", &of_engine];
+            engine = stage.employ(engines.start(&arguments, addresses[1], &environment, stage.folder())?);
+            stage.wait_ready(clock).await?;
+        }
+        let [redis, kafka, mysql] = [server_pid("redis").await, server_pid("kafka").await, server_pid("mysql").await];
+        stage.watch([engine, redis, kafka, writer, mysql]);
+        Ok(Raised { backends, signer })
+    }
+
+    fn yardsticks(&self) -> Baselines {
+        Baselines { evalsha_per_s: Some(Yardstick::default()), ..Baselines::default() }
+    }
+
+    async fn raw_reservations(&self, clock: SystemClock) -> Option<Result<f64, String>> {
+        let (url, namespace) = (self.stores.redis_url.expose(), self.stores.namespace.as_str());
+        Some(baseline::evalsha(url, namespace, clock).await.map_err(|error| error.to_string()))
+    }
+}
+
+impl Production {
+    /// What the services must agree on, as they read it.
+    fn environment(&self, front_threads: Option<u16>) -> Vec<(String, String)> {
+        let Self { stores, tokens } = self;
+        let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
+        let mut told = vec![
+            ("REDIS_URL", stores.redis_url.expose().to_owned()),
+            ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
+            ("MYSQL_URL", stores.mysql_url.expose().to_owned()),
+            ("NAMESPACE", stores.namespace.to_string()),
+            ("SHARDS", stores.shards.to_string()),
+            ("TABLES", stores.tables.to_string()),
+            ("PARTITIONS", stores.partitions.to_string()),
+            ("TOKEN_KID", tokens.token_kid.join(",")),
+            ("TOKEN_SECRET", secrets.join(",")),
+        ];
+        told.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
+        told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
+    }
+}
+
+/// The process of one of the stack's servers, when it is the stack's.
+async fn server_pid(server: &str) -> Option<u32> {
+    said(Command::new(STACK).args(["pid", server])).await?.parse().ok()
+}

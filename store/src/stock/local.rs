@@ -1,0 +1,223 @@
+//! The lanes in this process: pure lane machines, each behind a lock of its own, and nothing else; no rule is written here. A start begins
+//! with no lane at all. All are missing, which is closed, and the keeper opens them from ledger and rows as after any loss (R3 to R5).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use bytes::Bytes;
+use domain::{
+    id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
+    stock::{
+        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneMachine, LaneView, LoadAnswer, PreparedLoad, Purchase,
+        ReserveAnswer, ReserveCall, ReserveRequest, RunId,
+    },
+};
+
+use super::{LaneKeeping, LaneStock, StockError};
+use crate::figures::{CallCount, Calls, PoolUse};
+
+/// Is told that a lane has answered its n-th call, counted from 1: under the lane's lock, on the thread of the caller and before it has
+/// its answer. So tests learn in which order calls that came at once were decided. It must not ask the lane itself.
+pub type Observer = Arc<dyn Fn(LaneId, u64) + Send + Sync>;
+
+/// The engine's port. Clones share their lanes.
+#[derive(Clone)]
+pub struct LocalStock {
+    lanes: Arc<Lanes>,
+    calls: Arc<CallCount>,
+}
+
+impl LocalStock {
+    /// No lanes yet. `run` must be another one at each start of the process.
+    pub fn new(run: RunId) -> Self {
+        Self::with(run, None)
+    }
+
+    /// The same with an observer of every call, for tests.
+    pub fn observed(run: RunId, observer: Observer) -> Self {
+        Self::with(run, Some(observer))
+    }
+
+    fn with(run: RunId, observer: Option<Observer>) -> Self {
+        let lanes = Lanes { run, kept: RwLock::default(), observer };
+        Self { lanes: Arc::new(lanes), calls: Arc::default() }
+    }
+
+    /// The keeper's port on the same lanes. Its calls are counted apart, as its own.
+    pub fn keeping(&self) -> LocalKeeping {
+        LocalKeeping { lanes: Arc::clone(&self.lanes), calls: Arc::default() }
+    }
+
+    /// What came of the calls of this port and its clones, whenever it is asked.
+    pub fn calls(&self) -> impl Fn() -> Calls + Send + Sync + 'static + use<> {
+        let calls = Arc::clone(&self.calls);
+        move || calls.read()
+    }
+}
+
+/// The keeper's port. Clones share their lanes.
+#[derive(Clone)]
+pub struct LocalKeeping {
+    lanes: Arc<Lanes>,
+    calls: Arc<CallCount>,
+}
+
+impl LocalKeeping {
+    /// It has no connections.
+    pub fn pool(&self) -> PoolUse {
+        PoolUse::default()
+    }
+
+    /// What came of its calls.
+    pub fn calls(&self) -> Calls {
+        self.calls.read()
+    }
+}
+
+/// A lane, and how many calls it has answered while it was observed.
+#[derive(Default)]
+struct Kept {
+    machine: LaneMachine,
+    calls: u64,
+}
+
+struct Lanes {
+    run: RunId,
+    /// Written when a lane is closed for the first time, else only read: lanes do not wait for each other.
+    kept: RwLock<HashMap<LaneId, Arc<Mutex<Kept>>>>,
+    observer: Option<Observer>,
+}
+
+impl Lanes {
+    /// A missing lane answers as a new one does, which is then forgotten: who asks for lanes that are not there costs no memory.
+    fn ask<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&lane).map(Arc::clone);
+        match kept {
+            Some(kept) => self.ask_kept(lane, &kept, act),
+            None => act(&mut LaneMachine::default(), self.run),
+        }
+    }
+
+    /// The same for the one call that makes a lane.
+    fn ask_or_keep<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
+        let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = Arc::clone(all.entry(lane).or_default());
+        drop(all);
+        self.ask_kept(lane, &kept, act)
+    }
+
+    fn ask_kept<T>(&self, lane: LaneId, kept: &Mutex<Kept>, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
+        let mut kept = lock(kept);
+        let answer = act(&mut kept.machine, self.run);
+        if let Some(observer) = &self.observer {
+            kept.calls += 1;
+            observer(lane, kept.calls);
+        }
+        answer
+    }
+}
+
+/// A lane that a panic may have left half changed is lost: it is missing from then on, and the keeper rebuilds it.
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(|poisoned| {
+        kept.clear_poison();
+        let mut half = poisoned.into_inner();
+        half.machine = LaneMachine::default();
+        half
+    })
+}
+
+/// Counted like every other adapter's answers; none of these fails.
+fn answered<T>(calls: &CallCount, answer: T) -> Result<T, StockError> {
+    let answer = Ok(answer);
+    calls.note_stock(&answer);
+    answer
+}
+
+impl LaneStock for LocalStock {
+    async fn reserve(
+        &self,
+        call: ReserveCall,
+        requests: &[ReserveRequest],
+    ) -> Result<LaneAnswer<ReserveAnswer>, StockError> {
+        answered(&self.calls, self.lanes.ask(call.lane, |machine, run| machine.reserve(run, call, requests)))
+    }
+
+    async fn find(&self, lane: LaneId, buyer: BuyerId) -> Result<LaneAnswer<Vec<(Purchase, bool)>>, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.find(run, buyer)))
+    }
+
+    async fn claim(
+        &self,
+        lane: LaneId,
+        now_ms: u64,
+        n: u32,
+        backoff_ms: u64,
+    ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.claim(run, now_ms, n, backoff_ms)))
+    }
+}
+
+impl LaneKeeping for LocalKeeping {
+    async fn settle(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        batches: &[BatchId],
+        gone: &[Gone],
+    ) -> Result<LaneAnswer<()>, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.settle(run, epoch, batches, gone)))
+    }
+
+    async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
+        answered(&self.calls, self.lanes.ask_or_keep(lane, |machine, run| machine.close(run, epoch)))
+    }
+
+    async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, _| machine.journal()))
+    }
+
+    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
+        // A million buyers are put in place, and those before them let go of, while nobody waits for the lane.
+        let prepared = PreparedLoad::new(load);
+        let before = self.lanes.ask(lane, |machine, run| machine.replace(run, epoch, prepared));
+        answered(&self.calls, before.map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded))
+    }
+
+    async fn adjust(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        offer: OfferId,
+        allotment: u64,
+        changed_at: i64,
+    ) -> Result<LaneAnswer<()>, StockError> {
+        let adjust = |machine: &mut LaneMachine, run| machine.adjust(run, epoch, offer, allotment, changed_at);
+        answered(&self.calls, self.lanes.ask(lane, adjust))
+    }
+
+    async fn withhold(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        offer: OfferId,
+        after: i64,
+        units: u64,
+    ) -> Result<LaneAnswer<u64>, StockError> {
+        let withhold = |machine: &mut LaneMachine, run| machine.withhold(run, epoch, offer, after, units);
+        answered(&self.calls, self.lanes.ask(lane, withhold))
+    }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.inspect(run)))
+    }
+
+    async fn buyers(&self, lane: LaneId) -> Result<Vec<(BuyerId, Vec<Purchase>)>, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, _| machine.buyers()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
