@@ -78,7 +78,10 @@ fn the_table_reaches_all_that_is_documented() {
         for code in codes {
             let ways = (is_reached(route, *status, code), is_excused(route, *status, code));
             assert!(ways != (false, false), "no case of the table reaches {route} {status} {code}");
-            assert!(ways != (true, true), "{route} {status} {code} is reached: strike it off the list of the unprovoked");
+            assert!(
+                ways != (true, true),
+                "{route} {status} {code} is reached: strike it off the list of the unprovoked"
+            );
         }
     }
     for Case { route, status, code, name, .. } in &cases {

@@ -72,5 +72,7 @@ pub(crate) fn differences(production: &Told, embedded: &Told) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = production.keys().chain(embedded.keys()).collect();
     let of = |told: &Told, name: &String| told.get(name).cloned().unwrap_or_else(|| "nothing".into());
     let differing = names.into_iter().filter(|name| production.get(*name) != embedded.get(*name));
-    differing.map(|name| format!("{name}: production {}, embedded {}", of(production, name), of(embedded, name))).collect()
+    differing
+        .map(|name| format!("{name}: production {}, embedded {}", of(production, name), of(embedded, name)))
+        .collect()
 }

@@ -21,8 +21,25 @@ fn plain(expected: (u16, &'static str), name: &'static str, request: String) -> 
 /// Also the second port's: buyers never reach it.
 fn paths() -> Vec<Case> {
     let paths = [
-        "/", "/v1", "/v1/", "/v1/orders/", "/v1/orders/1/2", "/v1/sales", "/v1/time/", "/v2/time", "//v1/time", "/V1/time",
-        "/v1/tim%65", "/v1/./time", "/metrics", "/livez", "/readyz", "/standing", "/lanes", "/sales", "/openapi.json",
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/orders/",
+        "/v1/orders/1/2",
+        "/v1/sales",
+        "/v1/time/",
+        "/v2/time",
+        "//v1/time",
+        "/V1/time",
+        "/v1/tim%65",
+        "/v1/./time",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/standing",
+        "/lanes",
+        "/sales",
+        "/openapi.json",
     ];
     let mut cases: Vec<Case> = paths.map(|path| plain((404, "not_found"), path, ask("GET", path, ""))).into();
     cases.push(plain((200, "none"), "a query that nobody reads", ask("GET", "/v1/time?now=1", "")));
@@ -35,7 +52,11 @@ fn methods() -> Vec<Case> {
     let mut cases = Vec::new();
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
         for path in ["/v1/orders", "/v1/orders/1", "/v1/sales/1001", "/v1/time"] {
-            cases.push(plain((405, "method_not_allowed"), "another method", ask(method, path, "Content-Length: 0\r\n")));
+            cases.push(plain(
+                (405, "method_not_allowed"),
+                "another method",
+                ask(method, path, "Content-Length: 0\r\n"),
+            ));
         }
         cases.push(plain((404, "not_found"), "another method of no path", ask(method, "/v2", "Content-Length: 0\r\n")));
     }

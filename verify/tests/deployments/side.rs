@@ -151,7 +151,8 @@ impl Side {
     /// The tag of the open sale.
     pub(crate) fn tag(&self) -> String {
         let told = get(self.works.address().port(), &format!("/v1/sales/{OPEN}")).unwrap();
-        let tag = told.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("etag")));
+        let tag =
+            told.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("etag")));
         tag.unwrap().1.to_owned()
     }
 

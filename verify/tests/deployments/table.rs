@@ -90,7 +90,10 @@ impl Case {
 
 /// All cases of what is documented.
 pub(crate) fn table() -> Vec<Case> {
-    [purchases(), refusals(), bodies(), tokens(), limits(), orders(), sales(), too_many_reads()].into_iter().flatten().collect()
+    [purchases(), refusals(), bodies(), tokens(), limits(), orders(), sales(), too_many_reads()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn buys(expected: (&'static str, u16, &'static str), name: &'static str, of: (u64, &'static str, u64, u32)) -> Case {
@@ -101,7 +104,11 @@ fn buys(expected: (&'static str, u16, &'static str), name: &'static str, of: (u6
 fn purchases() -> Vec<Case> {
     let with_context = |side: &Side| {
         let body = format!(r#" {{"quantity":1,"context":{{"a":[1,2]}},"offer_id":"{PLENTY}"}}"#);
-        post(&side.token(LATE), "Idempotency-Key: \"quoted\"\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n", &body)
+        post(
+            &side.token(LATE),
+            "Idempotency-Key: \"quoted\"\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+            &body,
+        )
     };
     vec![
         buys((BUY, 202, "none"), "a purchase", (BUYER, "a", PLENTY, 1)),
@@ -199,7 +206,10 @@ fn bearer(token: &str) -> String {
 
 fn limits() -> Vec<Case> {
     let crowd = |side: &Side| {
-        (FIRST_OF_CROWD..).map(|buyer| side.buys(buyer, "crowd", PLENTY, 1)).take(usize::try_from(CROWD).unwrap()).collect()
+        (FIRST_OF_CROWD..)
+            .map(|buyer| side.buys(buyer, "crowd", PLENTY, 1))
+            .take(usize::try_from(CROWD).unwrap())
+            .collect()
     };
     let refused = (BUY, 429, "rate_limited");
     vec![
