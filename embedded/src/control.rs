@@ -98,7 +98,8 @@ impl<C: Clock> Control<C> {
             },
             ["sales"] if request.method() == Method::POST => return self.publish(request).await,
             _ => {
-                return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read").to_response();
+                return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read")
+                    .to_response();
             }
         };
         told.unwrap_or_else(|error| {

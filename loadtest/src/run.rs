@@ -2,7 +2,7 @@
 //! the other, each until everything is durable, and the audit looks at all of them. Nothing is printed here but progress.
 
 mod part;
-mod stage;
+pub(crate) mod stage;
 
 use std::{path::Path, time::Duration};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 use part::Played;
-pub(crate) use stage::{Stage, said};
+pub(crate) use stage::Stage;
 
 /// How long the engine may take to learn of the sale and the keeper to open its lanes.
 const OPEN_DEADLINE: Duration = Duration::from_secs(60);

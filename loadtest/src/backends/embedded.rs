@@ -7,13 +7,17 @@ mod tests;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use domain::{
     id::{BatchId, BuyerId, InvalidId, LaneId, OfferId, OrderId},
     shard::{ShardId, ShardMap},
 };
-use kit::token::{TokenKey, TokenSigner};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::{TokenKey, TokenSigner},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{
     ledger::Ledger,
@@ -21,7 +25,7 @@ use store::{
     shards::{Namespace, Store},
     sql::{
         Server, Sql, SqlError,
-        sqlite::{Sqlite, SqliteServer},
+        sqlite::{Settings, Sqlite, SqliteServer},
     },
 };
 
@@ -109,7 +113,7 @@ impl EmbeddedBackends {
         admin: Option<SocketAddr>,
         lanes: Vec<LaneId>,
     ) -> Result<Self, BackendsError> {
-        let server = SqliteServer::read_only(folder.path().to_owned());
+        let server = server(folder)?;
         let namespace = Namespace::new(NAMESPACE).map_err(of("namespace"))?;
         let store = reading(&server, &namespace).await.map_err(of(PageWitness::DATABASE))?;
         let pages = match admin {
@@ -120,15 +124,12 @@ impl EmbeddedBackends {
     }
 }
 
-/// Databases that are there, with the map that their ledger holds: nothing is made or migrated.
-async fn reading<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<V::Sql>, SqlError> {
-    let ledger = server.open(&namespace.ledger());
-    let rows = ledger.rows("SELECT shards, tables FROM shard_map WHERE id = 1", vec![]).await?;
-    let broken = |what: String| SqlError::Broken(format!("the ledger's shard map: {what}"));
-    let mut row = rows.into_iter().next().ok_or_else(|| broken("none is stored".into()))?;
-    let map = ShardMap::even(row.number()?, row.number()?).map_err(|error| broken(error.to_string()))?;
-    let shards = (0..map.shards()).map(|shard| server.open(&namespace.orders(ShardId(shard)))).collect();
-    Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
+/// The folder's files. We only ever ask for rows, and a handle that is asked for nothing else opens its file for reading only.
+fn server(folder: &DataFolder) -> Result<SqliteServer, BackendsError> {
+    let clock = SystemClock::new();
+    let settings = Settings { readers: 1, ..Settings::default() };
+    SqliteServer::new(folder.path().to_owned(), Arc::new(move || clock.now_ms()), settings)
+        .map_err(of(PageWitness::DATABASE))
 }
 
 /// The admin port of a running server for lanes, journals and log; without one there is nothing to see.

@@ -11,7 +11,7 @@ use super::{Raised, Scene, UnderTest};
 use crate::{
     backends::production::{ProductionBackends, ServerWitness},
     baseline::{self, Baselines, Yardstick},
-    run::{RunError, here, said},
+    run::{RunError, here, stage::said},
     services::{Programs, free_address},
     timeline::PROCESSES,
 };
