@@ -10,23 +10,15 @@ use std::{
     sync::Arc,
 };
 
-use domain::{
-    id::{BatchId, BuyerId, InvalidId, LaneId, OfferId, OrderId},
-    shard::{ShardId, ShardMap},
-};
+use domain::id::{BatchId, BuyerId, InvalidId, LaneId, OfferId, OrderId};
 use kit::{
     clock::{Clock, SystemClock},
     token::{TokenKey, TokenSigner},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{
-    ledger::Ledger,
-    orders::Orders,
-    shards::{Namespace, Store},
-    sql::{
-        Server, Sql, SqlError,
-        sqlite::{Settings, Sqlite, SqliteServer},
-    },
+    shards::{self, Namespace},
+    sql::sqlite::{Settings, Sqlite, SqliteServer},
 };
 
 use super::{Backends, BackendsError, LaneSeen, LaneWitness};
@@ -115,7 +107,7 @@ impl EmbeddedBackends {
     ) -> Result<Self, BackendsError> {
         let server = server(folder)?;
         let namespace = Namespace::new(NAMESPACE).map_err(of("namespace"))?;
-        let store = reading(&server, &namespace).await.map_err(of(PageWitness::DATABASE))?;
+        let store = shards::look(&server, &namespace).await.map_err(of(PageWitness::DATABASE))?;
         let pages = match admin {
             Some(admin) => Some(Pages { admin, key: folder.control_key()? }),
             None => None,
