@@ -48,10 +48,13 @@ pub(crate) enum Until {
     Says(&'static str),
 }
 
+/// Writes requests for a side.
+pub(crate) type Make = dyn Fn(&Side) -> Vec<String>;
+
 /// What to ask.
 pub(crate) enum Ask {
     /// These requests at one time, over a connection each; the expected answer is looked for among theirs.
-    Requests(Box<dyn Fn(&Side) -> Vec<String>>),
+    Requests(Box<Make>),
     /// A purchase in a sale that was published just now.
     LaneThatIsNotOpen,
 }

@@ -72,19 +72,16 @@ fn a_full_disk_loses_nothing_and_heals_by_itself() {
     assert!(lifted.success());
     // Who was told to come back does, with the same key; so does everybody else, and gets the same order.
     for buyer in promises.keys().copied().chain(refused).collect::<Vec<_>>() {
-        let again = || {
+        let mut order = String::new();
+        let is_accepted = || {
             let (status, body) = folder.buy(&token(&signer, buyer), "first")?;
-            Ok(promised(status, &body).filter(|(_, accepted)| *accepted).map(|(order, _)| order))
+            let promise = promised(status, &body).filter(|(_, accepted)| *accepted);
+            Ok(promise.is_some_and(|(named, _)| {
+                order = named;
+                true
+            }))
         };
-        let mut order = None;
-        wait_until("the order is accepted", PATIENCE, || {
-            Ok({
-                order = again()?;
-                order.is_some()
-            })
-        })
-        .unwrap();
-        let order = order.unwrap();
+        wait_until("the order is accepted", PATIENCE, is_accepted).unwrap();
         let (first, accepted) = promises.entry(buyer).or_insert_with(|| (order.clone(), true));
         assert_eq!(*first, order, "a promise stays the same order");
         *accepted = true;
