@@ -25,7 +25,7 @@ pub(crate) const FRESH: u64 = 2001;
 
 /// The one offer of every sale but [`OPEN`].
 pub(crate) const fn offer_of(sale: u64) -> u64 {
-    8_000 + sale
+    10_000 + sale
 }
 
 /// All of them, as sale files.
