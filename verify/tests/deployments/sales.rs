@@ -1,5 +1,7 @@
 //! The sales of the table, each in a state of its own. No two share an id, a lane or an offer.
 
+use jiff::{SignedDuration, Timestamp};
+
 /// The shop whose they are.
 pub(crate) const TENANT: u32 = 7;
 /// Sells all the while.
@@ -28,9 +30,11 @@ pub(crate) const fn offer_of(sale: u64) -> u64 {
     10_000 + sale
 }
 
-/// All of them, as sale files.
-pub(crate) fn files() -> Vec<(u64, String)> {
+/// All of them, as sale files. `now`: the same for both sides, which shall have the same sales.
+pub(crate) fn files(now: Timestamp) -> Vec<(u64, String)> {
     let open = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z");
+    // Nobody keeps what was over a month ago.
+    let (opened, closed) = (hours_ago(now, 48), hours_ago(now, 24));
     let sale = |id, (opens, closes): (&str, &str), paused, buyer_rate, lanes: String| {
         let file = format!(
             "id = \"{id}\"\ntenant = \"{TENANT}\"\ntitle = \"Sale \\\"{id}\\\", 冬\"\nversion = 1\nopens_at = \"{opens}\"\n\
@@ -43,16 +47,22 @@ pub(crate) fn files() -> Vec<(u64, String)> {
     vec![
         sale(OPEN, open, false, 1_000, both),
         sale(FUTURE, ("2099-01-01T00:00:00Z", "2100-01-01T00:00:00Z"), false, 1_000, one(FUTURE, 1_000)),
-        sale(PAST, ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"), false, 1_000, one(PAST, 1_000)),
+        sale(PAST, (&opened, &closed), false, 1_000, one(PAST, 1_000)),
         sale(PAUSED, open, true, 1_000, one(PAUSED, 1_000)),
         sale(SLOW_BUYER, open, false, 1, one(SLOW_BUYER, 1_000)),
         sale(SLOW_OFFER, open, false, 1_000, one(SLOW_OFFER, 1)),
     ]
 }
 
+fn hours_ago(now: Timestamp, hours: i64) -> String {
+    let then = now - SignedDuration::from_hours(hours);
+    // Sale files have no more than milliseconds.
+    then.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// A sale that nobody knows yet.
 pub(crate) fn fresh(id: u64) -> String {
-    let (_, open) = files().swap_remove(0);
+    let (_, open) = files(Timestamp::UNIX_EPOCH).swap_remove(0);
     let (head, _) = open.split_once("\n[[lanes]]").unwrap();
     head.replace(&OPEN.to_string(), &id.to_string()) + &lane(5_000 + id, LIMIT, &[(offer_of(id), 1_000, 100_000)])
 }

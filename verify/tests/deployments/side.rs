@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use kit::token::{BuyerClaims, TokenKey, TokenSigner};
 use serde_json::Value;
 use verify::{
@@ -19,7 +20,7 @@ use verify::{
 
 use crate::{
     sales::{self, FRESH, LIMIT, OPEN, PLENTY, SCARCE, SLOW_BUYER, SLOW_OFFER, TENANT, offer_of},
-    table::{Ask, Case, Until},
+    table::{Ask, Case, HASTY, Until},
 };
 
 /// Longest wait for an answer that must come.
@@ -65,38 +66,40 @@ pub(crate) struct Side {
 
 impl Side {
     /// The big one: engine, order-writer, Redis, Kafka, MySQL.
-    pub(crate) fn production() -> anyhow::Result<Self> {
+    pub(crate) fn production(now: Timestamp) -> anyhow::Result<Self> {
         let arguments = ["--front-threads", "1", "--permits", PERMITS];
         let market = Market::open_with("deployments", |shop| shop.engine_with(&arguments))?;
         let (kid, secret) = market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned()))?;
-        Self::of(Works::Production(Box::new(market)), (&kid, &secret))
+        Self::of(Works::Production(Box::new(market)), (&kid, &secret), now)
     }
 
     /// The program `flashsale` on a folder of its own.
-    pub(crate) fn embedded() -> anyhow::Result<Self> {
+    pub(crate) fn embedded(now: Timestamp) -> anyhow::Result<Self> {
         let folder = Folder::new()?;
         let settings = folder.room().join("flashsale.toml");
         std::fs::write(&settings, format!("[front]\nthreads = 1\npermits = {PERMITS}\n"))?;
         let mut server = folder.serve_with(&["--no-demo", "--config", &settings.to_string_lossy()])?;
         folder.wait_ready(&mut server)?;
         let (kid, secret) = folder.key()?;
-        Self::of(Works::Embedded(folder, Box::new(server)), (&kid, &secret))
+        Self::of(Works::Embedded(folder, Box::new(server)), (&kid, &secret), now)
     }
 
-    fn of(works: Works, (kid, secret): (&str, &str)) -> anyhow::Result<Self> {
+    fn of(works: Works, (kid, secret): (&str, &str), now: Timestamp) -> anyhow::Result<Self> {
         let signer = TokenSigner::new(TokenKey::new(kid, secret)?);
         let forger = Forger::new(kid, secret)?;
         let side = Self { works, signer, forger, first_order: String::new(), next_fresh: FRESH };
         let port = side.works.address().port();
-        for (id, file) in sales::files() {
+        for (id, file) in sales::files(now) {
             side.works.publish(&file)?;
             let known = || Ok(get(port, &format!("/v1/sales/{id}")).is_ok_and(|told| told.starts_with("HTTP/1.1 200")));
-            wait_until("the engine knows the sale", PATIENCE, known)?;
+            wait_until(&format!("{} knows the sale {id}", side.name()), PATIENCE, known)?;
         }
         for offer in [PLENTY, SCARCE, offer_of(SLOW_BUYER), offer_of(SLOW_OFFER)] {
             // More than one may hold: a lane that is open refuses it.
             let asks = || side.buys(PROBE, "probe", offer, LIMIT + 1);
-            wait_until("the lane is open", PATIENCE, || Ok(side.send(&asks()).code() == (409, "limit_reached")))?;
+            wait_until(&format!("{} opens the lane of {offer}", side.name()), PATIENCE, || {
+                Ok(side.send(&asks()).code() == (409, "limit_reached"))
+            })?;
         }
         Ok(side)
     }
@@ -212,7 +215,7 @@ impl Side {
         loop {
             let sale = self.next_fresh;
             self.next_fresh += 1;
-            let request = self.buys(1, "early", offer_of(sale), 1);
+            let request = self.buys(HASTY, "early", offer_of(sale), 1);
             let works = &self.works;
             let answer = thread::scope(|scope| {
                 let publishing = scope.spawn(move || works.publish(&sales::fresh(sale)).unwrap());
