@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use loadtest::audit::compare;
 use verify::{child::Child, folder::Folder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,16 +31,22 @@ fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
     files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Serving must fail, soon, and say these words; then every file is as it was.
-fn refuses(folder: &Folder, serve: impl FnOnce() -> Child, words: &[&str]) {
-    let before = content(folder);
-    let mut server = serve();
+/// Serving must fail, soon, and say these words.
+fn fails(server: &mut Child, words: &[&str]) {
     let status = server.wait(PATIENCE).unwrap();
     let told = server.tail();
     assert!(!status.success(), "{told}");
     for word in words {
         assert!(told.contains(word), "{word:?} is not in:\n{told}");
     }
+}
+
+/// The same; then every file is as it was.
+fn refuses(folder: &Folder, serve: impl FnOnce() -> Child, words: &[&str]) {
+    let before = content(folder);
+    let mut server = serve();
+    fails(&mut server, words);
+    let told = server.tail();
     let after = content(folder);
     let names = |content: &BTreeMap<PathBuf, Vec<u8>>| content.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&after), names(&before), "it said:\n{told}");
@@ -101,13 +108,24 @@ fn overwrite(file: &Path, from: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, from).unwrap();
 }
 
-/// A corrupt page: of the log, of the ledger, of the rows.
+/// A corrupt page: of the log, of the ledger, of the rows. Every healthy file keeps what it had: with the damaged one restored, all is there.
 #[test]
 fn a_damaged_file_is_named_and_not_repaired() {
     for file in ["log.db", "shop_ledger.db", "shop_orders_00.db"] {
         let folder = sold_one();
-        overwrite(&folder.data().join(file), 0, &[0x5a; 4096]);
-        refuses(&folder, || folder.serve().unwrap(), &[file, "restore"]);
+        let path = folder.data().join(file);
+        let healthy = fs::read(&path).unwrap();
+        overwrite(&path, 0, &[0x5a; 4096]);
+        let damaged = fs::read(&path).unwrap();
+        let mut server = folder.serve().unwrap();
+        fails(&mut server, &[file, "restore"]);
+        assert_eq!(fs::read(&path).unwrap(), damaged, "{file} was changed; it said:\n{}", server.tail());
+        fs::write(&path, healthy).unwrap();
+        let mut server = folder.serve().unwrap();
+        folder.wait_ready(&mut server).unwrap();
+        let evidence = folder.evidence().unwrap();
+        assert_eq!(evidence.rows.len(), 1, "{file}");
+        assert!(compare(&evidence).is_clean(), "{file}: {:?}", compare(&evidence));
     }
 }
 
