@@ -76,8 +76,11 @@ fn buy() {}
         (status = 200, description = "A page.", body = OrderPage),
         (status = 400, description = "`invalid_request`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),
         (status = 503, description = "`overloaded`, `temporarily_unavailable`", body = Problem,
-            content_type = "application/problem+json"),
+            content_type = "application/problem+json", headers(("Retry-After" = u64))),
     )
 )]
 #[allow(dead_code, reason = "carries documentation only: http routes by hand")]
@@ -94,10 +97,13 @@ fn list_orders() {}
         (status = 200, description = "The order.", body = Order),
         (status = 400, description = "`invalid_request`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: none, or none of yours", body = Problem,
             content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),
         (status = 503, description = "`overloaded`, `temporarily_unavailable`", body = Problem,
-            content_type = "application/problem+json"),
+            content_type = "application/problem+json", headers(("Retry-After" = u64))),
     )
 )]
 #[allow(dead_code, reason = "carries documentation only: http routes by hand")]

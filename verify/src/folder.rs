@@ -5,10 +5,16 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
+use kit::token::TokenSigner;
+use loadtest::{
+    audit::Evidence,
+    backends::embedded::{DataFolder, EmbeddedBackends},
+    durable::{Standing, Witness},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -81,8 +87,16 @@ impl Folder {
     /// # Errors
     /// When it cannot be started.
     pub fn serve(&self) -> anyhow::Result<Child> {
+        self.serve_with(&[])
+    }
+
+    /// The same with these further arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn serve_with(&self, arguments: &[&str]) -> anyhow::Result<Child> {
         let mut command = self.command("serve");
-        command.args(self.ports()).env("RUST_LOG", "info");
+        command.args(self.ports()).args(arguments).env("RUST_LOG", "info");
         Child::start("flashsale", command, self.temp.path())
     }
 
@@ -94,6 +108,63 @@ impl Folder {
         let output = Command::new(self.program()).arg(command).output()?;
         ensure!(output.status.success(), "flashsale {command}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The id of the key of buyers' tokens and its secret, for tokens that no issuer would sign.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub fn key(&self) -> anyhow::Result<(String, String)> {
+        let text = std::fs::read_to_string(self.data().join("token.key"))?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            Ok::<_, anyhow::Error>(line.context("token.key has another form")?.trim_matches('"').to_owned())
+        };
+        Ok((value("kid")?, value("secret")?))
+    }
+
+    /// Signs tokens as the server expects them. It makes the key when it first starts.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub fn signer(&self) -> anyhow::Result<TokenSigner> {
+        Ok(DataFolder::new(self.data()).signer()?)
+    }
+
+    /// What the order rows, the ledger and the lanes say, once nothing is under way. The first two are read from their files.
+    ///
+    /// # Errors
+    /// When it does not come to rest, or something cannot be read.
+    pub fn evidence(&self) -> anyhow::Result<Evidence> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let admin = SocketAddr::from(([127, 0, 0, 1], self.admin));
+            let mut backends = EmbeddedBackends::open(&DataFolder::new(self.data()), Some(admin), Vec::new()).await?;
+            let deadline = Instant::now() + READY;
+            loop {
+                let Standing { lag, journal, outstanding, .. } = backends.look().await?;
+                if lag == 0 && journal == 0 {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "not at rest: {outstanding:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let evidence = backends.evidence_of(&backends.all_lanes().await?).await?;
+            backends.close().await;
+            Ok(evidence)
+        })
+    }
+
+    /// Publishes a sale file, by the program's own command.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn publish(&self, sale: &str) -> anyhow::Result<()> {
+        let file = self.room().join(format!("{}.toml", uuid::Uuid::new_v4().simple()));
+        std::fs::write(&file, sale)?;
+        let output = self.command("publish").arg(&file).output()?;
+        ensure!(output.status.success(), "flashsale publish: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// A token of this buyer in the demo's shop.
@@ -152,6 +223,17 @@ impl Folder {
         wait_until("the server is ready", READY, || {
             ensure!(server.ended()?.is_none(), "the server ended:\n{}", server.tail());
             Ok(get(self.admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    /// Waits until the server has told its person how to buy: the demo sells.
+    ///
+    /// # Errors
+    /// When it does not in time, or ended.
+    pub fn wait_selling(&self, server: &mut Child) -> anyhow::Result<()> {
+        wait_until("the shop is open", READY, || {
+            ensure!(server.ended()?.is_none(), "the server ended:\n{}", server.tail());
+            Ok(server.said("End it:"))
         })
     }
 

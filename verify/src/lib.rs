@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod folder;
+pub mod forger;
 pub mod market;
 pub mod redis_server;
 pub mod shop;

@@ -81,7 +81,17 @@ impl Shop {
     /// # Errors
     /// When it cannot be started.
     pub fn engine(&self) -> anyhow::Result<Child> {
-        self.start_engine(self.command("engine"))
+        self.engine_with(&[])
+    }
+
+    /// The same with these further arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn engine_with(&self, arguments: &[&str]) -> anyhow::Result<Child> {
+        let mut command = self.command("engine");
+        command.args(arguments);
+        self.start_engine(command)
     }
 
     /// Starts an engine that may open so many files: not even one connection each for those who want one.

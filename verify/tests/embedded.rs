@@ -10,3 +10,5 @@ mod damage;
 mod durable;
 #[path = "embedded/first_minute.rs"]
 mod first_minute;
+#[path = "embedded/full_disk.rs"]
+mod full_disk;

@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use verify::{
-    child::{Child, wait_until},
-    folder::Folder,
-};
+use loadtest::audit::compare;
+use verify::{child::Child, folder::Folder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -20,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn sold_one() -> Folder {
     let folder = Folder::new().unwrap();
     let mut server = folder.serve().unwrap();
-    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN="))).unwrap();
+    folder.wait_selling(&mut server).unwrap();
     assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
@@ -33,16 +31,27 @@ fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
     files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Serving must fail, soon, and say these words; then every file is as it was.
-fn refuses(folder: &Folder, mut server: Child, words: &[&str]) {
-    let before = content(folder);
+/// Serving must fail, soon, and say these words.
+fn fails(server: &mut Child, words: &[&str]) {
     let status = server.wait(PATIENCE).unwrap();
     let told = server.tail();
     assert!(!status.success(), "{told}");
     for word in words {
         assert!(told.contains(word), "{word:?} is not in:\n{told}");
     }
-    assert!(content(folder) == before, "the folder was changed; it said:\n{told}");
+}
+
+/// The same; then every file is as it was.
+fn refuses(folder: &Folder, serve: impl FnOnce() -> Child, words: &[&str]) {
+    let before = content(folder);
+    let mut server = serve();
+    fails(&mut server, words);
+    let told = server.tail();
+    let after = content(folder);
+    let names = |content: &BTreeMap<PathBuf, Vec<u8>>| content.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before), "it said:\n{told}");
+    let changed: Vec<_> = before.keys().filter(|name| before[*name] != after[*name]).collect();
+    assert!(changed.is_empty(), "{changed:?} changed; it said:\n{told}");
 }
 
 #[test]
@@ -73,7 +82,7 @@ fn another_format_names_the_program_to_run() {
     let folder = sold_one();
     for (format, word) in [("2\n", "newer"), ("0\n", "the flashsale that made it")] {
         fs::write(folder.data().join("format"), format).unwrap();
-        refuses(&folder, folder.serve().unwrap(), &[word]);
+        refuses(&folder, || folder.serve().unwrap(), &[word]);
     }
 }
 
@@ -99,13 +108,24 @@ fn overwrite(file: &Path, from: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(file).unwrap().write_all_at(bytes, from).unwrap();
 }
 
-/// A corrupt page: of the log, of the ledger, of the rows.
+/// A corrupt page: of the log, of the ledger, of the rows. Every healthy file keeps what it had: with the damaged one restored, all is there.
 #[test]
 fn a_damaged_file_is_named_and_not_repaired() {
     for file in ["log.db", "shop_ledger.db", "shop_orders_00.db"] {
         let folder = sold_one();
-        overwrite(&folder.data().join(file), 0, &[0x5a; 4096]);
-        refuses(&folder, folder.serve().unwrap(), &[file, "restore"]);
+        let path = folder.data().join(file);
+        let healthy = fs::read(&path).unwrap();
+        overwrite(&path, 0, &[0x5a; 4096]);
+        let damaged = fs::read(&path).unwrap();
+        let mut server = folder.serve().unwrap();
+        fails(&mut server, &[file, "restore"]);
+        assert_eq!(fs::read(&path).unwrap(), damaged, "{file} was changed; it said:\n{}", server.tail());
+        fs::write(&path, healthy).unwrap();
+        let mut server = folder.serve().unwrap();
+        folder.wait_ready(&mut server).unwrap();
+        let evidence = folder.evidence().unwrap();
+        assert_eq!(evidence.rows.len(), 1, "{file}");
+        assert!(compare(&evidence).is_clean(), "{file}: {:?}", compare(&evidence));
     }
 }
 
@@ -126,6 +146,6 @@ fn a_folder_that_may_not_be_written_to_is_told() {
     }
     let mut command = folder.command_by(unprivileged(&folder, "exec \"$0\" \"$@\""), "serve");
     command.args(folder.ports());
-    let server = Child::start("flashsale", command, folder.room()).unwrap();
-    refuses(&folder, server, &["denied", "write"]);
+    let serve = || Child::start("flashsale", command, folder.room()).unwrap();
+    refuses(&folder, serve, &["denied", "write"]);
 }

@@ -3,10 +3,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use verify::{
-    child::{Child, wait_until},
-    folder::Folder,
-};
+use verify::{child::Child, folder::Folder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PURCHASES: u64 = 3;
@@ -66,7 +63,7 @@ fn an_accepted_order_was_synced_to_the_disk_before_the_answer() {
     let mut command = folder.command_by(strace, "serve");
     command.args(folder.ports());
     let mut server = Child::start("strace", command, folder.room()).unwrap();
-    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN="))).unwrap();
+    folder.wait_selling(&mut server).unwrap();
     // A buyer each: the demo sells one to each.
     for buyer in 1..=PURCHASES {
         let (status, body) = folder.buy(&folder.token(buyer).unwrap(), "first").unwrap();

@@ -16,7 +16,7 @@ fn get(path: &str, token: &str) -> String {
 fn an_empty_folder_sells_and_remembers() {
     let folder = Folder::new().unwrap();
     let mut server = folder.serve().unwrap();
-    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN=") || server.ended()?.is_some())).unwrap();
+    folder.wait_selling(&mut server).unwrap();
     let welcome = server.tail();
     assert!(welcome.contains("curl -i") && welcome.contains("flashsale load"), "{welcome}");
     let token = welcome.lines().find_map(|line| line.trim().strip_prefix("TOKEN=")).unwrap().to_owned();
@@ -36,8 +36,8 @@ fn an_empty_folder_sells_and_remembers() {
     let mut server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();
     assert!(is_row().unwrap());
-    let repeat = || Ok(folder.buy(&token, "first")?.1);
-    wait_until("the lane is open again", PATIENCE, || Ok(repeat()?.contains(order))).unwrap();
+    let is_known = || Ok(folder.buy(&token, "first")?.1.contains(order));
+    wait_until("the lane is open again", PATIENCE, is_known).unwrap();
     let (status, body) = folder.buy(&token, "second").unwrap();
     assert_eq!((status, body.contains("limit_reached")), (409, true), "{body}");
 }

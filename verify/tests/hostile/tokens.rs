@@ -1,48 +1,26 @@
 //! Tokens that are wrong in one thing each, over HTTP. What each of them is called inside stands in `kit/src/token/tests.rs`.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD},
-};
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kit::token::{TokenKey, TokenSigner};
 use serde_json::{Value, json};
+use verify::forger::{Forger, claims_of};
 
 use super::*;
-
-/// A signer that signs anything.
-struct Forger {
-    kid: String,
-    key: EncodingKey,
-}
-
-impl Forger {
-    fn token(&self, header: &Value, claims: &Value) -> String {
-        let message = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
-        format!("{message}.{}", crypto::sign(message.as_bytes(), &self.key, Algorithm::HS256).unwrap())
-    }
-
-    fn header(&self) -> Value {
-        json!({"alg": "HS256", "kid": self.kid})
-    }
-}
 
 #[test]
 fn tokens() {
     let scene = Scene::set("tokens");
     let (kid, secret) = scene.market.key().unwrap();
     let (kid, secret) = (kid.to_owned(), secret.to_owned());
-    let bytes = URL_SAFE.decode(&secret).or_else(|_| URL_SAFE_NO_PAD.decode(&secret)).unwrap();
-    let forger = Forger { kid: kid.clone(), key: EncodingKey::from_secret(&bytes) };
+    let forger = Forger::new(&kid, &secret).unwrap();
     let good = scene.market.token(&scene.sale, 500_000).unwrap();
-    let claims: Value =
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(good.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    let claims = claims_of(&good).unwrap();
     let with = |name: &str, value: Value| {
         let mut claims = claims.clone();
         claims[name] = value;
-        forger.token(&forger.header(), &claims)
+        forger.token(&forger.header(), &claims).unwrap()
     };
-    let headed = |header: Value| forger.token(&header, &claims);
+    let headed = |header: Value| forger.token(&header, &claims).unwrap();
     let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret).unwrap());
     let told = kit::token::BuyerClaims { tenant: 7, buyer: 1, expires_ms: u64::MAX / 2 };
     let (message, signature) = good.rsplit_once('.').unwrap();
