@@ -1,20 +1,24 @@
 //! The command line, and what each command does. It holds no rule.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use domain::id::{BuyerId, TenantId};
+use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
     clock::{Clock, SystemClock},
     settings::EXIT_USAGE,
     token::{BuyerClaims, TokenSigner},
 };
+use loadtest::args::LoadArgs;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
+    audit::{self, Audit, AuditError},
     client::{self, ClientError},
     config::{self, Config, ConfigError, Overrides},
+    desk::Wish,
     folder::{self, FolderError},
+    load::{self, LoadError},
     serve,
 };
 
@@ -44,6 +48,15 @@ enum Command {
     Publish(PublishCommand),
     /// Prints a commented sale file.
     Example,
+    /// Cancels an unpaid order and gives its units back.
+    Cancel(CancelCommand),
+    /// Expires unpaid orders and gives their units back.
+    Expire(ExpireCommand),
+    /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it found.
+    Audit(FolderArgs),
+    /// Loads a server of its own on a fresh folder, audits it and draws a picture; `orders` when no scenario is named.
+    #[command(mut_arg("scenario", |scenario| scenario.required(false).default_value("orders")))]
+    Load(LoadArgs),
 }
 
 /// What `serve` is told.
@@ -95,6 +108,23 @@ struct PublishCommand {
     folder: FolderArgs,
 }
 
+#[derive(Debug, Args)]
+struct CancelCommand {
+    /// The order's id.
+    order: OrderId,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExpireCommand {
+    /// Only orders that were reserved at least so many seconds ago.
+    #[arg(long, value_name = "SECONDS")]
+    older_than: u64,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -115,6 +145,18 @@ pub enum Failure {
         /// What is wrong with it.
         what: String,
     },
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What was asked for is not possible.
+    #[error("{0}")]
+    Refused(String),
+    /// Something was found: the text says what.
+    #[error("{0}")]
+    Damaged(String),
     /// The service, with all that led to it.
     #[error("{0:#}")]
     Service(anyhow::Error),
@@ -126,8 +168,9 @@ impl Failure {
         match self {
             Self::Config(_) => EXIT_USAGE,
             Self::File { .. } => 65,
-            Self::Client(_) => 69,
-            Self::Folder(_) | Self::Service(_) => 1,
+            Self::Client(_) | Self::Audit(_) => 69,
+            Self::Load(_) => 2,
+            Self::Refused(_) | Self::Damaged(_) | Self::Folder(_) | Self::Service(_) => 1,
         }
     }
 }
@@ -174,6 +217,16 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Example => Ok(catalog::render::example_open_at(SystemClock::new().now_ms())),
         Command::Token(args) => token(&args),
         Command::Publish(args) => publish(&args).await,
+        Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
+        Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
+        Command::Audit(args) => {
+            let Audit { text, holds } = audit::folder(&args.read()?).await?;
+            if holds { Ok(text) } else { Err(Failure::Damaged(text)) }
+        }
+        Command::Load(args) => {
+            let (text, clean) = load::load(args).await?;
+            if clean { Ok(text) } else { Err(Failure::Damaged(format!("the load left damage, see above{text}"))) }
+        }
     }
 }
 
@@ -186,6 +239,15 @@ fn token(args: &TokenCommand) -> Result<String, Failure> {
     let claims = BuyerClaims { tenant, buyer: args.buyer.get(), expires_ms: now_ms + args.hours * HOUR_MS };
     let token = signer.sign(&claims, now_ms).map_err(|error| Failure::Service(error.into()))?;
     Ok(token + "\n")
+}
+
+async fn wish(folder: &FolderArgs, wish: Wish) -> Result<String, Failure> {
+    let config = folder.read()?;
+    let done = match folder::running(&config.data)? {
+        Some(note) => client::wish(&note, &folder::control_key(&config.data)?, &wish).await?,
+        None => serve::wish_at_rest(&config, wish).await.map_err(Failure::Service)?,
+    };
+    done.map_err(Failure::Refused)
 }
 
 async fn publish(args: &PublishCommand) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::folder::ServerNote;
+use crate::{desk::Wish, folder::ServerNote};
 
 /// How long a server may take for anything that it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +45,19 @@ pub async fn publish(note: &ServerNote, key: &str, text: String) -> Result<Resul
     match status {
         StatusCode::OK => Ok(Ok(answer)),
         StatusCode::BAD_REQUEST => Ok(Err(detail(&answer))),
+        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+    }
+}
+
+/// Asks for something at the desk. The inner error: why not.
+///
+/// # Errors
+/// [`ClientError`]; asking again is harmless.
+pub async fn wish(note: &ServerNote, key: &str, wish: &Wish) -> Result<Result<String, String>, ClientError> {
+    let (status, answer) = ask(note, key, "POST", &wish.path(), Bytes::new()).await?;
+    match status {
+        StatusCode::OK => Ok(Ok(answer)),
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT => Ok(Err(detail(&answer))),
         _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
     }
 }

@@ -14,6 +14,7 @@ use kit::{
     http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
     problem::{Code, Problem},
 };
+use order_writer::desk::DeskError;
 use serde::Serialize;
 use store::{
     ledger::PartitionRow,
@@ -22,7 +23,7 @@ use store::{
     stock::{LaneKeeping, StockError},
 };
 
-use crate::{demo, deployment::Deployment};
+use crate::{demo, deployment::Deployment, desk::Wish};
 
 /// A sale file with 1000 lanes of 64 offers fits.
 const SALE_FILE_BYTES_MAX: usize = 16 << 20;
@@ -80,9 +81,10 @@ impl<C: Clock> Control<C> {
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let is_read = request.method() == Method::GET;
-        if !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"]) {
-            let there =
-                "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers and /sales";
+        let wish = Wish::of(&parts);
+        if wish.is_none() && !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"]) {
+            let there = "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers, /sales and \
+                         /orders/{id}/cancel";
             return Problem::new(Code::NotFound, there).to_response();
         }
         if !kit::token::is_same_secret(shown, &self.key) {
@@ -97,8 +99,9 @@ impl<C: Clock> Control<C> {
                 Err(_) => return Problem::new(Code::NotFound, format!("{id} is no lane")).to_response(),
             },
             ["sales"] if request.method() == Method::POST => return self.publish(request).await,
+            _ if request.method() == Method::POST && let Some(wish) = wish => return self.carry_out(wish).await,
             _ => {
-                return Problem::new(Code::MethodNotAllowed, "POST /sales; the other pages are only read")
+                return Problem::new(Code::MethodNotAllowed, "sales and orders are posted; the other pages are only read")
                     .to_response();
             }
         };
@@ -156,6 +159,15 @@ impl<C: Clock> Control<C> {
             }
         }
         Ok(reply::text(StatusCode::OK, text))
+    }
+
+    async fn carry_out(&self, wish: Wish) -> Response<Body> {
+        match wish.carry_out(&self.deployment).await {
+            Ok(told) => reply::text(StatusCode::OK, told),
+            Err(error @ DeskError::NotFound(_)) => Problem::new(Code::NotFound, error.to_string()).to_response(),
+            Err(error @ DeskError::Conflict { .. }) => Problem::new(Code::Conflict, error.to_string()).to_response(),
+            Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
+        }
     }
 
     async fn publish(&self, request: Request<Incoming>) -> Response<Body> {

@@ -16,4 +16,10 @@ pub mod client;
 
 pub mod demo;
 
+pub mod desk;
+
 pub mod welcome;
+
+pub mod audit;
+
+pub mod load;

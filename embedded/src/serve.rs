@@ -38,6 +38,7 @@ use crate::{
     control::Control,
     demo,
     deployment::Deployment,
+    desk::Wish,
     folder::{Folder, ServerNote},
     welcome,
 };
@@ -113,18 +114,32 @@ async fn greet(
 /// # Errors
 /// As [`serve`].
 pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Result<String, String>> {
-    let folder = Folder::open(&config.data)?;
-    let clock = SystemClock::new();
-    let deployment = Deployment::open(folder.path(), config, RunId(0), clock).await?;
-    let published = demo::from_text(&deployment, text, false).await;
-    deployment.databases.close().await;
+    let published = at_rest(config, async |deployment| demo::from_text(deployment, text, false).await).await?;
     match published {
-        Ok(publication) => Ok(Ok(confirm::describe(&publication, false, clock.now_ms()))),
+        Ok(publication) => Ok(Ok(confirm::describe(&publication, false, SystemClock::new().now_ms()))),
         Err(PublishError::Flawed(flaws)) => {
             Ok(Err(flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Does something at the desk of a folder that no server works on; the next server decides what follows from it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<String, String>> {
+    let done = at_rest(config, async |deployment| wish.carry_out(deployment).await).await?;
+    Ok(done.map_err(|error| error.to_string()))
+}
+
+/// Opens the stores of a folder without serving. No lane is open.
+async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Deployment<SystemClock>) -> T) -> anyhow::Result<T> {
+    let folder = Folder::open(&config.data)?;
+    let deployment = Deployment::open(folder.path(), config, RunId(0), SystemClock::new()).await?;
+    let done = work(&deployment).await;
+    deployment.databases.close().await;
+    Ok(done)
 }
 
 /// Both ports, before anything is opened: a port that is taken is the most frequent mistake.

@@ -102,6 +102,11 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         Self { ledger, orders, witness, lanes }
     }
 
+    /// From now on [`Witness::look`] and [`Backends::closed_lanes`] tell of these lanes.
+    pub fn watch(&mut self, lanes: Vec<LaneId>) {
+        self.lanes = lanes;
+    }
+
     /// Lanes that are not open yet.
     ///
     /// # Errors

@@ -92,3 +92,36 @@ fn forget_oldest_tombstones(purchases: &mut Vec<(BuyerId, Purchase)>) {
     });
     purchases.reverse();
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::id::{KeyHash, OfferId, PurchaseNumber};
+
+    use super::*;
+
+    fn bought(buyer: u64, order: u64, number: Option<u8>) -> (BuyerId, Purchase) {
+        let purchase = Purchase {
+            order: OrderId::new(order).unwrap(),
+            offer: OfferId::new(1).unwrap(),
+            quantity: 1,
+            number: number.map(PurchaseNumber),
+            key: KeyHash([0; 16]),
+            batch: None,
+        };
+        (BuyerId::new(buyer).unwrap(), purchase)
+    }
+
+    /// R6: of each buyer the newest tombstones are kept, and every live purchase however old; a buyer's purchases stand together, by age.
+    #[test]
+    fn r6_the_newest_tombstones_of_each_buyer_are_loaded() {
+        let excess = 3;
+        let last = 1 + u64::try_from(TOMBSTONES_MAX).unwrap() + excess;
+        let mut purchases: Vec<_> = (2..=last).rev().map(|order| bought(2, order, None)).collect();
+        purchases.extend([bought(2, 1, Some(1)), bought(3, 901, None), bought(1, 900, Some(1)), bought(1, 800, None)]);
+        forget_oldest_tombstones(&mut purchases);
+        let mut expected = vec![bought(1, 800, None), bought(1, 900, Some(1)), bought(2, 1, Some(1))];
+        expected.extend((2 + excess..=last).map(|order| bought(2, order, None)));
+        expected.push(bought(3, 901, None));
+        assert_eq!(purchases, expected);
+    }
+}

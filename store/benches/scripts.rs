@@ -11,6 +11,9 @@
 )]
 
 #[allow(dead_code, reason = "shared with the tests")]
+#[path = "../tests/stock/sample.rs"]
+mod sample;
+#[allow(dead_code, reason = "shared with the tests")]
 #[path = "../tests/stock_live/support.rs"]
 mod support;
 
@@ -98,7 +101,7 @@ impl Rig {
     }
 
     fn lane() -> LaneId {
-        support::lane(1)
+        sample::lane(1)
     }
 
     /// Loads the lane under the next epoch, without buyers.
@@ -106,18 +109,18 @@ impl Rig {
         self.epoch = self.epoch.next();
         self.buyers = 0;
         assert_eq!(self.keeping.close(Self::lane(), self.epoch).await.unwrap(), CloseAnswer::Closed);
-        let load = support::fresh(1, &[self.units]);
+        let load = sample::fresh(1, &[self.units]);
         assert_eq!(self.keeping.load(Self::lane(), self.epoch, &load).await.unwrap(), LoadAnswer::Loaded);
     }
 
     fn requests(&mut self, size: usize) -> Vec<ReserveRequest> {
         self.last += size as u64;
-        (self.last + 1 - size as u64..=self.last).map(|n| support::request(n, n, 1, 1, 7)).collect()
+        (self.last + 1 - size as u64..=self.last).map(|n| sample::request(n, n, 1, 1, 7)).collect()
     }
 
     /// One call; what it takes.
     async fn reserve(&mut self, requests: &[ReserveRequest]) -> (Duration, BatchId) {
-        let call = support::call(Self::lane(), self.epoch.0, self.last);
+        let call = sample::call(Self::lane(), self.epoch.0, self.last);
         let call = domain::stock::ReserveCall { journal_max: u32::MAX, ..call };
         let started = Instant::now();
         let answer = self.stock.reserve(call, requests).await.unwrap();

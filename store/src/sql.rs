@@ -72,7 +72,9 @@ pub trait Sql: Clone + Send + Sync + 'static {
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, SqlError>> + Send;
 
     /// Runs these statements, unless this name was run before, while no other process does the same. A crash half way runs
-    /// them again: they MUST bear it. Returns whether they ran.
+    /// them again: they MUST bear it.
+    /// Ask for the newest only: a database that knows a later name was made by a newer program, and MAY be refused. Returns whether
+    /// they ran.
     fn migrate(&self, name: &str, statements: &[String]) -> impl Future<Output = Result<bool, SqlError>> + Send;
 
     /// How its pool is used, and what came of its statements.
@@ -90,7 +92,8 @@ pub trait Tx: Send {
     /// One change. Returns how many rows its WHERE matched, changed or not.
     fn exec(&mut self, change: &str, params: Vec<Value>) -> impl Future<Output = Result<u64, SqlError>> + Send;
 
-    /// Inserts rows whose values stand one after the other, in as few round trips as the database allows.
+    /// Inserts rows whose values stand one after the other, in as few round trips as the database allows. After an error a part of
+    /// them may stand: roll back.
     fn insert(&mut self, insert: &Insert, values: Vec<Value>) -> impl Future<Output = Result<(), SqlError>> + Send;
 
     /// As [`Sql::insert_absent`]; after `false` the transaction goes on.

@@ -89,6 +89,16 @@ impl RedisServer {
         parts.pop().context("redis has no append-only file")
     }
 
+    /// kill -9, and starts it again with all that it had: what it wrote outlives the process.
+    ///
+    /// # Errors
+    /// When any of that fails.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child = Self::spawn(&self.folder, self.port)?;
+        self.wait_until_up()
+    }
+
     /// kill -9, cuts its log back to `len` bytes, and starts it again: it forgets what came later, as after a power loss.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod append;
 mod file;
+mod look;
 mod mailbox;
 mod membership;
 mod read;
@@ -26,6 +27,7 @@ use self::{file::LogFile, mailbox::Mailbox, read::Readers, tail::Tail, tally::Ta
 use super::room::{Queue, RECORD_BYTES_MAX};
 
 pub use append::SqliteLog;
+pub use look::SqliteLogView;
 pub use membership::SoleMember;
 pub use read::{SqliteReader, SqliteSource};
 pub use sales::SqliteSalesFollower;

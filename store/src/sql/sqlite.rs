@@ -56,8 +56,8 @@ impl Default for Settings {
             lock_wait: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             statements_cached: 256,
-            writer_cache_kib: 16 * 1024,
-            reader_cache_kib: 2 * 1024,
+            writer_cache_kib: 8 * 1024,
+            reader_cache_kib: 1024,
             checkpoint_pages: 4_000,
         }
     }

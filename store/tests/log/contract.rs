@@ -155,8 +155,7 @@ pub(crate) async fn a_dropped_append_is_still_appended(rig: impl Rig) {
 
 pub(crate) async fn a_record_above_the_limit_is_refused(rig: impl Rig) {
     let log = rig.log();
-    let append = log.append(FIRST, record(1, vec![0; RECORD_BYTES_MAX]), log.room().unwrap());
-    assert!(append.await.is_err());
+    log.append(FIRST, record(1, vec![0; RECORD_BYTES_MAX]), log.room().unwrap()).await.unwrap_err();
     assert_eq!(log.in_flight(), 0);
     assert_eq!(append(&log, FIRST, &record(2, "p")).await, 0, "nothing of it is in the log");
 }

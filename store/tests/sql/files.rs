@@ -63,19 +63,6 @@ async fn pragmas_are_in_force() {
     assert!(matches!(refused, Err(SqlError::Broken(_))), "{refused:?}");
 }
 
-/// Rows stand in the order of their primary key, and no key of SQLite's own stands beside it.
-#[tokio::test]
-async fn tables_are_clustered() {
-    let d = deployment(&Folder::new(), 1, 2).await;
-    for (database, tables) in [(d.space.ledger(), 7), (d.space.orders(0), 5)] {
-        let db = d.space.hand(&database);
-        let count = "SELECT COUNT(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND wr = ?";
-        assert_eq!(int(db.rows(count, vec![1_i64.into()]).await.unwrap()), tables);
-        // SQLite's own schema.
-        assert_eq!(int(db.rows(count, vec![0_i64.into()]).await.unwrap()), 1);
-    }
-}
-
 #[tokio::test]
 async fn the_clock_is_the_one_given() {
     let folder = Folder::new();

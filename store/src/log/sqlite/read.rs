@@ -136,7 +136,7 @@ impl SqliteReader {
 }
 
 /// Only what the ledger has not seen go: a gap ends the read, and one at its beginning is for R10.
-fn read(
+pub(super) fn read(
     connection: &Connection,
     partition: usize,
     offset: u64,

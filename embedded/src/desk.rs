@@ -1,0 +1,75 @@
+//! What an operator asks of orders: one cancelled, the overdue ones expired. The rules are the order-writer's desk's.
+
+use std::time::Duration;
+
+use domain::id::OrderId;
+use kit::clock::Clock;
+use order_writer::desk::{self, DeskError};
+
+use crate::deployment::Deployment;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Cancel an unpaid order.
+    Cancel(OrderId),
+    /// Expire every order that is unpaid so long after it was reserved.
+    Expire(Duration),
+}
+
+impl Wish {
+    /// As a page of the second port.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Cancel(order) => format!("/orders/{order}/cancel"),
+            Self::Expire(older_than) => format!("/orders/older-than/{}/expire", older_than.as_secs()),
+        }
+    }
+
+    /// From the parts of such a page.
+    pub fn of(parts: &[&str]) -> Option<Self> {
+        match *parts {
+            ["orders", order, "cancel"] => order.parse().ok().map(Self::Cancel),
+            ["orders", "older-than", seconds, "expire"] => {
+                seconds.parse().ok().map(|seconds| Self::Expire(Duration::from_secs(seconds)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Does it; returns what is told.
+    ///
+    /// # Errors
+    /// [`DeskError`]; asking again is harmless.
+    pub async fn carry_out<C: Clock>(self, deployment: &Deployment<C>) -> Result<String, DeskError> {
+        let (orders, ledger) = (&deployment.databases.orders, &deployment.databases.ledger);
+        match self {
+            Self::Cancel(order) => {
+                desk::cancel(orders, ledger, order).await?;
+                Ok(format!("cancelled {order}; its units go back when its release is decided\n"))
+            }
+            Self::Expire(older_than) => {
+                let expired = desk::expire(orders, ledger, older_than).await?;
+                Ok(format!("expired {expired} orders; their units go back when their releases are decided\n"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_finds_its_page() {
+        let order = OrderId::new(77).unwrap();
+        for wish in [Wish::Cancel(order), Wish::Expire(Duration::from_secs(900))] {
+            let path = wish.path();
+            let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+            assert_eq!(Wish::of(&parts), Some(wish));
+        }
+        for other in [&["orders", "x", "cancel"][..], &["orders", "0", "cancel"], &["orders"], &["lanes", "1", "buyers"]] {
+            assert_eq!(Wish::of(other), None);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `flashsale load`: the load test against a server of its own on a folder of its own, with a picture at the end. The shop that may run
+//! meanwhile is not touched.
+
+use std::{io, path::PathBuf};
+
+use loadtest::{
+    args::{LoadArgs, Order},
+    progress::Progress,
+    run::{self, RunError},
+    scenario::WrongSize,
+    telling::{self, TellError},
+    under_test::{Embedded, Place},
+};
+
+/// Where the picture goes unless the command line says otherwise.
+const PICTURE: &str = "flashsale-load.html";
+
+/// Why there is nothing to tell.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Units and buyers do not make the scenario.
+    #[error(transparent)]
+    Size(#[from] WrongSize),
+    /// The run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The picture could not be written.
+    #[error(transparent)]
+    Tell(#[from] TellError),
+    /// This program does not know where it is.
+    #[error("this program cannot be started a second time: {0}")]
+    Program(#[from] io::Error),
+}
+
+/// Runs the load and tells what came of it. Returns what is printed last, and whether all was clean.
+///
+/// # Errors
+/// [`LoadError`].
+pub async fn load(mut args: LoadArgs) -> Result<(String, bool), LoadError> {
+    let picture = args.html.get_or_insert_with(|| PathBuf::from(PICTURE)).clone();
+    let place = Place::Embedded(Embedded { data: None, program: Some(std::env::current_exe()?) });
+    let order = Order::new(args, place, None)?;
+    let mut progress = Progress::new();
+    let done = run::run(&order, None, &mut progress).await;
+    progress.finish();
+    let clean = telling::tell(&done?, &order.args)?;
+    Ok((format!("\nThe picture of it: {}\n", picture.display()), clean))
+}

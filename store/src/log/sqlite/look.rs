@@ -1,0 +1,52 @@
+//! Looks at a log's file beside whoever writes it: for audits. It changes and holds nothing.
+
+use std::path::Path;
+
+use domain::id::PartitionId;
+use rusqlite::Connection;
+
+use super::{SqliteSettings, file::LogFile, index, read};
+use crate::log::{Entry, ReadError, Watermarks};
+
+/// A log's file, open to be read. Calls block.
+pub struct SqliteLogView {
+    file: LogFile,
+    connection: Connection,
+}
+
+impl SqliteLogView {
+    /// Opens the file of a log.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when there is none, or it is damaged.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        // Of the settings only the partitions matter to who reads, and the file tells these.
+        let settings = SqliteSettings::new(1, std::sync::Arc::new(|| 0));
+        let unavailable = |file: &LogFile, error| ReadError::Unavailable(file.advice(&error));
+        let file = LogFile::new(path, &settings);
+        let connection = file.open_to_read().map_err(|error| unavailable(&file, error))?;
+        let partitions = connection.query_row("SELECT partitions FROM shape", (), |row| row.get(0));
+        let partitions = partitions.map_err(|error| unavailable(&file, error))?;
+        let file = LogFile::new(path, &SqliteSettings { partitions, ..settings });
+        Ok(Self { file, connection })
+    }
+
+    /// Where each partition begins and ends.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the file cannot be read.
+    pub fn partitions(&self) -> Result<Vec<(PartitionId, Watermarks)>, ReadError> {
+        let positions = self.file.positions(&self.connection);
+        let (marks, _) = positions.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        Ok((0..).map(PartitionId).zip(marks).collect())
+    }
+
+    /// Records from this offset on, at most so many; none where there is no record at that very offset.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when the file cannot be read.
+    pub fn read(&self, partition: PartitionId, offset: u64, records_max: usize) -> Result<Vec<Entry>, ReadError> {
+        let entries = read::read(&self.connection, index(partition), offset, records_max, usize::MAX);
+        entries.map_err(|error| ReadError::Unavailable(self.file.advice(&error)))
+    }
+}

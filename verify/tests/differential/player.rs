@@ -1,0 +1,190 @@
+//! One seed's buyer of everything: plays steps on a deployment and tells what came back.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use domain::{
+    id::OrderId,
+    stock::{LaneMode, LaneView},
+};
+use engine::{
+    admission::{Caller, HINT_MS_MAX},
+    buy::{Bought, Declined, Purchase, Quantity},
+    orders::{OrderView, Unseen},
+};
+use kit::{clock::Clock, token::BuyerClaims};
+use order_writer::desk;
+use store::{log::OrderLog, stock::LaneKeeping};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    model::Wish,
+    parts::{PATIENCE, Parts, Stores},
+    place::Place,
+    script::Step,
+    told::{Orders, Reply},
+};
+
+/// Pause between two questions.
+const AGAIN: Duration = Duration::from_millis(5);
+const DAY_MS: u64 = 86_400_000;
+
+/// A seed on one deployment.
+pub(crate) struct Player {
+    pub(crate) place: Place,
+    pub(crate) orders: Orders,
+    pub(crate) replies: Vec<Reply>,
+    /// Whose each order is, and of which offer.
+    wishes: HashMap<usize, Wish>,
+    tokens: HashMap<u8, String>,
+    was_refused: bool,
+}
+
+impl Player {
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            place,
+            orders: Orders::default(),
+            replies: Vec::new(),
+            wishes: HashMap::new(),
+            tokens: HashMap::new(),
+            was_refused: false,
+        }
+    }
+
+    pub(crate) async fn play<S: Stores>(&mut self, parts: &Parts<S>, steps: &[Step]) {
+        for &step in steps {
+            let reply = self.step(parts, step).await;
+            self.replies.push(reply);
+        }
+    }
+
+    async fn step<S: Stores>(&mut self, parts: &Parts<S>, step: Step) -> Reply {
+        match step {
+            Step::Buy(wish) => self.buy(parts, wish).await,
+            Step::Tick | Step::Restart => {
+                // Units may be back, and to refuse them for a while is an engine's right.
+                parts.clock.skip(HINT_MS_MAX + 1);
+                rest(parts, &self.place).await.map_or_else(Reply::Unexpected, |view| Reply::at_rest(&view))
+            }
+            Step::Cancel { order } => match self.orders.id(order) {
+                Some(order) => cancel(parts, order).await,
+                None => no_such(order),
+            },
+            Step::Look { order } => match (self.orders.id(order), self.wishes.get(&order).copied()) {
+                (Some(order), Some(wish)) => {
+                    let seen = look(parts, &self.place, order, wish).await;
+                    Reply::of_status(seen.map(|view| view.stage))
+                }
+                _ => no_such(order),
+            },
+            Step::Redeliver { order, release } => match self.orders.id(order) {
+                Some(order) => redeliver(parts, &self.place, order, release).await,
+                None => no_such(order),
+            },
+        }
+    }
+
+    async fn buy<S: Stores>(&mut self, parts: &Parts<S>, wish: Wish) -> Reply {
+        if self.was_refused && !keeps_hints() {
+            parts.clock.skip(HINT_MS_MAX + 1);
+        }
+        let place = &self.place;
+        let token = self.tokens.entry(wish.buyer).or_insert_with(|| token(parts, place, wish.buyer));
+        let outcome = buy(parts, place, wish, token, Bytes::new()).await;
+        self.was_refused |= outcome == Err(Declined::SoldOut);
+        let reply = Reply::of_purchase(outcome, &mut self.orders);
+        if let Reply::Bought { order, .. } = reply {
+            self.wishes.entry(order).or_insert(wish);
+        }
+        reply
+    }
+}
+
+/// Whether engines may repeat a lane's "sold out" by themselves, which they do for half a second. Else the scripts let that time pass
+/// before they ask again.
+pub(crate) fn keeps_hints() -> bool {
+    std::env::var_os("FLASHSALE_HINTS").is_some()
+}
+
+fn no_such(order: usize) -> Reply {
+    Reply::Unexpected(format!("no reply told of order {order}"))
+}
+
+/// A buyer's token.
+pub(crate) fn token<S: Stores>(parts: &Parts<S>, place: &Place, buyer: u8) -> String {
+    let now_ms = parts.clock.now_ms();
+    let tenant = u32::try_from(place.tenant.get()).unwrap();
+    let claims = BuyerClaims { tenant, buyer: place.buyer(buyer).get(), expires_ms: now_ms + DAY_MS };
+    parts.signer.sign(&claims, now_ms).unwrap()
+}
+
+/// A purchase, on the front thread of its buyer.
+pub(crate) async fn buy<S: Stores>(
+    parts: &Parts<S>,
+    place: &Place,
+    wish: Wish,
+    token: &str,
+    context: Bytes,
+) -> Result<Bought, Declined> {
+    let key = wish.key();
+    let quantity = Quantity::new(wish.quantity).unwrap();
+    let purchase = Purchase { token: Some(token), offer: place.offer(wish.offer), quantity, key: &key, context };
+    parts.fronts[usize::from(wish.buyer) % parts.fronts.len()].buy(purchase).await
+}
+
+/// What the buyer of this wish is told of an order.
+pub(crate) async fn look<S: Stores>(
+    parts: &Parts<S>,
+    place: &Place,
+    order: OrderId,
+    wish: Wish,
+) -> Result<OrderView, Unseen> {
+    let caller = Caller { tenant: place.tenant, buyer: place.buyer(wish.buyer) };
+    parts.orders.status(caller, order, Some(place.offer(wish.offer))).await
+}
+
+pub(crate) async fn cancel<S: Stores>(parts: &Parts<S>, order: OrderId) -> Reply {
+    let databases = parts.stores.databases();
+    Reply::of_cancel(desk::cancel(&databases.orders, &databases.ledger, order).await)
+}
+
+/// The same record again, as a sweeper or a relay would append it.
+async fn redeliver<S: Stores>(parts: &Parts<S>, place: &Place, order: OrderId, release: bool) -> Reply {
+    let Some(record) = parts.notes.record(order, release) else {
+        return Reply::Unexpected(format!("no record of {order} was appended"));
+    };
+    let appended = async {
+        let Some(room) = parts.log.room() else { return Reply::Unexpected("the log has no room".into()) };
+        match parts.log.append(place.partition, record, room).await {
+            Ok(_) => Reply::Redelivered,
+            Err(error) => Reply::Unexpected(error.to_string()),
+        }
+    };
+    appended.await
+}
+
+/// Waits until all that was appended before is decided, no release is under way, and the lane is open with an empty journal.
+pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, place: &Place) -> Result<LaneView, String> {
+    let need = parts.notes.next(place.partition);
+    let partition = usize::try_from(place.partition.0).unwrap();
+    let mut seen = parts.seen.clone();
+    // The look under way may have begun before this moment, the one after it not.
+    let from = seen.borrow().number + 2;
+    let mut last = String::new();
+    let rested = timeout(PATIENCE, async {
+        loop {
+            let is_decided = seen.wait_for(|seen| {
+                seen.number >= from && seen.decided[partition] >= need && !seen.releasing.contains(&place.lane)
+            });
+            assert!(is_decided.await.is_ok(), "somebody looks as long as the parts are held");
+            match parts.keeping.inspect(place.lane).await {
+                Ok(view) if matches!(view.mode, LaneMode::Open { .. }) && view.journal_len == 0 => return view,
+                other => last = format!("{other:?}"),
+            }
+            sleep(AGAIN).await;
+        }
+    });
+    let rested = rested.await;
+    rested.map_err(|_| format!("not at rest: {need} needed, seen {:?}, lane {last}", seen.borrow().decided))
+}

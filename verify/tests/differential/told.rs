@@ -1,0 +1,176 @@
+//! What is compared: replies and ends, in words that are the same for every deployment. Order ids differ, so orders are numbered as they
+//! first appear in the replies.
+
+use std::collections::HashMap;
+
+use domain::{
+    id::{BuyerId, OfferId, OrderId},
+    order::{OrderRow, Status},
+    stock::{LaneView, Purchase},
+};
+use engine::{
+    buy::{Bought, Declined, Standing},
+    orders::{Stage, Unseen},
+};
+use order_writer::desk::DeskError;
+
+use super::place::Place;
+
+/// The answer to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Bought {
+        order: usize,
+        standing: Standing,
+    },
+    Declined(Declined),
+    Cancelled,
+    NotCancelled(Option<Status>),
+    /// The status, for the buyer.
+    Seen(&'static str),
+    /// Units left by offer, and buyers with an entry.
+    AtRest {
+        left: Vec<u64>,
+        buyers: u64,
+    },
+    Redelivered,
+    /// Something that no script expects.
+    Unexpected(String),
+}
+
+/// Numbers orders.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    numbers: HashMap<OrderId, usize>,
+    ids: Vec<OrderId>,
+}
+
+impl Orders {
+    pub(crate) fn number(&mut self, order: OrderId) -> usize {
+        *self.numbers.entry(order).or_insert_with(|| {
+            self.ids.push(order);
+            self.ids.len() - 1
+        })
+    }
+
+    pub(crate) fn id(&self, number: usize) -> Option<OrderId> {
+        self.ids.get(number).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// An order that no reply told of stays without a number, and so shows.
+    fn known(&self, order: OrderId) -> Option<usize> {
+        self.numbers.get(&order).copied()
+    }
+}
+
+impl Reply {
+    pub(crate) fn of_purchase(outcome: Result<Bought, Declined>, orders: &mut Orders) -> Self {
+        match outcome {
+            Ok(bought) => Self::Bought { order: orders.number(bought.order), standing: bought.standing },
+            Err(declined) => Self::Declined(declined),
+        }
+    }
+
+    pub(crate) fn of_cancel(outcome: Result<(), DeskError>) -> Self {
+        match outcome {
+            Ok(()) => Self::Cancelled,
+            Err(DeskError::NotFound(_)) => Self::NotCancelled(None),
+            Err(DeskError::Conflict { now, .. }) => Self::NotCancelled(Some(now)),
+            Err(error) => Self::Unexpected(error.to_string()),
+        }
+    }
+
+    /// When a row appears is nobody's to say: a promise and its row are the same to the script.
+    pub(crate) fn of_status(outcome: Result<Stage, Unseen>) -> Self {
+        match outcome {
+            Ok(Stage::Pending | Stage::Row(Status::PendingPayment, None)) => Self::Seen("placed"),
+            Ok(Stage::Row(status, None)) => Self::Seen(status.as_str()),
+            other => Self::Unexpected(format!("{other:?}")),
+        }
+    }
+
+    pub(crate) fn at_rest(view: &LaneView) -> Self {
+        Self::AtRest { left: view.offers.iter().map(|(_, left, _)| *left).collect(), buyers: view.buyers_len }
+    }
+}
+
+/// A row, as far as deployments must agree on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowTold {
+    order: Option<usize>,
+    buyer: u64,
+    offer: Option<usize>,
+    quantity: u32,
+    number: Option<u8>,
+    status: &'static str,
+    reason: Option<&'static str>,
+    is_live: bool,
+    is_right: bool,
+}
+
+/// A buyer's entry in the lane.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EntryTold {
+    buyer: u64,
+    order: Option<usize>,
+    offer: Option<usize>,
+    quantity: u32,
+    number: Option<u8>,
+}
+
+/// Everything that is left of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// By offer: units left and allotment in the lane, allotment and units sold in the ledger.
+    offers: Vec<[u64; 4]>,
+    rows: Vec<RowTold>,
+    entries: Vec<EntryTold>,
+    journal: u64,
+}
+
+/// Where an ending is read from.
+pub(crate) struct Remains<'a> {
+    pub(crate) view: &'a LaneView,
+    /// The ledger's allotment and units sold.
+    pub(crate) ledger: &'a dyn Fn(OfferId) -> (u64, u64),
+    pub(crate) rows: Vec<OrderRow>,
+    pub(crate) buyers: Vec<(BuyerId, Vec<Purchase>)>,
+}
+
+impl Ending {
+    pub(crate) fn of(place: &Place, orders: &Orders, remains: Remains<'_>) -> Self {
+        let Remains { view, ledger, rows, buyers } = remains;
+        let offers = view.offers.iter().map(|&(offer, left, allotment)| {
+            let (by_ledger, sold) = ledger(offer);
+            [left, allotment, by_ledger, sold]
+        });
+        let row = |row: OrderRow| RowTold {
+            order: orders.known(row.order),
+            buyer: place.number_of(row.buyer),
+            offer: place.number_of_offer(row.offer),
+            quantity: row.quantity,
+            number: row.number.map(|number| number.0),
+            status: row.status.as_str(),
+            reason: row.reason.map(|reason| reason.as_str()),
+            is_live: row.is_live(),
+            is_right: place.is_row_right(&row),
+        };
+        let entry = |buyer: BuyerId, purchase: Purchase| EntryTold {
+            buyer: place.number_of(buyer),
+            order: orders.known(purchase.order),
+            offer: place.number_of_offer(purchase.offer),
+            quantity: purchase.quantity,
+            number: purchase.number.map(|number| number.0),
+        };
+        let entries =
+            buyers.into_iter().flat_map(|(buyer, all)| all.into_iter().map(move |purchase| entry(buyer, purchase)));
+        let (mut rows, mut entries): (Vec<_>, Vec<_>) = (rows.into_iter().map(row).collect(), entries.collect());
+        rows.sort_unstable();
+        entries.sort_unstable();
+        Self { offers: offers.collect(), rows, entries, journal: view.journal_len }
+    }
+}

@@ -1,0 +1,288 @@
+//! A wave of seeds on one deployment: all play side by side, the deployment restarts between their segments, and at the end everything that
+//! is left is read at once.
+
+use std::{collections::HashMap, sync::Arc};
+
+use domain::{
+    id::{LaneId, OfferId, OrderId, WorkerNumber},
+    order::OrderRow,
+};
+use kit::clock::{Clock, SystemClock};
+use store::{log::SalesPublisher, stock::LaneKeeping};
+use tokio::task::JoinSet;
+
+use super::{
+    crowd::{self, Bid},
+    notes::{Call, Noted, Notes},
+    parts::{Parts, Stores},
+    place::Place,
+    player::{Player, rest},
+    replay::Replay,
+    script::{Script, Step},
+    told::{Ending, Orders, Remains, Reply},
+};
+
+/// Seeds of a wave.
+pub(crate) const WAVE: u64 = 250;
+/// Rows and lanes read at once.
+const SCAN_PAGE: u32 = 1_000;
+const SCAN_LANES: usize = 50;
+const BEFORE_MS: u64 = 3_600_000;
+
+/// What comes back after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// Our parts, that ended after the work at hand.
+    Parts,
+    /// Our parts, that were dropped wherever they were.
+    BrokenParts,
+    /// The servers. Where the process is the server, our parts too.
+    Servers,
+}
+
+/// What restarts in this wave, after each segment but the last.
+pub(crate) fn restarts(wave: u64) -> &'static [Back] {
+    match wave % 4 {
+        0 => &[Back::Parts],
+        1 => &[Back::BrokenParts],
+        2 => &[Back::Parts, Back::BrokenParts],
+        _ => &[Back::BrokenParts, Back::Servers],
+    }
+}
+
+/// A deployment of a wave's own.
+pub(crate) trait Rig: Sized {
+    type Stores: Stores;
+    const NAME: &'static str;
+    /// Whether our parts live on while the servers restart.
+    const PARTS_OUTLIVE_SERVERS: bool;
+
+    fn new() -> impl Future<Output = Self>;
+    fn stores(&self) -> Self::Stores;
+    /// Our parts have ended, unless they outlive it.
+    fn restart(&mut self, what: Back) -> impl Future<Output = ()>;
+    /// The calls of a lane in the order in which it answered them.
+    fn order(&self, lane: LaneId, noted: Vec<Noted>) -> Result<Vec<Call>, String>;
+    fn close(self) -> impl Future<Output = ()>;
+}
+
+/// What a seed came to on one deployment.
+pub(crate) struct Played {
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) ending: Ending,
+}
+
+/// What a wave came to on one deployment.
+pub(crate) struct Side {
+    pub(crate) name: &'static str,
+    /// Of the scripts, by seed.
+    pub(crate) played: HashMap<u64, Played>,
+    /// What the crowds of these seeds were told wrong.
+    pub(crate) faults: Vec<(u64, String)>,
+    /// Purchases of all crowds.
+    pub(crate) bids: usize,
+}
+
+/// A wave that is being played.
+struct Play<'a, R: Rig> {
+    rig: R,
+    notes: Arc<Notes>,
+    parts: Arc<Parts<R::Stores>>,
+    scripts: &'a [Script],
+    players: Vec<Player>,
+    worker: WorkerNumber,
+}
+
+/// Plays the scripts of a wave, and the crowds in the first segment.
+pub(crate) async fn play<R: Rig>(wave: u64, scripts: &[Script], crowds: &[Place]) -> Side {
+    let mut play = Play::<R>::begin(scripts, crowds).await;
+    let mut crowded = Vec::new();
+    for segment in 0..=restarts(wave).len() {
+        if segment == 0 {
+            let parts = Arc::clone(&play.parts);
+            let (played, ()) = tokio::join!(play_crowds(parts, crowds), play.steps(|script| calm(script, 0)));
+            crowded = play.replay(crowds, &played);
+        } else {
+            play.steps(|script| calm(script, segment)).await;
+        }
+        // All at once, so that much is on its way when the restart comes.
+        play.steps(|script| rush(script, segment)).await;
+        if let Some(&back) = restarts(wave).get(segment) {
+            play = play.restart(back).await;
+        }
+    }
+    play.end(crowded).await
+}
+
+impl<'a, R: Rig> Play<'a, R> {
+    async fn begin(scripts: &'a [Script], crowds: &[Place]) -> Self {
+        let rig = R::new().await;
+        publish(&rig.stores(), scripts.iter().map(|script| &script.place).chain(crowds)).await;
+        let notes = Notes::watching(crowds.iter().map(|place| place.lane).collect());
+        let parts = Arc::new(Parts::start(rig.stores(), &notes, 0).await);
+        let players = scripts.iter().map(|script| Player::new(script.place.clone())).collect();
+        for place in scripts.iter().map(|script| &script.place).chain(crowds) {
+            rest(&parts, place).await.unwrap();
+        }
+        Self { rig, notes, parts, scripts, players, worker: 0 }
+    }
+
+    /// Every player plays some steps, side by side.
+    async fn steps(&mut self, steps: impl Fn(&Script) -> Vec<Step>) {
+        let mut playing = JoinSet::new();
+        for (place, (script, mut player)) in self.scripts.iter().zip(self.players.drain(..)).enumerate() {
+            let (parts, steps) = (Arc::clone(&self.parts), steps(script));
+            playing.spawn(async move {
+                player.play(&parts, &steps).await;
+                (place, player)
+            });
+        }
+        let mut players = playing.join_all().await;
+        players.sort_unstable_by_key(|(place, _)| *place);
+        self.players = players.into_iter().map(|(_, player)| player).collect();
+    }
+
+    async fn restart(mut self, back: Back) -> Self {
+        if back == Back::Servers && R::PARTS_OUTLIVE_SERVERS {
+            self.rig.restart(back).await;
+            return self;
+        }
+        let parts = Arc::into_inner(self.parts).expect("no player holds the parts");
+        parts.stop(back == Back::BrokenParts).await;
+        self.rig.restart(back).await;
+        self.worker += 1;
+        let parts = Arc::new(Parts::start(self.rig.stores(), &self.notes, self.worker).await);
+        Self { parts, ..self }
+    }
+
+    /// What the crowds did, on the pure machine.
+    fn replay(&self, crowds: &[Place], played: &HashMap<u64, HashMap<u64, Bid>>) -> Vec<Crowded> {
+        let replay = |place: &Place| {
+            let bids = &played[&place.seed];
+            let (mut orders, place) = (Orders::default(), place.clone());
+            let ordered = self.rig.order(place.lane, self.notes.calls(place.lane));
+            let (faults, ending) = match ordered {
+                Err(fault) => (vec![fault], None),
+                Ok(calls) => {
+                    let mut replay = Replay::of(&place, &calls);
+                    replay.compare(bids);
+                    let ending = replay.ending(&mut orders);
+                    (replay.faults, Some(ending))
+                }
+            };
+            Crowded { place, orders, bids: bids.len(), faults, ending }
+        };
+        crowds.iter().map(replay).collect()
+    }
+
+    async fn end(self, mut crowded: Vec<Crowded>) -> Side {
+        let Self { rig, notes, parts, players, .. } = self;
+        let seeds = players.iter().map(|player| (&player.place, &player.orders));
+        let seeds: Vec<_> = seeds.chain(crowded.iter().map(|crowd| (&crowd.place, &crowd.orders))).collect();
+        let mut endings = endings(&parts, &seeds).await;
+        let of_crowds = endings.split_off(players.len());
+        for (crowd, ending) in crowded.iter_mut().zip(of_crowds) {
+            if let Some(right) = crowd.ending.take().filter(|right| *right != ending) {
+                crowd.faults.push(format!("ending\n  told {ending:?}\n  pure {right:?}"));
+            }
+        }
+        assert_eq!(notes.parked(), 0, "{}: no record is parked", R::NAME);
+        Arc::into_inner(parts).expect("no player holds the parts").stop(false).await;
+        rig.close().await;
+        let played = players.into_iter().zip(endings);
+        let played = played.map(|(player, ending)| (player.place.seed, Played { replies: player.replies, ending }));
+        let bids = crowded.iter().map(|crowd| crowd.bids).sum();
+        let faults = crowded.into_iter().flat_map(|crowd| {
+            let seed = crowd.place.seed;
+            crowd.faults.into_iter().map(move |fault| (seed, fault))
+        });
+        Side { name: R::NAME, played: played.collect(), faults: faults.collect(), bids }
+    }
+}
+
+/// A crowd that was played again.
+struct Crowded {
+    place: Place,
+    orders: Orders,
+    bids: usize,
+    faults: Vec<String>,
+    /// What must be left.
+    ending: Option<Ending>,
+}
+
+async fn play_crowds<S: Stores>(parts: Arc<Parts<S>>, crowds: &[Place]) -> HashMap<u64, HashMap<u64, Bid>> {
+    let mut playing = JoinSet::new();
+    for place in crowds.iter().cloned() {
+        let parts = Arc::clone(&parts);
+        playing.spawn(async move {
+            let bids = crowd::play(&parts, &place).await;
+            rest(&parts, &place).await.unwrap();
+            (place.seed, bids)
+        });
+    }
+    playing.join_all().await.into_iter().collect()
+}
+
+fn calm(script: &Script, segment: usize) -> Vec<Step> {
+    split(&script.segments[segment]).0.to_vec()
+}
+
+fn rush(script: &Script, segment: usize) -> Vec<Step> {
+    split(&script.segments[segment]).1.to_vec()
+}
+
+/// The steps up to the last rest, and those after it.
+fn split(steps: &[Step]) -> (&[Step], &[Step]) {
+    let rested = steps.iter().rposition(|step| matches!(step, Step::Tick | Step::Restart));
+    steps.split_at(rested.map_or(0, |at| at + 1))
+}
+
+async fn publish<'a, S: Stores>(stores: &S, places: impl Iterator<Item = &'a Place>) {
+    let (now_ms, mut publishing) = (SystemClock::new().now_ms(), JoinSet::new());
+    for place in places {
+        let (stores, sale) = (stores.clone(), place.to_sale(now_ms));
+        assert!(sale.validate(super::parts::PARTITIONS).is_ok(), "{sale:?}");
+        publishing.spawn(async move { stores.log().publish(&sale).await.unwrap() });
+    }
+    publishing.join_all().await;
+}
+
+/// What is left of each seed.
+async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&Place, &Orders)]) -> Vec<Ending> {
+    let lanes: Vec<LaneId> = seeds.iter().map(|(place, _)| place.lane).collect();
+    let mut rows = rows(parts, &lanes).await;
+    let ledger = parts.stores.databases().ledger.all_lanes().await.unwrap();
+    let offers = ledger.iter().flat_map(|lane| &lane.offers);
+    let offers: HashMap<OfferId, (u64, u64)> = offers.map(|row| (row.offer, (row.allotment, row.sold))).collect();
+    let mut endings = Vec::new();
+    for (place, orders) in seeds {
+        let lane = place.lane;
+        let remains = Remains {
+            view: &parts.keeping.inspect(lane).await.unwrap(),
+            ledger: &|offer| offers.get(&offer).copied().unwrap_or_default(),
+            rows: rows.remove(&lane).unwrap_or_default(),
+            buyers: parts.keeping.buyers(lane).await.unwrap(),
+        };
+        endings.push(Ending::of(place, orders, remains));
+    }
+    endings
+}
+
+/// All rows of the lanes.
+async fn rows<S: Stores>(parts: &Parts<S>, lanes: &[LaneId]) -> HashMap<LaneId, Vec<OrderRow>> {
+    let orders = &parts.stores.databases().orders;
+    let from = OrderId::floor_at(SystemClock::new().now_ms() - BEFORE_MS);
+    let mut rows: HashMap<LaneId, Vec<OrderRow>> = HashMap::new();
+    for some in lanes.chunks(SCAN_LANES) {
+        for home in orders.map().all() {
+            let mut after = None;
+            loop {
+                let page = orders.scan(home, some, from, after, SCAN_PAGE).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.order);
+                page.into_iter().for_each(|row| rows.entry(row.lane).or_default().push(row));
+            }
+        }
+    }
+    rows
+}
