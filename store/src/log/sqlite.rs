@@ -102,7 +102,9 @@ pub enum SqliteSetupError {
         expected: u32,
     },
     /// The file is not an order log.
-    #[error("{0} is no order log: it is damaged or another program's file, and was left as it is; restore it from a copy of the folder, or choose another data folder")]
+    #[error(
+        "{0} is no order log: it is damaged or another program's file, and was left as it is; restore it from a copy of the folder, or choose another data folder"
+    )]
     Foreign(PathBuf),
     /// A newer version of this program wrote the file.
     #[error(
