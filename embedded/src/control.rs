@@ -99,10 +99,17 @@ impl<C: Clock> Control<C> {
                 Err(_) => return Problem::new(Code::NotFound, format!("{id} is no lane")).to_response(),
             },
             ["sales"] if request.method() == Method::POST => return self.publish(request).await,
-            _ if request.method() == Method::POST && let Some(wish) = wish => return self.carry_out(wish).await,
+            _ if request.method() == Method::POST
+                && let Some(wish) = wish =>
+            {
+                return self.carry_out(wish).await;
+            }
             _ => {
-                return Problem::new(Code::MethodNotAllowed, "sales and orders are posted; the other pages are only read")
-                    .to_response();
+                return Problem::new(
+                    Code::MethodNotAllowed,
+                    "sales and orders are posted; the other pages are only read",
+                )
+                .to_response();
             }
         };
         told.unwrap_or_else(|error| {

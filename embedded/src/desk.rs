@@ -68,7 +68,9 @@ mod tests {
             let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
             assert_eq!(Wish::of(&parts), Some(wish));
         }
-        for other in [&["orders", "x", "cancel"][..], &["orders", "0", "cancel"], &["orders"], &["lanes", "1", "buyers"]] {
+        for other in
+            [&["orders", "x", "cancel"][..], &["orders", "0", "cancel"], &["orders"], &["lanes", "1", "buyers"]]
+        {
             assert_eq!(Wish::of(other), None);
         }
     }

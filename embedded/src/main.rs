@@ -7,15 +7,24 @@ use std::{
 
 use embedded::cli::{self, Cli};
 use kit::{
+    memory,
     settings::{EXIT_USAGE, parse_or_exit},
     telemetry,
 };
+use loadtest::fixed_answer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    // The load test's yardstick is this very program, started by `load`.
+    if arguments.next().as_deref() == Some(fixed_answer::COMMAND) {
+        let Err(error) = fixed_answer::run(arguments);
+        return tell_failure(&error, EXIT_USAGE);
+    }
     let cli: Cli = parse_or_exit();
+    memory::small_pages();
     if let Err(error) = telemetry::init_at(cli.log_level()) {
         return tell_failure(&error, EXIT_USAGE);
     }

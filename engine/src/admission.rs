@@ -20,7 +20,7 @@ use kit::{
 };
 
 pub use buckets::{BUYERS_MAX, Bucket, BuyerBuckets, Limited, Ticks};
-pub use hint::{Coarse, HINT_MS_MAX, RefusedBuyers, StockSeen};
+pub use hint::{Coarse, HINT_MS_MAX, RefusedKeys, StockSeen};
 pub use permits::{Permit, Permits, TenantShare};
 pub use tokens::{TokenSeed, Tokens};
 
@@ -109,7 +109,7 @@ pub struct Admission<C> {
     clock: C,
     tokens: Tokens,
     directory: Arc<Directory>,
-    refused: Arc<RefusedBuyers>,
+    refused: Arc<RefusedKeys>,
 }
 
 impl<C: Clock> Admission<C> {
@@ -118,8 +118,8 @@ impl<C: Clock> Admission<C> {
         Self { clock, tokens: Tokens::new(verifier, seed), directory, refused: Arc::default() }
     }
 
-    /// Buyers whom lanes refused: written by reserve, read here.
-    pub fn refused(&self) -> &Arc<RefusedBuyers> {
+    /// Keys that lanes refused: written by reserve, read here.
+    pub fn refused(&self) -> &Arc<RefusedKeys> {
         &self.refused
     }
 
@@ -180,7 +180,8 @@ impl<C: Clock> Admission<C> {
             Phase::Paused => return Err(Declined::Paused),
             Phase::Ended => return Err(Declined::Ended),
         }
-        if self.was_refused(offered, caller.buyer, purchase.quantity, moment) {
+        let key = KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key);
+        if self.was_refused(offered, key, purchase.quantity, moment) {
             return Err(Declined::SoldOut);
         }
         let permit = promotion.tenant.share.take().ok_or(Declined::Overloaded)?;
@@ -191,7 +192,7 @@ impl<C: Clock> Admission<C> {
             offered: Arc::clone(offered),
             buyer: caller.buyer,
             quantity: purchase.quantity,
-            key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),
+            key,
             context: purchase.context,
             moment,
             permit,
@@ -199,10 +200,9 @@ impl<C: Clock> Admission<C> {
     }
 
     /// The sold-out hint; why it asks for more than stock is told in `hint`.
-    fn was_refused(&self, offered: &Offered, buyer: BuyerId, quantity: Quantity, moment: Moment) -> bool {
+    fn was_refused(&self, offered: &Offered, key: KeyHash, quantity: Quantity, moment: Moment) -> bool {
         let epoch = offered.lane.epoch();
-        offered.stock.has_less_than(quantity.get(), epoch, moment.monotonic_ms)
-            && self.refused.knows(offered.id, buyer, epoch)
+        offered.stock.has_less_than(quantity.get(), epoch, moment.monotonic_ms) && self.refused.knows(key, epoch)
     }
 }
 

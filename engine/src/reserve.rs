@@ -26,7 +26,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admission::{Admitted, Moment, Permit, RefusedBuyers},
+    admission::{Admitted, Moment, Permit, RefusedKeys},
     buy::{Declined, Standing},
     enqueue::{Appender, Fate},
     metrics::Metrics,
@@ -95,8 +95,8 @@ pub struct Desk<S, L, C> {
     pub appender: Arc<Appender<L, C>>,
     /// Order ids.
     pub mint: Arc<Mint>,
-    /// Buyers refused for want of stock.
-    pub refused: Arc<RefusedBuyers>,
+    /// Keys refused for want of stock.
+    pub refused: Arc<RefusedKeys>,
     /// The time.
     pub clock: C,
     /// What is counted.
@@ -243,7 +243,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 Outcome::Promised(number) => {
                     fields.push(&request.field[..]);
                     numbers.push(number.0);
-                    self.refused.forget(offer, request.buyer, call.epoch);
+                    self.refused.forget(request.key, call.epoch);
                     promised.push((seat, Reserved { order: request.order, offer, fate: Arc::clone(&fate) }));
                 }
                 Outcome::Rides(order) => {
@@ -254,7 +254,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 }
                 Outcome::Declined(why) => {
                     if why == Declined::SoldOut {
-                        self.refused.note(offer, request.buyer, call.epoch);
+                        self.refused.note(request.key, call.epoch);
                     }
                     seat.tell(Err(why));
                 }

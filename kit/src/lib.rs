@@ -24,6 +24,9 @@ pub mod problem;
 /// The HTTP/1.1 server: listeners, limits, bodies, drain. Routes belong to the services.
 pub mod http;
 
+/// How the system hands out this process's memory.
+pub mod memory;
+
 /// The second port of every service: metrics and probes.
 pub mod admin;
 

@@ -1,9 +1,10 @@
-//! What the lane said last about an offer's stock, and to whom it said "sold out". It never promises: it lets admission repeat
-//! the lane's own refusal for half a second, without asking again.
+//! What the lane said last about an offer's stock, and to which purchases it said "sold out". It never promises: it lets admission
+//! repeat the lane's own refusal for half a second, without asking again.
 //!
 //! An offer that is sold out has buyers who come again with the same key, because the first answer was lost, and those MUST get
-//! their order (R13). So the hint alone refuses nobody: it repeats a refusal to a buyer whom the lane itself refused under this
-//! epoch. Everybody else asks the lane, which costs a place in a batch.
+//! their order (R13). So the hint alone refuses nobody: it repeats a refusal of the very key that the lane itself refused under this
+//! epoch. Not of the buyer: who holds an order by one key and was refused with another may ask for the first again. Everybody else
+//! asks the lane, which costs a place in a batch.
 
 use std::{
     hash::Hasher,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use domain::{
-    id::{BuyerId, Epoch, OfferId},
+    id::{Epoch, KeyHash},
     sale::LIMIT_MAX,
 };
 use siphasher::sip::SipHasher13;
@@ -20,7 +21,7 @@ use siphasher::sip::SipHasher13;
 pub const HINT_MS_MAX: u64 = 500;
 /// How long a page shows "sold out" without a newer answer: a page that hides its button asks nobody.
 const SHOWN_MS_MAX: u64 = 10_000;
-/// Refused buyers remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask the lane again.
+/// Refused keys remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask the lane again.
 const REFUSED_MAX: usize = 1 << 17;
 
 const LEFT_BITS: u32 = 8;
@@ -109,24 +110,24 @@ const fn time_of(hint: u64) -> u64 {
     (hint >> LEFT_BITS) & ((1 << TIME_BITS) - 1)
 }
 
-/// Buyers whom a lane refused an offer for want of stock, as far as there is room to remember them.
+/// Keys that a lane refused for want of stock, as far as there is room to remember them. A key's hash says whose it is, and for what.
 #[derive(Debug)]
-pub struct RefusedBuyers {
+pub struct RefusedKeys {
     places: Box<[AtomicU64]>,
     /// Somebody was noted once. Until then, which is the rush of a sale, nobody's place is looked up: it would be a cache miss an order.
     is_used: AtomicBool,
 }
 
-impl Default for RefusedBuyers {
+impl Default for RefusedKeys {
     fn default() -> Self {
         Self { places: (0..REFUSED_MAX).map(|_| AtomicU64::new(0)).collect(), is_used: AtomicBool::new(false) }
     }
 }
 
-impl RefusedBuyers {
+impl RefusedKeys {
     /// Remembers one.
-    pub fn note(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
-        let print = fingerprint(offer, buyer, epoch);
+    pub fn note(&self, key: KeyHash, epoch: Epoch) {
+        let print = fingerprint(key, epoch);
         self.place(print).store(print, Ordering::Relaxed);
         // Looked at before it is written, so that the line stays shared.
         if !self.is_used.load(Ordering::Relaxed) {
@@ -134,19 +135,19 @@ impl RefusedBuyers {
         }
     }
 
-    /// Forgets one, who was promised something since.
-    pub fn forget(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) {
+    /// Forgets one, by which something was promised since.
+    pub fn forget(&self, key: KeyHash, epoch: Epoch) {
         if !self.is_used.load(Ordering::Relaxed) {
             return;
         }
-        let print = fingerprint(offer, buyer, epoch);
+        let print = fingerprint(key, epoch);
         // Only if it is that one: a stranger in its place stays. Failing is fine.
         let _forgotten = self.place(print).compare_exchange(print, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether this one is remembered.
-    pub fn knows(&self, offer: OfferId, buyer: BuyerId, epoch: Epoch) -> bool {
-        let print = fingerprint(offer, buyer, epoch);
+    pub fn knows(&self, key: KeyHash, epoch: Epoch) -> bool {
+        let print = fingerprint(key, epoch);
         self.place(print).load(Ordering::Relaxed) == print
     }
 
@@ -156,10 +157,9 @@ impl RefusedBuyers {
     }
 }
 
-fn fingerprint(offer: OfferId, buyer: BuyerId, epoch: Epoch) -> u64 {
+fn fingerprint(key: KeyHash, epoch: Epoch) -> u64 {
     let mut hasher = SipHasher13::new();
-    hasher.write_u64(offer.get());
-    hasher.write_u64(buyer.get());
+    hasher.write(&key.0);
     hasher.write_u64(epoch.0);
     // 0 is an empty place.
     hasher.finish().max(1)
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn refused_buyers_are_remembered_per_offer_and_epoch() {
-        let refused = RefusedBuyers::default();
-        let (offer, buyer) = (OfferId::new(5).unwrap(), BuyerId::new(7).unwrap());
-        refused.note(offer, buyer, E1);
-        assert!(refused.knows(offer, buyer, E1));
-        assert!(!refused.knows(offer, buyer, Epoch(2)));
-        assert!(!refused.knows(OfferId::new(6).unwrap(), buyer, E1));
-        refused.forget(offer, buyer, E1);
-        assert!(!refused.knows(offer, buyer, E1));
+    fn refused_keys_are_remembered_per_epoch() {
+        let refused = RefusedKeys::default();
+        let (key, other) = (KeyHash([5; 16]), KeyHash([6; 16]));
+        refused.note(key, E1);
+        assert!(refused.knows(key, E1));
+        assert!(!refused.knows(key, Epoch(2)));
+        assert!(!refused.knows(other, E1));
+        refused.forget(key, E1);
+        assert!(!refused.knows(key, E1));
     }
 }

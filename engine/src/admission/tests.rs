@@ -60,22 +60,33 @@ async fn the_window_is_judged_by_the_servers_clock() {
     assert_eq!(at(NOW_MS), Some(Declined::Paused));
 }
 
-/// The hint repeats the lane's own refusal to the buyer who got it, and refuses nobody else (R13).
+/// The hint repeats the lane's own refusal of a key, and refuses no other (R13).
 #[tokio::test]
-async fn the_sold_out_hint_refuses_only_whom_the_lane_refused() {
+async fn the_sold_out_hint_refuses_only_what_the_lane_refused() {
     let shop = Shop::new(1);
     assert!(shop.buy(1, "first", 1).await.is_ok());
     assert_eq!(shop.buy(2, "k", 1).await, Err(Declined::SoldOut));
     let calls = shop.stock.calls().len();
-    assert_eq!(shop.buy(2, "another", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.buy(2, "k", 1).await, Err(Declined::SoldOut));
     assert_eq!(shop.stock.calls().len(), calls, "no call: the lane said so a moment ago");
+    assert_eq!(shop.buy(2, "another", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.stock.calls().len(), calls + 1, "of another key only the lane knows");
     assert!(shop.buy(1, "first", 1).await.is_ok(), "a repeat gets its order, sold out or not");
     shop.clock.advance(std::time::Duration::from_millis(HINT_MS_MAX + 1));
     let calls = shop.stock.calls().len();
-    assert_eq!(shop.buy(2, "another", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.buy(2, "k", 1).await, Err(Declined::SoldOut));
     assert_eq!(shop.stock.calls().len(), calls + 1, "the hint was too old");
     shop.directory.now().offer(offer_id(1)).unwrap().1.lane.follow(Epoch(2));
     assert!(shop.admission.admit(purchase(&shop.token(2), "k", 1)).is_ok(), "another epoch, another stock");
+}
+
+/// R13, INV-5: who was refused with a second key still gets the order of the first. (Found by the differential test, seed 9.)
+#[tokio::test]
+async fn r13_a_refused_key_hides_no_order_of_another_key() {
+    let shop = Shop::new(1);
+    let order = shop.buy(1, "first", 1).await.unwrap().order;
+    assert_eq!(shop.buy(1, "second", 1).await, Err(Declined::SoldOut));
+    assert_eq!(shop.buy(1, "first", 1).await.map(|bought| bought.order), Ok(order));
 }
 
 #[tokio::test]
