@@ -70,6 +70,16 @@ pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
     audit(backends, logged, &whose).await
 }
 
+/// Audits a production stack. Its log is not read: how far it is decided is compared, and all that Redis and MySQL hold.
+///
+/// # Errors
+/// [`AuditError`].
+#[cfg(feature = "production")]
+pub async fn stack(stores: &kit::settings::StoreArgs) -> Result<Audit, AuditError> {
+    let backends = loadtest::backends::production::ProductionBackends::open(stores, Vec::new()).await?;
+    audit(backends, Vec::new(), &format!("the stack with namespace {}", stores.namespace)).await
+}
+
 /// Every order that the log holds, whoever decided it how: acknowledged, and so accepted.
 fn logged(path: &Path) -> Result<Vec<PromiseEvidence>, ReadError> {
     let view = SqliteLogView::open(path)?;

@@ -54,6 +54,9 @@ enum Command {
     Expire(ExpireCommand),
     /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it found.
     Audit(FolderArgs),
+    /// Checks the same on a production stack: Redis, Kafka and MySQL.
+    #[cfg(feature = "production")]
+    AuditStack(kit::settings::StoreArgs),
     /// Loads a server of its own on a fresh folder, audits it and draws a picture; `orders` when no scenario is named.
     #[command(mut_arg("scenario", |scenario| scenario.required(false).default_value("orders")))]
     Load(LoadArgs),
@@ -219,15 +222,18 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Publish(args) => publish(&args).await,
         Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
         Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
-        Command::Audit(args) => {
-            let Audit { text, holds } = audit::folder(&args.read()?).await?;
-            if holds { Ok(text) } else { Err(Failure::Damaged(text)) }
-        }
+        Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
+        #[cfg(feature = "production")]
+        Command::AuditStack(stores) => verdict(audit::stack(&stores).await?),
         Command::Load(args) => {
             let (text, clean) = load::load(args).await?;
             if clean { Ok(text) } else { Err(Failure::Damaged(format!("the load left damage, see above{text}"))) }
         }
     }
+}
+
+fn verdict(Audit { text, holds }: Audit) -> Result<String, Failure> {
+    if holds { Ok(text) } else { Err(Failure::Damaged(text)) }
 }
 
 fn token(args: &TokenCommand) -> Result<String, Failure> {

@@ -43,6 +43,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        self.shared.readers.close();
         self.shared.mailbox.close();
         if let Some(running) = self.running.take() {
             running.join();

@@ -1,7 +1,7 @@
 //! Reads one partition: from memory while it keeps up, else from the file, on connections that only read.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,7 +26,14 @@ const IDLE_MAX: usize = 8;
 /// Connections that read. Each question runs where it may block.
 pub(super) struct Readers {
     file: LogFile,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    connections: Vec<Connection>,
+    /// The log ends: nothing is kept any more.
+    closed: bool,
 }
 
 impl Readers {
@@ -35,19 +42,27 @@ impl Readers {
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle().pop();
+        let kept = self.idle().connections.pop();
         let connection = match kept {
             Some(connection) => connection,
             None => self.file.open_to_read()?,
         };
         // After an error the connection is closed: the next question gets a fresh one.
         let answer = question(&connection)?;
-        let mut idle = idle();
-        if idle.len() < IDLE_MAX {
-            idle.push(connection);
+        let mut idle = self.idle();
+        if idle.connections.len() < IDLE_MAX && !idle.closed {
+            idle.connections.push(connection);
         }
         Ok(answer)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the writer's connection, so that this is the last one: only that carries the write-ahead log over and removes it.
+    pub(super) fn close(&self) {
+        *self.idle() = Idle { connections: Vec::new(), closed: true };
     }
 }
 
