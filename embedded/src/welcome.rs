@@ -82,17 +82,25 @@ fn selling(out: &mut String, place: (&ServerNote, &str), sale: &Sale, token: &st
     common(out)
 }
 
+/// This program as it was called: the lines that are shown can be typed as they are.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "flashsale".into())
+}
+
 fn waiting(out: &mut String, note: &ServerNote, folder: &str) -> std::fmt::Result {
     writeln!(out, "The shop is open.\n")?;
     writeln!(out, "  buyers   http://{}", note.listen)?;
     writeln!(out, "  metrics  http://{}/metrics", note.admin)?;
     writeln!(out, "  data     {folder}\n")?;
-    writeln!(out, "Sell something:  flashsale example > sale.toml, edit it, flashsale publish sale.toml")?;
+    let program = program();
+    writeln!(out, "Sell something:  {program} example > sale.toml, edit it, {program} publish sale.toml")?;
     common(out)
 }
 
 fn common(out: &mut String) -> std::fmt::Result {
-    writeln!(out, "Load it:         flashsale load")?;
-    writeln!(out, "Settings:        flashsale config")?;
+    let program = program();
+    writeln!(out, "Load it:         {program} load")?;
+    writeln!(out, "Settings:        {program} config")?;
+    writeln!(out, "More:            {program} --help")?;
     writeln!(out, "End it:          Ctrl-C; everything is in the data folder")
 }
