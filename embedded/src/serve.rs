@@ -71,7 +71,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let pages = tokio::spawn(pages);
     folder.note_server(&note)?;
 
-    let writer = Writer::start(&deployment, &registry).await?;
+    let writer = Writer::start(&deployment, &registry, stop.clone()).await?;
     let options = Options {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
@@ -166,7 +166,12 @@ struct Writer {
 }
 
 impl Writer {
-    async fn start(deployment: &Deployment<SystemClock>, registry: &Registry) -> anyhow::Result<Self> {
+    /// Should it ever end by itself, `ends_all` is cancelled: a shop that promises and never decides must not go on.
+    async fn start(
+        deployment: &Deployment<SystemClock>,
+        registry: &Registry,
+        ends_all: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
         let (told_sender, mut told) = watch::channel(false);
         tokio::spawn(service::follow_sales(deployment.follow_sales(), sales_sender, told_sender));
@@ -188,7 +193,12 @@ impl Writer {
         });
         let (stop, members) = (CancellationToken::new(), SoleMember::new(&deployment.log));
         // The engine's readiness is the process's: who buys needs an engine, and is told when a lane is not open.
-        let work = tokio::spawn(service::run(shared, members, Readiness::new(), stop.clone()));
+        let (running, ends_all) =
+            (service::run(shared, members, Readiness::new(), stop.clone()), ends_all.drop_guard());
+        let work = tokio::spawn(async move {
+            let _ends_all = ends_all;
+            running.await
+        });
         Ok(Self { stop, work })
     }
 

@@ -73,3 +73,47 @@ fn a_sale_is_published_with_and_without_a_server() {
     let (status, told) = publish(&sale("\"2001\"", "\"6001\"").replace("Winter", "Spring"));
     assert!(status == Some(0) && told.contains("version 2"), "{status:?}: {told}");
 }
+
+/// Exit status and everything that a command said.
+fn says(command: &mut std::process::Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The desk's commands and the audit, with a server and without one; and an audit of a folder that lost a row says so.
+#[test]
+fn the_manuals_commands_work_and_the_audit_can_fail() {
+    let folder = Folder::new().unwrap();
+    let mut server = folder.serve().unwrap();
+    wait_until("the shop is open", PATIENCE, || Ok(server.said("TOKEN="))).unwrap();
+    let buy = |buyer| {
+        let (status, body) = folder.buy(&folder.token(buyer).unwrap(), "first").unwrap();
+        assert_eq!(status, 202, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()["order_id"].as_str().unwrap().to_owned()
+    };
+    let (first, _second, _third) = (buy(1), buy(2), buy(3));
+    let holds = || {
+        let (status, told) = says(&mut folder.command("audit"));
+        // Right after a purchase it says that orders are under way.
+        Ok(status == Some(0) && told.matches("holds  INV-").count() == 5)
+    };
+    wait_until("the audit with a server holds", PATIENCE, holds).unwrap();
+    let (status, told) = says(folder.command("cancel").arg(&first));
+    assert!(status == Some(0) && told.contains(&first), "{status:?}: {told}");
+    let (status, told) = says(folder.command("cancel").arg(&first));
+    assert!(status == Some(1) && told.contains("cancelled"), "{status:?}: {told}");
+    wait_until("the audit holds after the release", PATIENCE, holds).unwrap();
+    server.terminate().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
+    let (status, told) = says(folder.command("expire").args(["--older-than", "0"]));
+    assert!(status == Some(0) && told.contains("expired 2 orders"), "{status:?}: {told}");
+
+    let mut rows = 0;
+    for shard in ["shop_orders_00.db", "shop_orders_01.db"] {
+        let file = rusqlite::Connection::open(folder.data().join(shard)).unwrap();
+        rows += file.execute("DELETE FROM orders_0", ()).unwrap();
+    }
+    assert_eq!(rows, 3);
+    let (status, told) = says(&mut folder.command("audit"));
+    assert!(status == Some(1) && told.contains("BROKEN INV-3") && told.contains("lost: 3"), "{status:?}: {told}");
+}
