@@ -37,19 +37,11 @@ pub(crate) struct Player {
     /// Whose each order is, and of which offer.
     wishes: HashMap<usize, Wish>,
     tokens: HashMap<u8, String>,
-    was_refused: bool,
 }
 
 impl Player {
     pub(crate) fn new(place: Place) -> Self {
-        Self {
-            place,
-            orders: Orders::default(),
-            replies: Vec::new(),
-            wishes: HashMap::new(),
-            tokens: HashMap::new(),
-            was_refused: false,
-        }
+        Self { place, orders: Orders::default(), replies: Vec::new(), wishes: HashMap::new(), tokens: HashMap::new() }
     }
 
     pub(crate) async fn play<S: Stores>(&mut self, parts: &Parts<S>, steps: &[Step]) {
@@ -86,25 +78,15 @@ impl Player {
     }
 
     async fn buy<S: Stores>(&mut self, parts: &Parts<S>, wish: Wish) -> Reply {
-        if self.was_refused && !keeps_hints() {
-            parts.clock.skip(HINT_MS_MAX + 1);
-        }
         let place = &self.place;
         let token = self.tokens.entry(wish.buyer).or_insert_with(|| token(parts, place, wish.buyer));
         let outcome = buy(parts, place, wish, token, Bytes::new()).await;
-        self.was_refused |= outcome == Err(Declined::SoldOut);
         let reply = Reply::of_purchase(outcome, &mut self.orders);
         if let Reply::Bought { order, .. } = reply {
             self.wishes.entry(order).or_insert(wish);
         }
         reply
     }
-}
-
-/// Whether engines may repeat a lane's "sold out" by themselves, which they do for half a second. Else the scripts let that time pass
-/// before they ask again.
-pub(crate) fn keeps_hints() -> bool {
-    std::env::var_os("FLASHSALE_HINTS").is_some()
 }
 
 fn no_such(order: usize) -> Reply {

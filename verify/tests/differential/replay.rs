@@ -20,7 +20,6 @@ use super::{
     model::first_load,
     notes::Call,
     place::Place,
-    player::keeps_hints,
     told::{Ending, Orders, Remains, Reply},
 };
 
@@ -145,7 +144,7 @@ impl<'a> Replay<'a> {
             let is_before = TASK * (number / TASK) <= **other && **other < number;
             is_before && earlier.wish == bid.wish && earlier.outcome.is_ok()
         });
-        earlier.filter(|_| keeps_hints()).map(|earlier| format!("this key had an order: {earlier:?}"))
+        earlier.map(|earlier| format!("this key had an order: {earlier:?}"))
     }
 
     /// Each order that was cancelled was so once, and its release came.

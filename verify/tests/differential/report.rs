@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, time::Instant};
 use engine::buy::Declined;
 
 use super::{
-    player::keeps_hints,
     script::{Script, Step},
     told::Reply,
     wave::Side,
@@ -82,9 +81,9 @@ impl Report {
     }
 }
 
-/// The right reply; or, from an engine that keeps hints, "sold out" in the place of another refusal. Never in the place of an order (R13).
+/// The right reply; or "sold out" in the place of another refusal: an engine repeats a lane's for half a second. Never in the place of an order (R13).
 fn is_fair(right: &Reply, told: &Reply) -> bool {
-    let is_hint = keeps_hints() && *told == Reply::Declined(Declined::SoldOut) && matches!(right, Reply::Declined(_));
+    let is_hint = *told == Reply::Declined(Declined::SoldOut) && matches!(right, Reply::Declined(_));
     right == told || is_hint
 }
 
