@@ -1,6 +1,9 @@
 //! `flashsale audit`: INV-1 to INV-5 on a data folder or on a production stack, read from outside. It says what it compared and what
 //! it found, and repairs nothing.
 
+#[cfg(feature = "production")]
+pub mod stack;
+
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
@@ -68,16 +71,6 @@ pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
     };
     let logged = logged(&config.data.join(LOG_FILE))?;
     audit(backends, logged, &whose).await
-}
-
-/// Audits a production stack. Its log is not read: how far it is decided is compared, and all that Redis and MySQL hold.
-///
-/// # Errors
-/// [`AuditError`].
-#[cfg(feature = "production")]
-pub async fn stack(stores: &kit::settings::StoreArgs) -> Result<Audit, AuditError> {
-    let backends = loadtest::backends::production::ProductionBackends::open(stores, Vec::new()).await?;
-    audit(backends, Vec::new(), &format!("the stack with namespace {}", stores.namespace)).await
 }
 
 /// Every order that the log holds, whoever decided it how: acknowledged, and so accepted.

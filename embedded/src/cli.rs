@@ -224,7 +224,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
         Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
         #[cfg(feature = "production")]
-        Command::AuditStack(stores) => verdict(audit::stack(&stores).await?),
+        Command::AuditStack(stores) => verdict(audit::stack::audit(&stores).await?),
         Command::Load(args) => {
             let (text, clean) = load::load(args).await?;
             if clean { Ok(text) } else { Err(Failure::Damaged(format!("the load left damage, see above{text}"))) }
