@@ -45,7 +45,7 @@ pub enum AuditError {
     #[error(transparent)]
     Log(#[from] ReadError),
     /// A store did not come to rest.
-    #[error("orders are still under way, so there is nothing to compare yet; ask again:\n{}", .0.join("\n"))]
+    #[error("orders are still under way, so there is nothing to compare yet:\n{}", .0.join("\n"))]
     UnderWay(Vec<String>),
 }
 

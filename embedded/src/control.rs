@@ -17,7 +17,6 @@ use kit::{
 use order_writer::desk::DeskError;
 use serde::Serialize;
 use store::{
-    ledger::PartitionRow,
     log::{OrderLogSource, PartitionReader, ReadError},
     sql::SqlError,
     stock::{LaneKeeping, StockError},
@@ -132,12 +131,10 @@ impl<C: Clock> Control<C> {
         }
         for partition in (0..*partitions).map(PartitionId) {
             let high = source.reader(partition)?.watermarks().await?.high;
-            let decided = databases.ledger.partition(partition).await?;
-            let next = decided.map_or(0, |PartitionRow { offset, .. }| offset + 1);
-            let lag = high.saturating_sub(next);
+            let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
             if lag > 0 {
-                standing.outstanding.push(format!("partition {partition}: decided up to {next} of {high} records"));
+                standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
         let lanes = databases.ledger.all_lanes().await?;

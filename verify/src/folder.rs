@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::{
     child::{Child, wait_until},
     redis_server::free_port,
-    shop::{LOADTEST, READY, Rush, built, figure_of, get, programs},
+    shop::{READY, Rush, built, figure_of, get, programs, rush_report},
     wire::{Outcome, Wire},
 };
 
@@ -255,11 +255,8 @@ impl Folder {
     ///
     /// # Errors
     /// When it fails or finds damage.
-    pub fn report_of(&self, mut rush: Child) -> anyhow::Result<Value> {
-        let status = rush.wait(LOADTEST)?;
-        ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
-        let text = std::fs::read_to_string(self.report()).context("the load test left no report")?;
-        Ok(serde_json::from_str(&text)?)
+    pub fn report_of(&self, rush: Child) -> anyhow::Result<Value> {
+        rush_report(rush, &self.report())
     }
 
     fn report(&self) -> PathBuf {

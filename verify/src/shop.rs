@@ -20,7 +20,7 @@ use crate::{
 /// How long a service may take to be ready.
 pub(crate) const READY: Duration = Duration::from_secs(60);
 /// How long a whole load test may take.
-pub(crate) const LOADTEST: Duration = Duration::from_secs(240);
+const LOADTEST: Duration = Duration::from_secs(240);
 
 /// The services of one sale.
 #[derive(Debug)]
@@ -173,11 +173,8 @@ impl Shop {
     ///
     /// # Errors
     /// When it fails or finds damage.
-    pub fn report_of(&self, mut rush: Child) -> anyhow::Result<Value> {
-        let status = rush.wait(LOADTEST)?;
-        ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
-        let text = std::fs::read_to_string(self.report()).context("the load test left no report")?;
-        Ok(serde_json::from_str(&text)?)
+    pub fn report_of(&self, rush: Child) -> anyhow::Result<Value> {
+        rush_report(rush, &self.report())
     }
 
     fn report(&self) -> PathBuf {
@@ -202,6 +199,14 @@ impl Shop {
             Ok(accepted >= f64::from(u32::try_from(orders)?))
         })
     }
+}
+
+/// Waits for a load test and returns the report that it wrote.
+pub(crate) fn rush_report(mut rush: Child, report: &Path) -> anyhow::Result<Value> {
+    let status = rush.wait(LOADTEST)?;
+    ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
+    let text = std::fs::read_to_string(report).context("the load test left no report")?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// A figure of metrics in the text format, summed over its labels.

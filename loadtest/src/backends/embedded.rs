@@ -17,6 +17,8 @@ use kit::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{
+    ledger::Ledger,
+    log::{Watermarks, sqlite::SqliteLogView},
     shards::{self, Namespace},
     sql::sqlite::{Settings, Sqlite, SqliteServer},
 };
@@ -26,6 +28,8 @@ use crate::{audit::EntryEvidence, durable::Standing, probe};
 
 /// What the names of the folder's databases begin with.
 const NAMESPACE: &str = "shop";
+/// The order log.
+const LOG_FILE: &str = "log.db";
 
 /// The stores of the embedded deployment.
 pub type EmbeddedBackends = Backends<Sqlite, PageWitness>;
@@ -112,7 +116,8 @@ impl EmbeddedBackends {
             Some(admin) => Some(Pages { admin, key: folder.control_key()? }),
             None => None,
         };
-        Ok(Self::new(store, PageWitness { pages }, lanes))
+        let witness = PageWitness { pages, log: folder.path().join(LOG_FILE), ledger: store.ledger.clone() };
+        Ok(Self::new(store, witness, lanes))
     }
 }
 
@@ -124,10 +129,12 @@ fn server(folder: &DataFolder) -> Result<SqliteServer, BackendsError> {
         .map_err(of(PageWitness::DATABASE))
 }
 
-/// The admin port of a running server for lanes, journals and log; without one there is nothing to see.
+/// The admin port of a running server for lanes, journals and log. Without one there are no lanes, and the log is read from its file.
 #[derive(Debug)]
 pub struct PageWitness {
     pages: Option<Pages>,
+    log: PathBuf,
+    ledger: Ledger<Sqlite>,
 }
 
 #[derive(Debug)]
@@ -179,6 +186,23 @@ impl Pages {
     }
 }
 
+impl PageWitness {
+    /// A server that was killed may have left records that only the next one decides.
+    async fn at_rest(&self) -> Result<Standing, BackendsError> {
+        let marks = SqliteLogView::open(&self.log).and_then(|view| view.partitions()).map_err(of("log"))?;
+        let mut standing = Standing::default();
+        for (partition, Watermarks { high, .. }) in marks {
+            let lag = self.ledger.lag(partition, high).await.map_err(of(Self::DATABASE))?;
+            standing.lag += lag;
+            if lag > 0 {
+                let left = "are not decided: start the server, it will decide them";
+                standing.outstanding.push(format!("partition {partition}: {lag} of {high} records {left}"));
+            }
+        }
+        Ok(standing)
+    }
+}
+
 impl LaneWitness for PageWitness {
     const DATABASE: &'static str = "SQLite";
     const ADVICE: &'static str = "does `flashsale serve` work on this data folder? the last lines of its log tell";
@@ -186,7 +210,7 @@ impl LaneWitness for PageWitness {
     async fn under_way(&mut self, _: &[LaneId]) -> Result<Standing, BackendsError> {
         match &self.pages {
             Some(pages) => pages.json("/standing").await,
-            None => Ok(Standing::default()),
+            None => self.at_rest().await,
         }
     }
 

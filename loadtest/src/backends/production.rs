@@ -7,7 +7,7 @@ use domain::{
 };
 use kit::settings::StoreArgs;
 use store::{
-    ledger::{Ledger, PartitionRow},
+    ledger::Ledger,
     log::{
         OrderLogSource, PartitionReader, ReadError,
         kafka::{KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
@@ -78,12 +78,10 @@ impl LaneWitness for ServerWitness {
         }
         for (partition, reader) in &mut self.readers {
             let high = reader.watermarks().await.map_err(of("Kafka"))?.high;
-            let decided = self.ledger.partition(*partition).await.map_err(of("MySQL"))?;
-            let next = decided.map_or(0, |PartitionRow { offset, .. }| offset + 1);
-            let lag = high.saturating_sub(next);
+            let lag = self.ledger.lag(*partition, high).await.map_err(of("MySQL"))?;
             standing.lag += lag;
             if lag > 0 {
-                standing.outstanding.push(format!("partition {partition}: decided up to {next} of {high} records"));
+                standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
         Ok(standing)

@@ -55,6 +55,15 @@ impl CommitTexts {
 }
 
 impl<S: Sql> Ledger<S> {
+    /// How many records of a partition are not decided yet, when its log ends before the offset `high`.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn lag(&self, partition: PartitionId, high: u64) -> Result<u64, SqlError> {
+        let next = self.partition(partition).await?.map_or(0, |row| row.offset);
+        Ok(high.saturating_sub(next))
+    }
+
     /// A partition's position; `None` before its first genesis is decided.
     ///
     /// # Errors
