@@ -39,7 +39,7 @@ fn write_all(out: &mut String, publication: &Publication, dry_run: bool, now_ms:
     previous.iter().try_for_each(|previous| write_allotments(out, previous, sale))
 }
 
-/// Units are not set by a publication but moved, and a reduction may not get all it asks for: that is worth a word.
+/// Units are not set by a publication but moved, and a reduction may wait for units to come back: that is worth a word.
 fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt::Result {
     for (_, offer) in sale.offers() {
         let known = previous.offers().map(|(_, known)| known).find(|known| known.id == offer.id);
@@ -50,7 +50,11 @@ fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt:
             offer.id, known.allotment, offer.allotment
         )?;
         let reduced = offer.allotment < known.allotment;
-        out.write_str(if reduced { ", as far as units are still free (R9)\n" } else { " (R9)\n" })?;
+        out.write_str(if reduced {
+            ", at once where units are free, else as they come back (R9)\n"
+        } else {
+            " (R9)\n"
+        })?;
     }
     Ok(())
 }
@@ -104,7 +108,7 @@ published sale 1001 version 2, \"Winter sale, day one\", tenant 7
   lane 5001 on partition 0, limit per buyer 1
     offer 9001 sku 77: 90000 units at 19900 CNY (minor units)
     offer 9002 sku 78: 60000 units at 19900 CNY (minor units)
-  offer 9001: allotment 100000 -> 90000; the keeper applies the difference, as far as units are still free (R9)
+  offer 9001: allotment 100000 -> 90000; the keeper applies the difference, at once where units are free, else as they come back (R9)
   offer 9002: allotment 50000 -> 60000; the keeper applies the difference (R9)
 ";
 

@@ -89,7 +89,7 @@ pub struct Released {
     pub key: KeyHash,
 }
 
-/// A change of an offer's allotment, applied once per version of the sale.
+/// A change of an offer's allotment towards what a version of the sale published (R9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllotmentChange {
     /// The offer's lane.
@@ -98,8 +98,10 @@ pub struct AllotmentChange {
     pub offer: OfferId,
     /// The version of the sale that asked for it.
     pub sale_version: u32,
-    /// Units, negative for a reduction.
+    /// Units, negative for a reduction: then those that were withheld for it. A program that knows no targets applies this alone.
     pub delta: i64,
+    /// Units that the version wants the offer to have; `None` in records of older programs: what `delta` makes of the allotment.
+    pub target: Option<u64>,
     /// For a reduction: the epoch under which its units were withheld in Redis. Under another one it is void.
     pub epoch: Epoch,
     /// Packed position of the change it follows; 0 for the first.
@@ -207,6 +209,7 @@ impl Record {
                 delta: c.delta,
                 epoch: c.epoch.0,
                 after: c.after,
+                target: c.target,
             }
             .encode_to_vec(),
             Self::Genesis(g) => {
@@ -235,6 +238,7 @@ impl Record {
                     delta: w.delta,
                     epoch: Epoch(w.epoch),
                     after: w.after,
+                    target: w.target,
                 }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {

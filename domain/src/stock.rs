@@ -124,7 +124,10 @@ pub struct Purchase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoneWhy {
     /// Released: units go back, a tombstone stays (R6).
-    Released,
+    Released {
+        /// Units of it that lower the allotment instead of going back, because it is above its target (R9); at most its quantity.
+        retired: u32,
+    },
     /// Rejected, but not for stock: units go back, no tombstone.
     Rejected,
     /// Rejected for stock: these units never were; nothing goes back.

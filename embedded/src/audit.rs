@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
 use loadtest::{
-    audit::{self, Evidence, Finding, Findings, PromiseEvidence},
+    audit::{self, Evidence, Finding, Findings, OfferEvidence, PromiseEvidence},
     backends::{
         Backends, BackendsError, LaneWitness,
         embedded::{DataFolder, EmbeddedBackends},
@@ -153,6 +153,11 @@ fn write_all(out: &mut String, evidence: &Evidence, findings: &Findings, whose: 
         evidence.promises.len(),
         evidence.entries.len()
     )?;
+    for offer in evidence.offers.iter().filter(|offer| offer.allotment > offer.target) {
+        let OfferEvidence { offer, allotment, target, .. } = offer;
+        let waits = "the next units that come back are not sold again (R9)";
+        writeln!(out, "  offer {offer}: allotment {allotment}, target {target}: {waits}")?;
+    }
     for (invariant, parts) in invariants(findings) {
         let broken: Vec<_> = parts.into_iter().filter(|(_, finding)| finding.count > 0).collect();
         writeln!(out, "  {:6} {invariant}", if broken.is_empty() { "holds" } else { "BROKEN" })?;

@@ -66,7 +66,8 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
 /// The keeper's port.
 pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries; units go back only with a
-    /// live entry. Repeating does nothing.
+    /// live entry, and those that a release retires lower the known allotment instead (R9). Repeating does nothing. The lane MUST have
+    /// heard of the last change of an offer's allotment before a release retires units of it.
     fn settle(
         &self,
         lane: LaneId,

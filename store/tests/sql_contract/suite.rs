@@ -19,6 +19,7 @@ macro_rules! contract {
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
+                an_allotment_falls_with_what_is_released a_row_without_a_target_wants_its_allotment
                 of_two_committers_exactly_one_wins a_generation_begins_once;
             opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made
                 named_operations_do_what_they_promise a_transaction_is_alone_with_its_rows a_dropped_transaction_is_undone;

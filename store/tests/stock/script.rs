@@ -198,7 +198,8 @@ impl<S: Server> Script<S> {
         }
         let mut gone = Vec::new();
         for _ in 0..self.random.below(4) {
-            let why = [GoneWhy::Released, GoneWhy::Rejected, GoneWhy::RejectedForStock];
+            let released = GoneWhy::Released { retired: self.random.of(&[0, 0, 1, 2]).unwrap() };
+            let why = [released, GoneWhy::Rejected, GoneWhy::RejectedForStock];
             let (order, of) = self.random.of(&self.world.orders).unwrap_or((order(8), buyer(1)));
             let of = if self.random.one_in(12) { buyer(self.random.upto(BUYERS)) } else { of };
             gone.push(Gone { order, buyer: of, why: self.random.of(&why).unwrap() });

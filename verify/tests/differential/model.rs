@@ -8,7 +8,7 @@ use domain::{
     decide::{Known, LaneLedger, Lanes, Live, OfferLedger, Placed, decide},
     id::{BatchId, Epoch, Generation, KeyHash, OfferId, OrderId, RecordId, Slot},
     order::{OrderRow, Status},
-    record::{Batch, Record, Released, Reservation},
+    record::{AllotmentChange, Batch, Record, Released, Reservation},
     stock::{
         CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, OfferLoad, ReserveAnswer, ReserveCall,
         ReserveReply, ReserveRequest, RunId,
@@ -20,7 +20,7 @@ use engine::{
 };
 
 use super::{
-    place::{Place, price, sku},
+    place::{OFFERS, Place, price, sku},
     told::{Ending, Orders, Remains, Reply},
 };
 
@@ -68,10 +68,9 @@ impl Model {
         let mut machine = LaneMachine::default();
         assert_eq!(machine.close(RUN, EPOCH), CloseAnswer::Closed);
         assert_eq!(machine.load(RUN, EPOCH, &first_load(&place)), LoadAnswer::Loaded);
-        let offers = place
-            .offers
-            .iter()
-            .map(|&(offer, allotment)| (offer, OfferLedger { allotment, sold: 0, sale_version: 1, changed_at: 0 }));
+        let offers = place.offers.iter().map(|&(offer, allotment)| {
+            (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
+        });
         let ledger = LaneLedger { epoch: EPOCH, limit_per_buyer: place.limit, offers: offers.collect() };
         Self {
             machine,
@@ -194,6 +193,34 @@ impl Model {
         Reply::at_rest(&self.machine.inspect(RUN))
     }
 
+    /// Another version of the sale, with so many units of each offer: the keeper's part at rest (R9).
+    pub(crate) fn publish(&mut self, version: u32, units: [u64; OFFERS]) -> Reply {
+        self.rest();
+        let lane = self.place.lane;
+        for (offer, target) in self.place.with_units(units).offers {
+            let numbers = self.lanes[&lane].offers[&offer];
+            let mut delta = target.cast_signed() - numbers.allotment.cast_signed();
+            if delta < 0 {
+                let wanted = delta.unsigned_abs();
+                let LaneAnswer::Open(withheld) = self.machine.withhold(RUN, EPOCH, offer, numbers.changed_at, wanted)
+                else {
+                    panic!("the model's lane is open")
+                };
+                delta = -withheld.cast_signed();
+            }
+            let (sale_version, epoch, after) = (version, EPOCH, numbers.changed_at);
+            let target = Some(target);
+            let change = AllotmentChange { lane, offer, sale_version, delta, target, epoch, after };
+            self.minted += 1;
+            self.append(u64::MAX / 2 - self.minted, Record::AllotmentChanged(change));
+            self.rest();
+            let OfferLedger { allotment, changed_at, .. } = self.lanes[&lane].offers[&offer];
+            let adjusted = self.machine.adjust(RUN, EPOCH, offer, allotment, changed_at);
+            assert_eq!(adjusted, LaneAnswer::Open(()));
+        }
+        Reply::at_rest(&self.machine.inspect(RUN))
+    }
+
     /// All rows there are: a script has few.
     fn known(&self) -> Known {
         let mut live: HashMap<_, Live> = HashMap::new();
@@ -208,7 +235,7 @@ impl Model {
     pub(crate) fn ending(&self) -> Ending {
         let ledger = |offer: OfferId| {
             let numbers = self.lanes[&self.place.lane].offers[&offer];
-            (numbers.allotment, numbers.sold)
+            (numbers.allotment, numbers.target, numbers.sold)
         };
         let remains = Remains {
             view: &self.machine.inspect(RUN),

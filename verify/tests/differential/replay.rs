@@ -108,7 +108,7 @@ impl<'a> Replay<'a> {
 
     fn gone(&mut self, gone: &[Gone]) {
         for gone in gone {
-            if gone.why != GoneWhy::Released {
+            if !matches!(gone.why, GoneWhy::Released { .. }) {
                 self.faults.push(format!("{gone:?}: a promise was not kept"));
             }
             self.released.insert(gone.order);
@@ -184,7 +184,7 @@ impl<'a> Replay<'a> {
             let live = self.rows.values().filter(|row| row.is_live() && row.offer == offer);
             let allotment =
                 self.place.offers.iter().find(|(id, _)| *id == offer).map_or(0, |(_, allotment)| *allotment);
-            (allotment, live.map(|row| u64::from(row.quantity)).sum())
+            (allotment, allotment, live.map(|row| u64::from(row.quantity)).sum())
         };
         let rows = self.rows.values().cloned().collect();
         Ending::of(self.place, orders, Remains { view: &view, ledger: &sold, rows, buyers: self.machine.buyers() })
