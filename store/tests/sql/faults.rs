@@ -183,7 +183,7 @@ async fn a_newer_programs_file_is_refused() {
     let folder = Folder::new();
     let d = closed(&folder).await;
     let db = d.space.hand(&d.space.orders(0));
-    db.exec("INSERT INTO migrations VALUES ('002', 1)", vec![]).await.unwrap();
+    db.exec("INSERT INTO migrations VALUES ('999', 1)", vec![]).await.unwrap();
     db.close().await;
     let before = fs::read(folder.file(&d.space.orders(0))).unwrap();
     let text = broken(d.space.open(1, 1).await);
