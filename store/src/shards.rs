@@ -13,6 +13,7 @@ use crate::{
 const LEDGER: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/ledger/001.sql")),
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
+    ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];
