@@ -34,6 +34,7 @@ use order_writer::{
     ports::{Pace, Ports, Sales, Shared},
     relay::relay,
     rhythm::Busy,
+    stalls::Stalls,
 };
 use store::{
     ledger::OfferRow,
@@ -175,6 +176,7 @@ impl Rig {
             clock: SystemClock::new(),
             sales: self.sales.subscribe(),
             decided: Mutex::default(),
+            stalls: Stalls::default(),
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
