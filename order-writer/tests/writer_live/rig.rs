@@ -201,6 +201,20 @@ impl Rig {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
     }
 
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
+    /// Makes a buyer's entry in the lane such that no script can read it.
+    pub(crate) async fn damage_entry(&self, buyer: BuyerId) {
+        let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
+        let field = buyer.get().to_be_bytes();
+        redis::cmd("HSET").arg(key).arg(&field[..]).arg("x").exec_async(&mut self.redis().await).await.unwrap();
+    }
+
     /// Waits until the lane is open at this epoch.
     pub(crate) async fn until_open(&self, epoch: Epoch) {
         until("the lane opens", || async {
