@@ -175,6 +175,9 @@ impl OrderId {
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// The highest one: the lanes' server counts in numbers of 53 bits.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
     /// The epoch a rebuild asks for.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

@@ -1,5 +1,6 @@
 //! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
 
+mod check;
 mod field;
 mod sale;
 
@@ -219,7 +220,7 @@ impl Record {
         }
     }
 
-    /// Reads and checks a record.
+    /// Reads a record and checks its shape. Who decides it reads it with [`Record::read`].
     ///
     /// # Errors
     /// [`RecordError::UnknownType`] stops a partition, [`RecordError::Malformed`] is parked.

@@ -7,13 +7,14 @@ pub mod stack;
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
+use kit::clock::SystemClock;
 use loadtest::{
     audit::{self, Evidence, Finding, Findings, OfferEvidence, PromiseEvidence},
     backends::{
         Backends, BackendsError, LaneWitness,
         embedded::{DataFolder, EmbeddedBackends},
     },
-    durable::{Unseen, Witness},
+    durable::{Unrest, Witness, rest},
 };
 use store::{
     log::{Entry, ReadError, sqlite::SqliteLogView},
@@ -38,15 +39,12 @@ pub enum AuditError {
     /// A store does not answer.
     #[error(transparent)]
     Backends(#[from] BackendsError),
-    /// Nobody can tell whether orders are under way.
-    #[error(transparent)]
-    Unseen(#[from] Unseen),
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// A store did not come to rest.
-    #[error("orders are still under way, so there is nothing to compare yet:\n{}", .0.join("\n"))]
-    UnderWay(Vec<String>),
+    /// A store did not come to rest: orders are under way, or stuck.
+    #[error(transparent)]
+    Unrest(#[from] Unrest),
 }
 
 /// What an audit came to.
@@ -70,7 +68,7 @@ pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
         None => format!("{}; no server runs, so the stock that it would hold is not compared", config.data.display()),
     };
     let logged = logged(&config.data.join(LOG_FILE))?;
-    audit(backends, logged, &whose).await
+    audit(backends, logged, &whose, running.is_some()).await
 }
 
 /// Every order that the log holds, whoever decided it how: acknowledged, and so accepted.
@@ -91,7 +89,7 @@ fn logged(path: &Path) -> Result<Vec<PromiseEvidence>, ReadError> {
 
 /// What a record that cannot be read promised, nobody knows: the order-writer parks it with an alarm.
 fn promised(entry: Entry) -> Vec<PromiseEvidence> {
-    let Ok(Record::Batch(batch)) = Record::decode(&entry.kind, entry.payload) else { return Vec::new() };
+    let Ok(Record::Batch(batch)) = Record::read(&entry.kind, entry.payload) else { return Vec::new() };
     let promised = |(_, reservation): (_, domain::record::Reservation)| PromiseEvidence {
         buyer: reservation.buyer,
         order: reservation.order,
@@ -100,17 +98,22 @@ fn promised(entry: Entry) -> Vec<PromiseEvidence> {
     batch.reservations.into_iter().map(promised).collect()
 }
 
-/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept.
+/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept. `works`: somebody decides what waits.
 async fn audit<S: Sql, W: LaneWitness>(
     mut backends: Backends<S, W>,
     logged: Vec<PromiseEvidence>,
     whose: &str,
+    works: bool,
 ) -> Result<Audit, AuditError> {
     let lanes = backends.all_lanes().await?;
     backends.watch(lanes.iter().map(|lane| lane.lane).collect());
-    let standing = backends.look().await?;
-    if standing.lag + standing.journal > 0 {
-        return Err(AuditError::UnderWay(standing.outstanding));
+    if works {
+        rest(&mut backends, &SystemClock::new()).await?;
+    } else {
+        let standing = backends.look().await.map_err(|error| Unrest::Unseen(error.to_string()))?;
+        if standing.lag + standing.journal > 0 {
+            return Err(Unrest::UnderWay(standing.outstanding).into());
+        }
     }
     let mut evidence = backends.evidence_of(&lanes).await?;
     // A record may stand in the log twice; its order was promised once.

@@ -14,7 +14,8 @@ use kit::{
     http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
     problem::{Code, Problem},
 };
-use order_writer::desk::DeskError;
+use loadtest::durable::Placed;
+use order_writer::{desk::DeskError, stalls::Stalls};
 use serde::Serialize;
 use store::{
     ledger::{LaneRow, OfferRow},
@@ -42,6 +43,7 @@ enum Untold {
 /// The pages.
 pub struct Control<C> {
     deployment: Deployment<C>,
+    stalls: Stalls,
     key: Arc<str>,
 }
 
@@ -53,6 +55,8 @@ struct Standing {
     outstanding: Vec<String>,
     /// Offers that may still sell more than their sale wants (R9).
     above_target: Vec<AboveTarget>,
+    partitions: Vec<Placed>,
+    stalled: Vec<String>,
 }
 
 /// An offer whose reduction waits for units to come back.
@@ -85,9 +89,9 @@ struct OfferTold {
 }
 
 impl<C: Clock> Control<C> {
-    /// Pages over these stores, for who knows this key.
-    pub fn new(deployment: Deployment<C>, key: &str) -> Self {
-        Self { deployment, key: key.into() }
+    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this process.
+    pub fn new(deployment: Deployment<C>, stalls: Stalls, key: &str) -> Self {
+        Self { deployment, stalls, key: key.into() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -148,10 +152,12 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
+            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
+        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
         let offers = || lanes.iter().flat_map(|lane| &lane.offers);
         standing.sold = offers().map(|offer| offer.sold).sum();

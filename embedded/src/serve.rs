@@ -27,6 +27,7 @@ use order_writer::{
     ports::{Pace, Shared},
     rhythm::Busy,
     service,
+    stalls::Stalls,
 };
 use store::log::{OrderLog, ReadError, sqlite::SoleMember};
 use tokio::{sync::watch, task::JoinHandle};
@@ -66,12 +67,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let run = RunId(Uuid::new_v4().as_u64_pair().0);
     let deployment = Deployment::open(folder.path(), &config, run, SystemClock::new()).await?;
     let on_sale = demo::on_sale(&deployment, config.demo).await?;
-    let control = Control::new(deployment.clone(), &folder.control_key()?);
+    // The process has one probe. A partition that stands still shows there, and its buyers are served all the same.
+    let stalls = Stalls::new(readiness.clone());
+    let control = Control::new(deployment.clone(), stalls.clone(), &folder.control_key()?);
     let pages = admin::serve_with(admin_listener, registry.clone(), readiness.clone(), control, admin_stop.clone());
     let pages = tokio::spawn(pages);
     folder.note_server(&note)?;
 
-    let writer = Writer::start(&deployment, &registry, stop.clone()).await?;
+    let writer = Writer::start(&deployment, &registry, stalls, stop.clone()).await?;
     let options = Options {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
@@ -170,6 +173,7 @@ impl Writer {
     async fn start(
         deployment: &Deployment<SystemClock>,
         registry: &Registry,
+        stalls: Stalls,
         ends_all: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
@@ -186,6 +190,7 @@ impl Writer {
             clock: deployment.clock,
             sales,
             decided: Mutex::new(BTreeMap::new()),
+            stalls,
             metrics: Arc::new(Metrics::register(registry)?),
             failpoint: Failpoint::none(),
             busy: Busy::default(),

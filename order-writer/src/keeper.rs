@@ -13,7 +13,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
-    log::{Envelope, PartitionReader},
+    log::{Entry, Envelope, PartitionReader},
     stock::LaneKeeping,
 };
 
@@ -38,6 +38,8 @@ const OPENING_MS: u64 = 60_000;
 #[derive(Default)]
 pub struct Looks {
     count: u64,
+    /// Where the partition stood at the last look.
+    pub(crate) offset: u64,
     /// A lane was not open: a server that restarted closes all of them, so the next look spares none.
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
@@ -73,16 +75,30 @@ impl<P: Ports> Partition<P> {
         self.looks.count += 1;
         let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
         self.shared.metrics.position(self.id, self.row.offset, lag);
+        if lag == 0 {
+            self.pulse.moved(self.shared.clock.monotonic());
+        }
+        if lag == 0 || self.row.offset > self.looks.offset {
+            self.pulse.well();
+        }
+        self.looks.offset = self.row.offset;
         for lane in lanes {
-            if !unrest && self.may_rest(lane, now) {
+            if self.is_aside(lane) || (!unrest && self.may_rest(lane, now)) {
                 continue;
             }
-            let view = self.shared.stock.inspect(lane).await?;
-            self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
-            self.note_rest(lane, &view);
-            self.look_at(lane, &view, sale_of(&sales, lane)).await?;
+            match self.look_into(lane, sale_of(&sales, lane), now, lag == 0).await {
+                Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
+                done => done?,
+            }
         }
         Ok(())
+    }
+
+    async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
+        let view = self.shared.stock.inspect(lane).await?;
+        self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
+        self.note_rest(lane, &view);
+        self.look_at(lane, &view, sale).await
     }
 
     /// Whether this look may leave a lane out.
@@ -182,6 +198,12 @@ impl<P: Ports> Partition<P> {
         let batches = journal.len();
         for (batch, payload) in journal {
             let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
+            if let Err(damage) = Record::read(BATCH_TYPE, payload.clone()) {
+                // The log would not take it for a record either, and the next load ends the journal.
+                let entry = Entry { offset: self.row.offset, id: Some(record), kind: BATCH_TYPE.into(), payload };
+                self.park(&entry, &damage.to_string()).await?;
+                continue;
+            }
             self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
         }
         Ok(batches)

@@ -228,6 +228,14 @@ impl Folder {
         Ok(())
     }
 
+    /// The whole answer of the server's probe.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn readiness(&self) -> anyhow::Result<String> {
+        get(self.admin, "/readyz")
+    }
+
     /// Waits until the server is ready to sell.
     ///
     /// # Errors

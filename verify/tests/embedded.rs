@@ -14,3 +14,5 @@ mod first_minute;
 mod full_disk;
 #[path = "embedded/reduction.rs"]
 mod reduction;
+#[path = "embedded/stalled.rs"]
+mod stalled;

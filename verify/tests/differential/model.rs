@@ -71,7 +71,8 @@ impl Model {
         let offers = place.offers.iter().map(|&(offer, allotment)| {
             (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
         });
-        let ledger = LaneLedger { epoch: EPOCH, limit_per_buyer: place.limit, offers: offers.collect() };
+        let (tenant, sale, limit_per_buyer) = (place.tenant, place.sale, place.limit);
+        let ledger = LaneLedger { tenant, sale, epoch: EPOCH, limit_per_buyer, offers: offers.collect() };
         Self {
             machine,
             lanes: BTreeMap::from([(place.lane, ledger)]),
@@ -229,7 +230,7 @@ impl Model {
             held.units += row.quantity;
             held.numbers.extend(row.number);
         }
-        Known { rows: self.rows.clone(), live }
+        Known { rows: self.rows.clone(), live, ..Known::default() }
     }
 
     pub(crate) fn ending(&self) -> Ending {

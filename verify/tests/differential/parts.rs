@@ -33,6 +33,7 @@ use order_writer::{
     ports::{Pace, Ports, Shared},
     rhythm::Busy,
     service,
+    stalls::Stalls,
 };
 use store::{
     log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher},
@@ -246,6 +247,7 @@ async fn start_writer<S: Stores>(
         clock: SystemClock::new(),
         sales,
         decided: Mutex::new(BTreeMap::new()),
+        stalls: Stalls::default(),
         metrics: Arc::new(WriterMetrics::register(&Registry::new().unwrap()).unwrap()),
         failpoint: Failpoint::none(),
         busy: Busy::default(),
