@@ -7,6 +7,7 @@ pub mod stack;
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
+use kit::exit::Exit;
 use loadtest::{
     audit::{self, Evidence, Finding, Findings, PromiseEvidence},
     backends::{
@@ -47,6 +48,17 @@ pub enum AuditError {
     /// A store did not come to rest.
     #[error("orders are still under way, so there is nothing to compare yet:\n{}", .0.join("\n"))]
     UnderWay(Vec<String>),
+}
+
+impl AuditError {
+    /// The status with which a program ends that could not audit.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Folder(error) => error.exit(),
+            Self::UnderWay(_) => Exit::Later,
+            Self::Backends(_) | Self::Unseen(_) | Self::Log(_) => Exit::Unavailable,
+        }
+    }
 }
 
 /// What an audit came to.

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
     clock::{Clock, SystemClock},
-    settings::EXIT_USAGE,
-    token::{BuyerClaims, TokenSigner},
+    exit::Exit,
+    token::{BuyerClaims, LIFETIME_MAX_S, SignError, TokenSigner},
 };
 use loadtest::args::LoadArgs;
 use tracing::level_filters::LevelFilter;
@@ -96,8 +96,8 @@ struct TokenCommand {
     /// The tenant; 7 is the demo's.
     #[arg(long, default_value = "7")]
     tenant: TenantId,
-    /// Hours for which it is valid.
-    #[arg(long, default_value_t = TOKEN_HOURS, value_parser = clap::value_parser!(u64).range(1..=24 * 366))]
+    /// Hours for which it is valid, at most 31 days.
+    #[arg(long, default_value_t = TOKEN_HOURS, value_parser = clap::value_parser!(u64).range(1..=LIFETIME_MAX_S / 3_600))]
     hours: u64,
     #[command(flatten)]
     folder: FolderArgs,
@@ -166,14 +166,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit status, as sysexits.h names them where it has a name.
-    pub fn status(&self) -> i32 {
+    /// The status with which the program ends.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => EXIT_USAGE,
-            Self::File { .. } => 65,
-            Self::Client(_) | Self::Audit(_) => 69,
-            Self::Load(_) => 2,
-            Self::Refused(_) | Self::Damaged(_) | Self::Folder(_) | Self::Service(_) => 1,
+            Self::Config(_) => Exit::Usage,
+            Self::File { .. } => Exit::Data,
+            Self::Client(_) => Exit::Unavailable,
+            Self::Folder(error) => error.exit(),
+            Self::Audit(error) => error.exit(),
+            Self::Load(error) => error.exit(),
+            Self::Refused(_) | Self::Damaged(_) => Exit::No,
+            Self::Service(error) => serve::exit_of(error),
         }
     }
 }
@@ -243,7 +246,10 @@ fn token(args: &TokenCommand) -> Result<String, Failure> {
     let now_ms = SystemClock::new().now_ms();
     let tenant = u32::try_from(args.tenant.get()).unwrap_or(u32::MAX);
     let claims = BuyerClaims { tenant, buyer: args.buyer.get(), expires_ms: now_ms + args.hours * HOUR_MS };
-    let token = signer.sign(&claims, now_ms).map_err(|error| Failure::Service(error.into()))?;
+    let token = signer.sign(&claims, now_ms).map_err(|error| match error {
+        SignError::Claims { .. } | SignError::Tenant { .. } => Failure::Refused(error.to_string()),
+        SignError::Write(_) => Failure::Service(error.into()),
+    })?;
     Ok(token + "\n")
 }
 

@@ -12,3 +12,9 @@ mod durable;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
+#[path = "embedded/gone.rs"]
+mod gone;
+#[path = "embedded/rights.rs"]
+mod rights;
+#[path = "embedded/second_port.rs"]
+mod second_port;
