@@ -24,7 +24,7 @@ use store::{
 use crate::{
     config::Config,
     deployment::LOG_FILE,
-    folder::{self, FolderError},
+    folder::{self, FolderError, ServerNote},
 };
 
 /// Records read at once.
@@ -75,6 +75,13 @@ pub struct Audit {
 /// [`AuditError`].
 pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
     let running = folder::running(&config.data)?;
+    audit_with(config, running).await.map_err(|error| match error {
+        AuditError::Backends(_) | AuditError::Log(_) => folder::cause_of(&config.data, error),
+        other => other,
+    })
+}
+
+async fn audit_with(config: &Config, running: Option<ServerNote>) -> Result<Audit, AuditError> {
     let data = DataFolder::new(config.data.clone());
     let backends = EmbeddedBackends::open(&data, running.as_ref().map(|note| note.admin), Vec::new()).await?;
     let whose = match &running {

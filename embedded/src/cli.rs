@@ -165,6 +165,13 @@ pub enum Failure {
     Service(anyhow::Error),
 }
 
+impl From<anyhow::Error> for Failure {
+    /// What is wrong with the folder is told once, whoever met it.
+    fn from(error: anyhow::Error) -> Self {
+        error.downcast().map_or_else(Self::Service, Self::Folder)
+    }
+}
+
 impl Failure {
     /// The status with which the program ends.
     pub fn exit(&self) -> Exit {
@@ -216,7 +223,7 @@ impl ServeArgs {
 pub async fn run(cli: Cli) -> Result<String, Failure> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
-            serve::serve(args.read()?).await.map_err(Failure::Service)?;
+            serve::serve(args.read()?).await?;
             Ok(String::new())
         }
         Command::Config => Ok(config::DEFAULT.into()),
@@ -257,7 +264,7 @@ async fn wish(folder: &FolderArgs, wish: Wish) -> Result<String, Failure> {
     let config = folder.read()?;
     let done = match folder::running(&config.data)? {
         Some(note) => client::wish(&note, &folder::control_key(&config.data)?, &wish).await?,
-        None => serve::wish_at_rest(&config, wish).await.map_err(Failure::Service)?,
+        None => serve::wish_at_rest(&config, wish).await?,
     };
     done.map_err(Failure::Refused)
 }
@@ -271,6 +278,6 @@ async fn publish(args: &PublishCommand) -> Result<String, Failure> {
             let key = folder::control_key(&config.data)?;
             client::publish(&note, &key, text).await?.map_err(file)
         }
-        None => serve::publish_at_rest(&config, &text).await.map_err(Failure::Service)?.map_err(file),
+        None => serve::publish_at_rest(&config, &text).await?.map_err(file),
     }
 }

@@ -301,12 +301,6 @@ impl Folder {
         let text = serde_json::to_string(note).map_err(|error| damaged(&path, error))?;
         fs::write(&path, text + "\n").map_err(at(&path))
     }
-
-    /// What to tell when the stores did not open: the system's own error if the folder takes no file, else `error`. A database may
-    /// call a full disk a file that cannot be opened.
-    pub fn cause_of<E: From<FolderError>>(&self, error: E) -> E {
-        files::probe(&self.path).map_or_else(E::from, |()| error)
-    }
 }
 
 impl Drop for Folder {
@@ -340,6 +334,12 @@ pub fn running(path: &Path) -> Result<Option<ServerNote>, FolderError> {
         Err(TryLockError::WouldBlock) => Ok(read_note(path)),
         Err(TryLockError::Error(error)) => Err(at(&lock)(error)),
     }
+}
+
+/// What to tell when the stores of a folder did not open: the system's own error if the folder takes no file, else `error`. A database
+/// may call a full or read-only disk a file that cannot be opened.
+pub fn cause_of<E: From<FolderError>>(folder: &Path, error: E) -> E {
+    files::probe(folder).map_or_else(E::from, |()| error)
 }
 
 /// The key of the buyers' tokens of a folder that is served, or was.

@@ -41,15 +41,12 @@ use crate::{
     demo,
     deployment::{Deployment, DeploymentError},
     desk::Wish,
-    folder::{Folder, FolderError, ServerNote, Watched},
+    folder::{self, Folder, ServerNote, Watched},
     welcome,
 };
 
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
-    if let Some(error) = error.downcast_ref::<FolderError>() {
-        return error.exit();
-    }
     if let Some(error) = error.downcast_ref::<DeploymentError>() {
         return error.exit();
     }
@@ -78,7 +75,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let run = RunId(Uuid::new_v4().as_u64_pair().0);
     let deployment = open(&folder, &config, run).await?;
-    let on_sale = demo::on_sale(&deployment, config.demo).await.map_err(|error| folder.cause_of(error))?;
+    let on_sale = demo::on_sale(&deployment, config.demo).await;
+    let on_sale = on_sale.map_err(|error| folder::cause_of(folder.path(), error))?;
     let control = Control::new(deployment.clone(), &folder.control_key()?);
     let (hosts, stop_pages) = (Hosts::default(), admin_stop.clone());
     let pages = admin::serve_with(admin_listener, hosts, registry.clone(), readiness.clone(), control, stop_pages);
@@ -171,7 +169,7 @@ async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Deployment<SystemCl
 
 async fn open(folder: &Folder, config: &Config, run: RunId) -> anyhow::Result<Deployment<SystemClock>> {
     let opened = Deployment::open(folder.path(), config, run, SystemClock::new()).await;
-    opened.map_err(|error| folder.cause_of(error.into()))
+    opened.map_err(|error| folder::cause_of(folder.path(), error.into()))
 }
 
 /// Both ports, before anything is opened: a port that is taken is the most frequent mistake.

@@ -115,13 +115,27 @@ fn a_key_that_others_may_read_is_refused() {
     }
 }
 
-/// Serves the folder in a world of mounts of its own, after this line of shell.
-fn says_mounted(folder: &Folder, line: &str) -> (Option<i32>, String) {
+#[test]
+fn a_folder_that_is_not_there_is_called_that() {
+    let folder = Folder::new().unwrap();
+    for (name, command) in commands(&folder).into_iter().filter(|(name, _)| *name != "serve") {
+        let (status, told) = says(command);
+        assert_eq!(status, Some(Exit::NoInput.status().into()), "{name}: {told}");
+        assert!(told.contains("there is no data folder"), "{name}: {told}");
+    }
+}
+
+/// Runs a command on the folder in a world of mounts of its own, after this line of shell.
+fn says_mounted(folder: &Folder, line: &str, name: &str) -> (Option<i32>, String) {
     let mut starter = Command::new("unshare");
     let script = format!("set -e; data={}; {line}; exec \"$0\" \"$@\"", folder.data().display());
     starter.args(["--mount", "sh", "-c", &script]).arg(folder.program());
-    let mut command = folder.command_by(starter, "serve");
-    command.args(folder.ports());
+    let mut command = folder.command_by(starter, name);
+    match name {
+        "serve" => drop(command.args(folder.ports())),
+        "cancel" => drop(command.arg("77")),
+        _ => {}
+    }
     says(command)
 }
 
@@ -135,9 +149,12 @@ fn a_read_only_copy_is_called_that() {
     if !may_mount() {
         return;
     }
-    let (status, told) = says_mounted(&served(), "mount --bind -o ro \"$data\" \"$data\"");
-    assert_eq!(status, Some(Exit::Disk.status().into()), "{told}");
-    assert!(told.contains("read-only") && !told.contains("room"), "{told}");
+    let folder = served();
+    for name in ["serve", "cancel", "audit"] {
+        let (status, told) = says_mounted(&folder, "mount --bind -o ro \"$data\" \"$data\"", name);
+        assert_eq!(status, Some(Exit::Disk.status().into()), "{name}: {told}");
+        assert!(told.contains("read-only") && !told.contains("room"), "{name}: {told}");
+    }
 }
 
 #[test]
@@ -147,8 +164,8 @@ fn a_full_disk_is_called_that() {
     }
     let fill = "mkdir \"$data\"; mount -t tmpfs -o size=SIZE,mode=700 none \"$data\"; df \"$data\" >&2";
     // From no room for the format to hardly any for the databases.
-    for size in ["4k", "64k", "128k"] {
-        let (status, told) = says_mounted(&Folder::new().unwrap(), &fill.replace("SIZE", size));
+    for size in ["4k", "64k", "128k", "256k"] {
+        let (status, told) = says_mounted(&Folder::new().unwrap(), &fill.replace("SIZE", size), "serve");
         assert_eq!(status, Some(Exit::Disk.status().into()), "{size}: {told}");
         assert!(told.contains("is full") && !told.contains("this user"), "{size}: {told}");
     }
