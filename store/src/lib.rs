@@ -5,6 +5,7 @@ pub mod ledger;
 pub mod log;
 pub mod mismatch;
 pub mod orders;
+pub mod publications;
 pub mod shards;
 pub mod sql;
 pub mod stock;
