@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use catalog::{confirm, publish::PublishError};
+use catalog::{confirm, file::FILE_BYTES_MAX, publish::PublishError};
 use domain::{
     id::{LaneId, PartitionId},
     stock::{LaneMode, LaneView},
@@ -11,7 +11,10 @@ use domain::{
 use kit::{
     admin::Pages,
     clock::Clock,
-    http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
+    http::{
+        BODY_DEADLINE, Body, HeaderValue, Incoming, Method, Request, Response, StatusCode, bearer, header, read_body,
+        reply,
+    },
     problem::{Code, Problem},
 };
 use loadtest::durable::Placed;
@@ -25,9 +28,6 @@ use store::{
 };
 
 use crate::{demo, deployment::Deployment, desk::Wish};
-
-/// A sale file with 1000 lanes of 64 offers fits.
-const SALE_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// The stores did not tell.
 #[derive(Debug, thiserror::Error)]
@@ -122,13 +122,7 @@ impl<C: Clock> Control<C> {
             {
                 return self.carry_out(wish).await;
             }
-            _ => {
-                return Problem::new(
-                    Code::MethodNotAllowed,
-                    "sales and orders are posted; the other pages are only read",
-                )
-                .to_response();
-            }
+            _ => return not_allowed(if wish.is_some() || parts == ["sales"] { "POST" } else { "GET" }),
         };
         told.unwrap_or_else(|error| {
             tracing::error!(%error, path, "a page of the second port failed");
@@ -199,7 +193,7 @@ impl<C: Clock> Control<C> {
     }
 
     async fn publish(&self, request: Request<Incoming>) -> Response<Body> {
-        let sent = match read_body(request.into_body(), SALE_FILE_BYTES_MAX, BODY_DEADLINE).await {
+        let sent = match read_body(request.into_body(), FILE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return Problem::from(error).to_response(),
         };
@@ -216,6 +210,13 @@ impl<C: Clock> Control<C> {
             Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
         }
     }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let told = "sales and orders are posted; the other pages are only read";
+    let mut response = Problem::new(Code::MethodNotAllowed, told).to_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 impl<C: Clock> Pages for Control<C> {

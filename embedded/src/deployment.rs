@@ -6,10 +6,11 @@ use domain::{
     shard::{InvalidShardMap, ShardMap},
     stock::RunId,
 };
-use kit::clock::Clock;
+use kit::{clock::Clock, exit::Exit};
 use store::{
     figures::Calls,
     log::sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSetupError, SqliteSource},
+    mismatch::is_mismatch,
     orders::Orders,
     shards::{self, InvalidNamespace, Namespace, OpenError, Store},
     sql::{
@@ -47,6 +48,21 @@ pub enum DeploymentError {
     /// [`NAMESPACE`] is none.
     #[error(transparent)]
     Namespace(#[from] InvalidNamespace),
+}
+
+impl DeploymentError {
+    /// The status with which a program ends whose stores do not open.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Log(error) if is_mismatch(error) => Exit::Mismatch,
+            Self::Databases(error) if is_mismatch(error) => Exit::Mismatch,
+            Self::Log(SqliteSetupError::Foreign(_)) | Self::Databases(OpenError::Sql(SqlError::Broken(_))) => {
+                Exit::Data
+            }
+            Self::Map(_) | Self::Namespace(_) => Exit::Usage,
+            Self::Log(_) | Self::Databases(_) | Self::Sql(_) => Exit::Disk,
+        }
+    }
 }
 
 /// The open stores.

@@ -21,11 +21,12 @@ const TOKEN_TTL_MS: u64 = 24 * 3_600_000;
 /// The buyer of the example.
 const BUYER: u64 = 42;
 
-/// The text, as soon as the shop sells. `sale`: the one to show. `None` when no token can be made.
+/// The text, as soon as the shop sells. `sale`: the one to show. `key`: signs a token to be shown; without it the command that makes
+/// one is. `None` when no token can be made.
 pub async fn when_selling<C: Clock>(
     deployment: &Deployment<C>,
     (note, folder): (&ServerNote, &str),
-    key: &TokenKey,
+    key: Option<&TokenKey>,
     sale: Option<&Sale>,
     readiness: &Readiness,
 ) -> Option<String> {
@@ -39,7 +40,10 @@ pub async fn when_selling<C: Clock>(
         Some(sale) => {
             let tenant = u32::try_from(sale.tenant.get()).ok()?;
             let claims = BuyerClaims { tenant, buyer: BUYER, expires_ms: now_ms + TOKEN_TTL_MS };
-            let token = TokenSigner::new(key.clone()).sign(&claims, now_ms).ok()?;
+            let token = match key {
+                Some(key) => TokenSigner::new(key.clone()).sign(&claims, now_ms).ok()?,
+                None => format!("$({} token {BUYER} --tenant {tenant} --data {folder:?})", program()),
+            };
             selling(&mut text, (note, folder), sale, &token)
         }
         None => waiting(&mut text, note, folder),

@@ -26,7 +26,7 @@ use engine::{
 use kit::{
     clock::{Clock, SystemClock},
     problem::{Code, PreparedProblem, Problem},
-    token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
+    token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 
 #[global_allocator]
@@ -54,7 +54,7 @@ fn main() {
 }
 
 fn key() -> TokenKey {
-    TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY").unwrap()
+    TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY", Tenants::All).unwrap()
 }
 
 fn verifier() -> TokenVerifier {

@@ -35,7 +35,7 @@ use engine::{
 use kit::{
     clock::{Clock, ManualClock},
     metrics::Registry,
-    token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
+    token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 use store::{
     sql::SqlError,
@@ -347,7 +347,7 @@ impl Shop {
         // Known from earlier calls, so that tests count their own.
         directory.now().offer(offer_id(1)).unwrap().1.lane.follow(Epoch(1));
         mint.lend(WORKER, u64::MAX >> 8);
-        let key = TokenKey::new("k", SECRET).unwrap();
+        let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
         let acknowledged = Arc::new(Acknowledged::default());

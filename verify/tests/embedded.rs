@@ -16,3 +16,9 @@ mod full_disk;
 mod reduction;
 #[path = "embedded/stalled.rs"]
 mod stalled;
+#[path = "embedded/gone.rs"]
+mod gone;
+#[path = "embedded/rights.rs"]
+mod rights;
+#[path = "embedded/second_port.rs"]
+mod second_port;

@@ -112,7 +112,7 @@ impl Stage {
             }
         }
         if self.keep || !unruly.is_empty() {
-            eprintln!("loadtest: sale file, logs and what else this run left are in {}", self.folder.keep().display());
+            eprintln!("sale file, logs and what else this run left are in {}", self.folder.keep().display());
         }
         unruly
     }

@@ -25,7 +25,7 @@ use kit::{
     admin::Readiness,
     clock::{Clock, SystemClock},
     metrics::Registry,
-    token::{TokenKey, TokenSigner, TokenVerifier},
+    token::{Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 use order_writer::{
     failpoint::Failpoint,
@@ -169,7 +169,7 @@ impl<S: Stores> Parts<S> {
         let limits = TenantLimits { rate_per_s: domain::sale::RATE_MAX, permits_max: PERMITS };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         follow_sales(&stores, &directory, &mut helpers).await;
-        let key = TokenKey::new("k", SECRET).unwrap();
+        let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
         let mint = Arc::new(Mint::default());
