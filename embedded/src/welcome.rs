@@ -37,7 +37,7 @@ pub async fn when_selling<C: Clock>(
     let mut text = String::new();
     let written = match sale {
         Some(sale) => {
-            let tenant = u32::try_from(sale.tenant.get()).ok()?;
+            let tenant = sale.tenant.number();
             let claims = BuyerClaims { tenant, buyer: BUYER, expires_ms: now_ms + TOKEN_TTL_MS };
             let token = TokenSigner::new(key.clone()).sign(&claims, now_ms).ok()?;
             selling(&mut text, (note, folder), sale, &token)

@@ -255,7 +255,7 @@ mod tests {
         spawned(ledger.commit(&rows.commit));
         spawned(ledger.restart(&rows.partition, &rows.partition, &[]));
         spawned(ledger.add_lane(&rows.lane));
-        spawned(ledger.lease_worker("", 1));
+        spawned(ledger.lease_worker("", 1, 1));
         spawned(ledger.movements(p, Generation(1), 0, 1));
     }
 
