@@ -54,7 +54,8 @@ fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt:
     Ok(())
 }
 
-fn window(sale: &Sale, now_ms: u64) -> String {
+/// Where `now_ms`, in epoch milliseconds, lies in the sale's window, such as `opens in 2 h, for 1 day`.
+pub fn window(sale: &Sale, now_ms: u64) -> String {
     let until = |moment_ms: u64| span(moment_ms.abs_diff(now_ms));
     let (opens, closes) = (sale.window.opens_at_ms, sale.window.closes_at_ms);
     let paused = if sale.paused { "paused, " } else { "" };

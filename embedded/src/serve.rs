@@ -104,7 +104,7 @@ async fn greet(
     readiness: Readiness,
 ) {
     let place = (&note, &*folder.to_string_lossy());
-    let text = welcome::when_selling(&deployment, place, &key, on_sale.as_ref(), &readiness).await;
+    let text = welcome::when_selling(&deployment, place, Some(&key), on_sale.as_ref(), &readiness).await;
     // Nobody may read it; the shop sells all the same.
     drop(text.map(|text| io::stdout().lock().write_all(text.as_bytes())));
 }

@@ -209,9 +209,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweep<S, L, C> {
         if acknowledged.is_some_and(|at| now.monotonic_ms.saturating_sub(at) < TRUST_MS) {
             return false;
         }
-        let Some(order) = order_of(batch) else { return true };
-        // Ids that run ahead of this clock, because one was set back, say nothing of their age.
-        Some(order.worker()) == me || order.minted_at_ms().abs_diff(now.wall_ms) > OTHERS_AFTER_MS
+        let is_mine = order_of(batch).is_some_and(|order| Some(order.worker()) == me);
+        is_mine || age_ms(batch, now) > OTHERS_AFTER_MS
     }
 }
 
