@@ -9,7 +9,11 @@ use crate::{
     sql::{Row, Server, Sql, SqlError, Tx, all},
 };
 
-const LEDGER_TABLES: &str = include_str!("../migrations/ledger/001.sql");
+const LEDGER_TABLES: &str = concat!(
+    include_str!("../migrations/ledger/001.sql"),
+    "\n",
+    include_str!("../migrations/ledger/004-worker-ids.sql")
+);
 const ORDER_TABLES: &str = include_str!("../migrations/orders/001.sql");
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
@@ -265,6 +269,7 @@ mod tests {
         let expected = ["CREATE TABLE a (\n  x INT\n)", "CREATE TABLE o_0 (y INT)", "CREATE TABLE o_1 (y INT)"];
         assert_eq!(statements(file, 2), expected);
         assert_eq!(statements(ORDER_TABLES, 4).len(), 6);
-        assert!(statements(LEDGER_TABLES, 0).iter().all(|s| s.starts_with("CREATE TABLE") || s.starts_with("INSERT")));
+        let begins = ["CREATE TABLE", "INSERT", "ALTER TABLE"];
+        assert!(statements(LEDGER_TABLES, 0).iter().all(|s| begins.iter().any(|begin| s.starts_with(begin))));
     }
 }
