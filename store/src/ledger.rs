@@ -14,7 +14,10 @@ use domain::{
 };
 
 use crate::figures::DatabaseFigures;
-use crate::sql::{Sql, SqlError};
+use crate::{
+    publications::Publications,
+    sql::{Sql, SqlError},
+};
 
 use commit::CommitTexts;
 use lease::LeaseTexts;
@@ -124,6 +127,7 @@ pub struct WorkerLease {
 pub struct Ledger<S> {
     db: S,
     texts: Arc<Texts>,
+    publications: Publications<S>,
 }
 
 #[derive(Debug)]
@@ -138,7 +142,7 @@ impl<S: Sql> Ledger<S> {
     pub fn new(db: S) -> Self {
         let now = format!("SELECT {}", S::NOW_MS);
         let texts = Texts { now, commit: CommitTexts::new(), lease: LeaseTexts::new(S::NOW_MS) };
-        Self { db, texts: Arc::new(texts) }
+        Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }
     }
 
     /// The database's clock, in epoch milliseconds.
@@ -148,6 +152,11 @@ impl<S: Sql> Ledger<S> {
     pub async fn now_ms(&self) -> Result<u64, SqlError> {
         let rows = self.db.rows(&self.texts.now, vec![]).await?;
         rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
+    }
+
+    /// What is published: decided in the same database, so that a lane's owner and its ledger row cannot part.
+    pub const fn publications(&self) -> &Publications<S> {
+        &self.publications
     }
 
     /// How its pool is used, and what came of its statements.

@@ -4,6 +4,7 @@ pub mod figures;
 pub mod ledger;
 pub mod log;
 pub mod orders;
+pub mod publications;
 pub mod shards;
 pub mod sql;
 pub mod stock;

@@ -6,15 +6,17 @@ use domain::shard::{ShardId, ShardMap};
 use crate::{
     ledger::Ledger,
     orders::Orders,
-    sql::{Row, Server, Sql, SqlError, Tx, all},
+    sql::{Migration, Row, Server, Sql, SqlError, Tx, all, pending},
 };
 
-const LEDGER_TABLES: &str = concat!(
-    include_str!("../migrations/ledger/001.sql"),
-    "\n",
-    include_str!("../migrations/ledger/004-worker-ids.sql")
-);
-const ORDER_TABLES: &str = include_str!("../migrations/orders/001.sql");
+/// The ledger's schema: name and file, in the order in which they are applied. `docs/upgrading.md` says how to add one.
+const LEDGER: &[(&str, &str)] = &[
+    ("001", include_str!("../migrations/ledger/001.sql")),
+    ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
+    ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
+];
+/// A shard's schema.
+const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
 /// Characters of a namespace, at most: database names have at most 64.
@@ -79,6 +81,17 @@ pub enum OpenError {
         /// The map that was asked for.
         given: MapOutline,
     },
+    /// An older program made the databases, and nobody has upgraded them yet.
+    #[error(
+        "{database} was made by an older program: it lacks migration {migration}; start this program's server on it once, \
+         which upgrades it, then look again"
+    )]
+    Older {
+        /// Which.
+        database: String,
+        /// The first one that it lacks.
+        migration: String,
+    },
 }
 
 /// What the ledger keeps of a shard map.
@@ -126,13 +139,31 @@ impl<S: Sql> Store<S> {
 /// # Errors
 /// [`OpenError::OtherMap`] before anything is made, [`OpenError::Sql`] when a database fails.
 pub async fn open<V: Server>(server: &V, namespace: &Namespace, map: ShardMap) -> Result<Store<V::Sql>, OpenError> {
-    let ledger = database(server, &namespace.ledger(), &statements(LEDGER_TABLES, 0)).await?;
+    let ledger = database(server, &namespace.ledger(), &migrations(LEDGER, 0)).await?;
     keep_map(&ledger, &namespace.ledger(), MapOutline::from(&map)).await?;
-    let tables = statements(ORDER_TABLES, map.tables());
+    let tables = migrations(ORDERS, map.tables());
     let names: Vec<String> = (0..map.shards()).map(|shard| namespace.orders(ShardId(shard))).collect();
     let shards = all(names.iter().map(|name| database(server, name, &tables))).await;
     let shards = shards.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
+}
+
+/// Makes what is missing of the ledger's database and opens it, for who publishes: sales know no map of shards.
+///
+/// # Errors
+/// [`OpenError::Sql`] when the database fails.
+pub async fn open_ledger<V: Server>(server: &V, namespace: &Namespace) -> Result<Ledger<V::Sql>, OpenError> {
+    Ok(Ledger::new(database(server, &namespace.ledger(), &migrations(LEDGER, 0)).await?))
+}
+
+/// Opens the ledger's database to look at it; makes and migrates nothing.
+///
+/// # Errors
+/// [`OpenError::Older`], and [`OpenError::Sql`] when the database is missing or fails.
+pub async fn look_ledger<V: Server>(server: &V, namespace: &Namespace) -> Result<Ledger<V::Sql>, OpenError> {
+    let ledger = server.open(&namespace.ledger());
+    upgraded(&ledger, &namespace.ledger(), &migrations(LEDGER, 0)).await?;
+    Ok(Ledger::new(ledger))
 }
 
 /// Opens a deployment's databases to look at them: makes and migrates nothing. For audits, beside those who work or after them.
@@ -148,8 +179,22 @@ pub async fn look<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<
     if stored != given {
         return Err(OpenError::OtherMap { ledger: namespace.ledger(), stored, given });
     }
-    let shards = (0..map.shards()).map(|shard| server.open(&namespace.orders(ShardId(shard)))).collect();
+    upgraded(&ledger, &namespace.ledger(), &migrations(LEDGER, 0)).await?;
+    let shards: Vec<_> = (0..map.shards()).map(|shard| server.open(&namespace.orders(ShardId(shard)))).collect();
+    for (shard, database) in (0..map.shards()).zip(&shards) {
+        upgraded(database, &namespace.orders(ShardId(shard)), &migrations(ORDERS, map.tables())).await?;
+    }
     Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
+}
+
+/// Whether the schema is the one that this program reads.
+async fn upgraded<S: Sql>(database: &S, name: &str, schema: &[Migration]) -> Result<(), OpenError> {
+    let applied = database.rows("SELECT name FROM migrations ORDER BY name", vec![]).await?;
+    let applied = applied.into_iter().map(|mut row| row.text()).collect::<Result<Vec<_>, _>>()?;
+    match pending(schema, &applied, S::NEWER, name)?.first() {
+        None => Ok(()),
+        Some(first) => Err(OpenError::Older { database: name.into(), migration: first.name.clone() }),
+    }
 }
 
 /// Destroys every database of the namespace. For tests.
@@ -165,10 +210,10 @@ pub async fn drop_all<V: Server>(server: &V, namespace: &Namespace) -> Result<()
     Ok(())
 }
 
-async fn database<V: Server>(server: &V, name: &str, tables: &[String]) -> Result<V::Sql, SqlError> {
+async fn database<V: Server>(server: &V, name: &str, schema: &[Migration]) -> Result<V::Sql, SqlError> {
     server.create(name).await?;
     let database = server.open(name);
-    database.migrate("001", tables).await?;
+    database.migrate(schema).await?;
     Ok(database)
 }
 
@@ -186,6 +231,11 @@ async fn keep_map<S: Sql>(database: &S, name: &str, given: MapOutline) -> Result
 fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
     let mut row = rows.into_iter().next().ok_or_else(|| SqlError::Broken("no shard map is stored".into()))?;
     Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
+}
+
+fn migrations(list: &[(&str, &str)], tables: u16) -> Vec<Migration> {
+    let named = |&(name, file): &(&str, &str)| Migration { name: name.into(), statements: statements(file, tables) };
+    list.iter().map(named).collect()
 }
 
 /// The statements of a migration file: each ends in `;` at the end of a line, `--` begins a comment line, and one with
@@ -268,8 +318,25 @@ mod tests {
         let file = "-- about a; b\nCREATE TABLE a (\n  x INT\n);\n\nCREATE TABLE o_{table} (y INT);\n";
         let expected = ["CREATE TABLE a (\n  x INT\n)", "CREATE TABLE o_0 (y INT)", "CREATE TABLE o_1 (y INT)"];
         assert_eq!(statements(file, 2), expected);
-        assert_eq!(statements(ORDER_TABLES, 4).len(), 6);
-        let begins = ["CREATE TABLE", "INSERT", "ALTER TABLE"];
-        assert!(statements(LEDGER_TABLES, 0).iter().all(|s| begins.iter().any(|begin| s.starts_with(begin))));
+        assert_eq!(migrations(ORDERS, 4)[0].statements.len(), 6);
+    }
+
+    /// What decides which migration is newer is the order of the names.
+    #[test]
+    fn names_of_migrations_rise_and_fit() {
+        for list in [LEDGER, ORDERS] {
+            assert!(list.is_sorted_by(|a, b| a.0 < b.0) && list.iter().all(|(name, _)| name.len() <= 64));
+        }
+    }
+
+    /// A statement has one effect, so that a crash between two of them can be gone on from.
+    #[test]
+    fn statements_of_migrations_have_one_effect() {
+        let one = |s: &str| ["CREATE TABLE", "CREATE INDEX", "INSERT", "ALTER TABLE"].iter().any(|b| s.starts_with(b));
+        for migration in migrations(LEDGER, 0).iter().chain(&migrations(ORDERS, 2)) {
+            for statement in &migration.statements {
+                assert!(one(statement), "{}: {statement}", migration.name);
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod all;
 mod error;
 mod fixed;
+mod migration;
 #[cfg(feature = "production")]
 pub mod mysql;
 #[cfg(feature = "embedded")]
@@ -20,6 +21,7 @@ pub use error::SqlError;
 pub(crate) use error::retried;
 pub use fixed::Insert;
 pub(crate) use fixed::{Fixed, SIZE_MAX};
+pub use migration::{Migration, Newer, pending};
 pub use value::{Row, Value, stored};
 
 /// Whether [`Tx::lock_rows`] waits.
@@ -58,6 +60,9 @@ pub trait Sql: Clone + Send + Sync + 'static {
     /// SQL expression: the database's clock in epoch milliseconds, as an integer. Times that programs compare come from here.
     const NOW_MS: &'static str;
 
+    /// Whether a database of a newer program is opened.
+    const NEWER: Newer;
+
     /// The rows of a query, in a transaction of its own.
     fn rows(&self, query: &str, params: Vec<Value>) -> impl Future<Output = Result<Vec<Row>, SqlError>> + Send;
 
@@ -71,11 +76,10 @@ pub trait Sql: Clone + Send + Sync + 'static {
     /// Begins a transaction, READ COMMITTED or stricter.
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, SqlError>> + Send;
 
-    /// Runs these statements, unless this name was run before, while no other process does the same. A crash half way runs
-    /// them again: they MUST bear it.
-    /// Ask for the newest only: a database that knows a later name was made by a newer program, and MAY be refused. Returns whether
-    /// they ran.
-    fn migrate(&self, name: &str, statements: &[String]) -> impl Future<Output = Result<bool, SqlError>> + Send;
+    /// Applies those of this list that were not applied yet, in its order, each once, while no other process does the same; a
+    /// crash half way is gone on from. Give the whole list: a database that has a later one was made by a newer program, and is
+    /// refused as [`Sql::NEWER`] says. Returns how many were applied.
+    fn migrate(&self, migrations: &[Migration]) -> impl Future<Output = Result<usize, SqlError>> + Send;
 
     /// How its pool is used, and what came of its statements.
     fn figures(&self) -> DatabaseFigures;

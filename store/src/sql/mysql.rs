@@ -1,6 +1,7 @@
 //! MySQL 8+ and MariaDB 10.6+: pools of connections on which a timeout or a dropped call leaves nothing half-used.
 
 mod connection;
+mod migrate;
 
 use std::{
     sync::{
@@ -17,7 +18,7 @@ use mysql_async::{
 };
 use tokio::time::timeout;
 
-use super::{Insert, Lock, Row, Server, Sql, SqlError, Tx, Value};
+use super::{Insert, Lock, Migration, Newer, Row, Server, Sql, SqlError, Tx, Value, pending};
 use crate::figures::{CallCount, DatabaseFigures, PoolUse};
 use connection::{Held, classify};
 
@@ -147,6 +148,7 @@ impl Server for MySqlServer {
     fn open(&self, database: &str) -> MySql {
         let arrays = if self.settings.arrays { OnceLock::new() } else { OnceLock::from(false) };
         MySql {
+            name: database.into(),
             pool: Pool::new(self.opts(Some(database))),
             settings: self.settings,
             arrays: Arc::new(arrays),
@@ -170,6 +172,7 @@ impl Server for MySqlServer {
 /// One database and its pool. Belongs to the runtime that first used it.
 #[derive(Debug, Clone)]
 pub struct MySql {
+    name: Arc<str>,
     pool: Pool,
     settings: Settings,
     /// Whether the server takes arrays of rows; unknown before the first insert of many.
@@ -195,6 +198,8 @@ impl Sql for MySql {
 
     // NOW is the time at which the statement began; the session's zone is UTC.
     const NOW_MS: &'static str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+    // Programs of two versions run side by side in a rolling upgrade.
+    const NEWER: Newer = Newer::RefusedWhenContracted;
 
     async fn rows(&self, query: &str, params: Vec<Value>) -> Result<Vec<Row>, SqlError> {
         let params = bound(params);
@@ -218,7 +223,7 @@ impl Sql for MySql {
         Ok(MySqlTx { held, limit, arrays: self.arrays.clone() })
     }
 
-    async fn migrate(&self, name: &str, statements: &[String]) -> Result<bool, SqlError> {
+    async fn migrate(&self, migrations: &[Migration]) -> Result<usize, SqlError> {
         // The lock belongs to the connection: whatever fails below closes it, and so gives the lock back.
         let mut held = self.held().await?;
         let lock = format!("SELECT GET_LOCK(DATABASE(), {MIGRATION_LOCK_S})");
@@ -226,11 +231,15 @@ impl Sql for MySql {
         if locked.flatten() != Some(1) {
             return Err(SqlError::LockWait("another process migrates this database".into()));
         }
-        let ran = held.run(MIGRATION_TIMEOUT, async |conn| run_once(conn, name, statements).await).await?;
+        let applied = held.run(MIGRATION_TIMEOUT, migrate::prepare).await?;
+        let pending = pending(migrations, &applied, Self::NEWER, &format!("the database {}", self.name))?;
+        for migration in pending {
+            held.run(MIGRATION_TIMEOUT, async |conn| migrate::run(conn, migration).await).await?;
+        }
         let limit = self.settings.statement_timeout;
         held.run(limit, async |conn| conn.query_drop("DO RELEASE_LOCK(DATABASE())").await).await?;
         held.give_back();
-        Ok(ran)
+        Ok(pending.len())
     }
 
     fn figures(&self) -> DatabaseFigures {
@@ -252,24 +261,6 @@ impl Sql for MySql {
         let limit = self.settings.acquire_timeout + self.settings.statement_timeout;
         drop(timeout(limit, self.pool.clone().disconnect()).await);
     }
-}
-
-/// Statements that define tables commit by themselves, so a crash may leave some of them done and the name unwritten.
-async fn run_once(conn: &mut Conn, name: &str, statements: &[String]) -> mysql_async::Result<bool> {
-    conn.query_drop(
-        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR(64) NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)",
-    )
-    .await?;
-    let done: Option<i64> = conn.exec_first("SELECT 1 FROM migrations WHERE name = ?", (name,)).await?;
-    if done.is_some() {
-        return Ok(false);
-    }
-    for statement in statements {
-        conn.query_drop(statement).await?;
-    }
-    let insert = format!("INSERT INTO migrations (name, applied_at) VALUES (?, {})", MySql::NOW_MS);
-    conn.exec_drop(insert, (name,)).await?;
-    Ok(true)
 }
 
 /// A transaction on a connection of its own.

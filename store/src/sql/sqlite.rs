@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{Row, Server, Sql, SqlError, Value};
+use super::{Migration, Newer, Row, Server, Sql, SqlError, Value};
 use crate::figures::DatabaseFigures;
 use file::OpenFile;
 use threads::{Database, Queue};
@@ -191,6 +191,8 @@ impl Sql for Sqlite {
 
     // A function of ours, so that a simulation may turn the clock.
     const NOW_MS: &'static str = "now_ms()";
+    // One process has the folder: a newer program used it and is gone.
+    const NEWER: Newer = Newer::Refused;
 
     async fn rows(&self, query: &str, params: Vec<Value>) -> Result<Vec<Row>, SqlError> {
         let query = query.to_owned();
@@ -210,9 +212,9 @@ impl Sql for Sqlite {
         SqliteTx::begin(&self.database).await
     }
 
-    async fn migrate(&self, name: &str, statements: &[String]) -> Result<bool, SqlError> {
-        let (name, statements) = (name.to_owned(), statements.to_vec());
-        self.database.run_for(Queue::Writer, MIGRATION_TIMEOUT, move |file| file.migrate(&name, &statements)).await
+    async fn migrate(&self, migrations: &[Migration]) -> Result<usize, SqlError> {
+        let migrations = migrations.to_vec();
+        self.database.run_for(Queue::Writer, MIGRATION_TIMEOUT, move |file| file.migrate(&migrations)).await
     }
 
     fn figures(&self) -> DatabaseFigures {

@@ -6,8 +6,10 @@ pub(crate) mod desk;
 pub(crate) mod figures;
 pub(crate) mod leases;
 pub(crate) mod ledger;
+pub(crate) mod migrations;
 pub(crate) mod opening;
 pub(crate) mod orders;
+pub(crate) mod publications;
 pub(crate) mod support;
 
 /// The rules as tests of the adapter that the expression gives.
@@ -21,11 +23,16 @@ macro_rules! contract {
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
                 of_two_committers_exactly_one_wins a_generation_begins_once;
+            migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies
+                a_migration_that_broke_half_way_is_gone_on_from a_newer_programs_database_is_refused;
             opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made
                 named_operations_do_what_they_promise a_transaction_is_alone_with_its_rows a_dropped_transaction_is_undone;
             orders: what_is_written_is_found a_taken_key_leaves_nothing a_zombie_of_an_older_generation_cannot_write
                 a_row_of_another_shard_is_refused a_release_is_set_once live_purchases_count_until_the_release
                 a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
+            publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
+                a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
+                what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners;
         }
     };
 }

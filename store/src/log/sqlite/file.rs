@@ -16,8 +16,8 @@ use crate::log::Watermarks;
 
 /// "FSLG", in the file's header.
 const APPLICATION: u32 = 0x4653_4c47;
-/// Raised when the tables change.
-const FORMAT: u32 = 1;
+/// What a file becomes that has all of [`MIGRATIONS`].
+const FORMAT: u32 = MIGRATIONS.len() as u32;
 /// What every SQLite file begins with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The header, as SQLite's file format has it: the format at 60, the application at 68.
@@ -30,6 +30,10 @@ const CHECKPOINT_PAGES: u32 = 2_000;
 const BUSY: Duration = Duration::from_secs(5);
 /// Bits of a record's place that are its offset.
 const OFFSET_BITS: u32 = 44;
+
+/// The file's schema, in the order in which it is applied; the number of those that a file has is its `user_version`. A file
+/// that has more was made by a newer program and is refused.
+const MIGRATIONS: &[&str] = &[TABLES];
 
 /// Placed by partition and offset in one number: the newest record of a partition is the last of its range, found by one step, and
 /// records are appended without an index beside them.
@@ -103,6 +107,13 @@ impl LogFile {
             return Err(SqliteSetupError::Unusable(self.advice(&of_code(ffi::SQLITE_READONLY))));
         }
         self.create(&mut connection).map_err(|error| self.unusable(&error))?;
+        let format = |row: &rusqlite::Row<'_>| row.get(0);
+        let found =
+            connection.pragma_query_value(None, "user_version", format).map_err(|error| self.unusable(&error))?;
+        if found > FORMAT {
+            // A newer program died before its write-ahead log was carried over.
+            return Err(SqliteSetupError::OtherFormat { path: self.path(), found, known: FORMAT });
+        }
         self.set_up(&connection)?;
         self.check_shape(&connection)?;
         Ok(connection)
@@ -127,7 +138,7 @@ impl LogFile {
         let number = |at| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
         match (number(60), number(68)) {
             _ if header.is_empty() => Ok(()),
-            (Some(FORMAT), Some(APPLICATION)) if header.starts_with(MAGIC) => Ok(()),
+            (Some(1..=FORMAT), Some(APPLICATION)) if header.starts_with(MAGIC) => Ok(()),
             (Some(found), Some(APPLICATION)) if header.starts_with(MAGIC) => {
                 Err(SqliteSetupError::OtherFormat { path: self.path(), found, known: FORMAT })
             }
@@ -151,19 +162,34 @@ impl LogFile {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-        let empty = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)";
-        if !connection.query_row(empty, (), |row| row.get::<_, bool>(0))? {
+        self.upgrade(connection, MIGRATIONS)
+    }
+
+    /// Applies what the file lacks of a schema, in one transaction.
+    fn upgrade(&self, connection: &mut Connection, schema: &[&str]) -> rusqlite::Result<()> {
+        let format = |connection: &Connection| {
+            let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok::<_, rusqlite::Error>(usize::try_from(format).unwrap_or(usize::MAX))
+        };
+        if format(connection)? >= schema.len() {
             return Ok(());
         }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another program may have been quicker.
-        if transaction.query_row(empty, (), |row| row.get(0))? {
-            transaction.execute_batch(TABLES)?;
+        let applied = format(&transaction)?;
+        for statements in schema.iter().skip(applied) {
+            transaction.execute_batch(statements)?;
+        }
+        if applied == 0 {
             transaction.execute("INSERT INTO shape (partitions) VALUES (?1)", [self.partitions])?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
-            transaction.pragma_update(None, "user_version", FORMAT)?;
         }
-        transaction.commit()
+        if applied < schema.len() {
+            transaction.pragma_update(None, "user_version", schema.len() as i64)?;
+        }
+        transaction.commit()?;
+        // The next program looks at the file's own header first, not into the write-ahead log.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
     }
 
     /// Each setting on which durability depends is read back.
@@ -292,6 +318,23 @@ mod tests {
             assert_eq!((journal.as_str(), durable), ("wal", (2, 1, 1)));
             assert_eq!((is("application_id"), is("user_version")), (i64::from(APPLICATION), i64::from(FORMAT)));
         }
+    }
+
+    /// A later migration is applied once, and then the file is refused by a program that does not know it.
+    #[test]
+    fn a_file_is_upgraded_once_and_an_older_program_refuses_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = LogFile::new(&folder.path().join("log.db"), &SqliteSettings::new(2, Arc::new(|| 1)));
+        let mut connection = file.open_to_write().unwrap();
+        let later = [TABLES, "CREATE TABLE later (k INTEGER PRIMARY KEY) STRICT"];
+        for _ in 0..2 {
+            file.upgrade(&mut connection, &later).unwrap();
+            connection.execute("INSERT INTO later DEFAULT VALUES", ()).unwrap();
+        }
+        assert!(file.upgrade(&mut connection, &[later[0], later[1], "not SQL"]).is_err());
+        let refused = file.open_to_write().unwrap_err();
+        assert!(matches!(refused, SqliteSetupError::OtherFormat { found: 2, known: FORMAT, .. }), "{refused}");
+        file.upgrade(&mut connection, &later).unwrap();
     }
 
     #[test]

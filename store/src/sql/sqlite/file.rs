@@ -13,8 +13,12 @@ use rusqlite::{
     types::{ToSqlOutput, Value as Stored, ValueRef},
 };
 
-use super::{NowMs, Settings, fault};
-use crate::sql::{Row, SqlError, Value};
+use super::{NowMs, Settings, Sqlite, fault};
+use crate::sql::{
+    Migration, Row, Sql, SqlError, Value,
+    migration::{APPLIED, MIGRATIONS_TABLE},
+    pending,
+};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +169,10 @@ impl OpenFile {
         }
     }
 
-    pub(super) fn migrate(&mut self, name: &str, statements: &[String]) -> Result<bool, SqlError> {
+    pub(super) fn migrate(&mut self, migrations: &[Migration]) -> Result<usize, SqlError> {
         self.begin()?;
-        match self.run_once(name, statements) {
-            Ok(ran) => self.commit().map(|()| ran),
+        match self.apply(migrations) {
+            Ok(count) => self.commit().map(|()| count),
             Err(error) => {
                 self.roll_back();
                 Err(error)
@@ -178,27 +182,19 @@ impl OpenFile {
 
     /// All of it in one transaction, as SQLite's definitions of tables may be. The tables stay as they are written: in the order of their
     /// primary key (`WITHOUT ROWID`, as MySQL keeps them) inserts of orders cost a tenth more and reads a twentieth less.
-    fn run_once(&mut self, name: &str, statements: &[String]) -> Result<bool, SqlError> {
-        let table =
-            "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR(64) NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)";
-        self.exec(table, &[])?;
-        let done = self.rows("SELECT name FROM migrations ORDER BY name", &[])?;
-        let done = done.into_iter().map(|mut row| row.text()).collect::<Result<Vec<_>, _>>()?;
-        if let Some(newer) = done.last().filter(|last| last.as_str() > name) {
-            let file = self.path.display();
-            return Err(SqlError::Broken(format!(
-                "{file} was made by a newer program: it has migration {newer}, and this one knows none after {name}; use that \
-                 program, or an empty data folder"
-            )));
+    fn apply(&mut self, migrations: &[Migration]) -> Result<usize, SqlError> {
+        self.exec(MIGRATIONS_TABLE, &[])?;
+        let applied = self.rows(APPLIED, &[])?;
+        let applied = applied.into_iter().map(|mut row| row.text()).collect::<Result<Vec<_>, _>>()?;
+        let pending = pending(migrations, &applied, Sqlite::NEWER, &self.path.display().to_string())?;
+        for migration in pending {
+            for statement in &migration.statements {
+                self.exec(statement, &[])?;
+            }
+            let name = migration.name.as_str().into();
+            self.exec("INSERT INTO migrations (name, applied_at) VALUES (?, now_ms())", &[name])?;
         }
-        if done.iter().any(|done| done == name) {
-            return Ok(false);
-        }
-        for statement in statements {
-            self.exec(statement, &[])?;
-        }
-        self.exec("INSERT INTO migrations (name, applied_at) VALUES (?, now_ms())", &[name.into()])?;
-        Ok(true)
+        Ok(pending.len())
     }
 
     fn statement<T>(
@@ -306,8 +302,12 @@ mod tests {
         OpenFile::create(&path).unwrap();
         let clock: NowMs = Arc::new(|| 7);
         let mut file = OpenFile::open(&path, Role::Writer, &clock, &Settings::default()).unwrap();
-        assert!(file.migrate("1", &["CREATE TABLE t (k BIGINT NOT NULL PRIMARY KEY)".into()]).unwrap());
+        assert_eq!(file.migrate(&[step("1", &["CREATE TABLE t (k BIGINT NOT NULL PRIMARY KEY)"])]).unwrap(), 1);
         file
+    }
+
+    fn step(name: &str, statements: &[&str]) -> Migration {
+        Migration { name: name.into(), statements: statements.iter().map(|&statement| statement.into()).collect() }
     }
 
     fn count(file: &mut OpenFile) -> i64 {
@@ -338,11 +338,11 @@ mod tests {
     fn a_migration_happens_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = file(&folder);
-        let statements = ["CREATE TABLE u (k BIGINT NOT NULL PRIMARY KEY)".into(), "not SQL".into()];
-        assert!(file.migrate("2", &statements).is_err());
+        let (first, table) = (step("1", &[]), "CREATE TABLE u (k BIGINT NOT NULL PRIMARY KEY)");
+        assert!(file.migrate(&[first.clone(), step("2", &[table]), step("3", &["not SQL"])]).is_err());
         assert!(file.exec("INSERT INTO u VALUES (1)", &[]).is_err());
-        assert!(file.migrate("2", &statements[..1]).unwrap());
-        assert!(!file.migrate("2", &statements[..1]).unwrap());
+        assert_eq!(file.migrate(&[first.clone(), step("2", &[table])]).unwrap(), 1);
+        assert_eq!(file.migrate(&[first, step("2", &[table])]).unwrap(), 0);
     }
 
     /// A pragma that is not in force is an error that says what to do.
