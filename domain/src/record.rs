@@ -284,11 +284,6 @@ fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
     TenantId::new(tenant.into())
 }
 
-fn stored_tenant(tenant: TenantId) -> u32 {
-    // A tenant id is at most 32 bits wherever it comes in.
-    u32::try_from(tenant.get()).unwrap_or(u32::MAX)
-}
-
 fn quantity(units: u32) -> Result<u32, Flawed> {
     if (1..=LIMIT_MAX).contains(&units) { Ok(units) } else { Err(Flawed(format!("quantity {units}"))) }
 }

@@ -124,7 +124,7 @@ fn admission(criterion: &mut Criterion) {
     }
     let (gate, signed) = (gate(clock), signed(REGULARS, clock.now_ms()));
     let (mint, mut turn) = (Mint::default(), signed.iter().cycle());
-    mint.lend(testing::WORKER, u64::MAX >> 8);
+    mint.lend(testing::WORKER, u64::MAX >> 8, u64::MAX);
     group.bench_function("mint_and_freeze", |bencher| {
         bencher.iter_batched(
             || gate.admit(purchase(turn.next().unwrap())).unwrap_or_else(|why| panic!("{why:?}")),

@@ -192,7 +192,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
             lane: lane.id,
             epoch: lane.epoch(),
             batch: batch_id,
-            now_ms: self.clock.now_ms(),
+            // The ids' clock, here and in the sweep: one that is set back delays no batch.
+            now_ms: self.mint.clock_ms(Moment::of(&self.clock)),
             sweep_after_ms: SWEEP_AFTER_MS,
             journal_max: self.journal_max,
         };
@@ -208,6 +209,9 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                     }
                 }
                 let outcomes = replies::outcomes(&call, &requests, &decided, self.appender.acknowledged());
+                if !decided.was_repeated {
+                    replies::unused(&requests, &outcomes).for_each(|order| self.mint.take_back(order));
+                }
                 self.tell(&call, &requests, seats, outcomes, room, tasks);
             }
             Asked::JournalFull => {

@@ -125,8 +125,11 @@ pub struct TenantLimits {
 }
 
 struct Shelf {
+    /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
+    /// The moment by which sales were left out last.
+    now_ms: u64,
 }
 
 /// The directory. Reading it takes no lock; changing it builds it anew.
@@ -141,7 +144,7 @@ pub struct Directory {
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1 });
+        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
         Self { current: ArcSwap::default(), shelf, ticks, permits, limits }
     }
 
@@ -158,8 +161,17 @@ impl Directory {
                 shelf.sales.insert(sale.id, sale);
             }
         }
-        shelf.sales.retain(|_, sale| now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS));
+        shelf.now_ms = now_ms;
         self.rebuild(&shelf);
+    }
+
+    /// Leaves out what is long over, and takes in again what only a clock that was ahead made look so.
+    pub fn look_at_the_clock(&self, now_ms: u64) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let before_ms = std::mem::replace(&mut shelf.now_ms, now_ms);
+        if shelf.sales.values().any(|sale| is_kept(sale, before_ms) != is_kept(sale, now_ms)) {
+            self.rebuild(&shelf);
+        }
     }
 
     /// Divides the rates by this many live engines from now on.
@@ -181,11 +193,15 @@ impl Directory {
     fn rebuild(&self, shelf: &Shelf) {
         let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        for sale in shelf.sales.values() {
+        for sale in shelf.sales.values().filter(|sale| is_kept(sale, shelf.now_ms)) {
             build.add(sale, &mut next);
         }
         self.current.store(Arc::new(next));
     }
+}
+
+fn is_kept(sale: &Sale, now_ms: u64) -> bool {
+    now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS)
 }
 
 /// A rebuild under way: what can live on of the old directory does.
@@ -363,5 +379,20 @@ mod tests {
         let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
         directory.take_in(vec![sale(1)], later);
         assert!(directory.now().sale(SaleId::new(1).unwrap()).is_none());
+    }
+
+    /// A publication that came while the clock was far ahead hides no running sale when the clock is right again.
+    #[test]
+    fn a_clock_that_was_ahead_hides_no_sale() {
+        let directory = directory();
+        let sales = || directory.now().sales().count();
+        directory.take_in(vec![sale(1)], NOW_MS);
+        let ahead = NOW_MS + 10 * KEPT_AFTER_END_MS;
+        directory.take_in(vec![sale(2)], ahead);
+        assert_eq!(sales(), 0, "all are long over");
+        directory.look_at_the_clock(NOW_MS);
+        assert_eq!(sales(), 2);
+        directory.look_at_the_clock(ahead);
+        assert_eq!(sales(), 0);
     }
 }

@@ -158,6 +158,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweep<S, L, C> {
         let mut total = Swept::default();
         for _ in 0..CLAIMS_MAX {
             let now = Moment::of(&self.clock);
+            let now = Moment { wall_ms: self.mint.clock_ms(now), ..now };
             let claimed = match self.stock.claim(lane.id, now.wall_ms, CLAIM_MAX, BACKOFF_MS).await {
                 Ok(LaneAnswer::Open(claimed)) => claimed,
                 // The keeper drains the journal of a closed lane.

@@ -346,7 +346,7 @@ impl Shop {
         stock.open(1, 1, left);
         // Known from earlier calls, so that tests count their own.
         directory.now().offer(offer_id(1)).unwrap().1.lane.follow(Epoch(1));
-        mint.lend(WORKER, u64::MAX >> 8);
+        mint.lend(WORKER, u64::MAX >> 8, u64::MAX);
         let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
@@ -375,7 +375,7 @@ impl Shop {
 
     /// A token of a buyer of any shop.
     pub fn token_of(&self, tenant: TenantId, buyer: u64) -> String {
-        let tenant = u32::try_from(tenant.get()).unwrap();
+        let tenant = tenant.number();
         let now_ms = self.clock.now_ms();
         let claims = BuyerClaims { tenant, buyer, expires_ms: now_ms + 86_400_000 };
         self.signer.sign(&claims, now_ms).unwrap()

@@ -19,10 +19,10 @@ pub struct Time {
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Price {
-    /// Minor units: fen, cents.
+    /// Minor units by ISO 4217: 9900 is 99.00 CNY, 9900 JPY, 9.900 KWD. At most 2^53 - 1, also in totals.
     #[schema(example = 9900)]
     pub amount: i64,
-    /// ISO 4217.
+    /// An active code of ISO 4217.
     #[schema(example = "CNY")]
     pub currency: String,
 }

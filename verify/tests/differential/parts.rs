@@ -173,7 +173,7 @@ impl<S: Stores> Parts<S> {
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
         let mint = Arc::new(Mint::default());
-        mint.lend(worker, u64::MAX >> 8);
+        mint.lend(worker, u64::MAX >> 8, u64::MAX);
         let log = Listened::new(stores.log().clone(), notes);
         let appender = Appender::new(log.clone(), clock.clone(), Arc::<Acknowledged>::default(), Arc::clone(&metrics));
         let appender = Arc::new(appender);
