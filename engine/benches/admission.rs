@@ -88,7 +88,7 @@ fn buckets(criterion: &mut Criterion) {
     let ticks = Ticks::of(&SystemClock::new());
     let offer = Bucket::new("offer", RATE, 1, &ticks);
     group.bench_function("offer", |bencher| bencher.iter(|| offer.take().unwrap()));
-    let buyers = BuyerBuckets::new(RATE, &ticks);
+    let buyers = BuyerBuckets::new("buyer", RATE, &ticks);
     let mut turn = (1..=STRANGERS).cycle().map(|buyer| BuyerId::new(buyer).unwrap());
     group.bench_function("buyer", |bencher| bencher.iter(|| buyers.take(turn.next().unwrap()).unwrap()));
     group.finish();

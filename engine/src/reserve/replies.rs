@@ -20,8 +20,21 @@ pub(super) enum Outcome {
     Rides(OrderId),
     /// An order whose standing is known now.
     Known(OrderId, Standing),
+    /// An order that was released since.
+    Released(OrderId),
     /// Nothing.
     Declined(Declined),
+}
+
+impl Outcome {
+    /// Whether it leaves the stock alone that others could buy: then the tokens that admitted it are theirs too. (Of an offer that is
+    /// sold out nobody could use them; what it refused is remembered instead.)
+    pub(super) const fn takes_no_unit(&self) -> bool {
+        match self {
+            Self::Promised(_) | Self::Declined(Declined::SoldOut) => false,
+            Self::Rides(_) | Self::Known(..) | Self::Released(_) | Self::Declined(_) => true,
+        }
+    }
 }
 
 /// The outcome of each request.
@@ -33,12 +46,11 @@ pub(super) fn outcomes(
 ) -> Vec<Outcome> {
     // An earlier try of this call happened if it left a request's own order behind. Its journal entry may hold other reservations
     // than this answer tells of, so nobody here knows the record's bytes: the sweeper will append them.
-    let is_the_sweepers = decided.was_repeated
-        && decided
-            .replies
-            .iter()
-            .zip(requests)
-            .any(|(reply, request)| matches!(reply, ReserveReply::Repeat { order, .. } if *order == request.order));
+    let is_own = |(reply, request): (&ReserveReply, &ReserveRequest)| match reply {
+        ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => *order == request.order,
+        _ => false,
+    };
+    let is_the_sweepers = decided.was_repeated && decided.replies.iter().zip(requests).any(is_own);
     let outcome = |(reply, request): (&ReserveReply, &ReserveRequest)| match *reply {
         ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, Standing::Pending),
         ReserveReply::Reserved(number) => Outcome::Promised(number),
@@ -48,6 +60,7 @@ pub(super) fn outcomes(
             Outcome::Rides(order)
         }
         ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, standing(batch, settled, acknowledged)),
+        ReserveReply::Released { order } => Outcome::Released(order),
         ReserveReply::Mismatch { .. } => Outcome::Declined(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => Outcome::Declined(Declined::LimitReached),
         ReserveReply::SoldOut { .. } => Outcome::Declined(Declined::SoldOut),
@@ -68,7 +81,7 @@ pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl 
 }
 
 /// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement. Redis may still forget the rest.
-fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
+pub(super) fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
     let was_acknowledged = || batch.is_some_and(|batch| acknowledged.at(batch).is_some());
     if settled || was_acknowledged() { Standing::Accepted } else { Standing::Pending }
 }

@@ -110,7 +110,7 @@ impl Model {
                 accepted(order)
             }
             // R12: settled, or its acknowledgement was seen, for in a script each is waited for.
-            ReserveReply::Repeat { order, .. } => accepted(order),
+            ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => accepted(order),
             ReserveReply::Mismatch { .. } => Err(Declined::Mismatch),
             ReserveReply::LimitReached { .. } => Err(Declined::LimitReached),
             ReserveReply::SoldOut { .. } => Err(Declined::SoldOut),
