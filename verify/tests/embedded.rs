@@ -12,3 +12,5 @@ mod durable;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
+#[path = "embedded/older.rs"]
+mod older;
