@@ -13,7 +13,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::Ledger,
-    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, Unacknowledged},
+    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Unacknowledged},
     orders::Orders,
     sql::{Sql, SqlError},
     stock::{LaneKeeping, StockError},
@@ -29,7 +29,7 @@ pub trait Ports: Clone + Send + Sync + 'static {
     /// Lanes.
     type Stock: LaneKeeping;
     /// Appending.
-    type Log: OrderLog + DeadLetters;
+    type Log: OrderLog + DeadLetters + SalesPublisher;
     /// Reading.
     type Source: OrderLogSource;
     /// Time.
@@ -53,7 +53,7 @@ pub struct Shared<P: Ports> {
     pub source: P::Source,
     /// Time.
     pub clock: P::Clock,
-    /// The sales, as the topic tells them.
+    /// The sales, as the ledger's database has them.
     pub sales: watch::Receiver<Sales>,
     /// How far each partition of this process is decided: for the group's lag displays only.
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,

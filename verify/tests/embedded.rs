@@ -22,3 +22,5 @@ mod rights;
 mod second_port;
 #[path = "embedded/stalled.rs"]
 mod stalled;
+#[path = "embedded/older.rs"]
+mod older;
