@@ -17,8 +17,10 @@ use crate::{
 /// The ledger's numbers of one offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferLedger {
-    /// Units it may sell.
+    /// Units it may sell now: the effective allotment.
     pub allotment: u64,
+    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are released, never below it.
+    pub target: u64,
     /// Units in live orders.
     pub sold: u64,
     /// Version of the sale whose allotment this is.
@@ -40,6 +42,13 @@ pub struct LaneLedger {
     pub limit_per_buyer: u32,
     /// Its offers.
     pub offers: BTreeMap<OfferId, OfferLedger>,
+}
+
+impl OfferLedger {
+    /// Units by which the allotment is above its target.
+    pub const fn excess(&self) -> u64 {
+        self.allotment.saturating_sub(self.target)
+    }
 }
 
 /// All lanes of one partition, as the ledger has them at one position.
@@ -94,6 +103,8 @@ pub struct AllotmentMove {
     pub offer: OfferId,
     /// Units, negative for a reduction.
     pub delta: i64,
+    /// The target from here on.
+    pub target: u64,
     /// Version of the sale that asked for it.
     pub sale_version: u32,
     /// Its packed position.
@@ -150,6 +161,8 @@ pub struct Decided {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Allotments that change.
     pub allotments: Vec<AllotmentMove>,
+    /// Units that leave allotments above their targets, by lane and offer (R9).
+    pub retired: BTreeMap<(LaneId, OfferId), u64>,
     /// One per record.
     pub movements: Vec<Movement>,
     /// Promises that did not hold.
@@ -383,7 +396,8 @@ impl Span<'_> {
     }
 
     /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
-    /// repeated one still gives back what a lost settle did not.
+    /// repeated one still gives back what a lost settle did not. R9: while the allotment is above its target, units that come back
+    /// lower it.
     fn released(&mut self, at: Position, released: &Released, movement: &mut Movement) {
         let Some(row) = self.known.rows.get(&released.order) else {
             return self.undecidable(at, format!("release of order {}, which has no row", released.order));
@@ -403,6 +417,7 @@ impl Span<'_> {
         }
         let first_here = self.seen.insert(row.order);
         let counts = first_here && row.released.is_none_or(|released| released == at);
+        let mut retired = 0;
         if counts {
             let units = i64::from(row.quantity);
             let moved = self.out.sold.get(&(row.lane, row.offer)).map_or(0, |moved| *moved) - units;
@@ -414,25 +429,48 @@ impl Span<'_> {
             if row.released.is_none() {
                 self.out.releases.push((row.order, at));
             }
+            retired = self.retire(row.lane, row.offer, row.quantity);
         }
         movement.decisions.push(u8::from(counts));
-        self.gone(row.lane, row.order, row.buyer, GoneWhy::Released);
+        self.gone(row.lane, row.order, row.buyer, GoneWhy::Released { retired });
     }
 
-    /// R4: an epoch that is not above the ledger's is a no-op.
+    /// R9: of so many returned units those that the allotment falls by.
+    fn retire(&mut self, lane: LaneId, offer: OfferId, units: u32) -> u32 {
+        let excess = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer)).map_or(0, OfferLedger::excess);
+        if excess == 0 {
+            return 0;
+        }
+        let retired = self.out.retired.entry((lane, offer)).or_default();
+        let more = u32::try_from(excess.saturating_sub(*retired)).map_or(units, |excess| excess.min(units));
+        *retired = retired.saturating_add(more.into());
+        more
+    }
+
+    /// R4: an epoch that is not above the ledger's is a no-op. R9: the lane is closed and its promises are decided, so an allotment above
+    /// its target falls to what is sold: the lane is loaded without units that a reduction waits for.
     fn epoch(&mut self, at: Position, id: LaneId, epoch: Epoch) {
-        match self.lanes.get(&id) {
-            Some(lane) if epoch.0.saturating_sub(lane.epoch.0) > EPOCHS_AHEAD_MAX => {
-                self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+        let Some(lane) = self.lanes.get(&id) else {
+            return self.undecidable(at, format!("lane {id} has no ledger row"));
+        };
+        if epoch.0.saturating_sub(lane.epoch.0) > EPOCHS_AHEAD_MAX {
+            return self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+        }
+        if epoch <= lane.epoch {
+            return;
+        }
+        self.out.epochs.push((id, epoch));
+        for (&offer, numbers) in &lane.offers {
+            let unsold = numbers.allotment.saturating_sub(numbers.sold).min(numbers.excess());
+            if unsold > 0 {
+                self.out.retired.insert((id, offer), unsold);
             }
-            Some(lane) if epoch > lane.epoch => self.out.epochs.push((id, epoch)),
-            Some(_) => {}
-            None => self.undecidable(at, format!("lane {id} has no ledger row")),
         }
     }
 
-    /// R9: once per version of the sale, and only after the change that it was made for. A reduction holds only in the epoch in which its
-    /// units were withheld.
+    /// R9: only after the change that it was made for, so each holds once, and never after a newer version's. An allotment below the
+    /// target rises to it; one above it falls by the units withheld, which are there only in the epoch in which they were withheld.
+    /// A record without a target is of an older program and is decided by its rules: once per version, and void if it does not fit.
     fn allotment(&mut self, at: Position, change: &AllotmentChange) {
         let Some(lane) = self.lanes.get(&change.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
@@ -440,15 +478,14 @@ impl Span<'_> {
         let (Some(offer), Some(changed_at)) = (lane.offers.get(&change.offer), at.pack()) else {
             return self.undecidable(at, format!("offer {} has no ledger row", change.offer));
         };
-        let void = change.delta < 0 && change.epoch != lane.epoch;
-        let fits = offer.allotment.checked_add_signed(change.delta).is_some_and(|units| units >= offer.sold);
-        if change.sale_version <= offer.sale_version || void || !fits || change.after != offer.changed_at {
+        let Some(allotment) = changed(change, offer, lane.epoch).filter(|_| change.after == offer.changed_at) else {
             return;
-        }
+        };
         self.out.allotments.push(AllotmentMove {
             lane: change.lane,
             offer: change.offer,
-            delta: change.delta,
+            delta: allotment.cast_signed().saturating_sub(offer.allotment.cast_signed()),
+            target: change.target.unwrap_or(allotment),
             sale_version: change.sale_version,
             changed_at,
         });
@@ -457,6 +494,19 @@ impl Span<'_> {
     fn gone(&mut self, lane: LaneId, order: OrderId, buyer: BuyerId, why: GoneWhy) {
         self.out.gone.push((lane, Gone { order, buyer, why }));
     }
+}
+
+/// The allotment that a change makes; `None` when it is void.
+fn changed(change: &AllotmentChange, offer: &OfferLedger, epoch: Epoch) -> Option<u64> {
+    let is_of_epoch = change.epoch == epoch;
+    let Some(target) = change.target else {
+        let holds = change.sale_version > offer.sale_version && (change.delta >= 0 || is_of_epoch);
+        return offer.allotment.checked_add_signed(change.delta).filter(|&units| holds && units >= offer.sold);
+    };
+    let withheld = if is_of_epoch { change.delta.min(0).unsigned_abs() } else { 0 };
+    // Releases may have lowered it since the change was asked for: the target holds, not the difference of then.
+    let falls_to = offer.allotment.saturating_sub(withheld).max(offer.sold);
+    (change.sale_version >= offer.sale_version).then_some(falls_to.max(target))
 }
 
 fn foreign(id: LaneId, lane: &LaneLedger, reservation: &Reservation) -> String {
@@ -480,9 +530,15 @@ impl Decided {
                 offer.sold = offer.sold.saturating_add_signed(units);
             }
         }
+        for (&(lane, offer), &units) in &self.retired {
+            if let Some(offer) = lanes.get_mut(&lane).and_then(|lane| lane.offers.get_mut(&offer)) {
+                offer.allotment = offer.allotment.saturating_sub(units);
+            }
+        }
         for change in &self.allotments {
             if let Some(offer) = lanes.get_mut(&change.lane).and_then(|lane| lane.offers.get_mut(&change.offer)) {
                 offer.allotment = offer.allotment.saturating_add_signed(change.delta);
+                offer.target = change.target;
                 offer.sale_version = change.sale_version;
                 offer.changed_at = change.changed_at;
             }

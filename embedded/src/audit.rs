@@ -7,9 +7,9 @@ pub mod stack;
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
-use kit::clock::SystemClock;
+use kit::{clock::SystemClock, exit::Exit};
 use loadtest::{
-    audit::{self, Evidence, Finding, Findings, PromiseEvidence},
+    audit::{self, Evidence, Finding, Findings, OfferEvidence, PromiseEvidence},
     backends::{
         Backends, BackendsError, LaneWitness,
         embedded::{DataFolder, EmbeddedBackends},
@@ -24,7 +24,7 @@ use store::{
 use crate::{
     config::Config,
     deployment::LOG_FILE,
-    folder::{self, FolderError},
+    folder::{self, FolderError, ServerNote},
 };
 
 /// Records read at once.
@@ -47,6 +47,17 @@ pub enum AuditError {
     Unrest(#[from] Unrest),
 }
 
+impl AuditError {
+    /// The status with which a program ends that could not audit.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Folder(error) => error.exit(),
+            Self::Unrest(_) => Exit::Later,
+            Self::Backends(_) | Self::Unseen(_) | Self::Log(_) => Exit::Unavailable,
+        }
+    }
+}
+
 /// What an audit came to.
 pub struct Audit {
     /// For people.
@@ -61,6 +72,13 @@ pub struct Audit {
 /// [`AuditError`].
 pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
     let running = folder::running(&config.data)?;
+    audit_with(config, running).await.map_err(|error| match error {
+        AuditError::Backends(_) | AuditError::Log(_) => folder::cause_of(&config.data, error),
+        other => other,
+    })
+}
+
+async fn audit_with(config: &Config, running: Option<ServerNote>) -> Result<Audit, AuditError> {
     let data = DataFolder::new(config.data.clone());
     let backends = EmbeddedBackends::open(&data, running.as_ref().map(|note| note.admin), Vec::new()).await?;
     let whose = match &running {
@@ -156,6 +174,11 @@ fn write_all(out: &mut String, evidence: &Evidence, findings: &Findings, whose: 
         evidence.promises.len(),
         evidence.entries.len()
     )?;
+    for offer in evidence.offers.iter().filter(|offer| offer.allotment > offer.target) {
+        let OfferEvidence { offer, allotment, target, .. } = offer;
+        let waits = "the next units that come back are not sold again (R9)";
+        writeln!(out, "  offer {offer}: allotment {allotment}, target {target}: {waits}")?;
+    }
     for (invariant, parts) in invariants(findings) {
         let broken: Vec<_> = parts.into_iter().filter(|(_, finding)| finding.count > 0).collect();
         writeln!(out, "  {:6} {invariant}", if broken.is_empty() { "holds" } else { "BROKEN" })?;

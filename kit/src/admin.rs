@@ -1,5 +1,8 @@
 //! The second port of every service: metrics for Prometheus, probes for the orchestrator. Never reachable by buyers,
-//! so it asks for no token; it changes nothing.
+//! so it asks for no token; it changes nothing. It answers to addresses and to names that it was given.
+
+/// By which names it may be asked for.
+mod hosts;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -14,6 +17,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+pub use self::hosts::Hosts;
 use crate::http::{self, Body, DrainOutcome, Handler, Limits, reply};
 use crate::metrics::{CONTENT_TYPE_EXPOSITION, Registry};
 use crate::problem::{Code, Problem};
@@ -106,11 +110,12 @@ impl Readiness {
 /// As [`http::serve`].
 pub async fn serve(
     listener: TcpListener,
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
-    serve_with(listener, registry, readiness, NoPages, shutdown).await
+    serve_with(listener, hosts, registry, readiness, NoPages, shutdown).await
 }
 
 /// The same with further pages.
@@ -120,13 +125,14 @@ pub async fn serve(
 /// As [`http::serve`].
 pub async fn serve_with(
     listener: TcpListener,
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     pages: impl Pages,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
     let limits = Limits { connections_max: CONNECTIONS_MAX, drain_deadline: DRAIN_DEADLINE, ..Limits::default() };
-    http::serve(listener, Admin { registry, readiness, pages }, limits, shutdown).await
+    http::serve(listener, Admin { hosts, registry, readiness, pages }, limits, shutdown).await
 }
 
 /// Answers to the paths that are not the same in every service. Whoever answers decides who may ask.
@@ -144,6 +150,7 @@ impl Pages for NoPages {
 }
 
 struct Admin<P> {
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     pages: P,
@@ -151,7 +158,7 @@ struct Admin<P> {
 
 impl<P: Pages> Handler for Admin<P> {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut response = match self.answer(request.method(), request.uri().path()) {
+        let mut response = match self.common(&request) {
             Some(response) => response,
             None => self.pages.page(request).await,
         };
@@ -161,6 +168,15 @@ impl<P: Pages> Handler for Admin<P> {
 }
 
 impl<P> Admin<P> {
+    /// The answer to whoever may not ask, and to the common paths; `None` for another path.
+    fn common<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        if self.hosts.admit(request) {
+            return self.answer(request.method(), request.uri().path());
+        }
+        let told = "this port answers to IP addresses, localhost and the names in FLASHSALE_ADMIN_HOSTS";
+        Some(Problem::new(Code::Forbidden, told).to_response())
+    }
+
     /// The answer to a common path; `None` for another.
     fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
         let response = match path {
@@ -206,7 +222,8 @@ mod tests {
     use super::*;
 
     fn admin() -> Admin<NoPages> {
-        Admin { registry: Registry::new().unwrap(), readiness: Readiness::new(), pages: NoPages }
+        let (hosts, registry) = (Hosts::default(), Registry::new().unwrap());
+        Admin { hosts, registry, readiness: Readiness::new(), pages: NoPages }
     }
 
     async fn get(admin: &Admin<NoPages>, path: &str) -> (u16, String) {
@@ -262,6 +279,19 @@ mod tests {
         assert!(text.contains("flashsale_x_total 1\n"), "{text}");
         let content_type = admin.metrics().headers()[hyper::header::CONTENT_TYPE].clone();
         assert_eq!(content_type, "text/plain; version=0.0.4");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_by_another_name_is_told_nothing() {
+        let admin = admin();
+        for path in ["/metrics", "/livez", "/readyz", "/startupz", "/sales", "/"] {
+            let asked = |host: &str| Request::get(path).header("host", host).body(()).unwrap();
+            let response = admin.common(&asked("evil.example")).unwrap();
+            assert_eq!(response.status(), 403, "{path}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(!String::from_utf8_lossy(&body).contains("flashsale_"), "{path}");
+            assert!(admin.common(&asked("127.0.0.1:9464")).is_none_or(|response| response.status() != 403), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -48,7 +48,7 @@ impl Progress {
         match &self.bar {
             Some(bar) if bar.is_hidden() => {}
             Some(bar) => bar.println(format!("  {what}")),
-            None => eprintln!("loadtest: {what}"),
+            None => eprintln!("{what}"),
         }
     }
 
@@ -61,7 +61,7 @@ impl Progress {
             }
             None if self.last_line.is_none_or(|last| now.saturating_sub(last) >= LINE_EVERY) => {
                 self.last_line = Some(now);
-                eprintln!("loadtest: {:6.1} s  {message}", now.as_secs_f64());
+                eprintln!("{:6.1} s  {message}", now.as_secs_f64());
             }
             None => {}
         }

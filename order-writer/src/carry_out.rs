@@ -237,6 +237,9 @@ impl<P: Ports> Partition<P> {
 
     /// Rows first, then Redis, then the ledger: a crash between repeats this, and repeating gives nothing back twice.
     async fn settle(&mut self, decided: &Decided) -> Result<(), Halt> {
+        if !decided.gone.is_empty() {
+            self.tell_before_retiring(decided).await?;
+        }
         let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
         for &(lane, batch) in &decided.batches {
             by_lane.entry(lane).or_default().0.push(batch);
@@ -259,6 +262,17 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// R9: a lane hears of the last change before a release decided after it retires units there. Told later, with the allotment from before
+    /// a release that is settled and not committed, it would put the retired units on sale.
+    async fn tell_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
+        for &(lane, offer) in decided.retired.keys() {
+            if !self.has_told(lane, offer) {
+                self.adjust(lane, offer).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn commit(&mut self, decided: &mut Decided, span: &Span) -> Result<(), Halt> {
         let next = self.after(span);
         let mut movements = std::mem::take(&mut decided.movements);
@@ -274,6 +288,7 @@ impl<P: Ports> Partition<P> {
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
             allotments: decided.allotments.clone(),
+            retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             movements,
         };
         match self.shared.ledger.commit(&commit).await? {
@@ -316,8 +331,16 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// Whether the lane has heard of an offer's last change in this epoch, or there is none.
+    pub(crate) fn has_told(&self, lane: LaneId, offer: OfferId) -> bool {
+        let last = self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, lane.offers.get(&offer)?.changed_at)));
+        last.is_none_or(|last| {
+            last.1 == 0 || self.facts.get(&lane).and_then(|facts| facts.told.get(&offer)) == Some(&last)
+        })
+    }
+
     /// R9: tells the lane the ledger's allotment and since when.
-    pub(crate) async fn adjust(&self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
+    pub(crate) async fn adjust(&mut self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
         let Some((epoch, numbers)) =
             self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, *lane.offers.get(&offer)?)))
         else {
@@ -325,6 +348,7 @@ impl<P: Ports> Partition<P> {
         };
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
+        self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));
         Ok(())
     }
 }

@@ -211,25 +211,30 @@ impl<P: Ports> Partition<P> {
 
     /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change
     /// that a newer version of the sale wants; for an unchanged allotment too, which gives back what a keeper withheld and never asked for.
+    /// The same version asks again while the ledger has another target (a program that knew none decided it), or units are unsold
+    /// although the allotment is above the target (they came back before the change was decided, or a keeper withheld them and died).
     async fn keep_allotments(&mut self, id: LaneId, epoch: Epoch, sale: Option<&Sale>) -> Result<(), Halt> {
         let Some(offers) = self.lanes.get(&id).map(|lane| lane.offers.clone()) else { return Ok(()) };
-        for (&offer, numbers) in offers.iter().filter(|(_, numbers)| numbers.changed_at > 0) {
-            let last = (epoch, numbers.changed_at);
-            if self.facts.entry(id).or_default().told.get(&offer) != Some(&last) {
+        for &offer in offers.keys() {
+            if !self.has_told(id, offer) {
                 self.adjust(id, offer).await?;
-                self.facts.entry(id).or_default().told.insert(offer, last);
             }
         }
         let Some(sale) = sale else { return Ok(()) };
         for (_, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
-            let Some(numbers) = offers.get(&offer.id).filter(|numbers| numbers.sale_version < sale.version) else {
+            let Some(numbers) = offers.get(&offer.id) else { continue };
+            let is_unsold = numbers.excess() > 0 && numbers.allotment > numbers.sold;
+            let is_behind = numbers.sale_version < sale.version
+                || numbers.sale_version == sale.version && (numbers.target != offer.allotment || is_unsold);
+            if !is_behind {
                 continue;
-            };
+            }
             let change = AllotmentChange {
                 lane: id,
                 offer: offer.id,
                 sale_version: sale.version,
                 delta: offer.allotment.cast_signed() - numbers.allotment.cast_signed(),
+                target: Some(offer.allotment),
                 epoch,
                 after: numbers.changed_at,
             };
@@ -239,10 +244,13 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn ask_for(&mut self, mut change: AllotmentChange) -> Result<(), Halt> {
-        let AllotmentChange { lane, offer, sale_version, delta, epoch, after } = change;
+        let AllotmentChange { lane, offer, sale_version, delta, epoch, after, .. } = change;
         let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
         let asked = self.facts.entry(lane).or_default().asked.get(&offer).copied();
-        if asked.is_some_and(|(version, since)| version == sale_version && now.saturating_sub(since) < patience) {
+        let is_asked = |(version, follows, since)| {
+            (version, follows) == (sale_version, after) && now.saturating_sub(since) < patience
+        };
+        if asked.is_some_and(is_asked) {
             return Ok(());
         }
         if delta < 0 {
@@ -252,9 +260,15 @@ impl<P: Ports> Partition<P> {
                 LaneAnswer::Closed { .. } => return Ok(()),
             }
         }
+        let known = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer));
+        if change.delta == 0 && known.is_some_and(|n| (n.sale_version, Some(n.target)) == (sale_version, change.target))
+        {
+            // Promised, and not yet decided: nothing is free.
+            return Ok(());
+        }
         self.append(&Record::AllotmentChanged(change)).await?;
         tracing::info!(%lane, %offer, sale_version, delta = change.delta, "allotment change appended");
-        self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, now));
+        self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, after, now));
         Ok(())
     }
 }
@@ -267,6 +281,7 @@ fn lane_row(sale: &Sale, lane: &domain::sale::Lane) -> LaneRow {
     let offers = lane.offers.iter().map(|offer| OfferRow {
         offer: offer.id,
         allotment: offer.allotment,
+        target: offer.allotment,
         sold: 0,
         sale_version: sale.version,
         changed_at: 0,

@@ -55,8 +55,9 @@ pub struct LaneFacts {
     pub marker_seen: Epoch,
     /// A rebuild that waits for its record to be decided: the epoch, and since when by the monotonic clock.
     pub rebuilding: Option<(Epoch, Duration)>,
-    /// Allotment changes that were appended: the version of the sale, and when by the monotonic clock.
-    pub asked: BTreeMap<OfferId, (u32, Duration)>,
+    /// Allotment changes that were appended: the version of the sale, the position of the change that it follows, and when by the
+    /// monotonic clock.
+    pub asked: BTreeMap<OfferId, (u32, i64, Duration)>,
     /// The change of allotment that the lane was told last: the epoch, and its packed position.
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
     /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the look before.
@@ -102,6 +103,7 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
     let offers = row.offers.iter().map(|offer| {
         let numbers = OfferLedger {
             allotment: offer.allotment,
+            target: offer.target,
             sold: offer.sold,
             sale_version: offer.sale_version,
             changed_at: offer.changed_at,

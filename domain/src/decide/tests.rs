@@ -2,6 +2,7 @@
 //! order tables ([`Rows`]), so that replays see what the first attempt wrote.
 
 mod random;
+mod target;
 
 use bytes::Bytes;
 
@@ -24,7 +25,7 @@ where
 
 /// Lane 1 in epoch 3 with offer 10 (5 units) and offer 11 (2 units).
 fn lanes(limit_per_buyer: u32) -> Lanes {
-    let offer = |allotment| OfferLedger { allotment, sold: 0, sale_version: 1, changed_at: 0 };
+    let offer = |allotment| OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 };
     let offers = BTreeMap::from([(id(10), offer(5)), (id(11), offer(2))]);
     Lanes::from([(id(1), LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), limit_per_buyer, offers })])
 }
@@ -70,8 +71,10 @@ fn release(offset: u64, order: u64, buyer: u64) -> Placed {
     )
 }
 
+/// Of a program that knows no targets.
 fn change(offset: u64, sale_version: u32, delta: i64, epoch: u64) -> Placed {
-    let change = AllotmentChange { lane: id(1), offer: id(10), sale_version, delta, epoch: Epoch(epoch), after: 0 };
+    let (target, epoch) = (None, Epoch(epoch));
+    let change = AllotmentChange { lane: id(1), offer: id(10), sale_version, delta, target, epoch, after: 0 };
     placed(offset, Record::AllotmentChanged(change))
 }
 
@@ -360,7 +363,7 @@ fn r1_a_release_counts_once_its_replay_as_it_did_and_any_other_not_at_all() {
     let other = carry_out(&lanes, &mut rows, vec![release(6, 100, 50)]);
     assert!(other.sold.is_empty() && other.releases.is_empty());
     // R8: a repeated release still brings what a lost settlement did not.
-    assert_eq!(other.gone, [gone(100, 50, GoneWhy::Released)]);
+    assert_eq!(other.gone, [gone(100, 50, GoneWhy::Released { retired: 0 })]);
 }
 
 #[test]
@@ -444,14 +447,15 @@ fn r4_an_epoch_far_ahead_of_the_ledgers_is_undecidable() {
 }
 
 #[test]
-fn r9_an_allotment_changes_once_per_version_of_the_sale() {
+fn r9_a_change_without_a_target_holds_once_per_version_of_the_sale() {
     let mut lanes = lanes(1);
     let decided = decide(&lanes, &[change(4, 2, 3, 0)], &Known::default());
     let at = Position { generation: GENERATION, offset: 4, index: 0 }.pack().unwrap();
-    let expected = AllotmentMove { lane: id(1), offer: id(10), delta: 3, sale_version: 2, changed_at: at };
+    let expected = AllotmentMove { lane: id(1), offer: id(10), delta: 3, target: 8, sale_version: 2, changed_at: at };
     assert_eq!(decided.allotments, [expected]);
     decided.apply(&mut lanes);
-    assert_eq!(lanes[&id(1)].offers[&id(10)], OfferLedger { allotment: 8, sold: 0, sale_version: 2, changed_at: at });
+    let expected = OfferLedger { allotment: 8, target: 8, sold: 0, sale_version: 2, changed_at: at };
+    assert_eq!(lanes[&id(1)].offers[&id(10)], expected);
     for version in [1, 2] {
         assert_eq!(decide(&lanes, &[change(5, version, 3, 0)], &Known::default()).allotments, []);
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Flawed, RecordError, SALE_TYPE, checked, stored_tenant, tenant_id, wire};
+use super::{Flawed, RecordError, SALE_TYPE, checked, tenant_id, wire};
 use crate::{
     id::{ID_MAX, LaneId, OfferId, PartitionId, SaleId, SkuId},
     money::Money,
@@ -14,7 +14,7 @@ use crate::{
 pub fn encode_sale(sale: &Sale) -> Vec<u8> {
     wire::Sale {
         id: sale.id.get(),
-        tenant: stored_tenant(sale.tenant),
+        tenant: sale.tenant.number(),
         version: sale.version,
         title: sale.title.clone(),
         opens_at_ms: sale.window.opens_at_ms,

@@ -29,6 +29,7 @@ use kit::{
 };
 use order_writer::{
     consume::work,
+    desk,
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Ports, Sales, Shared},
@@ -321,6 +322,23 @@ impl Rig {
             ledger.sold == sold && view.journal_len == 0 && left == Some(ledger.allotment - sold)
         })
         .await;
+    }
+
+    /// Waits until the ledger has these numbers and the lane agrees.
+    pub(crate) async fn until_numbers(&self, sold: u64, allotment: u64, target: u64) {
+        until(&format!("{sold} sold, allotment {allotment}, target {target}"), || async {
+            let (view, ledger) = (self.keeping.inspect(self.lane).await.unwrap(), self.ledger().await);
+            (ledger.sold, ledger.allotment, ledger.target) == (sold, allotment, target)
+                && view.offers.first() == Some(&(self.offer, allotment - sold, allotment))
+        })
+        .await;
+    }
+
+    /// Cancels these orders, as the desk does.
+    pub(crate) async fn cancel(&self, orders: &[OrderId]) {
+        for &order in orders {
+            desk::cancel(&self.store.orders, &self.store.ledger, order).await.unwrap();
+        }
     }
 
     /// Deletes the lane's keys: Redis lost everything.

@@ -144,6 +144,7 @@ fn reserve_reply(code: u8, extras: &mut Extras<'_>) -> Result<ReserveReply, Stoc
             ReserveReply::LimitReached { held }
         }
         205 => ReserveReply::SoldOut { left: extras.next()? },
+        206 => ReserveReply::Released { order: extras.order()? },
         _ => return Err(broken("an unknown code")),
     })
 }
