@@ -17,9 +17,11 @@ use kit::{
     },
     problem::{Code, Problem},
 };
-use order_writer::desk::DeskError;
+use loadtest::durable::Placed;
+use order_writer::{desk::DeskError, stalls::Stalls};
 use serde::Serialize;
 use store::{
+    ledger::{LaneRow, OfferRow},
     log::{OrderLogSource, PartitionReader, ReadError},
     sql::SqlError,
     stock::{LaneKeeping, StockError},
@@ -41,6 +43,7 @@ enum Untold {
 /// The pages.
 pub struct Control<C> {
     deployment: Deployment<C>,
+    stalls: Stalls,
     key: Arc<str>,
 }
 
@@ -50,6 +53,19 @@ struct Standing {
     lag: u64,
     journal: u64,
     outstanding: Vec<String>,
+    /// Offers that may still sell more than their sale wants (R9).
+    above_target: Vec<AboveTarget>,
+    partitions: Vec<Placed>,
+    stalled: Vec<String>,
+}
+
+/// An offer whose reduction waits for units to come back.
+#[derive(Debug, Serialize)]
+struct AboveTarget {
+    offer: String,
+    allotment: u64,
+    target: u64,
+    sold: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,13 +82,16 @@ struct LaneTold {
 struct OfferTold {
     offer: String,
     left: u64,
+    /// As far as the lane has heard.
     allotment: u64,
+    /// What the sale wants, by the ledger (R9).
+    target: u64,
 }
 
 impl<C: Clock> Control<C> {
-    /// Pages over these stores, for who knows this key.
-    pub fn new(deployment: Deployment<C>, key: &str) -> Self {
-        Self { deployment, key: key.into() }
+    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this process.
+    pub fn new(deployment: Deployment<C>, stalls: Stalls, key: &str) -> Self {
+        Self { deployment, stalls, key: key.into() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -127,12 +146,17 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
+            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
+        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
-        standing.sold = lanes.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum();
+        let offers = || lanes.iter().flat_map(|lane| &lane.offers);
+        standing.sold = offers().map(|offer| offer.sold).sum();
+        let above = offers().filter(|offer| offer.allotment > offer.target);
+        standing.above_target = above.map(AboveTarget::from).collect();
         Ok(standing)
     }
 
@@ -141,7 +165,7 @@ impl<C: Clock> Control<C> {
         for lane in self.deployment.databases.ledger.all_lanes().await? {
             let view = self.deployment.keeping.inspect(lane.lane).await?;
             let journal = self.deployment.keeping.journal(lane.lane).await?;
-            told.push(tell(lane.lane, view, journal.iter().map(|(batch, _)| batch.to_string()).collect()));
+            told.push(tell(&lane, view, journal.iter().map(|(batch, _)| batch.to_string()).collect()));
         }
         Ok(told)
     }
@@ -201,13 +225,22 @@ impl<C: Clock> Pages for Control<C> {
     }
 }
 
-fn tell(lane: LaneId, view: LaneView, journal: Vec<String>) -> LaneTold {
+impl From<&OfferRow> for AboveTarget {
+    fn from(row: &OfferRow) -> Self {
+        let OfferRow { offer, allotment, target, sold, .. } = *row;
+        Self { offer: offer.to_string(), allotment, target, sold }
+    }
+}
+
+fn tell(row: &LaneRow, view: LaneView, journal: Vec<String>) -> LaneTold {
     let (mode, epoch) = match view.mode {
         LaneMode::Missing => ("missing", 0),
         LaneMode::Closed { marker } => ("closed", marker.0),
         LaneMode::Open { epoch } => ("open", epoch.0),
     };
-    let offers = view.offers.into_iter();
-    let offers = offers.map(|(offer, left, allotment)| OfferTold { offer: offer.to_string(), left, allotment });
-    LaneTold { lane: lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
+    let offers = view.offers.into_iter().map(|(offer, left, allotment)| {
+        let known = row.offers.iter().find(|known| known.offer == offer);
+        OfferTold { offer: offer.to_string(), left, allotment, target: known.map_or(allotment, |known| known.target) }
+    });
+    LaneTold { lane: row.lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
 }

@@ -29,6 +29,7 @@ use order_writer::{
     ports::{Pace, Shared},
     rhythm::Busy,
     service,
+    stalls::Stalls,
 };
 use store::log::{OrderLog, ReadError, sqlite::SoleMember};
 use tokio::{sync::watch, task::JoinHandle};
@@ -77,13 +78,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let deployment = open(&folder, &config, run).await?;
     let on_sale = demo::on_sale(&deployment, config.demo).await;
     let on_sale = on_sale.map_err(|error| folder::cause_of(folder.path(), error))?;
-    let control = Control::new(deployment.clone(), &folder.control_key()?);
+    // The process has one probe. A partition that stands still shows there, and its buyers are served all the same.
+    let stalls = Stalls::new(readiness.clone());
+    let control = Control::new(deployment.clone(), stalls.clone(), &folder.control_key()?);
     let (hosts, stop_pages) = (Hosts::default(), admin_stop.clone());
     let pages = admin::serve_with(admin_listener, hosts, registry.clone(), readiness.clone(), control, stop_pages);
     let pages = tokio::spawn(pages);
     folder.note_server(&note)?;
 
-    let writer = Writer::start(&deployment, &registry, stop.clone()).await?;
+    let writer = Writer::start(&deployment, &registry, stalls, stop.clone()).await?;
     let options = Options {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
@@ -209,6 +212,7 @@ impl Writer {
     async fn start(
         deployment: &Deployment<SystemClock>,
         registry: &Registry,
+        stalls: Stalls,
         ends_all: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
@@ -225,6 +229,7 @@ impl Writer {
             clock: deployment.clock,
             sales,
             decided: Mutex::new(BTreeMap::new()),
+            stalls,
             metrics: Arc::new(Metrics::register(registry)?),
             failpoint: Failpoint::none(),
             busy: Busy::default(),

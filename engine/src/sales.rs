@@ -18,7 +18,7 @@ use domain::{
 };
 use store::log::SalesFollower;
 
-use crate::admission::{Bucket, BuyerBuckets, Permits, StockSeen, TenantShare, Ticks};
+use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
 
 /// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here.
 const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
@@ -67,6 +67,22 @@ pub struct Promotion {
     pub offers: Vec<Arc<Offered>>,
 }
 
+impl Promotion {
+    /// Its offers as published, each with what is kept of it. Those that the directory left out are not sold here.
+    pub fn offered(&self) -> impl Iterator<Item = (&domain::sale::Lane, &domain::sale::Offer, &Arc<Offered>)> {
+        let mut kept = self.offers.iter().peekable();
+        self.sale.offers().filter_map(move |(lane, offer)| {
+            let offered = kept.next_if(|offered| offered.id == offer.id)?;
+            Some((lane, offer, offered))
+        })
+    }
+
+    /// What a page shows of the stock of each.
+    pub fn stock(&self, monotonic_ms: u64) -> Vec<Option<Coarse>> {
+        self.offered().map(|(_, offer, offered)| offered.stock.coarse(offer.allotment, monotonic_ms)).collect()
+    }
+}
+
 /// An offer: all the hot path needs, reached by one look-up.
 pub struct Offered {
     /// Its id.
@@ -87,6 +103,16 @@ pub struct Offered {
     pub stock: Arc<StockSeen>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
+    /// Its shop.
+    pub shop: Arc<Tenant>,
+}
+
+impl Offered {
+    /// Gives the tokens back that admitted a purchase which took nothing. The buyer's own is spent: it bounds what one buyer asks.
+    pub fn give_back(&self) {
+        self.bucket.give_back();
+        self.shop.bucket.give_back();
+    }
 }
 
 /// The directory at one moment.
@@ -125,8 +151,11 @@ pub struct TenantLimits {
 }
 
 struct Shelf {
+    /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
+    /// The moment by which sales were left out last.
+    now_ms: u64,
 }
 
 /// The directory. Reading it takes no lock; changing it builds it anew.
@@ -141,7 +170,7 @@ pub struct Directory {
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1 });
+        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
         Self { current: ArcSwap::default(), shelf, ticks, permits, limits }
     }
 
@@ -158,8 +187,17 @@ impl Directory {
                 shelf.sales.insert(sale.id, sale);
             }
         }
-        shelf.sales.retain(|_, sale| now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS));
+        shelf.now_ms = now_ms;
         self.rebuild(&shelf);
+    }
+
+    /// Leaves out what is long over, and takes in again what only a clock that was ahead made look so.
+    pub fn look_at_the_clock(&self, now_ms: u64) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let before_ms = std::mem::replace(&mut shelf.now_ms, now_ms);
+        if shelf.sales.values().any(|sale| is_kept(sale, before_ms) != is_kept(sale, now_ms)) {
+            self.rebuild(&shelf);
+        }
     }
 
     /// Divides the rates by this many live engines from now on.
@@ -181,11 +219,15 @@ impl Directory {
     fn rebuild(&self, shelf: &Shelf) {
         let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        for sale in shelf.sales.values() {
+        for sale in shelf.sales.values().filter(|sale| is_kept(sale, shelf.now_ms)) {
             build.add(sale, &mut next);
         }
         self.current.store(Arc::new(next));
     }
+}
+
+fn is_kept(sale: &Sale, now_ms: u64) -> bool {
+    now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS)
 }
 
 /// A rebuild under way: what can live on of the old directory does.
@@ -208,10 +250,10 @@ impl Build<'_> {
                 continue;
             }
             let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
-            offers.push(Arc::new(self.offered(sale, lane, offer)));
+            offers.push(Arc::new(self.offered(sale, &tenant, lane, offer)));
         }
-        let buyers =
-            buyers.unwrap_or_else(|| Arc::new(BuyerBuckets::new(sale.buyer_rate_per_s, &self.directory.ticks)));
+        let buyers = buyers
+            .unwrap_or_else(|| Arc::new(BuyerBuckets::new("buyer", sale.buyer_rate_per_s, &self.directory.ticks)));
         let promotion = Arc::new(Promotion { sale: sale.clone(), tenant, buyers, offers });
         for offered in &promotion.offers {
             next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
@@ -236,8 +278,10 @@ impl Build<'_> {
         old.map_or_else(|| Arc::new(Lane { id, partition, epoch: AtomicU64::new(0) }), Arc::clone)
     }
 
-    fn offered(&self, sale: &Sale, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+    fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+        // An id that another sale or lane had is another offer: nothing that is known of the one is true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
+        let old = old.filter(|old| (old.tenant, old.sale, old.lane.id) == (sale.tenant, sale.id, lane.id));
         let bucket = old.filter(|old| old.bucket.is_for(offer.rate_per_s, self.engines)).map(|old| &old.bucket);
         let new_bucket = || Arc::new(Bucket::new("offer", offer.rate_per_s, self.engines, &self.directory.ticks));
         Offered {
@@ -250,6 +294,7 @@ impl Build<'_> {
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
+            shop: Arc::clone(shop),
         }
     }
 }
@@ -363,5 +408,20 @@ mod tests {
         let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
         directory.take_in(vec![sale(1)], later);
         assert!(directory.now().sale(SaleId::new(1).unwrap()).is_none());
+    }
+
+    /// A publication that came while the clock was far ahead hides no running sale when the clock is right again.
+    #[test]
+    fn a_clock_that_was_ahead_hides_no_sale() {
+        let directory = directory();
+        let sales = || directory.now().sales().count();
+        directory.take_in(vec![sale(1)], NOW_MS);
+        let ahead = NOW_MS + 10 * KEPT_AFTER_END_MS;
+        directory.take_in(vec![sale(2)], ahead);
+        assert_eq!(sales(), 0, "all are long over");
+        directory.look_at_the_clock(NOW_MS);
+        assert_eq!(sales(), 2);
+        directory.look_at_the_clock(ahead);
+        assert_eq!(sales(), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Readiness {
 struct State {
     state: AtomicU8,
     reason: Mutex<Cow<'static, str>>,
+    is_troubled: AtomicBool,
+    troubles: Mutex<Vec<String>>,
 }
 
 impl Readiness {
@@ -65,10 +67,17 @@ impl Readiness {
         tracing::debug!(was_ready = was_ready.is_ok(), "not ready");
     }
 
-    /// Whether requests are welcome. One atomic read.
+    /// What a part of this process cannot do now, whatever else is well; none when it can again. `/readyz` answers 503 and shows
+    /// them, for operators: the service itself goes on with what it can do.
+    pub fn trouble(&self, troubles: Vec<String>) {
+        self.inner.is_troubled.store(!troubles.is_empty(), Ordering::Release);
+        *self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
+    }
+
+    /// Whether requests are welcome and no part is in trouble. Two atomic reads.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.inner.state.load(Ordering::Acquire) == READY
+        self.inner.state.load(Ordering::Acquire) == READY && !self.inner.is_troubled.load(Ordering::Acquire)
     }
 
     /// Whether the process was ready once.
@@ -77,10 +86,19 @@ impl Readiness {
         self.inner.state.load(Ordering::Acquire) != STARTING
     }
 
-    /// Why requests are not welcome; empty when nobody said.
+    /// Why requests are not welcome, then the troubles, a line each; empty when nobody said.
     #[must_use]
     pub fn reason(&self) -> Cow<'static, str> {
-        self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let reason = match self.inner.state.load(Ordering::Acquire) {
+            NOT_READY => self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            _ => Cow::default(),
+        };
+        let troubles = self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() {
+            return reason;
+        }
+        let lines = [reason.as_ref()].into_iter().chain(troubles.iter().map(String::as_str));
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n").into()
     }
 }
 
@@ -230,6 +248,24 @@ mod tests {
         assert_eq!(get(&admin, "/readyz").await, (503, "draining\n".to_owned()));
         assert_eq!(get(&admin, "/startupz").await.0, 200);
         assert_eq!(get(&admin, "/livez").await.0, 200);
+        admin.readiness.ready();
+        assert_eq!(get(&admin, "/readyz").await.0, 200);
+    }
+
+    /// A part that is in trouble is told as long as it is, and outlives what else is said of the process.
+    #[tokio::test]
+    async fn troubles_are_told_until_they_are_over() {
+        let admin = admin();
+        admin.readiness.trouble(vec!["partition 3 stands".into()]);
+        assert_eq!(get(&admin, "/readyz").await, (503, "starting\n".to_owned()));
+        admin.readiness.ready();
+        assert_eq!(get(&admin, "/readyz").await, (503, "partition 3 stands\n".to_owned()));
+        assert_eq!((get(&admin, "/livez").await.0, get(&admin, "/startupz").await.0), (200, 200));
+        admin.readiness.trouble(vec!["partition 3 stands".into(), "partition 4 stands".into()]);
+        admin.readiness.not_ready("draining");
+        assert_eq!(get(&admin, "/readyz").await.1, "draining\npartition 3 stands\npartition 4 stands\n");
+        admin.readiness.trouble(Vec::new());
+        assert_eq!(get(&admin, "/readyz").await, (503, "draining\n".to_owned()));
         admin.readiness.ready();
         assert_eq!(get(&admin, "/readyz").await.0, 200);
     }

@@ -20,6 +20,7 @@ use order_writer::{
     rhythm::Busy,
     service::{self, Contender},
     settings::{Command, Settings},
+    stalls::Stalls,
 };
 use store::{
     log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
@@ -138,6 +139,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         clock: SystemClock::new(),
         sales,
         decided: std::sync::Mutex::new(BTreeMap::new()),
+        stalls: Stalls::new(readiness.clone()),
         metrics: Arc::new(Metrics::register(&registry)?),
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
         busy: Busy::default(),

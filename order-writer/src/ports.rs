@@ -20,7 +20,7 @@ use store::{
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy};
+use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy, stalls::Stalls};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -57,6 +57,8 @@ pub struct Shared<P: Ports> {
     pub sales: watch::Receiver<Sales>,
     /// How far each partition of this process is decided: for the group's lag displays only.
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,
+    /// Which partitions stand still, and why.
+    pub stalls: Stalls,
     /// What operators see.
     pub metrics: Arc<Metrics>,
     /// Where a crash test wants this process dead.

@@ -209,6 +209,19 @@ impl Folder {
         }
     }
 
+    /// A page of the second port, for who shows this control key.
+    ///
+    /// # Errors
+    /// When it is refused, or nobody answers.
+    pub fn control(&self, path: &str, key: &str) -> anyhow::Result<String> {
+        let mut wire = Wire::connect(([127, 0, 0, 1], self.admin).into())?;
+        wire.send(&format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"))?;
+        match wire.answer() {
+            Outcome::Answered { status: 200, body, .. } => Ok(body),
+            other => bail!("/{path}: {other:?}"),
+        }
+    }
+
     /// The process of the server that works on the folder, whoever started it.
     ///
     /// # Errors
@@ -225,6 +238,14 @@ impl Folder {
         let sent = Command::new("kill").arg(self.running()?.to_string()).status()?;
         ensure!(sent.success(), "the server cannot be asked to end");
         Ok(())
+    }
+
+    /// The whole answer of the server's probe.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn readiness(&self) -> anyhow::Result<String> {
+        get(self.admin, "/readyz")
     }
 
     /// Waits until the server is ready to sell.

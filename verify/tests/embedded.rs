@@ -12,6 +12,10 @@ mod durable;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
+#[path = "embedded/reduction.rs"]
+mod reduction;
+#[path = "embedded/stalled.rs"]
+mod stalled;
 #[path = "embedded/gone.rs"]
 mod gone;
 #[path = "embedded/rights.rs"]
