@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
+    id::{
+        BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId, SaleId,
+        TenantId,
+    },
     order::{Decision, OrderRow, Reason},
     record::{AllotmentChange, Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
@@ -29,6 +32,10 @@ pub struct OfferLedger {
 /// The ledger's numbers of one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneLedger {
+    /// Whose shop it is: the first owner, whatever is published later.
+    pub tenant: TenantId,
+    /// Its sale.
+    pub sale: SaleId,
     /// Last epoch committed; 0 before the first opening.
     pub epoch: Epoch,
     /// Live units one buyer may hold.
@@ -83,6 +90,8 @@ pub struct Known {
     pub rows: HashMap<OrderId, OrderRow>,
     /// Live rows of the buyers of the span.
     pub live: HashMap<(LaneId, BuyerId), Live>,
+    /// Orders whose rows the database refuses, each with its words: they get no row and count nothing.
+    pub refused: HashMap<OrderId, String>,
 }
 
 /// A change of an allotment, for the ledger.
@@ -126,7 +135,7 @@ pub struct Alarm {
     pub reason: Reason,
 }
 
-/// A record that cannot be decided: for the dead letters.
+/// A record that cannot be decided, or not all of it: for the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecidable {
     /// Its offset.
@@ -158,11 +167,15 @@ pub struct Decided {
     pub movements: Vec<Movement>,
     /// Promises that did not hold.
     pub alarms: Vec<Alarm>,
-    /// Records that cannot be decided.
+    /// Records that cannot be decided, or not all of them.
     pub undecidable: Vec<Undecidable>,
     /// Reservations accepted and newly written, for the counters.
     pub accepted: u64,
 }
+
+/// How far an epoch may be ahead of the ledger's: further than any keeper comes with a ledger that lost its tail, and so near that
+/// nobody's record uses the epochs up.
+const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
 
 /// Whether a record ends the span that it stands in: it changes what comes after it. A run of releases may stand together.
 pub const fn ends_span(record: &Record) -> bool {
@@ -212,6 +225,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
         known,
         seen: HashSet::with_capacity(count),
         fresh: HashMap::with_capacity(count),
+        contradiction: None,
         out: Decided { rows: Vec::with_capacity(count), ..Decided::default() },
     };
     span.iter().for_each(|placed| state.record(placed));
@@ -225,6 +239,8 @@ struct Span<'a> {
     seen: HashSet<OrderId>,
     /// Live rows that this span adds and [`Known`] does not hold.
     fresh: HashMap<(LaneId, BuyerId), Live>,
+    /// The first contradiction in the batch at hand.
+    contradiction: Option<String>,
     out: Decided,
 }
 
@@ -266,6 +282,15 @@ impl Span<'_> {
         }
         movement.units = units.into_iter().collect();
         self.out.batches.push((id, batch.id));
+        if let Some(what) = self.contradiction.take() {
+            self.undecidable(at, what);
+        }
+    }
+
+    /// Something in a reservation is against what the ledger or a row holds, or cannot be stored. The others of its batch are decided
+    /// all the same: an engine promises to several buyers at once.
+    fn contradict(&mut self, position: Position, what: impl FnOnce() -> String) {
+        self.contradiction.get_or_insert_with(|| format!("reservation {}: {}", position.index, what()));
     }
 
     /// Rules 1 to 6.
@@ -279,14 +304,29 @@ impl Span<'_> {
         position: Position,
     ) -> Decision {
         let first_sight = self.seen.insert(reservation.order);
-        if let Some(row) = self.known.rows.get(&reservation.order) {
-            if first_sight && row.position == position {
-                return self.replay(id, row); // 1
+        let known = self.known;
+        if let Some(row) = known.rows.get(&reservation.order) {
+            if (row.lane, row.buyer) != (id, reservation.buyer) {
+                // The row's buyer came first; what the lane may hold for this one goes back.
+                self.contradict(position, || format!("{} is of buyer {} in lane {}", row.order, row.buyer, row.lane));
+                self.gone(id, reservation.order, reservation.buyer, GoneWhy::Rejected);
+                return Decision::Duplicate;
             }
-            return Decision::Duplicate; // 2
+            if !(first_sight && row.position == position) {
+                return Decision::Duplicate; // 2
+            }
+            if row.reason == Some(Reason::Foreign) {
+                self.contradict(position, || foreign(id, lane, reservation));
+            }
+            return self.replay(id, row); // 1
         }
         if !first_sight {
             return Decision::Duplicate; // 2
+        }
+        if let Some(why) = known.refused.get(&reservation.order) {
+            self.contradict(position, || format!("order {} cannot be stored: {why}", reservation.order));
+            self.gone(id, reservation.order, reservation.buyer, GoneWhy::Rejected);
+            return Decision::Duplicate;
         }
         let decision = self.fresh_decision(id, lane, epoch, number, reservation);
         match decision {
@@ -297,8 +337,12 @@ impl Span<'_> {
                 self.out.accepted += 1;
             }
             Decision::Rejected(reason) => {
-                if reason != Reason::Superseded {
-                    self.out.alarms.push(Alarm { lane: id, order: reservation.order, reason });
+                match reason {
+                    Reason::Limit | Reason::Stock => {
+                        self.out.alarms.push(Alarm { lane: id, order: reservation.order, reason });
+                    }
+                    Reason::Foreign => self.contradict(position, || foreign(id, lane, reservation)),
+                    Reason::Superseded => {}
                 }
                 self.gone(id, reservation.order, reservation.buyer, rejected(reason));
             }
@@ -316,6 +360,11 @@ impl Span<'_> {
         number: PurchaseNumber,
         reservation: &Reservation,
     ) -> Decision {
+        let is_owned = (reservation.tenant, reservation.sale) == (lane.tenant, lane.sale);
+        let Some(offer) = lane.offers.get(&reservation.offer).filter(|_| is_owned) else {
+            // The lane's first owner keeps it.
+            return Decision::Rejected(Reason::Foreign);
+        };
         if epoch != lane.epoch {
             // 3. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
             return Decision::Rejected(Reason::Superseded);
@@ -328,10 +377,7 @@ impl Span<'_> {
             return Decision::Rejected(Reason::Limit); // 4
         }
         let moved = self.out.sold.get(&(id, reservation.offer)).copied().unwrap_or(0);
-        let left = lane
-            .offers
-            .get(&reservation.offer)
-            .map_or(0, |offer| offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved)));
+        let left = offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved));
         if u64::from(reservation.quantity) > left {
             return Decision::Rejected(Reason::Stock); // 5
         }
@@ -359,12 +405,26 @@ impl Span<'_> {
         if row.reason.is_some() {
             return self.undecidable(at, format!("release of order {}, which was rejected", released.order));
         }
+        let is_of = |row: &OrderRow| (row.lane, row.buyer, row.offer, row.quantity, row.key);
+        let Released { lane, buyer, offer, quantity, key, .. } = *released;
+        let numbers = self.lanes.get(&row.lane).and_then(|lane| lane.offers.get(&row.offer));
+        let (Some(numbers), true) = (numbers, is_of(row) == (lane, buyer, offer, quantity, key)) else {
+            return self.undecidable(at, format!("release of order {}, whose row says otherwise", released.order));
+        };
+        if !row.status.gives_back() {
+            let what = format!("release of order {}, which is {}", released.order, row.status.as_str());
+            return self.undecidable(at, what);
+        }
         let first_here = self.seen.insert(row.order);
         let counts = first_here && row.released.is_none_or(|released| released == at);
         let mut retired = 0;
         if counts {
             let units = i64::from(row.quantity);
-            *self.out.sold.entry((row.lane, row.offer)).or_default() -= units;
+            let moved = self.out.sold.get(&(row.lane, row.offer)).map_or(0, |moved| *moved) - units;
+            if numbers.sold.checked_add_signed(moved).is_none() {
+                return self.undecidable(at, format!("release of order {}, of which nothing is sold", released.order));
+            }
+            self.out.sold.insert((row.lane, row.offer), moved);
             movement.units.push((row.offer, -units));
             if row.released.is_none() {
                 self.out.releases.push((row.order, at));
@@ -393,6 +453,9 @@ impl Span<'_> {
         let Some(lane) = self.lanes.get(&id) else {
             return self.undecidable(at, format!("lane {id} has no ledger row"));
         };
+        if epoch.0.saturating_sub(lane.epoch.0) > EPOCHS_AHEAD_MAX {
+            return self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+        }
         if epoch <= lane.epoch {
             return;
         }
@@ -446,10 +509,16 @@ fn changed(change: &AllotmentChange, offer: &OfferLedger, epoch: Epoch) -> Optio
     (change.sale_version >= offer.sale_version).then_some(falls_to.max(target))
 }
 
+fn foreign(id: LaneId, lane: &LaneLedger, reservation: &Reservation) -> String {
+    let Reservation { order, tenant, sale, offer, .. } = reservation;
+    let LaneLedger { tenant: owner, sale: own, .. } = lane;
+    format!("order {order} is of tenant {tenant}, sale {sale}, offer {offer}; lane {id} of tenant {owner}, sale {own}")
+}
+
 const fn rejected(reason: Reason) -> GoneWhy {
     match reason {
         Reason::Stock => GoneWhy::RejectedForStock,
-        Reason::Superseded | Reason::Limit => GoneWhy::Rejected,
+        Reason::Superseded | Reason::Limit | Reason::Foreign => GoneWhy::Rejected,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
 
+mod check;
 mod field;
 mod sale;
 
@@ -219,7 +220,7 @@ impl Record {
         }
     }
 
-    /// Reads and checks a record.
+    /// Reads a record and checks its shape. Who decides it reads it with [`Record::read`].
     ///
     /// # Errors
     /// [`RecordError::UnknownType`] stops a partition, [`RecordError::Malformed`] is parked.
@@ -281,11 +282,6 @@ fn key_hash(bytes: &[u8]) -> Result<KeyHash, Flawed> {
 
 fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
     TenantId::new(tenant.into())
-}
-
-fn stored_tenant(tenant: TenantId) -> u32 {
-    // A tenant id is at most 32 bits wherever it comes in.
-    u32::try_from(tenant.get()).unwrap_or(u32::MAX)
 }
 
 fn quantity(units: u32) -> Result<u32, Flawed> {

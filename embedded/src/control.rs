@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use catalog::{confirm, publish::PublishError};
+use catalog::{confirm, file::FILE_BYTES_MAX, publish::PublishError};
 use domain::{
     id::{LaneId, PartitionId},
     stock::{LaneMode, LaneView},
@@ -11,10 +11,14 @@ use domain::{
 use kit::{
     admin::Pages,
     clock::Clock,
-    http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
+    http::{
+        BODY_DEADLINE, Body, HeaderValue, Incoming, Method, Request, Response, StatusCode, bearer, header, read_body,
+        reply,
+    },
     problem::{Code, Problem},
 };
-use order_writer::desk::DeskError;
+use loadtest::durable::Placed;
+use order_writer::{desk::DeskError, stalls::Stalls};
 use serde::Serialize;
 use store::{
     ledger::{LaneRow, OfferRow},
@@ -24,9 +28,6 @@ use store::{
 };
 
 use crate::{demo, deployment::Deployment, desk::Wish};
-
-/// A sale file with 1000 lanes of 64 offers fits.
-const SALE_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// The stores did not tell.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,7 @@ enum Untold {
 /// The pages.
 pub struct Control<C> {
     deployment: Deployment<C>,
+    stalls: Stalls,
     key: Arc<str>,
 }
 
@@ -53,6 +55,8 @@ struct Standing {
     outstanding: Vec<String>,
     /// Offers that may still sell more than their sale wants (R9).
     above_target: Vec<AboveTarget>,
+    partitions: Vec<Placed>,
+    stalled: Vec<String>,
 }
 
 /// An offer whose reduction waits for units to come back.
@@ -85,9 +89,9 @@ struct OfferTold {
 }
 
 impl<C: Clock> Control<C> {
-    /// Pages over these stores, for who knows this key.
-    pub fn new(deployment: Deployment<C>, key: &str) -> Self {
-        Self { deployment, key: key.into() }
+    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this process.
+    pub fn new(deployment: Deployment<C>, stalls: Stalls, key: &str) -> Self {
+        Self { deployment, stalls, key: key.into() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -118,13 +122,7 @@ impl<C: Clock> Control<C> {
             {
                 return self.carry_out(wish).await;
             }
-            _ => {
-                return Problem::new(
-                    Code::MethodNotAllowed,
-                    "sales and orders are posted; the other pages are only read",
-                )
-                .to_response();
-            }
+            _ => return not_allowed(if wish.is_some() || parts == ["sales"] { "POST" } else { "GET" }),
         };
         told.unwrap_or_else(|error| {
             tracing::error!(%error, path, "a page of the second port failed");
@@ -148,10 +146,12 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
+            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
+        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
         let offers = || lanes.iter().flat_map(|lane| &lane.offers);
         standing.sold = offers().map(|offer| offer.sold).sum();
@@ -193,7 +193,7 @@ impl<C: Clock> Control<C> {
     }
 
     async fn publish(&self, request: Request<Incoming>) -> Response<Body> {
-        let sent = match read_body(request.into_body(), SALE_FILE_BYTES_MAX, BODY_DEADLINE).await {
+        let sent = match read_body(request.into_body(), FILE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return Problem::from(error).to_response(),
         };
@@ -202,7 +202,10 @@ impl<C: Clock> Control<C> {
         };
         let now_ms = self.deployment.clock.now_ms();
         match demo::from_text(&self.deployment, text, false).await {
-            Ok(publication) => reply::text(StatusCode::OK, confirm::describe(&publication, false, now_ms)),
+            Ok(announced) => {
+                let told = confirm::describe(&announced.publication, false, now_ms) + &announced.note();
+                reply::text(StatusCode::OK, told)
+            }
             Err(PublishError::Flawed(flaws)) => {
                 let lines: Vec<String> = flaws.iter().map(ToString::to_string).collect();
                 Problem::new(Code::InvalidRequest, lines.join("\n")).to_response()
@@ -210,6 +213,13 @@ impl<C: Clock> Control<C> {
             Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
         }
     }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let told = "sales and orders are posted; the other pages are only read";
+    let mut response = Problem::new(Code::MethodNotAllowed, told).to_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 impl<C: Clock> Pages for Control<C> {

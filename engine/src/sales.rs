@@ -18,9 +18,10 @@ use domain::{
 };
 use store::log::SalesFollower;
 
-use crate::admission::{Bucket, BuyerBuckets, Permits, StockSeen, TenantShare, Ticks};
+use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
 
-/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here.
+/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only left out, not forgotten: a clock
+/// that was far ahead for a while must not take running sales away.
 const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -67,6 +68,22 @@ pub struct Promotion {
     pub offers: Vec<Arc<Offered>>,
 }
 
+impl Promotion {
+    /// Its offers as published, each with what is kept of it. Those that the directory left out are not sold here.
+    pub fn offered(&self) -> impl Iterator<Item = (&domain::sale::Lane, &domain::sale::Offer, &Arc<Offered>)> {
+        let mut kept = self.offers.iter().peekable();
+        self.sale.offers().filter_map(move |(lane, offer)| {
+            let offered = kept.next_if(|offered| offered.id == offer.id)?;
+            Some((lane, offer, offered))
+        })
+    }
+
+    /// What a page shows of the stock of each.
+    pub fn stock(&self, monotonic_ms: u64) -> Vec<Option<Coarse>> {
+        self.offered().map(|(_, offer, offered)| offered.stock.coarse(offer.allotment, monotonic_ms)).collect()
+    }
+}
+
 /// An offer: all the hot path needs, reached by one look-up.
 pub struct Offered {
     /// Its id.
@@ -87,6 +104,16 @@ pub struct Offered {
     pub stock: Arc<StockSeen>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
+    /// Its shop.
+    pub shop: Arc<Tenant>,
+}
+
+impl Offered {
+    /// Gives the tokens back that admitted a purchase which took nothing. The buyer's own is spent: it bounds what one buyer asks.
+    pub fn give_back(&self) {
+        self.bucket.give_back();
+        self.shop.bucket.give_back();
+    }
 }
 
 /// The directory at one moment.
@@ -125,8 +152,19 @@ pub struct TenantLimits {
 }
 
 struct Shelf {
+    /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
+    /// The time, as it was told last.
+    now_ms: u64,
+}
+
+impl Shelf {
+    /// The sales that the directory shows.
+    fn shown(&self) -> impl Iterator<Item = &Sale> {
+        let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
+        self.sales.values().filter(is_shown)
+    }
 }
 
 /// The directory. Reading it takes no lock; changing it builds it anew.
@@ -136,13 +174,14 @@ pub struct Directory {
     ticks: Ticks,
     permits: Arc<Permits>,
     limits: TenantLimits,
+    contradictions: AtomicU64,
 }
 
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1 });
-        Self { current: ArcSwap::default(), shelf, ticks, permits, limits }
+        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
+        Self { current: ArcSwap::default(), shelf, ticks, permits, limits, contradictions: AtomicU64::new(0) }
     }
 
     /// The directory as it is now. Never hold it across an await.
@@ -158,8 +197,23 @@ impl Directory {
                 shelf.sales.insert(sale.id, sale);
             }
         }
-        shelf.sales.retain(|_, sale| now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS));
+        shelf.now_ms = now_ms;
         self.rebuild(&shelf);
+    }
+
+    /// Shows what this time shows: fewer sales as it goes on, more when a clock is corrected.
+    pub fn keep_time(&self, now_ms: u64) {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.now_ms = now_ms;
+        let current = self.current.load();
+        if shelf.shown().count() != current.sales.len() || shelf.shown().any(|sale| current.sale(sale.id).is_none()) {
+            self.rebuild(&shelf);
+        }
+    }
+
+    /// Lanes and offers that are left out now because another sale has their ids.
+    pub fn contradictions(&self) -> u64 {
+        self.contradictions.load(Ordering::Relaxed)
     }
 
     /// Divides the rates by this many live engines from now on.
@@ -181,9 +235,8 @@ impl Directory {
     fn rebuild(&self, shelf: &Shelf) {
         let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        for sale in shelf.sales.values() {
-            build.add(sale, &mut next);
-        }
+        let left_out: u64 = shelf.shown().map(|sale| build.add(sale, &mut next)).sum();
+        self.contradictions.store(left_out, Ordering::Relaxed);
         self.current.store(Arc::new(next));
     }
 }
@@ -196,27 +249,37 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn add(&self, sale: &Sale, next: &mut Snapshot) {
+    /// Adds a sale; returns how many of its offers are left out. An id stays with the sale that has it: the order-writer settles who
+    /// that is and publishes what remains of the other, so this lasts a moment. Until then a unit of one is never sold as the other's,
+    /// and no buyer meets the limit of another's lane.
+    fn add(&self, sale: &Sale, next: &mut Snapshot) -> u64 {
         let tenant = Arc::clone(next.tenants.entry(sale.tenant).or_insert_with(|| self.tenant(sale.tenant)));
         let old = self.old.sale(sale.id);
         let buyers = old.filter(|old| old.buyers.is_for(sale.buyer_rate_per_s)).map(|old| Arc::clone(&old.buyers));
-        let mut offers = Vec::new();
+        let (mut offers, mut left_out) = (Vec::new(), 0);
+        let lanes_of_others: Vec<LaneId> =
+            sale.lanes.iter().map(|lane| lane.id).filter(|lane| next.lanes.contains_key(lane)).collect();
         for (lane, offer) in sale.offers() {
-            if next.offers.contains_key(&offer.id) {
-                // Sales come in the order of their ids, so every engine keeps the same one.
-                tracing::error!(offer = %offer.id, sale = %sale.id, "an offer id of another sale; this one is left out");
+            // Sales come in the order of their ids, so every engine keeps the same one.
+            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&lane.id) {
+                tracing::error!(
+                    offer = %offer.id, lane = %lane.id, sale = %sale.id,
+                    "an offer id or a lane id of another sale; this one is left out"
+                );
+                left_out += 1;
                 continue;
             }
             let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
-            offers.push(Arc::new(self.offered(sale, lane, offer)));
+            offers.push(Arc::new(self.offered(sale, &tenant, lane, offer)));
         }
-        let buyers =
-            buyers.unwrap_or_else(|| Arc::new(BuyerBuckets::new(sale.buyer_rate_per_s, &self.directory.ticks)));
+        let buyers = buyers
+            .unwrap_or_else(|| Arc::new(BuyerBuckets::new("buyer", sale.buyer_rate_per_s, &self.directory.ticks)));
         let promotion = Arc::new(Promotion { sale: sale.clone(), tenant, buyers, offers });
         for offered in &promotion.offers {
             next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
         }
         next.sales.insert(sale.id, promotion);
+        left_out
     }
 
     fn tenant(&self, id: TenantId) -> Arc<Tenant> {
@@ -236,8 +299,10 @@ impl Build<'_> {
         old.map_or_else(|| Arc::new(Lane { id, partition, epoch: AtomicU64::new(0) }), Arc::clone)
     }
 
-    fn offered(&self, sale: &Sale, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+    fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+        // An id that another sale or lane had is another offer: nothing that is known of the one is true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
+        let old = old.filter(|old| (old.tenant, old.sale, old.lane.id) == (sale.tenant, sale.id, lane.id));
         let bucket = old.filter(|old| old.bucket.is_for(offer.rate_per_s, self.engines)).map(|old| &old.bucket);
         let new_bucket = || Arc::new(Bucket::new("offer", offer.rate_per_s, self.engines, &self.directory.ticks));
         Offered {
@@ -250,6 +315,7 @@ impl Build<'_> {
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
+            shop: Arc::clone(shop),
         }
     }
 }
@@ -357,11 +423,35 @@ mod tests {
         assert_eq!(directory.now().sales().count(), 2);
     }
 
+    /// INV-7: a lane's buyers and limits are one shop's.
     #[test]
-    fn sales_long_over_are_dropped() {
+    fn a_lane_id_belongs_to_the_first_sale_that_has_it() {
         let directory = directory();
+        let mut other = sale(2);
+        other.tenant = TenantId::new(9).unwrap();
+        other.lanes[0].id = sale(1).lanes[0].id;
+        directory.take_in(vec![sale(1), other.clone()], NOW_MS);
+        assert_eq!(directory.contradictions(), other.offers().count() as u64);
+        let now = directory.now();
+        assert!(other.offers().all(|(_, offer)| now.offer(offer.id).is_none()));
+        assert!(sale(1).offers().all(|(_, offer)| now.offer(offer.id).is_some()));
+        (other.version, other.lanes) = (2, vec![]);
+        directory.take_in(vec![other], NOW_MS);
+        assert_eq!(directory.contradictions(), 0, "what remains of it is published, without lanes");
+        assert!(directory.now().sale(SaleId::new(2).unwrap()).unwrap().offers.is_empty());
+    }
+
+    /// A publication under a clock that is far ahead hides no sale once the clock is right again.
+    #[test]
+    fn sales_long_over_are_left_out_as_long_as_the_clock_says_so() {
+        let directory = directory();
+        let shown = || directory.now().sale(SaleId::new(1).unwrap()).is_some();
         let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
         directory.take_in(vec![sale(1)], later);
-        assert!(directory.now().sale(SaleId::new(1).unwrap()).is_none());
+        assert!(!shown());
+        directory.keep_time(NOW_MS);
+        assert!(shown());
+        directory.keep_time(later);
+        assert!(!shown());
     }
 }

@@ -1,27 +1,31 @@
 //! Composes the order-writer: settings, stores, workers, admin port, drain.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use domain::shard::ShardMap;
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
+    exit::Exit,
     http, metrics,
-    settings::{StoreArgs, parse_or_exit},
+    settings::{StoreArgs, parse_or_exit, usage_error_and_exit},
     shutdown, telemetry,
 };
 use order_writer::{
-    desk,
+    desk::{self, DeskError},
     failpoint::Failpoint,
     metrics::{Metrics, StoreFigures, show_stores},
     ports::{Pace, Ports, Sales, Shared},
     rhythm::Busy,
     service::{self, Contender},
     settings::{Command, Settings},
+    stalls::Stalls,
 };
 use store::{
+    ledger::Ledger,
     log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    mismatch::is_mismatch,
     shards::{self, Namespace, Store},
     sql::mysql::{MySql, MySqlServer},
     stock::redis::{RedisKeeping, RedisSettings},
@@ -49,9 +53,26 @@ impl Ports for Production {
     type Clock = SystemClock;
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit_of(&error).tell("order-writer", &format_args!("{error:#}")),
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if is_mismatch(error.as_ref()) {
+        return Exit::Mismatch;
+    }
+    match error.downcast_ref() {
+        Some(DeskError::NotFound(_) | DeskError::Conflict { .. }) => Exit::No,
+        _ => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
+    }
+}
+
+fn begin() -> anyhow::Result<()> {
     let settings: Settings = parse_or_exit();
-    telemetry::init()?;
+    telemetry::init().unwrap_or_else(|error| usage_error_and_exit(&error));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = (cores / CORES_PER_THREAD).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
@@ -85,8 +106,11 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let registry = metrics::Registry::new()?;
     let readiness = Readiness::new();
     let admin_stop = CancellationToken::new();
-    let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
-    let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
+    let listener = http::bind(settings.admin.admin_addr, false).with_context(|| {
+        format!("cannot listen on {}; --admin-addr chooses another address", settings.admin.admin_addr)
+    })?;
+    let hosts = settings.admin.hosts();
+    let admin = tokio::spawn(admin::serve(listener, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
 
     let args = &settings.stores;
     let kafka = KafkaSettings {
@@ -95,7 +119,8 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
     };
     ensure_topics(&kafka).await.context("making the topics")?;
-    let (sales, told) = follow_sales(&kafka)?;
+    let metrics = Arc::new(Metrics::register(&registry)?);
+    let (sales, told) = follow_sales(&kafka, &databases.ledger, &metrics)?;
     wait_for(told).await;
     let log = KafkaLog::new(&kafka)?;
     let stock = RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?;
@@ -116,7 +141,8 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         clock: SystemClock::new(),
         sales,
         decided: std::sync::Mutex::new(BTreeMap::new()),
-        metrics: Arc::new(Metrics::register(&registry)?),
+        stalls: Stalls::new(readiness.clone()),
+        metrics,
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
         busy: Busy::default(),
         pace: Pace::default(),
@@ -136,10 +162,15 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     Ok(())
 }
 
-fn follow_sales(kafka: &KafkaSettings) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
+fn follow_sales(
+    kafka: &KafkaSettings,
+    ledger: &Ledger<MySql>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
     let (sales_sender, sales) = watch::channel(Sales::default());
     let (told_sender, told) = watch::channel(false);
-    tokio::spawn(service::follow_sales(KafkaSalesFollower::new(kafka)?, sales_sender, told_sender));
+    let following = (KafkaSalesFollower::new(kafka)?, ledger.clone(), Arc::clone(metrics));
+    tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
     Ok((sales, told))
 }
 

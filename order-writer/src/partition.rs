@@ -16,6 +16,7 @@ use store::{
 use crate::{
     keeper::Looks,
     ports::{Halt, Ports, Shared},
+    stalls::Pulse,
 };
 
 /// The reader of a worker's source.
@@ -39,6 +40,8 @@ pub struct Partition<P: Ports> {
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
     pub looks: Looks,
+    /// Where it reports that it moves.
+    pub pulse: Arc<Pulse>,
 }
 
 /// What a keeper knows of a lane beside its numbers.
@@ -61,6 +64,8 @@ pub struct LaneFacts {
     pub quiet: u32,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
+    /// Its stock answers nonsense: left alone until then, by the monotonic clock.
+    pub aside_until: Option<Duration>,
 }
 
 impl<P: Ports> Partition<P> {
@@ -105,7 +110,8 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
         };
         (offer.offer, numbers)
     });
-    LaneLedger { epoch: row.epoch, limit_per_buyer: row.limit_per_buyer, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, limit_per_buyer, .. } = *row;
+    LaneLedger { tenant, sale, epoch, limit_per_buyer, offers: offers.collect() }
 }
 
 /// A new identity for a record.

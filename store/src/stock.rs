@@ -61,6 +61,9 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
         n: u32,
         backoff_ms: u64,
     ) -> impl Future<Output = Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError>> + Send;
+
+    /// The lane's state: units left, for the pages of sales that nobody buys from just now. As the keeper's.
+    fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 }
 
 /// The keeper's port.

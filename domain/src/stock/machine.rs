@@ -167,6 +167,9 @@ impl LaneMachine {
             if (first.offer, first.quantity) != (request.offer, request.quantity) {
                 return ReserveReply::Mismatch { order: first.order };
             }
+            if first.number.is_none() {
+                return ReserveReply::Released { order: first.order };
+            }
             // What this very call has just promised is journaled at its end.
             let is_new = !repeated && first.batch == Some(batch);
             return ReserveReply::Repeat {

@@ -207,7 +207,9 @@ impl World {
                 );
             }
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
-            self.ledger.lanes.insert(id(lane), LaneLedger { epoch: Epoch(0), limit_per_buyer, offers: numbers });
+            let (tenant, sale) = (id(1), id(1));
+            let ledger = LaneLedger { tenant, sale, epoch: Epoch(0), limit_per_buyer, offers: numbers };
+            self.ledger.lanes.insert(id(lane), ledger);
         }
         self.targets = self.published.allotments.clone();
         self.buyers.count = self.rng.range(2, 4);

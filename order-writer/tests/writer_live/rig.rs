@@ -35,6 +35,7 @@ use order_writer::{
     ports::{Pace, Ports, Sales, Shared},
     relay::relay,
     rhythm::Busy,
+    stalls::Stalls,
 };
 use store::{
     ledger::OfferRow,
@@ -176,6 +177,7 @@ impl Rig {
             clock: SystemClock::new(),
             sales: self.sales.subscribe(),
             decided: Mutex::default(),
+            stalls: Stalls::default(),
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
@@ -198,6 +200,20 @@ impl Rig {
     /// Whether the worker waits for a newer program.
     pub(crate) fn has_stopped(&self) -> bool {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
+    }
+
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
+    /// Makes a buyer's entry in the lane such that no script can read it.
+    pub(crate) async fn damage_entry(&self, buyer: BuyerId) {
+        let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
+        let field = buyer.get().to_be_bytes();
+        redis::cmd("HSET").arg(key).arg(&field[..]).arg("x").exec_async(&mut self.redis().await).await.unwrap();
     }
 
     /// Waits until the lane is open at this epoch.

@@ -19,7 +19,8 @@ macro_rules! contract {
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
                 only_unpaid_orders_are_overdue;
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
-            leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest;
+            leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
+                a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
                 an_allotment_falls_with_what_is_released a_row_without_a_target_wants_its_allotment
                 of_two_committers_exactly_one_wins a_generation_begins_once;
@@ -32,7 +33,8 @@ macro_rules! contract {
                 a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
-                what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners;
+                what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners
+                an_older_programs_database_is_upgraded;
         }
     };
 }

@@ -33,6 +33,7 @@ macro_rules! every_rule {
             a_repeated_call_promises_nothing_twice
             a_claimed_batch_is_due_again_after_the_backoff
             another_epoch_is_closed
+            the_engine_sees_units_left_without_a_purchase
         }
     };
 }
@@ -179,8 +180,7 @@ pub(super) async fn r6_a_tombstone_answers_and_units_go_back_once(stock: &impl L
         assert_eq!(left(keeping).await, 5);
     }
     let asked = [request(11, 1, 1, 2, 1), request(12, 1, 1, 2, 2)];
-    let repeat = ReserveReply::Repeat { order: order(10), batch: Some(batch(10)), settled: true };
-    assert_eq!(reserve(stock, 11, &asked).await, [repeat, number(1)]);
+    assert_eq!(reserve(stock, 11, &asked).await, [ReserveReply::Released { order: order(10) }, number(1)]);
 }
 
 pub(super) async fn units_go_back_unless_rejected_for_stock(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
@@ -305,4 +305,14 @@ pub(super) async fn another_epoch_is_closed(stock: &impl LaneStock, keeping: &im
         assert_eq!(answer, LaneAnswer::Closed { epoch: Epoch(2) });
     }
     assert_eq!(left(keeping).await, 5);
+}
+
+/// What a page of a sale shows at rest comes from here: open or not, under which epoch, and the units left of each offer.
+pub(super) async fn the_engine_sees_units_left_without_a_purchase(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
+    assert_eq!(stock.inspect(the_lane()).await.unwrap().mode, LaneMode::Missing);
+    open(keeping, 1, &fresh(2, &[5, 1])).await;
+    reserve(stock, 10, &[request(10, 1, 2, 1, 1)]).await;
+    let view = stock.inspect(the_lane()).await.unwrap();
+    assert_eq!((view.mode, &view), (LaneMode::Open { epoch: Epoch(1) }, &keeping.inspect(the_lane()).await.unwrap()));
+    assert_eq!(view.offers.iter().map(|&(of, left, _)| (of, left)).collect::<Vec<_>>(), [(offer(1), 5), (offer(2), 0)]);
 }

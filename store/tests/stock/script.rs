@@ -17,10 +17,11 @@ use super::{
 const OPERATIONS: u64 = 24;
 const BUYERS: u64 = 6;
 /// Every kind of answer that the scripts must have met.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "reserved",
     "repeat settled",
     "repeat unsettled",
+    "repeat of a released order",
     "mismatch",
     "limit",
     "sold out",

@@ -71,7 +71,8 @@ impl Model {
         let offers = place.offers.iter().map(|&(offer, allotment)| {
             (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
         });
-        let ledger = LaneLedger { epoch: EPOCH, limit_per_buyer: place.limit, offers: offers.collect() };
+        let (tenant, sale, limit_per_buyer) = (place.tenant, place.sale, place.limit);
+        let ledger = LaneLedger { tenant, sale, epoch: EPOCH, limit_per_buyer, offers: offers.collect() };
         Self {
             machine,
             lanes: BTreeMap::from([(place.lane, ledger)]),
@@ -109,7 +110,7 @@ impl Model {
                 accepted(order)
             }
             // R12: settled, or its acknowledgement was seen, for in a script each is waited for.
-            ReserveReply::Repeat { order, .. } => accepted(order),
+            ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => accepted(order),
             ReserveReply::Mismatch { .. } => Err(Declined::Mismatch),
             ReserveReply::LimitReached { .. } => Err(Declined::LimitReached),
             ReserveReply::SoldOut { .. } => Err(Declined::SoldOut),
@@ -229,7 +230,7 @@ impl Model {
             held.units += row.quantity;
             held.numbers.extend(row.number);
         }
-        Known { rows: self.rows.clone(), live }
+        Known { rows: self.rows.clone(), live, ..Known::default() }
     }
 
     pub(crate) fn ending(&self) -> Ending {

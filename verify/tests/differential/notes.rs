@@ -15,6 +15,7 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId, OrderId, PartitionId},
     record::Record,
+    sale::Sale,
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
         ReserveRequest,
@@ -22,7 +23,7 @@ use domain::{
 };
 use store::{
     figures::ProducerFigures,
-    log::{DeadLetters, Entry, Envelope, OrderLog, Unacknowledged},
+    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged},
     stock::{LaneKeeping, LaneStock, StockError},
 };
 
@@ -175,6 +176,12 @@ impl<L: OrderLog> OrderLog for Listened<L> {
     }
 }
 
+impl<L: SalesPublisher> SalesPublisher for Listened<L> {
+    async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
+        self.port.publish(sale).await
+    }
+}
+
 impl<L: DeadLetters> DeadLetters for Listened<L> {
     async fn park(&self, partition: PartitionId, entry: &Entry, cause: &str) -> Result<(), Unacknowledged> {
         self.notes.parked.fetch_add(1, SeqCst);
@@ -204,6 +211,10 @@ impl<S: LaneStock> LaneStock for Listened<S> {
         backoff_ms: u64,
     ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
         self.port.claim(lane, now_ms, n, backoff_ms).await
+    }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        self.port.inspect(lane).await
     }
 }
 

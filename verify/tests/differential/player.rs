@@ -105,7 +105,7 @@ fn no_such(order: usize) -> Reply {
 /// A buyer's token.
 pub(crate) fn token<S: Stores>(parts: &Parts<S>, place: &Place, buyer: u8) -> String {
     let now_ms = parts.clock.now_ms();
-    let tenant = u32::try_from(place.tenant.get()).unwrap();
+    let tenant = place.tenant.number();
     let claims = BuyerClaims { tenant, buyer: place.buyer(buyer).get(), expires_ms: now_ms + DAY_MS };
     parts.signer.sign(&claims, now_ms).unwrap()
 }

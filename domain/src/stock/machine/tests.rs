@@ -271,8 +271,7 @@ fn r6_a_released_purchase_leaves_a_tombstone() {
         assert_eq!(left(&lane), 5, "repeating gives nothing back twice");
     }
     let late = ReserveRequest { order: order(9), ..wish(1, 1, 1) };
-    let repeat = ReserveReply::Repeat { order: order(1), batch: Some(batch(1)), settled: true };
-    assert_eq!(reserve(&mut lane, 2, &[late]), [repeat]);
+    assert_eq!(reserve(&mut lane, 2, &[late]), [ReserveReply::Released { order: order(1) }]);
     assert_eq!(reserve(&mut lane, 3, &[wish(2, 1, 1)]), [number(1)], "another key may buy again");
 }
 
@@ -363,10 +362,11 @@ fn r6_a_rebuild_keeps_purchases_and_tombstones() {
     lane.load(RUN, FIRST, &LaneLoad { purchases, ..load_of(1, &[(PHONE, 3)]) });
     assert_eq!(lane.inspect(RUN).buyers_len, 1);
     let again = |n| ReserveRequest { order: order(9), ..wish(n, 1, 1) };
-    let repeat = |n| ReserveReply::Repeat { order: order(n), batch: None, settled: true };
+    let released = ReserveReply::Released { order: order(1) };
+    let repeat = ReserveReply::Repeat { order: order(2), batch: None, settled: true };
     assert_eq!(
         reserve(&mut lane, 1, &[again(1), again(2), again(3)]),
-        [repeat(1), repeat(2), ReserveReply::LimitReached { held: 1 }]
+        [released, repeat, ReserveReply::LimitReached { held: 1 }]
     );
 }
 
