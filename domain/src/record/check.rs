@@ -59,7 +59,9 @@ impl Reservation {
 
 impl AllotmentChange {
     fn flaw(&self) -> Option<String> {
-        let fits = self.delta.unsigned_abs() <= ALLOTMENT_MAX && self.after >= 0;
+        let fits = self.delta.unsigned_abs() <= ALLOTMENT_MAX
+            && self.target.is_none_or(|target| target <= ALLOTMENT_MAX)
+            && self.after >= 0;
         let strange = || format!("a change by {} units after position {}", self.delta, self.after);
         epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
     }
@@ -134,12 +136,15 @@ mod tests {
             let told = read(&batch(1, vec![reservation(1), harmed])).unwrap_err().to_string();
             assert!(told.contains("reservation 1: ") && told.contains(word), "{told}");
         }
-        let change = |delta, after, epoch| {
+        let towards = |target, delta, after, epoch| {
             let (lane, offer) = (LaneId::new(9).unwrap(), OfferId::new(3).unwrap());
-            let change = AllotmentChange { lane, offer, sale_version: 1, delta, epoch: Epoch(epoch), after };
+            let change = AllotmentChange { lane, offer, sale_version: 1, delta, target, epoch: Epoch(epoch), after };
             read(&Record::AllotmentChanged(change))
         };
+        let change = |delta, after, epoch| towards(None, delta, after, epoch);
         let most = ALLOTMENT_MAX.cast_signed();
+        assert!(towards(Some(ALLOTMENT_MAX), 1, 0, 0).is_ok() && towards(Some(0), 1, 0, 0).is_ok());
+        assert!(towards(Some(ALLOTMENT_MAX + 1), 1, 0, 0).is_err());
         assert!(change(most, i64::MAX, Epoch::MAX.0).is_ok() && change(-most, 0, 0).is_ok());
         for (delta, after, epoch) in [(most + 1, 0, 0), (i64::MIN, 0, 0), (1, -1, 0), (1, 0, u64::MAX)] {
             assert!(change(delta, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
