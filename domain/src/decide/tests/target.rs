@@ -11,6 +11,14 @@ fn sold_out() -> (Lanes, Rows) {
     (lanes, rows)
 }
 
+/// Of one of [`sold_out`]'s orders.
+fn release(offset: u64, order: u64, buyer: u64) -> Placed {
+    let mut placed = super::release(offset, order, buyer);
+    let Record::Released(released) = &mut placed.record else { unreachable!() };
+    released.quantity = 2;
+    placed
+}
+
 fn targeted(offset: u64, sale_version: u32, target: u64, withheld: i64, after: u64) -> Placed {
     let after = if after == 0 { 0 } else { at(after) };
     let change = AllotmentChange {
