@@ -25,21 +25,20 @@ fn write_all(out: &mut String, publication: &Publication, dry_run: bool, now_ms:
     writeln!(out, "{verb} sale {} version {}, {:?}, tenant {}", sale.id, sale.version, sale.title, sale.tenant)?;
     let (opens, closes) = (moment(sale.window.opens_at_ms), moment(sale.window.closes_at_ms));
     writeln!(out, "  window {opens} to {closes}: {}", window(sale, now_ms))?;
+    if sale.phase(now_ms) == Phase::Ended {
+        writeln!(out, "  warning: the window is over, so nobody can buy; check opens_at and closes_at")?;
+    }
     for lane in &sale.lanes {
         writeln!(out, "  lane {} on partition {}, limit per buyer {}", lane.id, lane.partition, lane.limit_per_buyer)?;
         for offer in &lane.offers {
-            let (price, currency) = (offer.price.amount, offer.price.currency);
-            writeln!(
-                out,
-                "    offer {} sku {}: {} units at {price} {currency} (minor units)",
-                offer.id, offer.sku, offer.allotment
-            )?;
+            let (id, sku, units, price) = (offer.id, offer.sku, offer.allotment, offer.price);
+            writeln!(out, "    offer {id} sku {sku}: {units} units at {price}")?;
         }
     }
     previous.iter().try_for_each(|previous| write_allotments(out, previous, sale))
 }
 
-/// Units are not set by a publication but moved, and a reduction may not get all it asks for: that is worth a word.
+/// Units are not set by a publication but moved, and a reduction may wait for units to come back: that is worth a word.
 fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt::Result {
     for (_, offer) in sale.offers() {
         let known = previous.offers().map(|(_, known)| known).find(|known| known.id == offer.id);
@@ -50,12 +49,17 @@ fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt:
             offer.id, known.allotment, offer.allotment
         )?;
         let reduced = offer.allotment < known.allotment;
-        out.write_str(if reduced { ", as far as units are still free (R9)\n" } else { " (R9)\n" })?;
+        out.write_str(if reduced {
+            ", at once where units are free, else as they come back (R9)\n"
+        } else {
+            " (R9)\n"
+        })?;
     }
     Ok(())
 }
 
-fn window(sale: &Sale, now_ms: u64) -> String {
+/// Where `now_ms`, in epoch milliseconds, lies in the sale's window, such as `opens in 2 h, for 1 day`.
+pub fn window(sale: &Sale, now_ms: u64) -> String {
     let until = |moment_ms: u64| span(moment_ms.abs_diff(now_ms));
     let (opens, closes) = (sale.window.opens_at_ms, sale.window.closes_at_ms);
     let paused = if sale.paused { "paused, " } else { "" };
@@ -86,6 +90,8 @@ fn span(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::sale::Window;
+
     use super::*;
     use crate::{EXAMPLE, file::parse, publish::plan};
 
@@ -102,9 +108,9 @@ mod tests {
 published sale 1001 version 2, \"Winter sale, day one\", tenant 7
   window 2026-11-21T04:00:00Z to 2026-11-22T04:00:00Z: opens in 2 h, for 1 day
   lane 5001 on partition 0, limit per buyer 1
-    offer 9001 sku 77: 90000 units at 19900 CNY (minor units)
-    offer 9002 sku 78: 60000 units at 19900 CNY (minor units)
-  offer 9001: allotment 100000 -> 90000; the keeper applies the difference, as far as units are still free (R9)
+    offer 9001 sku 77: 90000 units at 199.00 CNY
+    offer 9002 sku 78: 60000 units at 199.00 CNY
+  offer 9001: allotment 100000 -> 90000; the keeper applies the difference, at once where units are free, else as they come back (R9)
   offer 9002: allotment 50000 -> 60000; the keeper applies the difference (R9)
 ";
 
@@ -125,5 +131,15 @@ published sale 1001 version 2, \"Winter sale, day one\", tenant 7
         let again = describe(&again, false, closes_at_ms + 1_000);
         assert!(again.starts_with("already published, nothing to do: sale 1001 version 1"), "{again}");
         assert!(again.contains("ended 1 s ago"), "{again}");
+    }
+
+    /// A window that lies wholly in the past is a mistake more often than not: whoever publishes it is warned.
+    #[test]
+    fn a_window_that_is_over_is_warned_of() {
+        let sale = plan(&parse(EXAMPLE).unwrap(), &[], 4, 0).unwrap();
+        let Window { opens_at_ms, closes_at_ms } = sale.window;
+        let publication = Publication { sale, previous: None };
+        let warns = |now_ms| describe(&publication, false, now_ms).contains("  warning: the window is over, so nobody");
+        assert_eq!([opens_at_ms - 1, closes_at_ms - 1, closes_at_ms].map(warns), [false, false, true]);
     }
 }

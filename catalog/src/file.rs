@@ -9,7 +9,7 @@ mod load;
 use std::collections::HashSet;
 
 use domain::{
-    id::{LaneId, OfferId, PartitionId, SaleId, TenantId},
+    id::{LaneId, ORDER_END_MS, OfferId, PartitionId, SaleId, TenantId},
     money::Money,
     sale::{Lane, Offer, Sale, Window},
 };
@@ -20,8 +20,8 @@ use crate::flaw::{Flaw, Places, in_reading_order};
 
 pub use self::load::load;
 
-/// Bytes of a sale file, at most. Its record is always smaller, and the log takes records of about as much.
-pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a sale file, at most: every sale that may be published fits, as [`crate::render`] writes it.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Flaws of form that are told of one file, at most: who has more has no sale file.
 pub const FLAWS_MAX: usize = 1_000;
@@ -37,7 +37,7 @@ const PRICE_KEYS: &[&str] = &["amount", "currency"];
 pub struct Draft {
     /// Its id.
     pub id: SaleId,
-    /// Whose it is; fits 32 bits.
+    /// Whose it is.
     pub tenant: TenantId,
     /// For people.
     pub title: String,
@@ -124,9 +124,6 @@ fn syntax_flaw(reader: &Reader, error: &Error) -> Flaw {
 fn sale(fields: &mut Fields<'_, '_>) -> Option<Draft> {
     let id = fields.id("id").or_else(|| fields.stand_in())?;
     let tenant: Option<TenantId> = fields.id("tenant");
-    if let Some(tenant) = tenant.filter(|tenant| tenant.get() > u64::from(u32::MAX)) {
-        fields.blame("tenant", format!("is {tenant}; a tenant's id is at most {}", u32::MAX));
-    }
     let version = fields.optional_whole("version");
     if version == Some(0) {
         fields.blame("version", "is 0; versions count from 1");
@@ -138,7 +135,7 @@ fn sale(fields: &mut Fields<'_, '_>) -> Option<Draft> {
         version,
         window: Window {
             opens_at_ms: fields.moment_ms("opens_at").unwrap_or(0),
-            closes_at_ms: fields.moment_ms("closes_at").unwrap_or(u64::MAX),
+            closes_at_ms: fields.moment_ms("closes_at").unwrap_or(ORDER_END_MS),
         },
         paused: fields.optional_flag("paused").unwrap_or(false),
         buyer_rate_per_s: fields.whole("buyer_rate_per_s").unwrap_or(1),

@@ -18,11 +18,13 @@ use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use domain::id::SaleId;
 use kit::{
     clock::{Clock, SystemClock},
-    settings::{EXIT_USAGE, KafkaArgs, Namespace, ServiceUrl, parse_or_exit, usage_error_and_exit},
+    exit::Exit,
+    settings::{KafkaArgs, Namespace, ServiceUrl, parse_or_exit, usage_error_and_exit},
     telemetry,
 };
 use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics},
+    mismatch::is_mismatch,
     shards::{self, OpenError},
     sql::{SqlError, mysql::MySqlServer},
 };
@@ -127,7 +129,7 @@ enum Failure {
     #[error("sale {0} is not published")]
     NoSuchSale(SaleId),
     #[error("{0}")]
-    Usage(KafkaSetupError),
+    Mismatch(String),
     #[error("{}", told(.0, .1))]
     InvalidFile(PathBuf, Vec<Flaw>),
     #[error("nothing was done: {0}")]
@@ -140,27 +142,27 @@ enum Failure {
 }
 
 impl Failure {
-    /// As sysexits.h names them, where it has a name.
-    fn status(&self) -> u8 {
+    /// The status with which the program ends.
+    fn exit(&self) -> Exit {
         match self {
-            Self::NoSuchSale(_) => 1,
-            Self::Usage(_) => u8::try_from(EXIT_USAGE).unwrap_or(1),
-            Self::InvalidFile(..) => 65,
-            Self::Unreachable(_) | Self::Unknown { .. } => 69,
+            Self::NoSuchSale(_) => Exit::No,
+            Self::Mismatch(_) => Exit::Mismatch,
+            Self::InvalidFile(..) => Exit::Data,
+            Self::Unreachable(_) | Self::Unknown { .. } => Exit::Unavailable,
         }
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self::Unreachable(error.to_string())
+        if is_mismatch(&error) { Self::Mismatch(error.to_string()) } else { Self::Unreachable(error.to_string()) }
     }
 }
 
 impl From<KafkaSetupError> for Failure {
     fn from(error: KafkaSetupError) -> Self {
         match error {
-            KafkaSetupError::Partitions { .. } => Self::Usage(error),
+            KafkaSetupError::Partitions { .. } => Self::Mismatch(error.to_string()),
             other => Self::Unreachable(other.to_string()),
         }
     }
@@ -173,13 +175,13 @@ async fn main() -> ExitCode {
         usage_error_and_exit(&error);
     }
     let (written, status) = match run(cli.command).await {
-        Ok(text) => (io::stdout().write_all(text.as_bytes()), 0),
-        Err(failure) => (writeln!(io::stderr(), "{failure}"), failure.status()),
+        Ok(text) => (io::stdout().write_all(text.as_bytes()), ExitCode::SUCCESS),
+        Err(failure) => (writeln!(io::stderr(), "{failure}"), failure.exit().into()),
     };
     match written {
         // A reader that has seen enough, such as `head`, is no failure.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => status.into(),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Exit::of_system(&error).unwrap_or(Exit::Disk).into(),
+        _ => status,
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use domain::sale::{Lane, Offer, Sale};
+use domain::{
+    money::Money,
+    sale::{Lane, Offer, Sale},
+};
 use jiff::Timestamp;
 use toml::Value;
 
@@ -60,7 +63,8 @@ fn write_offer(out: &mut String, offer: &Offer) -> std::fmt::Result {
     writeln!(out, "id = \"{}\"", offer.id)?;
     writeln!(out, "sku = \"{}\"", offer.sku)?;
     writeln!(out, "title = {}", quoted(&offer.title))?;
-    writeln!(out, "price = {{ amount = {}, currency = \"{}\" }}", offer.price.amount, offer.price.currency)?;
+    let Money { amount, currency } = offer.price;
+    writeln!(out, "price = {{ amount = {amount}, currency = \"{currency}\" }} # {}", offer.price)?;
     writeln!(out, "allotment = {}", offer.allotment)?;
     writeln!(out, "rate_per_s = {}", offer.rate_per_s)
 }
@@ -72,26 +76,31 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use domain::{
-        id::{LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
-        money::Money,
-        sale::Window,
+        id::{LaneId, ORDER_END_MS, OfferId, PartitionId, SaleId, SkuId, TenantId},
+        record::encode_sale,
+        sale::{
+            ALLOTMENT_MAX, LANES_MAX, LIMIT_MAX, OFFERS_MAX, OFFERS_PER_LANE_MAX, PRICE_MAX, RATE_MAX, SALE_BYTES_MAX,
+            Window,
+        },
     };
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        file::parse,
+        file::{FILE_BYTES_MAX, parse},
         publish::{SHARD_MAP_VERSION, plan},
     };
 
     const PARTITIONS: u32 = 8;
+    /// More than any log has.
+    const PARTITIONS_MANY: u32 = 1_000_000;
 
     fn title() -> impl Strategy<Value = String> {
-        "[ -~„é元🎁]{1,40}".prop_filter("a title says something", |title| !title.trim().is_empty())
+        "[ -~„é元🎁]{1,40}".prop_filter("a title shows something", |title| !title.trim().is_empty())
     }
 
     prop_compose! {
-        fn offer()(sku in 1..=u64::from(u32::MAX), title in title(), amount in 0..=i64::MAX / 100, currency in "[A-Z]{3}",
+        fn offer()(sku in 1..=u64::from(u32::MAX), title in title(), amount in 0..=PRICE_MAX, currency in "CNY|JPY|KWD",
                    allotment in 1..=100_000_000_u64, rate_per_s in 1..=1_000_000_u32) -> Offer {
             let price = Money { amount, currency: currency.parse().unwrap() };
             Offer { id: OfferId::new(1).unwrap(), sku: SkuId::new(sku).unwrap(), title, price, allotment, rate_per_s }
@@ -106,7 +115,7 @@ mod tests {
 
     prop_compose! {
         fn sale()(id in 1..=i64::MAX as u64, tenant in 1..=u64::from(u32::MAX), version in 1..=u32::MAX, title in title(),
-                  opens_at_ms in 0..=250_000_000_000_000_u64, length_ms in 1..=1_000_000_000_000_u64, paused: bool,
+                  opens_at_ms in 0..=ORDER_END_MS - 1_000_000_000_000, length_ms in 1..=1_000_000_000_000_u64, paused: bool,
                   buyer_rate_per_s in 1..=1_000_000_u32, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
             let mut number = 0;
             for lane in &mut lanes {
@@ -142,7 +151,61 @@ mod tests {
         let sale = plan(&parse(crate::EXAMPLE).unwrap(), &[], PARTITIONS, 0).unwrap();
         let text = to_toml(&sale);
         assert!(text.contains("opens_at = \"2026-11-21T04:00:00Z\"\ncloses_at = \"2026-11-22T04:00:00Z\"\n"), "{text}");
-        assert!(text.contains("price = { amount = 19900, currency = \"CNY\" }\nallotment = 100000\n"), "{text}");
+        assert!(
+            text.contains("price = { amount = 19900, currency = \"CNY\" } # 199.00 CNY\nallotment = 100000\n"),
+            "{text}"
+        );
+    }
+
+    /// The largest sale of all: every number is the longest, every lane and offer is used, and titles fill the record.
+    fn largest(title: &str) -> Sale {
+        let mut number = i64::MAX as u64;
+        let mut next = || {
+            number -= 1;
+            number
+        };
+        let price = Money { amount: PRICE_MAX, currency: "CLF".parse().unwrap() };
+        let mut lanes = Vec::new();
+        for lane in 0..LANES_MAX {
+            let left = OFFERS_MAX - lanes.iter().map(|lane: &Lane| lane.offers.len()).sum::<usize>();
+            let offers = OFFERS_PER_LANE_MAX.min(left - (LANES_MAX - lane - 1));
+            let offer = |id| Offer {
+                id: OfferId::new(id).unwrap(),
+                sku: SkuId::new(id).unwrap(),
+                title: title.into(),
+                price,
+                allotment: ALLOTMENT_MAX,
+                rate_per_s: RATE_MAX,
+            };
+            let offers = (0..offers).map(|_| offer(next())).collect();
+            let partition = PartitionId(PARTITIONS_MANY - 1);
+            lanes.push(Lane { id: LaneId::new(next()).unwrap(), partition, limit_per_buyer: LIMIT_MAX, offers });
+        }
+        Sale {
+            id: SaleId::new(next()).unwrap(),
+            tenant: TenantId::new(u32::MAX.into()).unwrap(),
+            version: u32::MAX,
+            title: "\"".repeat(200),
+            window: Window { opens_at_ms: ORDER_END_MS - 1, closes_at_ms: ORDER_END_MS },
+            paused: false,
+            buyer_rate_per_s: RATE_MAX,
+            shard_map_version: SHARD_MAP_VERSION,
+            lanes,
+        }
+    }
+
+    /// The limits of a sale and of its file agree: the file of any sale that may be published can be read.
+    #[test]
+    fn the_file_of_the_largest_sale_is_read() {
+        let bare = encode_sale(&largest("x")).len();
+        // A quotation mark is one byte in the record and two in the file.
+        let title = "\"".repeat(1 + (SALE_BYTES_MAX - bare) / OFFERS_MAX);
+        let sale = largest(&title);
+        assert_eq!(sale.validate(PARTITIONS_MANY), Ok(()));
+        assert!(encode_sale(&sale).len() + OFFERS_MAX > SALE_BYTES_MAX, "it is the largest");
+        let text = to_toml(&sale);
+        assert!(text.len() <= FILE_BYTES_MAX, "{} bytes", text.len());
+        assert_eq!(plan(&parse(&text).unwrap(), &[], PARTITIONS_MANY, 0), Ok(sale));
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod cli {
         let folder = tempfile::tempdir().unwrap();
         let cases = [
             (name(&latin1), "is not UTF-8"),
-            (name(&large), "is larger than 1048576 bytes"),
+            (name(&large), "is larger than 4194304 bytes"),
             (name(folder.path()), "is a directory; give a file"),
             ("/no/such/file.toml", "is not there"),
         ];

@@ -193,11 +193,11 @@ mod live {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn other_partitions_than_the_logs_are_a_usage_error() {
+    async fn other_partitions_than_the_logs_are_a_mismatch() {
         on_fresh_topics(async |deployment| {
             let file = deployment.files.path().join("sale.toml");
             std::fs::write(&file, EXAMPLE).unwrap();
-            let told = refused(&deployment.catalog(&["publish", "--partitions=4", file.to_str().unwrap()]).await, 64);
+            let told = refused(&deployment.catalog(&["publish", "--partitions=4", file.to_str().unwrap()]).await, 78);
             assert!(told.contains("has 3 partitions"), "{told}");
         })
         .await;

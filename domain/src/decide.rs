@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
+    id::{
+        BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId, SaleId,
+        TenantId,
+    },
     order::{Decision, OrderRow, Reason},
     record::{AllotmentChange, Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
@@ -14,8 +17,10 @@ use crate::{
 /// The ledger's numbers of one offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferLedger {
-    /// Units it may sell.
+    /// Units it may sell now: the effective allotment.
     pub allotment: u64,
+    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are released, never below it.
+    pub target: u64,
     /// Units in live orders.
     pub sold: u64,
     /// Version of the sale whose allotment this is.
@@ -27,12 +32,23 @@ pub struct OfferLedger {
 /// The ledger's numbers of one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneLedger {
+    /// Whose shop it is: the first owner, whatever is published later.
+    pub tenant: TenantId,
+    /// Its sale.
+    pub sale: SaleId,
     /// Last epoch committed; 0 before the first opening.
     pub epoch: Epoch,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
     /// Its offers.
     pub offers: BTreeMap<OfferId, OfferLedger>,
+}
+
+impl OfferLedger {
+    /// Units by which the allotment is above its target.
+    pub const fn excess(&self) -> u64 {
+        self.allotment.saturating_sub(self.target)
+    }
 }
 
 /// All lanes of one partition, as the ledger has them at one position.
@@ -74,6 +90,8 @@ pub struct Known {
     pub rows: HashMap<OrderId, OrderRow>,
     /// Live rows of the buyers of the span.
     pub live: HashMap<(LaneId, BuyerId), Live>,
+    /// Orders whose rows the database refuses, each with its words: they get no row and count nothing.
+    pub refused: HashMap<OrderId, String>,
 }
 
 /// A change of an allotment, for the ledger.
@@ -85,6 +103,8 @@ pub struct AllotmentMove {
     pub offer: OfferId,
     /// Units, negative for a reduction.
     pub delta: i64,
+    /// The target from here on.
+    pub target: u64,
     /// Version of the sale that asked for it.
     pub sale_version: u32,
     /// Its packed position.
@@ -115,7 +135,7 @@ pub struct Alarm {
     pub reason: Reason,
 }
 
-/// A record that cannot be decided: for the dead letters.
+/// A record that cannot be decided, or not all of it: for the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecidable {
     /// Its offset.
@@ -141,15 +161,21 @@ pub struct Decided {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Allotments that change.
     pub allotments: Vec<AllotmentMove>,
+    /// Units that leave allotments above their targets, by lane and offer (R9).
+    pub retired: BTreeMap<(LaneId, OfferId), u64>,
     /// One per record.
     pub movements: Vec<Movement>,
     /// Promises that did not hold.
     pub alarms: Vec<Alarm>,
-    /// Records that cannot be decided.
+    /// Records that cannot be decided, or not all of them.
     pub undecidable: Vec<Undecidable>,
     /// Reservations accepted and newly written, for the counters.
     pub accepted: u64,
 }
+
+/// How far an epoch may be ahead of the ledger's: further than any keeper comes with a ledger that lost its tail, and so near that
+/// nobody's record uses the epochs up.
+const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
 
 /// Whether a record ends the span that it stands in: it changes what comes after it. A run of releases may stand together.
 pub const fn ends_span(record: &Record) -> bool {
@@ -199,6 +225,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
         known,
         seen: HashSet::with_capacity(count),
         fresh: HashMap::with_capacity(count),
+        contradiction: None,
         out: Decided { rows: Vec::with_capacity(count), ..Decided::default() },
     };
     span.iter().for_each(|placed| state.record(placed));
@@ -212,6 +239,8 @@ struct Span<'a> {
     seen: HashSet<OrderId>,
     /// Live rows that this span adds and [`Known`] does not hold.
     fresh: HashMap<(LaneId, BuyerId), Live>,
+    /// The first contradiction in the batch at hand.
+    contradiction: Option<String>,
     out: Decided,
 }
 
@@ -253,6 +282,15 @@ impl Span<'_> {
         }
         movement.units = units.into_iter().collect();
         self.out.batches.push((id, batch.id));
+        if let Some(what) = self.contradiction.take() {
+            self.undecidable(at, what);
+        }
+    }
+
+    /// Something in a reservation is against what the ledger or a row holds, or cannot be stored. The others of its batch are decided
+    /// all the same: an engine promises to several buyers at once.
+    fn contradict(&mut self, position: Position, what: impl FnOnce() -> String) {
+        self.contradiction.get_or_insert_with(|| format!("reservation {}: {}", position.index, what()));
     }
 
     /// Rules 1 to 6.
@@ -266,14 +304,29 @@ impl Span<'_> {
         position: Position,
     ) -> Decision {
         let first_sight = self.seen.insert(reservation.order);
-        if let Some(row) = self.known.rows.get(&reservation.order) {
-            if first_sight && row.position == position {
-                return self.replay(id, row); // 1
+        let known = self.known;
+        if let Some(row) = known.rows.get(&reservation.order) {
+            if (row.lane, row.buyer) != (id, reservation.buyer) {
+                // The row's buyer came first; what the lane may hold for this one goes back.
+                self.contradict(position, || format!("{} is of buyer {} in lane {}", row.order, row.buyer, row.lane));
+                self.gone(id, reservation.order, reservation.buyer, GoneWhy::Rejected);
+                return Decision::Duplicate;
             }
-            return Decision::Duplicate; // 2
+            if !(first_sight && row.position == position) {
+                return Decision::Duplicate; // 2
+            }
+            if row.reason == Some(Reason::Foreign) {
+                self.contradict(position, || foreign(id, lane, reservation));
+            }
+            return self.replay(id, row); // 1
         }
         if !first_sight {
             return Decision::Duplicate; // 2
+        }
+        if let Some(why) = known.refused.get(&reservation.order) {
+            self.contradict(position, || format!("order {} cannot be stored: {why}", reservation.order));
+            self.gone(id, reservation.order, reservation.buyer, GoneWhy::Rejected);
+            return Decision::Duplicate;
         }
         let decision = self.fresh_decision(id, lane, epoch, number, reservation);
         match decision {
@@ -284,8 +337,12 @@ impl Span<'_> {
                 self.out.accepted += 1;
             }
             Decision::Rejected(reason) => {
-                if reason != Reason::Superseded {
-                    self.out.alarms.push(Alarm { lane: id, order: reservation.order, reason });
+                match reason {
+                    Reason::Limit | Reason::Stock => {
+                        self.out.alarms.push(Alarm { lane: id, order: reservation.order, reason });
+                    }
+                    Reason::Foreign => self.contradict(position, || foreign(id, lane, reservation)),
+                    Reason::Superseded => {}
                 }
                 self.gone(id, reservation.order, reservation.buyer, rejected(reason));
             }
@@ -303,6 +360,11 @@ impl Span<'_> {
         number: PurchaseNumber,
         reservation: &Reservation,
     ) -> Decision {
+        let is_owned = (reservation.tenant, reservation.sale) == (lane.tenant, lane.sale);
+        let Some(offer) = lane.offers.get(&reservation.offer).filter(|_| is_owned) else {
+            // The lane's first owner keeps it.
+            return Decision::Rejected(Reason::Foreign);
+        };
         if epoch != lane.epoch {
             // 3. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
             return Decision::Rejected(Reason::Superseded);
@@ -315,10 +377,7 @@ impl Span<'_> {
             return Decision::Rejected(Reason::Limit); // 4
         }
         let moved = self.out.sold.get(&(id, reservation.offer)).copied().unwrap_or(0);
-        let left = lane
-            .offers
-            .get(&reservation.offer)
-            .map_or(0, |offer| offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved)));
+        let left = offer.allotment.saturating_sub(offer.sold.saturating_add_signed(moved));
         if u64::from(reservation.quantity) > left {
             return Decision::Rejected(Reason::Stock); // 5
         }
@@ -337,7 +396,8 @@ impl Span<'_> {
     }
 
     /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
-    /// repeated one still gives back what a lost settle did not.
+    /// repeated one still gives back what a lost settle did not. R9: while the allotment is above its target, units that come back
+    /// lower it.
     fn released(&mut self, at: Position, released: &Released, movement: &mut Movement) {
         let Some(row) = self.known.rows.get(&released.order) else {
             return self.undecidable(at, format!("release of order {}, which has no row", released.order));
@@ -345,31 +405,72 @@ impl Span<'_> {
         if row.reason.is_some() {
             return self.undecidable(at, format!("release of order {}, which was rejected", released.order));
         }
+        let is_of = |row: &OrderRow| (row.lane, row.buyer, row.offer, row.quantity, row.key);
+        let Released { lane, buyer, offer, quantity, key, .. } = *released;
+        let numbers = self.lanes.get(&row.lane).and_then(|lane| lane.offers.get(&row.offer));
+        let (Some(numbers), true) = (numbers, is_of(row) == (lane, buyer, offer, quantity, key)) else {
+            return self.undecidable(at, format!("release of order {}, whose row says otherwise", released.order));
+        };
+        if !row.status.gives_back() {
+            let what = format!("release of order {}, which is {}", released.order, row.status.as_str());
+            return self.undecidable(at, what);
+        }
         let first_here = self.seen.insert(row.order);
         let counts = first_here && row.released.is_none_or(|released| released == at);
+        let mut retired = 0;
         if counts {
             let units = i64::from(row.quantity);
-            *self.out.sold.entry((row.lane, row.offer)).or_default() -= units;
+            let moved = self.out.sold.get(&(row.lane, row.offer)).map_or(0, |moved| *moved) - units;
+            if numbers.sold.checked_add_signed(moved).is_none() {
+                return self.undecidable(at, format!("release of order {}, of which nothing is sold", released.order));
+            }
+            self.out.sold.insert((row.lane, row.offer), moved);
             movement.units.push((row.offer, -units));
             if row.released.is_none() {
                 self.out.releases.push((row.order, at));
             }
+            retired = self.retire(row.lane, row.offer, row.quantity);
         }
         movement.decisions.push(u8::from(counts));
-        self.gone(row.lane, row.order, row.buyer, GoneWhy::Released);
+        self.gone(row.lane, row.order, row.buyer, GoneWhy::Released { retired });
     }
 
-    /// R4: an epoch that is not above the ledger's is a no-op.
+    /// R9: of so many returned units those that the allotment falls by.
+    fn retire(&mut self, lane: LaneId, offer: OfferId, units: u32) -> u32 {
+        let excess = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer)).map_or(0, OfferLedger::excess);
+        if excess == 0 {
+            return 0;
+        }
+        let retired = self.out.retired.entry((lane, offer)).or_default();
+        let more = u32::try_from(excess.saturating_sub(*retired)).map_or(units, |excess| excess.min(units));
+        *retired = retired.saturating_add(more.into());
+        more
+    }
+
+    /// R4: an epoch that is not above the ledger's is a no-op. R9: the lane is closed and its promises are decided, so an allotment above
+    /// its target falls to what is sold: the lane is loaded without units that a reduction waits for.
     fn epoch(&mut self, at: Position, id: LaneId, epoch: Epoch) {
-        match self.lanes.get(&id) {
-            Some(lane) if epoch > lane.epoch => self.out.epochs.push((id, epoch)),
-            Some(_) => {}
-            None => self.undecidable(at, format!("lane {id} has no ledger row")),
+        let Some(lane) = self.lanes.get(&id) else {
+            return self.undecidable(at, format!("lane {id} has no ledger row"));
+        };
+        if epoch.0.saturating_sub(lane.epoch.0) > EPOCHS_AHEAD_MAX {
+            return self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+        }
+        if epoch <= lane.epoch {
+            return;
+        }
+        self.out.epochs.push((id, epoch));
+        for (&offer, numbers) in &lane.offers {
+            let unsold = numbers.allotment.saturating_sub(numbers.sold).min(numbers.excess());
+            if unsold > 0 {
+                self.out.retired.insert((id, offer), unsold);
+            }
         }
     }
 
-    /// R9: once per version of the sale, and only after the change that it was made for. A reduction holds only in the epoch in which its
-    /// units were withheld.
+    /// R9: only after the change that it was made for, so each holds once, and never after a newer version's. An allotment below the
+    /// target rises to it; one above it falls by the units withheld, which are there only in the epoch in which they were withheld.
+    /// A record without a target is of an older program and is decided by its rules: once per version, and void if it does not fit.
     fn allotment(&mut self, at: Position, change: &AllotmentChange) {
         let Some(lane) = self.lanes.get(&change.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
@@ -377,15 +478,14 @@ impl Span<'_> {
         let (Some(offer), Some(changed_at)) = (lane.offers.get(&change.offer), at.pack()) else {
             return self.undecidable(at, format!("offer {} has no ledger row", change.offer));
         };
-        let void = change.delta < 0 && change.epoch != lane.epoch;
-        let fits = offer.allotment.checked_add_signed(change.delta).is_some_and(|units| units >= offer.sold);
-        if change.sale_version <= offer.sale_version || void || !fits || change.after != offer.changed_at {
+        let Some(allotment) = changed(change, offer, lane.epoch).filter(|_| change.after == offer.changed_at) else {
             return;
-        }
+        };
         self.out.allotments.push(AllotmentMove {
             lane: change.lane,
             offer: change.offer,
-            delta: change.delta,
+            delta: allotment.cast_signed().saturating_sub(offer.allotment.cast_signed()),
+            target: change.target.unwrap_or(allotment),
             sale_version: change.sale_version,
             changed_at,
         });
@@ -396,10 +496,29 @@ impl Span<'_> {
     }
 }
 
+/// The allotment that a change makes; `None` when it is void.
+fn changed(change: &AllotmentChange, offer: &OfferLedger, epoch: Epoch) -> Option<u64> {
+    let is_of_epoch = change.epoch == epoch;
+    let Some(target) = change.target else {
+        let holds = change.sale_version > offer.sale_version && (change.delta >= 0 || is_of_epoch);
+        return offer.allotment.checked_add_signed(change.delta).filter(|&units| holds && units >= offer.sold);
+    };
+    let withheld = if is_of_epoch { change.delta.min(0).unsigned_abs() } else { 0 };
+    // Releases may have lowered it since the change was asked for: the target holds, not the difference of then.
+    let falls_to = offer.allotment.saturating_sub(withheld).max(offer.sold);
+    (change.sale_version >= offer.sale_version).then_some(falls_to.max(target))
+}
+
+fn foreign(id: LaneId, lane: &LaneLedger, reservation: &Reservation) -> String {
+    let Reservation { order, tenant, sale, offer, .. } = reservation;
+    let LaneLedger { tenant: owner, sale: own, .. } = lane;
+    format!("order {order} is of tenant {tenant}, sale {sale}, offer {offer}; lane {id} of tenant {owner}, sale {own}")
+}
+
 const fn rejected(reason: Reason) -> GoneWhy {
     match reason {
         Reason::Stock => GoneWhy::RejectedForStock,
-        Reason::Superseded | Reason::Limit => GoneWhy::Rejected,
+        Reason::Superseded | Reason::Limit | Reason::Foreign => GoneWhy::Rejected,
     }
 }
 
@@ -411,9 +530,15 @@ impl Decided {
                 offer.sold = offer.sold.saturating_add_signed(units);
             }
         }
+        for (&(lane, offer), &units) in &self.retired {
+            if let Some(offer) = lanes.get_mut(&lane).and_then(|lane| lane.offers.get_mut(&offer)) {
+                offer.allotment = offer.allotment.saturating_sub(units);
+            }
+        }
         for change in &self.allotments {
             if let Some(offer) = lanes.get_mut(&change.lane).and_then(|lane| lane.offers.get_mut(&change.offer)) {
                 offer.allotment = offer.allotment.saturating_add_signed(change.delta);
+                offer.target = change.target;
                 offer.sale_version = change.sale_version;
                 offer.changed_at = change.changed_at;
             }

@@ -9,24 +9,30 @@ pub const ID_MAX: u64 = i64::MAX as u64;
 
 /// A text or number that is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an id is a decimal number from 1 to {max}", max = ID_MAX)]
-pub struct InvalidId;
+#[error("an id is a decimal number from 1 to {max}")]
+pub struct InvalidId {
+    /// The highest id of its kind.
+    pub max: u64,
+}
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident up to $max:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(NonZeroU64);
 
         impl $name {
-            /// Takes a number from 1 to [`ID_MAX`].
+            /// The highest one.
+            pub const MAX: u64 = $max;
+
+            /// Takes a number from 1 to [`Self::MAX`].
             ///
             /// # Errors
             /// [`InvalidId`] outside that range.
             pub const fn new(value: u64) -> Result<Self, InvalidId> {
                 match NonZeroU64::new(value) {
-                    Some(number) if value <= ID_MAX => Ok(Self(number)),
-                    _ => Err(InvalidId),
+                    Some(number) if value <= Self::MAX => Ok(Self(number)),
+                    _ => Err(InvalidId { max: Self::MAX }),
                 }
             }
 
@@ -50,7 +56,7 @@ macro_rules! ids {
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                parse_decimal(text).and_then(Self::new)
+                parse_decimal(text).map_or(Err(InvalidId { max: Self::MAX }), Self::new)
             }
         }
 
@@ -65,35 +71,47 @@ macro_rules! ids {
 
 ids! {
     /// A merchant's shop. At most 32 bits, so that it stays small in rows and tokens.
-    TenantId;
+    TenantId up to u32::MAX as u64;
     /// A promotion with a time window.
-    SaleId;
+    SaleId up to ID_MAX;
     /// One SKU put into one sale.
-    OfferId;
+    OfferId up to ID_MAX;
     /// What the merchant sells, across sales.
-    SkuId;
+    SkuId up to ID_MAX;
     /// The unit of ordering: one offer, or the offers of a sale that share one limit per buyer.
-    LaneId;
+    LaneId up to ID_MAX;
     /// A person who buys; unique within the deployment.
-    BuyerId;
+    BuyerId up to ID_MAX;
     /// One order; see [`OrderId::compose`].
-    OrderId;
+    OrderId up to ID_MAX;
     /// The reservations of one Lua call: the order id minted for the call's first request.
-    BatchId;
+    BatchId up to ID_MAX;
     /// Identity of a log record, in its `ce_id` header: what a position must still hold (R10).
-    RecordId;
+    RecordId up to ID_MAX;
+}
+
+impl TenantId {
+    /// The bare number, as rows, records and tokens hold it.
+    pub const fn number(self) -> u32 {
+        // Its range is 32 bits.
+        self.get() as u32
+    }
 }
 
 /// Strict decimal: no sign, no leading zero, no blank, so that one id has one spelling.
-fn parse_decimal(text: &str) -> Result<u64, InvalidId> {
+fn parse_decimal(text: &str) -> Option<u64> {
     if text.len() > 19 || text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(InvalidId);
+        return None;
     }
-    text.parse().map_err(|_| InvalidId)
+    text.parse().ok()
 }
 
 /// Milliseconds from the Unix epoch to 2025-01-01T00:00:00Z, where order ids begin to count.
 pub const ORDER_EPOCH_MS: u64 = 1_735_689_600_000;
+/// Milliseconds from the Unix epoch to [`ORDER_END`], from where on no order id can be minted.
+pub const ORDER_END_MS: u64 = ORDER_EPOCH_MS + (1 << TIME_BITS);
+/// [`ORDER_END_MS`] as people write it.
+pub const ORDER_END: &str = "2059-11-04T19:53:47.776Z";
 /// Buyers hash to this many slots.
 pub const SLOTS: u16 = 1024;
 /// Order ids that one worker can mint for one slot in one millisecond.
@@ -159,6 +177,11 @@ impl OrderId {
         Slot(((self.get() >> (WORKER_BITS + SEQUENCE_BITS)) & (SLOTS as u64 - 1)) as u16)
     }
 
+    /// Its number among those that one worker minted for one slot in one millisecond.
+    pub const fn sequence(self) -> u8 {
+        (self.get() & (SEQUENCES as u64 - 1)) as u8
+    }
+
     /// The engine replica that minted it.
     pub const fn worker(self) -> WorkerNumber {
         ((self.get() >> SEQUENCE_BITS) & 0xff) as u8
@@ -175,6 +198,9 @@ impl OrderId {
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// The highest one: the lanes' server counts in numbers of 53 bits.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
     /// The epoch a rebuild asks for.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -282,11 +308,13 @@ mod tests {
         let id = OrderId::compose(ORDER_EPOCH_MS + 123_456, slot, 255, 31).unwrap();
         assert_eq!(id.minted_at_ms(), ORDER_EPOCH_MS + 123_456);
         assert_eq!(id.slot(), slot);
-        assert_eq!(id.worker(), 255);
+        assert_eq!((id.worker(), id.sequence()), (255, 31));
         assert!(OrderId::floor_at(ORDER_EPOCH_MS + 123_456) <= id.get());
         assert!(OrderId::floor_at(ORDER_EPOCH_MS + 123_457) > id.get());
         assert_eq!(OrderId::compose(ORDER_EPOCH_MS - 1, slot, 0, 0), None);
         assert_eq!(OrderId::compose(ORDER_EPOCH_MS + 1, slot, 0, 32), None);
+        assert!(OrderId::compose(ORDER_END_MS - 1, slot, 0, 0).is_some());
+        assert_eq!(OrderId::compose(ORDER_END_MS, slot, 0, 0), None);
     }
 
     #[test]
@@ -303,8 +331,18 @@ mod tests {
     fn one_id_has_one_spelling() {
         for bad in ["", "0", "01", "+1", " 1", "1 ", "-1", "9223372036854775808", "99999999999999999999", "1e3", "１"]
         {
-            assert_eq!(bad.parse::<OfferId>(), Err(InvalidId), "{bad:?}");
+            assert_eq!(bad.parse::<OfferId>(), Err(InvalidId { max: ID_MAX }), "{bad:?}");
         }
         assert_eq!("9223372036854775807".parse::<OfferId>().unwrap().get(), ID_MAX);
+    }
+
+    /// A tenant that 32 bits do not hold is refused where it comes in, so that no later step cuts it.
+    #[test]
+    fn a_tenant_has_32_bits_or_is_refused() {
+        assert_eq!("4294967295".parse::<TenantId>().unwrap().number(), u32::MAX);
+        for bad in ["4294967296", "99999999999"] {
+            let refused = bad.parse::<TenantId>().unwrap_err().to_string();
+            assert_eq!(refused, "an id is a decimal number from 1 to 4294967295");
+        }
     }
 }

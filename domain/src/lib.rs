@@ -10,3 +10,4 @@ pub mod record;
 pub mod sale;
 pub mod shard;
 pub mod stock;
+pub mod title;

@@ -55,6 +55,11 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.stored() == stored)
     }
 
+    /// Whether an order in this state may give its units back: the desk marks it before it asks for the release (R8).
+    pub const fn gives_back(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded)
+    }
+
     /// The stable name, as the API shows it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +86,8 @@ pub enum Reason {
     Limit = 2,
     /// The offer's units are sold.
     Stock = 3,
+    /// Its tenant, its sale or its offer is not the lane's: whoever promised it took the lane for another one.
+    Foreign = 4,
 }
 
 impl Reason {
@@ -95,6 +102,7 @@ impl Reason {
             1 => Some(Self::Superseded),
             2 => Some(Self::Limit),
             3 => Some(Self::Stock),
+            4 => Some(Self::Foreign),
             _ => None,
         }
     }
@@ -105,6 +113,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Limit => "limit",
             Self::Stock => "stock",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -121,6 +130,9 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// How many there are: each is packed into a number below this.
+    pub const COUNT: usize = 6;
+
     /// One byte in the stock movement.
     pub const fn packed(self) -> u8 {
         match self {
@@ -236,10 +248,10 @@ mod tests {
             assert_eq!(Status::from_stored(status.stored()), Some(status));
         }
         assert_eq!(Status::from_stored(0), None);
-        let all = [Reason::Superseded, Reason::Limit, Reason::Stock].map(Decision::Rejected);
+        let all = [Reason::Superseded, Reason::Limit, Reason::Stock, Reason::Foreign].map(Decision::Rejected);
         for decision in all.into_iter().chain([Decision::Accepted, Decision::Duplicate]) {
             assert_eq!(Decision::unpack(decision.packed()), Some(decision));
         }
-        assert_eq!(Decision::unpack(5), None);
+        assert_eq!(Decision::unpack(6), None);
     }
 }

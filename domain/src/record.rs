@@ -1,5 +1,6 @@
 //! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
 
+mod check;
 mod field;
 mod sale;
 
@@ -89,7 +90,7 @@ pub struct Released {
     pub key: KeyHash,
 }
 
-/// A change of an offer's allotment, applied once per version of the sale.
+/// A change of an offer's allotment towards what a version of the sale published (R9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllotmentChange {
     /// The offer's lane.
@@ -98,8 +99,10 @@ pub struct AllotmentChange {
     pub offer: OfferId,
     /// The version of the sale that asked for it.
     pub sale_version: u32,
-    /// Units, negative for a reduction.
+    /// Units, negative for a reduction: then those that were withheld for it. A program that knows no targets applies this alone.
     pub delta: i64,
+    /// Units that the version wants the offer to have; `None` in records of older programs: what `delta` makes of the allotment.
+    pub target: Option<u64>,
     /// For a reduction: the epoch under which its units were withheld in Redis. Under another one it is void.
     pub epoch: Epoch,
     /// Packed position of the change it follows; 0 for the first.
@@ -207,6 +210,7 @@ impl Record {
                 delta: c.delta,
                 epoch: c.epoch.0,
                 after: c.after,
+                target: c.target,
             }
             .encode_to_vec(),
             Self::Genesis(g) => {
@@ -216,7 +220,7 @@ impl Record {
         }
     }
 
-    /// Reads and checks a record.
+    /// Reads a record and checks its shape. Who decides it reads it with [`Record::read`].
     ///
     /// # Errors
     /// [`RecordError::UnknownType`] stops a partition, [`RecordError::Malformed`] is parked.
@@ -235,6 +239,7 @@ impl Record {
                     delta: w.delta,
                     epoch: Epoch(w.epoch),
                     after: w.after,
+                    target: w.target,
                 }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {
@@ -277,11 +282,6 @@ fn key_hash(bytes: &[u8]) -> Result<KeyHash, Flawed> {
 
 fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
     TenantId::new(tenant.into())
-}
-
-fn stored_tenant(tenant: TenantId) -> u32 {
-    // A tenant id is at most 32 bits wherever it comes in.
-    u32::try_from(tenant.get()).unwrap_or(u32::MAX)
 }
 
 fn quantity(units: u32) -> Result<u32, Flawed> {

@@ -1,8 +1,10 @@
 //! What a merchant sells: sale, lane, offer, window; and what makes a sale valid. The hot path knows only offers.
 
 use crate::{
-    id::{LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
-    money::Money,
+    id::{LaneId, ORDER_END, ORDER_END_MS, OfferId, PartitionId, SaleId, SkuId, TenantId},
+    money::{AMOUNT_MAX, Money},
+    record::encode_sale,
+    title,
 };
 
 /// Units one buyer may hold in a lane, at most: a purchase number is one byte.
@@ -15,9 +17,15 @@ pub const OFFERS_PER_LANE_MAX: usize = 64;
 pub const LANES_MAX: usize = 1_000;
 /// Admission rate of an offer, at most.
 pub const RATE_MAX: u32 = 1_000_000;
-/// Bytes of a title.
-pub const TITLE_MAX: usize = 200;
+/// Offers of a sale, in all its lanes.
+pub const OFFERS_MAX: usize = 12_000;
+/// Bytes of a sale's record: the log takes records of 1 MiB, and the rest is for their headers.
+pub const SALE_BYTES_MAX: usize = 1_000_000;
+/// The highest price of one unit, in minor units: a total of [`LIMIT_MAX`] units passes
+/// [`AMOUNT_MAX`] nowhere.
+pub const PRICE_MAX: i64 = AMOUNT_MAX / LIMIT_MAX as i64;
 const _: () = assert!(LIMIT_MAX <= u8::MAX as u32);
+const _: () = assert!(LANES_MAX <= OFFERS_MAX && OFFERS_PER_LANE_MAX <= OFFERS_MAX);
 
 /// When a sale sells, by the server's clock: from `opens_at_ms` until just before `closes_at_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +152,9 @@ impl Sale {
         check.title("title", &self.title);
         let Window { opens_at_ms, closes_at_ms } = self.window;
         check.that(opens_at_ms < closes_at_ms, "closes_at", || "must lie after opens_at".into());
+        check.that(opens_at_ms >= closes_at_ms || closes_at_ms <= ORDER_END_MS, "closes_at", || {
+            format!("must not lie after {ORDER_END}, where order ids end")
+        });
         check.range("buyer_rate_per_s", u64::from(self.buyer_rate_per_s), 1, u64::from(RATE_MAX));
         check.range("lanes", self.lanes.len() as u64, 1, LANES_MAX as u64);
         for (l, lane) in self.lanes.iter().enumerate() {
@@ -155,6 +166,13 @@ impl Sale {
         let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.id).collect();
         lanes.sort_unstable();
         check.that(lanes.windows(2).all(|w| w[0] != w[1]), "lanes", || "a lane id stands twice".into());
+        check.that(offers.len() <= OFFERS_MAX, "lanes", || {
+            format!("hold {} offers; give at most {OFFERS_MAX}, or several sales", offers.len())
+        });
+        let bytes = encode_sale(self).len();
+        check.that(offers.len() > OFFERS_MAX || bytes <= SALE_BYTES_MAX, "lanes", || {
+            format!("make a record of {bytes} bytes, at most {SALE_BYTES_MAX}: fewer offers, or shorter titles")
+        });
         if check.0.is_empty() { Ok(()) } else { Err(check.0) }
     }
 }
@@ -173,8 +191,9 @@ impl Check {
     }
 
     fn title(&mut self, field: &str, title: &str) {
-        let fits = !title.trim().is_empty() && title.len() <= TITLE_MAX && !title.chars().any(char::is_control);
-        self.that(fits, field, || format!("give 1 to {TITLE_MAX} bytes of text without control characters"));
+        if let Some(message) = title::flaw(title) {
+            self.0.push(Flaw { field: field.into(), message });
+        }
     }
 
     fn lane(&mut self, path: &str, lane: &Lane, partitions: u32) {
@@ -188,9 +207,13 @@ impl Check {
             self.title(&format!("{path}.title"), &offer.title);
             self.range(&format!("{path}.allotment"), offer.allotment, 1, ALLOTMENT_MAX);
             self.range(&format!("{path}.rate_per_s"), u64::from(offer.rate_per_s), 1, u64::from(RATE_MAX));
-            self.that(offer.price.amount >= 0, &format!("{path}.price.amount"), || "must not be negative".into());
-            self.that(offer.price.times(LIMIT_MAX).is_some(), &format!("{path}.price.amount"), || {
-                format!("is too large: {LIMIT_MAX} units of it must fit into 63 bits")
+            let Money { amount, currency } = offer.price;
+            self.that(amount >= 0, &format!("{path}.price.amount"), || "must not be negative".into());
+            self.that(amount <= PRICE_MAX, &format!("{path}.price.amount"), || {
+                format!("is {amount}; give at most {PRICE_MAX}, so that a browser reads {LIMIT_MAX} times it exactly")
+            });
+            self.that(currency.decimals().is_some(), &format!("{path}.price.currency"), || {
+                format!("is {currency}, which is no active currency of ISO 4217; give one, such as CNY")
             });
         }
     }
@@ -244,10 +267,10 @@ mod tests {
     fn each_flaw_is_told_at_its_field() {
         assert_eq!(flaws(|_| ()), [""; 0]);
         assert_eq!(flaws(|s| s.title = " ".into()), ["title"]);
-        assert_eq!(flaws(|s| s.title = "x".repeat(TITLE_MAX + 1)), ["title"]);
-        assert_eq!(flaws(|s| s.title = "x".repeat(TITLE_MAX)), [""; 0]);
-        assert_eq!(flaws(|s| s.title = "a\nb".into()), ["title"]);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].title = "\u{200b}".into()), ["lanes[0].offers[1].title"]);
         assert_eq!(flaws(|s| s.window.closes_at_ms = 10), ["closes_at"]);
+        assert_eq!(flaws(|s| s.window.closes_at_ms = ORDER_END_MS), [""; 0]);
+        assert_eq!(flaws(|s| s.window.closes_at_ms = ORDER_END_MS + 1), ["closes_at"]);
         assert_eq!(flaws(|s| s.buyer_rate_per_s = 0), ["buyer_rate_per_s"]);
         assert_eq!(flaws(|s| s.lanes.clear()), ["lanes"]);
         assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = 0), ["lanes[1].limit_per_buyer"]);
@@ -259,9 +282,56 @@ mod tests {
         assert_eq!(flaws(|s| s.lanes[0].offers[1].allotment = ALLOTMENT_MAX + 1), ["lanes[0].offers[1].allotment"]);
         assert_eq!(flaws(|s| s.lanes[0].offers[1].rate_per_s = RATE_MAX + 1), ["lanes[0].offers[1].rate_per_s"]);
         assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = -1), ["lanes[0].offers[1].price.amount"]);
-        assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = i64::MAX), ["lanes[0].offers[1].price.amount"]);
+        assert_eq!(
+            flaws(|s| s.lanes[0].offers[1].price.currency = "ZZZ".parse().unwrap()),
+            ["lanes[0].offers[1].price.currency"]
+        );
         assert_eq!(flaws(|s| s.lanes[1].offers[0].id = s.lanes[0].offers[0].id), ["lanes"], "an offer twice");
         assert_eq!(flaws(|s| s.lanes[1].id = s.lanes[0].id), ["lanes"], "a lane twice");
+    }
+
+    /// Money in JSON: the dearest order, of the most units one buyer may hold, is a number that a browser reads exactly.
+    #[test]
+    fn the_largest_total_is_read_exactly_by_a_browser() {
+        assert_eq!(AMOUNT_MAX, 9_007_199_254_740_991);
+        let dearest = Money { amount: PRICE_MAX, currency: "CNY".parse().unwrap() };
+        assert!(dearest.times(LIMIT_MAX).unwrap().amount <= AMOUNT_MAX);
+        assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = PRICE_MAX), [""; 0]);
+        for amount in [PRICE_MAX + 1, i64::MAX] {
+            assert_eq!(flaws(|s| s.lanes[0].offers[1].price.amount = amount), ["lanes[0].offers[1].price.amount"]);
+        }
+    }
+
+    /// A sale of `lanes` times `offers`, each with this title.
+    fn large(lanes: usize, offers: usize, title: &str) -> Sale {
+        let mut sale = sale();
+        let (offer, mut number) = (sale.lanes[0].offers[0].clone(), 0);
+        let mut next = || {
+            number += 1;
+            number
+        };
+        let lane = |next: &mut dyn FnMut() -> u64| Lane {
+            id: LaneId::new(next()).unwrap(),
+            partition: PartitionId(0),
+            limit_per_buyer: 1,
+            offers: (0..offers)
+                .map(|_| Offer { id: OfferId::new(next()).unwrap(), title: title.into(), ..offer.clone() })
+                .collect(),
+        };
+        sale.lanes = (0..lanes).map(|_| lane(&mut next)).collect();
+        sale
+    }
+
+    /// A sale that may be published fits into a record of the log, whatever its lanes, offers and titles.
+    #[test]
+    fn a_sale_that_no_record_holds_is_refused() {
+        assert_eq!(large(240, 50, "kettle").validate(4), Ok(()));
+        assert!(encode_sale(&large(240, 50, "kettle")).len() <= SALE_BYTES_MAX);
+        let many = large(240, 51, "kettle").validate(4).unwrap_err();
+        assert_eq!(many.len(), 1);
+        assert!(many[0].message.contains("12240 offers; give at most 12000"), "{}", many[0]);
+        let wordy = large(200, 50, &"元".repeat(crate::title::TITLE_MAX)).validate(4).unwrap_err();
+        assert!(wordy.len() == 1 && wordy[0].message.contains("at most 1000000"), "{wordy:?}");
     }
 
     #[test]

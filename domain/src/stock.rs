@@ -53,12 +53,17 @@ pub enum ReserveReply {
     Reserved(PurchaseNumber),
     /// The key was used before: this is its order.
     Repeat {
-        /// The first order, live or released.
+        /// The first order, live.
         order: OrderId,
         /// The batch that promised it; `None` when it was loaded from its row.
         batch: Option<BatchId>,
         /// Its batch has left the journal: its row is durable (R12).
         settled: bool,
+    },
+    /// The key was used before, and its order was released since (R6): its row says whether it was cancelled or expired.
+    Released {
+        /// The first order.
+        order: OrderId,
     },
     /// The key was used before for another quantity.
     Mismatch {
@@ -124,7 +129,10 @@ pub struct Purchase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoneWhy {
     /// Released: units go back, a tombstone stays (R6).
-    Released,
+    Released {
+        /// Units of it that lower the allotment instead of going back, because it is above its target (R9); at most its quantity.
+        retired: u32,
+    },
     /// Rejected, but not for stock: units go back, no tombstone.
     Rejected,
     /// Rejected for stock: these units never were; nothing goes back.

@@ -75,11 +75,12 @@ fn released() -> Released {
 }
 
 fn records() -> Vec<(&'static str, &'static str, Record)> {
-    let change = |delta, epoch| AllotmentChange {
+    let change = |delta, epoch, target| AllotmentChange {
         lane: id(9),
         offer: id(900),
         sale_version: 3,
         delta,
+        target,
         epoch: Epoch(epoch),
         after: 0,
     };
@@ -88,8 +89,9 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
         ("batch.v1", BATCH_TYPE, Record::Batch(batch())),
         ("released.v1", RELEASED_TYPE, Record::Released(released())),
         ("epoch.v1", EPOCH_TYPE, Record::EpochOpened { lane: id(9), epoch: Epoch(5) }),
-        ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5))),
-        ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0))),
+        ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, None))),
+        ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0, None))),
+        ("allotment-target.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, Some(700)))),
         ("genesis.v1", GENESIS_TYPE, Record::Genesis(genesis)),
     ]
 }

@@ -7,13 +7,14 @@ pub mod stack;
 use std::{collections::HashSet, fmt::Write as _, path::Path};
 
 use domain::{id::OrderId, record::Record};
+use kit::{clock::SystemClock, exit::Exit};
 use loadtest::{
-    audit::{self, Evidence, Finding, Findings, PromiseEvidence},
+    audit::{self, Evidence, Finding, Findings, OfferEvidence, PromiseEvidence},
     backends::{
         Backends, BackendsError, LaneWitness,
         embedded::{DataFolder, EmbeddedBackends},
     },
-    durable::{Unseen, Witness},
+    durable::{Unrest, Witness, rest},
 };
 use store::{
     log::{Entry, ReadError, sqlite::SqliteLogView},
@@ -23,7 +24,7 @@ use store::{
 use crate::{
     config::Config,
     deployment::LOG_FILE,
-    folder::{self, FolderError},
+    folder::{self, FolderError, ServerNote},
 };
 
 /// Records read at once.
@@ -38,15 +39,24 @@ pub enum AuditError {
     /// A store does not answer.
     #[error(transparent)]
     Backends(#[from] BackendsError),
-    /// Nobody can tell whether orders are under way.
-    #[error(transparent)]
-    Unseen(#[from] Unseen),
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// A store did not come to rest.
-    #[error("orders are still under way, so there is nothing to compare yet:\n{}", .0.join("\n"))]
-    UnderWay(Vec<String>),
+    /// A store did not come to rest: orders are under way, or stuck.
+    #[error(transparent)]
+    Unrest(#[from] Unrest),
+}
+
+impl AuditError {
+    /// The status with which a program ends that could not audit.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Folder(error) => error.exit(),
+            Self::Unrest(Unrest::UnderWay(_)) => Exit::Later,
+            Self::Unrest(Unrest::Stuck(_)) => Exit::Software,
+            Self::Unrest(Unrest::Unseen(_)) | Self::Backends(_) | Self::Log(_) => Exit::Unavailable,
+        }
+    }
 }
 
 /// What an audit came to.
@@ -63,6 +73,13 @@ pub struct Audit {
 /// [`AuditError`].
 pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
     let running = folder::running(&config.data)?;
+    audit_with(config, running).await.map_err(|error| match error {
+        AuditError::Backends(_) | AuditError::Log(_) => folder::cause_of(&config.data, error),
+        other => other,
+    })
+}
+
+async fn audit_with(config: &Config, running: Option<ServerNote>) -> Result<Audit, AuditError> {
     let data = DataFolder::new(config.data.clone());
     let backends = EmbeddedBackends::open(&data, running.as_ref().map(|note| note.admin), Vec::new()).await?;
     let whose = match &running {
@@ -70,7 +87,7 @@ pub async fn folder(config: &Config) -> Result<Audit, AuditError> {
         None => format!("{}; no server runs, so the stock that it would hold is not compared", config.data.display()),
     };
     let logged = logged(&config.data.join(LOG_FILE))?;
-    audit(backends, logged, &whose).await
+    audit(backends, logged, &whose, running.is_some()).await
 }
 
 /// Every order that the log holds, whoever decided it how: acknowledged, and so accepted.
@@ -91,7 +108,7 @@ fn logged(path: &Path) -> Result<Vec<PromiseEvidence>, ReadError> {
 
 /// What a record that cannot be read promised, nobody knows: the order-writer parks it with an alarm.
 fn promised(entry: Entry) -> Vec<PromiseEvidence> {
-    let Ok(Record::Batch(batch)) = Record::decode(&entry.kind, entry.payload) else { return Vec::new() };
+    let Ok(Record::Batch(batch)) = Record::read(&entry.kind, entry.payload) else { return Vec::new() };
     let promised = |(_, reservation): (_, domain::record::Reservation)| PromiseEvidence {
         buyer: reservation.buyer,
         order: reservation.order,
@@ -100,17 +117,22 @@ fn promised(entry: Entry) -> Vec<PromiseEvidence> {
     batch.reservations.into_iter().map(promised).collect()
 }
 
-/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept.
+/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept. `works`: somebody decides what waits.
 async fn audit<S: Sql, W: LaneWitness>(
     mut backends: Backends<S, W>,
     logged: Vec<PromiseEvidence>,
     whose: &str,
+    works: bool,
 ) -> Result<Audit, AuditError> {
     let lanes = backends.all_lanes().await?;
     backends.watch(lanes.iter().map(|lane| lane.lane).collect());
-    let standing = backends.look().await?;
-    if standing.lag + standing.journal > 0 {
-        return Err(AuditError::UnderWay(standing.outstanding));
+    if works {
+        rest(&mut backends, &SystemClock::new()).await?;
+    } else {
+        let standing = backends.look().await.map_err(|error| Unrest::Unseen(error.to_string()))?;
+        if standing.lag + standing.journal > 0 {
+            return Err(Unrest::UnderWay(standing.outstanding).into());
+        }
     }
     let mut evidence = backends.evidence_of(&lanes).await?;
     // A record may stand in the log twice; its order was promised once.
@@ -153,6 +175,11 @@ fn write_all(out: &mut String, evidence: &Evidence, findings: &Findings, whose: 
         evidence.promises.len(),
         evidence.entries.len()
     )?;
+    for offer in evidence.offers.iter().filter(|offer| offer.allotment > offer.target) {
+        let OfferEvidence { offer, allotment, target, .. } = offer;
+        let waits = "the next units that come back are not sold again (R9)";
+        writeln!(out, "  offer {offer}: allotment {allotment}, target {target}: {waits}")?;
+    }
     for (invariant, parts) in invariants(findings) {
         let broken: Vec<_> = parts.into_iter().filter(|(_, finding)| finding.count > 0).collect();
         writeln!(out, "  {:6} {invariant}", if broken.is_empty() { "holds" } else { "BROKEN" })?;

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
     clock::{Clock, SystemClock},
-    settings::EXIT_USAGE,
-    token::{BuyerClaims, TokenSigner},
+    exit::Exit,
+    token::{BuyerClaims, LIFETIME_MAX_S, SignError, TokenSigner},
 };
 use loadtest::args::LoadArgs;
 use tracing::level_filters::LevelFilter;
@@ -96,8 +96,8 @@ struct TokenCommand {
     /// The tenant; 7 is the demo's.
     #[arg(long, default_value = "7")]
     tenant: TenantId,
-    /// Hours for which it is valid.
-    #[arg(long, default_value_t = TOKEN_HOURS, value_parser = clap::value_parser!(u64).range(1..=24 * 366))]
+    /// Hours for which it is valid, at most 31 days.
+    #[arg(long, default_value_t = TOKEN_HOURS, value_parser = clap::value_parser!(u64).range(1..=LIFETIME_MAX_S / 3_600))]
     hours: u64,
     #[command(flatten)]
     folder: FolderArgs,
@@ -165,15 +165,25 @@ pub enum Failure {
     Service(anyhow::Error),
 }
 
+impl From<anyhow::Error> for Failure {
+    /// What is wrong with the folder is told once, whoever met it.
+    fn from(error: anyhow::Error) -> Self {
+        error.downcast().map_or_else(Self::Service, Self::Folder)
+    }
+}
+
 impl Failure {
-    /// The exit status, as sysexits.h names them where it has a name.
-    pub fn status(&self) -> i32 {
+    /// The status with which the program ends.
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => EXIT_USAGE,
-            Self::File { .. } => 65,
-            Self::Client(_) | Self::Audit(_) => 69,
-            Self::Load(_) => 2,
-            Self::Refused(_) | Self::Damaged(_) | Self::Folder(_) | Self::Service(_) => 1,
+            Self::Config(_) => Exit::Usage,
+            Self::File { .. } => Exit::Data,
+            Self::Client(_) => Exit::Unavailable,
+            Self::Folder(error) => error.exit(),
+            Self::Audit(error) => error.exit(),
+            Self::Load(error) => error.exit(),
+            Self::Refused(_) | Self::Damaged(_) => Exit::No,
+            Self::Service(error) => serve::exit_of(error),
         }
     }
 }
@@ -213,7 +223,7 @@ impl ServeArgs {
 pub async fn run(cli: Cli) -> Result<String, Failure> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
-            serve::serve(args.read()?).await.map_err(Failure::Service)?;
+            serve::serve(args.read()?).await?;
             Ok(String::new())
         }
         Command::Config => Ok(config::DEFAULT.into()),
@@ -241,9 +251,12 @@ fn token(args: &TokenCommand) -> Result<String, Failure> {
     folder::running(&config.data)?;
     let signer = TokenSigner::new(folder::token_key(&config.data)?);
     let now_ms = SystemClock::new().now_ms();
-    let tenant = u32::try_from(args.tenant.get()).unwrap_or(u32::MAX);
+    let tenant = args.tenant.number();
     let claims = BuyerClaims { tenant, buyer: args.buyer.get(), expires_ms: now_ms + args.hours * HOUR_MS };
-    let token = signer.sign(&claims, now_ms).map_err(|error| Failure::Service(error.into()))?;
+    let token = signer.sign(&claims, now_ms).map_err(|error| match error {
+        SignError::Claims { .. } | SignError::Tenant { .. } => Failure::Refused(error.to_string()),
+        SignError::Write(_) => Failure::Service(error.into()),
+    })?;
     Ok(token + "\n")
 }
 
@@ -251,7 +264,7 @@ async fn wish(folder: &FolderArgs, wish: Wish) -> Result<String, Failure> {
     let config = folder.read()?;
     let done = match folder::running(&config.data)? {
         Some(note) => client::wish(&note, &folder::control_key(&config.data)?, &wish).await?,
-        None => serve::wish_at_rest(&config, wish).await.map_err(Failure::Service)?,
+        None => serve::wish_at_rest(&config, wish).await?,
     };
     done.map_err(Failure::Refused)
 }
@@ -265,6 +278,6 @@ async fn publish(args: &PublishCommand) -> Result<String, Failure> {
             let key = folder::control_key(&config.data)?;
             client::publish(&note, &key, text).await?.map_err(file)
         }
-        None => serve::publish_at_rest(&config, &text).await.map_err(Failure::Service)?.map_err(file),
+        None => serve::publish_at_rest(&config, &text).await?.map_err(file),
     }
 }

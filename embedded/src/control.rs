@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use catalog::{confirm, publish::PublishError};
+use catalog::{confirm, file::FILE_BYTES_MAX, publish::PublishError};
 use domain::{
     id::{LaneId, PartitionId},
     stock::{LaneMode, LaneView},
@@ -11,21 +11,23 @@ use domain::{
 use kit::{
     admin::Pages,
     clock::Clock,
-    http::{BODY_DEADLINE, Body, Incoming, Method, Request, Response, StatusCode, bearer, read_body, reply},
+    http::{
+        BODY_DEADLINE, Body, HeaderValue, Incoming, Method, Request, Response, StatusCode, bearer, header, read_body,
+        reply,
+    },
     problem::{Code, Problem},
 };
-use order_writer::desk::DeskError;
+use loadtest::durable::Placed;
+use order_writer::{desk::DeskError, stalls::Stalls};
 use serde::Serialize;
 use store::{
+    ledger::{LaneRow, OfferRow},
     log::{OrderLogSource, PartitionReader, ReadError},
     sql::SqlError,
     stock::{LaneKeeping, StockError},
 };
 
 use crate::{demo, deployment::Deployment, desk::Wish};
-
-/// A sale file with 1000 lanes of 64 offers fits.
-const SALE_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// The stores did not tell.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,7 @@ enum Untold {
 /// The pages.
 pub struct Control<C> {
     deployment: Deployment<C>,
+    stalls: Stalls,
     key: Arc<str>,
 }
 
@@ -50,6 +53,19 @@ struct Standing {
     lag: u64,
     journal: u64,
     outstanding: Vec<String>,
+    /// Offers that may still sell more than their sale wants (R9).
+    above_target: Vec<AboveTarget>,
+    partitions: Vec<Placed>,
+    stalled: Vec<String>,
+}
+
+/// An offer whose reduction waits for units to come back.
+#[derive(Debug, Serialize)]
+struct AboveTarget {
+    offer: String,
+    allotment: u64,
+    target: u64,
+    sold: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,13 +82,16 @@ struct LaneTold {
 struct OfferTold {
     offer: String,
     left: u64,
+    /// As far as the lane has heard.
     allotment: u64,
+    /// What the sale wants, by the ledger (R9).
+    target: u64,
 }
 
 impl<C: Clock> Control<C> {
-    /// Pages over these stores, for who knows this key.
-    pub fn new(deployment: Deployment<C>, key: &str) -> Self {
-        Self { deployment, key: key.into() }
+    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this process.
+    pub fn new(deployment: Deployment<C>, stalls: Stalls, key: &str) -> Self {
+        Self { deployment, stalls, key: key.into() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -103,13 +122,7 @@ impl<C: Clock> Control<C> {
             {
                 return self.carry_out(wish).await;
             }
-            _ => {
-                return Problem::new(
-                    Code::MethodNotAllowed,
-                    "sales and orders are posted; the other pages are only read",
-                )
-                .to_response();
-            }
+            _ => return not_allowed(if wish.is_some() || parts == ["sales"] { "POST" } else { "GET" }),
         };
         told.unwrap_or_else(|error| {
             tracing::error!(%error, path, "a page of the second port failed");
@@ -133,12 +146,17 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
+            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
+        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
-        standing.sold = lanes.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum();
+        let offers = || lanes.iter().flat_map(|lane| &lane.offers);
+        standing.sold = offers().map(|offer| offer.sold).sum();
+        let above = offers().filter(|offer| offer.allotment > offer.target);
+        standing.above_target = above.map(AboveTarget::from).collect();
         Ok(standing)
     }
 
@@ -147,7 +165,7 @@ impl<C: Clock> Control<C> {
         for lane in self.deployment.databases.ledger.all_lanes().await? {
             let view = self.deployment.keeping.inspect(lane.lane).await?;
             let journal = self.deployment.keeping.journal(lane.lane).await?;
-            told.push(tell(lane.lane, view, journal.iter().map(|(batch, _)| batch.to_string()).collect()));
+            told.push(tell(&lane, view, journal.iter().map(|(batch, _)| batch.to_string()).collect()));
         }
         Ok(told)
     }
@@ -175,7 +193,7 @@ impl<C: Clock> Control<C> {
     }
 
     async fn publish(&self, request: Request<Incoming>) -> Response<Body> {
-        let sent = match read_body(request.into_body(), SALE_FILE_BYTES_MAX, BODY_DEADLINE).await {
+        let sent = match read_body(request.into_body(), FILE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return Problem::from(error).to_response(),
         };
@@ -197,19 +215,35 @@ impl<C: Clock> Control<C> {
     }
 }
 
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let told = "sales and orders are posted; the other pages are only read";
+    let mut response = Problem::new(Code::MethodNotAllowed, told).to_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 impl<C: Clock> Pages for Control<C> {
     async fn page(&self, request: Request<Incoming>) -> Response<Body> {
         self.answer(request).await
     }
 }
 
-fn tell(lane: LaneId, view: LaneView, journal: Vec<String>) -> LaneTold {
+impl From<&OfferRow> for AboveTarget {
+    fn from(row: &OfferRow) -> Self {
+        let OfferRow { offer, allotment, target, sold, .. } = *row;
+        Self { offer: offer.to_string(), allotment, target, sold }
+    }
+}
+
+fn tell(row: &LaneRow, view: LaneView, journal: Vec<String>) -> LaneTold {
     let (mode, epoch) = match view.mode {
         LaneMode::Missing => ("missing", 0),
         LaneMode::Closed { marker } => ("closed", marker.0),
         LaneMode::Open { epoch } => ("open", epoch.0),
     };
-    let offers = view.offers.into_iter();
-    let offers = offers.map(|(offer, left, allotment)| OfferTold { offer: offer.to_string(), left, allotment });
-    LaneTold { lane: lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
+    let offers = view.offers.into_iter().map(|(offer, left, allotment)| {
+        let known = row.offers.iter().find(|known| known.offer == offer);
+        OfferTold { offer: offer.to_string(), left, allotment, target: known.map_or(allotment, |known| known.target) }
+    });
+    LaneTold { lane: row.lane.to_string(), mode, epoch, journal, buyers: view.buyers_len, offers: offers.collect() }
 }

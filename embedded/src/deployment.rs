@@ -6,10 +6,11 @@ use domain::{
     shard::{InvalidShardMap, ShardMap},
     stock::RunId,
 };
-use kit::clock::Clock;
+use kit::{clock::Clock, exit::Exit};
 use store::{
     figures::Calls,
     log::sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSetupError, SqliteSource},
+    mismatch::is_mismatch,
     orders::Orders,
     shards::{self, InvalidNamespace, Namespace, OpenError, Store},
     sql::{
@@ -47,6 +48,21 @@ pub enum DeploymentError {
     /// [`NAMESPACE`] is none.
     #[error(transparent)]
     Namespace(#[from] InvalidNamespace),
+}
+
+impl DeploymentError {
+    /// The status with which a program ends whose stores do not open.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Log(error) if is_mismatch(error) => Exit::Mismatch,
+            Self::Databases(error) if is_mismatch(error) => Exit::Mismatch,
+            Self::Log(SqliteSetupError::Foreign(_)) | Self::Databases(OpenError::Sql(SqlError::Broken(_))) => {
+                Exit::Data
+            }
+            Self::Map(_) | Self::Namespace(_) => Exit::Usage,
+            Self::Log(_) | Self::Databases(_) | Self::Sql(_) => Exit::Disk,
+        }
+    }
 }
 
 /// The open stores.
@@ -125,4 +141,94 @@ impl<C: Clock> order_writer::ports::Ports for Deployment<C> {
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = C;
+}
+
+#[cfg(test)]
+mod tests {
+    //! Goal: one clock, and whatever it is set to, the shop goes on. Method: ids minted on a real folder by a clock that is set while
+    //! it runs, over restarts that give their lease back and others that do not.
+
+    use std::{
+        collections::{BTreeMap, HashSet},
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use domain::id::{BuyerId, OrderId, Slot};
+    use engine::{
+        admission::Moment,
+        mint::{LeaseKeeper, LeaseWatch, Mint, RENEW_EVERY},
+    };
+    use kit::clock::ManualClock;
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_795_300_000_000;
+    const HOUR_MS: i64 = 3_600_000;
+    /// Longer than a lease lives.
+    const RUN_S: u64 = 90;
+
+    #[derive(Clone, Default)]
+    struct Fleet(Arc<AtomicU32>);
+
+    impl LeaseWatch for Fleet {
+        fn fleet(&self, engines: u32) {
+            self.0.store(engines, Ordering::Relaxed);
+        }
+        fn minting(&self, _minting: Result<(), &'static str>) {}
+    }
+
+    /// A run of the shop from this wall time on, whose clock is set by `step_ms` half way. Returns what it minted, and where its clock
+    /// ended.
+    async fn run(folder: &Path, number: u64, start_ms: u64, step_ms: i64) -> (Vec<OrderId>, u64) {
+        let clock = ManualClock::new(start_ms);
+        let deployment = Deployment::open(folder, &Config::default(), RunId(number), clock.clone()).await.unwrap();
+        let (mint, fleet) = (Arc::new(Mint::default()), Fleet::default());
+        let ledger = deployment.databases.ledger.clone();
+        let mut keeper = LeaseKeeper::new(ledger, clock.clone(), Arc::clone(&mint), format!("run {number}"));
+        let slots = [1, 2].map(|buyer| Slot::of(BuyerId::new(buyer).unwrap()));
+        let (mut minted, mut newest, mut next_round, mut refused_s) = (Vec::new(), BTreeMap::new(), Duration::ZERO, 0);
+        for second in 0..RUN_S {
+            if second == RUN_S / 2 {
+                clock.set_wall(clock.now_ms().checked_add_signed(step_ms).unwrap());
+            }
+            if clock.monotonic() >= next_round {
+                next_round = clock.monotonic() + keeper.round(&fleet).await;
+            }
+            for slot in slots {
+                let Ok(order) = mint.mint(slot, Moment::of(&clock)) else {
+                    refused_s += 1;
+                    continue;
+                };
+                assert!(newest.insert(slot, order) < Some(order), "run {number}: ids of a slot rise");
+                minted.push(order);
+            }
+            clock.advance(Duration::from_secs(1));
+        }
+        let allowed_s = if step_ms > 0 { slots.len() as u64 * (RENEW_EVERY.as_secs() + 1) } else { 0 };
+        assert!(refused_s <= allowed_s, "run {number}: a step of {step_ms} ms stopped ids for {refused_s} s");
+        if number % 2 == 0 {
+            keeper.keep(fleet.clone(), std::future::ready(())).await;
+        }
+        if step_ms <= -HOUR_MS {
+            assert_eq!(fleet.0.load(Ordering::Relaxed), 1, "run {number}: leases of another time are no engines");
+        }
+        deployment.databases.close().await;
+        (minted, clock.now_ms())
+    }
+
+    /// Failure line 30, embedded: a clock that is set back two hours stops no ids, nor does a restart then; one that is set ahead does
+    /// for a renewal at most. No id comes twice, although runs mint at the same times of the wall.
+    #[tokio::test]
+    async fn ids_go_on_whatever_the_clock_is_set_to_and_over_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut all, mut wall_ms) = (HashSet::new(), NOW_MS);
+        for (number, step_ms) in (0..).zip([0, -2 * HOUR_MS, 0, 0, HOUR_MS, -HOUR_MS, -90_000, 90_000, -60_000, 0]) {
+            let (minted, end_ms) = run(folder.path(), number, wall_ms, step_ms).await;
+            for order in minted {
+                assert!(all.insert(order), "run {number}: order {order} is minted twice");
+            }
+            wall_ms = end_ms;
+        }
+    }
 }

@@ -1,16 +1,26 @@
-//! The data folder: one process at a time, of a format that this program knows, with the keys that are made once. What is in its
-//! files is the business of the stores.
+//! The data folder: one process and one user at a time, of a format that this program knows, with the keys that are made once. What
+//! is in its files is the business of the stores.
+
+mod files;
+mod rights;
+mod watch;
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, ErrorKind},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use kit::token::{KeyError, TokenKey};
+use kit::{
+    exit::Exit,
+    token::{KeyError, Tenants, TokenKey},
+};
 use serde::{Deserialize, Serialize};
+
+pub use self::{rights::keep_private, watch::Watched};
 
 /// The format of a folder that this program writes. Another one is not touched.
 pub const FORMAT: u32 = 1;
@@ -20,8 +30,9 @@ const LOCK_FILE: &str = "lock";
 const SERVER_FILE: &str = "server.json";
 const TOKEN_KEY_FILE: &str = "token.key";
 const CONTROL_KEY_FILE: &str = "control.key";
+const KEY_FILES: [&str; 2] = [TOKEN_KEY_FILE, CONTROL_KEY_FILE];
 
-/// Why a folder is not opened. Nothing in it was changed.
+/// Why a folder is not opened, or not worked on any more. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process works on it.
@@ -68,14 +79,100 @@ pub enum FolderError {
         /// What is wrong.
         what: String,
     },
+    /// It belongs to another user, or a file in it does.
+    #[error("{} belongs to user {owner}, and this is user {user}: run flashsale as its owner, or name another folder with --data", path.display())]
+    NotOurs {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
+    /// Others may write to it.
+    #[error(
+        "{} may be written to by other users (mode {mode:04o}), who may have put keys of theirs there: look at what is in it, \
+         then `chmod -R go-rwx` it, or name another folder with --data",
+        path.display()
+    )]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Its rights.
+        mode: u32,
+    },
+    /// A key that others may read, or write.
+    #[error(
+        "{} is a secret, and other users may read it (mode {mode:04o}): if nobody has, `chmod 600` it; else delete it, and the \
+         next start makes another one",
+        path.display()
+    )]
+    OpenKey {
+        /// The file.
+        path: PathBuf,
+        /// Its rights.
+        mode: u32,
+    },
+    /// Something else stands where a key should.
+    #[error("{} is a link or something else than a file: put the key itself there, or delete it, and the next start makes one", path.display())]
+    NoKeyFile {
+        /// What should be a file.
+        path: PathBuf,
+    },
+    /// A file where a folder was named.
+    #[error("{} is no folder: name a folder with --data", path.display())]
+    NoFolder {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// It was removed or replaced while it was worked on.
+    #[error(
+        "the data folder {} was removed or replaced while it sold ({} is not what was opened): orders accepted since are lost \
+         with it; put the folder back, or a copy, before you start again",
+        path.display(), missing.display()
+    )]
+    Gone {
+        /// The folder.
+        path: PathBuf,
+        /// What is not there any more.
+        missing: PathBuf,
+    },
     /// The disk or its permissions.
-    #[error("{}: {source}; flashsale needs a folder that it may write to and a disk with room", path.display())]
+    #[error("{}: {source}{}", path.display(), advice(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+impl FolderError {
+    /// The status with which a program ends that could not use the folder.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::InUse { .. } => Exit::Later,
+            Self::Newer { .. } | Self::Older { .. } => Exit::Mismatch,
+            Self::Foreign { .. } | Self::Missing { .. } | Self::NoFolder { .. } => Exit::NoInput,
+            Self::Damaged { .. } => Exit::Data,
+            Self::NotOurs { .. } | Self::Open { .. } | Self::OpenKey { .. } | Self::NoKeyFile { .. } => {
+                Exit::Permission
+            }
+            Self::Gone { .. } => Exit::Disk,
+            Self::Io { source, .. } => Exit::of_system(source).unwrap_or(Exit::Disk),
+        }
+    }
+}
+
+/// What to do about an error of the system; nothing where it speaks for itself.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "; let this user write there, or name another folder with --data",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; the disk is full: make room and start again",
+        ErrorKind::FileTooLarge => "; a limit on the size of files (`ulimit -f`) is too low: raise it and start again",
+        ErrorKind::ReadOnlyFilesystem => "; this disk is read-only: copy the folder to one that can be written to",
+        _ => "",
+    }
 }
 
 fn who(holder: &Option<ServerNote>) -> String {
@@ -97,6 +194,13 @@ pub struct ServerNote {
 struct StoredKey {
     kid: String,
     secret: String,
+    /// Keys of earlier versions do not say: the folder's own key signs for every shop in it.
+    #[serde(default = "every_tenant")]
+    tenants: String,
+}
+
+fn every_tenant() -> String {
+    Tenants::All.to_string()
 }
 
 /// A data folder that this process has to itself until it drops it.
@@ -118,19 +222,35 @@ impl Folder {
     /// # Errors
     /// [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
+        match fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(FolderError::NoFolder { path: path.to_owned() });
+            }
+            made => made.map_err(at(path))?,
+        }
         let path = path.canonicalize().map_err(at(path))?;
+        rights::check_owner(&path)?;
         let format_file = path.join(FORMAT_FILE);
-        let is_new = !format_file.exists();
+        let is_new = !is_there(&format_file)?;
         if is_new && has_content(&path)? {
             return Err(FolderError::Foreign { path });
         }
-        if !is_new {
+        if is_new {
+            rights::close_folder(&path)?;
+            // Who could write there until now may have been quicker.
+            if has_content(&path)? {
+                return Err(FolderError::Foreign { path });
+            }
+        } else {
+            rights::check(&path)?;
             check_format(&path)?;
         }
         let lock = take_lock(&path)?;
+        rights::close_folder(&path)?;
+        files::remove_drafts(&path)?;
+        rights::close_files(&path, &KEY_FILES)?;
         if is_new {
-            write_once(&format_file, &format!("{FORMAT}\n"))?;
+            files::write_once(&format_file, &format!("{FORMAT}\n"))?;
         }
         Ok(Self { path, _lock: lock, is_new })
     }
@@ -151,10 +271,11 @@ impl Folder {
     /// [`FolderError`].
     pub fn token_key(&self) -> Result<TokenKey, FolderError> {
         let path = self.path.join(TOKEN_KEY_FILE);
-        if !path.exists() {
-            let key = StoredKey { kid: "shop".into(), secret: TokenKey::fresh_secret().map_err(at(&path))? };
+        if !is_there(&path)? {
+            let secret = TokenKey::fresh_secret().map_err(at(&path))?;
+            let key = StoredKey { kid: "shop".into(), secret, tenants: every_tenant() };
             let text = toml::to_string(&key).map_err(|error| damaged(&path, error))?;
-            write_once(&path, &text)?;
+            files::write_once(&path, &text)?;
         }
         token_key(&self.path)
     }
@@ -165,8 +286,8 @@ impl Folder {
     /// [`FolderError`].
     pub fn control_key(&self) -> Result<String, FolderError> {
         let path = self.path.join(CONTROL_KEY_FILE);
-        if !path.exists() {
-            write_once(&path, &(TokenKey::fresh_secret().map_err(at(&path))? + "\n"))?;
+        if !is_there(&path)? {
+            files::write_once(&path, &(TokenKey::fresh_secret().map_err(at(&path))? + "\n"))?;
         }
         control_key(&self.path)
     }
@@ -194,14 +315,18 @@ impl Drop for Folder {
 /// # Errors
 /// [`FolderError::Missing`] where there is no data folder, or another one.
 pub fn running(path: &Path) -> Result<Option<ServerNote>, FolderError> {
-    if !path.join(FORMAT_FILE).exists() {
+    if !is_there(path)? {
+        return Err(FolderError::Missing { path: path.to_owned() });
+    }
+    rights::check(path)?;
+    if !is_there(&path.join(FORMAT_FILE))? {
         return Err(FolderError::Missing { path: path.to_owned() });
     }
     check_format(path)?;
     let lock = path.join(LOCK_FILE);
     let file = match File::open(&lock) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(&lock)(error)),
     };
     match file.try_lock_shared() {
@@ -211,15 +336,22 @@ pub fn running(path: &Path) -> Result<Option<ServerNote>, FolderError> {
     }
 }
 
+/// What to tell when the stores of a folder did not open: the system's own error if the folder takes no file, else `error`. A database
+/// may call a full or read-only disk a file that cannot be opened.
+pub fn cause_of<E: From<FolderError>>(folder: &Path, error: E) -> E {
+    files::probe(folder).map_or_else(E::from, |()| error)
+}
+
 /// The key of the buyers' tokens of a folder that is served, or was.
 ///
 /// # Errors
 /// [`FolderError`].
 pub fn token_key(folder: &Path) -> Result<TokenKey, FolderError> {
     let path = folder.join(TOKEN_KEY_FILE);
-    let text = fs::read_to_string(&path).map_err(at(&path))?;
+    let text = rights::read_key(&path)?;
     let stored: StoredKey = toml::from_str(&text).map_err(|error| damaged(&path, error.message()))?;
-    TokenKey::new(&stored.kid, &stored.secret).map_err(|error: KeyError| damaged(&path, error))
+    let tenants: Tenants = stored.tenants.parse().map_err(|error| damaged(&path, error))?;
+    TokenKey::new(&stored.kid, &stored.secret, tenants).map_err(|error: KeyError| damaged(&path, error))
 }
 
 /// The secret of the commands that talk to a running server.
@@ -228,7 +360,7 @@ pub fn token_key(folder: &Path) -> Result<TokenKey, FolderError> {
 /// [`FolderError`].
 pub fn control_key(folder: &Path) -> Result<String, FolderError> {
     let path = folder.join(CONTROL_KEY_FILE);
-    let text = fs::read_to_string(&path).map_err(at(&path))?;
+    let text = rights::read_key(&path)?;
     let key = text.trim();
     if key.is_empty() { Err(damaged(&path, "it is empty")) } else { Ok(key.into()) }
 }
@@ -238,9 +370,19 @@ fn damaged(path: &Path, what: impl ToString) -> FolderError {
 }
 
 fn has_content(path: &Path) -> Result<bool, FolderError> {
-    // A lock alone is what a start leaves that died before it wrote the format.
+    // A lock and a draft are what a start leaves that died before it wrote the format.
+    let is_left = |name: &OsStr| name == LOCK_FILE || name.to_str().is_some_and(files::is_draft);
     let mut entries = fs::read_dir(path).map_err(at(path))?;
-    Ok(entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK_FILE)))
+    Ok(entries.any(|entry| entry.is_ok_and(|entry| !is_left(&entry.file_name()))))
+}
+
+/// Whether a name is taken, by whatever. A folder that may not be looked into is an error: it does not say that nothing is there.
+fn is_there(path: &Path) -> Result<bool, FolderError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(at(path)(error)),
+    }
 }
 
 fn check_format(path: &Path) -> Result<(), FolderError> {
@@ -271,91 +413,5 @@ fn read_note(path: &Path) -> Option<ServerNote> {
     serde_json::from_str(&text).ok()
 }
 
-/// Writes a file that only its owner reads, whole or not at all, and durable when this returns.
-fn write_once(path: &Path, text: &str) -> Result<(), FolderError> {
-    let draft = path.with_extension("new");
-    let write = || {
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        let mut written = String::new();
-        file.rewind()?;
-        file.read_to_string(&mut written)?;
-        if written != text {
-            return Err(io::Error::other("what was written does not come back"));
-        }
-        fs::rename(&draft, path)?;
-        // The name is durable when the folder is.
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    };
-    write().map_err(at(path))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder() -> tempfile::TempDir {
-        tempfile::tempdir().unwrap()
-    }
-
-    #[test]
-    fn a_folder_is_made_once_and_its_keys_stay() {
-        let temp = folder();
-        let path = temp.path().join("a/b");
-        let first = Folder::open(&path).unwrap();
-        assert!(first.is_new());
-        let (token, control) = (first.token_key().unwrap().kid().to_owned(), first.control_key().unwrap());
-        drop(first);
-        let again = Folder::open(&path).unwrap();
-        assert!(!again.is_new());
-        assert_eq!((again.token_key().unwrap().kid(), again.control_key().unwrap()), (token.as_str(), control));
-    }
-
-    #[test]
-    fn two_processes_do_not_share_a_folder() {
-        let temp = folder();
-        let first = Folder::open(temp.path()).unwrap();
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let note = ServerNote { pid: 7, listen: local(1), admin: local(2) };
-        first.note_server(&note).unwrap();
-        let told = Folder::open(temp.path()).unwrap_err().to_string();
-        assert!(told.contains("process 7") && told.contains("--data"), "{told}");
-        assert_eq!(running(temp.path()).unwrap(), Some(note));
-        drop(first);
-        assert_eq!(running(temp.path()).unwrap(), None);
-        Folder::open(temp.path()).unwrap();
-    }
-
-    #[test]
-    fn what_is_not_ours_is_left_alone() {
-        let temp = folder();
-        fs::write(temp.path().join("thesis.txt"), "x").unwrap();
-        assert!(matches!(Folder::open(temp.path()), Err(FolderError::Foreign { .. })));
-        assert!(matches!(running(temp.path()), Err(FolderError::Missing { .. })));
-        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn another_format_is_not_touched_and_says_which_program_to_run() {
-        let temp = folder();
-        drop(Folder::open(temp.path()).unwrap());
-        for (format, expected) in [("2\n", "newer"), ("0\n", "the flashsale that made it"), ("x", "damaged")] {
-            fs::write(temp.path().join(FORMAT_FILE), format).unwrap();
-            let told = Folder::open(temp.path()).unwrap_err().to_string();
-            assert!(told.contains(expected), "{told}");
-            assert_eq!(fs::read_to_string(temp.path().join(FORMAT_FILE)).unwrap(), format);
-        }
-    }
-
-    #[test]
-    fn a_damaged_key_is_told_and_not_replaced() {
-        let temp = folder();
-        let folder = Folder::open(temp.path()).unwrap();
-        folder.token_key().unwrap();
-        fs::write(temp.path().join(TOKEN_KEY_FILE), "kid = 'a'\nsecret = 'short'").unwrap();
-        assert!(folder.token_key().unwrap_err().to_string().contains("damaged"));
-        assert!(fs::read_to_string(temp.path().join(TOKEN_KEY_FILE)).unwrap().contains("short"));
-    }
-}
+mod tests;

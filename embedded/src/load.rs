@@ -3,6 +3,7 @@
 
 use std::{io, path::PathBuf};
 
+use kit::exit::Exit;
 use loadtest::{
     args::{LoadArgs, Order},
     progress::Progress,
@@ -30,6 +31,18 @@ pub enum LoadError {
     /// This program does not know where it is.
     #[error("this program cannot be started a second time: {0}")]
     Program(#[from] io::Error),
+}
+
+impl LoadError {
+    /// The status with which a program ends that could not load.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Size(_) => Exit::Usage,
+            Self::Run(error) => error.exit(),
+            Self::Tell(error) => error.exit(),
+            Self::Program(error) => Exit::of_system(error).unwrap_or(Exit::Software),
+        }
+    }
 }
 
 /// Runs the load and tells what came of it. Returns what is printed last, and whether all was clean.

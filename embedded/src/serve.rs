@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -14,19 +14,22 @@ use catalog::{confirm, publish::PublishError};
 use domain::{sale::Sale, stock::RunId};
 use engine::service::{Engine, Options, REQUESTS_DEADLINE};
 use kit::{
-    admin::{self, Readiness},
+    admin::{self, Hosts, Readiness},
     clock::{Clock, SystemClock},
+    exit::Exit,
     http::{self, Limits},
     metrics::Registry,
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
 };
 use order_writer::{
+    desk::DeskError,
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Shared},
     rhythm::Busy,
     service,
+    stalls::Stalls,
 };
 use store::log::{OrderLog, ReadError, sqlite::SoleMember};
 use tokio::{sync::watch, task::JoinHandle};
@@ -37,11 +40,19 @@ use crate::{
     config::Config,
     control::Control,
     demo,
-    deployment::Deployment,
+    deployment::{Deployment, DeploymentError},
     desk::Wish,
-    folder::{Folder, ServerNote},
+    folder::{self, Folder, ServerNote, Watched},
     welcome,
 };
+
+/// The status with which a program ends that could not serve, or not go on.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<DeploymentError>() {
+        return error.exit();
+    }
+    Exit::of_chain(error.as_ref()).unwrap_or(Exit::Software)
+}
 
 /// How long the log may take to write what waits when the service ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -64,14 +75,18 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
 
     let run = RunId(Uuid::new_v4().as_u64_pair().0);
-    let deployment = Deployment::open(folder.path(), &config, run, SystemClock::new()).await?;
-    let on_sale = demo::on_sale(&deployment, config.demo).await?;
-    let control = Control::new(deployment.clone(), &folder.control_key()?);
-    let pages = admin::serve_with(admin_listener, registry.clone(), readiness.clone(), control, admin_stop.clone());
+    let deployment = open(&folder, &config, run).await?;
+    let on_sale = demo::on_sale(&deployment, config.demo).await;
+    let on_sale = on_sale.map_err(|error| folder::cause_of(folder.path(), error))?;
+    // The process has one probe. A partition that stands still shows there, and its buyers are served all the same.
+    let stalls = Stalls::new(readiness.clone());
+    let control = Control::new(deployment.clone(), stalls.clone(), &folder.control_key()?);
+    let (hosts, stop_pages) = (Hosts::default(), admin_stop.clone());
+    let pages = admin::serve_with(admin_listener, hosts, registry.clone(), readiness.clone(), control, stop_pages);
     let pages = tokio::spawn(pages);
     folder.note_server(&note)?;
 
-    let writer = Writer::start(&deployment, &registry, stop.clone()).await?;
+    let writer = Writer::start(&deployment, &registry, stalls, stop.clone()).await?;
     let options = Options {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
@@ -82,9 +97,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let engine = Engine::start(stores, (options, verifier), &registry, readiness.clone()).await?;
+    // A token is printed with the demo only, and with that once: on a shop's terminal it would be a secret for all to see.
+    let key = (folder.is_new() && config.demo).then_some(key);
     let welcoming = tokio::spawn(greet(deployment.clone(), (note, config.data), key, on_sale, readiness));
+    let watched = Watched::of(folder.path())?;
 
-    let served = engine.serve(listeners, limits, stop).await;
+    let served = tokio::select! {
+        // At once and without a drain: what would still be answered "accepted" has no file to be in.
+        gone = watched.until_gone() => {
+            let _status = gone.exit().tell("flashsale", &gone);
+            gone.exit().now()
+        }
+        served = engine.serve(listeners, limits, stop) => served,
+    };
     welcoming.abort();
     writer.stop().await?;
     let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;
@@ -99,12 +124,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 async fn greet(
     deployment: Deployment<SystemClock>,
     (note, folder): (ServerNote, PathBuf),
-    key: TokenKey,
+    key: Option<TokenKey>,
     on_sale: Option<Sale>,
     readiness: Readiness,
 ) {
     let place = (&note, &*folder.to_string_lossy());
-    let text = welcome::when_selling(&deployment, place, &key, on_sale.as_ref(), &readiness).await;
+    let text = welcome::when_selling(&deployment, place, key.as_ref(), on_sale.as_ref(), &readiness).await;
     // Nobody may read it; the shop sells all the same.
     drop(text.map(|text| io::stdout().lock().write_all(text.as_bytes())));
 }
@@ -133,29 +158,46 @@ pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Resu
 /// As [`serve`].
 pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<String, String>> {
     let done = at_rest(config, async |deployment| wish.carry_out(deployment).await).await?;
-    Ok(done.map_err(|error| error.to_string()))
+    match done {
+        Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. })) => Ok(Err(error.to_string())),
+        done => Ok(Ok(done?)),
+    }
 }
 
 /// Opens the stores of a folder without serving. No lane is open.
 async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Deployment<SystemClock>) -> T) -> anyhow::Result<T> {
     let folder = Folder::open(&config.data)?;
-    let deployment = Deployment::open(folder.path(), config, RunId(0), SystemClock::new()).await?;
+    let deployment = open(&folder, config, RunId(0)).await?;
     let done = work(&deployment).await;
     deployment.databases.close().await;
     Ok(done)
 }
 
+async fn open(folder: &Folder, config: &Config, run: RunId) -> anyhow::Result<Deployment<SystemClock>> {
+    let opened = Deployment::open(folder.path(), config, run, SystemClock::new()).await;
+    opened.map_err(|error| folder::cause_of(folder.path(), error.into()))
+}
+
 /// Both ports, before anything is opened: a port that is taken is the most frequent mistake.
 fn listen(config: &Config) -> anyhow::Result<(Vec<TcpListener>, TcpListener)> {
-    let taken = |address: SocketAddr, other: &str| {
-        format!("cannot listen on {address}: is another program there? `{other}` chooses another port")
-    };
+    let on = |address: SocketAddr, other: &'static str| move |error| cannot_listen(address, other, error);
     // Shared addresses are for our own threads: another process on this port must be noticed.
-    drop(http::bind(config.listen, false).with_context(|| taken(config.listen, "--port N"))?);
+    drop(http::bind(config.listen, false).map_err(on(config.listen, "--port N"))?);
     let buyers = engine::service::bind(config.listen, config.front_threads());
-    let buyers = buyers.with_context(|| taken(config.listen, "--port N"))?;
-    let admin = http::bind(config.admin, false).with_context(|| taken(config.admin, "--admin-port N"))?;
+    let buyers = buyers.map_err(on(config.listen, "--port N"))?;
+    let admin = http::bind(config.admin, false).map_err(on(config.admin, "--admin-port N"))?;
     Ok((buyers, admin))
+}
+
+/// `other`: how to choose another port.
+fn cannot_listen(address: SocketAddr, other: &str, error: io::Error) -> anyhow::Error {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => format!("another program is there, `{other}` chooses another port"),
+        ErrorKind::PermissionDenied => format!("this user may not use that port, `{other}` chooses another one"),
+        ErrorKind::AddrNotAvailable => "this machine has no such address, the settings file chooses another one".into(),
+        _ => "the settings file chooses another address".into(),
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {address}: {why}"))
 }
 
 fn address_of(listener: Option<&TcpListener>) -> io::Result<SocketAddr> {
@@ -173,6 +215,7 @@ impl Writer {
     async fn start(
         deployment: &Deployment<SystemClock>,
         registry: &Registry,
+        stalls: Stalls,
         ends_all: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
@@ -191,6 +234,7 @@ impl Writer {
             clock: deployment.clock,
             sales,
             decided: Mutex::new(BTreeMap::new()),
+            stalls,
             metrics,
             failpoint: Failpoint::none(),
             busy: Busy::default(),

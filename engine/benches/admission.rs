@@ -26,7 +26,7 @@ use engine::{
 use kit::{
     clock::{Clock, SystemClock},
     problem::{Code, PreparedProblem, Problem},
-    token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
+    token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 
 #[global_allocator]
@@ -54,7 +54,7 @@ fn main() {
 }
 
 fn key() -> TokenKey {
-    TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY").unwrap()
+    TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY", Tenants::All).unwrap()
 }
 
 fn verifier() -> TokenVerifier {
@@ -88,7 +88,7 @@ fn buckets(criterion: &mut Criterion) {
     let ticks = Ticks::of(&SystemClock::new());
     let offer = Bucket::new("offer", RATE, 1, &ticks);
     group.bench_function("offer", |bencher| bencher.iter(|| offer.take().unwrap()));
-    let buyers = BuyerBuckets::new(RATE, &ticks);
+    let buyers = BuyerBuckets::new("buyer", RATE, &ticks);
     let mut turn = (1..=STRANGERS).cycle().map(|buyer| BuyerId::new(buyer).unwrap());
     group.bench_function("buyer", |bencher| bencher.iter(|| buyers.take(turn.next().unwrap()).unwrap()));
     group.finish();
@@ -124,7 +124,7 @@ fn admission(criterion: &mut Criterion) {
     }
     let (gate, signed) = (gate(clock), signed(REGULARS, clock.now_ms()));
     let (mint, mut turn) = (Mint::default(), signed.iter().cycle());
-    mint.lend(testing::WORKER, u64::MAX >> 8);
+    mint.lend(testing::WORKER, u64::MAX >> 8, u64::MAX);
     group.bench_function("mint_and_freeze", |bencher| {
         bencher.iter_batched(
             || gate.admit(purchase(turn.next().unwrap())).unwrap_or_else(|why| panic!("{why:?}")),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    id::{BuyerId, KeyHash, OrderId, TenantId},
+    id::{BuyerId, Epoch, KeyHash, OrderId, TenantId},
     record::Reservation,
     sale::Phase,
 };
@@ -28,6 +28,7 @@ use crate::{
     buy::{Declined, Purchase, Quantity},
     metrics::TokenChecks,
     sales::{Directory, Lane, Offered},
+    sweep::AFTER_END_MS,
 };
 
 /// The time of a request, read once.
@@ -48,12 +49,26 @@ impl Moment {
 }
 
 /// Who asks, by a valid token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// The shop.
     pub tenant: TenantId,
     /// The buyer.
     pub buyer: BuyerId,
+}
+
+/// A purchase that the sale's window or pause refuses, and that may repeat an earlier one.
+pub struct Repeat {
+    /// Who asks.
+    pub caller: Caller,
+    /// For what.
+    pub offered: Arc<Offered>,
+    /// By which key.
+    pub key: KeyHash,
+    /// How many.
+    pub quantity: Quantity,
+    /// The sale ended so long ago that all of it is decided.
+    pub is_long_over: bool,
 }
 
 /// A purchase that passed every test of [`Admission::admit`], which alone makes one.
@@ -76,6 +91,11 @@ impl Admitted {
     /// Who buys.
     pub fn buyer(&self) -> BuyerId {
         self.buyer
+    }
+
+    /// The same with the shop.
+    pub fn caller(&self) -> Caller {
+        Caller { tenant: self.offered.tenant, buyer: self.buyer }
     }
 
     /// When it was admitted.
@@ -157,8 +177,7 @@ impl<C: Clock> Admission<C> {
     /// The order of the tests: first what costs nothing and nobody. Then the permit, which comes back by itself. Then the
     /// buckets, whose tokens do not: the buyer's own first, so that one who hammers empties no common bucket; then the
     /// tenant's, so that one shop's rush is not drawn from an offer; the offer's last, because its tokens are what all wait
-    /// for. Whoever is refused by a later bucket has lost a token of each earlier one, at most one of the buyer's and one of
-    /// the tenant's: both fill again within a second.
+    /// for. Whoever is refused by a later bucket loses the buyer's own token and no other.
     ///
     /// # Errors
     /// The first test that fails.
@@ -187,7 +206,10 @@ impl<C: Clock> Admission<C> {
         let permit = promotion.tenant.share.take().ok_or(Declined::Overloaded)?;
         promotion.buyers.take(caller.buyer).map_err(Declined::RateLimited)?;
         promotion.tenant.bucket.take().map_err(Declined::RateLimited)?;
-        offered.bucket.take().map_err(Declined::RateLimited)?;
+        if let Err(limited) = offered.bucket.take() {
+            promotion.tenant.bucket.give_back();
+            return Err(Declined::RateLimited(limited));
+        }
         Ok(Admitted {
             offered: Arc::clone(offered),
             buyer: caller.buyer,
@@ -196,6 +218,25 @@ impl<C: Clock> Admission<C> {
             context: purchase.context,
             moment,
             permit,
+        })
+    }
+
+    /// What to look for when the sale's window or pause refuses a purchase; `None` when there can be no earlier one. A sale that
+    /// has yet to open was open before only if it was moved, and then this engine has followed its lane: whoever comes early to any other
+    /// costs nobody a question.
+    pub fn repeat(&self, purchase: &Purchase<'_>) -> Option<Repeat> {
+        let now_ms = self.moment().wall_ms;
+        let caller = self.caller(purchase.token, now_ms).ok()?;
+        let directory = self.directory.now();
+        let (promotion, offered) = directory.offer(purchase.offer)?;
+        let window = promotion.sale.window;
+        let was_open = now_ms >= window.opens_at_ms || offered.lane.epoch() > Epoch(0);
+        (offered.tenant == caller.tenant && was_open).then(|| Repeat {
+            caller,
+            offered: Arc::clone(offered),
+            key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),
+            quantity: purchase.quantity,
+            is_long_over: now_ms >= window.closes_at_ms.saturating_add(AFTER_END_MS),
         })
     }
 

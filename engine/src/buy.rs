@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use domain::{
     id::{OfferId, OrderId},
+    order::Status,
     sale::LIMIT_MAX,
 };
 use kit::{clock::Clock, token::TokenError};
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use store::{log::OrderLog, stock::LaneStock};
 
 use crate::{
-    admission::{Admission, Admitted, Limited},
+    admission::{Admission, Admitted, Caller, Limited},
     enqueue::enqueue,
     metrics::Metrics,
-    reserve::Lanes,
+    orders::{Earlier, OrderRows, Orders, Unseen},
+    reserve::{Held, Lanes},
 };
 
 /// Units asked for: 1 to [`LIMIT_MAX`].
@@ -55,6 +57,20 @@ pub enum Standing {
     Accepted,
     /// Nobody can know yet: its buyer asks for its status.
     Pending,
+    /// It is over, as its row says: cancelled, expired, rejected, or its money goes back.
+    Over(Status),
+}
+
+impl Standing {
+    /// What a row's status says to who repeats the purchase.
+    const fn of_row(status: Status) -> Self {
+        match status {
+            Status::PendingPayment | Status::Paid | Status::Fulfilled | Status::Completed => Self::Accepted,
+            Status::Cancelled | Status::Expired | Status::Rejected | Status::Refunding | Status::Refunded => {
+                Self::Over(status)
+            }
+        }
+    }
 }
 
 /// A promised order.
@@ -101,27 +117,75 @@ pub enum Declined {
     LaneClosed,
 }
 
+impl Declined {
+    /// Whether the sale's window or pause refused it, which a repeat of a known key passes.
+    const fn is_by_the_sale(&self) -> bool {
+        matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended)
+    }
+
+    /// What a buyer is told whose earlier order could not be looked up: never "no", for there may be one.
+    const fn of_unseen(why: Unseen) -> Self {
+        match why {
+            Unseen::NotFound | Unseen::Unavailable => Self::LaneClosed,
+            Unseen::Overloaded => Self::Overloaded,
+            Unseen::TooOften(limited) => Self::RateLimited(limited),
+        }
+    }
+}
+
 /// What one front thread buys with.
-pub struct Purchases<S, L: OrderLog, C> {
+pub struct Purchases<S, L: OrderLog, R, C> {
     /// The first step.
     pub admission: Arc<Admission<C>>,
     /// The second step: this thread's lanes.
     pub lanes: Lanes<S, L, C>,
+    /// Earlier orders, for repeats.
+    pub orders: Arc<Orders<S, R>>,
     /// The time.
     pub clock: C,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
-impl<S: LaneStock, L: OrderLog, C: Clock> Purchases<S, L, C> {
+impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
     /// Buys. Dropping this future takes nothing back: what was asked of the lane goes its way, and the same key finds it again.
     ///
     /// # Errors
     /// [`Declined`]: nothing was promised.
     pub async fn buy(&self, purchase: Purchase<'_>) -> Result<Bought, Declined> {
-        let admitted = self.admit(purchase)?;
-        let reserved = self.lanes.reserve(admitted).await?;
-        Ok(enqueue(reserved).await)
+        let Purchase { token, offer, quantity, key, .. } = purchase;
+        let admitted = match self.admit(purchase) {
+            Ok(admitted) => admitted,
+            // What asks rows is boxed: it is rare, and every purchase would carry its room about.
+            Err(why) if why.is_by_the_sale() => {
+                let again = Purchase { token, offer, quantity, key, context: Bytes::new() };
+                return Box::pin(self.repeat(&again, why)).await;
+            }
+            Err(why) => return Err(why),
+        };
+        let caller = admitted.caller();
+        match self.lanes.reserve(admitted).await? {
+            Held::Reserved(reserved) => Ok(enqueue(reserved).await),
+            Held::Released(order) => Box::pin(self.released(caller, order, offer)).await,
+        }
+    }
+
+    /// The order of a known key, though the sale is not open; `why`, if the key is not known.
+    async fn repeat(&self, purchase: &Purchase<'_>, why: Declined) -> Result<Bought, Declined> {
+        let Some(repeat) = self.admission.repeat(purchase) else { return Err(why) };
+        let (order, standing) = match self.orders.of_key(&repeat).await.map_err(Declined::of_unseen)? {
+            Earlier::None => return Err(why),
+            Earlier::Mismatch => return Err(Declined::Mismatch),
+            Earlier::Live(first, settled) => (first.order, self.lanes.standing(first.batch, settled)),
+            Earlier::Row(order, status) => (order, Standing::of_row(status)),
+        };
+        Ok(Bought { order, offer: purchase.offer, standing })
+    }
+
+    /// An order that the lane released: its row says what became of it.
+    async fn released(&self, caller: Caller, order: OrderId, offer: OfferId) -> Result<Bought, Declined> {
+        let status = self.orders.of_released(caller, order).await.map_err(Declined::of_unseen)?;
+        Ok(Bought { order, offer, standing: Standing::of_row(status) })
     }
 
     /// Admission, and the time it takes. The other stages are measured where many purchases share them.

@@ -3,6 +3,7 @@
 
 mod answers;
 mod body;
+mod cursor;
 mod purchase;
 pub mod wire;
 
@@ -23,7 +24,8 @@ use crate::{
     admission::Caller,
     buy::{Declined, Purchase, Purchases, Standing},
     metrics::Metrics,
-    orders::{OrderRows, Orders, PAGE_MAX, Unseen},
+    orders::{OrderRows, PAGE_MAX, Unseen},
+    pages::Pages,
 };
 
 use answers::Answers;
@@ -96,8 +98,8 @@ impl<'a> Path<'a> {
 
 /// What one front thread answers with.
 pub struct Front<S, L: OrderLog, R, C> {
-    purchases: Purchases<S, L, C>,
-    orders: Orders<S, R>,
+    purchases: Purchases<S, L, R, C>,
+    pages: Arc<Pages>,
     clock: C,
     metrics: Arc<Metrics>,
     answers: Arc<Answers>,
@@ -114,19 +116,19 @@ impl Default for PreparedAnswers {
 }
 
 impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
-    /// A front over its purchases and orders.
+    /// A front over its purchases, and the pages of all threads.
     pub fn new(
-        purchases: Purchases<S, L, C>,
-        orders: Orders<S, R>,
+        purchases: Purchases<S, L, R, C>,
+        pages: Arc<Pages>,
         clock: C,
         metrics: Arc<Metrics>,
         answers: PreparedAnswers,
     ) -> Self {
-        Self { purchases, orders, clock, metrics, answers: answers.0 }
+        Self { purchases, pages, clock, metrics, answers: answers.0 }
     }
 
     /// What it buys with: to wait for its tasks at the end.
-    pub fn purchases(&self) -> &Purchases<S, L, C> {
+    pub fn purchases(&self) -> &Purchases<S, L, R, C> {
         &self.purchases
     }
 
@@ -137,7 +139,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             Some(Path::Orders) if request.method() == Method::POST => (Route::Buy, self.buy(request).await),
             Some(Path::Orders) if reads => (Route::OrderPage, Box::pin(self.page(&request)).await),
             Some(Path::Order(id)) if reads => (Route::Order, Box::pin(self.order(id, &request)).await),
-            Some(Path::Sale(id)) if reads => (Route::Sale, self.sale(id, request.headers())),
+            Some(Path::Sale(id)) if reads => (Route::Sale, Box::pin(self.sale(id, &request)).await),
             Some(Path::Time) if reads => (Route::Time, self.time()),
             Some(Path::Orders) => (Route::Other, self.not_allowed("GET, HEAD, POST")),
             Some(_) => (Route::Other, self.not_allowed("GET, HEAD")),
@@ -156,9 +158,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             Ok(key) => key,
             Err(error) => return self.refuse(&Problem::from(error).with_field("Idempotency-Key", error.to_string())),
         };
-        if !body::is_json(&head.headers) {
-            let problem = Problem::new(Code::InvalidRequest, "the body must be JSON");
-            return self.refuse(&problem.with_field("Content-Type", "must be application/json"));
+        if let Err(problem) = body::check_json(&head.headers) {
+            return self.refuse(&problem);
         }
         let PurchaseBody { offer, quantity, context } = match PurchaseBody::read(&sent) {
             Ok(read) => read,
@@ -169,6 +170,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
                 match bought.standing {
                     Standing::Accepted => self.metrics.accepted.inc(),
                     Standing::Pending => self.metrics.pending.inc(),
+                    // Nothing was bought: it is what became of an earlier order.
+                    Standing::Over(_) => {}
                 }
                 answers::bought(bought)
             }
@@ -181,12 +184,12 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             Ok(caller) => caller,
             Err(why) => return self.declined(&why),
         };
-        let (before, limit) = match page_asked(request.uri().query()) {
+        let (before, limit) = match page_asked(caller, request.uri().query()) {
             Ok(asked) => asked,
             Err(problem) => return self.refuse(&problem),
         };
-        match self.orders.page(caller, before, limit).await {
-            Ok(views) => answers::page(&views, limit),
+        match self.purchases.orders.page(caller, before, limit).await {
+            Ok(list) => answers::page(&list, caller),
             Err(why) => self.unseen(why),
         }
     }
@@ -202,19 +205,40 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         };
         // What is no id names nothing.
         let Ok(id) = id.parse::<OrderId>() else { return self.unseen(Unseen::NotFound) };
-        match self.orders.status(caller, id, offer).await {
-            Ok(view) => reply::json(StatusCode::OK, &wire::Order::from(&view)),
+        match self.purchases.orders.status(caller, id, offer).await {
+            Ok(view) => answers::order(&view),
             Err(why) => self.unseen(why),
         }
     }
 
-    fn sale(&self, id: &str, headers: &HeaderMap) -> Response<Body> {
-        let moment = self.purchases.admission.moment();
-        let directory = self.purchases.admission.directory().now();
-        let Some(promotion) = id.parse::<SaleId>().ok().and_then(|id| directory.sale(id)) else {
+    async fn sale(&self, id: &str, request: &Request<Incoming>) -> Response<Body> {
+        let promotion = {
+            let directory = self.purchases.admission.directory().now();
+            id.parse::<SaleId>().ok().and_then(|id| directory.sale(id)).map(Arc::clone)
+        };
+        let Some(promotion) = promotion else {
             return self.refuse(&Problem::new(Code::NotFound, "there is no such sale"));
         };
-        answers::sale(promotion, moment, headers)
+        let moment = || self.purchases.admission.moment();
+        let Some(mut page) = self.pages.of(&promotion, moment()).await else {
+            return self.no_page(Code::TemporarilyUnavailable);
+        };
+        if request.method() == Method::GET && !answers::is_known(&page.tag, request.headers()) {
+            let Some(turn) = self.pages.pace.turn(page.body.len(), self.clock.monotonic()) else {
+                return self.no_page(Code::Overloaded);
+            };
+            if !turn.is_zero() {
+                tokio::time::sleep(turn).await;
+                // What was right before the wait need not be any more.
+                page = self.pages.of(&promotion, moment()).await.unwrap_or(page);
+            }
+        }
+        answers::sale(&page, answers::is_known(&page.tag, request.headers()))
+    }
+
+    fn no_page(&self, code: Code) -> Response<Body> {
+        self.metrics.refused(code);
+        self.answers.no_page(code)
     }
 
     fn time(&self) -> Response<Body> {
@@ -276,13 +300,19 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Handler for Front<S, L, 
     }
 }
 
-fn page_asked(query: Option<&str>) -> Result<(Option<OrderId>, u32), Box<Problem>> {
+fn page_asked(caller: Caller, query: Option<&str>) -> Result<(Option<OrderId>, u32), Box<Problem>> {
     let query = parameters(query, &["cursor", "limit"])?;
-    let before = query.get("cursor").map(str::parse).transpose();
-    let before = before.map_err(|_no_id| wrong("cursor", "give the next_cursor of an earlier page".into()))?;
-    let limit = query.get("limit").map_or(Ok(PAGE_DEFAULT), str::parse).ok();
+    let no_cursor = || wrong("cursor", "give the next_cursor of an earlier page of this buyer".into());
+    let before = query.get("cursor").map(|sent| cursor::read(caller, sent).ok_or_else(no_cursor)).transpose()?;
+    let limit = query.get("limit").map_or(Some(PAGE_DEFAULT), number);
     let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
     Ok((before, limit.ok_or_else(|| wrong("limit", format!("give 1 to {PAGE_MAX}")))?))
+}
+
+/// A number in its one spelling: digits, no sign, no leading zero.
+fn number(sent: &str) -> Option<u32> {
+    let is_plain = sent.bytes().all(|byte| byte.is_ascii_digit()) && !sent.starts_with('0');
+    sent.parse().ok().filter(|_| is_plain)
 }
 
 fn offer_asked(query: Option<&str>) -> Result<Option<OfferId>, Box<Problem>> {
@@ -303,6 +333,7 @@ fn wrong(field: &'static str, message: String) -> Box<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     #[test]
     fn paths_are_matched_exactly() {
@@ -319,12 +350,17 @@ mod tests {
 
     #[test]
     fn a_page_is_asked_for_within_bounds() {
+        let caller = Caller { tenant: testing::tenant(), buyer: testing::buyer(1) };
+        let page_asked = |query| page_asked(caller, query);
         assert_eq!(page_asked(None).unwrap(), (None, PAGE_DEFAULT));
-        assert_eq!(page_asked(Some("cursor=9&limit=100")).unwrap(), (Some(OrderId::new(9).unwrap()), 100));
-        for (bad, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")]
-        {
-            let problem = page_asked(Some(bad)).unwrap_err();
-            assert_eq!(problem.field_errors[0].field, field, "{bad}");
+        let order = OrderId::new(9).unwrap();
+        let good = format!("cursor={}&limit=100", cursor::write(caller, order));
+        assert_eq!(page_asked(Some(&good)).unwrap(), (Some(order), 100));
+        for bad in ["limit=0", "limit=101", "limit=x", "limit=%2B5", "limit=+5", "limit=05", "limit=", "limit=5%20"] {
+            assert_eq!(page_asked(Some(bad)).unwrap_err().field_errors[0].field, "limit", "{bad}");
+        }
+        for bad in ["cursor=9", "cursor=x", "cursor="] {
+            assert_eq!(page_asked(Some(bad)).unwrap_err().field_errors[0].field, "cursor", "{bad}");
         }
         assert!(page_asked(Some("limt=1")).is_err());
     }

@@ -12,6 +12,8 @@ pub mod enqueue;
 
 pub mod sales;
 
+pub mod pages;
+
 pub mod orders;
 
 pub mod sweep;

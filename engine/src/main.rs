@@ -1,6 +1,6 @@
 //! Composes the engine: settings, stores, admin port, service.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use domain::shard::{ShardId, ShardMap};
@@ -12,6 +12,7 @@ use engine::{
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
+    exit::Exit,
     http::{self, Limits},
     metrics::Registry,
     settings::{parse_or_exit, usage_error_and_exit},
@@ -21,6 +22,7 @@ use kit::{
 use store::{
     figures::Calls,
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, ensure_topics},
+    mismatch::is_mismatch,
     orders::Orders as Rows,
     shards::{self, Namespace},
     sql::{
@@ -77,12 +79,26 @@ impl Ports for Production {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit_of(&error).tell("engine", &format_args!("{error:#}")),
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if is_mismatch(error.as_ref()) {
+        return Exit::Mismatch;
+    }
+    Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable)
+}
+
+fn begin() -> anyhow::Result<()> {
     if std::env::args_os().nth(1).is_some_and(|command| command == "openapi") {
         return Ok(std::io::stdout().write_all(openapi::document()?.as_bytes())?);
     }
     let settings: Settings = parse_or_exit();
-    telemetry::init()?;
+    telemetry::init().unwrap_or_else(|error| usage_error_and_exit(&error));
     Builder::new_current_thread().enable_all().build()?.block_on(run(settings))
 }
 
@@ -92,10 +108,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let limits = Limits { drain_deadline: REQUESTS_DEADLINE, ..Limits::sharing(descriptors, settings.front_threads()) };
     tracing::info!(descriptors, connections_max = limits.connections_max, "limits, connections per front thread");
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
-    let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
-    let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
+    let listener =
+        http::bind(settings.admin.admin_addr, false).with_context(|| cannot_listen(settings.admin.admin_addr))?;
+    let hosts = settings.admin.hosts();
+    let admin = tokio::spawn(admin::serve(listener, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
     // Before our own connections, one of which could be given this very port. Who comes early waits.
-    let listeners = service::bind(settings.listen, settings.front_threads()).context("binding the buyers' address")?;
+    let listeners =
+        service::bind(settings.listen, settings.front_threads()).with_context(|| cannot_listen(settings.listen))?;
     let engine = tokio::select! {
         biased;
         () = stop.cancelled() => None,
@@ -107,6 +126,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     admin_stop.cancel();
     admin.await??;
     Ok(())
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    format!("cannot listen on {address}; --listen and --admin-addr choose other addresses")
 }
 
 /// Opens the stores and starts what stands on them.

@@ -38,7 +38,7 @@ impl RouteMetrics {
 }
 
 /// Buckets whose refusals are told apart: [`Limited::policy`](crate::admission::Limited).
-const POLICIES: [&str; 3] = ["buyer", "tenant", "offer"];
+const POLICIES: [&str; 4] = ["buyer", "buyer_reads", "tenant", "offer"];
 
 /// `stage_seconds`: where a purchase's time goes.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub struct Metrics {
     pub log_full: IntCounter,
     /// `journal_full_total`.
     pub journal_full: IntCounter,
+    /// `pages_written_total`: pages of sales rendered, of all that were sent.
+    pub pages_written: IntCounter,
     /// `append_seconds`.
     pub append_seconds: Histogram,
     /// `append_failures_total`.
@@ -122,7 +124,7 @@ impl Metrics {
             )?,
             rate_limited: registry.spread_counters(
                 "rate_limited_total",
-                "Purchases refused for want of a token, by whose bucket was empty.",
+                "Requests refused for want of a token, by whose bucket was empty.",
                 ["policy"],
                 &limits,
             )?,
@@ -140,6 +142,7 @@ impl Metrics {
             lanes_closed: counter("lanes_closed_total", "Reserve calls that found their lane closed.")?,
             log_full: counter("log_full_total", "Batches refused because the producer had no room.")?,
             journal_full: counter("journal_full_total", "Batches refused because the journal was at its limit.")?,
+            pages_written: counter("pages_written_total", "Pages of sales written: once a change, however many ask.")?,
             append_seconds: registry.histogram(
                 "append_seconds",
                 "From append to acknowledgement or its failure.",
@@ -169,7 +172,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a purchase that found the bucket of this policy empty.
+    /// Counts a request that found the bucket of this policy empty.
     pub fn rate_limited(&self, policy: &str) {
         if let Some(at) = POLICIES.iter().position(|known| *known == policy) {
             self.rate_limited[at].inc();

@@ -38,21 +38,25 @@ impl Modify for BuyerToken {
 /// Buy.
 ///
 /// Promises units of an offer, at once or not at all. The same Idempotency-Key of the same buyer and offer gets the same order at
-/// any time while the sale is open; another quantity under it is refused.
+/// any time, whether the sale is open or not, and what became of it; another quantity under it is refused.
 #[utoipa::path(
     post, path = "/v1/orders", operation_id = "buy", tag = "orders", security(("buyer" = [])),
     request_body = PurchaseRequest,
-    params(("Idempotency-Key" = String, Header, description = "Names this purchase: 1 to 255 visible ASCII characters.")),
+    params(("Idempotency-Key" = String, Header, description = "Names this purchase: 1 to 255 visible ASCII characters. Between quotes it is the same key; a quoted one holds no quote and no backslash.")),
     responses(
-        (status = 202, description = "Promised.", body = Bought,
-            headers(("Location" = String, description = "Where its status is told."))),
+        (status = 202, description = "Promised, now or by the first purchase of this key.", body = Bought,
+            headers(("Location" = String, description = "Where its status is told."), ("Cache-Control" = String))),
         (status = 400, description = "`invalid_request`", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json",
+            headers(("WWW-Authenticate" = String, description = "RFC 6750: what is wrong with the token that came."))),
         (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such offer", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`sold_out`, `limit_reached`, `not_started`, `ended`, `paused`", body = Problem,
-            content_type = "application/problem+json"),
+            content_type = "application/problem+json",
+            headers(("Retry-After" = Option<u64>, description = "Of not_started alone: seconds until the sale opens."))),
         (status = 413, description = "`too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`: not JSON, another charset than UTF-8, or a content coding",
+            body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`idempotency_mismatch`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
             headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),
@@ -69,13 +73,14 @@ fn buy() {}
 #[utoipa::path(
     get, path = "/v1/orders", operation_id = "listOrders", tag = "orders", security(("buyer" = [])),
     params(
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before."),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; opaque, and this buyer's."),
         ("limit" = Option<u32>, Query, description = "1 to 100; 20 by default."),
     ),
     responses(
-        (status = 200, description = "A page.", body = OrderPage),
+        (status = 200, description = "A page.", body = OrderPage, headers(("Cache-Control" = String))),
         (status = 400, description = "`invalid_request`", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json",
+            headers(("WWW-Authenticate" = String, description = "RFC 6750: what is wrong with the token that came."))),
         (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
             headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),
@@ -94,9 +99,10 @@ fn list_orders() {}
         ("offer_id" = Option<String>, Query, description = "The offer: needed until the order has its row."),
     ),
     responses(
-        (status = 200, description = "The order.", body = Order),
+        (status = 200, description = "The order.", body = Order, headers(("Cache-Control" = String))),
         (status = 400, description = "`invalid_request`", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json",
+            headers(("WWW-Authenticate" = String, description = "RFC 6750: what is wrong with the token that came."))),
         (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: none, or none of yours", body = Problem,
             content_type = "application/problem+json"),
@@ -111,7 +117,8 @@ fn get_order() {}
 
 /// A sale.
 ///
-/// Public. State by the server's clock, stock only roughly.
+/// Public. State by the server's clock, stock only roughly; right within a second. Nothing in it changes without a new ETag: the
+/// clock is `/v1/time`.
 #[utoipa::path(
     get, path = "/v1/sales/{sale_id}", operation_id = "getSale", tag = "sales",
     params(
@@ -120,8 +127,10 @@ fn get_order() {}
     ),
     responses(
         (status = 200, description = "The sale.", body = Sale, headers(("ETag" = String))),
-        (status = 304, description = "Unchanged, but for the server's time."),
+        (status = 304, description = "Unchanged."),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`overloaded`, `temporarily_unavailable`", body = Problem,
+            content_type = "application/problem+json", headers(("Retry-After" = u64))),
     )
 )]
 #[allow(dead_code, reason = "carries documentation only: http routes by hand")]

@@ -1,5 +1,7 @@
 //! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane. It changes nothing.
 
+mod repeat;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use domain::{
@@ -27,6 +29,8 @@ pub const READS_MAX: usize = 512;
 /// Reads a second of one buyer: a page that asks for a status twice a second in many tabs stays far below, and one token alone
 /// cannot keep the databases busy.
 pub const READS_PER_BUYER_PER_S: u32 = 50;
+/// The name of that quota, beside that of a buyer's purchases.
+const READS_POLICY: &str = "buyer_reads";
 /// How long one may take.
 pub const READ_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -54,6 +58,8 @@ impl<Q: Sql> OrderRows for Repository<Q> {
     }
 }
 
+pub use repeat::Earlier;
+
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -74,12 +80,12 @@ pub struct OrderView {
     pub sale: SaleId,
     /// The offer.
     pub offer: OfferId,
-    /// What is sold.
-    pub sku: SkuId,
+    /// What is sold; `None` before there is a row: a later version of the sale may say otherwise than the purchase.
+    pub sku: Option<SkuId>,
     /// Units.
     pub quantity: u32,
-    /// Of one unit.
-    pub unit_price: Money,
+    /// Of one unit; `None` before there is a row, likewise.
+    pub unit_price: Option<Money>,
     /// Epoch milliseconds.
     pub reserved_at_ms: u64,
 }
@@ -91,9 +97,9 @@ impl From<OrderRow> for OrderView {
             stage: Stage::Row(row.status, row.reason),
             sale: row.sale,
             offer: row.offer,
-            sku: row.sku,
+            sku: Some(row.sku),
             quantity: row.quantity,
-            unit_price: row.unit_price,
+            unit_price: Some(row.unit_price),
             reserved_at_ms: row.reserved_at_ms,
         }
     }
@@ -112,16 +118,27 @@ pub enum Unseen {
     TooOften(Limited),
 }
 
+/// A page of orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderList {
+    /// Newest first.
+    pub orders: Vec<OrderView>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+}
+
 /// What bounds the reads of all threads together.
 pub struct Reads {
     permits: Semaphore,
-    buyers: BuyerBuckets,
+    /// By shop and buyer: two shops' buyers may have one number (INV-7).
+    buyers: BuyerBuckets<Caller>,
 }
 
 impl Reads {
     /// [`READS_MAX`] at a time, [`READS_PER_BUYER_PER_S`] of one buyer.
     pub fn new(ticks: &Ticks) -> Self {
-        Self { permits: Semaphore::new(READS_MAX), buyers: BuyerBuckets::new(READS_PER_BUYER_PER_S, ticks) }
+        let buyers = BuyerBuckets::new(READS_POLICY, READS_PER_BUYER_PER_S, ticks);
+        Self { permits: Semaphore::new(READS_MAX), buyers }
     }
 
     /// Forgets buyers whose buckets are full again. To be called every few seconds.
@@ -156,18 +173,21 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         self.bounded(caller, self.look(caller, order, offer)).await
     }
 
-    /// A page of the caller's orders, newest first.
+    /// A page of the caller's orders, newest first: at most `limit`, itself at most [`PAGE_MAX`].
     ///
     /// # Errors
     /// [`Unseen`], never `NotFound`.
-    pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderView>, Unseen> {
-        let read = async { self.rows.of_buyer(caller, before, limit).await.map_err(unavailable) };
+    pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<OrderList, Unseen> {
+        // One row more tells whether this page is the last.
+        let read = async { self.rows.of_buyer(caller, before, limit + 1).await.map_err(unavailable) };
         let rows = self.bounded(caller, read).await?;
-        Ok(rows.into_iter().map(OrderView::from).collect())
+        let limit = limit as usize;
+        let has_more = rows.len() > limit;
+        Ok(OrderList { orders: rows.into_iter().take(limit).map(OrderView::from).collect(), has_more })
     }
 
     async fn bounded<T>(&self, caller: Caller, read: impl Future<Output = Result<T, Unseen>>) -> Result<T, Unseen> {
-        self.reads.buyers.take(caller.buyer).map_err(Unseen::TooOften)?;
+        self.reads.buyers.take(caller).map_err(Unseen::TooOften)?;
         let _read = self.reads.permits.try_acquire().map_err(|_none| Unseen::Overloaded)?;
         tokio::time::timeout(READ_DEADLINE, read).await.unwrap_or(Err(Unseen::Unavailable))
     }
@@ -198,9 +218,9 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
             stage: Stage::Pending,
             sale: offered.sale,
             offer: offered.id,
-            sku: offered.sku,
+            sku: None,
             quantity: purchase.quantity,
-            unit_price: offered.price,
+            unit_price: None,
             reserved_at_ms: order.minted_at_ms(),
         })
     }

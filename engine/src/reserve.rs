@@ -63,7 +63,16 @@ impl Reserved {
     }
 }
 
-type Answer = Result<Reserved, Declined>;
+/// What the lane holds of a purchase.
+#[derive(Debug)]
+pub enum Held {
+    /// A promise, new or an earlier one.
+    Reserved(Reserved),
+    /// The key of this order, which was released.
+    Released(OrderId),
+}
+
+type Answer = Result<Held, Declined>;
 
 /// Where an answer is waited for. The permit comes back with the answer, not with the client's patience.
 struct Seat {
@@ -119,6 +128,11 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
         Self { desk: Arc::new(desk), queues: Mutex::default(), runtime, tasks: TaskTracker::new() }
     }
 
+    /// What is known of a live purchase that a batch promised.
+    pub fn standing(&self, batch: Option<BatchId>, settled: bool) -> Standing {
+        replies::standing(batch, settled, self.desk.appender.acknowledged())
+    }
+
     /// Tasks under way: calls and appends. To be waited for at the end, after the last request.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
@@ -128,7 +142,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     ///
     /// # Errors
     /// [`Declined`]: nothing was promised.
-    pub async fn reserve(&self, admitted: Admitted) -> Result<Reserved, Declined> {
+    pub async fn reserve(&self, admitted: Admitted) -> Result<Held, Declined> {
         let order = self.desk.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
             NotMinted::NoLease => Declined::LaneClosed,
             NotMinted::TooFast => Declined::Overloaded,
@@ -155,7 +169,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
             self.tasks.spawn_on(drive(Arc::clone(&self.desk), driving, self.tasks.clone()), &self.runtime);
         }
         // A seat that vanishes was lost with its task, half way: its outcome is unknown.
-        answer.await.unwrap_or_else(|_vanished| Ok(Reserved::unknown(order, offer)))
+        answer.await.unwrap_or_else(|_vanished| Ok(Held::Reserved(Reserved::unknown(order, offer))))
     }
 
     fn queue(&self, lane: LaneId) -> Arc<Queue> {
@@ -192,7 +206,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
             lane: lane.id,
             epoch: lane.epoch(),
             batch: batch_id,
-            now_ms: self.clock.now_ms(),
+            // The ids' clock, here and in the sweep: one that is set back delays no batch.
+            now_ms: self.mint.clock_ms(Moment::of(&self.clock)),
             sweep_after_ms: SWEEP_AFTER_MS,
             journal_max: self.journal_max,
         };
@@ -208,6 +223,9 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                     }
                 }
                 let outcomes = replies::outcomes(&call, &requests, &decided, self.appender.acknowledged());
+                if !decided.was_repeated {
+                    replies::unused(&requests, &outcomes).for_each(|order| self.mint.take_back(order));
+                }
                 self.tell(&call, &requests, seats, outcomes, room, tasks);
             }
             Asked::JournalFull => {
@@ -217,7 +235,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
             Asked::Closed => decline(seats, Declined::LaneClosed),
             Asked::Unknown => {
                 for (request, seat) in requests.iter().zip(seats) {
-                    seat.tell(Ok(Reserved::unknown(request.order, request.offer)));
+                    seat.tell(Ok(Held::Reserved(Reserved::unknown(request.order, request.offer))));
                 }
             }
         }
@@ -239,6 +257,9 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
         let partition = seats.first().map(|seat| seat.offered.lane.partition);
         for ((outcome, request), seat) in outcomes.into_iter().zip(requests).zip(seats) {
             let offer = request.offer;
+            if outcome.takes_no_unit() {
+                seat.offered.give_back();
+            }
             match outcome {
                 Outcome::Promised(number) => {
                     fields.push(&request.field[..]);
@@ -250,8 +271,9 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                     promised.push((seat, Reserved { order, offer, fate: Arc::clone(&fate) }));
                 }
                 Outcome::Known(order, standing) => {
-                    seat.tell(Ok(Reserved { order, offer, fate: Fate::known(standing) }));
+                    seat.tell(Ok(Held::Reserved(Reserved { order, offer, fate: Fate::known(standing) })));
                 }
+                Outcome::Released(order) => seat.tell(Ok(Held::Released(order))),
                 Outcome::Declined(why) => {
                     if why == Declined::SoldOut {
                         self.refused.note(request.key, call.epoch);
@@ -264,7 +286,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
             // No record, so nobody rides on one: what was promised before is the sweeper's.
             let fate = Fate::known(Standing::Pending);
             return promised.into_iter().for_each(|(seat, reserved)| {
-                seat.tell(Ok(Reserved { fate: Arc::clone(&fate), ..reserved }));
+                seat.tell(Ok(Held::Reserved(Reserved { fate: Arc::clone(&fate), ..reserved })));
             });
         };
         let head = Batch::head(call.lane, call.batch, call.epoch);
@@ -276,7 +298,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 fate.wait().await;
                 let took = clock.monotonic().saturating_sub(begun);
                 metrics.stages.enqueue.observe_many(took, promised.len() as u64);
-                promised.into_iter().for_each(|(seat, reserved)| seat.tell(Ok(reserved)));
+                promised.into_iter().for_each(|(seat, reserved)| seat.tell(Ok(Held::Reserved(reserved))));
             };
             tokio::join!(appender.append(partition, batch, payload, room, &fate), told);
         });

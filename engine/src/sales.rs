@@ -18,7 +18,7 @@ use domain::{
 };
 use store::log::SalesFollower;
 
-use crate::admission::{Bucket, BuyerBuckets, Permits, StockSeen, TenantShare, Ticks};
+use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
 
 /// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only left out, not forgotten: a clock
 /// that was far ahead for a while must not take running sales away.
@@ -68,6 +68,22 @@ pub struct Promotion {
     pub offers: Vec<Arc<Offered>>,
 }
 
+impl Promotion {
+    /// Its offers as published, each with what is kept of it. Those that the directory left out are not sold here.
+    pub fn offered(&self) -> impl Iterator<Item = (&domain::sale::Lane, &domain::sale::Offer, &Arc<Offered>)> {
+        let mut kept = self.offers.iter().peekable();
+        self.sale.offers().filter_map(move |(lane, offer)| {
+            let offered = kept.next_if(|offered| offered.id == offer.id)?;
+            Some((lane, offer, offered))
+        })
+    }
+
+    /// What a page shows of the stock of each.
+    pub fn stock(&self, monotonic_ms: u64) -> Vec<Option<Coarse>> {
+        self.offered().map(|(_, offer, offered)| offered.stock.coarse(offer.allotment, monotonic_ms)).collect()
+    }
+}
+
 /// An offer: all the hot path needs, reached by one look-up.
 pub struct Offered {
     /// Its id.
@@ -88,6 +104,16 @@ pub struct Offered {
     pub stock: Arc<StockSeen>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
+    /// Its shop.
+    pub shop: Arc<Tenant>,
+}
+
+impl Offered {
+    /// Gives the tokens back that admitted a purchase which took nothing. The buyer's own is spent: it bounds what one buyer asks.
+    pub fn give_back(&self) {
+        self.bucket.give_back();
+        self.shop.bucket.give_back();
+    }
 }
 
 /// The directory at one moment.
@@ -126,6 +152,7 @@ pub struct TenantLimits {
 }
 
 struct Shelf {
+    /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
     /// The time, as it was told last.
@@ -243,10 +270,10 @@ impl Build<'_> {
                 continue;
             }
             let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
-            offers.push(Arc::new(self.offered(sale, lane, offer)));
+            offers.push(Arc::new(self.offered(sale, &tenant, lane, offer)));
         }
-        let buyers =
-            buyers.unwrap_or_else(|| Arc::new(BuyerBuckets::new(sale.buyer_rate_per_s, &self.directory.ticks)));
+        let buyers = buyers
+            .unwrap_or_else(|| Arc::new(BuyerBuckets::new("buyer", sale.buyer_rate_per_s, &self.directory.ticks)));
         let promotion = Arc::new(Promotion { sale: sale.clone(), tenant, buyers, offers });
         for offered in &promotion.offers {
             next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
@@ -272,8 +299,10 @@ impl Build<'_> {
         old.map_or_else(|| Arc::new(Lane { id, partition, epoch: AtomicU64::new(0) }), Arc::clone)
     }
 
-    fn offered(&self, sale: &Sale, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+    fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+        // An id that another sale or lane had is another offer: nothing that is known of the one is true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
+        let old = old.filter(|old| (old.tenant, old.sale, old.lane.id) == (sale.tenant, sale.id, lane.id));
         let bucket = old.filter(|old| old.bucket.is_for(offer.rate_per_s, self.engines)).map(|old| &old.bucket);
         let new_bucket = || Arc::new(Bucket::new("offer", offer.rate_per_s, self.engines, &self.directory.ticks));
         Offered {
@@ -286,6 +315,7 @@ impl Build<'_> {
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
+            shop: Arc::clone(shop),
         }
     }
 }

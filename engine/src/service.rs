@@ -42,6 +42,7 @@ use crate::{
     metrics::{Metrics, Stores},
     mint::{LeaseKeeper, Mint},
     orders::{Orders, Reads},
+    pages::{Checker, Pages},
     ready::{Conditions, probe_stock},
     reserve::{Desk, Lanes},
     sales::{self, Directory, TenantLimits},
@@ -147,6 +148,7 @@ struct Shared<P: Ports> {
     stores: Stores,
     answers: PreparedAnswers,
     reads: Arc<Reads>,
+    pages: Arc<Pages>,
     journal_max: u32,
 }
 
@@ -193,6 +195,7 @@ impl<P: Ports> Engine<P> {
             stores: Stores::default(),
             answers: PreparedAnswers::default(),
             reads: Arc::new(Reads::new(&Ticks::of(&clock))),
+            pages: Arc::default(),
             journal_max: options.journal_max,
         };
         let (figures, producer) = (ledger.clone(), log.clone());
@@ -250,11 +253,13 @@ impl<P: Ports> Engine<P> {
 }
 
 impl<P: Ports> Shared<P> {
-    /// Starts the sweeper and the first look at the lanes' server, over a connection of their own.
+    /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a connection of their own.
     async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> Result<(), StockError> {
         let stock = self.ports.stock().await?;
         self.stores.stock.add(P::stock_calls(&stock));
         tokio::spawn(probe_stock(stock.clone(), Arc::clone(conditions)));
+        let (pages, clock, metrics) = (Arc::clone(&self.pages), self.clock.clone(), Arc::clone(&self.metrics));
+        tokio::spawn(Checker::new(pages, Arc::clone(directory), stock.clone(), clock, metrics).run());
         let (appender, mint) = (Arc::clone(&self.appender), Arc::clone(&self.mint));
         let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
         let sweeper = Sweeper::new(stock, appender, Arc::clone(directory), mint, clock, metrics);
@@ -282,8 +287,9 @@ impl<P: Ports> Shared<P> {
         };
         let lanes = Lanes::new(desk, Handle::current());
         let metrics = Arc::clone(&self.metrics);
-        let purchases = Purchases { admission: self.admission, lanes, clock: self.clock.clone(), metrics };
-        Ok(Front::new(purchases, orders, self.clock, self.metrics, self.answers))
+        let (admission, orders) = (self.admission, Arc::new(orders));
+        let purchases = Purchases { admission, lanes, orders, clock: self.clock.clone(), metrics };
+        Ok(Front::new(purchases, self.pages, self.clock, self.metrics, self.answers))
     }
 }
 

@@ -92,6 +92,7 @@ mod tests {
             "--mysql-url=mysql://m",
             "--token-kid=a",
             &secret,
+            "--token-tenants=*",
         ];
         Settings::try_parse_from(needed.iter().chain(more))
     }

@@ -26,7 +26,7 @@ pub const ROUND: Duration = Duration::from_secs(1);
 /// A lane that sells nothing any more and had nothing due is asked only so often.
 const IDLE_EVERY_MS: u64 = 30_000;
 /// How long after its end a sale's lanes are still swept: longer than any outage of the log that is repaired the same day.
-const AFTER_END_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const AFTER_END_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How long before its opening they begin to be: a clock ahead of this one may have opened it.
 const BEFORE_OPENING_MS: u64 = 60_000;
 /// Batches of one claim.
@@ -158,6 +158,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweep<S, L, C> {
         let mut total = Swept::default();
         for _ in 0..CLAIMS_MAX {
             let now = Moment::of(&self.clock);
+            let now = Moment { wall_ms: self.mint.clock_ms(now), ..now };
             let claimed = match self.stock.claim(lane.id, now.wall_ms, CLAIM_MAX, BACKOFF_MS).await {
                 Ok(LaneAnswer::Open(claimed)) => claimed,
                 // The keeper drains the journal of a closed lane.

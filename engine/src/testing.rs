@@ -17,8 +17,8 @@ use domain::{
     order::{OrderRow, Status},
     sale::{Lane, Offer, Sale, Window},
     stock::{
-        LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, OfferLoad, Purchase as LanePurchase, ReserveAnswer, ReserveCall,
-        ReserveRequest, RunId,
+        LaneAnswer, LaneLoad, LaneMachine, LaneView, LoadAnswer, OfferLoad, Purchase as LanePurchase, ReserveAnswer,
+        ReserveCall, ReserveRequest, RunId,
     },
 };
 use engine::{
@@ -29,13 +29,14 @@ use engine::{
     metrics::Metrics,
     mint::Mint,
     orders::{OrderRows, Orders, Reads},
+    pages::{Checker, Pages},
     reserve::{Desk, Lanes},
     sales::{Directory, TenantLimits},
 };
 use kit::{
     clock::{Clock, ManualClock},
     metrics::Registry,
-    token::{BuyerClaims, TokenKey, TokenSigner, TokenVerifier},
+    token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 use store::{
     sql::SqlError,
@@ -148,11 +149,14 @@ struct StockInner {
     run: RunId,
     faults: VecDeque<Fault>,
     calls: Vec<(BatchId, usize)>,
+    inspected: usize,
+    finds: usize,
 }
 
 impl Default for MemoryStock {
     fn default() -> Self {
-        let inner = StockInner { lanes: BTreeMap::new(), run: RunId(1), faults: VecDeque::new(), calls: Vec::new() };
+        let (lanes, faults, calls) = (BTreeMap::new(), VecDeque::new(), Vec::new());
+        let inner = StockInner { lanes, run: RunId(1), faults, calls, inspected: 0, finds: 0 };
         Self { inner: Arc::new(Mutex::new(inner)), held: Arc::new(watch::Sender::new(false)) }
     }
 }
@@ -200,6 +204,16 @@ impl MemoryStock {
         self.inner.lock().unwrap().calls.clone()
     }
 
+    /// How often a lane was asked for its stock alone.
+    pub fn inspected(&self) -> usize {
+        self.inner.lock().unwrap().inspected
+    }
+
+    /// How often a buyer's entry was asked for.
+    pub fn finds(&self) -> usize {
+        self.inner.lock().unwrap().finds
+    }
+
     fn act<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> Result<T, StockError> {
         let mut inner = self.inner.lock().unwrap();
         let run = inner.run;
@@ -228,6 +242,7 @@ impl LaneStock for MemoryStock {
     }
 
     async fn find(&self, lane: LaneId, buyer: BuyerId) -> Result<LaneAnswer<Vec<(LanePurchase, bool)>>, StockError> {
+        self.inner.lock().unwrap().finds += 1;
         self.act(lane, |lane, run| lane.find(run, buyer))
     }
 
@@ -239,6 +254,11 @@ impl LaneStock for MemoryStock {
         backoff_ms: u64,
     ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
         self.act(lane, |lane, run| lane.claim(run, now_ms, n, backoff_ms))
+    }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        self.inner.lock().unwrap().inspected += 1;
+        self.act(lane, |lane, run| lane.inspect(run))
     }
 }
 
@@ -255,6 +275,11 @@ pub struct MemoryRows {
 impl MemoryRows {
     /// Writes the row of an order, as the order-writer would.
     pub fn write(&self, order: OrderId, buyer: BuyerId, status: Status) {
+        self.write_of_key(order, buyer, status, KeyHash([0; 16]));
+    }
+
+    /// The same of an order that was bought by this key.
+    pub fn write_of_key(&self, order: OrderId, buyer: BuyerId, status: Status, key: KeyHash) {
         let row = OrderRow {
             order,
             tenant: tenant(),
@@ -267,7 +292,7 @@ impl MemoryRows {
             sku: SkuId::new(301).unwrap(),
             quantity: 2,
             unit_price: Money { amount: 9_900, currency: "CNY".parse().unwrap() },
-            key: KeyHash([0; 16]),
+            key,
             status,
             reason: None,
             position: Position { generation: Generation(1), offset: 1, index: 0 },
@@ -324,7 +349,7 @@ pub struct Shop {
     /// The gate.
     pub admission: Arc<Admission<ManualClock>>,
     /// What the engine under test buys with.
-    pub purchases: Purchases<MemoryStock, MemoryLog, ManualClock>,
+    pub purchases: Purchases<MemoryStock, MemoryLog, MemoryRows, ManualClock>,
     signer: TokenSigner,
 }
 
@@ -346,8 +371,8 @@ impl Shop {
         stock.open(1, 1, left);
         // Known from earlier calls, so that tests count their own.
         directory.now().offer(offer_id(1)).unwrap().1.lane.follow(Epoch(1));
-        mint.lend(WORKER, u64::MAX >> 8);
-        let key = TokenKey::new("k", SECRET).unwrap();
+        mint.lend(WORKER, u64::MAX >> 8, u64::MAX);
+        let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
         let acknowledged = Arc::new(Acknowledged::default());
@@ -363,8 +388,11 @@ impl Shop {
             journal_max,
         };
         let (lanes, gate) = (Lanes::new(desk, Handle::current()), Arc::clone(&admission));
-        let purchases = Purchases { admission: gate, lanes, clock: clock.clone(), metrics: Arc::clone(&metrics) };
         let (rows, signer) = (MemoryRows::default(), TokenSigner::new(key));
+        let reads = Arc::new(Reads::new(&Ticks::of(&clock)));
+        let orders = Arc::new(Orders::new(rows.clone(), stock.clone(), Arc::clone(&directory), reads));
+        let (told, of) = (Arc::clone(&metrics), clock.clone());
+        let purchases = Purchases { admission: gate, lanes, orders, clock: of, metrics: told };
         Self { clock, stock, log, rows, directory, acknowledged, mint, metrics, admission, purchases, signer }
     }
 
@@ -375,7 +403,7 @@ impl Shop {
 
     /// A token of a buyer of any shop.
     pub fn token_of(&self, tenant: TenantId, buyer: u64) -> String {
-        let tenant = u32::try_from(tenant.get()).unwrap();
+        let tenant = tenant.number();
         let now_ms = self.clock.now_ms();
         let claims = BuyerClaims { tenant, buyer, expires_ms: now_ms + 86_400_000 };
         self.signer.sign(&claims, now_ms).unwrap()
@@ -393,10 +421,18 @@ impl Shop {
         Orders::new(self.rows.clone(), self.stock.clone(), Arc::clone(&self.directory), reads)
     }
 
+    /// The pages of its sales, checked by a task.
+    pub fn pages(&self) -> Arc<Pages> {
+        let (pages, directory) = (Arc::<Pages>::default(), Arc::clone(&self.directory));
+        let (stock, clock, metrics) = (self.stock.clone(), self.clock.clone(), Arc::clone(&self.metrics));
+        tokio::spawn(Checker::new(Arc::clone(&pages), directory, stock, clock, metrics).run());
+        pages
+    }
+
     /// The whole engine, to be served.
     pub fn into_front(self) -> Front<MemoryStock, MemoryLog, MemoryRows, ManualClock> {
-        let orders = self.orders();
-        Front::new(self.purchases, orders, self.clock, self.metrics, PreparedAnswers::default())
+        let pages = self.pages();
+        Front::new(self.purchases, pages, self.clock, self.metrics, PreparedAnswers::default())
     }
 }
 

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use kit::{
-    clock::ManualClock,
+    clock::{Clock, ManualClock},
     http::{Limits, bind, serve},
 };
 use serde_json::{Value, json};
@@ -105,6 +105,13 @@ impl Served {
     }
 }
 
+/// What a 401 says is wrong with the token (RFC 6750).
+fn challenge(answer: &Answer) -> &str {
+    let told = answer.headers["www-authenticate"].to_str().unwrap();
+    let told = told.strip_prefix("Bearer error=\"invalid_token\", error_description=\"").unwrap_or(told);
+    told.strip_suffix('"').unwrap_or(told)
+}
+
 /// The way of a purchase: 202 with its place, pending there, then the row; and the same for a repeat.
 #[tokio::test]
 async fn an_order_from_promise_to_row() {
@@ -114,17 +121,19 @@ async fn an_order_from_promise_to_row() {
     assert_eq!(bought.headers["content-type"], "application/json");
     assert_eq!(bought.body["status"], "accepted");
     assert_eq!(bought.body.as_object().unwrap().len(), 2);
+    assert_eq!(bought.headers["cache-control"], "no-store");
     let order = bought.body["order_id"].as_str().unwrap().to_owned();
     let location = bought.headers["location"].to_str().unwrap();
     assert_eq!(location, format!("/v1/orders/{order}?offer_id=101"));
     let pending = shop.get(location, Some(&shop.tokens[1])).await;
-    let price = json!({"amount": 9_900, "currency": "CNY"});
     assert_eq!(pending.status, 200);
     assert_eq!(
         pending.body,
-        json!({"order_id": order, "status": "pending", "sale_id": "1", "offer_id": "101", "sku_id": "301", "quantity": 1,
-            "unit_price": price, "total": price, "reserved_at": "2027-01-15T08:00:00.000Z"})
+        json!({"order_id": order, "status": "pending", "sale_id": "1", "offer_id": "101", "quantity": 1,
+            "reserved_at": "2027-01-15T08:00:00.000Z"}),
+        "what a later version of the sale may say otherwise is left out"
     );
+    assert_eq!(pending.headers["cache-control"], "no-store");
     assert_eq!(shop.get("/v1/orders", Some(&shop.tokens[1])).await.body, json!({"orders": []}), "listed with its row");
     shop.rows.write(order.parse().unwrap(), buyer(1), Status::PendingPayment);
     let row = shop.get(location, Some(&shop.tokens[1])).await;
@@ -133,9 +142,8 @@ async fn an_order_from_promise_to_row() {
         (Some("pending_payment"), Some(19_800))
     );
     let page = shop.get("/v1/orders?limit=1", Some(&shop.tokens[1])).await;
-    assert_eq!((&page.body["orders"][0], &page.body["next_cursor"]), (&row.body, &json!(order)));
-    let next = shop.get(&format!("/v1/orders?limit=1&cursor={order}"), Some(&shop.tokens[1])).await;
-    assert_eq!(next.body, json!({"orders": []}));
+    assert_eq!(page.body, json!({"orders": [row.body]}), "a full last page has no cursor");
+    assert_eq!(page.headers["cache-control"], "no-store");
     let again = shop.buy(1, "k").await;
     assert_eq!((again.status, again.body), (202, bought.body));
 }
@@ -149,10 +157,7 @@ async fn refusals_have_stable_codes() {
         (401, "unauthenticated")
     );
     let forged = shop.post("a.b.c", "k", PURCHASE).await;
-    assert_eq!(
-        (forged.code(), &forged.headers["www-authenticate"]),
-        ((401, "unauthenticated"), &"Bearer".parse().unwrap())
-    );
+    assert_eq!((forged.code(), challenge(&forged)), ((401, "unauthenticated"), "the token is not valid"));
     assert_eq!(shop.post(&shop.tokens[1], "k", r#"{"offer_id":"7","quantity":1}"#).await.code(), (404, "not_found"));
     assert_eq!(shop.buy(1, "k").await.status, 202);
     assert_eq!(
@@ -175,6 +180,7 @@ async fn refusals_have_stable_codes() {
     let full = shop.buy(4, "k").await;
     assert_eq!((full.code(), &full.headers["retry-after"]), ((503, "overloaded"), &"1".parse().unwrap()));
     drop(rooms);
+    shop.stock.open(1, 2, 1);
     let mut sale = testing::sale(1);
     (sale.version, sale.paused) = (2, true);
     shop.directory.take_in(vec![sale.clone()], NOW_MS);
@@ -197,6 +203,15 @@ async fn who_asks_too_often_is_told_which_bucket_and_when() {
     assert_eq!(limited.headers["retry-after"], "1");
     assert_eq!(limited.headers["ratelimit-policy"], format!("\"buyer\";q={BUYER_RATE};w=1"));
     assert_eq!(limited.headers["ratelimit"], "\"buyer\";r=0;t=1");
+    // Another quota has another name.
+    for _ in 0..50 {
+        assert_eq!(shop.get("/v1/orders", Some(&shop.tokens[1])).await.status, 200);
+    }
+    let limited = shop.get("/v1/orders", Some(&shop.tokens[1])).await;
+    assert_eq!(
+        (limited.code(), limited.headers["ratelimit-policy"].to_str().unwrap()),
+        ((429, "rate_limited"), "\"buyer_reads\";q=50;w=1")
+    );
 }
 
 #[tokio::test]
@@ -211,7 +226,16 @@ async fn malformed_requests_get_a_clear_answer() {
     );
     let headers = [("authorization", &bearer[..]), ("idempotency-key", "k"), ("content-type", "text/plain")];
     let plain = shop.send(Method::POST, "/v1/orders", &headers, PURCHASE).await;
-    assert_eq!((plain.code(), &plain.body["errors"][0]["field"]), ((400, "invalid_request"), &json!("Content-Type")));
+    assert_eq!(
+        (plain.code(), &plain.body["errors"][0]["field"]),
+        ((415, "unsupported_media_type"), &json!("Content-Type"))
+    );
+    let headers = [("authorization", &bearer[..]), ("idempotency-key", "k"), ("content-encoding", "gzip")];
+    let packed = shop.send(Method::POST, "/v1/orders", &headers, PURCHASE).await;
+    assert_eq!(
+        (packed.code(), &packed.body["errors"][0]["field"]),
+        ((415, "unsupported_media_type"), &json!("Content-Encoding"))
+    );
     let broken = shop.post(token, "k", "{\"offer_id\":").await;
     assert_eq!(broken.code(), (400, "invalid_request"));
     assert!(broken.body["detail"].as_str().unwrap().starts_with("the body is not a JSON object"));
@@ -223,7 +247,7 @@ async fn malformed_requests_get_a_clear_answer() {
     );
     let huge = shop.post(token, "k", vec![b' '; 65 * 1024]).await;
     assert_eq!((huge.code(), &huge.headers["connection"]), ((413, "too_large"), &"close".parse().unwrap()));
-    for query in ["limit=0", "limit=x", "cursor=x", "page=2", "limit=1&limit=2"] {
+    for query in ["limit=0", "limit=x", "limit=%2B5", "cursor=x", "cursor=77", "page=2", "limit=1&limit=2"] {
         assert_eq!(
             shop.get(&format!("/v1/orders?{query}"), Some(token)).await.code(),
             (400, "invalid_request"),
@@ -286,9 +310,10 @@ async fn a_sale_is_public_and_cached_by_its_tag() {
     assert_eq!(
         sale.body,
         json!({"sale_id": "1", "title": "sale", "version": 1, "state": "open", "opens_at": "2027-01-15T07:00:00.000Z",
-            "closes_at": "2027-01-15T09:00:00.000Z", "server_time": "2027-01-15T08:00:00.000Z", "offers": [{
+            "closes_at": "2027-01-15T09:00:00.000Z", "offers": [{
                 "offer_id": "101", "sku_id": "301", "title": "kettle", "price": {"amount": 9_900, "currency": "CNY"},
-                "limit_per_buyer": 2, "stock": "available"}]})
+                "limit_per_buyer": 2, "stock": "low"}]}),
+        "nothing in it changes by itself"
     );
     let tag = sale.headers["etag"].to_str().unwrap();
     let unchanged = shop.send(Method::GET, "/v1/sales/1", &[("if-none-match", tag)], "").await;
@@ -297,8 +322,15 @@ async fn a_sale_is_public_and_cached_by_its_tag() {
         (StatusCode::NOT_MODIFIED.as_u16(), &sale.headers["etag"])
     );
     assert_eq!(shop.buy(1, "k").await.status, 202);
+    shop.clock.advance(std::time::Duration::from_secs(1));
     let sold_out = shop.send(Method::GET, "/v1/sales/1", &[("if-none-match", tag)], "").await;
     assert_eq!((sold_out.status, &sold_out.body["offers"][0]["stock"]), (200, &json!("sold_out")));
+    let weak = format!("\"x\", W/{}", sold_out.headers["etag"].to_str().unwrap());
+    assert_eq!(shop.send(Method::GET, "/v1/sales/1", &[("if-none-match", &weak)], "").await.status, 304);
+    shop.clock.set_wall(testing::sale(1).window.closes_at_ms);
+    let ended = shop.send(Method::GET, "/v1/sales/1", &[("if-none-match", &weak)], "").await;
+    assert_eq!((ended.status, &ended.body["state"]), (200, &json!("ended")), "the state is part of the tag");
+    shop.clock.set_wall(NOW_MS);
     let time = shop.get("/v1/time", None).await;
     assert_eq!(time.body, json!({"server_time": "2027-01-15T08:00:00.000Z", "epoch_ms": NOW_MS}));
     assert_eq!(time.headers["cache-control"], "no-store");
@@ -328,4 +360,73 @@ async fn r7_a_log_that_fails_is_pending_and_not_an_error() {
     let place = bought.headers["location"].to_str().unwrap();
     assert_eq!(shop.get(place, Some(&shop.tokens[1])).await.body["status"], "pending");
     assert_eq!(shop.buy(1, "k").await.body["order_id"], order);
+}
+
+/// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as far as that can be mended.
+#[tokio::test]
+async fn expired_early_and_malformed_tokens_are_told_apart() {
+    let shop = Served::new(10);
+    let now_ms = shop.clock.now_ms();
+    assert_eq!(challenge(&shop.get("/v1/orders", None).await), "Bearer");
+    assert_eq!(challenge(&shop.get("/v1/orders", Some("a.b.c")).await), "the token is not valid");
+    shop.clock.set_wall(now_ms + 2 * 86_400_000);
+    let expired = shop.get("/v1/orders", Some(&shop.tokens[1])).await;
+    assert_eq!(
+        (challenge(&expired), &expired.body["detail"]),
+        ("the token has expired", &json!("the token has expired"))
+    );
+}
+
+/// The draft writes the key between quotes; the key is what stands between them.
+#[tokio::test]
+async fn a_quoted_key_and_a_bare_one_are_one_key() {
+    let shop = Served::new(10);
+    let bare = shop.buy(1, "8e03978e-40d5").await;
+    let quoted = shop.buy(1, "\"8e03978e-40d5\"").await;
+    assert_eq!((quoted.status, quoted.body), (202, bare.body));
+    assert_eq!(shop.buy(1, "\"8e03978e-40d5").await.code(), (400, "invalid_request"));
+}
+
+/// A cursor goes on where its page ended, is its buyer's alone, and shows no id.
+#[tokio::test]
+async fn pages_go_on_by_opaque_cursors() {
+    let shop = Served::new(10);
+    for id in 1..=5 {
+        shop.rows.write(OrderId::new(id).unwrap(), buyer(1), Status::Paid);
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/orders?limit=2".to_owned());
+    loop {
+        let page = shop.get(&path, Some(&shop.tokens[1])).await;
+        let orders = page.body["orders"].as_array().unwrap();
+        seen.extend(orders.iter().map(|order| order["order_id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        assert_eq!(cursor.len(), 32);
+        path = format!("/v1/orders?limit=2&cursor={cursor}");
+        assert_eq!(shop.get(&path, Some(&shop.tokens[2])).await.code(), (400, "invalid_request"));
+    }
+    assert_eq!(seen, ["5", "4", "3", "2", "1"]);
+}
+
+/// R13 and R6: a repeat of a known key is 202 with its order, after the end too, and says what became of it.
+#[tokio::test]
+async fn a_repeat_is_told_its_order_and_what_became_of_it() {
+    let shop = Served::new(10);
+    let bought = shop.buy(1, "k").await;
+    let order: OrderId = bought.body["order_id"].as_str().unwrap().parse().unwrap();
+    shop.clock.set_wall(testing::sale(1).window.closes_at_ms);
+    let late = shop.buy(1, "k").await;
+    assert_eq!((late.status, &late.body, &late.headers["location"]), (202, &bought.body, &bought.headers["location"]));
+    assert_eq!(shop.buy(1, "another").await.code(), (409, "ended"));
+    shop.rows.write(order, buyer(1), Status::Expired);
+    let (batch, gone) = (
+        domain::id::BatchId::new(order.get()).unwrap(),
+        domain::stock::Gone { order, buyer: buyer(1), why: domain::stock::GoneWhy::Released { retired: 0 } },
+    );
+    shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[gone]));
+    for wall_ms in [testing::sale(1).window.closes_at_ms, NOW_MS] {
+        shop.clock.set_wall(wall_ms);
+        let again = shop.buy(1, "k").await;
+        let expected = json!({"order_id": order.to_string(), "status": "expired"});
+        assert_eq!((again.status, again.body), (202, expected), "at {wall_ms}");
+    }
 }

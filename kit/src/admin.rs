@@ -1,11 +1,14 @@
 //! The second port of every service: metrics for Prometheus, probes for the orchestrator. Never reachable by buyers,
-//! so it asks for no token; it changes nothing.
+//! so it asks for no token; it changes nothing. It answers to addresses and to names that it was given.
+
+/// By which names it may be asked for.
+mod hosts;
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
+pub use self::hosts::Hosts;
 use crate::http::{self, Body, DrainOutcome, Handler, Limits, reply};
 use crate::metrics::{CONTENT_TYPE_EXPOSITION, Registry};
 use crate::problem::{Code, Problem};
@@ -38,6 +42,8 @@ pub struct Readiness {
 struct State {
     state: AtomicU8,
     reason: Mutex<Cow<'static, str>>,
+    is_troubled: AtomicBool,
+    troubles: Mutex<Vec<String>>,
 }
 
 impl Readiness {
@@ -61,10 +67,17 @@ impl Readiness {
         tracing::debug!(was_ready = was_ready.is_ok(), "not ready");
     }
 
-    /// Whether requests are welcome. One atomic read.
+    /// What a part of this process cannot do now, whatever else is well; none when it can again. `/readyz` answers 503 and shows
+    /// them, for operators: the service itself goes on with what it can do.
+    pub fn trouble(&self, troubles: Vec<String>) {
+        self.inner.is_troubled.store(!troubles.is_empty(), Ordering::Release);
+        *self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
+    }
+
+    /// Whether requests are welcome and no part is in trouble. Two atomic reads.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.inner.state.load(Ordering::Acquire) == READY
+        self.inner.state.load(Ordering::Acquire) == READY && !self.inner.is_troubled.load(Ordering::Acquire)
     }
 
     /// Whether the process was ready once.
@@ -73,10 +86,19 @@ impl Readiness {
         self.inner.state.load(Ordering::Acquire) != STARTING
     }
 
-    /// Why requests are not welcome; empty when nobody said.
+    /// Why requests are not welcome, then the troubles, a line each; empty when nobody said.
     #[must_use]
     pub fn reason(&self) -> Cow<'static, str> {
-        self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let reason = match self.inner.state.load(Ordering::Acquire) {
+            NOT_READY => self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            _ => Cow::default(),
+        };
+        let troubles = self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.is_empty() {
+            return reason;
+        }
+        let lines = [reason.as_ref()].into_iter().chain(troubles.iter().map(String::as_str));
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n").into()
     }
 }
 
@@ -88,11 +110,12 @@ impl Readiness {
 /// As [`http::serve`].
 pub async fn serve(
     listener: TcpListener,
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
-    serve_with(listener, registry, readiness, NoPages, shutdown).await
+    serve_with(listener, hosts, registry, readiness, NoPages, shutdown).await
 }
 
 /// The same with further pages.
@@ -102,13 +125,14 @@ pub async fn serve(
 /// As [`http::serve`].
 pub async fn serve_with(
     listener: TcpListener,
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     pages: impl Pages,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
     let limits = Limits { connections_max: CONNECTIONS_MAX, drain_deadline: DRAIN_DEADLINE, ..Limits::default() };
-    http::serve(listener, Admin { registry, readiness, pages }, limits, shutdown).await
+    http::serve(listener, Admin { hosts, registry, readiness, pages }, limits, shutdown).await
 }
 
 /// Answers to the paths that are not the same in every service. Whoever answers decides who may ask.
@@ -126,6 +150,7 @@ impl Pages for NoPages {
 }
 
 struct Admin<P> {
+    hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
     pages: P,
@@ -133,7 +158,7 @@ struct Admin<P> {
 
 impl<P: Pages> Handler for Admin<P> {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut response = match self.answer(request.method(), request.uri().path()) {
+        let mut response = match self.common(&request) {
             Some(response) => response,
             None => self.pages.page(request).await,
         };
@@ -143,6 +168,15 @@ impl<P: Pages> Handler for Admin<P> {
 }
 
 impl<P> Admin<P> {
+    /// The answer to whoever may not ask, and to the common paths; `None` for another path.
+    fn common<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        if self.hosts.admit(request) {
+            return self.answer(request.method(), request.uri().path());
+        }
+        let told = "this port answers to IP addresses, localhost and the names in FLASHSALE_ADMIN_HOSTS";
+        Some(Problem::new(Code::Forbidden, told).to_response())
+    }
+
     /// The answer to a common path; `None` for another.
     fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
         let response = match path {
@@ -188,7 +222,8 @@ mod tests {
     use super::*;
 
     fn admin() -> Admin<NoPages> {
-        Admin { registry: Registry::new().unwrap(), readiness: Readiness::new(), pages: NoPages }
+        let (hosts, registry) = (Hosts::default(), Registry::new().unwrap());
+        Admin { hosts, registry, readiness: Readiness::new(), pages: NoPages }
     }
 
     async fn get(admin: &Admin<NoPages>, path: &str) -> (u16, String) {
@@ -217,6 +252,24 @@ mod tests {
         assert_eq!(get(&admin, "/readyz").await.0, 200);
     }
 
+    /// A part that is in trouble is told as long as it is, and outlives what else is said of the process.
+    #[tokio::test]
+    async fn troubles_are_told_until_they_are_over() {
+        let admin = admin();
+        admin.readiness.trouble(vec!["partition 3 stands".into()]);
+        assert_eq!(get(&admin, "/readyz").await, (503, "starting\n".to_owned()));
+        admin.readiness.ready();
+        assert_eq!(get(&admin, "/readyz").await, (503, "partition 3 stands\n".to_owned()));
+        assert_eq!((get(&admin, "/livez").await.0, get(&admin, "/startupz").await.0), (200, 200));
+        admin.readiness.trouble(vec!["partition 3 stands".into(), "partition 4 stands".into()]);
+        admin.readiness.not_ready("draining");
+        assert_eq!(get(&admin, "/readyz").await.1, "draining\npartition 3 stands\npartition 4 stands\n");
+        admin.readiness.trouble(Vec::new());
+        assert_eq!(get(&admin, "/readyz").await, (503, "draining\n".to_owned()));
+        admin.readiness.ready();
+        assert_eq!(get(&admin, "/readyz").await.0, 200);
+    }
+
     #[tokio::test]
     async fn metrics_are_text_exposition() {
         let admin = admin();
@@ -226,6 +279,19 @@ mod tests {
         assert!(text.contains("flashsale_x_total 1\n"), "{text}");
         let content_type = admin.metrics().headers()[hyper::header::CONTENT_TYPE].clone();
         assert_eq!(content_type, "text/plain; version=0.0.4");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_by_another_name_is_told_nothing() {
+        let admin = admin();
+        for path in ["/metrics", "/livez", "/readyz", "/startupz", "/sales", "/"] {
+            let asked = |host: &str| Request::get(path).header("host", host).body(()).unwrap();
+            let response = admin.common(&asked("evil.example")).unwrap();
+            assert_eq!(response.status(), 403, "{path}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(!String::from_utf8_lossy(&body).contains("flashsale_"), "{path}");
+            assert!(admin.common(&asked("127.0.0.1:9464")).is_none_or(|response| response.status() != 403), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -3,7 +3,10 @@
 /// The time, as a value that is handed in: the system's, or one a test moves by hand.
 pub mod clock;
 
-/// From SIGTERM and SIGINT to one cancellation token, and from there to a drain with a deadline.
+/// Why a program ends: one table of exit statuses.
+pub mod exit;
+
+/// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a deadline.
 pub mod shutdown;
 
 /// Settings that several services share, read from flags and the environment.

@@ -23,7 +23,9 @@ use crate::trace::TraceId;
 /// Media type of a problem.
 pub const CONTENT_TYPE_PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// What nobody may keep: every refusal, and whatever is one buyer's.
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -65,6 +67,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// What the client may still ask.
     pub rate_limit: Option<RateLimit>,
+    /// Of a 401: what is wrong with the token that came (RFC 6750, 3.1); `None` when none came.
+    pub token_error: Option<&'static str>,
     /// The request's trace, for whoever reports the problem.
     pub trace_id: Option<TraceId>,
 }
@@ -79,6 +83,7 @@ impl Problem {
             field_errors: Vec::new(),
             retry_after: None,
             rate_limit: None,
+            token_error: None,
             trace_id: None,
         }
     }
@@ -93,6 +98,12 @@ impl Problem {
     #[must_use]
     pub fn with_rate_limit(self, rate_limit: RateLimit) -> Self {
         Self { rate_limit: Some(rate_limit), ..self }
+    }
+
+    /// Says what is wrong with the token that came: plain words without quotes or backslashes.
+    #[must_use]
+    pub fn with_token_error(self, token_error: &'static str) -> Self {
+        Self { token_error: Some(token_error), ..self }
     }
 
     /// Names the request.
@@ -137,7 +148,7 @@ impl Problem {
         headers.insert(CACHE_CONTROL, NO_STORE);
         if self.code == Code::Unauthenticated {
             // RFC 9110, 11.6.1: a 401 names the scheme to use.
-            headers.insert(WWW_AUTHENTICATE, BEARER);
+            headers.insert(WWW_AUTHENTICATE, self.token_error.and_then(challenge).unwrap_or(BEARER));
         }
         if let Some(after) = self.retry_after {
             headers.insert(RETRY_AFTER, retry_after_value(after));
@@ -174,6 +185,11 @@ struct Rendered<'a> {
     errors: &'a [FieldError],
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<TraceId>,
+}
+
+/// RFC 6750, 3: the scheme, and what is wrong with the token.
+fn challenge(token_error: &'static str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{token_error}\"")).ok()
 }
 
 fn retry_after_value(after: Duration) -> HeaderValue {
@@ -261,6 +277,11 @@ mod tests {
     fn only_a_401_names_the_scheme() {
         let response = Problem::new(Code::Unauthenticated, "no token").to_response();
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        let expired = Problem::new(Code::Unauthenticated, "expired").with_token_error("the token has expired");
+        assert_eq!(
+            expired.to_response().headers()[WWW_AUTHENTICATE],
+            "Bearer error=\"invalid_token\", error_description=\"the token has expired\""
+        );
         assert!(Problem::new(Code::Forbidden, "no").to_response().headers().get(WWW_AUTHENTICATE).is_none());
     }
 }

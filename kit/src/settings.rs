@@ -4,19 +4,27 @@
 /// Values that must not be printed.
 mod redacted;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
-use clap::{Args, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, Parser};
 
-pub use self::redacted::{Secret, ServiceUrl};
-use crate::token::{KeyError, TokenKey, TokenSigner, TokenVerifier};
+pub use self::redacted::{FileValueError, Secret, ServiceUrl};
+use crate::admin::Hosts;
+use crate::exit::Exit;
+use crate::token::{KeyError, LIFETIME_MAX_S, Tenants, TokenKey, TokenSigner, TokenVerifier};
 
-/// Exit status of a usage error: `EX_USAGE` of sysexits.h.
-pub const EXIT_USAGE: i32 = 64;
+/// The settings that are secrets, or may hold one.
+const SECRETS: [&str; 1] = ["token_secret"];
+const URLS: [&str; 2] = ["redis_url", "mysql_url"];
+
+/// Longest life of a token that can be set: a year.
+const LIFETIME_S_MAX: u64 = 366 * 24 * 3_600;
 
 /// Most of anything that divides the buyers: there are 1024 slots.
 const DIVISIONS_MAX: u64 = 1024;
@@ -27,7 +35,8 @@ const NAMESPACE_LEN_MAX: usize = 31;
 /// Where the three things that remember are, and how they are divided. All services of a deployment MUST agree.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
-    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`.
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. With a password: by the environment, or
+    /// `file:PATH`, a file that holds it.
     #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
     pub redis_url: ServiceUrl,
 
@@ -35,7 +44,8 @@ pub struct StoreArgs {
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`. By the environment, or `file:PATH`, a file that
+    /// holds it.
     #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
     pub mysql_url: ServiceUrl,
 
@@ -80,9 +90,18 @@ pub struct TokenArgs {
     #[arg(long, env = "FLASHSALE_TOKEN_KID", value_delimiter = ',', required = true)]
     pub token_kid: Vec<String>,
 
-    /// Their secrets in the same order, base64url, at least 32 bytes each.
+    /// Their secrets in the same order, base64url, at least 32 bytes each. By the environment, or `file:PATH`, a file that holds one.
     #[arg(long, env = "FLASHSALE_TOKEN_SECRET", value_delimiter = ',', required = true, hide_env_values = true)]
     pub token_secret: Vec<Secret>,
+
+    /// For which tenants each may sign, in the same order: `*` for every tenant, or ids joined by `+`, such as `7+8`.
+    #[arg(long, env = "FLASHSALE_TOKEN_TENANTS", value_delimiter = ',', required = true)]
+    pub token_tenants: Vec<Tenants>,
+
+    /// Longest life of a token in seconds; one that would be valid for longer is refused.
+    #[arg(long, env = "FLASHSALE_TOKEN_LIFETIME_MAX_S", default_value_t = LIFETIME_MAX_S,
+        value_parser = clap::value_parser!(u64).range(60..=LIFETIME_S_MAX))]
+    pub token_lifetime_max_s: u64,
 }
 
 impl TokenArgs {
@@ -90,13 +109,14 @@ impl TokenArgs {
     ///
     /// # Errors
     ///
-    /// When ids and secrets do not pair up, or one is not fit for use.
+    /// When ids, secrets and tenants do not pair up, or one is not fit for use.
     pub fn keys(&self) -> Result<Vec<TokenKey>, KeyError> {
-        let (kids, secrets) = (self.token_kid.len(), self.token_secret.len());
-        if kids != secrets {
-            return Err(KeyError::Unpaired { kids, secrets });
+        let (kids, secrets, tenants) = (self.token_kid.len(), self.token_secret.len(), self.token_tenants.len());
+        if kids != secrets || kids != tenants {
+            return Err(KeyError::Unpaired { kids, secrets, tenants });
         }
-        self.token_kid.iter().zip(&self.token_secret).map(|(kid, secret)| TokenKey::new(kid, secret.expose())).collect()
+        let keys = self.token_kid.iter().zip(&self.token_secret).zip(&self.token_tenants);
+        keys.map(|((kid, secret), tenants)| TokenKey::new(kid, secret.expose(), tenants.clone())).collect()
     }
 
     /// A verifier that knows all of them.
@@ -105,7 +125,7 @@ impl TokenArgs {
     ///
     /// As [`TokenArgs::keys`], or when two have the same id.
     pub fn verifier(&self) -> Result<TokenVerifier, KeyError> {
-        TokenVerifier::new(self.keys()?)
+        Ok(TokenVerifier::new(self.keys()?)?.with_lifetime_max_s(self.token_lifetime_max_s))
     }
 
     /// A signer with the first of them.
@@ -124,6 +144,19 @@ pub struct AdminArgs {
     /// Address of metrics and probes. Not for buyers.
     #[arg(long, env = "FLASHSALE_ADMIN_ADDR", default_value = "127.0.0.1:9464")]
     pub admin_addr: SocketAddr,
+
+    /// Names by which metrics and probes may be asked for, separated by commas. IP addresses and `localhost` always may; another
+    /// name could be one that somebody's page leads here.
+    #[arg(long, env = "FLASHSALE_ADMIN_HOSTS", value_delimiter = ',')]
+    pub admin_hosts: Vec<String>,
+}
+
+impl AdminArgs {
+    /// The names by which the port may be asked for.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        Hosts::new(&self.admin_hosts)
+    }
 }
 
 /// What names of a deployment begin with: a lower-case letter, then up to 30 lower-case letters, digits or `_`.
@@ -163,11 +196,11 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// The settings of this process. On a usage error prints clap's message and exits with [`EXIT_USAGE`]; on `--help` and
+/// The settings of this process. On a usage error prints clap's message and exits with [`Exit::Usage`]; on `--help` and
 /// `--version` prints them and exits with 0.
 #[must_use]
 pub fn parse_or_exit<T: Parser>() -> T {
-    match T::try_parse() {
+    match parse(std::env::args_os()) {
         Ok(settings) => settings,
         Err(error) => {
             // With nowhere to print to, the status is all that can be said.
@@ -177,16 +210,50 @@ pub fn parse_or_exit<T: Parser>() -> T {
     }
 }
 
+fn parse<T: Parser>(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<T, clap::Error> {
+    let mut command = T::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    refuse_secrets(&mut command, &matches)?;
+    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Refuses secrets that stand on the command line, where every user of the machine reads them.
+///
+/// # Errors
+///
+/// A usage error that names the first such setting and the ways to give it.
+pub fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let typed = |id: &str| {
+        let given = matches.try_contains_id(id).unwrap_or(false);
+        let is_typed = given && matches.value_source(id) == Some(ValueSource::CommandLine);
+        is_typed.then(|| matches.get_raw(id)).flatten().into_iter().flatten().map(|value| value.to_string_lossy())
+    };
+    let secret = SECRETS.into_iter().find(|id| typed(id).any(|value| !redacted::is_file(&value)));
+    let url = URLS.into_iter().find(|id| {
+        typed(id).any(|value| !redacted::is_file(&value) && ServiceUrl::from(value.into_owned()).hides_something())
+    });
+    if let Some(id) = secret.or(url) {
+        let (flag, variable) = (id.replace('_', "-"), id.to_uppercase());
+        let text = format!(
+            "--{flag} holds a secret, and a command line is for every user of this machine to read: set FLASHSALE_{variable}, \
+             or give --{flag} file:PATH, a file that holds it"
+        );
+        return Err(command.error(ErrorKind::ValueValidation, text));
+    }
+    matches.subcommand().map_or(Ok(()), |(_, matches)| refuse_secrets(command, matches))
+}
+
 /// Ends the process over settings that clap could not judge, such as a secret that is too short, the same way.
 pub fn usage_error_and_exit(error: &dyn std::error::Error) -> ! {
-    tracing::error!(%error, "settings");
-    std::process::exit(EXIT_USAGE)
+    // The log may be what could not be set.
+    let _status = Exit::Usage.tell("settings", &error);
+    Exit::Usage.now()
 }
 
 fn status_of(error: &clap::Error) -> i32 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
-        _ => EXIT_USAGE,
+        _ => Exit::Usage.status().into(),
     }
 }
 
@@ -230,7 +297,7 @@ mod tests {
 
     fn with_key(extra: &[&str]) -> Result<All, clap::Error> {
         let secret = format!("--token-secret={SECRET}");
-        let key = ["--token-kid=a", &secret];
+        let key = ["--token-kid=a", &secret, "--token-tenants=*"];
         parse(&[key.as_slice(), extra].concat())
     }
 
@@ -270,6 +337,39 @@ mod tests {
         All::command().debug_assert();
     }
 
+    /// A key without tenants would sign for every shop; a setting that was forgotten must not mean that.
+    #[test]
+    fn the_tenants_of_a_key_are_always_said() {
+        let secret = format!("--token-secret={SECRET}");
+        let error = parse(&["--token-kid=a", &secret]).unwrap_err();
+        assert!(error.to_string().contains("--token-tenants"), "{error}");
+        assert!(with_key(&["--token-tenants=seven"]).unwrap_err().to_string().contains("`7+8`"));
+    }
+
+    #[test]
+    fn a_secret_on_the_command_line_is_refused_with_the_other_ways() {
+        let refused = |given: &str| {
+            let all = All::command();
+            let mut command = all.mut_args(|argument| argument.env(clap::builder::Resettable::Reset).required(false));
+            let matches = command.try_get_matches_from_mut(["test", given]).unwrap();
+            refuse_secrets(&mut command, &matches).map_err(|error| {
+                assert_eq!(status_of(&error), 64);
+                error.to_string()
+            })
+        };
+        let secret = format!("--token-secret={SECRET}");
+        for (given, variable) in [
+            (secret.as_str(), "FLASHSALE_TOKEN_SECRET"),
+            ("--mysql-url=mysql://root:hunter2@m:3306", "FLASHSALE_MYSQL_URL"),
+            ("--redis-url=redis://:hunter2@r:6379", "FLASHSALE_REDIS_URL"),
+        ] {
+            let told = refused(given).unwrap_err();
+            assert!(told.contains(variable) && told.contains("file:PATH"), "{told}");
+            assert!(!told.contains("hunter2") && !told.contains(SECRET), "{told}");
+        }
+        assert_eq!(refused("--mysql-url=mysql://root@m:3306"), Ok(()));
+    }
+
     #[test]
     fn namespaces_fit_every_name_they_begin() {
         for good in ["a", "flashsale", "t_1", &"a".repeat(31)] {
@@ -283,19 +383,23 @@ mod tests {
     #[test]
     fn several_keys_pair_up_and_the_first_signs() {
         let secrets = format!("--token-secret={SECRET},ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=");
-        let token = parse(&["--token-kid=new,old", &secrets]).unwrap().token;
+        let token = parse(&["--token-kid=new,old", &secrets, "--token-tenants=1+3,*"]).unwrap().token;
         let kids: Vec<String> = token.keys().unwrap().iter().map(|key| key.kid().to_owned()).collect();
         assert_eq!(kids, ["new", "old"]);
         let claims = crate::token::BuyerClaims { tenant: 1, buyer: 2, expires_ms: 9_000 };
         let signed = token.signer().unwrap().sign(&claims, 0).unwrap();
         assert_eq!(token.verifier().unwrap().verify(&signed, 0), Ok(claims));
+        let other = crate::token::BuyerClaims { tenant: 2, ..claims };
+        assert!(token.signer().unwrap().sign(&other, 0).is_err());
     }
 
     #[test]
     fn keys_that_do_not_pair_up_or_are_too_short_are_settings_errors() {
         let token = with_key(&["--token-kid=b"]).unwrap().token;
-        assert_eq!(token.keys().unwrap_err(), KeyError::Unpaired { kids: 2, secrets: 1 });
-        let token = parse(&["--token-kid=a", "--token-secret=c2hvcnQ"]).unwrap().token;
+        assert_eq!(token.keys().unwrap_err(), KeyError::Unpaired { kids: 2, secrets: 1, tenants: 1 });
+        let token = with_key(&["--token-tenants=7"]).unwrap().token;
+        assert_eq!(token.keys().unwrap_err(), KeyError::Unpaired { kids: 1, secrets: 1, tenants: 2 });
+        let token = parse(&["--token-kid=a", "--token-secret=c2hvcnQ", "--token-tenants=*"]).unwrap().token;
         let error = token.verifier().unwrap_err();
         assert_eq!(error, KeyError::Short { kid: "a".to_owned(), bytes: 5 });
         assert!(!error.to_string().contains("c2hvcnQ"));

@@ -1,18 +1,19 @@
 //! How a process is asked to end: the first signal cancels a token, the second ends the process at once.
 //! What ending means (which listener first, which queue last) is the business of each `main.rs`.
 
-use std::future::Future;
+use std::fs;
+use std::future::{self, Future};
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit status after a second signal: 128 + SIGINT, whichever signal it was.
-pub const EXIT_IMPATIENT: i32 = 130;
+use crate::exit::Exit;
 
-/// Listens for SIGTERM and SIGINT and returns the token the first of them cancels. A second signal exits the
-/// process with [`EXIT_IMPATIENT`] at once, without any drain.
+/// Listens for SIGTERM, SIGINT and SIGHUP and returns the token the first of them cancels. A second SIGTERM or SIGINT exits the
+/// process with [`Exit::Impatient`] at once, without any drain. A second SIGHUP does nothing: a terminal that closes sends several.
+/// A process that was started with SIGHUP ignored (`nohup`) goes on ignoring it.
 ///
 /// The runtime this is called on must live as long as the process should listen.
 ///
@@ -22,15 +23,19 @@ pub const EXIT_IMPATIENT: i32 = 130;
 pub fn on_signals() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = if is_ignored(SignalKind::hangup()) { None } else { Some(signal(SignalKind::hangup())?) };
     let token = CancellationToken::new();
     let told = token.clone();
     tokio::spawn(async move {
-        let name = next_of(&mut terminate, &mut interrupt).await;
-        tracing::info!(signal = name, "shutting down; a second signal ends at once");
+        let name = tokio::select! {
+            name = next_of(&mut terminate, &mut interrupt) => name,
+            () = next_hangup(&mut hangup) => "SIGHUP",
+        };
         told.cancel();
+        tracing::info!(signal = name, "shutting down; a second signal ends at once");
         let name = next_of(&mut terminate, &mut interrupt).await;
         tracing::warn!(signal = name, "second signal, ending without drain");
-        std::process::exit(EXIT_IMPATIENT);
+        Exit::Impatient.now();
     });
     Ok(token)
 }
@@ -52,6 +57,22 @@ async fn next_of(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
+}
+
+async fn next_hangup(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => future::pending().await,
+    }
+}
+
+/// Whether whoever started this process had it ignore the signal: bit number - 1 of the mask that Linux shows of a process.
+/// Elsewhere nothing shows it, and the signal is listened for.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }
 
 #[cfg(test)]

@@ -8,11 +8,15 @@ mod key;
 /// Making tokens: for the issuer, the load test and tests.
 mod sign;
 
+/// For which tenants a key signs.
+mod tenants;
+
 /// Verifying tokens: the hot path.
 mod verify;
 
 pub use self::key::{KeyError, TokenKey};
 pub use self::sign::{SignError, TokenSigner};
+pub use self::tenants::{Tenants, TenantsError};
 pub use self::verify::{TokenError, TokenVerifier};
 
 /// Who issues buyers' tokens: the claim `iss`.
@@ -29,6 +33,10 @@ pub const TOKEN_BYTES_MAX: usize = 2 * 1024;
 
 /// How far the clocks of issuer and engine may differ, in seconds.
 pub const LEEWAY_S: u64 = 5;
+
+/// Longest life of a token in seconds, unless the verifier is given another: 31 days. A buyer's token cannot be called back, so
+/// that one which was stolen, or signed by mistake for ever, ends by itself.
+pub const LIFETIME_MAX_S: u64 = 31 * 24 * 3_600;
 
 /// Largest buyer id: ids are kept as signed 64-bit integers in the database.
 const BUYER_MAX: u64 = i64::MAX.unsigned_abs();

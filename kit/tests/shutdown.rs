@@ -32,7 +32,12 @@ struct Waiting {
 
 impl Waiting {
     fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::start_by(Command::new(std::env::current_exe().unwrap()))
+    }
+
+    /// The same by another program that becomes it.
+    fn start_by(mut starter: Command) -> Self {
+        let mut child = starter
             .args(["--exact", TEST, "--nocapture"])
             .env(CHILD, "1")
             .stdout(Stdio::piped())
@@ -73,12 +78,25 @@ fn the_first_signal_cancels_and_the_second_ends_at_once() {
     if std::env::var_os(CHILD).is_some() {
         return wait_for_signals();
     }
-    for (first, second) in [("-TERM", "-TERM"), ("-INT", "-TERM"), ("-TERM", "-INT")] {
+    for (first, second) in [("-TERM", "-TERM"), ("-INT", "-TERM"), ("-TERM", "-INT"), ("-HUP", "-TERM")] {
         let mut waiting = Waiting::start();
         waiting.signal(first);
         waiting.wait_for("@cancelled");
+        // A terminal that closes sends several of these.
+        waiting.signal("-HUP");
         assert!(waiting.child.try_wait().unwrap().is_none(), "one signal must not end the process");
         waiting.signal(second);
-        assert_eq!(waiting.child.wait().unwrap().code(), Some(kit::shutdown::EXIT_IMPATIENT));
+        assert_eq!(waiting.child.wait().unwrap().code(), Some(kit::exit::Exit::Impatient.status().into()));
     }
+}
+
+/// As by `nohup`: who asked for it has the process stay when the terminal closes.
+#[test]
+fn a_hangup_that_was_ignored_from_the_start_stays_ignored() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    let waiting = Waiting::start_by(shell);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", waiting.child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim().to_owned();
+    assert_eq!(u64::from_str_radix(&ignored, 16).unwrap() & 1, 1, "{status}");
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum, builder::PossibleValuesParser, error::ErrorKind};
+use kit::settings::refuse_secrets;
 
 use crate::{
     generator::CONNECTIONS_MAX,
@@ -130,7 +131,7 @@ pub struct LoadArgs {
 ///
 /// Production: starts the engine and the order-writer over the running stack (`stack/stack up`, `. stack/env`). Embedded: starts
 /// `flashsale serve` on a data folder. Publishes a fresh sale there; or loads an engine that runs already (`--target`). Exit status:
-/// 0 clean; 1 something was lost, doubled, oversold or leaked, or did not become durable; 2 it could not run; 64 usage.
+/// 0 clean; 1 something was lost, doubled, oversold or leaked, or did not become durable; 64 usage; 69 and others it could not run.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version)]
 pub struct Args {
@@ -221,6 +222,7 @@ fn command() -> clap::Command {
 pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Order, ArgsError> {
     let mut command = command();
     let matches = command.try_get_matches_from_mut(arguments).map_err(ArgsError::Usage)?;
+    refuse_secrets(&mut command, &matches).map_err(ArgsError::Usage)?;
     let args = Args::from_arg_matches(&matches).map_err(|error| ArgsError::Usage(error.format(&mut command)))?;
     let mut refuse = |what: &str| Err(ArgsError::Usage(command.error(ErrorKind::ArgumentConflict, what)));
     let place = match (args.deployment, &args.target, &args.data) {

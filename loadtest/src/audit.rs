@@ -28,6 +28,8 @@ pub struct OfferEvidence {
     pub limit_per_buyer: u32,
     /// Units it may sell: by the ledger, else as published.
     pub allotment: u64,
+    /// Units that its sale wants it to sell; the allotment is above it while a reduction waits for units to come back (R9).
+    pub target: u64,
     /// Units sold by the ledger, 0 when the ledger does not know it.
     pub sold: u64,
     /// Units left by the stock, 0 when the stock does not know it.

@@ -10,7 +10,7 @@ use std::future::Future;
 
 use domain::id::{BatchId, LaneId, OfferId, OrderId};
 use store::{
-    ledger::{LaneRow, Ledger},
+    ledger::{LaneRow, Ledger, OfferRow},
     orders::Orders,
     shards::Store,
     sql::Sql,
@@ -84,14 +84,14 @@ struct Asked {
     lane: LaneId,
     limit_per_buyer: u32,
     opens_at_ms: u64,
-    /// Each with allotment and sold.
-    offers: Vec<(OfferId, u64, u64)>,
+    /// As the ledger has them, else as published.
+    offers: Vec<OfferRow>,
 }
 
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
-        let offers = row.offers.iter().map(|offer| (offer.offer, offer.allotment, offer.sold)).collect();
-        Self { lane: row.lane, limit_per_buyer: row.limit_per_buyer, opens_at_ms: row.opens_at_ms, offers }
+        let (limit_per_buyer, opens_at_ms) = (row.limit_per_buyer, row.opens_at_ms);
+        Self { lane: row.lane, limit_per_buyer, opens_at_ms, offers: row.offers.clone() }
     }
 }
 
@@ -158,12 +158,14 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         for published in &sale.offers {
             let row = self.ledger.lane(published.lane).await.map_err(of::<W, _>(W::DATABASE))?;
             let known = row.iter().flat_map(|row| &row.offers).find(|known| known.offer == published.offer);
-            let (allotment, sold) = known.map_or((published.allotment, 0), |known| (known.allotment, known.sold));
+            let allotment = published.allotment;
+            let (offer, target) = (published.offer, allotment);
+            let uncounted = OfferRow { offer, allotment, target, sold: 0, sale_version: 0, changed_at: 0 };
             asked.push(Asked {
                 lane: published.lane,
                 limit_per_buyer: LIMIT_PER_BUYER,
                 opens_at_ms: sale.opens_at_ms,
-                offers: vec![(published.offer, allotment, sold)],
+                offers: vec![known.copied().unwrap_or(uncounted)],
             });
         }
         Ok(asked)
@@ -177,9 +179,9 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         let mut closed = Vec::new();
         for (Asked { lane, limit_per_buyer, offers, .. }, seen) in asked.iter().zip(self.witness.lanes(&lanes).await?) {
             let (lane, limit_per_buyer) = (*lane, *limit_per_buyer);
-            for &(offer, allotment, sold) in offers {
+            for &OfferRow { offer, allotment, target, sold, .. } in offers {
                 let left = seen.left.iter().find(|(known, _)| *known == offer).map_or(0, |(_, left)| *left);
-                evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, sold, left });
+                evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, target, sold, left });
             }
             evidence.entries.extend(self.witness.entries(lane).await?);
             evidence.journal.extend(seen.journal.iter().map(|batch| (lane, *batch)));

@@ -1,14 +1,18 @@
 //! When everything is durable: the log decided to its end and the journals empty. It asks a witness and waits; who that is,
 //! it does not know.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use kit::clock::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How long everything may take to become durable once the last answer is there. Batches of which only the journal knows wait
 /// for the sweeper.
 pub const DEADLINE: Duration = Duration::from_secs(120);
+/// How long a partition may stand at one record before it counts as stuck: an order-writer says so itself after 5 s.
+const STUCK_AFTER: Duration = Duration::from_secs(6);
+/// How long an audit waits for what is under way.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(20);
 /// Between looks.
 const POLL: Duration = Duration::from_millis(25);
 /// At rest is what was at rest in looks so far apart: a request whose client is gone may still be on its way.
@@ -25,6 +29,23 @@ pub struct Standing {
     pub journal: u64,
     /// Where `lag` and `journal` come from, for people.
     pub outstanding: Vec<String>,
+    /// How far each partition is.
+    #[serde(default)]
+    pub partitions: Vec<Placed>,
+    /// Partitions that stand still by their worker's own word, with its cause.
+    #[serde(default)]
+    pub stalled: Vec<String>,
+}
+
+/// How far a partition is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Its number.
+    pub partition: u32,
+    /// The next offset to decide.
+    pub next: u64,
+    /// Records from there on.
+    pub lag: u64,
 }
 
 impl Standing {
@@ -92,6 +113,58 @@ pub async fn wait(
     }
 }
 
+/// Why there is nothing to compare yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unrest {
+    /// It goes on.
+    #[error("orders are still under way, so there is nothing to compare yet:\n{}", .0.join("\n"))]
+    UnderWay(Vec<String>),
+    /// It does not go on by itself.
+    #[error("records wait and are not decided, so there is nothing to compare:\n{}", .0.join("\n"))]
+    Stuck(Vec<String>),
+    /// Nobody can tell.
+    #[error("{0}")]
+    Unseen(String),
+}
+
+/// Waits for rest as long as something moves, and tells what is under way from what is stuck.
+///
+/// # Errors
+/// [`Unrest`].
+pub async fn rest(witness: &mut impl Witness, clock: &impl Clock) -> Result<(), Unrest> {
+    let begun = clock.monotonic();
+    let mut seen: BTreeMap<u32, (u64, Duration)> = BTreeMap::new();
+    loop {
+        let standing = witness.look().await.map_err(|Unseen(why)| Unrest::Unseen(why))?;
+        if standing.is_at_rest() {
+            return Ok(());
+        }
+        let now = clock.monotonic();
+        let mut stuck = standing.stalled.clone();
+        for Placed { partition, next, lag } in standing.partitions {
+            let (at, since) = seen.entry(partition).or_insert((next, now));
+            if *at != next || lag == 0 {
+                (*at, *since) = (next, now);
+            }
+            let still = now.saturating_sub(*since);
+            if still >= STUCK_AFTER {
+                let why = "the probe /readyz of its order-writer says why, if one runs";
+                stuck.push(format!(
+                    "partition {partition} stands at {next} for {} s, {lag} wait: {why}",
+                    still.as_secs()
+                ));
+            }
+        }
+        if !stuck.is_empty() {
+            return Err(Unrest::Stuck(stuck));
+        }
+        if now.saturating_sub(begun) >= AUDIT_PATIENCE {
+            return Err(Unrest::UnderWay(standing.outstanding));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kit::clock::ManualClock;
@@ -111,7 +184,8 @@ mod tests {
             let look = self.looks[self.at.min(self.looks.len() - 1)];
             self.at += 1;
             let (sold, lag, journal) = look.ok_or(Unseen("away".into()))?;
-            Ok(Standing { sold, lag, journal, outstanding: vec![] })
+            let partitions = vec![Placed { partition: 0, next: sold, lag }];
+            Ok(Standing { sold, lag, journal, partitions, ..Standing::default() })
         }
     }
 
@@ -135,6 +209,25 @@ mod tests {
         let rest = waited(&looks, 10_000).await.unwrap();
         assert_eq!((rest.reached, rest.standing.sold), (true, 6));
         assert_eq!(rest.last_change, Duration::from_millis(300));
+    }
+
+    async fn audited(looks: &[Option<(u64, u64, u64)>]) -> Result<(), Unrest> {
+        let clock = ManualClock::new(0);
+        rest(&mut Script { looks: looks.to_vec(), at: 0, clock: clock.clone() }, &clock).await
+    }
+
+    /// Moving is under way, and standing still with records behind it is stuck, as soon as either is certain.
+    #[tokio::test(start_paused = true)]
+    async fn an_audit_tells_under_way_from_stuck() {
+        assert_eq!(audited(&[Some((5, 3, 1)), Some((6, 2, 0)), Some((8, 0, 0))]).await, Ok(()));
+        let stuck = audited(&[Some((5, 3, 0)), Some((6, 2, 0))]).await;
+        assert!(
+            matches!(&stuck, Err(Unrest::Stuck(told)) if told[0].starts_with("partition 0 stands at 6 for 6 s, 2 wait"))
+        );
+        let moves: Vec<_> = (1..1_000).map(|sold| Some((sold, 7, 0))).collect();
+        assert!(matches!(audited(&moves).await, Err(Unrest::UnderWay(_))));
+        assert!(matches!(audited(&[Some((5, 0, 2))]).await, Err(Unrest::UnderWay(_))), "sweepers take their time");
+        assert!(matches!(audited(&[None]).await, Err(Unrest::Unseen(_))));
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use kit::{
+    exit::Exit,
     http::Body,
     problem::{Code, Problem},
 };
@@ -26,11 +27,21 @@ pub const COMMAND: &str = "fixed-answer";
 #[derive(Debug, thiserror::Error)]
 pub enum FixedAnswerError {
     /// The command line is not `fixed-answer ADDRESS THREADS`.
-    #[error("give an address and a number of threads: loadtest {COMMAND} 127.0.0.1:8081 2")]
+    #[error("give an address and a number of threads: {COMMAND} 127.0.0.1:8081 2")]
     Usage,
     /// The system refuses.
     #[error("the fixed answer could not be served: {0}; is the address free?")]
     Io(#[from] io::Error),
+}
+
+impl FixedAnswerError {
+    /// The status with which a program ends that could not serve it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage => Exit::Usage,
+            Self::Io(error) => Exit::of_system(error).unwrap_or(Exit::Software),
+        }
+    }
 }
 
 /// Serves until the process is killed. `arguments`: what stands behind [`COMMAND`].
@@ -128,7 +139,7 @@ mod tests {
     fn it_says_how_it_is_called() {
         for arguments in [&[][..], &["127.0.0.1:1"], &["here", "2"], &["127.0.0.1:1", "two"]] {
             let error = run(arguments.iter().map(|argument| (*argument).to_owned())).unwrap_err();
-            assert!(error.to_string().contains("loadtest fixed-answer"), "{error}");
+            assert!(error.to_string().contains("fixed-answer 127"), "{error}");
         }
     }
 }

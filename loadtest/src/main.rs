@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use kit::{settings::EXIT_USAGE, shutdown, shutdown::EXIT_IMPATIENT};
+use kit::{exit::Exit, shutdown};
 use loadtest::{
     args::{self, ArgsError, Order},
     fixed_answer,
@@ -14,16 +14,11 @@ use loadtest::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Something was lost, doubled, oversold or leaked, did not become durable, or a service did not end well.
-const EXIT_DAMAGED: u8 = 1;
-/// There is nothing to report.
-const EXIT_NOT_RUN: u8 = 2;
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     if arguments.next().as_deref() == Some(fixed_answer::COMMAND) {
         let Err(error) = fixed_answer::run(arguments);
-        return not_run(&error);
+        return not_run(&error, error.exit());
     }
     let order = match args::parse(std::env::args_os()) {
         Ok(order) => order,
@@ -31,7 +26,7 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return not_run(&error),
+        Err(error) => return not_run(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
     };
     runtime.block_on(perform(&order))
 }
@@ -39,7 +34,7 @@ fn main() -> ExitCode {
 async fn perform(order: &Order) -> ExitCode {
     let stop = match shutdown::on_signals() {
         Ok(stop) => stop,
-        Err(error) => return not_run(&error),
+        Err(error) => return not_run(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
     };
     let mut progress = Progress::new();
     // Cargo tells its children that it is there, and then the services can be built.
@@ -50,8 +45,8 @@ async fn perform(order: &Order) -> ExitCode {
     };
     progress.finish();
     match outcome {
-        None => ExitCode::from(u8::try_from(EXIT_IMPATIENT).unwrap_or(EXIT_DAMAGED)),
-        Some(Err(error)) => not_run(&error),
+        None => Exit::Impatient.into(),
+        Some(Err(error)) => not_run(&error, error.exit()),
         Some(Ok(done)) => tell(&done, order),
     }
 }
@@ -59,14 +54,14 @@ async fn perform(order: &Order) -> ExitCode {
 fn tell(done: &Done, order: &Order) -> ExitCode {
     match telling::tell(done, &order.args) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(EXIT_DAMAGED),
-        Err(error) => not_run(&error),
+        // Something was lost, doubled, oversold or leaked, did not become durable, or a service did not end well.
+        Ok(false) => Exit::No.into(),
+        Err(error) => not_run(&error, error.exit()),
     }
 }
 
-fn not_run(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("loadtest: {error}");
-    ExitCode::from(EXIT_NOT_RUN)
+fn not_run(error: &dyn std::fmt::Display, exit: Exit) -> ExitCode {
+    exit.tell("loadtest", error)
 }
 
 fn refuse(error: ArgsError) -> ExitCode {
@@ -74,13 +69,10 @@ fn refuse(error: ArgsError) -> ExitCode {
         ArgsError::Usage(error) => {
             // With nowhere to print to, the status is all that can be said.
             drop(error.print());
-            let usage = u8::try_from(EXIT_USAGE).unwrap_or(EXIT_NOT_RUN);
-            ExitCode::from(if error.use_stderr() { usage } else { 0 })
+            if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
         }
-        ArgsError::WrongSize(error) => {
-            eprintln!("loadtest: {error}");
-            ExitCode::from(u8::try_from(EXIT_USAGE).unwrap_or(EXIT_NOT_RUN))
+        error @ (ArgsError::WrongSize(_) | ArgsError::NoStack(_) | ArgsError::NoProduction) => {
+            not_run(&error, Exit::Usage)
         }
-        error @ (ArgsError::NoStack(_) | ArgsError::NoProduction) => not_run(&error),
     }
 }

@@ -48,7 +48,7 @@ impl Progress {
         match &self.bar {
             Some(bar) if bar.is_hidden() => {}
             Some(bar) => bar.println(format!("  {what}")),
-            None => eprintln!("loadtest: {what}"),
+            None => eprintln!("{what}"),
         }
     }
 
@@ -61,7 +61,7 @@ impl Progress {
             }
             None if self.last_line.is_none_or(|last| now.saturating_sub(last) >= LINE_EVERY) => {
                 self.last_line = Some(now);
-                eprintln!("loadtest: {:6.1} s  {message}", now.as_secs_f64());
+                eprintln!("{:6.1} s  {message}", now.as_secs_f64());
             }
             None => {}
         }
@@ -118,7 +118,7 @@ mod tests {
     fn a_line_tells_rates_since_the_last_one_and_only_troubles_that_are() {
         let before = Reading { sent: 1_000, accepted: 500, ..Reading::default() };
         let now = Reading { sent: 3_000, accepted: 2_000, refused: 100, unexpected: 7, ..Reading::default() };
-        let standing = Standing { sold: 1_500, lag: 3, journal: 4, outstanding: vec![] };
+        let standing = Standing { sold: 1_500, lag: 3, journal: 4, ..Standing::default() };
         let line = describe(Duration::from_millis(500), before, now, Some(&standing), 400_000);
         assert_eq!(
             line,

@@ -8,6 +8,7 @@ use std::{path::Path, time::Duration};
 
 use kit::{
     clock::{Clock, SystemClock},
+    exit::Exit,
     token::TokenSigner,
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -64,6 +65,16 @@ pub enum RunError {
     /// Something of this machine.
     #[error("{0}")]
     Here(String),
+}
+
+impl RunError {
+    /// The status with which a program ends that has nothing to report.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Here(_) | Self::Generator(_) | Self::Requests(_) => Exit::of_chain(self).unwrap_or(Exit::Software),
+            Self::Stores(_) | Self::Unseen(_) | Self::Service(_) | Self::NotOpen(_) => Exit::Unavailable,
+        }
+    }
 }
 
 /// For `map_err`: trouble of this machine.
@@ -269,7 +280,7 @@ impl<U: UnderTest> Play<'_, U> {
             if self.clock.monotonic() >= deadline {
                 let lanes = format!("{} of {} lanes are closed", closed.len(), self.sale.offers.len());
                 let said = said.unwrap_or_else(|| "the engine calls it open".into());
-                let hint = "is an order-writer at work on the same stores?";
+                let hint = "is whoever keeps the lanes at work on the same stores?";
                 return Err(RunError::NotOpen(format!("the sale did not open: {lanes}; {said}; {hint}")));
             }
             tokio::time::sleep(OPEN_POLL).await;

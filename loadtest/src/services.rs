@@ -79,7 +79,7 @@ impl Programs {
     /// # Errors
     /// [`ServiceError::Build`], or [`ServiceError::Io`] when this program cannot tell where it is.
     pub async fn find_or_build(cargo: Option<&Path>, packages: &[&str]) -> Result<Self, ServiceError> {
-        let io = |source| ServiceError::Io { name: "loadtest", source };
+        let io = |source| ServiceError::Io { name: "the load test", source };
         let own = std::env::current_exe().map_err(io)?;
         let folder = own.parent().unwrap_or(Path::new(".")).to_owned();
         if let Some(cargo) = cargo {

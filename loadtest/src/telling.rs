@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kit::exit::Exit;
+
 use crate::{args::LoadArgs, picture, run::Done};
 
 /// A file could not be written.
@@ -16,6 +18,13 @@ pub struct TellError {
     source: io::Error,
 }
 
+impl TellError {
+    /// The status with which a program ends that could not write its report.
+    pub fn exit(&self) -> Exit {
+        Exit::of_system(&self.source).unwrap_or(Exit::Disk)
+    }
+}
+
 /// Tells a run. Returns whether it was clean: nothing lost, doubled, oversold or leaked, everything durable, and all services ended
 /// well.
 ///
@@ -24,7 +33,7 @@ pub struct TellError {
 pub fn tell(done: &Done, args: &LoadArgs) -> Result<bool, TellError> {
     let Done { report, timeline, unruly } = done;
     for service in unruly {
-        eprintln!("loadtest: {service}");
+        eprintln!("{service}");
     }
     print(report);
     let json = || Ok(serde_json::to_string_pretty(report)? + "\n");

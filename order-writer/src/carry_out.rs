@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::{
-    decide::{self, Decided, Known, Live, Placed, decide},
+    decide::{self, Decided, Known, Live, Movement, Placed, decide},
     id::{BatchId, LaneId, OfferId, RecordId},
     order::Status,
     record::Record,
@@ -19,6 +19,7 @@ use store::{
     ledger::{Committed, LedgerCommit},
     log::Entry,
     orders::{Progress, ShardWrite, Written},
+    sql::SqlError,
     stock::LaneKeeping,
 };
 
@@ -36,6 +37,8 @@ pub struct Span {
     pub records: Vec<Placed>,
     /// The entries they were read from, damaged ones too.
     pub entries: Vec<Entry>,
+    /// Offsets of those that are no records, each with its cause.
+    pub damaged: Vec<(u64, String)>,
     /// Reservations in it; other records count as several.
     pub weight: usize,
     /// One past the last entry's offset.
@@ -50,21 +53,41 @@ impl<P: Ports> Partition<P> {
     /// # Errors
     /// Any [`Halt`]: nothing is lost, the span is read again.
     pub async fn carry_out(&mut self, span: Span) -> Result<(), Halt> {
-        let next = Progress { generation: self.row.generation, offset: span.next, record: span.last };
+        match self.attempt(&span).await {
+            Err(Halt::Sql(error)) if error.is_of_values() => self.take_apart(span, error).await,
+            done => done,
+        }
+    }
+
+    /// The span as a whole.
+    pub(crate) async fn attempt(&mut self, span: &Span) -> Result<(), Halt> {
+        let next = self.after(span);
         let started = self.shared.clock.monotonic();
-        let mut decided = self.decide_and_write(&span.records, next).await?;
+        let decided = self.decide_and_write(&span.records, next).await?;
+        self.conclude(decided, span, started).await
+    }
+
+    /// Where the partition stands after a span.
+    pub(crate) const fn after(&self, span: &Span) -> Progress {
+        Progress { generation: self.row.generation, offset: span.next, record: span.last }
+    }
+
+    /// What follows when the rows of all shards are durable.
+    pub(crate) async fn conclude(&mut self, mut decided: Decided, span: &Span, started: Duration) -> Result<(), Halt> {
         self.shared.failpoint.reach(Step::Rows);
-        self.park_undecidable(&decided, &span.entries).await?;
+        self.park_undecided(&decided, span).await?;
         let mut at = self.shared.clock.monotonic();
         self.settle(&decided).await?;
         self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);
         let outcomes = Outcomes::of(&decided);
-        self.commit(&mut decided, next).await?;
+        self.commit(&mut decided, span).await?;
         self.lap(&mut at, |stages| &stages.ledger);
+        self.pulse.moved(at);
         self.shared.failpoint.reach(Step::Ledger);
-        self.shared.metrics.span(self.id, outcomes, self.shared.clock.monotonic().saturating_sub(started));
-        self.after_commit(&decided).await
+        self.shared.metrics.span(self.id, outcomes, at.saturating_sub(started));
+        self.after_commit(&decided).await?;
+        self.distrust_damaged(span).await
     }
 
     /// Counts the time since `at` as this stage's; the next one begins now.
@@ -74,7 +97,7 @@ impl<P: Ports> Partition<P> {
         *at = now;
     }
 
-    fn decide(&self, records: &[Placed], known: &Known) -> Decided {
+    pub(crate) fn decide(&self, records: &[Placed], known: &Known) -> Decided {
         let mut at = self.shared.clock.monotonic();
         let decided = decide(&self.lanes, records, known);
         self.lap(&mut at, |stages| &stages.decide);
@@ -97,11 +120,11 @@ impl<P: Ports> Partition<P> {
         if self.write_rows(&mut decided, next).await? {
             return Ok(decided);
         }
-        // The rows were read and a key is still taken: another writer is at work between the two.
-        Err(Halt::Fenced(self.id))
+        // Another writer would have moved the shard's progress: so a row that no reading finds holds the key.
+        Err(SqlError::KeyTaken("an order id or a purchase number".into()).into())
     }
 
-    async fn read_known(&self, records: &[Placed]) -> Result<Known, Halt> {
+    pub(crate) async fn read_known(&self, records: &[Placed]) -> Result<Known, Halt> {
         let mut orders = Vec::new();
         let mut buyers: BTreeMap<LaneId, Vec<_>> = BTreeMap::new();
         for placed in records {
@@ -132,12 +155,12 @@ impl<P: Ports> Partition<P> {
                 }
             }
         }
-        Ok(Known { rows, live })
+        Ok(Known { rows, live, ..Known::default() })
     }
 
     /// Writes the rows of all shards at once, and takes them out of what is decided. `false`: a key was taken somewhere, read and decide
     /// again.
-    async fn write_rows(&mut self, decided: &mut Decided, next: Progress) -> Result<bool, Halt> {
+    pub(crate) async fn write_rows(&mut self, decided: &mut Decided, next: Progress) -> Result<bool, Halt> {
         let mut at = self.shared.clock.monotonic();
         let rows = decided.rows.len();
         let rejected = decided.rows.iter().filter(|row| row.status == Status::Rejected).count();
@@ -182,7 +205,7 @@ impl<P: Ports> Partition<P> {
 
     async fn take_written(
         &mut self,
-        tasks: &mut tokio::task::JoinSet<(ShardId, Progress, Result<Written, store::sql::SqlError>)>,
+        tasks: &mut tokio::task::JoinSet<(ShardId, Progress, Result<Written, SqlError>)>,
     ) -> Result<bool, Halt> {
         let (mut all, mut failed) = (true, None);
         while let Some(joined) = tasks.join_next().await {
@@ -201,17 +224,22 @@ impl<P: Ports> Partition<P> {
         Halt::Contradiction { partition: self.id, what }
     }
 
-    async fn park_undecidable(&self, decided: &Decided, entries: &[Entry]) -> Result<(), Halt> {
-        for undecidable in &decided.undecidable {
-            if let Some(entry) = entries.iter().find(|entry| entry.offset == undecidable.offset) {
-                self.park(entry, &undecidable.cause).await?;
+    async fn park_undecided(&self, decided: &Decided, span: &Span) -> Result<(), Halt> {
+        let undecidable = decided.undecidable.iter().map(|undecidable| (undecidable.offset, &undecidable.cause));
+        let damaged = span.damaged.iter().map(|(offset, cause)| (*offset, cause));
+        for (offset, cause) in undecidable.chain(damaged) {
+            if let Some(entry) = span.entries.iter().find(|entry| entry.offset == offset) {
+                self.park(entry, cause).await?;
             }
         }
         Ok(())
     }
 
     /// Rows first, then Redis, then the ledger: a crash between repeats this, and repeating gives nothing back twice.
-    async fn settle(&self, decided: &Decided) -> Result<(), Halt> {
+    async fn settle(&mut self, decided: &Decided) -> Result<(), Halt> {
+        if !decided.gone.is_empty() {
+            self.tell_before_retiring(decided).await?;
+        }
         let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
         for &(lane, batch) in &decided.batches {
             by_lane.entry(lane).or_default().0.push(batch);
@@ -220,17 +248,37 @@ impl<P: Ports> Partition<P> {
             by_lane.entry(lane).or_default().1.push(gone);
         }
         for (lane, (batches, gone)) in by_lane {
-            let epoch = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default();
-            match self.shared.stock.settle(lane, epoch, &batches, &gone).await? {
-                LaneAnswer::Open(()) => {}
+            let epoch = match self.lanes.get(&lane) {
+                Some(lane) => lane.epoch,
+                None => return Err(self.contradiction(format!("lane {lane} was decided without a ledger row"))),
+            };
+            match self.shared.stock.settle(lane, epoch, &batches, &gone).await {
+                Ok(LaneAnswer::Open(())) => {}
                 // A closed lane is rebuilt from the rows, which are written: nothing is left to give back.
-                LaneAnswer::Closed { .. } => self.shared.metrics.settled_closed.inc(),
+                Ok(LaneAnswer::Closed { .. }) => self.shared.metrics.settled_closed.inc(),
+                Err(error) => self.set_aside(lane, error).await?,
             }
         }
         Ok(())
     }
 
-    async fn commit(&mut self, decided: &mut Decided, next: Progress) -> Result<(), Halt> {
+    /// R9: a lane hears of the last change before a release decided after it retires units there. Told later, with the allotment from before
+    /// a release that is settled and not committed, it would put the retired units on sale.
+    async fn tell_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
+        for &(lane, offer) in decided.retired.keys() {
+            if !self.has_told(lane, offer) {
+                self.adjust(lane, offer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, decided: &mut Decided, span: &Span) -> Result<(), Halt> {
+        let next = self.after(span);
+        let mut movements = std::mem::take(&mut decided.movements);
+        // Whatever decided nothing has an empty movement: so a missing one is told from it (R11).
+        let nothing = |offset| Movement { offset, lane: None, units: Vec::new(), decisions: Vec::new() };
+        movements.extend(span.damaged.iter().map(|(offset, _)| nothing(*offset)));
         let commit = LedgerCommit {
             partition: self.id,
             generation: self.row.generation,
@@ -240,7 +288,8 @@ impl<P: Ports> Partition<P> {
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
             allotments: decided.allotments.clone(),
-            movements: std::mem::take(&mut decided.movements),
+            retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
+            movements,
         };
         match self.shared.ledger.commit(&commit).await? {
             Committed::Done => {}
@@ -269,7 +318,10 @@ impl<P: Ports> Partition<P> {
         }
         for change in &decided.allotments {
             // Lost on a crash here: the keeper's next look sends it again.
-            self.adjust(change.lane, change.offer).await?;
+            match self.adjust(change.lane, change.offer).await {
+                Err(Halt::Stock(error)) => self.set_aside(change.lane, error).await?,
+                done => done?,
+            }
         }
         for &(lane, epoch) in &decided.epochs {
             self.shared.failpoint.reach(Step::EpochCommitted);
@@ -279,8 +331,16 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// Whether the lane has heard of an offer's last change in this epoch, or there is none.
+    pub(crate) fn has_told(&self, lane: LaneId, offer: OfferId) -> bool {
+        let last = self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, lane.offers.get(&offer)?.changed_at)));
+        last.is_none_or(|last| {
+            last.1 == 0 || self.facts.get(&lane).and_then(|facts| facts.told.get(&offer)) == Some(&last)
+        })
+    }
+
     /// R9: tells the lane the ledger's allotment and since when.
-    pub(crate) async fn adjust(&self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
+    pub(crate) async fn adjust(&mut self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
         let Some((epoch, numbers)) =
             self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, *lane.offers.get(&offer)?)))
         else {
@@ -288,6 +348,7 @@ impl<P: Ports> Partition<P> {
         };
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
+        self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));
         Ok(())
     }
 }

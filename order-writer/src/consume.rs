@@ -1,5 +1,6 @@
 //! The loop of one partition: resume, then read, decide and carry out, span after span, and look at the lanes between them. On a fault
-//! it forgets everything and resumes; it never skips a record and never goes on from what it only believes.
+//! it forgets everything and resumes; it never skips a record and never goes on from what it only believes. Nothing that is in a log stops it
+//! for ever: what contradicts what it holds is parked, and what it waits for is listed at [`Halt`].
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::{
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
     rhythm::Rhythm,
+    stalls::Pulse,
 };
 
 /// Records that one read may return.
@@ -30,19 +32,25 @@ const SPAN_RELEASES: usize = 512;
 
 /// Works on a partition until it is cancelled, then finishes the span at hand and returns.
 pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: CancellationToken) {
+    let pulse = shared.stalls.begin(id, shared.clock.monotonic());
     let mut faults = 0u32;
     while !cancel.is_cancelled() {
-        let halt = match tend(&shared, id, &cancel, &mut faults).await {
-            Ok(()) => return,
+        let halt = match tend(&shared, (id, &pulse), &cancel, &mut faults).await {
+            Ok(()) => break,
             Err(halt) => halt,
         };
         shared.metrics.halted(halt.cause());
+        pulse.halted(&halt);
         match &halt {
             Halt::NewerRecord { .. } => {
                 tracing::error!(partition = %id, %halt, "this partition waits for a newer order-writer");
-                return cancel.cancelled().await;
+                cancel.cancelled().await;
+                break;
             }
             Halt::Fenced(_) => tracing::warn!(partition = %id, "another writer moved this partition: reading it anew"),
+            Halt::Contradiction { .. } => {
+                tracing::error!(partition = %id, %halt, "this partition waits until its stores agree again");
+            }
             _ => tracing::warn!(partition = %id, %halt, "reading the partition anew"),
         }
         faults = faults.saturating_add(1);
@@ -52,6 +60,7 @@ pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: Can
             () = cancel.cancelled() => {}
         }
     }
+    shared.stalls.end(id, pulse);
 }
 
 /// Exponential to `most`, and spread so that two writers at odds do not meet again.
@@ -63,13 +72,12 @@ fn jittered(most: std::time::Duration, faults: u32) -> std::time::Duration {
 
 async fn tend<P: Ports>(
     shared: &Arc<Shared<P>>,
-    id: PartitionId,
+    (id, pulse): (PartitionId, &Arc<Pulse>),
     cancel: &CancellationToken,
     faults: &mut u32,
 ) -> Result<(), Halt> {
-    let Some(mut partition) = or_cancelled(cancel, Partition::resume(shared.clone(), id)).await.transpose()? else {
-        return Ok(());
-    };
+    let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse));
+    let Some(mut partition) = or_cancelled(cancel, resuming).await.transpose()? else { return Ok(()) };
     tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
         lanes = partition.lanes.len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
@@ -94,11 +102,14 @@ async fn tend<P: Ports>(
             continue;
         }
         let begun = shared.clock.monotonic();
-        let spans = partition.spans(entries, partition.row.offset).await?;
+        let (spans, end) = partition.spans(entries, partition.row.offset);
         shared.metrics.stages.decode.observe(shared.clock.monotonic().saturating_sub(begun));
         rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
         for span in spans {
             partition.carry_out(span).await?;
+        }
+        if let Some(halt) = end {
+            return Err(halt);
         }
     }
     Ok(())
@@ -111,12 +122,26 @@ async fn or_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = 
     }
 }
 
+/// What an entry of the log is to a worker.
+enum Found {
+    Record(Placed),
+    /// For the dead letters, and why.
+    Damaged(String),
+    /// Only a newer program may go on.
+    Newer(Halt),
+}
+
 impl<P: Ports> Partition<P> {
-    /// Cuts what was read from `from` on into spans. A damaged record is parked; it keeps its place in the log and decides nothing.
-    pub(crate) async fn spans(&self, entries: Vec<Entry>, from: u64) -> Result<Vec<Span>, Halt> {
+    /// Cuts what was read from `from` on into spans, up to a record that only a newer program may decide: that ends them. A damaged
+    /// record keeps its place in the log and decides nothing.
+    pub(crate) fn spans(&self, entries: Vec<Entry>, from: u64) -> (Vec<Span>, Option<Halt>) {
         let mut spans: Vec<Span> = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.offset >= from) {
-            let placed = self.placed(&entry).await?;
+            let (placed, cause) = match self.found(&entry) {
+                Found::Record(placed) => (Some(placed), None),
+                Found::Damaged(cause) => (None, Some(cause)),
+                Found::Newer(halt) => return (spans, Some(halt)),
+            };
             let added = match placed.as_ref().map(|placed| &placed.record) {
                 Some(Record::Batch(batch)) => batch.reservations.len(),
                 Some(_) => SPAN_RESERVATIONS / SPAN_RELEASES,
@@ -129,27 +154,26 @@ impl<P: Ports> Partition<P> {
                 span.weight += added;
                 span.next = entry.offset + 1;
                 span.last = entry.id;
+                span.damaged.extend(cause.map(|cause| (entry.offset, cause)));
                 span.records.extend(placed);
                 span.entries.push(entry);
             }
         }
-        Ok(spans)
+        (spans, None)
     }
 
-    async fn placed(&self, entry: &Entry) -> Result<Option<Placed>, Halt> {
-        let cause = match (Record::decode(&entry.kind, entry.payload.clone()), entry.id) {
+    fn found(&self, entry: &Entry) -> Found {
+        match (Record::read(&entry.kind, entry.payload.clone()), entry.id) {
             (Ok(record), Some(id)) => {
-                return Ok(Some(Placed { generation: self.row.generation, offset: entry.offset, id, record }));
+                Found::Record(Placed { generation: self.row.generation, offset: entry.offset, id, record })
             }
-            (Ok(_), None) => "the record has no id".to_owned(),
+            (Ok(_), None) => Found::Damaged("the record has no id".into()),
             (Err(error @ RecordError::UnknownType(_)), _) if !entry.kind.is_empty() => {
                 let cause = error.to_string();
-                return Err(Halt::NewerRecord { partition: self.id, offset: entry.offset, cause });
+                Found::Newer(Halt::NewerRecord { partition: self.id, offset: entry.offset, cause })
             }
-            (Err(error), _) => error.to_string(),
-        };
-        self.park(entry, &cause).await?;
-        Ok(None)
+            (Err(error), _) => Found::Damaged(error.to_string()),
+        }
     }
 
     /// Failure point 17: a record that cannot be decided goes to the dead letters with its cause, and the partition moves on.

@@ -14,7 +14,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
-    log::{Envelope, PartitionReader},
+    log::{Entry, Envelope, PartitionReader},
     sql::SqlError,
     stock::LaneKeeping,
 };
@@ -40,6 +40,8 @@ const OPENING_MS: u64 = 60_000;
 #[derive(Default)]
 pub struct Looks {
     count: u64,
+    /// Where the partition stood at the last look.
+    pub(crate) offset: u64,
     /// A lane was not open: a server that restarted closes all of them, so the next look spares none.
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
@@ -77,16 +79,30 @@ impl<P: Ports> Partition<P> {
         self.looks.count += 1;
         let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
         self.shared.metrics.position(self.id, self.row.offset, lag);
+        if lag == 0 {
+            self.pulse.moved(self.shared.clock.monotonic());
+        }
+        if lag == 0 || self.row.offset > self.looks.offset {
+            self.pulse.well();
+        }
+        self.looks.offset = self.row.offset;
         for lane in lanes {
-            if !unrest && self.may_rest(lane, now) {
+            if self.is_aside(lane) || (!unrest && self.may_rest(lane, now)) {
                 continue;
             }
-            let view = self.shared.stock.inspect(lane).await?;
-            self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, lag == 0);
-            self.note_rest(lane, &view);
-            self.look_at(lane, &view, sale_of(&sales, lane)).await?;
+            match self.look_into(lane, sale_of(&sales, lane), now, lag == 0).await {
+                Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
+                done => done?,
+            }
         }
         Ok(())
+    }
+
+    async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
+        let view = self.shared.stock.inspect(lane).await?;
+        self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
+        self.note_rest(lane, &view);
+        self.look_at(lane, &view, sale).await
     }
 
     /// Whether this look may leave a lane out.
@@ -209,6 +225,12 @@ impl<P: Ports> Partition<P> {
         let batches = journal.len();
         for (batch, payload) in journal {
             let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
+            if let Err(damage) = Record::read(BATCH_TYPE, payload.clone()) {
+                // The log would not take it for a record either, and the next load ends the journal.
+                let entry = Entry { offset: self.row.offset, id: Some(record), kind: BATCH_TYPE.into(), payload };
+                self.park(&entry, &damage.to_string()).await?;
+                continue;
+            }
             self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
         }
         Ok(batches)
@@ -216,25 +238,30 @@ impl<P: Ports> Partition<P> {
 
     /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change
     /// that a newer version of the sale wants; for an unchanged allotment too, which gives back what a keeper withheld and never asked for.
+    /// The same version asks again while the ledger has another target (a program that knew none decided it), or units are unsold
+    /// although the allotment is above the target (they came back before the change was decided, or a keeper withheld them and died).
     async fn keep_allotments(&mut self, id: LaneId, epoch: Epoch, sale: Option<&Sale>) -> Result<(), Halt> {
         let Some(offers) = self.lanes.get(&id).map(|lane| lane.offers.clone()) else { return Ok(()) };
-        for (&offer, numbers) in offers.iter().filter(|(_, numbers)| numbers.changed_at > 0) {
-            let last = (epoch, numbers.changed_at);
-            if self.facts.entry(id).or_default().told.get(&offer) != Some(&last) {
+        for &offer in offers.keys() {
+            if !self.has_told(id, offer) {
                 self.adjust(id, offer).await?;
-                self.facts.entry(id).or_default().told.insert(offer, last);
             }
         }
         let Some(sale) = sale else { return Ok(()) };
         for (_, offer) in sale.offers().filter(|(lane, _)| lane.id == id) {
-            let Some(numbers) = offers.get(&offer.id).filter(|numbers| numbers.sale_version < sale.version) else {
+            let Some(numbers) = offers.get(&offer.id) else { continue };
+            let is_unsold = numbers.excess() > 0 && numbers.allotment > numbers.sold;
+            let is_behind = numbers.sale_version < sale.version
+                || numbers.sale_version == sale.version && (numbers.target != offer.allotment || is_unsold);
+            if !is_behind {
                 continue;
-            };
+            }
             let change = AllotmentChange {
                 lane: id,
                 offer: offer.id,
                 sale_version: sale.version,
                 delta: offer.allotment.cast_signed() - numbers.allotment.cast_signed(),
+                target: Some(offer.allotment),
                 epoch,
                 after: numbers.changed_at,
             };
@@ -244,10 +271,13 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn ask_for(&mut self, mut change: AllotmentChange) -> Result<(), Halt> {
-        let AllotmentChange { lane, offer, sale_version, delta, epoch, after } = change;
+        let AllotmentChange { lane, offer, sale_version, delta, epoch, after, .. } = change;
         let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
         let asked = self.facts.entry(lane).or_default().asked.get(&offer).copied();
-        if asked.is_some_and(|(version, since)| version == sale_version && now.saturating_sub(since) < patience) {
+        let is_asked = |(version, follows, since)| {
+            (version, follows) == (sale_version, after) && now.saturating_sub(since) < patience
+        };
+        if asked.is_some_and(is_asked) {
             return Ok(());
         }
         if delta < 0 {
@@ -257,9 +287,15 @@ impl<P: Ports> Partition<P> {
                 LaneAnswer::Closed { .. } => return Ok(()),
             }
         }
+        let known = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer));
+        if change.delta == 0 && known.is_some_and(|n| (n.sale_version, Some(n.target)) == (sale_version, change.target))
+        {
+            // Promised, and not yet decided: nothing is free.
+            return Ok(());
+        }
         self.append(&Record::AllotmentChanged(change)).await?;
         tracing::info!(%lane, %offer, sale_version, delta = change.delta, "allotment change appended");
-        self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, now));
+        self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, after, now));
         Ok(())
     }
 }
@@ -272,6 +308,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
     let offers = lane.offers.iter().map(|offer| OfferRow {
         offer: offer.id,
         allotment: offer.allotment,
+        target: offer.allotment,
         sold: 0,
         sale_version: sale.version,
         changed_at: 0,

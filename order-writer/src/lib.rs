@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod apart;
 pub mod carry_out;
 pub mod consume;
 pub mod desk;
@@ -15,3 +16,4 @@ pub mod resume;
 pub mod rhythm;
 pub mod service;
 pub mod settings;
+pub mod stalls;

@@ -5,7 +5,8 @@ use domain::{
     order::{OrderRow, Status},
     stock::{LaneLoad, LoadAnswer, OfferLoad, Purchase, TOMBSTONES_MAX},
 };
-use store::stock::LaneKeeping;
+use kit::clock::Clock;
+use store::{sql::SqlError, stock::LaneKeeping};
 
 use crate::{
     partition::Partition,
@@ -23,7 +24,16 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn load(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         let Some(lane) = self.lanes.get(&id).cloned() else { return Ok(()) };
         let mut purchases: Vec<(BuyerId, Purchase)> = Vec::new();
-        self.scan(&[id], |row| purchases.extend(purchase(&row).map(|purchase| (row.buyer, purchase)))).await?;
+        let scanned =
+            self.scan(&[id], |row| purchases.extend(purchase(&row).map(|purchase| (row.buyer, purchase)))).await;
+        if let Err(Halt::Sql(error @ (SqlError::Broken(_) | SqlError::Unfit(_)))) = scanned {
+            // A row that cannot be read stops its own lane only.
+            tracing::error!(lane = %id, %epoch, %error, "the lane's rows cannot be read, so it stays closed: restore their database");
+            let until = self.shared.clock.monotonic() + self.shared.pace.rebuild_patience;
+            self.facts.entry(id).or_default().aside_until = Some(until);
+            return Ok(());
+        }
+        scanned?;
         forget_oldest_tombstones(&mut purchases);
         let offers = lane.offers.iter().map(|(&offer, numbers)| OfferLoad {
             offer,

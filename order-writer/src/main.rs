@@ -1,28 +1,31 @@
 //! Composes the order-writer: settings, stores, workers, admin port, drain.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use domain::shard::ShardMap;
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
+    exit::Exit,
     http, metrics,
-    settings::{StoreArgs, parse_or_exit},
+    settings::{StoreArgs, parse_or_exit, usage_error_and_exit},
     shutdown, telemetry,
 };
 use order_writer::{
-    desk,
+    desk::{self, DeskError},
     failpoint::Failpoint,
     metrics::{Metrics, StoreFigures, show_stores},
     ports::{Pace, Ports, Sales, Shared},
     rhythm::Busy,
     service::{self, Contender},
     settings::{Command, Settings},
+    stalls::Stalls,
 };
 use store::{
     ledger::Ledger,
     log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    mismatch::is_mismatch,
     shards::{self, Namespace, Store},
     sql::mysql::{MySql, MySqlServer},
     stock::redis::{RedisKeeping, RedisSettings},
@@ -50,9 +53,26 @@ impl Ports for Production {
     type Clock = SystemClock;
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match begin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit_of(&error).tell("order-writer", &format_args!("{error:#}")),
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if is_mismatch(error.as_ref()) {
+        return Exit::Mismatch;
+    }
+    match error.downcast_ref() {
+        Some(DeskError::NotFound(_) | DeskError::Conflict { .. }) => Exit::No,
+        _ => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
+    }
+}
+
+fn begin() -> anyhow::Result<()> {
     let settings: Settings = parse_or_exit();
-    telemetry::init()?;
+    telemetry::init().unwrap_or_else(|error| usage_error_and_exit(&error));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = (cores / CORES_PER_THREAD).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
@@ -86,8 +106,11 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let registry = metrics::Registry::new()?;
     let readiness = Readiness::new();
     let admin_stop = CancellationToken::new();
-    let listener = http::bind(settings.admin.admin_addr, false).context("binding the admin port")?;
-    let admin = tokio::spawn(admin::serve(listener, registry.clone(), readiness.clone(), admin_stop.clone()));
+    let listener = http::bind(settings.admin.admin_addr, false).with_context(|| {
+        format!("cannot listen on {}; --admin-addr chooses another address", settings.admin.admin_addr)
+    })?;
+    let hosts = settings.admin.hosts();
+    let admin = tokio::spawn(admin::serve(listener, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
 
     let args = &settings.stores;
     let kafka = KafkaSettings {
@@ -118,6 +141,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         clock: SystemClock::new(),
         sales,
         decided: std::sync::Mutex::new(BTreeMap::new()),
+        stalls: Stalls::new(readiness.clone()),
         metrics,
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
         busy: Busy::default(),

@@ -39,6 +39,7 @@ pub struct Metrics {
     halts: IntCounterVec,
     next_offset: IntGaugeVec,
     lag: IntGaugeVec,
+    stalled: IntGaugeVec,
     journal: IntGaugeVec,
     journal_overdue: IntGaugeVec,
     open: IntGaugeVec,
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub alarms: IntCounter,
     /// Records in the dead letters.
     pub parked: IntCounter,
+    /// Lanes set aside because their stock answers nonsense.
+    pub lanes_aside: IntCounter,
     /// New generations begun because a log lost records.
     pub recoveries: IntCounter,
     /// Rows written again because a shard lost its tail.
@@ -66,12 +69,12 @@ pub struct Metrics {
 
 /// How many reservations of a span came to what, by [`Decision::packed`].
 #[derive(Debug, Clone, Copy)]
-pub struct Outcomes([u64; 5]);
+pub struct Outcomes([u64; Decision::COUNT]);
 
 impl Outcomes {
     /// Counts them.
     pub fn of(decided: &Decided) -> Self {
-        let mut counts = [0; 5];
+        let mut counts = [0; Decision::COUNT];
         for &byte in decided.movements.iter().filter(|m| m.lane.is_some()).flat_map(|m| &m.decisions) {
             if let Some(count) = counts.get_mut(usize::from(byte)) {
                 *count += 1;
@@ -101,6 +104,11 @@ impl Metrics {
             halts: registry.counters("writer_halts_total", "Times a partition was read anew, by cause.", &["cause"])?,
             next_offset: registry.gauges("ledger_next_offset", "Next offset to decide.", partition)?,
             lag: registry.gauges("log_lag_records", "Records that are not decided.", partition)?,
+            stalled: registry.gauges(
+                "partition_stalled_seconds",
+                "How long records wait that are not decided; 0 while the partition moves or nothing waits.",
+                partition,
+            )?,
             journal: registry.gauges("journal_batches", "Batches promised and not durable.", lane)?,
             journal_overdue: registry.gauges(
                 "journal_overdue_seconds",
@@ -118,6 +126,7 @@ impl Metrics {
             settled_closed: registry.counter("settlements_closed_total", "Settlements that met a closed lane.")?,
             alarms: registry.counter("broken_promises_total", "Promises of Redis that did not hold. Must be 0.")?,
             parked: registry.counter("dead_letters_total", "Records parked with their cause.")?,
+            lanes_aside: registry.counter("lanes_set_aside_total", "Times a lane was left alone for a while.")?,
             recoveries: registry.counter("log_recoveries_total", "Generations begun after a log lost records.")?,
             rows_rewritten: registry
                 .counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
@@ -160,6 +169,11 @@ impl Metrics {
         self.lag.with_label_values(&[&label]).set(lag.cast_signed());
     }
 
+    /// How long a partition's records wait without being decided.
+    pub fn stalled(&self, partition: PartitionId, seconds: u64) {
+        self.stalled.with_label_values(&[&partition.to_string()]).set(seconds.cast_signed());
+    }
+
     /// Where a lane stands. Drift is told only at rest: everything decided, nothing in flight.
     pub fn lane(&self, lane: LaneId, view: &LaneView, ledger: Option<&LaneLedger>, now_ms: u64, decided: bool) {
         let label = lane.to_string();
@@ -187,7 +201,8 @@ impl Metrics {
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
         // Absent labels are no error: the worker may not have shown anything.
-        let shown = [&self.next_offset, &self.lag].map(|gauge| gauge.remove_label_values(&[&label]).is_ok());
+        let shown =
+            [&self.next_offset, &self.lag, &self.stalled].map(|gauge| gauge.remove_label_values(&[&label]).is_ok());
         tracing::debug!(%partition, ?shown, "figures forgotten");
     }
 }

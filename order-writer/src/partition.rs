@@ -16,6 +16,7 @@ use store::{
 use crate::{
     keeper::Looks,
     ports::{Halt, Ports, Shared},
+    stalls::Pulse,
 };
 
 /// The reader of a worker's source.
@@ -39,6 +40,8 @@ pub struct Partition<P: Ports> {
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
     pub looks: Looks,
+    /// Where it reports that it moves.
+    pub pulse: Arc<Pulse>,
 }
 
 /// What a keeper knows of a lane beside its numbers.
@@ -52,14 +55,17 @@ pub struct LaneFacts {
     pub marker_seen: Epoch,
     /// A rebuild that waits for its record to be decided: the epoch, and since when by the monotonic clock.
     pub rebuilding: Option<(Epoch, Duration)>,
-    /// Allotment changes that were appended: the version of the sale, and when by the monotonic clock.
-    pub asked: BTreeMap<OfferId, (u32, Duration)>,
+    /// Allotment changes that were appended: the version of the sale, the position of the change that it follows, and when by the
+    /// monotonic clock.
+    pub asked: BTreeMap<OfferId, (u32, i64, Duration)>,
     /// The change of allotment that the lane was told last: the epoch, and its packed position.
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
     /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the look before.
     pub quiet: u32,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
+    /// Its stock answers nonsense: left alone until then, by the monotonic clock.
+    pub aside_until: Option<Duration>,
 }
 
 impl<P: Ports> Partition<P> {
@@ -97,13 +103,15 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
     let offers = row.offers.iter().map(|offer| {
         let numbers = OfferLedger {
             allotment: offer.allotment,
+            target: offer.target,
             sold: offer.sold,
             sale_version: offer.sale_version,
             changed_at: offer.changed_at,
         };
         (offer.offer, numbers)
     });
-    LaneLedger { epoch: row.epoch, limit_per_buyer: row.limit_per_buyer, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, limit_per_buyer, .. } = *row;
+    LaneLedger { tenant, sale, epoch, limit_per_buyer, offers: offers.collect() }
 }
 
 /// A new identity for a record.

@@ -20,7 +20,7 @@ use store::{
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy};
+use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy, stalls::Stalls};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -57,6 +57,8 @@ pub struct Shared<P: Ports> {
     pub sales: watch::Receiver<Sales>,
     /// How far each partition of this process is decided: for the group's lag displays only.
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,
+    /// Which partitions stand still, and why.
+    pub stalls: Stalls,
     /// What operators see.
     pub metrics: Arc<Metrics>,
     /// Where a crash test wants this process dead.
@@ -105,6 +107,22 @@ impl Default for Pace {
 
 /// Why a worker cannot go on from what it holds in memory. Whatever the reason, it reads everything anew before it goes on: an
 /// unknown outcome (a lost COMMIT answer too) is found out by reading the position again.
+///
+/// None of them comes from what a record says: such a record is parked with its cause, a row that the database refuses
+/// ([`SqlError::Unfit`], [`SqlError::KeyTaken`]) is left out and parked, and a lane whose stock answers nonsense
+/// ([`StockError::Broken`]) is set aside ([`apart`](crate::apart)). What is left waits for something that is mended elsewhere, and goes on
+/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and for what.
+///
+/// | halt | waits for |
+/// |---|---|
+/// | `Fenced` | nothing: the other writer's position is read |
+/// | `Sql`, [`is_unknown`](SqlError::is_unknown) or [`is_retryable`](SqlError::is_retryable) | the database: down, slow, full, locked |
+/// | `Sql`, [`SqlError::Broken`] | an operator: damaged file or row, rights, schema, an assertion of the ledger |
+/// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy |
+/// | `Stock`, [`StockError::Broken`] | an operator: the server refuses every lane (memory, rights) |
+/// | `Read`, `Append` | the log, also for parking |
+/// | `NewerRecord` | a newer program; a restart |
+/// | `Contradiction` | an operator: the stores do not agree, the text says what to restore |
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
     /// Somebody else moved the partition: this worker's memory is stale.

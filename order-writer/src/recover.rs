@@ -8,6 +8,7 @@ use std::{
 };
 
 use domain::{
+    decide::Placed,
     id::{Generation, LaneId, OfferId, OrderId, Position},
     order::{Decision, OrderRow},
     record::{Genesis, Record},
@@ -96,6 +97,12 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn rewrite_some(&mut self, shard: ShardId) -> Result<(), Halt> {
         let from = self.shards[usize::from(shard.0)].offset;
         tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row.offset, "a shard lost its tail: writing its rows again");
+        let low = self.reader.watermarks().await?.low;
+        if from < low {
+            let lost =
+                format!("its rows of the records {from} to {low} are lost, and the log does not hold them any more");
+            return Err(self.unlike_its_rows(shard, &lost));
+        }
         self.reader.seek(from).await?;
         let mut entries = self.reader.read(REWRITE_RECORDS, REWRITE_BYTES, REWRITE_WAIT).await?;
         entries.retain(|entry| entry.offset < self.row.offset);
@@ -105,10 +112,11 @@ impl<P: Ports> Partition<P> {
         let (generation, through) = (self.row.generation, last.offset);
         let movements = self.shared.ledger.movements(self.id, generation, from, through).await?;
         let decisions: HashMap<u64, Vec<u8>> = movements.into_iter().map(|m| (m.offset, m.decisions)).collect();
-        for span in self.spans(entries, from).await? {
+        let (spans, end) = self.spans(entries, from);
+        for span in spans {
             self.rewrite_span(shard, span, &decisions).await?;
         }
-        Ok(())
+        end.map_or(Ok(()), Err)
     }
 
     async fn rewrite_span(
@@ -117,38 +125,90 @@ impl<P: Ports> Partition<P> {
         span: Span,
         decisions: &HashMap<u64, Vec<u8>>,
     ) -> Result<(), Halt> {
-        let next = Progress { generation: self.row.generation, offset: span.next, record: span.last };
-        let mut rows: Vec<OrderRow> = Vec::new();
-        let mut released: Vec<(OrderId, Position)> = Vec::new();
-        for placed in span.records {
-            let made = decisions.get(&placed.offset).map_or(&[][..], Vec::as_slice);
-            let at = Position { generation: placed.generation, offset: placed.offset, index: 0 };
-            match placed.record {
-                Record::Batch(batch) => {
-                    for (index, ((number, reservation), &byte)) in batch.reservations.into_iter().zip(made).enumerate()
-                    {
-                        let position = Position { index: u8::try_from(index).unwrap_or(u8::MAX), ..at };
-                        let decision = Decision::unpack(byte).unwrap_or(Decision::Duplicate);
-                        rows.extend(OrderRow::decided(batch.lane, number, &reservation, position, decision));
-                    }
-                }
-                Record::Released(release) if made == [1] => released.push((release.order, at)),
-                _ => {}
-            }
-        }
+        let next = self.after(&span);
+        let mut made = Remade::default();
+        let parked = span.damaged.iter().try_for_each(|(offset, _)| of_damaged(*offset, decisions.get(offset)));
+        let mut placed = span.records.into_iter();
+        let remade = parked
+            .and_then(|()| placed.try_for_each(|placed| made.take(&placed, decisions.get(&placed.offset))))
+            .map_err(|what| self.unlike_its_rows(shard, &what));
+        remade?;
         let map = self.shared.orders.map();
+        let Remade { mut rows, mut released } = made;
         rows.retain(|row| map.home_of_order(row.order).shard == shard);
         released.retain(|(order, _)| map.home_of_order(*order).shard == shard);
         let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
         let present = self.shared.orders.find(&ids).await?;
+        if let Some(row) = rows.iter().find(|row| present.get(&row.order).is_some_and(|is| is.position != row.position))
+        {
+            let what =
+                format!("order {} has a row of another record than the one at {}", row.order, row.position.offset);
+            return Err(self.unlike_its_rows(shard, &what));
+        }
         rows.retain(|row| !present.contains_key(&row.order));
         self.shared.metrics.rows_rewritten.inc_by(rows.len() as u64);
         let expected = self.shards[usize::from(shard.0)];
         let write = ShardWrite { partition: self.id, expected, next, rows, released };
         match self.shared.orders.write(shard, write).await? {
             Written::Done => self.shards[usize::from(shard.0)] = next,
-            Written::Fenced | Written::KeyTaken => return Err(Halt::Fenced(self.id)),
+            Written::Fenced => return Err(Halt::Fenced(self.id)),
+            Written::KeyTaken => {
+                let what = format!("a purchase number of the records before {} is taken", next.offset);
+                return Err(self.unlike_its_rows(shard, &what));
+            }
         }
         Ok(())
+    }
+
+    /// Rows would vanish, or stand beside others, if it went on: people must look.
+    fn unlike_its_rows(&self, shard: ShardId, what: &str) -> Halt {
+        self.contradiction(format!(
+            "the rows of shard {} cannot be written again: {what}. Restore that shard's database and the ledger's to the same \
+             moment, or to a later one; the partition goes on by itself then",
+            shard.0
+        ))
+    }
+}
+
+/// What a stretch of the log was decided to, once more.
+#[derive(Default)]
+struct Remade {
+    rows: Vec<OrderRow>,
+    released: Vec<(OrderId, Position)>,
+}
+
+impl Remade {
+    /// Takes what one record came to by its movement. Each record that was decided has one: an empty one if it was parked.
+    fn take(&mut self, placed: &Placed, made: Option<&Vec<u8>>) -> Result<(), String> {
+        let made = made.ok_or_else(|| format!("the ledger has no movement of the record at {}", placed.offset))?;
+        let unlike = || format!("the movement at {} does not fit its record: {made:?}", placed.offset);
+        let at = Position { generation: placed.generation, offset: placed.offset, index: 0 };
+        match (&placed.record, &made[..]) {
+            (_, []) => {}
+            (Record::Batch(batch), made) if made.len() == batch.reservations.len() => {
+                for (index, ((number, reservation), &byte)) in (0_u8..=u8::MAX).zip(batch.reservations.iter().zip(made))
+                {
+                    let decision = Decision::unpack(byte).ok_or_else(unlike)?;
+                    let position = Position { index, ..at };
+                    self.rows.extend(OrderRow::decided(batch.lane, *number, reservation, position, decision));
+                }
+            }
+            (Record::Released(release), [1]) => self.released.push((release.order, at)),
+            (Record::Released(_), [0]) => {}
+            (Record::Batch(_) | Record::Released(_), _)
+            | (Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_), _) => {
+                return Err(unlike());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A damaged record decided nothing. (Those of earlier programs have no movement at all.)
+fn of_damaged(offset: u64, made: Option<&Vec<u8>>) -> Result<(), String> {
+    match made {
+        None => Ok(()),
+        Some(made) if made.is_empty() => Ok(()),
+        Some(made) => Err(format!("the record at {offset} is damaged and was decided to {made:?}")),
     }
 }

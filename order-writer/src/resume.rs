@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use domain::{
-    id::{Generation, PartitionId, RecordId},
+    id::{Generation, LaneId, PartitionId, RecordId},
     record::{Genesis, Record},
     shard::ShardId,
 };
@@ -19,6 +19,7 @@ use crate::{
     keeper::Looks,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    stalls::Pulse,
 };
 
 impl<P: Ports> Partition<P> {
@@ -26,11 +27,11 @@ impl<P: Ports> Partition<P> {
     ///
     /// # Errors
     /// Any [`Halt`].
-    pub async fn resume(shared: Arc<Shared<P>>, id: PartitionId) -> Result<Self, Halt> {
+    pub async fn resume(shared: Arc<Shared<P>>, id: PartitionId, pulse: Arc<Pulse>) -> Result<Self, Halt> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut partition = Self { shared, id, reader, row, shards, lanes, facts, looks: Looks::default() };
+        let mut partition = Self { shared, id, reader, row, shards, lanes, facts, looks: Looks::default(), pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
@@ -43,6 +44,7 @@ impl<P: Ports> Partition<P> {
         partition.read_lanes().await?;
         partition.distrust_closed_lanes().await?;
         partition.reader.seek(partition.row.offset).await?;
+        partition.looks.offset = partition.row.offset;
         Ok(partition)
     }
 
@@ -141,11 +143,16 @@ impl<P: Ports> Partition<P> {
     async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         for lane in lanes {
-            if !self.is_open(lane).await? && !self.is_open(lane).await? {
-                self.rebuild(lane).await?;
+            match self.distrust_closed(lane).await {
+                Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
+                done => done?,
             }
         }
         Ok(())
+    }
+
+    async fn distrust_closed(&mut self, lane: LaneId) -> Result<(), Halt> {
+        if self.is_open(lane).await? || self.is_open(lane).await? { Ok(()) } else { self.rebuild(lane).await }
     }
 }
 

@@ -6,7 +6,7 @@ use domain::{
     id::{PartitionId, SaleId},
     sale::Sale,
 };
-use kit::admin::Readiness;
+use kit::{admin::Readiness, clock::Clock};
 use store::{
     ledger::Ledger,
     log::{Membership, MembershipEvent, ReadError, SalesFollower},
@@ -144,6 +144,32 @@ impl Membership for Contender {
     async fn leave(self, _deadline: Duration) {}
 }
 
+/// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one partition must not leave it without
+/// a worker, nor stop the others.
+async fn worked<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, stop: CancellationToken) {
+    while let Err(panic) = tokio::spawn(work(shared.clone(), id, stop.clone())).await {
+        shared.metrics.halted("panicked");
+        shared.stalls.failed(id, format!("its worker panicked, report this: {panic}"));
+        tracing::error!(partition = %id, %panic, "a worker panicked: report this; it begins anew");
+        again(&stop, shared.pace.retry_max).await;
+    }
+}
+
+/// The same for the relay.
+async fn relayed<P: Ports>(shared: Arc<Shared<P>>, stop: CancellationToken) {
+    while let Err(panic) = tokio::spawn(relay(shared.clone(), stop.clone())).await {
+        tracing::error!(%panic, "the relay panicked: report this; it begins anew");
+        again(&stop, shared.pace.retry_max).await;
+    }
+}
+
+async fn again(stop: &CancellationToken, pause: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Runs workers for the partitions that the group gives to this process, until cancelled; then every worker finishes its span.
 ///
 /// # Errors
@@ -156,7 +182,7 @@ pub async fn run<P: Ports>(
 ) -> Result<(), ReadError> {
     let mut workers: BTreeMap<PartitionId, CancellationToken> = BTreeMap::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(relay(shared.clone(), cancel.child_token()));
+    tasks.spawn(relayed(shared.clone(), cancel.child_token()));
     readiness.ready();
     let mut reports = tokio::time::interval(REPORT_EVERY);
     let outcome = loop {
@@ -165,6 +191,7 @@ pub async fn run<P: Ports>(
             () = cancel.cancelled() => break Ok(()),
             _ = reports.tick() => {
                 shared.take_decided().into_iter().for_each(|(id, next_offset)| membership.report(id, next_offset));
+                shared.stalls.look(shared.clock.monotonic(), &shared.metrics);
                 continue;
             }
         };
@@ -173,7 +200,7 @@ pub async fn run<P: Ports>(
                 for id in partitions.into_iter().filter(|id| !workers.contains_key(id)).collect::<Vec<_>>() {
                     let stop = cancel.child_token();
                     workers.insert(id, stop.clone());
-                    tasks.spawn(work(shared.clone(), id, stop));
+                    tasks.spawn(worked(shared.clone(), id, stop));
                 }
             }
             Ok(MembershipEvent::Revoked(partitions)) => {

@@ -94,7 +94,14 @@ impl<A: Adapter> Rig<A> {
         };
         assert!(deployment.ledger.begin_partition(&first).await.unwrap());
         let units = 1 << 40;
-        let offer = OfferRow { offer: support::offer(8), allotment: units, sold: 0, sale_version: 1, changed_at: 0 };
+        let offer = OfferRow {
+            offer: support::offer(8),
+            allotment: units,
+            target: units,
+            sold: 0,
+            sale_version: 1,
+            changed_at: 0,
+        };
         let lane = LaneRow {
             lane: support::lane(77),
             tenant: TenantId::new(5).unwrap(),
@@ -159,6 +166,7 @@ impl<A: Adapter> Rig<A> {
             sold: vec![(support::offer(8), (records * RESERVATIONS).cast_signed())],
             epochs: vec![],
             allotments: vec![],
+            retired: vec![],
             movements: movements.collect(),
         };
         self.offset += records;

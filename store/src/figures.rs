@@ -136,7 +136,9 @@ impl CallCount {
     pub(crate) fn note_sql<T>(&self, outcome: &Result<T, SqlError>) {
         let count = match outcome {
             Ok(_) => &self.answered,
-            Err(SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_)) => &self.refused,
+            Err(SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_) | SqlError::Unfit(_)) => {
+                &self.refused
+            }
             Err(error) if error.is_unknown() => &self.unknown,
             Err(_) => &self.broken,
         };

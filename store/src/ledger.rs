@@ -64,8 +64,10 @@ pub struct LaneRow {
 pub struct OfferRow {
     /// The offer.
     pub offer: OfferId,
-    /// Units it may sell.
+    /// Units it may sell: the effective allotment.
     pub allotment: u64,
+    /// Units that the sale wants it to sell; the allotment where nothing else was asked for yet (R9).
+    pub target: u64,
     /// Units sold and not released.
     pub sold: u64,
     /// The version of the sale that the allotment follows.
@@ -93,6 +95,8 @@ pub struct LedgerCommit {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Changes of allotments.
     pub allotments: Vec<AllotmentMove>,
+    /// Units that leave allotments above their targets.
+    pub retired: Vec<(OfferId, u64)>,
     /// One per decided record.
     pub movements: Vec<Movement>,
 }

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod ledger;
 pub mod log;
+pub mod mismatch;
 pub mod orders;
 pub mod publications;
 pub mod shards;

@@ -13,6 +13,8 @@ use crate::{
 const LEDGER: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/ledger/001.sql")),
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
+    ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
+    ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];
@@ -308,7 +310,7 @@ mod tests {
         spawned(ledger.commit(&rows.commit));
         spawned(ledger.restart(&rows.partition, &rows.partition, &[]));
         spawned(ledger.add_lane(&rows.lane));
-        spawned(ledger.lease_worker("", 1));
+        spawned(ledger.lease_worker("", 1, 1));
         spawned(ledger.movements(p, Generation(1), 0, 1));
     }
 

@@ -61,12 +61,16 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
         n: u32,
         backoff_ms: u64,
     ) -> impl Future<Output = Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError>> + Send;
+
+    /// The lane's state: units left, for the pages of sales that nobody buys from just now. As the keeper's.
+    fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 }
 
 /// The keeper's port.
 pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries; units go back only with a
-    /// live entry. Repeating does nothing.
+    /// live entry, and those that a release retires lower the known allotment instead (R9). Repeating does nothing. The lane MUST have
+    /// heard of the last change of an offer's allotment before a release retires units of it.
     fn settle(
         &self,
         lane: LaneId,

@@ -150,7 +150,7 @@ impl Scene {
         let buyers = 2 * args.rounds * args.seconds * (CLOSED_RATE_MAX + args.rate);
         let market = Market::open("rates")?;
         let sale = market.publish(buyers.into(), -60_000)?;
-        let (tenant, now_ms) = (u32::try_from(sale.tenant.get())?, SystemClock::new().now_ms());
+        let (tenant, now_ms) = (sale.tenant.number(), SystemClock::new().now_ms());
         let signer: TokenSigner = market.signer().clone();
         let sign = |buyer: BuyerId| {
             signer.sign(&BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS }, now_ms)

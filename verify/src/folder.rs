@@ -66,6 +66,11 @@ impl Folder {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// The second port's address.
+    pub fn admin_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.admin).into()
+    }
+
     /// A command of `flashsale` on this folder.
     pub fn command(&self, command: &str) -> Command {
         self.command_by(Command::new(self.program()), command)
@@ -138,8 +143,8 @@ impl Folder {
     pub fn evidence(&self) -> anyhow::Result<Evidence> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let admin = SocketAddr::from(([127, 0, 0, 1], self.admin));
-            let mut backends = EmbeddedBackends::open(&DataFolder::new(self.data()), Some(admin), Vec::new()).await?;
+            let (data, admin) = (DataFolder::new(self.data()), Some(self.admin_address()));
+            let mut backends = EmbeddedBackends::open(&data, admin, Vec::new()).await?;
             let deadline = Instant::now() + READY;
             loop {
                 let Standing { lag, journal, outstanding, .. } = backends.look().await?;
@@ -204,15 +209,43 @@ impl Folder {
         }
     }
 
+    /// A page of the second port, for who shows this control key.
+    ///
+    /// # Errors
+    /// When it is refused, or nobody answers.
+    pub fn control(&self, path: &str, key: &str) -> anyhow::Result<String> {
+        let mut wire = Wire::connect(([127, 0, 0, 1], self.admin).into())?;
+        wire.send(&format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"))?;
+        match wire.answer() {
+            Outcome::Answered { status: 200, body, .. } => Ok(body),
+            other => bail!("/{path}: {other:?}"),
+        }
+    }
+
+    /// The process of the server that works on the folder, whoever started it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn running(&self) -> anyhow::Result<u32> {
+        Ok(DataFolder::new(self.data()).running()?.pid)
+    }
+
     /// Asks the server that works on the folder to end, also where a tracer stands between.
     ///
     /// # Errors
     /// When there is none.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let note: Value = serde_json::from_str(&std::fs::read_to_string(self.data().join("server.json"))?)?;
-        let sent = Command::new("kill").arg(note["pid"].to_string()).status()?;
+        let sent = Command::new("kill").arg(self.running()?.to_string()).status()?;
         ensure!(sent.success(), "the server cannot be asked to end");
         Ok(())
+    }
+
+    /// The whole answer of the server's probe.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn readiness(&self) -> anyhow::Result<String> {
+        get(self.admin, "/readyz")
     }
 
     /// Waits until the server is ready to sell.

@@ -149,7 +149,7 @@ impl Market {
     /// # Errors
     /// When it cannot be signed.
     pub fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
-        let tenant = u32::try_from(sale.tenant.get())?;
+        let tenant = sale.tenant.number();
         let now_ms = SystemClock::new().now_ms();
         let claims = BuyerClaims { tenant, buyer: sale.buyer(buyer)?.get(), expires_ms: now_ms + TOKEN_TTL_MS };
         Ok(self.signer.sign(&claims, now_ms)?)

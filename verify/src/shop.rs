@@ -239,6 +239,14 @@ pub(crate) fn programs() -> PathBuf {
     test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default()
 }
 
+/// Where the programs are, all of them built.
+///
+/// # Errors
+/// When one cannot be built.
+pub fn built_programs() -> anyhow::Result<PathBuf> {
+    built().map(|()| programs())
+}
+
 pub(crate) fn built() -> anyhow::Result<()> {
     static BUILT: OnceLock<bool> = OnceLock::new();
     let built = BUILT.get_or_init(|| {

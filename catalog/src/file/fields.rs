@@ -170,8 +170,9 @@ impl<'r, 't> Fields<'r, 't> {
         let (id, shown) = match value {
             DeValue::String(text) => (text.parse(), format!("{text:?}")),
             DeValue::Integer(digits) => {
-                let number = u64::from_str_radix(digits.as_str(), digits.radix()).map_err(|_| InvalidId);
-                (number.and_then(T::try_from), digits.to_string())
+                // What no u64 holds is as little an id as 0 is.
+                let number = u64::from_str_radix(digits.as_str(), digits.radix()).unwrap_or(0);
+                (T::try_from(number), digits.to_string())
             }
             other => return self.wrong_kind(key, other, "an id, as a string or an integer"),
         };
@@ -256,14 +257,15 @@ impl<'r, 't> Fields<'r, 't> {
         if found.len() == elements.len() { found } else { Vec::new() }
     }
 
-    /// A valid id in the place of a flawed one, so that the rest can be judged; no other stand-in is like it. (There always is one.)
+    /// A valid id in the place of a flawed one, so that the rest can be judged. No other stand-in is like it, but for those of
+    /// tenants, whose ids are short and stand once in a file. (There always is one.)
     pub(super) fn stand_in<T: TryFrom<u64>>(&mut self) -> Option<T> {
         self.reader.stand_ins += 1;
-        T::try_from(ID_MAX - self.reader.stand_ins).ok()
+        T::try_from(ID_MAX - self.reader.stand_ins).or_else(|_| T::try_from(1)).ok()
     }
 }
 
-/// A valid price in the place of a flawed one. (There always is one: XXX is ISO 4217's code for "no currency".)
+/// A valid price in the place of a flawed one. (There always is one.)
 pub(super) fn stand_in_price() -> Option<Money> {
-    Some(Money { amount: 0, currency: "XXX".parse().ok()? })
+    Some(Money { amount: 0, currency: "EUR".parse().ok()? })
 }

@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(load(folder.path()).unwrap_err().to_string(), "is a directory; give a file");
         assert_eq!(load(&folder.path().join("none.toml")).unwrap_err().to_string(), "is not there");
         assert_eq!(refusal_of(b"id = 1\ntitle = \"\xff\""), "line 2: is not UTF-8 at byte 16");
-        assert_eq!(refusal_of(&vec![b' '; FILE_BYTES_MAX + 1]), "is larger than 1048576 bytes");
+        assert_eq!(refusal_of(&vec![b' '; FILE_BYTES_MAX + 1]), "is larger than 4194304 bytes");
     }
 
     #[test]

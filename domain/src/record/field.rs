@@ -3,7 +3,7 @@
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::{RESERVATION_SCHEMA, Reservation, stored_tenant};
+use super::{RESERVATION_SCHEMA, Reservation};
 
 /// Tag of `reservations` in a batch.
 const RESERVATIONS: u32 = 1;
@@ -35,7 +35,7 @@ impl Reservation {
 
     fn append_message(&self, out: &mut Vec<u8>) {
         number(1, RESERVATION_SCHEMA.into(), out);
-        number(2, stored_tenant(self.tenant).into(), out);
+        number(2, self.tenant.number().into(), out);
         number(3, self.sale.get(), out);
         number(4, self.sale_version.into(), out);
         number(5, self.offer.get(), out);
@@ -85,7 +85,7 @@ mod tests {
     fn as_prost_writes(reservation: &Reservation) -> Vec<u8> {
         let message = wire::Reservation {
             schema: RESERVATION_SCHEMA,
-            tenant: stored_tenant(reservation.tenant),
+            tenant: reservation.tenant.number(),
             sale: reservation.sale.get(),
             sale_version: reservation.sale_version,
             offer: reservation.offer.get(),

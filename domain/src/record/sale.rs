@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Flawed, RecordError, SALE_TYPE, checked, stored_tenant, tenant_id, wire};
+use super::{Flawed, RecordError, SALE_TYPE, checked, tenant_id, wire};
 use crate::{
-    id::{LaneId, OfferId, PartitionId, SaleId, SkuId},
+    id::{ID_MAX, LaneId, OfferId, PartitionId, SaleId, SkuId},
     money::Money,
-    sale::{Lane, Offer, Sale, Window},
+    sale::{ALLOTMENT_MAX, LIMIT_MAX, Lane, OFFERS_PER_LANE_MAX, Offer, Sale, Window},
 };
 
 /// The bytes of one version of a sale.
 pub fn encode_sale(sale: &Sale) -> Vec<u8> {
     wire::Sale {
         id: sale.id.get(),
-        tenant: stored_tenant(sale.tenant),
+        tenant: sale.tenant.number(),
         version: sale.version,
         title: sale.title.clone(),
         opens_at_ms: sale.window.opens_at_ms,
@@ -27,7 +27,7 @@ pub fn encode_sale(sale: &Sale) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Reads a sale back. It checks shape only; [`Sale::validate`] is for those who publish.
+/// Reads a sale back. It checks shape, and what ledger and lanes can hold; [`Sale::validate`] is for those who publish.
 ///
 /// # Errors
 /// [`RecordError::Malformed`].
@@ -44,7 +44,30 @@ pub fn decode_sale(payload: Bytes) -> Result<Sale, RecordError> {
             shard_map_version: w.shard_map_version,
             lanes: w.lanes.into_iter().map(lane_from_wire).collect::<Result<_, Flawed>>()?,
         })
+        .and_then(storable)
     })
+}
+
+/// A sale whose lanes no ledger or no lane could hold would stop whoever opens them.
+fn storable(sale: Sale) -> Result<Sale, Flawed> {
+    let Window { opens_at_ms, closes_at_ms } = sale.window;
+    let fits = |offer: &Offer| {
+        (1..=ALLOTMENT_MAX).contains(&offer.allotment)
+            && offer.price.amount >= 0
+            && offer.price.times(LIMIT_MAX).is_some()
+    };
+    let holds = |lane: &Lane| {
+        (1..=LIMIT_MAX).contains(&lane.limit_per_buyer)
+            && (1..=OFFERS_PER_LANE_MAX).contains(&lane.offers.len())
+            && lane.offers.iter().all(fits)
+    };
+    if opens_at_ms.max(closes_at_ms) > ID_MAX {
+        return Err(Flawed("a window beyond all time".into()));
+    }
+    match sale.lanes.iter().find(|lane| !holds(lane)) {
+        None => Ok(sale),
+        Some(lane) => Err(Flawed(format!("lane {} has a limit, offers or units that no lane can have", lane.id))),
+    }
 }
 
 fn lane_to_wire(lane: &Lane) -> wire::Lane {

@@ -167,6 +167,9 @@ impl LaneMachine {
             if (first.offer, first.quantity) != (request.offer, request.quantity) {
                 return ReserveReply::Mismatch { order: first.order };
             }
+            if first.number.is_none() {
+                return ReserveReply::Released { order: first.order };
+            }
             // What this very call has just promised is journaled at its end.
             let is_new = !repeated && first.batch == Some(batch);
             return ReserveReply::Repeat {
@@ -217,7 +220,8 @@ impl LaneMachine {
         LaneAnswer::Open(self.journal.claim(now_ms, n, now_ms.saturating_add(backoff_ms)))
     }
 
-    /// Takes decided batches out of the journal and gone orders out of their buyers' entries.
+    /// Takes decided batches out of the journal and gone orders out of their buyers' entries. R9: units that a release retires lower the
+    /// known allotment in the same step, so that a repeated settlement retires nothing twice.
     pub fn settle(&mut self, run: RunId, epoch: Epoch, batches: &[BatchId], gone: &[Gone]) -> LaneAnswer<()> {
         if !self.is_open_at(run, epoch) {
             return self.closed();
@@ -237,15 +241,20 @@ impl LaneMachine {
         let Some(at) = purchases.iter().position(live) else { return };
         let Some(Purchase { offer, quantity, number, .. }) = purchases.get_mut(at) else { return };
         let (offer, quantity) = (*offer, *quantity);
-        if gone.why == GoneWhy::Released {
+        let (back, retired) = match gone.why {
+            GoneWhy::Released { retired } => (quantity.saturating_sub(retired), retired.min(quantity)),
+            GoneWhy::Rejected => (quantity, 0),
+            GoneWhy::RejectedForStock => (0, 0),
+        };
+        if matches!(gone.why, GoneWhy::Released { .. }) {
             // R6: its key keeps answering with it.
             *number = None;
         } else {
             self.buyers.remove(gone.buyer, at);
         }
-        let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
-        if let Some(shelf) = shelf.filter(|_| gone.why != GoneWhy::RejectedForStock) {
-            shelf.left = shelf.left.saturating_add(quantity.into());
+        if let Some(shelf) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) {
+            shelf.left = shelf.left.saturating_add(back.into());
+            shelf.allotment = shelf.allotment.saturating_sub(retired.into());
         }
     }
 

@@ -177,6 +177,10 @@ impl World {
                         self.buyers.promises.get_mut(&order).unwrap().accepted = true;
                     }
                 }
+                ReserveReply::Released { order } => {
+                    self.event("repeat of a released order");
+                    self.same_order(wish, order)?;
+                }
                 ReserveReply::Mismatch { order } => {
                     self.event("mismatch");
                     self.same_order(wish, order)?;

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use domain::{
+    decide::OfferLedger,
     id::{BuyerId, Epoch, LaneId, OfferId},
+    invariant::Invariant,
     order::Status,
     record::{AllotmentChange, Record},
     stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase},
 };
 
 use crate::{
-    world::{World, tell},
+    world::{Played, Violation, World, tell},
     writer::{Flow, Process, Todo},
     wrong::Wrong,
 };
@@ -22,12 +24,13 @@ pub struct Facts {
     strikes: u32,
     marker_seen: Epoch,
     rebuilding: Option<Epoch>,
-    asked: BTreeMap<OfferId, u32>,
-    told: BTreeMap<OfferId, (Epoch, i64)>,
+    /// The version that was asked for, and the change it was to follow.
+    asked: BTreeMap<OfferId, (u32, i64)>,
+    pub told: BTreeMap<OfferId, (Epoch, i64)>,
 }
 
 impl Process {
-    pub fn keep(&mut self, world: &mut World, todo: Todo) -> Flow {
+    pub fn keep(&mut self, world: &mut World, todo: Todo) -> Played<Flow> {
         match todo {
             Todo::DistrustClosed => self.distrust_closed(world),
             Todo::Look(lane) => self.look(world, lane),
@@ -42,10 +45,10 @@ impl Process {
             }
             Todo::Adjust(lane, offer) => self.adjust(world, lane, offer),
             Todo::Scan(lane, epoch) => self.scan(world, lane, epoch),
-            Todo::Load(lane, epoch, load) => self.load(world, lane, epoch, &load),
+            Todo::Load(lane, epoch, load) => self.load(world, lane, epoch, &load)?,
             _ => {}
         }
-        Flow::On
+        Ok(Flow::On)
     }
 
     fn distrust_closed(&mut self, world: &mut World) {
@@ -132,34 +135,36 @@ impl Process {
     fn keep_allotments(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, view: &LaneView) {
         for &(offer, ..) in &view.offers {
             let numbers = self.lanes[&lane].offers[&offer];
-            let told = self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));
-            if told != Some((epoch, numbers.changed_at)) && numbers.changed_at > 0 {
+            let told = self.facts.entry(lane).or_default().told.get(&offer);
+            if told != Some(&(epoch, numbers.changed_at)) && numbers.changed_at > 0 {
                 self.adjust(world, lane, offer);
             }
         }
         let version = world.published.version;
         for (offer, numbers) in self.lanes[&lane].offers.clone() {
             let target = world.published.allotments[&offer];
+            let unsold = numbers.excess() > 0 && numbers.allotment > numbers.sold;
+            let free = unsold && !world.is(Wrong::FreeUnitsAreNotAsked);
             // A version that wants what is there is asked for too: it gives back what an unasked reduction withheld.
-            if numbers.sale_version >= version || (numbers.allotment == target && world.is(Wrong::EqualIsNotAsked)) {
+            let newer = numbers.sale_version < version;
+            let equal = numbers.allotment == target && world.is(Wrong::EqualIsNotAsked);
+            if !(newer || free || numbers.target != target) || equal {
                 continue;
             }
             let impatient = world.rng.once_in(8);
-            let asked = &mut self.facts.entry(lane).or_default().asked;
-            if asked.get(&offer) == Some(&version) && !impatient {
+            let (asked, after) = (&mut self.facts.entry(lane).or_default().asked, numbers.changed_at);
+            if asked.get(&offer) == Some(&(version, after)) && !impatient {
                 continue;
             }
-            asked.insert(offer, version);
-            let wanted = target.cast_signed() - numbers.allotment.cast_signed();
-            self.ask_for(
-                world,
-                AllotmentChange { lane, offer, sale_version: version, delta: wanted, epoch, after: numbers.changed_at },
-            );
+            asked.insert(offer, (version, after));
+            let delta = target.cast_signed() - numbers.allotment.cast_signed();
+            let (target, sale_version) = (Some(target), version);
+            self.ask_for(world, AllotmentChange { lane, offer, sale_version, delta, target, epoch, after });
         }
     }
 
     fn ask_for(&mut self, world: &mut World, wanted: AllotmentChange) {
-        let AllotmentChange { lane, offer, sale_version, delta, epoch, after } = wanted;
+        let AllotmentChange { lane, offer, sale_version, delta, epoch, after, .. } = wanted;
         if world.is(Wrong::ReductionNotWithheld) || delta >= 0 {
             return self.todo.push_back(Todo::AppendChange(wanted));
         }
@@ -173,16 +178,28 @@ impl Process {
             "writer {} withholds {delta} of offer {offer} for version {sale_version}: {answer:?}",
             self.number
         );
-        if let LaneAnswer::Open(units) = answer {
+        let numbers = self.lanes[&lane].offers[&offer];
+        let again = (numbers.sale_version, Some(numbers.target)) == (sale_version, wanted.target);
+        // Asked again, of what is promised and not decided nothing is taken.
+        if let LaneAnswer::Open(units) = answer
+            && !(again && units == 0)
+        {
             self.todo.push_back(Todo::AppendChange(AllotmentChange { delta: -units.cast_signed(), ..wanted }));
         }
     }
 
     fn adjust(&mut self, world: &mut World, lane: LaneId, offer: OfferId) {
+        let last = self.last_change(lane, offer);
+        self.facts.entry(lane).or_default().told.insert(offer, last);
         let (epoch, numbers) = (self.lanes[&lane].epoch, self.lanes[&lane].offers[&offer]);
         let (machine, run) = world.redis.lane(lane);
         let answer = machine.adjust(run, epoch, offer, numbers.allotment, numbers.changed_at);
         tell!(world, "writer {} adjusts offer {offer} to {}: {answer:?}", self.number, numbers.allotment);
+    }
+
+    /// The last change of an offer, as a lane is told of it once in an epoch.
+    pub fn last_change(&self, lane: LaneId, offer: OfferId) -> (Epoch, i64) {
+        (self.lanes[&lane].epoch, self.lanes[&lane].offers[&offer].changed_at)
     }
 
     fn scan(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
@@ -226,7 +243,7 @@ impl Process {
     }
 
     /// R4: by the winner of the epoch's commit, once.
-    fn load(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, load: &LaneLoad) {
+    fn load(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Played {
         let (machine, run) = world.redis.lane(lane);
         let answer = machine.load(run, epoch, load);
         tell!(world, "writer {} loads lane {lane} under {epoch}: {answer:?} {load:?}", self.number);
@@ -235,6 +252,14 @@ impl Process {
             LoadAnswer::Loaded => (facts.strikes, facts.rebuilding, facts.distrusted) = (0, None, false),
             LoadAnswer::Refused => world.event("load refused"),
         }
+        for offer in load.offers.iter().filter(|_| answer == LoadAnswer::Loaded && !world.forged) {
+            let OfferLedger { target, sold, .. } = self.lanes[&lane].offers[&offer.offer];
+            if offer.left > target.saturating_sub(sold) {
+                let what = format!("R9: loaded with {offer:?}, {sold} sold, target {target}");
+                return Err(Violation(Invariant::Inv4, what));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -57,7 +57,9 @@ impl World {
         let version = self.published.version;
         let allotments = self.ledger.lanes.values().flat_map(|lane| &lane.offers).all(|(offer, numbers)| {
             let equal = numbers.allotment == self.published.allotments[offer];
-            numbers.sale_version >= version || equal && self.is(Wrong::EqualIsNotAsked)
+            // What is free above the target is asked for, too.
+            let settled = numbers.allotment == numbers.target.max(numbers.sold);
+            numbers.sale_version >= version && settled || equal && self.is(Wrong::EqualIsNotAsked)
         });
         let distrusted =
             self.processes.iter().flatten().any(|process| process.facts.values().any(|facts| facts.distrusted));
@@ -125,6 +127,12 @@ impl World {
                 let in_vain = |row: &OrderRow| row.offer == offer && row.reason == Some(Reason::Stock);
                 let surplus = u64::from(self.forged && !self.tables.rows().any(in_vain));
                 let holds = promised == numbers.allotment + surplus;
+                let target = self.published.allotments[&offer];
+                if (numbers.target, numbers.allotment) != (target, target.max(live)) && !self.is(Wrong::EqualIsNotAsked)
+                {
+                    let what = format!("R9: offer {offer}: live {live}, published {target}, ledger {numbers:?}");
+                    return Err(Violation(Invariant::Inv4, what));
+                }
                 if !holds || numbers.sold != live || known != numbers.allotment {
                     let what = format!("offer {offer}: left {left}, live {live}, known {known}, ledger {numbers:?}");
                     return Err(Violation(Invariant::Inv4, what));

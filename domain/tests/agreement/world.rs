@@ -8,6 +8,7 @@ use domain::{
     invariant::Invariant,
     order::{OrderRow, Status},
     record::{Genesis, Record},
+    stock::{Gone, GoneWhy, LaneMachine},
 };
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 22] = [
+pub const EVENTS: [&str; 24] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -46,6 +47,8 @@ pub const EVENTS: [&str; 22] = [
     "rebuilt",
     "load refused",
     "allotment changed",
+    "retired",
+    "unsold retired",
 ];
 
 /// What does not hold, and how it was seen.
@@ -79,7 +82,7 @@ pub struct Mixture {
 
 impl Mixture {
     fn draw(rng: &mut Rng) -> Self {
-        Self {
+        let mut mixture = Self {
             steps: rng.range(60, 240),
             reserve: rng.pick(&[4, 8, 16]),
             append: rng.pick(&[2, 6]),
@@ -89,9 +92,14 @@ impl Mixture {
             cancel: rng.pick(&[0, 2, 5]),
             relay: rng.pick(&[1, 4]),
             restart: rng.pick(&[0, 0, 1, 2]),
-            publish: rng.pick(&[0, 0, 1]),
+            publish: rng.pick(&[0, 0, 1, 3]),
             distrust: rng.pick(&[0, 0, 1]),
+        };
+        // A merchant who changes what is for sale while units come back.
+        if rng.once_in(3) {
+            (mixture.publish, mixture.cancel, mixture.relay) = (8, 10, 8);
         }
+        mixture
     }
 }
 
@@ -100,6 +108,8 @@ impl Mixture {
 pub struct Published {
     pub version: u32,
     pub allotments: BTreeMap<OfferId, u64>,
+    /// Those of every version.
+    pub history: BTreeMap<u32, BTreeMap<OfferId, u64>>,
 }
 
 /// Everything.
@@ -116,6 +126,8 @@ pub struct World {
     pub processes: [Option<Process>; PROCESSES],
     pub buyers: Buyers,
     pub published: Published,
+    /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
+    pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
     /// Nothing new is asked for any more.
     pub ending: bool,
@@ -157,7 +169,8 @@ impl World {
             ledger: Ledger::default(),
             processes: [const { None }; PROCESSES],
             buyers: Buyers::default(),
-            published: Published { version: 1, allotments: BTreeMap::new() },
+            published: Published { version: 1, ..Published::default() },
+            targets: BTreeMap::new(),
             events: BTreeMap::new(),
             ending: false,
             forged: false,
@@ -188,11 +201,17 @@ impl World {
             for offer in 1..=offers {
                 let (offer, allotment) = (id(lane * 10 + offer), self.rng.range(1, 5));
                 self.published.allotments.insert(offer, allotment);
-                numbers.insert(offer, OfferLedger { allotment, sold: 0, sale_version: 1, changed_at: 0 });
+                numbers.insert(
+                    offer,
+                    OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 },
+                );
             }
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
-            self.ledger.lanes.insert(id(lane), LaneLedger { epoch: Epoch(0), limit_per_buyer, offers: numbers });
+            let (tenant, sale) = (id(1), id(1));
+            let ledger = LaneLedger { tenant, sale, epoch: Epoch(0), limit_per_buyer, offers: numbers };
+            self.ledger.lanes.insert(id(lane), ledger);
         }
+        self.targets = self.published.allotments.clone();
         self.buyers.count = self.rng.range(2, 4);
     }
 
@@ -367,9 +386,39 @@ impl World {
         }
         self.published.version += 1;
         for allotment in self.published.allotments.values_mut() {
-            *allotment = self.rng.range(1, 6);
+            *allotment = if self.rng.once_in(2) { 1 } else { self.rng.range(1, 6) };
         }
+        self.published.history.insert(self.published.version, self.published.allotments.clone());
         tell!(self, "version {} wants {:?}", self.published.version, self.published.allotments);
+    }
+
+    /// R9: while an allotment is above its target, units that come back lower it; only what is beyond the target is sold again.
+    pub fn check_given_back(&self, lane: LaneId, before: &LaneMachine, gone: &[Gone]) -> Played {
+        let Some(after) = self.redis.machine(lane) else { return Ok(()) };
+        let left = |machine: &LaneMachine, offer| {
+            machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.left)
+        };
+        let live = |machine: &LaneMachine| {
+            let entries = machine.buyers().into_iter().flat_map(|(_, purchases)| purchases);
+            entries.filter(|purchase| purchase.number.is_some()).map(|p| (p.order, p)).collect::<BTreeMap<_, _>>()
+        };
+        let (held, kept) = (live(before), live(after));
+        for (&offer, numbers) in &self.ledger.lanes[&lane].offers {
+            let (mut released, mut rejected) = (0, 0);
+            for purchase in held.values().filter(|p| p.offer == offer && !kept.contains_key(&p.order)) {
+                let why = gone.iter().find(|gone| gone.order == purchase.order).map(|gone| gone.why);
+                let units = if matches!(why, Some(GoneWhy::Released { .. })) { &mut released } else { &mut rejected };
+                *units += u64::from(purchase.quantity);
+            }
+            let excess = numbers.allotment.saturating_sub(self.targets[&offer]);
+            let (was, is) = (left(before, offer), left(after, offer));
+            if is > was + rejected + u64::saturating_sub(released, excess) {
+                let what =
+                    format!("R9: offer {offer}: {was} -> {is} on sale by {released} released, {excess} to retire");
+                return Err(Violation(Invariant::Inv4, what));
+            }
+        }
+        Ok(())
     }
 
     /// After every write of rows.

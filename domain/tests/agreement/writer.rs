@@ -105,9 +105,9 @@ impl Process {
             Todo::Looked => self.looked_at = Some(self.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
-            Todo::Settle => self.settle(world),
+            Todo::Settle => self.settle(world)?,
             Todo::Commit => return self.commit(world),
-            other => return Ok(self.keep(world, other)),
+            other => return self.keep(world, other),
         }
         Ok(Flow::On)
     }
@@ -181,6 +181,7 @@ impl Process {
             Some(Wrong::RejectionWithoutRow) => decided.rows.retain(|row| row.status != Status::Rejected),
             _ => {}
         }
+        self.decide_allotments_wrongly(world, &records, &mut decided);
         tell!(
             world,
             "writer {} decides {}..: rows {:?}, releases {:?}, sold {:?}, epochs {:?}, allotments {:?}",
@@ -241,16 +242,68 @@ impl Process {
         Flow::On
     }
 
+    fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
+        let is_epoch = !decided.epochs.is_empty();
+        match world.wrong {
+            Some(Wrong::ReductionForgotten) if !is_epoch => {
+                decided.retired.clear();
+                give_all_back(decided);
+            }
+            Some(Wrong::RetiredByTheLedgerOnly) => give_all_back(decided),
+            Some(Wrong::RetiredByTheLaneOnly) if !is_epoch => decided.retired.clear(),
+            Some(Wrong::EpochKeepsTheExcess) if is_epoch => decided.retired.clear(),
+            Some(Wrong::EveryReleaseRetires) => {
+                for (placed, movement) in records.iter().zip(&decided.movements) {
+                    let Record::Released(released) = &placed.record else { continue };
+                    let numbers = self.lanes[&released.lane].offers[&released.offer];
+                    if movement.decisions == [0] && numbers.excess() > 0 {
+                        *decided.retired.entry((released.lane, released.offer)).or_default() += 1;
+                    }
+                }
+            }
+            Some(Wrong::StaleDifferenceAdded) => {
+                for (placed, change) in records.iter().zip(&mut decided.allotments) {
+                    if let Record::AllotmentChanged(asked) = &placed.record {
+                        change.delta = asked.delta;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A lane hears of a change before a release that is decided after it retires units there: else an adjustment that comes later, with
+    /// an allotment from before the release, would put them on sale.
+    fn tells_first(&mut self, world: &World) -> bool {
+        let Some(span) = &self.span else { return false };
+        let untold: Vec<(LaneId, OfferId)> = (span.decided.retired.keys().copied())
+            .filter(|_| !span.decided.gone.is_empty() && !world.is(Wrong::RetiredBeforeTold))
+            .filter(|&(lane, offer)| {
+                let told = self.facts.get(&lane).and_then(|facts| facts.told.get(&offer));
+                told != Some(&self.last_change(lane, offer))
+            })
+            .collect();
+        if untold.is_empty() {
+            return false;
+        }
+        self.todo.push_front(Todo::Settle);
+        untold.into_iter().for_each(|(lane, offer)| self.todo.push_front(Todo::Adjust(lane, offer)));
+        true
+    }
+
     /// Journal entries go, gone orders give back. A closed lane is rebuilt from the rows instead.
-    fn settle(&mut self, world: &mut World) {
-        let Some(span) = &self.span else { return };
+    fn settle(&mut self, world: &mut World) -> Played {
+        if self.tells_first(world) {
+            return Ok(());
+        }
+        let Some(span) = &self.span else { return Ok(()) };
         let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
         for &(lane, batch) in &span.decided.batches {
             by_lane.entry(lane).or_default().0.push(batch);
         }
         for &(lane, mut gone) in &span.decided.gone {
             gone.why = match (gone.why, world.wrong) {
-                (GoneWhy::Released, Some(Wrong::NoTombstones))
+                (GoneWhy::Released { .. }, Some(Wrong::NoTombstones))
                 | (GoneWhy::RejectedForStock, Some(Wrong::StockRejectionGivesBack)) => GoneWhy::Rejected,
                 (why, _) => why,
             };
@@ -258,9 +311,12 @@ impl Process {
         }
         for (lane, (batches, gone)) in by_lane {
             let (machine, run) = world.redis.lane(lane);
+            let before = machine.clone();
             let settled = machine.settle(run, self.lanes[&lane].epoch, &batches, &gone);
             tell!(world, "writer {} settles lane {lane}: batches {batches:?}, gone {gone:?}: {settled:?}", self.number);
+            world.check_given_back(lane, &before, &gone)?;
         }
+        Ok(())
     }
 
     /// The ledger moves by compare-and-set; what follows is the winner's.
@@ -276,13 +332,36 @@ impl Process {
         }
         self.offset = span.next;
         span.decided.apply(&mut self.lanes);
+        if !span.decided.retired.is_empty() {
+            world.event(if span.decided.epochs.is_empty() { "retired" } else { "unsold retired" });
+        }
+        if world.is(Wrong::TargetForgottenAtARebuild) {
+            for (lane, _) in &span.decided.epochs {
+                for lanes in [&mut world.ledger.lanes, &mut self.lanes] {
+                    let offers = lanes.get_mut(lane).into_iter().flat_map(|lane| lane.offers.values_mut());
+                    offers.for_each(|numbers| numbers.target = numbers.allotment);
+                }
+            }
+        }
         for change in &span.decided.allotments {
             world.event("allotment changed");
-            self.todo.push_back(Todo::Adjust(change.lane, change.offer));
+            world.targets.insert(change.offer, world.published.history[&change.sale_version][&change.offer]);
+            // A variant that tells lanes at looks only: else a crash at this very moment would have to show the fault.
+            if !world.is(Wrong::RetiredBeforeTold) {
+                self.todo.push_back(Todo::Adjust(change.lane, change.offer));
+            }
         }
         self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
         world.check_rows(&[])?;
         Ok(Flow::On)
+    }
+}
+
+fn give_all_back(decided: &mut Decided) {
+    for (_, gone) in &mut decided.gone {
+        if let GoneWhy::Released { retired } = &mut gone.why {
+            *retired = 0;
+        }
     }
 }
 

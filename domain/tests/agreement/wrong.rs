@@ -41,6 +41,24 @@ pub enum Wrong {
     ChangesOverlap,
     /// R9: a version that wants the allotment that is there is not asked for, and the units withheld for an earlier one stay withheld.
     EqualIsNotAsked,
+    /// R9: what a release returns goes on sale again although the allotment is above its target.
+    ReductionForgotten,
+    /// R9: settlement and ledger disagree: the ledger's allotment falls, and the lane sells the units again.
+    RetiredByTheLedgerOnly,
+    /// R9: settlement and ledger disagree: the lane retires units, and the ledger's allotment stays.
+    RetiredByTheLaneOnly,
+    /// R9: every record of a release lowers the allotment once more.
+    EveryReleaseRetires,
+    /// R9: a release retires units in a lane that has not heard of the change before it.
+    RetiredBeforeTold,
+    /// R9: a rebuild makes the allotment that is there the target.
+    TargetForgottenAtARebuild,
+    /// R9: a lane is loaded with units that a reduction waits for.
+    EpochKeepsTheExcess,
+    /// R9: a change adds what it asked for, although releases have lowered the allotment since.
+    StaleDifferenceAdded,
+    /// R9: units that became free above the target are not asked for again.
+    FreeUnitsAreNotAsked,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -50,7 +68,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 31] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -70,6 +88,15 @@ impl Wrong {
         Self::ReductionNotWithheld,
         Self::ChangesOverlap,
         Self::EqualIsNotAsked,
+        Self::ReductionForgotten,
+        Self::RetiredByTheLedgerOnly,
+        Self::RetiredByTheLaneOnly,
+        Self::EveryReleaseRetires,
+        Self::RetiredBeforeTold,
+        Self::TargetForgottenAtARebuild,
+        Self::EpochKeepsTheExcess,
+        Self::StaleDifferenceAdded,
+        Self::FreeUnitsAreNotAsked,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::DuplicateCounts,

@@ -25,7 +25,7 @@ pub async fn audit(stores: &StoreArgs) -> Result<Audit, AuditError> {
     let backends = ProductionBackends::open(stores, Vec::new()).await?;
     let kafka = KafkaSettings::new(&stores.kafka.kafka_brokers, stores.namespace.as_str(), stores.partitions.into());
     let logged = logged(&KafkaSource::new(&kafka), stores.partitions.into()).await?;
-    super::audit(backends, logged, &format!("the stack with namespace {}", stores.namespace)).await
+    super::audit(backends, logged, &format!("the stack with namespace {}", stores.namespace), true).await
 }
 
 async fn logged(source: &impl OrderLogSource, partitions: u32) -> Result<Vec<PromiseEvidence>, ReadError> {

@@ -1,16 +1,22 @@
 //! Token buckets: of an offer, of a tenant, of each buyer of a sale. They count requests and know no rule of a sale.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    hash::Hash,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
+use crossbeam::utils::CachePadded;
 use dashmap::DashMap;
 use domain::id::BuyerId;
 use governor::{
-    Quota, RateLimiter,
-    clock::Clock as GovernorClock,
-    middleware::NoOpMiddleware,
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
+    Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware, nanos::Nanos,
+    state::keyed::DashMapStateStore,
 };
 use kit::clock::Clock;
 
@@ -23,8 +29,7 @@ const SHARDS: usize = 128;
 
 const NANOS_PER_S: u64 = 1_000_000_000;
 
-type Direct = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Nanos>>;
-type Keyed = RateLimiter<BuyerId, DashMapStateStore<BuyerId>, Ticks, NoOpMiddleware<Nanos>>;
+type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, Ticks, NoOpMiddleware<Nanos>>;
 
 /// The clock as governor wants it. A closure, so that not every type between here and the clock carries its parameter.
 #[derive(Clone)]
@@ -35,6 +40,12 @@ impl Ticks {
     pub fn of<C: Clock>(clock: &C) -> Self {
         let clock = clock.clone();
         Self(Arc::new(move || clock.monotonic()))
+    }
+}
+
+impl Ticks {
+    fn now_ns(&self) -> u64 {
+        u64::try_from((self.0)().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -49,7 +60,7 @@ impl GovernorClock for Ticks {
 /// A bucket was empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// Whose bucket: `offer`, `buyer` or `tenant`.
+    /// Whose bucket: `offer`, `buyer`, `buyer_reads` or `tenant`.
     pub policy: &'static str,
     /// What this engine admits a second.
     pub per_s: u32,
@@ -57,19 +68,22 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// What one engine takes of a rate that is meant for the fleet: a second's worth at once, then evenly.
-fn share(fleet_per_s: u32, engines: u32) -> (Quota, NonZeroU32) {
+/// What one engine takes of a rate that is meant for the fleet: a second's worth at once, then evenly. Nanoseconds from one token
+/// to the next, and the burst.
+fn share(fleet_per_s: u32, engines: u32) -> (u64, NonZeroU32) {
     let (rate, engines) = (u64::from(fleet_per_s.max(1)), engines.max(1));
     // Rates below the number of engines still drop a token now and then: the period is exact, the burst at least one.
-    let period = Duration::from_nanos((NANOS_PER_S * u64::from(engines) / rate).max(1));
-    let per_s = NonZeroU32::new(fleet_per_s / engines).unwrap_or(NonZeroU32::MIN);
-    // The period is not zero, so the default is never taken.
-    (Quota::with_period(period).unwrap_or(Quota::per_second(per_s)).allow_burst(per_s), per_s)
+    let period_ns = (NANOS_PER_S * u64::from(engines) / rate).max(1);
+    (period_ns, NonZeroU32::new(fleet_per_s / engines).unwrap_or(NonZeroU32::MIN))
 }
 
-/// One bucket for all who come.
+/// One bucket for all who come. What it holds is told by one number (the generic cell rate algorithm), so that a token can be given
+/// back: governor's limiters cannot take one.
 pub struct Bucket {
-    limiter: Direct,
+    /// When it will be full, in nanoseconds of the monotonic clock. Written for every purchase, so on a line of its own.
+    full_at_ns: CachePadded<AtomicU64>,
+    ticks: Ticks,
+    period_ns: u64,
     policy: &'static str,
     fleet_per_s: u32,
     engines: u32,
@@ -79,9 +93,11 @@ pub struct Bucket {
 impl Bucket {
     /// A full bucket: `fleet_per_s` divided by the live engines.
     pub fn new(policy: &'static str, fleet_per_s: u32, engines: u32, ticks: &Ticks) -> Self {
-        let (quota, per_s) = share(fleet_per_s, engines);
+        let (period_ns, per_s) = share(fleet_per_s, engines);
         Self {
-            limiter: Direct::direct_with_clock(quota, ticks.clone()),
+            full_at_ns: CachePadded::new(AtomicU64::new(0)),
+            ticks: ticks.clone(),
+            period_ns,
             policy,
             fleet_per_s,
             engines,
@@ -99,26 +115,46 @@ impl Bucket {
     /// # Errors
     /// [`Limited`] when there is none.
     pub fn take(&self) -> Result<(), Limited> {
-        self.limiter.check().map_err(|until| Limited {
+        let (now_ns, period_ns) = (self.ticks.now_ns(), self.period_ns);
+        // Empty, it is full again after so long.
+        let whole_ns = period_ns.saturating_mul(self.per_s.into());
+        let without_one = |full_at_ns: u64| full_at_ns.max(now_ns).saturating_add(period_ns) - now_ns;
+        let take = |full_at_ns| {
+            let fills_in_ns = without_one(full_at_ns);
+            (fills_in_ns <= whole_ns).then_some(now_ns + fills_in_ns)
+        };
+        let taken = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(drop).map_err(|full_at_ns| Limited {
             policy: self.policy,
             per_s: self.per_s,
-            retry_after: until.wait_time_from(self.limiter.clock().now()),
+            retry_after: Duration::from_nanos(without_one(full_at_ns) - whole_ns),
         })
+    }
+
+    /// Gives a token back that bought nothing. A bucket that is full meanwhile stays so.
+    pub fn give_back(&self) {
+        let with_one = |full_at_ns: u64| Some(full_at_ns.saturating_sub(self.period_ns));
+        // Never refused, so there is always an answer.
+        let _before = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_one);
     }
 }
 
 /// One bucket per buyer. Not divided by the engines: a buyer's connection stays with one of them, and a share of a small rate
 /// would refuse an honest buyer there. Who spreads over n engines gains n times the rate at most; the offer's bucket holds.
-pub struct BuyerBuckets {
-    limiter: ArcSwap<Keyed>,
+///
+/// A buyer's id names a buyer only within a shop: `K` is that id where all buckets are of one shop, as those of a sale are, and the
+/// shop with it elsewhere (INV-7).
+pub struct BuyerBuckets<K: Hash + Eq + Clone = BuyerId> {
+    limiter: ArcSwap<Keyed<K>>,
     ticks: Ticks,
+    policy: &'static str,
     per_s: u32,
 }
 
-impl BuyerBuckets {
+impl<K: Hash + Eq + Clone> BuyerBuckets<K> {
     /// No buyer known, all buckets full.
-    pub fn new(per_s: u32, ticks: &Ticks) -> Self {
-        Self { limiter: ArcSwap::from_pointee(keyed(per_s, ticks)), ticks: ticks.clone(), per_s }
+    pub fn new(policy: &'static str, per_s: u32, ticks: &Ticks) -> Self {
+        Self { limiter: ArcSwap::from_pointee(keyed(per_s, ticks)), ticks: ticks.clone(), policy, per_s }
     }
 
     /// Whether it was made for this rate.
@@ -130,10 +166,10 @@ impl BuyerBuckets {
     ///
     /// # Errors
     /// [`Limited`] when there is none.
-    pub fn take(&self, buyer: BuyerId) -> Result<(), Limited> {
+    pub fn take(&self, buyer: K) -> Result<(), Limited> {
         let limiter = self.limiter.load();
         limiter.check_key(&buyer).map_err(|until| Limited {
-            policy: "buyer",
+            policy: self.policy,
             per_s: self.per_s,
             retry_after: until.wait_time_from(self.ticks.now()),
         })
@@ -161,8 +197,11 @@ impl BuyerBuckets {
     }
 }
 
-fn keyed(per_s: u32, ticks: &Ticks) -> Keyed {
-    Keyed::new(share(per_s, 1).0, DashMap::with_shard_amount(SHARDS), ticks.clone())
+fn keyed<K: Hash + Eq + Clone>(per_s: u32, ticks: &Ticks) -> Keyed<K> {
+    let (period_ns, burst) = share(per_s, 1);
+    // The period is not zero, so the default is never taken.
+    let quota = Quota::with_period(Duration::from_nanos(period_ns)).unwrap_or(Quota::per_second(burst));
+    Keyed::new(quota.allow_burst(burst), DashMap::with_shard_amount(SHARDS), ticks.clone())
 }
 
 #[cfg(test)]
@@ -199,10 +238,25 @@ mod tests {
         assert_eq!(taken(&bucket), 1, "one in four seconds");
     }
 
+    /// Tokens given back are there at once, and never more than the bucket holds.
+    #[test]
+    fn a_token_given_back_is_there_again_and_fills_no_more_than_the_bucket() {
+        let clock = ManualClock::new(0);
+        let bucket = Bucket::new("offer", 100, 1, &Ticks::of(&clock));
+        bucket.give_back();
+        assert_eq!(taken(&bucket), 100);
+        bucket.give_back();
+        bucket.give_back();
+        assert_eq!(taken(&bucket), 2);
+        (0..50).for_each(|_| bucket.give_back());
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(taken(&bucket), 100);
+    }
+
     #[test]
     fn buyers_do_not_take_each_others_tokens_and_are_forgotten_when_full_again() {
         let clock = ManualClock::new(0);
-        let buckets = BuyerBuckets::new(2, &Ticks::of(&clock));
+        let buckets = BuyerBuckets::new("buyer", 2, &Ticks::of(&clock));
         let [one, two] = [1, 2].map(|id| BuyerId::new(id).unwrap());
         assert!(buckets.take(one).is_ok() && buckets.take(one).is_ok());
         assert_eq!(buckets.take(one).unwrap_err().policy, "buyer");

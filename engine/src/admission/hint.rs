@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 
 /// How long a hint refuses after the answer it came from.
 pub const HINT_MS_MAX: u64 = 500;
-/// How long a page shows "sold out" without a newer answer: a page that hides its button asks nobody.
+/// How long an answer is shown while the lane gives no newer one, as while it is rebuilt. Then nothing is known.
 const SHOWN_MS_MAX: u64 = 10_000;
 /// Refused keys remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask the lane again.
 const REFUSED_MAX: usize = 1 << 17;
@@ -35,11 +35,11 @@ const _: () = assert!(HINT_MS_MAX < SHOWN_MS_MAX);
 /// Stock as a page shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coarse {
-    /// A tenth or more is left, as far as this engine knows.
+    /// A tenth or more is left.
     Available,
     /// Less.
     Low,
-    /// Nothing, a moment ago.
+    /// Nothing.
     SoldOut,
 }
 
@@ -80,15 +80,22 @@ impl StockSeen {
             && time_bits(monotonic_ms).checked_sub(at).is_some_and(|age| age <= HINT_MS_MAX)
     }
 
-    /// What a page shows.
-    pub fn coarse(&self, allotment: u64, monotonic_ms: u64) -> Coarse {
-        let age = time_bits(monotonic_ms).saturating_sub(time_of(self.hint.load(Ordering::Relaxed)));
-        match self.left.load(Ordering::Relaxed).checked_sub(1) {
-            None => Coarse::Available,
-            Some(0) if age <= SHOWN_MS_MAX => Coarse::SoldOut,
-            Some(left) if left < allotment.div_ceil(10) => Coarse::Low,
-            Some(_) => Coarse::Available,
+    /// Whether the lane answered at most so long ago.
+    pub fn is_known_since(&self, age_ms_max: u64, monotonic_ms: u64) -> bool {
+        let hint = self.hint.load(Ordering::Relaxed);
+        hint != 0 && time_bits(monotonic_ms).saturating_sub(time_of(hint)) <= age_ms_max
+    }
+
+    /// What a page shows; `None` while nothing is known, which is never guessed.
+    pub fn coarse(&self, allotment: u64, monotonic_ms: u64) -> Option<Coarse> {
+        if !self.is_known_since(SHOWN_MS_MAX, monotonic_ms) {
+            return None;
         }
+        Some(match self.left.load(Ordering::Relaxed).checked_sub(1)? {
+            0 => Coarse::SoldOut,
+            left if left < allotment.div_ceil(10) => Coarse::Low,
+            _ => Coarse::Available,
+        })
     }
 }
 
@@ -188,14 +195,15 @@ mod tests {
     #[test]
     fn a_page_sees_coarse_stock() {
         let seen = StockSeen::default();
-        assert_eq!(seen.coarse(100, 0), Coarse::Available);
+        assert_eq!(seen.coarse(100, 0), None, "nobody told");
         seen.note(10, E1, 5);
-        assert_eq!(seen.coarse(100, 5), Coarse::Available);
+        assert_eq!(seen.coarse(100, 5), Some(Coarse::Available));
         seen.note(9, E1, 5);
-        assert_eq!(seen.coarse(100, 5), Coarse::Low);
+        assert_eq!(seen.coarse(100, 5), Some(Coarse::Low));
         seen.note(0, E1, 5);
-        assert_eq!(seen.coarse(100, 5 + SHOWN_MS_MAX), Coarse::SoldOut);
-        assert_eq!(seen.coarse(100, 6 + SHOWN_MS_MAX), Coarse::Low, "old news: somebody should ask");
+        assert_eq!(seen.coarse(100, 5 + SHOWN_MS_MAX), Some(Coarse::SoldOut));
+        assert_eq!(seen.coarse(100, 6 + SHOWN_MS_MAX), None, "old news");
+        assert!(seen.is_known_since(7, 12) && !seen.is_known_since(7, 13));
     }
 
     #[test]

@@ -148,3 +148,49 @@ async fn what_is_frozen_is_what_was_admitted() {
     assert_eq!((reservation.unit_price, reservation.sku), (offered.price, offered.sku));
     assert_eq!(reservation.context, "{\"a\":1}");
 }
+
+/// Fault 15: 200 buyers at their limit, each with another key each time, as often as a buyer may; the offer admits 200 a second. What
+/// the lane refuses them, or repeats to them, costs the offer's bucket nothing.
+#[tokio::test]
+async fn buyers_at_their_limit_leave_the_offers_tokens_to_others() {
+    const HOSTILE: u64 = 200;
+    let shop = Shop::new(100_000);
+    publish(&shop, |sale| sale.lanes[0].offers[0].rate_per_s = 200);
+    for buyer in 1..=HOSTILE {
+        shop.buy(buyer, "k", 2).await.unwrap();
+    }
+    shop.clock.advance(std::time::Duration::from_secs(1));
+    let (mut honest, mut promised) = (0, 0);
+    for step in 0..300_u64 {
+        shop.clock.advance(std::time::Duration::from_millis(10));
+        for turn in 0..20 {
+            let buyer = 1 + (step * 20 + turn) % HOSTILE;
+            let answer = match turn % 3 {
+                0 => shop.buy(buyer, &format!("{step}-{turn}"), 1).await.map(drop),
+                1 => shop.buy(buyer, "k", 1).await.map(drop),
+                _ => shop.buy(buyer, "k", 2).await.map(drop),
+            };
+            let expected = [Err(Declined::LimitReached), Err(Declined::Mismatch), Ok(())];
+            assert_eq!(answer, expected[usize::try_from(turn % 3).unwrap()]);
+        }
+        for _ in 0..2 {
+            honest += 1;
+            promised += u64::from(shop.buy(1_000 + honest, "k", 1).await.is_ok());
+        }
+    }
+    assert_eq!(honest, 600, "as many as the offer admits");
+    assert!(promised >= honest * 95 / 100, "{promised} of {honest} honest purchases");
+}
+
+/// What a promise or a sold-out answer took stays taken: the rate holds.
+#[tokio::test]
+async fn a_promise_keeps_its_token() {
+    let shop = Shop::new(3);
+    publish(&shop, |sale| sale.lanes[0].offers[0].rate_per_s = 4);
+    for buyer in 1..=4 {
+        let expected = if buyer <= 3 { Ok(()) } else { Err(Declined::SoldOut) };
+        assert_eq!(shop.buy(buyer, "k", 1).await.map(drop), expected);
+    }
+    let Err(Declined::RateLimited(limited)) = shop.buy(5, "k", 1).await else { panic!("not limited") };
+    assert_eq!(limited.policy, "offer");
+}

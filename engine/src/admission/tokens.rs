@@ -22,6 +22,8 @@ pub struct TokenSeed(pub u64, pub u64);
 struct Verified {
     token: u128,
     claims: BuyerClaims,
+    /// When it was verified. What holds then holds until it expires; before, after a clock was set back, it is asked anew.
+    since_ms: u64,
 }
 
 /// A verifier with a memory of fixed size.
@@ -52,14 +54,14 @@ impl Tokens {
         let print = self.print(token);
         let mut place = self.place(print).lock().unwrap_or_else(PoisonError::into_inner);
         match *place {
-            Some(known) if known.token == print && now_ms < known.claims.expires_ms => {
+            Some(known) if known.token == print && (known.since_ms..known.claims.expires_ms).contains(&now_ms) => {
                 self.checks.remembered.inc();
                 return Ok(known.claims);
             }
             _ => {}
         }
         let claims = self.verifier.verify(token, now_ms)?;
-        *place = Some(Verified { token: print, claims });
+        *place = Some(Verified { token: print, claims, since_ms: now_ms });
         self.checks.computed.inc();
         Ok(claims)
     }
@@ -78,19 +80,33 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use kit::token::{TokenKey, TokenSigner};
+    use kit::token::{LIFETIME_MAX_S, Tenants, TokenKey, TokenSigner};
 
     use super::*;
 
     const NOW_MS: u64 = 1_800_000_000_000;
 
+    fn key() -> TokenKey {
+        TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY", Tenants::All).unwrap()
+    }
+
+    /// What a token was under a clock that ran ahead, it is not under the right one.
+    #[test]
+    fn a_clock_that_goes_back_has_every_token_verified_again() {
+        let lifetime_ms = LIFETIME_MAX_S * 1_000;
+        let claims = BuyerClaims { tenant: 1, buyer: 2, expires_ms: NOW_MS + lifetime_ms };
+        let token = TokenSigner::new(key()).sign(&claims, NOW_MS).unwrap();
+        let tokens = Tokens::new(TokenVerifier::new(vec![key()]).unwrap(), TokenSeed(1, 2));
+        assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
+        assert_eq!(tokens.verify(&token, NOW_MS - lifetime_ms), Err(TokenError::Lifetime));
+    }
+
     /// A remembered token ends when it expires, and one that differs in a byte is another.
     #[test]
     fn a_remembered_token_is_the_same_token_and_still_valid() {
-        let key = TokenKey::new("k", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY").unwrap();
         let claims = BuyerClaims { tenant: 1, buyer: 2, expires_ms: NOW_MS + 60_000 };
-        let token = TokenSigner::new(key.clone()).sign(&claims, NOW_MS).unwrap();
-        let tokens = Tokens::new(TokenVerifier::new(vec![key]).unwrap(), TokenSeed(1, 2));
+        let token = TokenSigner::new(key()).sign(&claims, NOW_MS).unwrap();
+        let tokens = Tokens::new(TokenVerifier::new(vec![key()]).unwrap(), TokenSeed(1, 2));
         assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
         assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
         let forged = format!("{}A", &token[..token.len() - 1]);

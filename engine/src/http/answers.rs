@@ -1,20 +1,20 @@
 //! Outcomes to responses: the one place where an outcome gets its code and a status. Refusals that never vary are rendered once.
 
-use std::{hash::Hasher, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kit::{
     http::{Body, HeaderMap, HeaderValue, Response, StatusCode, header, reply},
-    problem::{Code, PreparedProblem, Problem, RateLimit},
+    problem::{Code, NO_STORE, PreparedProblem, Problem, RateLimit},
+    token::TokenError,
 };
-use siphasher::sip::SipHasher13;
 
-use super::{body::rfc3339, wire};
+use super::{cursor, wire};
 use crate::{
-    admission::{Limited, Moment},
+    admission::{Caller, Limited},
     buy::{Bought, Declined, Standing},
-    orders::{OrderView, Unseen},
-    sales::Promotion,
+    orders::{OrderList, OrderView, Unseen},
+    pages::Page,
 };
 
 /// When to come back to an overloaded engine.
@@ -59,6 +59,8 @@ pub(super) const fn code_of_unseen(why: Unseen) -> Code {
 pub(super) struct Answers {
     no_token: PreparedProblem,
     bad_token: PreparedProblem,
+    expired_token: PreparedProblem,
+    early_token: PreparedProblem,
     forbidden: PreparedProblem,
     unknown_offer: PreparedProblem,
     not_started: PreparedProblem,
@@ -71,15 +73,20 @@ pub(super) struct Answers {
     lane_closed: PreparedProblem,
     unknown_order: PreparedProblem,
     unavailable: PreparedProblem,
+    busy_pages: PreparedProblem,
+    unchecked_page: PreparedProblem,
 }
 
 impl Answers {
     pub(super) fn prepare() -> Self {
         let of = |code, detail: &'static str| PreparedProblem::new(&Problem::new(code, detail));
+        let of_token = |detail| Problem::new(Code::Unauthenticated, detail).with_token_error(detail).into();
         let later = |code, detail: &'static str, after| Problem::new(code, detail).with_retry_after(after).into();
         Self {
             no_token: of(Code::Unauthenticated, "a bearer token is needed"),
-            bad_token: of(Code::Unauthenticated, "the token is not valid"),
+            bad_token: of_token("the token is not valid"),
+            expired_token: of_token("the token has expired"),
+            early_token: of_token("the token is not valid yet"),
             forbidden: of(Code::Forbidden, "the token is not a buyer's"),
             unknown_offer: of(Code::NotFound, "there is no such offer"),
             not_started: of(Code::NotStarted, "the sale has not started; come back when it opens"),
@@ -96,6 +103,8 @@ impl Answers {
             ),
             unknown_order: of(Code::NotFound, "there is no such order, or none yet without its offer_id"),
             unavailable: later(Code::TemporarilyUnavailable, "orders cannot be read now", CLOSED_AFTER),
+            busy_pages: later(Code::Overloaded, "too many pages of sales at once", OVERLOADED_AFTER),
+            unchecked_page: later(Code::TemporarilyUnavailable, "the sale cannot be read now", CLOSED_AFTER),
         }
     }
 
@@ -103,6 +112,9 @@ impl Answers {
         match why {
             Declined::NoToken => self.no_token.response(),
             Declined::Token(error) if error.is_forbidden() => self.forbidden.response(),
+            // Whose clock is wrong, or who only needs a new one, can mend it; of all else a forger learns nothing.
+            Declined::Token(TokenError::Expired) => self.expired_token.response(),
+            Declined::Token(TokenError::NotYetValid) => self.early_token.response(),
             Declined::Token(_) => self.bad_token.response(),
             Declined::UnknownOffer => self.unknown_offer.response(),
             Declined::NotStarted { opens_in_ms } => {
@@ -119,6 +131,11 @@ impl Answers {
         }
     }
 
+    /// For a page that could not be checked, or whose turn is too far away.
+    pub(super) fn no_page(&self, code: Code) -> Response<Body> {
+        if code == Code::Overloaded { self.busy_pages.response() } else { self.unchecked_page.response() }
+    }
+
     pub(super) fn unseen(&self, why: Unseen) -> Response<Body> {
         match why {
             Unseen::NotFound => self.unknown_order.response(),
@@ -132,7 +149,7 @@ impl Answers {
 fn rate_limited(limited: &Limited) -> Response<Body> {
     let reset_s = limited.retry_after.as_secs() + u64::from(limited.retry_after.subsec_nanos() > 0);
     let detail = match limited.policy {
-        "buyer" => "you ask too often",
+        "buyer" | "buyer_reads" => "you ask too often",
         "tenant" => "this shop is asked too often",
         _ => "this offer is asked for too often",
     };
@@ -146,6 +163,7 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
     let status = match bought.standing {
         Standing::Accepted => "accepted",
         Standing::Pending => "pending",
+        Standing::Over(status) => status.as_str(),
     };
     let (mut order, mut offer) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (order, offer) = (order.format(bought.order.get()), offer.format(bought.offer.get()));
@@ -157,67 +175,49 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
     if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    unstored(response)
+}
+
+/// A page of orders.
+pub(super) fn page(list: &OrderList, caller: Caller) -> Response<Body> {
+    let last = list.orders.last().filter(|_| list.has_more);
+    let page = wire::OrderPage {
+        orders: list.orders.iter().map(wire::Order::from).collect(),
+        next_cursor: last.map(|view| cursor::write(caller, view.order)),
+    };
+    unstored(reply::json(StatusCode::OK, &page))
+}
+
+/// An order.
+pub(super) fn order(view: &OrderView) -> Response<Body> {
+    unstored(reply::json(StatusCode::OK, &wire::Order::from(view)))
+}
+
+/// What is one buyer's, no cache keeps.
+fn unstored(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
-/// A page of orders. The cursor of the next one is the last order shown: a full page may have a successor.
-pub(super) fn page(views: &[OrderView], limit: u32) -> Response<Body> {
-    let is_full = views.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let next_cursor = views.last().filter(|_| is_full).map(|view| view.order.to_string());
-    reply::json(StatusCode::OK, &wire::OrderPage { orders: views.iter().map(wire::Order::from).collect(), next_cursor })
+/// Whether the client has the page with this tag already.
+pub(super) fn is_known(tag: &[u8], headers: &HeaderMap) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|sent| {
+        // Compared weakly, as RFC 9110 asks: a cache that packs a page makes its tag a weak one.
+        let mut tags = sent.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.any(|sent| sent == b"*" || sent.strip_prefix(b"W/").unwrap_or(sent) == tag)
+    })
 }
 
 /// A sale, or that it is still the one the client knows.
-pub(super) fn sale(promotion: &Promotion, moment: Moment, headers: &HeaderMap) -> Response<Body> {
-    let shown = show(promotion, moment);
-    let tag = tag_of(&shown);
-    let is_known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|sent| sent.to_str().ok()).any(|sent| {
-        // Compared weakly, as RFC 9110 asks.
-        sent.split(',').map(str::trim).any(|sent| sent == "*" || sent.trim_start_matches("W/") == &tag[2..])
-    });
-    let mut response =
-        if is_known { reply::empty(StatusCode::NOT_MODIFIED) } else { reply::json(StatusCode::OK, &shown) };
-    if let Ok(tag) = HeaderValue::from_maybe_shared(Bytes::from(tag)) {
+pub(super) fn sale(page: &Page, is_known: bool) -> Response<Body> {
+    let mut response = if is_known {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        reply::raw(StatusCode::OK, reply::CONTENT_TYPE_JSON, page.body.clone())
+    };
+    if let Ok(tag) = HeaderValue::from_maybe_shared(page.tag.clone()) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response.headers_mut().insert(header::CACHE_CONTROL, SALE_CACHE);
     response
-}
-
-fn show(promotion: &Promotion, moment: Moment) -> wire::Sale {
-    let sale = &promotion.sale;
-    let offers = sale.offers().filter_map(|(lane, offer)| {
-        // Offers that the directory left out are not sold here.
-        let offered = promotion.offers.iter().find(|offered| offered.id == offer.id)?;
-        Some(wire::Offer {
-            offer_id: offer.id.to_string(),
-            sku_id: offer.sku.to_string(),
-            title: offer.title.clone(),
-            price: offer.price.into(),
-            limit_per_buyer: lane.limit_per_buyer,
-            stock: offered.stock.coarse(offer.allotment, moment.monotonic_ms).as_str(),
-        })
-    });
-    wire::Sale {
-        sale_id: sale.id.to_string(),
-        title: sale.title.clone(),
-        version: sale.version,
-        state: sale.phase(moment.wall_ms).as_str(),
-        opens_at: rfc3339(sale.window.opens_at_ms),
-        closes_at: rfc3339(sale.window.closes_at_ms),
-        server_time: rfc3339(moment.wall_ms),
-        offers: offers.collect(),
-    }
-}
-
-/// A weak tag: of all that is shown but the server's time, which has a route of its own.
-fn tag_of(sale: &wire::Sale) -> String {
-    let mut hasher = SipHasher13::new();
-    hasher.write_u32(sale.version);
-    hasher.write(sale.state.as_bytes());
-    for offer in &sale.offers {
-        hasher.write(offer.offer_id.as_bytes());
-        hasher.write(offer.stock.as_bytes());
-    }
-    format!("W/\"{:016x}\"", hasher.finish())
 }

@@ -1,10 +1,15 @@
 //! The JSON of the buyer's surface. Field names and values here are public and never change.
 
+use domain::sale::Phase;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::rfc3339;
-use crate::orders::{OrderView, Stage};
+use crate::{
+    admission::Coarse,
+    orders::{OrderView, Stage},
+    sales::Promotion,
+};
 
 /// The server's clock.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,10 +24,10 @@ pub struct Time {
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Price {
-    /// Minor units: fen, cents.
+    /// Minor units by ISO 4217: 9900 is 99.00 CNY, 9900 JPY, 9.900 KWD. At most 2^53 - 1, also in totals.
     #[schema(example = 9900)]
     pub amount: i64,
-    /// ISO 4217.
+    /// An active code of ISO 4217.
     #[schema(example = "CNY")]
     pub currency: String,
 }
@@ -50,10 +55,32 @@ pub struct Sale {
     pub opens_at: String,
     /// RFC 3339, UTC.
     pub closes_at: String,
-    /// RFC 3339, UTC.
-    pub server_time: String,
     /// What it offers.
     pub offers: Vec<Offer>,
+}
+
+impl Sale {
+    /// A version of a sale at a moment: its phase, and the stock of its offers in their order. Nothing in it changes by itself.
+    pub fn of(promotion: &Promotion, phase: Phase, stock: &[Option<Coarse>]) -> Self {
+        let sale = &promotion.sale;
+        let offers = promotion.offered().zip(stock).map(|((lane, offer, _), stock)| Offer {
+            offer_id: offer.id.to_string(),
+            sku_id: offer.sku.to_string(),
+            title: offer.title.clone(),
+            price: offer.price.into(),
+            limit_per_buyer: lane.limit_per_buyer,
+            stock: stock.map(Coarse::as_str),
+        });
+        Self {
+            sale_id: sale.id.to_string(),
+            title: sale.title.clone(),
+            version: sale.version,
+            state: phase.as_str(),
+            opens_at: rfc3339(sale.window.opens_at_ms),
+            closes_at: rfc3339(sale.window.closes_at_ms),
+            offers: offers.collect(),
+        }
+    }
 }
 
 /// An offer as the public sees it.
@@ -70,9 +97,10 @@ pub struct Offer {
     pub price: Price,
     /// Units one buyer may hold, of this offer and those that share its limit.
     pub limit_per_buyer: u32,
-    /// `available`, `low` or `sold_out`; a moment old.
-    #[schema(example = "available")]
-    pub stock: &'static str,
+    /// `available`, `low` or `sold_out`, at most a second old; absent while nobody knows, as before the offer's stock is opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "available", nullable = false)]
+    pub stock: Option<&'static str>,
 }
 
 /// An order as its buyer sees it.
@@ -85,7 +113,7 @@ pub struct Order {
     /// `refunded`.
     #[schema(example = "pending_payment")]
     pub status: &'static str,
-    /// Why it was rejected: `superseded`, `limit` or `stock`.
+    /// Why it was rejected: `superseded`, `limit`, `stock`, or `foreign` (the lane belongs to another sale).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<&'static str>,
@@ -93,14 +121,20 @@ pub struct Order {
     pub sale_id: String,
     /// The offer.
     pub offer_id: String,
-    /// What is sold.
-    pub sku_id: String,
+    /// What is sold; absent while the status is `pending`, as prices are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub sku_id: Option<String>,
     /// Units.
     pub quantity: u32,
-    /// Of one unit.
-    pub unit_price: Price,
+    /// Of one unit, as it was at the purchase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub unit_price: Option<Price>,
     /// Of all.
-    pub total: Price,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub total: Option<Price>,
     /// RFC 3339, UTC.
     pub reserved_at: String,
 }
@@ -112,17 +146,17 @@ impl From<&OrderView> for Order {
             Stage::Row(status, reason) => (status.as_str(), reason.map(|reason| reason.as_str())),
         };
         // A published price times the largest quantity fits: it was checked when the sale was published.
-        let total = view.unit_price.times(view.quantity).unwrap_or(view.unit_price);
+        let total = view.unit_price.and_then(|price| price.times(view.quantity));
         Self {
             order_id: view.order.to_string(),
             status,
             reason,
             sale_id: view.sale.to_string(),
             offer_id: view.offer.to_string(),
-            sku_id: view.sku.to_string(),
+            sku_id: view.sku.map(|sku| sku.to_string()),
             quantity: view.quantity,
-            unit_price: view.unit_price.into(),
-            total: total.into(),
+            unit_price: view.unit_price.map(Price::from),
+            total: total.map(Price::from),
             reserved_at: rfc3339(view.reserved_at_ms),
         }
     }
@@ -133,7 +167,7 @@ impl From<&OrderView> for Order {
 pub struct OrderPage {
     /// The orders.
     pub orders: Vec<Order>,
-    /// For the next page; absent on the last.
+    /// For the next page, to be given back as it is; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub next_cursor: Option<String>,
@@ -160,7 +194,8 @@ pub struct Bought {
     /// Its id; of a repeated key, that of the first order.
     #[schema(example = "249300234895360")]
     pub order_id: String,
-    /// `accepted`: the order log holds it. `pending`: nobody knows yet; ask for its status.
+    /// `accepted`: the order log holds it. `pending`: nobody knows yet; ask for its status. Of a repeated key whose order is over,
+    /// its status: `cancelled`, `expired`, `rejected`, `refunding` or `refunded`.
     #[schema(example = "accepted")]
     pub status: String,
 }

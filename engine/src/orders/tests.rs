@@ -27,6 +27,7 @@ async fn an_order_is_pending_until_it_has_its_row() {
     let order = promised(&shop).await;
     let view = shop.orders().status(caller(1), order, Some(offer_id(1))).await.unwrap();
     assert_eq!((view.stage, view.quantity, view.reserved_at_ms), (Stage::Pending, 2, order.minted_at_ms()));
+    assert_eq!((view.sku, view.unit_price), (None, None), "what a row will say is not guessed from today's sale");
     shop.rows.write(order, buyer(1), Status::PendingPayment);
     assert_eq!(see(&shop, order).await, Ok(Stage::Row(Status::PendingPayment, None)));
     shop.stock.restart();
@@ -49,7 +50,7 @@ async fn inv_7_nobody_sees_what_is_not_theirs() {
                 Unseen::NotFound,
                 "{stage}"
             );
-            assert!(orders.page(stranger, None, 10).await.unwrap().is_empty());
+            assert!(orders.page(stranger, None, 10).await.unwrap().orders.is_empty());
         }
         shop.rows.write(order, buyer(1), Status::Paid);
     }
@@ -94,10 +95,16 @@ async fn a_page_is_newest_first_and_goes_on_from_its_cursor() {
     let shop = Shop::new(10);
     let ids: Vec<OrderId> = (1..=5).map(|id| OrderId::new(id).unwrap()).collect();
     ids.iter().for_each(|id| shop.rows.write(*id, buyer(1), Status::Paid));
-    let page = shop.orders().page(caller(1), None, 2).await.unwrap();
-    assert_eq!(page.iter().map(|view| view.order).collect::<Vec<_>>(), [ids[4], ids[3]]);
-    let page = shop.orders().page(caller(1), Some(ids[3]), 10).await.unwrap();
-    assert_eq!(page.iter().map(|view| view.order).collect::<Vec<_>>(), [ids[2], ids[1], ids[0]]);
+    for (before, limit, expected, has_more) in [
+        (None, 2, &[ids[4], ids[3]][..], true),
+        (Some(ids[3]), 10, &[ids[2], ids[1], ids[0]], false),
+        (Some(ids[3]), 3, &[ids[2], ids[1], ids[0]], false),
+        (Some(ids[0]), 1, &[], false),
+    ] {
+        let page = shop.orders().page(caller(1), before, limit).await.unwrap();
+        assert_eq!(page.orders.iter().map(|view| view.order).collect::<Vec<_>>(), expected);
+        assert_eq!(page.has_more, has_more, "a full last page has no successor");
+    }
 }
 
 #[tokio::test]
@@ -117,8 +124,11 @@ async fn a_buyer_reads_so_often_and_no_more() {
         orders.page(caller(1), None, 1).await.unwrap();
     }
     let Err(Unseen::TooOften(limited)) = orders.page(caller(1), None, 1).await else { panic!("not limited") };
-    assert_eq!((limited.policy, limited.per_s), ("buyer", READS_PER_BUYER_PER_S));
+    assert_eq!((limited.policy, limited.per_s), ("buyer_reads", READS_PER_BUYER_PER_S));
     orders.page(caller(2), None, 1).await.unwrap();
+    // INV-7: another shop's buyer of the same number is another buyer.
+    let stranger = Caller { tenant: TenantId::new(9).unwrap(), buyer: buyer(1) };
+    orders.page(stranger, None, 1).await.unwrap();
     shop.clock.advance(limited.retry_after);
     orders.page(caller(1), None, 1).await.unwrap();
 }

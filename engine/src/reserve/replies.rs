@@ -20,8 +20,21 @@ pub(super) enum Outcome {
     Rides(OrderId),
     /// An order whose standing is known now.
     Known(OrderId, Standing),
+    /// An order that was released since.
+    Released(OrderId),
     /// Nothing.
     Declined(Declined),
+}
+
+impl Outcome {
+    /// Whether it leaves the stock alone that others could buy: then the tokens that admitted it are theirs too. (Of an offer that is
+    /// sold out nobody could use them; what it refused is remembered instead.)
+    pub(super) const fn takes_no_unit(&self) -> bool {
+        match self {
+            Self::Promised(_) | Self::Declined(Declined::SoldOut) => false,
+            Self::Rides(_) | Self::Known(..) | Self::Released(_) | Self::Declined(_) => true,
+        }
+    }
 }
 
 /// The outcome of each request.
@@ -33,12 +46,11 @@ pub(super) fn outcomes(
 ) -> Vec<Outcome> {
     // An earlier try of this call happened if it left a request's own order behind. Its journal entry may hold other reservations
     // than this answer tells of, so nobody here knows the record's bytes: the sweeper will append them.
-    let is_the_sweepers = decided.was_repeated
-        && decided
-            .replies
-            .iter()
-            .zip(requests)
-            .any(|(reply, request)| matches!(reply, ReserveReply::Repeat { order, .. } if *order == request.order));
+    let is_own = |(reply, request): (&ReserveReply, &ReserveRequest)| match reply {
+        ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => *order == request.order,
+        _ => false,
+    };
+    let is_the_sweepers = decided.was_repeated && decided.replies.iter().zip(requests).any(is_own);
     let outcome = |(reply, request): (&ReserveReply, &ReserveRequest)| match *reply {
         ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, Standing::Pending),
         ReserveReply::Reserved(number) => Outcome::Promised(number),
@@ -48,6 +60,7 @@ pub(super) fn outcomes(
             Outcome::Rides(order)
         }
         ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, standing(batch, settled, acknowledged)),
+        ReserveReply::Released { order } => Outcome::Released(order),
         ReserveReply::Mismatch { .. } => Outcome::Declined(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => Outcome::Declined(Declined::LimitReached),
         ReserveReply::SoldOut { .. } => Outcome::Declined(Declined::SoldOut),
@@ -55,8 +68,22 @@ pub(super) fn outcomes(
     decided.replies.iter().zip(requests).map(outcome).collect()
 }
 
+/// Ids that this call, made once, used for nothing, the last one first: a repeat has its order already, and the declined have none.
+/// The first id of a call that promised names its batch.
+pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl Iterator<Item = OrderId> {
+    let has_promised = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Promised(_)));
+    let rest = requests.iter().zip(outcomes).skip(usize::from(has_promised)).rev();
+    rest.filter_map(|(request, outcome)| match *outcome {
+        Outcome::Promised(_) => None,
+        Outcome::Rides(order) | Outcome::Known(order, _) | Outcome::Released(order) => {
+            (order != request.order).then_some(request.order)
+        }
+        Outcome::Declined(_) => Some(request.order),
+    })
+}
+
 /// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement. Redis may still forget the rest.
-fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
+pub(super) fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
     let was_acknowledged = || batch.is_some_and(|batch| acknowledged.at(batch).is_some());
     if settled || was_acknowledged() { Standing::Accepted } else { Standing::Pending }
 }
@@ -78,6 +105,20 @@ mod tests {
         BatchId::new(id).unwrap()
     }
 
+    fn requests(count: usize) -> Vec<ReserveRequest> {
+        (BATCH..)
+            .take(count)
+            .map(|id| ReserveRequest {
+                order: order(id),
+                buyer: BuyerId::new(id).unwrap(),
+                offer: OfferId::new(1).unwrap(),
+                quantity: 1,
+                key: KeyHash([0; 16]),
+                field: Bytes::new(),
+            })
+            .collect()
+    }
+
     fn decide(replies: &[ReserveReply], was_repeated: bool, acknowledged: &Acknowledged) -> Vec<Outcome> {
         let call = ReserveCall {
             lane: LaneId::new(1).unwrap(),
@@ -87,17 +128,7 @@ mod tests {
             sweep_after_ms: 0,
             journal_max: 1,
         };
-        let requests: Vec<_> = (BATCH..)
-            .take(replies.len())
-            .map(|id| ReserveRequest {
-                order: order(id),
-                buyer: BuyerId::new(id).unwrap(),
-                offer: OfferId::new(1).unwrap(),
-                quantity: 1,
-                key: KeyHash([0; 16]),
-                field: Bytes::new(),
-            })
-            .collect();
+        let requests = requests(replies.len());
         outcomes(&call, &requests, &Decided { replies: replies.to_vec(), left: vec![], was_repeated }, acknowledged)
     }
 
@@ -125,6 +156,20 @@ mod tests {
         let replies = [ReserveReply::Reserved(PurchaseNumber(1)), repeat(BATCH, Some(BATCH), false)];
         let expected = [Outcome::Promised(PurchaseNumber(1)), Outcome::Rides(order(BATCH))];
         assert_eq!(decide(&replies, false, &Acknowledged::default()), expected);
+    }
+
+    /// What promises keeps its id, and the batch its name; the rest goes back, the last one first.
+    #[test]
+    fn ids_that_came_to_nothing_are_found_from_the_last_one_on() {
+        let (promised, declined) = (Outcome::Promised(PurchaseNumber(1)), Outcome::Declined(Declined::SoldOut));
+        let (rides, known) = (Outcome::Rides(order(BATCH)), Outcome::Known(order(7), Standing::Pending));
+        let unused = |outcomes: &[Outcome]| {
+            unused(&requests(outcomes.len()), outcomes).map(|order| order.get() - BATCH).collect::<Vec<_>>()
+        };
+        assert_eq!(unused(&[promised, rides, known, declined]), [3, 2, 1]);
+        assert_eq!(unused(&[declined, promised, known]), [2], "the first one names the batch");
+        assert_eq!(unused(&[known, declined]), [1, 0], "no batch, no name");
+        assert_eq!(unused(&[Outcome::Known(order(BATCH), Standing::Pending)]), [0; 0], "its own order");
     }
 
     /// R7: the first try happened after all. Its record is in the journal, and only the journal knows its bytes.

@@ -110,6 +110,21 @@ async fn r13_the_same_key_is_the_same_order() {
     assert_eq!(shop.stock.left(1), 8);
 }
 
+/// A repeat mints nothing, and a refusal neither: however often one key comes, or whatever else the lane refuses, the next order has
+/// the next id.
+#[tokio::test]
+async fn repeats_and_refusals_use_up_no_ids() {
+    let shop = Shop::new(3);
+    let first = shop.buy(1, "k", 1).await.unwrap();
+    for _ in 0..15 {
+        assert_eq!(shop.buy(1, "k", 1).await, Ok(first));
+        assert_eq!(shop.buy(1, "k", 2).await, Err(Declined::Mismatch));
+        assert_eq!(shop.buy(1, "more", 2).await, Err(Declined::LimitReached));
+    }
+    let next = shop.buy(1, "next", 1).await.unwrap();
+    assert_eq!((next.order.minted_at_ms(), next.order.sequence()), (first.order.minted_at_ms(), 1));
+}
+
 /// R7: a full log refuses before it promises.
 #[tokio::test]
 async fn r7_room_in_the_log_is_taken_before_the_promise() {

@@ -69,12 +69,25 @@ async fn another_engines_batch_is_taken_over_when_it_is_old() {
     shop.buy(1, "k", 1).await.unwrap();
     shop.log.mode(LogMode::Acknowledge);
     let mint = Arc::new(Mint::default());
-    mint.lend(WORKER + 1, u64::MAX >> 8);
+    mint.lend(WORKER + 1, u64::MAX >> 8, u64::MAX);
     let mut other = sweeper(&shop, &Arc::default(), &mint);
     pass(&shop, OTHERS_AFTER_MS);
     assert_eq!(other.round().await, Swept { claimed: 1, appended: 0, oldest_ms: OTHERS_AFTER_MS });
     pass(&shop, BACKOFF_MS);
     assert_eq!(other.round().await.appended, 1);
+}
+
+/// Failure line 30: what stands in the journal is swept as ever, although the clock was set back since.
+#[tokio::test]
+async fn a_clock_that_is_set_back_delays_no_sweep() {
+    let shop = Shop::new(10);
+    shop.log.mode(LogMode::Lose);
+    shop.buy(1, "k", 1).await.unwrap();
+    shop.clock.set_wall(NOW_MS - 3 * 60_000);
+    shop.buy(2, "k", 1).await.unwrap();
+    shop.log.mode(LogMode::Acknowledge);
+    pass(&shop, SWEEP_AFTER_MS);
+    assert_eq!(own(&shop).round().await, Swept { claimed: 2, appended: 2, oldest_ms: SWEEP_AFTER_MS });
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ pub enum IdempotencyKeyError {
     #[error("the Idempotency-Key header came more than once")]
     Repeated,
     /// It is empty, too long, or has characters that cannot be seen.
-    #[error("the Idempotency-Key header must be 1 to 255 visible ASCII characters")]
+    #[error("the Idempotency-Key header must be 1 to 255 visible ASCII characters, bare or between quotes")]
     Invalid,
 }
 
@@ -32,7 +32,9 @@ impl From<IdempotencyKeyError> for Problem {
     }
 }
 
-/// The request's idempotency key: 1 to 255 visible ASCII characters, taken as they stand.
+/// The request's idempotency key: 1 to 255 visible ASCII characters. The draft (draft-ietf-httpapi-idempotency-key-header)
+/// writes it as a string between quotes; quoted and bare it is one key. A quoted one holds no quote and no backslash: each key
+/// has one spelling between quotes, and it is borrowed as it stands.
 ///
 /// # Errors
 ///
@@ -44,8 +46,15 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<&str, IdempotencyKeyError>
         return Err(IdempotencyKeyError::Repeated);
     }
     let key = value.to_str().map_err(|_invisible| IdempotencyKeyError::Invalid)?;
+    let key = if key.starts_with('"') { quoted(key).ok_or(IdempotencyKeyError::Invalid)? } else { key };
     let fits = (1..=IDEMPOTENCY_KEY_LEN_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(key) } else { Err(IdempotencyKeyError::Invalid) }
+}
+
+/// What stands between the quotes of a quoted key.
+fn quoted(key: &str) -> Option<&str> {
+    let inner = key.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains(['"', '\\'])).then_some(inner)
 }
 
 /// The bearer token of the request. `None` when there is no `Authorization`, more than one, or another scheme: all the
@@ -76,11 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_as_it_stands() {
+    fn a_key_quoted_and_bare_is_one_key() {
         let longest = "k".repeat(255);
-        for key in ["a", "\"quoted\"", "8e03978e-40d5-43e8-bc93-6894a57f9324", &longest] {
-            assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[key.as_bytes()])), Ok(key));
+        for key in ["a", "8e03978e-40d5-43e8-bc93-6894a57f9324", &longest] {
+            for sent in [key.to_owned(), format!("\"{key}\"")] {
+                assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[sent.as_bytes()])), Ok(key), "{sent}");
+            }
         }
+        assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[b"a\"b\\"])), Ok("a\"b\\"), "no quoted one");
     }
 
     #[test]
@@ -89,7 +101,9 @@ mod tests {
         assert_eq!(idempotency_key(&HeaderMap::new()), Err(Missing));
         assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[b"a", b"a"])), Err(Repeated));
         let too_long = "k".repeat(256);
-        for key in [b"".as_slice(), b"a b", b"a\tb", "é".as_bytes(), too_long.as_bytes()] {
+        let half_quoted: [&[u8]; 6] = [b"\"", b"\"\"", b"\"a", b"\"a\"b\"", b"\"a\\\"b\"", b"\"a\";x=1"];
+        let others = [b"".as_slice(), b"a b", b"a\tb", "é".as_bytes(), too_long.as_bytes()];
+        for key in half_quoted.into_iter().chain(others) {
             assert_eq!(idempotency_key(&with(IDEMPOTENCY_KEY, &[key])), Err(Invalid));
         }
     }

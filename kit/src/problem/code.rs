@@ -77,6 +77,8 @@ codes! {
     Conflict = "conflict", CONFLICT, "Conflict";
     /// The body is larger than allowed.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "Request too large";
+    /// The body is of another media type, charset or content coding than the route reads.
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type";
     /// A fault of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
 }
@@ -113,6 +115,7 @@ mod tests {
             ("invalid_request", 400),
             ("conflict", 409),
             ("too_large", 413),
+            ("unsupported_media_type", 415),
             ("internal", 500),
         ];
         assert_eq!(table, published);

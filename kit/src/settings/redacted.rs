@@ -1,11 +1,35 @@
-//! Values that pass through settings, logs and error messages without being shown. Parsing them never fails: clap would
-//! quote the value in its message. Whoever uses them judges them.
+//! Values that pass through settings, logs and error messages without being shown. Parsing a value never fails: clap would
+//! quote it in its message. Whoever uses it judges it. What can fail is reading the file that is named in its place.
 
-use std::convert::Infallible;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::str::FromStr;
 
 const HIDDEN: &str = "***";
+
+/// Before the path of a file whose content is the value.
+const FILE: &str = "file:";
+
+/// The file that was named in place of a value cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be read: {source}")]
+pub struct FileValueError {
+    path: String,
+    source: io::Error,
+}
+
+/// The value itself, or the content of the file that is named in its place, without the end of its last line.
+fn value_of(text: &str) -> Result<String, FileValueError> {
+    let Some(path) = text.strip_prefix(FILE) else { return Ok(text.to_owned()) };
+    let content = fs::read_to_string(path).map_err(|source| FileValueError { path: path.to_owned(), source })?;
+    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Whether a value names a file, which everybody may know.
+pub(super) fn is_file(text: &str) -> bool {
+    text.starts_with(FILE)
+}
 
 /// A secret. It has no `Display`, and Debug shows that there is one.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,10 +50,10 @@ impl From<String> for Secret {
 }
 
 impl FromStr for Secret {
-    type Err = Infallible;
+    type Err = FileValueError;
 
-    fn from_str(secret: &str) -> Result<Self, Infallible> {
-        Ok(Self(secret.to_owned()))
+    fn from_str(text: &str) -> Result<Self, FileValueError> {
+        value_of(text).map(Self)
     }
 }
 
@@ -49,6 +73,11 @@ impl ServiceUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it says what is hidden when it is shown: a password, or options, among which one may be.
+    pub(super) fn hides_something(&self) -> bool {
+        self.to_string() != self.0
+    }
 }
 
 impl From<String> for ServiceUrl {
@@ -58,10 +87,10 @@ impl From<String> for ServiceUrl {
 }
 
 impl FromStr for ServiceUrl {
-    type Err = Infallible;
+    type Err = FileValueError;
 
-    fn from_str(url: &str) -> Result<Self, Infallible> {
-        Ok(Self(url.to_owned()))
+    fn from_str(text: &str) -> Result<Self, FileValueError> {
+        value_of(text).map(Self)
     }
 }
 
@@ -106,6 +135,18 @@ mod tests {
     #[test]
     fn a_secret_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::from("hunter2".to_owned())), "***");
+    }
+
+    #[test]
+    fn a_file_stands_for_its_content() {
+        let path = std::env::temp_dir().join(format!("kit-secret-{}", std::process::id()));
+        fs::write(&path, "hunter2\n").unwrap();
+        let named = format!("file:{}", path.display());
+        assert_eq!(named.parse::<Secret>().unwrap().expose(), "hunter2");
+        assert_eq!(named.parse::<ServiceUrl>().unwrap().expose(), "hunter2");
+        fs::remove_file(&path).unwrap();
+        let told = named.parse::<Secret>().unwrap_err().to_string();
+        assert!(told.contains(&path.display().to_string()), "{told}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 
+use super::Tenants;
+
 /// Least secret: the output of the hash. Less is easier to guess than to forge.
 const SECRET_BYTES_MIN: usize = 32;
 
@@ -33,20 +35,24 @@ pub enum KeyError {
         /// How long its secret is.
         bytes: usize,
     },
-    /// There are not as many ids as secrets.
-    #[error("{kids} token key ids but {secrets} secrets")]
+    /// Ids, secrets and tenants are not as many as each other.
+    #[error(
+        "{kids} token key ids, {secrets} secrets and {tenants} lists of tenants: give one of each for every key, in the same order"
+    )]
     Unpaired {
         /// Ids given.
         kids: usize,
         /// Secrets given.
         secrets: usize,
+        /// Lists of tenants given.
+        tenants: usize,
     },
     /// There is no key at all: every token would be refused.
     #[error("no token key is given")]
     None,
 }
 
-/// An id and its secret. Debug shows the id only.
+/// An id, its secret, and the tenants it may sign for. Debug shows no secret.
 #[derive(Clone)]
 pub struct TokenKey {
     pub(super) kid: String,
@@ -54,6 +60,7 @@ pub struct TokenKey {
     pub(super) mac: hmac::Key,
     /// The first part of the tokens that [`TokenSigner`](super::TokenSigner) makes with this key.
     pub(super) header: String,
+    pub(super) tenants: Tenants,
 }
 
 impl TokenKey {
@@ -68,12 +75,12 @@ impl TokenKey {
         Ok(URL_SAFE_NO_PAD.encode(secret))
     }
 
-    /// A key from its id and its secret in base64url, with or without padding.
+    /// A key from its id, its secret in base64url, with or without padding, and the tenants it may sign for.
     ///
     /// # Errors
     ///
     /// When the id or the secret is not fit for use.
-    pub fn new(kid: &str, secret_base64url: &str) -> Result<Self, KeyError> {
+    pub fn new(kid: &str, secret_base64url: &str, tenants: Tenants) -> Result<Self, KeyError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if kid.is_empty() || kid.len() > KID_LEN_MAX || !kid.bytes().all(is_plain) {
             return Err(KeyError::Kid(kid.to_owned()));
@@ -88,6 +95,7 @@ impl TokenKey {
             mac: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             // A plain id needs no escaping in JSON.
             header: URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"{kid}\"}}")),
+            tenants,
         })
     }
 
@@ -100,6 +108,10 @@ impl TokenKey {
 
 impl fmt::Debug for TokenKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TokenKey").field("kid", &self.kid).finish_non_exhaustive()
+        formatter
+            .debug_struct("TokenKey")
+            .field("kid", &self.kid)
+            .field("tenants", &self.tenants)
+            .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-use super::{AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, ROLE, TokenKey};
+use super::{AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, ROLE, Tenants, TokenKey};
 
 /// Why no token was made.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,16 @@ pub enum SignError {
         tenant: u32,
         /// The buyer asked for.
         buyer: u64,
+    },
+    /// The key may not sign for this tenant. Sign with a key that names it.
+    #[error("the token key `{kid}` may not sign for tenant {tenant}: its tenants are {tenants}")]
+    Tenant {
+        /// The tenant asked for.
+        tenant: u32,
+        /// The key.
+        kid: String,
+        /// The tenants it may sign for.
+        tenants: Tenants,
     },
     /// The claims could not be written.
     #[error("the claims could not be written")]
@@ -51,11 +61,16 @@ impl TokenSigner {
     ///
     /// # Errors
     ///
-    /// When the claims are such that no verifier would accept them; the rest does not happen.
+    /// When no verifier would accept such claims from this key; the rest does not happen. How long a token may live is the
+    /// verifier's to say.
     pub fn sign(&self, claims: &BuyerClaims, now_ms: u64) -> Result<String, SignError> {
         let BuyerClaims { tenant, buyer, expires_ms } = *claims;
         if tenant == 0 || buyer == 0 || buyer > BUYER_MAX {
             return Err(SignError::Claims { tenant, buyer });
+        }
+        let TokenKey { kid, tenants, .. } = &self.key;
+        if !tenants.include(tenant) {
+            return Err(SignError::Tenant { tenant, kid: kid.clone(), tenants: tenants.clone() });
         }
         let written = Written {
             iss: ISSUER,

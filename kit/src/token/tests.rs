@@ -15,7 +15,11 @@ const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 const OTHER_SECRET: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 
 fn key(kid: &str, secret: &str) -> TokenKey {
-    TokenKey::new(kid, secret).unwrap()
+    key_for(Tenants::All, kid, secret)
+}
+
+fn key_for(tenants: Tenants, kid: &str, secret: &str) -> TokenKey {
+    TokenKey::new(kid, secret, tenants).unwrap()
 }
 
 fn verifier() -> TokenVerifier {
@@ -102,6 +106,13 @@ fn no_header_can_choose_its_algorithm() {
         r#"{"alg":"RS256","kid":"a"}"#,
         r#"{"alg":"ES256","kid":"a"}"#,
         r#"{"alg":"HS256","kid":"a","crit":["b64"],"b64":false}"#,
+        r#"{"alg":"HS256","kid":"a","crit":null}"#,
+        r#"{"alg":"HS256","kid":"a","zip":"DEF"}"#,
+        r#"{"alg":"HS256","kid":"a","jku":"https://elsewhere.example/keys"}"#,
+        r#"{"alg":"HS256","kid":"a","cty":"JWT"}"#,
+        r#"{"alg":"HS256","kid":"a","kid":"a"}"#,
+        r#"{"alg":["HS256"],"kid":"a"}"#,
+        r#"{"kid":"a"}"#,
     ] {
         assert_eq!(verdict(&signed_under(header)), Err(TokenError::Algorithm), "{header}");
     }
@@ -144,8 +155,62 @@ fn time_is_checked_against_the_callers_clock_with_some_leeway() {
     assert_eq!(at(u64::MAX / 1_000), Err(TokenError::Expired));
     assert!(verdict_with("nbf", json!(NOW_S + LEEWAY_S)).is_ok());
     assert_eq!(verdict_with("nbf", json!(NOW_S + LEEWAY_S + 1)), Err(TokenError::NotYetValid));
-    assert!(verdict_with("exp", json!(u64::MAX)).is_ok());
     assert_eq!(verdict_with("exp", json!(0)), Err(TokenError::Expired));
+}
+
+#[test]
+fn a_token_lives_at_most_so_long() {
+    let lasting = |seconds: u64| verdict_with("exp", json!(NOW_S + seconds));
+    assert!(lasting(LIFETIME_MAX_S - 60).is_ok(), "31 days since it was issued");
+    assert_eq!(lasting(LIFETIME_MAX_S - 59), Err(TokenError::Lifetime), "by its own `iat`");
+    let unissued = |exp: u64| {
+        let mut claims = good_claims();
+        claims.as_object_mut().unwrap().remove("iat");
+        claims["exp"] = json!(exp);
+        verdict(&signed(&claims))
+    };
+    assert!(unissued(NOW_S + LIFETIME_MAX_S + LEEWAY_S).is_ok(), "by our clock, which may be behind");
+    for exp in [NOW_S + LIFETIME_MAX_S + LEEWAY_S + 1, NOW_MS + 60_000, u64::MAX] {
+        assert_eq!(unissued(exp), Err(TokenError::Lifetime), "{exp}");
+        assert_eq!(verdict_with("exp", json!(exp)), Err(TokenError::Lifetime), "{exp}");
+    }
+    let year = verifier().with_lifetime_max_s(366 * 24 * 3_600);
+    let mut claims = good_claims();
+    claims["exp"] = json!(NOW_S + 365 * 24 * 3_600);
+    assert!(year.verify(&signed(&claims), NOW_MS).is_ok());
+    claims["exp"] = json!(u64::MAX);
+    assert_eq!(year.verify(&signed(&claims), NOW_MS), Err(TokenError::Lifetime));
+}
+
+#[test]
+fn a_key_signs_for_its_tenants_only() {
+    let theirs = key_for(Tenants::Only([8, 9].into()), "theirs", OTHER_SECRET);
+    let verifier = TokenVerifier::new(vec![key("a", SECRET), theirs.clone()]).unwrap();
+    let signer = TokenSigner::new(theirs);
+    let claims = |tenant: u32| BuyerClaims { tenant, buyer: 42, expires_ms: NOW_MS + 60_000 };
+    for tenant in [8, 9] {
+        let token = signer.sign(&claims(tenant), NOW_MS).unwrap();
+        assert_eq!(verifier.verify(&token, NOW_MS), Ok(claims(tenant)));
+    }
+    assert!(matches!(signer.sign(&claims(7), NOW_MS), Err(SignError::Tenant { tenant: 7, .. })));
+    // Whoever has the secret needs no signer of ours.
+    let forged = signer.sign_json(good_claims().to_string().as_bytes()).unwrap();
+    assert_eq!(verifier.verify(&forged, NOW_MS), Err(TokenError::Tenant));
+    assert!(!TokenError::Tenant.is_forbidden(), "401: it says nothing of who asks");
+    assert!(verifier.verify(&signed(&good_claims()), NOW_MS).is_ok());
+}
+
+#[test]
+fn an_array_is_no_header_and_no_claims() {
+    assert_eq!(verdict(&signed_under(r#"["HS256","a"]"#)), Err(TokenError::Malformed));
+    assert_eq!(verdict(&signed_under(r#"["HS256","a",null]"#)), Err(TokenError::Malformed));
+    let claims = json!([ISSUER, AUDIENCE, "42", 7, ROLE, NOW_S + 60, null, null]);
+    for claims in [claims.to_string(), format!(" \n{claims}")] {
+        let token = TokenSigner::new(key("a", SECRET)).sign_json(claims.as_bytes()).unwrap();
+        assert_eq!(verdict(&token), Err(TokenError::Malformed));
+    }
+    let spaced = TokenSigner::new(key("a", SECRET)).sign_json(format!(" \n{}", good_claims()).as_bytes()).unwrap();
+    assert!(verdict(&spaced).is_ok());
 }
 
 #[test]
@@ -212,12 +277,15 @@ fn size_is_bounded_before_anything_else() {
 
 #[test]
 fn keys_are_checked_when_they_are_made() {
-    assert_eq!(TokenKey::new("", SECRET).unwrap_err(), KeyError::Kid(String::new()));
-    assert_eq!(TokenKey::new("a\"b", SECRET).unwrap_err(), KeyError::Kid("a\"b".to_owned()));
-    assert!(matches!(TokenKey::new(&"k".repeat(65), SECRET), Err(KeyError::Kid(_))));
-    assert_eq!(TokenKey::new("a", "not base64!").unwrap_err(), KeyError::Encoding("a".to_owned()));
+    assert_eq!(TokenKey::new("", SECRET, Tenants::All).unwrap_err(), KeyError::Kid(String::new()));
+    assert_eq!(TokenKey::new("a\"b", SECRET, Tenants::All).unwrap_err(), KeyError::Kid("a\"b".to_owned()));
+    assert!(matches!(TokenKey::new(&"k".repeat(65), SECRET, Tenants::All), Err(KeyError::Kid(_))));
+    assert_eq!(TokenKey::new("a", "not base64!", Tenants::All).unwrap_err(), KeyError::Encoding("a".to_owned()));
     let short = URL_SAFE_NO_PAD.encode([1; 31]);
-    assert_eq!(TokenKey::new("a", &short).unwrap_err(), KeyError::Short { kid: "a".to_owned(), bytes: 31 });
+    assert_eq!(
+        TokenKey::new("a", &short, Tenants::All).unwrap_err(),
+        KeyError::Short { kid: "a".to_owned(), bytes: 31 }
+    );
     assert_eq!(TokenVerifier::new(vec![]).unwrap_err(), KeyError::None);
     let twice = TokenVerifier::new(vec![key("a", SECRET), key("a", OTHER_SECRET)]);
     assert_eq!(twice.unwrap_err(), KeyError::Repeated("a".to_owned()));

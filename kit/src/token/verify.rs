@@ -9,8 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::error::Category;
 
-use super::{AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, KeyError, LEEWAY_S, ROLE, TOKEN_BYTES_MAX, TokenKey};
+use super::{
+    AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, KeyError, LEEWAY_S, LIFETIME_MAX_S, ROLE, TOKEN_BYTES_MAX, Tenants,
+    TokenKey,
+};
 use crate::problem::{Code, Problem};
 
 /// Most keys at once: the current one, the next and the last, with room to spare. They are searched one by one.
@@ -25,11 +29,12 @@ pub enum TokenError {
     /// Longer than any token of ours. Ask the issuer for one.
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
-    /// Not three parts of base64url with JSON in them, or a claim is missing or not of its type.
+    /// Not three parts of base64url with JSON objects in them, or a claim is missing or not of its type.
     #[error("the token is malformed")]
     Malformed,
-    /// Its header asks for another algorithm, `none` included, or for extensions.
-    #[error("the token's algorithm is not accepted")]
+    /// Its header asks for another algorithm, `none` included, or has a member besides `alg`, `kid` and `typ`: an extension
+    /// (`crit`), a compression (`zip`), a key of its own (`jwk`, `jku`).
+    #[error("the token's algorithm or another member of its header is not accepted")]
     Algorithm,
     /// Its header names no key. The issuer must set `kid`.
     #[error("the token names no key")]
@@ -52,12 +57,18 @@ pub enum TokenError {
     /// Its time has not come. Check the clocks.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// It would be valid for longer than a token may be, or its times are not in seconds.
+    #[error("the token is valid for too long; `exp` is in seconds since 1970")]
+    Lifetime,
     /// A valid token, but not a buyer's. Answer 403.
     #[error("the token is not a buyer's")]
     Role,
     /// It names no tenant or buyer that can exist.
     #[error("the token's subject is not a buyer id")]
     Subject,
+    /// Its key may not sign for its tenant. Check which key the issuer of that shop uses.
+    #[error("the token's key does not sign for its tenant")]
+    Tenant,
 }
 
 impl TokenError {
@@ -75,8 +86,10 @@ impl TokenError {
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::Lifetime => "lifetime",
             Self::Role => "role",
             Self::Subject => "subject",
+            Self::Tenant => "tenant",
         }
     }
 
@@ -102,18 +115,19 @@ impl From<TokenError> for Problem {
 #[derive(Debug, Clone)]
 pub struct TokenVerifier {
     keys: Vec<TokenKey>,
+    lifetime_max_s: u64,
 }
 
-/// A header that is not byte for byte one of ours.
+/// A header that is not byte for byte one of ours. A further member may change what the token means, so that none is passed over.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ForeignHeader<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
     kid: Option<Cow<'a, str>>,
-    /// RFC 7515, 4.1.11: extensions that must be understood; we understand none.
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
+    #[serde(default, rename = "typ")]
+    _typ: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +143,8 @@ struct Payload<'a> {
     exp: u64,
     #[serde(default)]
     nbf: Option<u64>,
+    #[serde(default)]
+    iat: Option<u64>,
 }
 
 /// Whether the claim `aud`, a string or a list of them, names us.
@@ -154,7 +170,13 @@ impl TokenVerifier {
                 return Err(KeyError::Repeated(key.kid.clone()));
             }
         }
-        Ok(Self { keys })
+        Ok(Self { keys, lifetime_max_s: LIFETIME_MAX_S })
+    }
+
+    /// The same with another longest life of a token, in seconds.
+    #[must_use]
+    pub fn with_lifetime_max_s(self, lifetime_max_s: u64) -> Self {
+        Self { lifetime_max_s, ..self }
     }
 
     /// What the token says, if all of it holds at `now_ms`.
@@ -180,7 +202,7 @@ impl TokenVerifier {
         let mut buffer = [0_u8; TOKEN_BYTES_MAX];
         let json = decode_into(&mut buffer, payload)?;
         let payload: Payload<'_> = serde_json::from_slice(json).map_err(|_not_claims| TokenError::Malformed)?;
-        payload.check(now_ms)
+        payload.check(&key.tenants, self.lifetime_max_s, now_ms)
     }
 
     /// The key that a header names. Headers of our own making are recognised by their bytes alone.
@@ -190,8 +212,11 @@ impl TokenVerifier {
         }
         let mut buffer = [0_u8; TOKEN_BYTES_MAX];
         let json = decode_into(&mut buffer, header)?;
-        let foreign: ForeignHeader<'_> = serde_json::from_slice(json).map_err(|_not_header| TokenError::Malformed)?;
-        if foreign.alg != "HS256" || foreign.crit.is_some() {
+        let foreign: ForeignHeader<'_> = serde_json::from_slice(json).map_err(|error| match error.classify() {
+            Category::Data => TokenError::Algorithm,
+            Category::Io | Category::Syntax | Category::Eof => TokenError::Malformed,
+        })?;
+        if foreign.alg != "HS256" {
             return Err(TokenError::Algorithm);
         }
         let kid = foreign.kid.ok_or(TokenError::MissingKey)?;
@@ -200,7 +225,7 @@ impl TokenVerifier {
 }
 
 impl Payload<'_> {
-    fn check(&self, now_ms: u64) -> Result<BuyerClaims, TokenError> {
+    fn check(&self, tenants: &Tenants, lifetime_max_s: u64, now_ms: u64) -> Result<BuyerClaims, TokenError> {
         if self.iss != ISSUER {
             return Err(TokenError::Issuer);
         }
@@ -215,12 +240,20 @@ impl Payload<'_> {
         if self.nbf.is_some_and(|nbf| now_s.saturating_add(LEEWAY_S) < nbf) {
             return Err(TokenError::NotYetValid);
         }
+        // From now on, and as it was issued: else a token for a year would begin to hold in its last month.
+        let longest = |from: u64, leeway_s| self.exp.saturating_sub(from) > lifetime_max_s.saturating_add(leeway_s);
+        if longest(now_s, LEEWAY_S) || self.iat.is_some_and(|iat| longest(iat, 0)) {
+            return Err(TokenError::Lifetime);
+        }
         if self.role != ROLE {
             return Err(TokenError::Role);
         }
         let buyer = buyer_of(&self.sub).ok_or(TokenError::Subject)?;
         if self.tenant == 0 {
             return Err(TokenError::Subject);
+        }
+        if !tenants.include(self.tenant) {
+            return Err(TokenError::Tenant);
         }
         Ok(BuyerClaims { tenant: self.tenant, buyer, expires_ms: self.exp.saturating_mul(1_000) })
     }
@@ -233,9 +266,12 @@ fn buyer_of(subject: &str) -> Option<u64> {
     (1..=BUYER_MAX).contains(&buyer).then_some(buyer)
 }
 
+/// The JSON object in a part.
 fn decode_into<'a>(buffer: &'a mut [u8], part: &str) -> Result<&'a [u8], TokenError> {
     let length = URL_SAFE_NO_PAD.decode_slice(part, buffer).map_err(|_not_base64url| TokenError::Malformed)?;
-    buffer.get(..length).ok_or(TokenError::Malformed)
+    let json = buffer.get(..length).ok_or(TokenError::Malformed)?;
+    // Serde would take an array for a struct, its members by their order.
+    if json.trim_ascii_start().starts_with(b"{") { Ok(json) } else { Err(TokenError::Malformed) }
 }
 
 impl<'de> Deserialize<'de> for Audience {

@@ -41,6 +41,7 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
             offer: id(10 + lane),
             limit_per_buyer: u32::try_from(lane).unwrap(),
             allotment: sold + spare,
+            target: sold + spare,
             sold,
             left: spare,
         }

@@ -13,7 +13,7 @@ use std::{
 use domain::id::{BatchId, BuyerId, InvalidId, LaneId, OfferId, OrderId};
 use kit::{
     clock::{Clock, SystemClock},
-    token::{TokenKey, TokenSigner},
+    token::{Tenants, TokenKey, TokenSigner},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{
@@ -91,7 +91,7 @@ impl DataFolder {
     /// [`BackendsError`] when the key is not there or not fit for use.
     pub fn signer(&self) -> Result<TokenSigner, BackendsError> {
         let KeyFile { kid, secret } = toml::from_str(&self.text("token.key")?).map_err(of("token.key"))?;
-        Ok(TokenSigner::new(TokenKey::new(&kid, &secret).map_err(of("token.key"))?))
+        Ok(TokenSigner::new(TokenKey::new(&kid, &secret, Tenants::All).map_err(of("token.key"))?))
     }
 
     fn control_key(&self) -> Result<String, BackendsError> {

@@ -21,7 +21,10 @@ use store::{
 };
 
 use super::{Backends, BackendsError, LaneSeen, LaneWitness};
-use crate::{audit::EntryEvidence, durable::Standing};
+use crate::{
+    audit::EntryEvidence,
+    durable::{Placed, Standing},
+};
 
 /// The stores of the production deployment.
 pub type ProductionBackends = Backends<MySql, ServerWitness>;
@@ -80,6 +83,7 @@ impl LaneWitness for ServerWitness {
             let high = reader.watermarks().await.map_err(of("Kafka"))?.high;
             let lag = self.ledger.lag(*partition, high).await.map_err(of("MySQL"))?;
             standing.lag += lag;
+            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }

@@ -112,7 +112,7 @@ impl Stage {
             }
         }
         if self.keep || !unruly.is_empty() {
-            eprintln!("loadtest: sale file, logs and what else this run left are in {}", self.folder.keep().display());
+            eprintln!("sale file, logs and what else this run left are in {}", self.folder.keep().display());
         }
         unruly
     }
@@ -131,7 +131,7 @@ pub(super) fn signer(
 ) -> impl Fn(BuyerId) -> Result<String, SignError> + Sync + Send + 'static + use<> {
     let (signer, now_ms) = (signer.clone(), clock.now_ms());
     // A tenant of a load test has 32 bits.
-    let tenant = u32::try_from(sale.tenant.get()).unwrap_or(u32::MAX);
+    let tenant = sale.tenant.number();
     move |buyer: BuyerId| {
         let claims = BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS };
         signer.sign(&claims, now_ms)

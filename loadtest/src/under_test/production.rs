@@ -85,6 +85,7 @@ impl Production {
     fn environment(&self, front_threads: Option<u16>) -> Vec<(String, String)> {
         let Self { stores, tokens } = self;
         let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
+        let tenants: Vec<String> = tokens.token_tenants.iter().map(ToString::to_string).collect();
         let mut told = vec![
             ("REDIS_URL", stores.redis_url.expose().to_owned()),
             ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
@@ -95,6 +96,8 @@ impl Production {
             ("PARTITIONS", stores.partitions.to_string()),
             ("TOKEN_KID", tokens.token_kid.join(",")),
             ("TOKEN_SECRET", secrets.join(",")),
+            ("TOKEN_TENANTS", tenants.join(",")),
+            ("TOKEN_LIFETIME_MAX_S", tokens.token_lifetime_max_s.to_string()),
         ];
         told.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
         told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()

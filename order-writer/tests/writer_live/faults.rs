@@ -3,8 +3,10 @@
 use domain::{
     id::{Epoch, Generation, RecordId},
     order::Status,
+    record::{AllotmentChange, Record, Released},
 };
 use mysql_async::prelude::Queryable;
+use order_writer::desk;
 use store::{
     log::{Envelope, kafka::ensure_topics},
     orders::Progress,
@@ -102,5 +104,78 @@ async fn an_unknown_record_type_stops_the_partition() {
     until("the worker has met the record", || async { rig.has_stopped() }).await;
     assert_eq!(rig.store.ledger.partition(PARTITION).await.unwrap().unwrap(), before);
     assert_eq!(rig.row(behind[0].order).await, None);
+    rig.close().await;
+}
+
+/// Failure point 17: one value that the database refuses costs its own reservation, and nothing else of its batch or span.
+#[tokio::test]
+async fn a_row_that_the_database_refuses_is_parked_alone() {
+    let mut rig = Rig::open(20, 1).await;
+    rig.stop().await;
+    for shard in ["orders_00", "orders_01"] {
+        let url = format!("{}/{}_{shard}", env("FLASHSALE_MYSQL_URL"), rig.namespace);
+        let mut shard = mysql_async::Conn::from_url(url).await.unwrap();
+        for table in ["orders_0", "orders_1"] {
+            shard.query_drop(format!("ALTER TABLE {table} ADD CONSTRAINT no_5 CHECK (buyer <> 5)")).await.unwrap();
+        }
+    }
+    let buyers: Vec<u64> = (1..=9).collect();
+    let promises = rig.buy(Epoch(1), &buyers).await;
+    let later = rig.buy(Epoch(1), &[10]).await;
+    rig.start();
+    rig.until_row(later[0].order).await;
+    rig.until_at_rest(9).await;
+    for (promise, buyer) in promises.iter().zip(buyers) {
+        assert_eq!(rig.row(promise.order).await.is_some(), buyer != 5, "buyer {buyer}");
+    }
+    assert_eq!(rig.figure("flashsale_dead_letters_total"), "1");
+    rig.close().await;
+}
+
+/// Values that the ledger cannot hold, and a release of nobody's order, are parked; the partition goes on.
+#[tokio::test]
+async fn values_beyond_all_bounds_are_parked() {
+    let rig = Rig::open(10, 1).await;
+    let promises = rig.buy(Epoch(1), &[1]).await;
+    rig.until_at_rest(1).await;
+    let key = domain::id::KeyHash([0; 16]);
+    let (lane, offer, order, buyer, epoch) = (rig.lane, rig.offer, promises[0].order, promises[0].buyer, Epoch(1));
+    let records = [
+        Record::EpochOpened { lane, epoch: Epoch(u64::MAX) },
+        Record::EpochOpened { lane, epoch: Epoch::MAX },
+        Record::AllotmentChanged(AllotmentChange {
+            lane,
+            offer,
+            sale_version: 2,
+            delta: i64::MAX,
+            target: None,
+            epoch,
+            after: 0,
+        }),
+        Record::Released(Released { lane, order, buyer, offer, quantity: 1, key }),
+    ];
+    for (number, record) in (20..).zip(records) {
+        let id = RecordId::new(number).unwrap();
+        rig.append(Envelope { id, kind: record.kind(), payload: record.encode().into() }).await;
+    }
+    let later = rig.buy(Epoch(1), &[2]).await;
+    assert_eq!(rig.until_row(later[0].order).await.status, Status::PendingPayment);
+    rig.until_at_rest(2).await;
+    assert_eq!(rig.figure("flashsale_dead_letters_total"), "4");
+    rig.close().await;
+}
+
+/// The stock of one lane answers nonsense at a settlement: the lane is set aside and rebuilt from its rows, the partition goes on.
+#[tokio::test]
+async fn a_lane_whose_stock_is_damaged_is_set_aside_and_rebuilt() {
+    let rig = Rig::open(10, 1).await;
+    let promises = rig.buy(Epoch(1), &[1, 2]).await;
+    rig.until_at_rest(2).await;
+    rig.damage_entry(promises[0].buyer).await;
+    desk::cancel(&rig.store.orders, &rig.store.ledger, promises[0].order).await.unwrap();
+    until("the release is decided", || async { rig.ledger().await.sold == 1 }).await;
+    rig.until_open(Epoch(2)).await;
+    rig.until_at_rest(1).await;
+    assert_eq!(rig.row(promises[1].order).await.unwrap().status, Status::PendingPayment);
     rig.close().await;
 }

@@ -29,11 +29,13 @@ use kit::{
 };
 use order_writer::{
     consume::work,
+    desk,
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Ports, Sales, Shared},
     relay::relay,
     rhythm::Busy,
+    stalls::Stalls,
 };
 use store::{
     ledger::OfferRow,
@@ -175,6 +177,7 @@ impl Rig {
             clock: SystemClock::new(),
             sales: self.sales.subscribe(),
             decided: Mutex::default(),
+            stalls: Stalls::default(),
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
@@ -197,6 +200,20 @@ impl Rig {
     /// Whether the worker waits for a newer program.
     pub(crate) fn has_stopped(&self) -> bool {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
+    }
+
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
+    /// Makes a buyer's entry in the lane such that no script can read it.
+    pub(crate) async fn damage_entry(&self, buyer: BuyerId) {
+        let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
+        let field = buyer.get().to_be_bytes();
+        redis::cmd("HSET").arg(key).arg(&field[..]).arg("x").exec_async(&mut self.redis().await).await.unwrap();
     }
 
     /// Waits until the lane is open at this epoch.
@@ -305,6 +322,23 @@ impl Rig {
             ledger.sold == sold && view.journal_len == 0 && left == Some(ledger.allotment - sold)
         })
         .await;
+    }
+
+    /// Waits until the ledger has these numbers and the lane agrees.
+    pub(crate) async fn until_numbers(&self, sold: u64, allotment: u64, target: u64) {
+        until(&format!("{sold} sold, allotment {allotment}, target {target}"), || async {
+            let (view, ledger) = (self.keeping.inspect(self.lane).await.unwrap(), self.ledger().await);
+            (ledger.sold, ledger.allotment, ledger.target) == (sold, allotment, target)
+                && view.offers.first() == Some(&(self.offer, allotment - sold, allotment))
+        })
+        .await;
+    }
+
+    /// Cancels these orders, as the desk does.
+    pub(crate) async fn cancel(&self, orders: &[OrderId]) {
+        for &order in orders {
+            desk::cancel(&self.store.orders, &self.store.ledger, order).await.unwrap();
+        }
     }
 
     /// Deletes the lane's keys: Redis lost everything.

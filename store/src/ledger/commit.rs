@@ -26,8 +26,12 @@ const RESTART_PARTITION: &str = "UPDATE partitions SET generation = ?, log_id = 
 // An epoch never goes back.
 const MOVE_EPOCH: &str = "UPDATE lanes SET epoch = ? WHERE lane = ? AND epoch <= ?";
 // As in `CommitTexts::sell`, together with the allotment, so that the condition is asked of what both become.
-const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ?, sale_version = ?, changed_at = ? \
-                              WHERE offer = ? AND sold + ? BETWEEN 0 AND allotment + ?";
+const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ?, target = ?, sale_version = ?, \
+                              changed_at = ? WHERE offer = ? AND sold + ? BETWEEN 0 AND allotment + ?";
+
+// As above; the target and its change stay.
+const RETIRE: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ? WHERE offer = ? \
+                      AND sold + ? BETWEEN 0 AND allotment + ?";
 
 /// The statements of fixed sizes.
 #[derive(Debug)]
@@ -145,8 +149,8 @@ impl<S: Sql> Ledger<S> {
             params.extend(pairs(&sold));
             all_matched(tx.exec(update, params).await?, &sold, "0 <= sold <= allotment of each offer")?;
         }
-        for (offer, params) in &plan.allotments {
-            let matched = tx.exec(MOVE_ALLOTMENT, params.clone()).await?;
+        for (offer, update, params) in &plan.allotments {
+            let matched = tx.exec(update, params.clone()).await?;
             all_matched(matched, &[(*offer, 0)], "0 <= sold <= allotment of each offer")?;
         }
         for &(lane, epoch) in &plan.epochs {
@@ -176,7 +180,8 @@ impl<S: Sql> Ledger<S> {
 struct Plan {
     fence: Vec<Value>,
     sold: Vec<(i64, i64)>,
-    allotments: Vec<(i64, Vec<Value>)>,
+    /// Those whose allotment moves: offer, statement, parameters.
+    allotments: Vec<(i64, &'static str, Vec<Value>)>,
     epochs: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
@@ -188,16 +193,7 @@ impl Plan {
         for &(offer, units) in &c.sold {
             *sold.entry(offer.stored()).or_default() += units;
         }
-        let mut moves: BTreeMap<i64, AllotmentMove> = BTreeMap::new();
-        for change in &c.allotments {
-            let before = moves.get(&change.offer.stored()).map_or(0, |before| before.delta);
-            moves.insert(change.offer.stored(), AllotmentMove { delta: before + change.delta, ..*change });
-        }
-        let allotments = moves.into_iter().map(|(offer, change)| {
-            let units = sold.remove(&offer).unwrap_or(0);
-            (offer, allotment_params(offer, units, &change))
-        });
-        let allotments = allotments.collect();
+        let allotments = allotments(c, &mut sold)?;
         sold.retain(|_, units| *units != 0);
         let epochs = c.epochs.iter().map(|&(lane, epoch)| Ok((lane.stored(), stored(epoch.0)?)));
         // Of two epochs of a lane the last, which is the higher one, stands.
@@ -221,9 +217,29 @@ impl Plan {
     }
 }
 
-fn allotment_params(offer: i64, units: i64, change: &AllotmentMove) -> Vec<Value> {
-    let (delta, at) = (change.delta, change.changed_at);
-    vec![units.into(), delta.into(), change.sale_version.into(), at.into(), offer.into(), units.into(), delta.into()]
+/// The statements of the offers whose allotment moves; they are taken out of `sold`.
+fn allotments(
+    c: &LedgerCommit,
+    sold: &mut BTreeMap<i64, i64>,
+) -> Result<Vec<(i64, &'static str, Vec<Value>)>, SqlError> {
+    let mut moves: BTreeMap<i64, (i64, Option<&AllotmentMove>)> = BTreeMap::new();
+    for change in &c.allotments {
+        let (delta, last) = moves.entry(change.offer.stored()).or_default();
+        (*delta, *last) = (*delta + change.delta, Some(change));
+    }
+    for &(offer, units) in &c.retired {
+        moves.entry(offer.stored()).or_default().0 -= stored(units)?;
+    }
+    let moves = moves.into_iter().map(|(offer, (delta, change))| {
+        let units = sold.remove(&offer).unwrap_or(0);
+        let mut params = vec![units.into(), delta.into()];
+        if let Some(change) = change {
+            params.extend([stored(change.target)?.into(), change.sale_version.into(), change.changed_at.into()]);
+        }
+        params.extend([offer.into(), units.into(), delta.into()]);
+        Ok((offer, if change.is_some() { MOVE_ALLOTMENT } else { RETIRE }, params))
+    });
+    moves.collect()
 }
 
 fn position(row: &PartitionRow) -> Result<[Value; 4], SqlError> {

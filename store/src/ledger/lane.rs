@@ -5,15 +5,16 @@ use domain::id::{Epoch, LaneId, OfferId, PartitionId, SaleId, TenantId};
 use super::{LaneRow, Ledger, OfferRow};
 use crate::sql::{Row, Sql, SqlError, Tx, retried, stored};
 
+// A row of a program that knew no targets has none: its allotment is what it wants.
 // One query, so that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
 const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.limit_per_buyer, l.opens_at, \
-                     o.offer, o.allotment, o.sold, o.sale_version, o.changed_at \
+                     o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, o.sale_version, o.changed_at \
                      FROM lanes l LEFT JOIN offers o ON o.lane = l.lane";
 const ORDER: &str = "ORDER BY l.lane, o.offer";
 const ADD_LANE: &str = "INSERT INTO lanes (lane, tenant, sale, partition_id, epoch, limit_per_buyer, opens_at) \
                         VALUES (?, ?, ?, ?, ?, ?, ?)";
 const ADD_OFFER: &str =
-    "INSERT INTO offers (offer, lane, allotment, sold, sale_version, changed_at) VALUES (?, ?, ?, ?, ?, ?)";
+    "INSERT INTO offers (offer, lane, allotment, target, sold, sale_version, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
 
 impl<S: Sql> Ledger<S> {
     /// The lanes of a partition, by id.
@@ -82,6 +83,7 @@ async fn add<T: Tx>(tx: &mut T, row: &LaneRow) -> Result<bool, SqlError> {
             offer.offer.stored().into(),
             row.lane.stored().into(),
             stored(offer.allotment)?.into(),
+            stored(offer.target)?.into(),
             stored(offer.sold)?.into(),
             offer.sale_version.into(),
             offer.changed_at.into(),
@@ -125,6 +127,7 @@ fn read_offer(mut row: Row) -> Result<Option<OfferRow>, SqlError> {
     Ok(Some(OfferRow {
         offer: id.ok_or_else(|| SqlError::Broken(format!("{offer} is no offer")))?,
         allotment: row.number()?,
+        target: row.number()?,
         sold: row.number()?,
         sale_version: row.number()?,
         changed_at: row.int()?,

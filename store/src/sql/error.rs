@@ -26,7 +26,11 @@ pub enum SqlError {
     /// Somebody else held a row for too long: the statement did nothing.
     #[error("waited too long for a row that somebody else holds: {0}")]
     LockWait(String),
-    /// The statement, the data or an assertion is wrong: repeating it does not help, an operator must look.
+    /// One of the values cannot be stored, whoever asks: a column does not take it, or a constraint. Nothing happened, and the database
+    /// is as sound as before: the same statement with other values goes on.
+    #[error("the database cannot hold this: {0}")]
+    Unfit(String),
+    /// The statement, the database or an assertion is wrong: repeating it does not help, an operator must look.
     #[error("the database refused: {0}")]
     Broken(String),
 }
@@ -35,6 +39,11 @@ impl SqlError {
     /// Whether the whole transaction, which surely did nothing, may be tried again at once.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Deadlock(_) | Self::LockWait(_))
+    }
+
+    /// Whether it is one of the values that failed: nothing happened, and other values go on.
+    pub const fn is_of_values(&self) -> bool {
+        matches!(self, Self::Unfit(_) | Self::KeyTaken(_))
     }
 
     /// Whether a change may or may not have happened: look before repeating what is not idempotent.

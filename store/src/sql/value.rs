@@ -53,9 +53,9 @@ impl From<Bytes> for Value {
 /// A number as databases store it.
 ///
 /// # Errors
-/// [`SqlError::Broken`] above `i64::MAX`.
+/// [`SqlError::Unfit`] above `i64::MAX`.
 pub fn stored(number: u64) -> Result<i64, SqlError> {
-    i64::try_from(number).map_err(|_| SqlError::Broken(format!("{number} is too large to be stored")))
+    i64::try_from(number).map_err(|_| SqlError::Unfit(format!("{number} is too large to be stored")))
 }
 
 /// A row, read from its first column to its last: each getter takes the next column.

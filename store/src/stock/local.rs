@@ -158,6 +158,10 @@ impl LaneStock for LocalStock {
     ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
         answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.claim(run, now_ms, n, backoff_ms)))
     }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.inspect(run)))
+    }
 }
 
 impl LaneKeeping for LocalKeeping {

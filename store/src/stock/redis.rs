@@ -13,7 +13,7 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, LaneId, OfferId},
     record::Batch,
-    stock::{LaneAnswer, Purchase, ReserveAnswer, ReserveCall, ReserveRequest},
+    stock::{LaneAnswer, LaneView, Purchase, ReserveAnswer, ReserveCall, ReserveRequest},
 };
 
 use super::{LaneStock, StockError};
@@ -127,6 +127,10 @@ impl LaneStock for RedisStock {
         let mut run = scripts::CLAIM.run(&self.keys, lane, 256);
         run.arg(now_ms.min(LUA_MAX)).arg(n).arg(backoff_ms.min(LUA_MAX));
         reply::claimed(self.link.ask(run).await?)
+    }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        reply::view(self.link.ask(scripts::INSPECT.run(&self.keys, lane, 0)).await?)
     }
 }
 

@@ -23,7 +23,8 @@ fn partition(generation: u16, offset: u64) -> PartitionRow {
 
 /// Lane `n` with offers `10 n` and `10 n + 1`, of 100 units each.
 fn lane_row(n: u64) -> LaneRow {
-    let offer = |id| OfferRow { offer: offer(id), allotment: 100, sold: 0, sale_version: 1, changed_at: 0 };
+    let offer =
+        |id| OfferRow { offer: offer(id), allotment: 100, target: 100, sold: 0, sale_version: 1, changed_at: 0 };
     LaneRow {
         lane: lane(n),
         tenant: TenantId::new(5).unwrap(),
@@ -46,6 +47,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         sold: sold.iter().map(|&(id, units)| (offer(id), units)).collect(),
         epochs: vec![],
         allotments: vec![],
+        retired: vec![],
         movements: vec![],
     }
 }
@@ -114,8 +116,9 @@ pub(crate) async fn sold_stays_between_none_and_the_allotment<A: Adapter>(adapte
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
     d.ledger.add_lane(&lane_row(1)).await.unwrap();
-    let delta =
-        |units| vec![AllotmentMove { lane: lane(5), offer: offer(10), delta: units, sale_version: 2, changed_at: 9 }];
+    let delta = |delta| {
+        vec![AllotmentMove { lane: lane(5), offer: offer(10), delta, target: 7, sale_version: 2, changed_at: 9 }]
+    };
     let bad = [
         commit(0, 1, &[(11, 5), (10, -1)]),
         commit(0, 1, &[(11, 5), (10, 101)]),
@@ -137,8 +140,52 @@ pub(crate) async fn sold_stays_between_none_and_the_allotment<A: Adapter>(adapte
     assert_eq!(d.ledger.commit(&back).await.unwrap(), Committed::Done);
     let back = LedgerCommit { epochs: vec![(lane(1), Epoch(4))], ..commit(2, 3, &[]) };
     assert!(matches!(d.ledger.commit(&back).await, Err(SqlError::Broken(_))), "an epoch goes back");
-    let expected = OfferRow { allotment: 150, sold: 150, sale_version: 2, changed_at: 9, ..lane_row(1).offers[0] };
+    let expected =
+        OfferRow { allotment: 150, target: 7, sold: 150, sale_version: 2, changed_at: 9, ..lane_row(1).offers[0] };
     assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers[0], expected);
+}
+
+/// R9: units that a release returns and the allotment falls by move in one statement, and only what both become is asked.
+pub(crate) async fn an_allotment_falls_with_what_is_released<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    let retired = |units| vec![(offer(10), units)];
+    assert_eq!(d.ledger.commit(&commit(0, 1, &[(10, 100), (11, 50)])).await.unwrap(), Committed::Done);
+    for bad in [
+        LedgerCommit { retired: retired(1), ..commit(1, 2, &[(11, 1)]) },
+        LedgerCommit { retired: retired(4), ..commit(1, 2, &[(10, -3)]) },
+        LedgerCommit { retired: vec![(offer(99), 1)], ..commit(1, 2, &[(10, -3)]) },
+    ] {
+        assert!(matches!(d.ledger.commit(&bad).await, Err(SqlError::Broken(_))), "{bad:?}");
+    }
+    let good = LedgerCommit { retired: retired(3), ..commit(1, 2, &[(10, -5), (11, -1)]) };
+    assert_eq!(d.ledger.commit(&good).await.unwrap(), Committed::Done);
+    let fresh = lane_row(1).offers;
+    let expected = [OfferRow { allotment: 97, sold: 95, ..fresh[0] }, OfferRow { sold: 49, ..fresh[1] }];
+    assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers, expected, "the target and its change stay");
+    let unsold = LedgerCommit { retired: retired(2), ..commit(2, 3, &[]) };
+    assert_eq!(d.ledger.commit(&unsold).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers[0].allotment, 95);
+}
+
+/// A program that knows no targets writes none: then the allotment is what the sale wants, until a change says otherwise.
+pub(crate) async fn a_row_without_a_target_wants_its_allotment<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    let empty = LaneRow { offers: vec![], ..lane_row(1) };
+    d.ledger.add_lane(&empty).await.unwrap();
+    let hand = d.space.hand(&d.space.ledger());
+    let older =
+        "INSERT INTO offers (offer, lane, allotment, sold, sale_version, changed_at) VALUES (10, 1, 70, 0, 1, 0)";
+    hand.exec(older, vec![]).await.unwrap();
+    hand.close().await;
+    let offers = async || d.ledger.lane(lane(1)).await.unwrap().unwrap().offers;
+    let expected = OfferRow { allotment: 70, target: 70, ..lane_row(1).offers[0] };
+    assert_eq!(offers().await, [expected]);
+    let retired = LedgerCommit { retired: vec![(offer(10), 1)], ..commit(0, 1, &[]) };
+    assert_eq!(d.ledger.commit(&retired).await.unwrap(), Committed::Done);
+    assert_eq!(offers().await, [OfferRow { allotment: 69, target: 69, ..expected }]);
 }
 
 /// Method: two writers commit the same next step at the same time, many times over.

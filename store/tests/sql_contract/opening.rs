@@ -68,7 +68,7 @@ pub(crate) async fn named_operations_do_what_they_promise<A: Adapter>(adapter: A
     tx.upsert("t", &["k"], &["a"], vec!["x".into(), 2_i64.into()]).await.unwrap();
     assert!(!tx.insert_absent("INSERT INTO t (k) VALUES (?)", vec!["x".into()]).await.unwrap());
     let nonsense = tx.insert_absent("INSERT INTO t (k) VALUES (?)", vec![Value::Null]).await;
-    assert!(matches!(nonsense, Err(SqlError::Broken(_))), "only a taken key is no error: {nonsense:?}");
+    assert!(matches!(nonsense, Err(SqlError::Unfit(_))), "only a taken key is no error: {nonsense:?}");
     assert_eq!(tx.exec("UPDATE t SET a = 2 WHERE k = 'x'", vec![]).await.unwrap(), 1, "matched, though not changed");
     let rows = tx.rows("SELECT k, a, b FROM t ORDER BY a", vec![]).await.unwrap();
     let mut rows = rows.into_iter();

@@ -257,7 +257,8 @@ impl Caller<'_> {
         for _ in 0..self.random.upto(3) {
             let Some((call, requests)) = self.earlier() else { continue };
             batches.push(call.batch);
-            let why = self.random.of(&[GoneWhy::Released, GoneWhy::Rejected, GoneWhy::RejectedForStock]).unwrap();
+            let released = GoneWhy::Released { retired: self.random.of(&[0, 1]).unwrap() };
+            let why = self.random.of(&[released, GoneWhy::Rejected, GoneWhy::RejectedForStock]).unwrap();
             gone.extend(self.random.of(&requests).map(|request| Gone {
                 order: request.order,
                 buyer: request.buyer,

@@ -28,10 +28,12 @@ macro_rules! every_rule {
             units_go_back_unless_rejected_for_stock
             r9_an_allotment_is_followed_once
             r9_free_units_are_withheld_once
+            r9_a_release_retires_units_once
             r12_a_repeat_is_settled_when_its_batch_is
             a_repeated_call_promises_nothing_twice
             a_claimed_batch_is_due_again_after_the_backoff
             another_epoch_is_closed
+            the_engine_sees_units_left_without_a_purchase
         }
     };
 }
@@ -110,7 +112,7 @@ pub(super) async fn the_lowest_free_number_is_given(stock: &impl LaneStock, keep
     open(keeping, 1, &load).await;
     let asked = [request(10, 1, 1, 1, 3), request(11, 1, 1, 1, 4)];
     assert_eq!(reserve(stock, 10, &asked).await, [number(2), number(4)]);
-    settle(keeping, &[], &[gone(1, 1, GoneWhy::Released)]).await;
+    settle(keeping, &[], &[gone(1, 1, GoneWhy::Released { retired: 0 })]).await;
     assert_eq!(reserve(stock, 12, &[request(12, 1, 1, 1, 5)]).await, [number(1)]);
 }
 
@@ -174,12 +176,11 @@ pub(super) async fn r6_a_tombstone_answers_and_units_go_back_once(stock: &impl L
     open(keeping, 1, &fresh(2, &[5])).await;
     reserve(stock, 10, &[request(10, 1, 1, 2, 1)]).await;
     for _ in 0..2 {
-        settle(keeping, &[10], &[gone(10, 1, GoneWhy::Released)]).await;
+        settle(keeping, &[10], &[gone(10, 1, GoneWhy::Released { retired: 0 })]).await;
         assert_eq!(left(keeping).await, 5);
     }
     let asked = [request(11, 1, 1, 2, 1), request(12, 1, 1, 2, 2)];
-    let repeat = ReserveReply::Repeat { order: order(10), batch: Some(batch(10)), settled: true };
-    assert_eq!(reserve(stock, 11, &asked).await, [repeat, number(1)]);
+    assert_eq!(reserve(stock, 11, &asked).await, [ReserveReply::Released { order: order(10) }, number(1)]);
 }
 
 pub(super) async fn units_go_back_unless_rejected_for_stock(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
@@ -216,6 +217,26 @@ pub(super) async fn r9_free_units_are_withheld_once(stock: &impl LaneStock, keep
     assert_eq!(left(keeping).await, 0);
     let answer = keeping.withhold(the_lane(), Epoch(1), offer(1), 0, 9).await.unwrap();
     assert_eq!(answer, LaneAnswer::Open(0), "it would follow a change that is not the last any more");
+}
+
+pub(super) async fn r9_a_release_retires_units_once(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
+    open(keeping, 1, &fresh(9, &[10, 3])).await;
+    reserve(stock, 10, &[request(10, 1, 1, 4, 1), request(11, 2, 1, 6, 1), request(12, 1, 2, 3, 2)]).await;
+    let offers = async || keeping.inspect(the_lane()).await.unwrap().offers;
+    let released = |number, of, retired| gone(number, of, GoneWhy::Released { retired });
+    for _ in 0..2 {
+        // Both of one lane, one of each offer, and one whose entry is not there.
+        settle(keeping, &[], &[released(10, 1, 3), released(12, 1, 3), released(99, 2, 3)]).await;
+        assert_eq!(offers().await, [(offer(1), 1, 7), (offer(2), 0, 0)], "repeating retires nothing twice");
+    }
+    // The ledger's allotment after that release changes nothing, and an earlier one is not heard of any more.
+    keeping.adjust(the_lane(), Epoch(1), offer(1), 7, 4).await.unwrap();
+    assert_eq!(offers().await[0], (offer(1), 1, 7));
+    settle(keeping, &[], &[released(11, 2, 6)]).await;
+    assert_eq!(offers().await[0], (offer(1), 1, 1));
+    let sold_out = ReserveReply::SoldOut { left: 1 };
+    let repeat = ReserveReply::Repeat { order: order(10), batch: Some(batch(10)), settled: false };
+    assert_eq!(reserve(stock, 13, &[request(13, 1, 1, 4, 1), request(14, 3, 1, 2, 1)]).await, [repeat, sold_out]);
 }
 
 pub(super) async fn r12_a_repeat_is_settled_when_its_batch_is(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
@@ -277,11 +298,21 @@ pub(super) async fn another_epoch_is_closed(stock: &impl LaneStock, keeping: &im
     for other in [1, 3] {
         let answer = stock.reserve(call(the_lane(), other, 10), &[request(10, 1, 1, 1, 1)]).await.unwrap();
         assert_eq!(answer, LaneAnswer::Closed { epoch: Epoch(2) });
-        let gone = [gone(1, 1, GoneWhy::Released)];
+        let gone = [gone(1, 1, GoneWhy::Released { retired: 0 })];
         assert_eq!(keeping.settle(the_lane(), Epoch(other), &[], &gone).await.unwrap(), closed);
         assert_eq!(keeping.adjust(the_lane(), Epoch(other), offer(1), 9, 9).await.unwrap(), closed);
         let answer = keeping.withhold(the_lane(), Epoch(other), offer(1), 9, 9).await.unwrap();
         assert_eq!(answer, LaneAnswer::Closed { epoch: Epoch(2) });
     }
     assert_eq!(left(keeping).await, 5);
+}
+
+/// What a page of a sale shows at rest comes from here: open or not, under which epoch, and the units left of each offer.
+pub(super) async fn the_engine_sees_units_left_without_a_purchase(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
+    assert_eq!(stock.inspect(the_lane()).await.unwrap().mode, LaneMode::Missing);
+    open(keeping, 1, &fresh(2, &[5, 1])).await;
+    reserve(stock, 10, &[request(10, 1, 2, 1, 1)]).await;
+    let view = stock.inspect(the_lane()).await.unwrap();
+    assert_eq!((view.mode, &view), (LaneMode::Open { epoch: Epoch(1) }, &keeping.inspect(the_lane()).await.unwrap()));
+    assert_eq!(view.offers.iter().map(|&(of, left, _)| (of, left)).collect::<Vec<_>>(), [(offer(1), 5), (offer(2), 0)]);
 }

@@ -17,10 +17,11 @@ use super::{
 const OPERATIONS: u64 = 24;
 const BUYERS: u64 = 6;
 /// Every kind of answer that the scripts must have met.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "reserved",
     "repeat settled",
     "repeat unsettled",
+    "repeat of a released order",
     "mismatch",
     "limit",
     "sold out",
@@ -198,7 +199,8 @@ impl<S: Server> Script<S> {
         }
         let mut gone = Vec::new();
         for _ in 0..self.random.below(4) {
-            let why = [GoneWhy::Released, GoneWhy::Rejected, GoneWhy::RejectedForStock];
+            let released = GoneWhy::Released { retired: self.random.of(&[0, 0, 1, 2]).unwrap() };
+            let why = [released, GoneWhy::Rejected, GoneWhy::RejectedForStock];
             let (order, of) = self.random.of(&self.world.orders).unwrap_or((order(8), buyer(1)));
             let of = if self.random.one_in(12) { buyer(self.random.upto(BUYERS)) } else { of };
             gone.push(Gone { order, buyer: of, why: self.random.of(&why).unwrap() });

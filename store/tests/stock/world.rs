@@ -136,6 +136,7 @@ impl<S: Server> World<S> {
                 ReserveReply::Reserved(_) => "reserved",
                 ReserveReply::Repeat { settled: true, .. } => "repeat settled",
                 ReserveReply::Repeat { settled: false, .. } => "repeat unsettled",
+                ReserveReply::Released { .. } => "repeat of a released order",
                 ReserveReply::Mismatch { .. } => "mismatch",
                 ReserveReply::LimitReached { .. } => "limit",
                 ReserveReply::SoldOut { .. } => "sold out",

@@ -270,7 +270,7 @@ async fn a_full_memory_refuses_promises_whole_and_lets_the_keeper_go_on() {
     assert_eq!(stock.calls()(), Calls { answered: 1, broken: 1, ..Calls::default() });
     assert_eq!(keeping.pool(), PoolUse { in_use: 0, idle: 1, waiting: 0, max: 2 });
     // A call without batches: its first write is the tombstone.
-    let gone = [Gone { order: order(10), buyer: buyer(10), why: GoneWhy::Released }];
+    let gone = [Gone { order: order(10), buyer: buyer(10), why: GoneWhy::Released { retired: 0 } }];
     assert_eq!(keeping.settle(lane(LANE), Epoch(1), &[], &gone).await.unwrap(), LaneAnswer::Open(()));
     assert_eq!(keeping.settle(lane(LANE), Epoch(1), &[batch(10)], &[]).await.unwrap(), LaneAnswer::Open(()));
     assert_eq!(keeping.inspect(lane(LANE)).await.unwrap().offers[0].1, 10);

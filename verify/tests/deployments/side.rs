@@ -7,7 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kit::token::{BuyerClaims, TokenKey, TokenSigner};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::{BuyerClaims, Tenants, TokenKey, TokenSigner},
+};
 use serde_json::Value;
 use verify::{
     child::{Child, wait_until},
@@ -29,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Purchases under way at one time: few, so that a crowd can be too many. More than one, because the one before may still be giving back.
 const PERMITS: &str = "4";
-/// When every token ends.
-const EXPIRES_MS: u64 = 4_000_000_000_000;
+/// How long every token is valid.
+const TOKEN_TTL_MS: u64 = 3_600_000;
 /// Asks whether a lane is open, and buys nothing.
 const PROBE: u64 = 999;
 
@@ -85,7 +88,7 @@ impl Side {
     }
 
     fn of(works: Works, (kid, secret): (&str, &str), now: Timestamp) -> anyhow::Result<Self> {
-        let signer = TokenSigner::new(TokenKey::new(kid, secret)?);
+        let signer = TokenSigner::new(TokenKey::new(kid, secret, Tenants::All)?);
         let forger = Forger::new(kid, secret)?;
         let side = Self { works, signer, forger, first_order: String::new(), next_fresh: FRESH };
         let port = side.works.address().port();
@@ -130,7 +133,8 @@ impl Side {
 
     /// A good token.
     pub(crate) fn token_in(&self, tenant: u32, buyer: u64) -> String {
-        self.signer.sign(&BuyerClaims { tenant, buyer, expires_ms: EXPIRES_MS }, 0).unwrap()
+        let now_ms = SystemClock::new().now_ms();
+        self.signer.sign(&BuyerClaims { tenant, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms).unwrap()
     }
 
     /// A good token of the shop.

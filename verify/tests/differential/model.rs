@@ -8,7 +8,7 @@ use domain::{
     decide::{Known, LaneLedger, Lanes, Live, OfferLedger, Placed, decide},
     id::{BatchId, Epoch, Generation, KeyHash, OfferId, OrderId, RecordId, Slot},
     order::{OrderRow, Status},
-    record::{Batch, Record, Released, Reservation},
+    record::{AllotmentChange, Batch, Record, Released, Reservation},
     stock::{
         CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, OfferLoad, ReserveAnswer, ReserveCall,
         ReserveReply, ReserveRequest, RunId,
@@ -20,7 +20,7 @@ use engine::{
 };
 
 use super::{
-    place::{Place, price, sku},
+    place::{OFFERS, Place, price, sku},
     told::{Ending, Orders, Remains, Reply},
 };
 
@@ -68,11 +68,11 @@ impl Model {
         let mut machine = LaneMachine::default();
         assert_eq!(machine.close(RUN, EPOCH), CloseAnswer::Closed);
         assert_eq!(machine.load(RUN, EPOCH, &first_load(&place)), LoadAnswer::Loaded);
-        let offers = place
-            .offers
-            .iter()
-            .map(|&(offer, allotment)| (offer, OfferLedger { allotment, sold: 0, sale_version: 1, changed_at: 0 }));
-        let ledger = LaneLedger { epoch: EPOCH, limit_per_buyer: place.limit, offers: offers.collect() };
+        let offers = place.offers.iter().map(|&(offer, allotment)| {
+            (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
+        });
+        let (tenant, sale, limit_per_buyer) = (place.tenant, place.sale, place.limit);
+        let ledger = LaneLedger { tenant, sale, epoch: EPOCH, limit_per_buyer, offers: offers.collect() };
         Self {
             machine,
             lanes: BTreeMap::from([(place.lane, ledger)]),
@@ -110,7 +110,7 @@ impl Model {
                 accepted(order)
             }
             // R12: settled, or its acknowledgement was seen, for in a script each is waited for.
-            ReserveReply::Repeat { order, .. } => accepted(order),
+            ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => accepted(order),
             ReserveReply::Mismatch { .. } => Err(Declined::Mismatch),
             ReserveReply::LimitReached { .. } => Err(Declined::LimitReached),
             ReserveReply::SoldOut { .. } => Err(Declined::SoldOut),
@@ -194,6 +194,34 @@ impl Model {
         Reply::at_rest(&self.machine.inspect(RUN))
     }
 
+    /// Another version of the sale, with so many units of each offer: the keeper's part at rest (R9).
+    pub(crate) fn publish(&mut self, version: u32, units: [u64; OFFERS]) -> Reply {
+        self.rest();
+        let lane = self.place.lane;
+        for (offer, target) in self.place.with_units(units).offers {
+            let numbers = self.lanes[&lane].offers[&offer];
+            let mut delta = target.cast_signed() - numbers.allotment.cast_signed();
+            if delta < 0 {
+                let wanted = delta.unsigned_abs();
+                let LaneAnswer::Open(withheld) = self.machine.withhold(RUN, EPOCH, offer, numbers.changed_at, wanted)
+                else {
+                    panic!("the model's lane is open")
+                };
+                delta = -withheld.cast_signed();
+            }
+            let (sale_version, epoch, after) = (version, EPOCH, numbers.changed_at);
+            let target = Some(target);
+            let change = AllotmentChange { lane, offer, sale_version, delta, target, epoch, after };
+            self.minted += 1;
+            self.append(u64::MAX / 2 - self.minted, Record::AllotmentChanged(change));
+            self.rest();
+            let OfferLedger { allotment, changed_at, .. } = self.lanes[&lane].offers[&offer];
+            let adjusted = self.machine.adjust(RUN, EPOCH, offer, allotment, changed_at);
+            assert_eq!(adjusted, LaneAnswer::Open(()));
+        }
+        Reply::at_rest(&self.machine.inspect(RUN))
+    }
+
     /// All rows there are: a script has few.
     fn known(&self) -> Known {
         let mut live: HashMap<_, Live> = HashMap::new();
@@ -202,13 +230,13 @@ impl Model {
             held.units += row.quantity;
             held.numbers.extend(row.number);
         }
-        Known { rows: self.rows.clone(), live }
+        Known { rows: self.rows.clone(), live, ..Known::default() }
     }
 
     pub(crate) fn ending(&self) -> Ending {
         let ledger = |offer: OfferId| {
             let numbers = self.lanes[&self.place.lane].offers[&offer];
-            (numbers.allotment, numbers.sold)
+            (numbers.allotment, numbers.target, numbers.sold)
         };
         let remains = Remains {
             view: &self.machine.inspect(RUN),

@@ -151,12 +151,12 @@ fn arguments(call: &Call) -> Option<Arguments> {
 }
 
 fn gone_bytes(gone: &Gone) -> Vec<u8> {
-    let why = match gone.why {
-        GoneWhy::Released => b'R',
-        GoneWhy::Rejected => b'J',
-        GoneWhy::RejectedForStock => b'S',
+    let (why, retired) = match gone.why {
+        GoneWhy::Released { retired } => (b'R', u8::try_from(retired).unwrap()),
+        GoneWhy::Rejected => (b'J', 0),
+        GoneWhy::RejectedForStock => (b'S', 0),
     };
-    [&gone.buyer.get().to_be_bytes()[..], &gone.order.get().to_be_bytes()[..], &[why]].concat()
+    [&gone.buyer.get().to_be_bytes()[..], &gone.order.get().to_be_bytes()[..], &[why, retired]].concat()
 }
 
 /// The quoted words of a monitor's line.

@@ -212,6 +212,10 @@ impl<S: LaneStock> LaneStock for Listened<S> {
     ) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError> {
         self.port.claim(lane, now_ms, n, backoff_ms).await
     }
+
+    async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        self.port.inspect(lane).await
+    }
 }
 
 impl<K: LaneKeeping> LaneKeeping for Listened<K> {

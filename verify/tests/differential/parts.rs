@@ -25,7 +25,7 @@ use kit::{
     admin::Readiness,
     clock::{Clock, SystemClock},
     metrics::Registry,
-    token::{TokenKey, TokenSigner, TokenVerifier},
+    token::{Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 use order_writer::{
     failpoint::Failpoint,
@@ -33,6 +33,7 @@ use order_writer::{
     ports::{Pace, Ports, Shared},
     rhythm::Busy,
     service,
+    stalls::Stalls,
 };
 use store::{
     log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher},
@@ -133,7 +134,8 @@ pub(crate) struct Seen {
     pub(crate) releasing: HashSet<LaneId>,
 }
 
-type Front<S> = Purchases<Listened<<S as Stores>::Stock>, Listened<<S as Stores>::Log>, SkipClock>;
+type Front<S> =
+    Purchases<Listened<<S as Stores>::Stock>, Listened<<S as Stores>::Log>, Rows<<S as Stores>::Sql>, SkipClock>;
 
 /// Our parts at work.
 pub(crate) struct Parts<S: Stores> {
@@ -141,7 +143,7 @@ pub(crate) struct Parts<S: Stores> {
     pub(crate) notes: Arc<Notes>,
     pub(crate) clock: SkipClock,
     pub(crate) fronts: Vec<Front<S>>,
-    pub(crate) orders: Orders<Listened<S::Stock>, Rows<S::Sql>>,
+    pub(crate) orders: Arc<Orders<Listened<S::Stock>, Rows<S::Sql>>>,
     pub(crate) log: Listened<S::Log>,
     pub(crate) keeping: Listened<S::Keeping>,
     pub(crate) seen: watch::Receiver<Seen>,
@@ -168,14 +170,17 @@ impl<S: Stores> Parts<S> {
         let limits = TenantLimits { rate_per_s: domain::sale::RATE_MAX, permits_max: PERMITS };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         follow_sales(&stores, &directory, &mut helpers).await;
-        let key = TokenKey::new("k", SECRET).unwrap();
+        let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();
         let verifier = TokenVerifier::new(vec![key.clone()]).unwrap();
         let admission = Arc::new(Admission::new(clock.clone(), verifier, TokenSeed(1, 2), Arc::clone(&directory)));
         let mint = Arc::new(Mint::default());
-        mint.lend(worker, u64::MAX >> 8);
+        mint.lend(worker, u64::MAX >> 8, u64::MAX);
         let log = Listened::new(stores.log().clone(), notes);
         let appender = Appender::new(log.clone(), clock.clone(), Arc::<Acknowledged>::default(), Arc::clone(&metrics));
         let appender = Arc::new(appender);
+        let reads = Arc::new(Reads::new(&Ticks::of(&clock)));
+        let rows = stores.databases().orders.clone();
+        let orders = Arc::new(Orders::new(rows, Listened::new(stores.stock(), notes), directory, reads));
         let fronts = (0..FRONTS).map(|_| {
             let desk = Desk {
                 stock: Listened::new(stores.stock(), notes),
@@ -188,12 +193,9 @@ impl<S: Stores> Parts<S> {
             };
             let lanes = Lanes::new(desk, Handle::current());
             let (admission, metrics) = (Arc::clone(&admission), Arc::clone(&metrics));
-            Purchases { admission, lanes, clock: clock.clone(), metrics }
+            Purchases { admission, lanes, orders: Arc::clone(&orders), clock: clock.clone(), metrics }
         });
         let fronts = fronts.collect();
-        let reads = Arc::new(Reads::new(&Ticks::of(&clock)));
-        let stock = Listened::new(stores.stock(), notes);
-        let orders = Orders::new(stores.databases().orders.clone(), stock, directory, reads);
         let (notes, keeping, signer) = (Arc::clone(notes), shared.stock.clone(), TokenSigner::new(key));
         Self { stores, notes, clock, fronts, orders, log, keeping, seen, signer, shared, writer, writer_stop, helpers }
     }
@@ -248,6 +250,7 @@ async fn start_writer<S: Stores>(
         clock: SystemClock::new(),
         sales,
         decided: Mutex::new(BTreeMap::new()),
+        stalls: Stalls::default(),
         metrics,
         failpoint: Failpoint::none(),
         busy: Busy::default(),

@@ -7,6 +7,8 @@ use domain::{
     sale::{Lane, Offer, RATE_MAX, Sale, Window},
 };
 
+/// Offers of a seed, at most.
+pub(crate) const OFFERS: usize = 3;
 /// Buyers of a seed.
 pub(crate) const BUYERS: u8 = 5;
 /// How long a sale has been open: a lane that opened within the last minute is looked at every time, which many seeds would pay for.
@@ -77,7 +79,13 @@ impl Place {
         }
     }
 
-    /// The sale as it is published.
+    /// The same with other allotments.
+    pub(crate) fn with_units(&self, units: [u64; OFFERS]) -> Self {
+        let offers = self.offers.iter().zip(units).map(|(&(offer, _), units)| (offer, units));
+        Self { offers: offers.collect(), ..self.clone() }
+    }
+
+    /// The sale as it is first published.
     pub(crate) fn to_sale(&self, now_ms: u64) -> Sale {
         let offers = self.offers.iter().map(|&(id, allotment)| Offer {
             id,
@@ -124,7 +132,7 @@ impl Place {
 
     /// Whether what admission froze stands in the row.
     pub(crate) fn is_row_right(&self, row: &OrderRow) -> bool {
-        (row.tenant, row.sale, row.sale_version, row.lane) == (self.tenant, self.sale, 1, self.lane)
+        (row.tenant, row.sale, row.lane) == (self.tenant, self.sale, self.lane)
             && row.sku == sku(row.offer)
             && row.unit_price == price()
     }

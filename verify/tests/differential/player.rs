@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use domain::{
     id::OrderId,
+    sale::Sale,
     stock::{LaneMode, LaneView},
 };
 use engine::{
@@ -14,7 +15,11 @@ use engine::{
 };
 use kit::{clock::Clock, token::BuyerClaims};
 use order_writer::desk;
-use store::{log::OrderLog, stock::LaneKeeping};
+use store::{
+    ledger::OfferRow,
+    log::{OrderLog, SalesPublisher},
+    stock::LaneKeeping,
+};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -59,6 +64,10 @@ impl Player {
                 parts.clock.skip(HINT_MS_MAX + 1);
                 rest(parts, &self.place).await.map_or_else(Reply::Unexpected, |view| Reply::at_rest(&view))
             }
+            Step::Publish { version, units } => {
+                parts.clock.skip(HINT_MS_MAX + 1);
+                publish(parts, &self.place.with_units(units), version).await.unwrap_or_else(Reply::Unexpected)
+            }
             Step::Cancel { order } => match self.orders.id(order) {
                 Some(order) => cancel(parts, order).await,
                 None => no_such(order),
@@ -96,7 +105,7 @@ fn no_such(order: usize) -> Reply {
 /// A buyer's token.
 pub(crate) fn token<S: Stores>(parts: &Parts<S>, place: &Place, buyer: u8) -> String {
     let now_ms = parts.clock.now_ms();
-    let tenant = u32::try_from(place.tenant.get()).unwrap();
+    let tenant = place.tenant.number();
     let claims = BuyerClaims { tenant, buyer: place.buyer(buyer).get(), expires_ms: now_ms + DAY_MS };
     parts.signer.sign(&claims, now_ms).unwrap()
 }
@@ -144,6 +153,30 @@ async fn redeliver<S: Stores>(parts: &Parts<S>, place: &Place, order: OrderId, r
         }
     };
     appended.await
+}
+
+/// Publishes a version of the sale, and waits until lane and ledger have followed it.
+async fn publish<S: Stores>(parts: &Parts<S>, place: &Place, version: u32) -> Result<Reply, String> {
+    rest(parts, place).await?;
+    let sale = Sale { version, ..place.to_sale(parts.clock.now_ms()) };
+    parts.stores.log().publish(&sale).await.map_err(|error| error.to_string())?;
+    let ledger = &parts.stores.databases().ledger;
+    let followed = timeout(PATIENCE, async {
+        loop {
+            let (row, view) = (ledger.lane(place.lane).await, parts.keeping.inspect(place.lane).await);
+            if let (Ok(Some(row)), Ok(view)) = (row, view) {
+                let is_told = |known: &OfferRow| {
+                    view.offers.contains(&(known.offer, known.allotment - known.sold, known.allotment))
+                };
+                if row.offers.iter().all(|known| known.sale_version == version && is_told(known)) {
+                    return;
+                }
+            }
+            sleep(AGAIN).await;
+        }
+    });
+    followed.await.map_err(|_| format!("version {version} of {} is not followed", place.sale))?;
+    rest(parts, place).await.map(|view| Reply::at_rest(&view))
 }
 
 /// Waits until all that was appended before is decided, no release is under way, and the lane is open with an empty journal.

@@ -108,7 +108,7 @@ impl<'a> Replay<'a> {
 
     fn gone(&mut self, gone: &[Gone]) {
         for gone in gone {
-            if gone.why != GoneWhy::Released {
+            if !matches!(gone.why, GoneWhy::Released { .. }) {
                 self.faults.push(format!("{gone:?}: a promise was not kept"));
             }
             self.released.insert(gone.order);
@@ -184,7 +184,7 @@ impl<'a> Replay<'a> {
             let live = self.rows.values().filter(|row| row.is_live() && row.offer == offer);
             let allotment =
                 self.place.offers.iter().find(|(id, _)| *id == offer).map_or(0, |(_, allotment)| *allotment);
-            (allotment, live.map(|row| u64::from(row.quantity)).sum())
+            (allotment, allotment, live.map(|row| u64::from(row.quantity)).sum())
         };
         let rows = self.rows.values().cloned().collect();
         Ending::of(self.place, orders, Remains { view: &view, ledger: &sold, rows, buyers: self.machine.buyers() })
@@ -208,6 +208,7 @@ fn fault_of(said: &Said, bid: &Bid, told: Result<(OrderId, Standing), Declined>)
             told.is_ok_and(|(told, _)| told == order)
         }
         ReserveReply::Repeat { order, .. } => told == Ok((order, Standing::Accepted)),
+        ReserveReply::Released { order } => told == Ok((order, Standing::Over(Status::Cancelled))),
         ReserveReply::Mismatch { .. } => told == Err(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => told == Err(Declined::LimitReached),
         ReserveReply::SoldOut { .. } => told == Err(Declined::SoldOut),

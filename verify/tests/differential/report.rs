@@ -13,8 +13,18 @@ use super::{
 /// Seeds that are shown in full.
 const SHOWN_MAX: usize = 3;
 /// What the scripts must have met, if they are many.
-const KINDS: [&str; 9] =
-    ["bought", "SoldOut", "LimitReached", "Mismatch", "cancelled", "not cancelled", "seen", "redelivered", "restarted"];
+const KINDS: [&str; 10] = [
+    "bought",
+    "SoldOut",
+    "LimitReached",
+    "Mismatch",
+    "cancelled",
+    "not cancelled",
+    "seen",
+    "redelivered",
+    "restarted",
+    "published",
+];
 /// So many seeds meet everything.
 const MANY: usize = 100;
 
@@ -95,6 +105,7 @@ fn kind(step: Step, reply: &Reply) -> String {
         Reply::NotCancelled(_) => "not cancelled".into(),
         Reply::Seen(_) => "seen".into(),
         Reply::AtRest { .. } if step == Step::Restart => "restarted".into(),
+        Reply::AtRest { .. } if matches!(step, Step::Publish { .. }) => "published".into(),
         Reply::AtRest { .. } => "rested".into(),
         Reply::Redelivered => "redelivered".into(),
         Reply::Unexpected(what) => what.clone(),

@@ -3,7 +3,7 @@
 
 use super::{
     model::{Model, Wish},
-    place::{BUYERS, Place, Random},
+    place::{BUYERS, OFFERS, Place, Random},
     told::{Ending, Reply},
 };
 
@@ -24,6 +24,11 @@ pub(crate) enum Step {
     Redeliver {
         order: usize,
         release: bool,
+    },
+    /// A version of the sale with so many units of each offer; at rest before and after.
+    Publish {
+        version: u32,
+        units: [u64; OFFERS],
     },
     /// Until everything is at rest.
     Tick,
@@ -82,6 +87,8 @@ struct Draft {
     asked: Vec<(Wish, Option<usize>)>,
     steps: Vec<Step>,
     replies: Vec<Reply>,
+    /// Of the sale.
+    version: u32,
 }
 
 impl Draft {
@@ -94,6 +101,7 @@ impl Draft {
             asked: Vec::new(),
             steps: Vec::new(),
             replies: Vec::new(),
+            version: 1,
         }
     }
 
@@ -115,6 +123,11 @@ impl Draft {
             86..90 => {
                 let released = of(&self.lives, &[Life::Released]);
                 self.random.of(&released).map(|order| Step::Redeliver { order, release: true })
+            }
+            90..94 => {
+                let units = [(); OFFERS].map(|()| self.random.within(1, 7).into());
+                self.version += 1;
+                Some(Step::Publish { version: self.version, units })
             }
             _ => Some(Step::Tick),
         };
@@ -172,14 +185,17 @@ impl Draft {
             }
             Step::Look { order } => self.model.look(order),
             Step::Redeliver { order, release } => self.model.redeliver(order, release),
-            Step::Tick | Step::Restart => {
+            Step::Tick | Step::Restart | Step::Publish { .. } => {
                 for life in &mut self.lives {
                     *life = match life {
                         Life::Fresh | Life::Rested => Life::Rested,
                         Life::Cancelled | Life::Released => Life::Released,
                     };
                 }
-                self.model.rest()
+                match step {
+                    Step::Publish { version, units } => self.model.publish(version, units),
+                    _ => self.model.rest(),
+                }
             }
         };
         self.steps.push(step);

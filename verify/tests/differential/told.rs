@@ -68,8 +68,12 @@ impl Orders {
 }
 
 impl Reply {
+    /// When a release has reached the lane is nobody's to say: a repeat of a cancelled order is the same to the script before and after.
     pub(crate) fn of_purchase(outcome: Result<Bought, Declined>, orders: &mut Orders) -> Self {
         match outcome {
+            Ok(Bought { order, standing: Standing::Over(Status::Cancelled), .. }) => {
+                Self::Bought { order: orders.number(order), standing: Standing::Accepted }
+            }
             Ok(bought) => Self::Bought { order: orders.number(bought.order), standing: bought.standing },
             Err(declined) => Self::Declined(declined),
         }
@@ -125,8 +129,8 @@ pub(crate) struct EntryTold {
 /// Everything that is left of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
-    /// By offer: units left and allotment in the lane, allotment and units sold in the ledger.
-    offers: Vec<[u64; 4]>,
+    /// By offer: units left and allotment in the lane; allotment, target and units sold in the ledger.
+    offers: Vec<[u64; 5]>,
     rows: Vec<RowTold>,
     entries: Vec<EntryTold>,
     journal: u64,
@@ -135,8 +139,8 @@ pub(crate) struct Ending {
 /// Where an ending is read from.
 pub(crate) struct Remains<'a> {
     pub(crate) view: &'a LaneView,
-    /// The ledger's allotment and units sold.
-    pub(crate) ledger: &'a dyn Fn(OfferId) -> (u64, u64),
+    /// The ledger's allotment, target and units sold.
+    pub(crate) ledger: &'a dyn Fn(OfferId) -> (u64, u64, u64),
     pub(crate) rows: Vec<OrderRow>,
     pub(crate) buyers: Vec<(BuyerId, Vec<Purchase>)>,
 }
@@ -145,8 +149,8 @@ impl Ending {
     pub(crate) fn of(place: &Place, orders: &Orders, remains: Remains<'_>) -> Self {
         let Remains { view, ledger, rows, buyers } = remains;
         let offers = view.offers.iter().map(|&(offer, left, allotment)| {
-            let (by_ledger, sold) = ledger(offer);
-            [left, allotment, by_ledger, sold]
+            let (by_ledger, target, sold) = ledger(offer);
+            [left, allotment, by_ledger, target, sold]
         });
         let row = |row: OrderRow| RowTold {
             order: orders.known(row.order),

@@ -241,7 +241,8 @@ async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&Place, &Orders)]) -> Ve
     let mut rows = rows(parts, &lanes).await;
     let ledger = parts.stores.databases().ledger.all_lanes().await.unwrap();
     let offers = ledger.iter().flat_map(|lane| &lane.offers);
-    let offers: HashMap<OfferId, (u64, u64)> = offers.map(|row| (row.offer, (row.allotment, row.sold))).collect();
+    let numbers = offers.map(|row| (row.offer, (row.allotment, row.target, row.sold)));
+    let offers: HashMap<OfferId, (u64, u64, u64)> = numbers.collect();
     let mut endings = Vec::new();
     for (place, orders) in seeds {
         let lane = place.lane;

@@ -114,7 +114,7 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
         |by: &str| ledger.execute(&format!("UPDATE partitions SET log_offset = log_offset {by}"), ()).unwrap();
     assert_eq!(decided("- 1"), 1);
     let (status, told) = says(&mut folder.command("audit"));
-    assert!(status == Some(69) && told.contains("1 of") && told.contains("start the server"), "{status:?}: {told}");
+    assert!(status == Some(75) && told.contains("1 of") && told.contains("start the server"), "{status:?}: {told}");
     assert_eq!(decided("+ 1"), 1);
     assert_eq!(says(&mut folder.command("audit")).0, Some(0));
 

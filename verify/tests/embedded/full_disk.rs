@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use kit::token::{BuyerClaims, TokenSigner};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::{BuyerClaims, TokenSigner},
+};
 use loadtest::audit::{PromiseEvidence, compare};
 use serde_json::Value;
 use verify::{
@@ -20,11 +23,14 @@ const LIMITED: &str = "trap '' XFSZ; ulimit -S -f \"$0\"; exec \"$@\"";
 const TOO_LATE: usize = 8;
 /// Buyers who may come before it is full: the limit is far below what they would need.
 const BUYERS_MAX: u64 = 5_000;
+/// How long a token is valid.
+const TOKEN_TTL_MS: u64 = 3_600_000;
 /// The demo's shop.
 const TENANT: u32 = 7;
 
 fn token(signer: &TokenSigner, buyer: u64) -> String {
-    signer.sign(&BuyerClaims { tenant: TENANT, buyer, expires_ms: 4_000_000_000_000 }, 0).unwrap()
+    let now_ms = SystemClock::new().now_ms();
+    signer.sign(&BuyerClaims { tenant: TENANT, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms).unwrap()
 }
 
 /// The order and whether it was accepted; `None`: refused for now, or because the test asks too often.

@@ -1,7 +1,10 @@
 //! Tokens that are wrong in one thing each, over HTTP. What each of them is called inside stands in `kit/src/token/tests.rs`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use kit::token::{TokenKey, TokenSigner};
+use kit::{
+    clock::{Clock, SystemClock},
+    token::{BuyerClaims, LIFETIME_MAX_S, Tenants, TokenKey, TokenSigner},
+};
 use serde_json::{Value, json};
 use verify::forger::{Forger, claims_of};
 
@@ -21,8 +24,11 @@ fn tokens() {
         forger.token(&forger.header(), &claims).unwrap()
     };
     let headed = |header: Value| forger.token(&header, &claims).unwrap();
-    let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret).unwrap());
-    let told = kit::token::BuyerClaims { tenant: 7, buyer: 1, expires_ms: u64::MAX / 2 };
+    let listed = json!(["iss", "aud", "sub", "tenant", "role", "exp"].map(|name| &claims[name]));
+    let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret, Tenants::All).unwrap());
+    let now_ms = SystemClock::new().now_ms();
+    let told = BuyerClaims { tenant: 7, buyer: 1, expires_ms: now_ms + 3_600_000 };
+    let too_late_s = now_ms / 1_000 + LIFETIME_MAX_S + 60;
     let (message, signature) = good.rsplit_once('.').unwrap();
     let other_secret = URL_SAFE_NO_PAD.encode([7; 32]);
     let unsigned = headed(json!({"alg": "none", "kid": kid}));
@@ -31,6 +37,9 @@ fn tokens() {
         ("expired at the epoch", with("exp", json!(0))),
         ("a negative expiry", with("exp", json!(-1))),
         ("an expiry with a fraction", with("exp", json!(4e9))),
+        ("an expiry beyond the longest life", with("exp", json!(too_late_s))),
+        ("an expiry in milliseconds", with("exp", json!(now_ms + 3_600_000))),
+        ("an expiry of 2^64 - 1", with("exp", json!(u64::MAX))),
         ("not yet valid", with("nbf", json!(4_000_000_000_u64))),
         ("another issuer", with("iss", json!("elsewhere"))),
         ("another audience", with("aud", json!("flashsale-merchants"))),
@@ -47,10 +56,14 @@ fn tokens() {
         ("alg HS512", headed(json!({"alg": "HS512", "kid": kid}))),
         ("alg RS256", headed(json!({"alg": "RS256", "kid": kid}))),
         ("crit", headed(json!({"alg": "HS256", "kid": kid, "crit": ["b64"], "b64": false}))),
+        ("crit that is null", headed(json!({"alg": "HS256", "kid": kid, "crit": null}))),
+        ("zip", headed(json!({"alg": "HS256", "kid": kid, "zip": "DEF"}))),
+        ("a header that is an array", headed(json!(["HS256", kid]))),
+        ("claims that are an array", forger.token(&forger.header(), &listed).unwrap()),
         ("no kid", headed(json!({"alg": "HS256"}))),
-        ("another kid", signer("nobody", &secret).sign(&told, 0).unwrap()),
+        ("another kid", signer("nobody", &secret).sign(&told, now_ms).unwrap()),
         ("a kid that is a path", headed(json!({"alg": "HS256", "kid": "../../dev/null"}))),
-        ("another secret", signer(&kid, &other_secret).sign(&told, 0).unwrap()),
+        ("another secret", signer(&kid, &other_secret).sign(&told, now_ms).unwrap()),
         ("another message", format!("{}x.{signature}", &message[..message.len() - 1])),
         ("no signature", format!("{message}.")),
         ("half a signature", format!("{message}.{}", &signature[..20])),
@@ -67,7 +80,7 @@ fn tokens() {
     let request = post(&with("role", json!("merchant")), "idempotency-key: k\r\n", &scene.good_body());
     expect(&scene, "a merchant's", request.as_bytes(), Expected::Problem(403, "forbidden"));
     // INV-7: a good token of another shop, and an offer that does not exist, get the same answer.
-    let foreign = scene.market.signer().sign(&told, 0).unwrap();
+    let foreign = scene.market.signer().sign(&told, now_ms).unwrap();
     let request = post(&foreign, "idempotency-key: k\r\n", &scene.good_body());
     expect(&scene, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
     scene.leave_unhurt();

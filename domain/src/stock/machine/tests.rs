@@ -156,7 +156,7 @@ fn the_lowest_free_number_is_given() {
         reserve(&mut lane, 1, &[wish(1, 1, 1), wish(2, 1, 1), wish(3, 1, 1)]),
         [number(1), number(2), number(3)]
     );
-    lane.settle(RUN, FIRST, &[], &[gone(2, 1, GoneWhy::Released)]);
+    lane.settle(RUN, FIRST, &[], &[gone(2, 1, GoneWhy::Released { retired: 0 })]);
     assert_eq!(reserve(&mut lane, 2, &[wish(4, 1, 1)]), [number(2)]);
 }
 
@@ -267,12 +267,11 @@ fn r6_a_released_purchase_leaves_a_tombstone() {
     let mut lane = lane(1, 5);
     reserve(&mut lane, 1, &[wish(1, 1, 1)]);
     for _ in 0..2 {
-        lane.settle(RUN, FIRST, &[batch(1)], &[gone(1, 1, GoneWhy::Released)]);
+        lane.settle(RUN, FIRST, &[batch(1)], &[gone(1, 1, GoneWhy::Released { retired: 0 })]);
         assert_eq!(left(&lane), 5, "repeating gives nothing back twice");
     }
     let late = ReserveRequest { order: order(9), ..wish(1, 1, 1) };
-    let repeat = ReserveReply::Repeat { order: order(1), batch: Some(batch(1)), settled: true };
-    assert_eq!(reserve(&mut lane, 2, &[late]), [repeat]);
+    assert_eq!(reserve(&mut lane, 2, &[late]), [ReserveReply::Released { order: order(1) }]);
     assert_eq!(reserve(&mut lane, 3, &[wish(2, 1, 1)]), [number(1)], "another key may buy again");
 }
 
@@ -280,7 +279,12 @@ fn r6_a_released_purchase_leaves_a_tombstone() {
 fn units_go_back_only_with_a_live_entry_and_never_for_a_stock_rejection() {
     let mut lane = lane(9, 9);
     reserve(&mut lane, 1, &[wish(1, 1, 2), wish(2, 2, 3)]);
-    lane.settle(RUN, FIRST, &[], &[gone(7, 1, GoneWhy::Released), gone(1, 2, GoneWhy::Released)]);
+    lane.settle(
+        RUN,
+        FIRST,
+        &[],
+        &[gone(7, 1, GoneWhy::Released { retired: 0 }), gone(1, 2, GoneWhy::Released { retired: 0 })],
+    );
     assert_eq!(left(&lane), 4, "an order that is not there, or another buyer's, gives nothing");
     lane.settle(RUN, FIRST, &[], &[gone(1, 1, GoneWhy::Rejected), gone(2, 2, GoneWhy::RejectedForStock)]);
     assert_eq!(left(&lane), 6);
@@ -294,7 +298,7 @@ fn too_many_tombstones_end_a_buyers_purchases() {
     for n in 0..=u8::try_from(TOMBSTONES_MAX).unwrap() {
         let expected = if usize::from(n) < TOMBSTONES_MAX { number(1) } else { ReserveReply::LimitReached { held: 0 } };
         assert_eq!(reserve(&mut lane, 1_000, &[wish(n + 1, 1, 1)]), [expected]);
-        lane.settle(RUN, FIRST, &[batch(1_000)], &[gone(u64::from(n) + 1, 1, GoneWhy::Released)]);
+        lane.settle(RUN, FIRST, &[batch(1_000)], &[gone(u64::from(n) + 1, 1, GoneWhy::Released { retired: 0 })]);
     }
     assert_eq!(left(&lane), 500);
 }
@@ -358,10 +362,11 @@ fn r6_a_rebuild_keeps_purchases_and_tombstones() {
     lane.load(RUN, FIRST, &LaneLoad { purchases, ..load_of(1, &[(PHONE, 3)]) });
     assert_eq!(lane.inspect(RUN).buyers_len, 1);
     let again = |n| ReserveRequest { order: order(9), ..wish(n, 1, 1) };
-    let repeat = |n| ReserveReply::Repeat { order: order(n), batch: None, settled: true };
+    let released = ReserveReply::Released { order: order(1) };
+    let repeat = ReserveReply::Repeat { order: order(2), batch: None, settled: true };
     assert_eq!(
         reserve(&mut lane, 1, &[again(1), again(2), again(3)]),
-        [repeat(1), repeat(2), ReserveReply::LimitReached { held: 1 }]
+        [released, repeat, ReserveReply::LimitReached { held: 1 }]
     );
 }
 
@@ -389,7 +394,7 @@ fn r9_a_reduction_takes_only_what_is_free() {
     }
     lane.adjust(RUN, FIRST, PHONE, 7, 9);
     assert_eq!(left(&lane), 0);
-    lane.settle(RUN, FIRST, &[], &[gone(1, 1, GoneWhy::Released)]);
+    lane.settle(RUN, FIRST, &[], &[gone(1, 1, GoneWhy::Released { retired: 0 })]);
     assert_eq!(left(&lane), 7, "released units are the new allotment");
     assert_eq!(lane.withhold(RUN, FIRST, offer(9), 9, 5), LaneAnswer::Open(0), "an offer that is not here");
 }
@@ -408,6 +413,27 @@ fn r9_units_are_withheld_after_one_change_only() {
     assert_eq!(lane.withhold(RUN, FIRST, PHONE, 1, 4), LaneAnswer::Open(4));
 }
 
+/// R9: while the allotment is above its target, a release lowers the known allotment by what it retires, once, with its entry; the
+/// ledger's word on it changes nothing then.
+#[test]
+fn r9_a_release_retires_units_once_and_with_its_entry_only() {
+    let mut lane = lane(9, 10);
+    reserve(&mut lane, 1, &[wish(1, 1, 4), wish(2, 2, 6)]);
+    let known = |lane: &LaneMachine| lane.inspect(RUN).offers[0];
+    for _ in 0..2 {
+        lane.settle(RUN, FIRST, &[batch(1)], &[gone(1, 1, GoneWhy::Released { retired: 3 })]);
+        assert_eq!(known(&lane), (PHONE, 1, 7), "one of four goes back, and repeating does nothing");
+    }
+    lane.settle(RUN, FIRST, &[], &[gone(9, 2, GoneWhy::Released { retired: 3 })]);
+    assert_eq!(known(&lane), (PHONE, 1, 7), "an order that is not there");
+    lane.adjust(RUN, FIRST, PHONE, 7, 4);
+    assert_eq!(known(&lane), (PHONE, 1, 7));
+    lane.settle(RUN, FIRST, &[], &[gone(2, 2, GoneWhy::Released { retired: 9 })]);
+    assert_eq!(known(&lane), (PHONE, 1, 1), "never more than its quantity");
+    let late = ReserveRequest { order: order(9), ..wish(1, 1, 4) };
+    assert!(matches!(reserve(&mut lane, 2, &[late])[..], [ReserveReply::Repeat { .. }]), "R6: a tombstone stays");
+}
+
 /// Seeded walk: whatever comes, units are neither made nor lost (INV-1), and no buyer passes the limit or holds a number twice (INV-2).
 #[test]
 fn inv_1_and_2_hold_on_random_walks() {
@@ -419,7 +445,7 @@ fn inv_1_and_2_hold_on_random_walks() {
             let (who, n) = (chance.below(4) + 1, u8::try_from(chance.below(40) + 1).unwrap());
             match chance.below(4) {
                 0 => {
-                    let why = [GoneWhy::Released, GoneWhy::Rejected][usize::from(chance.below(2) == 0)];
+                    let why = [GoneWhy::Released { retired: 0 }, GoneWhy::Rejected][usize::from(chance.below(2) == 0)];
                     lane.settle(RUN, FIRST, &[batch(chance.below(step) + 1)], &[gone(n.into(), who, why)]);
                 }
                 _ => {

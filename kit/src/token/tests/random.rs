@@ -39,6 +39,7 @@ proptest! {
             prop_assert_eq!((u64::from(told.tenant), told.buyer), (tenant, buyer));
             prop_assert!(told.tenant > 0 && told.buyer > 0 && told.buyer <= BUYER_MAX);
             prop_assert!(exp.saturating_add(LEEWAY_S) > NOW_S && nbf <= NOW_S + LEEWAY_S);
+            prop_assert!(exp <= NOW_S + LIFETIME_MAX_S + LEEWAY_S);
         }
     }
 }

@@ -78,6 +78,9 @@ pub(super) fn classify(error: Error) -> SqlError {
             1213 | 1020 => SqlError::Deadlock(server.message),
             // Lock wait; NOWAIT.
             1205 | 3572 => SqlError::LockWait(server.message),
+            // Null, an unknown or cut value, out of range (also of an expression), not of the column's type, too long, a constraint, a
+            // trigger's word (MySQL, MariaDB).
+            1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1644 | 1690 | 3819 | 4025 => SqlError::Unfit(server.message),
             // Too many connections, shutting down, interrupted or killed, out of time, network, reconnect, read-only (an old
             // primary after a failover), statement to be prepared again.
             1040

@@ -18,8 +18,9 @@ pub(super) fn of_sqlite(path: &Path, error: &Error) -> SqlError {
             ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_ROWID => {
                 SqlError::KeyTaken(text)
             }
-            _ => SqlError::Broken(text),
+            _ => SqlError::Unfit(text),
         },
+        ErrorCode::TooBig | ErrorCode::TypeMismatch => SqlError::Unfit(text),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             SqlError::LockWait(format!("another process or handle writes to {file} ({text})"))
         }

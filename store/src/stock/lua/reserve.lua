@@ -4,10 +4,11 @@
 --       stands in the entry of a buyer who has none yet: number 1; 8 their fields, one after the other
 -- Reply {0, epoch} closed | {2} journal full | {1, codes, extras, {units left of each offer}}
 --       codes: a byte for each request: 1 to 100 reserved under that number, else with so many bytes in extras: 201 repeat in flight and
---       202 repeat settled (order 8, batch 8), 203 mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8)
+--       202 repeat settled (order 8, batch 8), 203 mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8),
+--       206 repeat of a released order (order 8)
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> 1700000005000 4096 <head> <offer> <request> <field>
 local REQUEST = 53
-local IN_FLIGHT, SETTLED, MISMATCH, LIMIT, SOLD_OUT = 201, 202, 203, 204, 205
+local IN_FLIGHT, SETTLED, MISMATCH, LIMIT, SOLD_OUT, RELEASED = 201, 202, 203, 204, 205, 206
 local TOMBSTONES_MAX = 64
 
 check(#KEYS == 4 and #ARGV == 8, 'reserve: arity')
@@ -48,6 +49,7 @@ local function look(entry, before, p, quantity, promised)
       if promised and e <= before and order == sub(requests, p + 37, p + 44) then return nil, nil end
       -- Quantity, key and offer in one.
       if sub(entry, e + 1, e + 25) ~= sub(requests, p + 12, p + 36) then return nil, MISMATCH, order end
+      if number == 0 then return nil, RELEASED, order end
       -- What this very call has promised is journaled at its end.
       local in_flight = promised and of == batch or of ~= ZEROS and call('HEXISTS', KEYS[3], of) == 1
       return nil, in_flight and IN_FLIGHT or SETTLED, order .. of

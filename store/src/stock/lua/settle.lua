@@ -1,9 +1,10 @@
 -- Takes decided batches out of the journal, and gone orders out of their buyers' entries; units go back only with a live entry.
--- ARGV  1 epoch, 2 batches (8 bytes each), 3 gone orders, 17 bytes each: buyer 8, order 8, why 1: R released (units back, a tombstone
---       stays, R6), J rejected (units back), S rejected for stock (nothing goes back)
+-- ARGV  1 epoch, 2 batches (8 bytes each), 3 gone orders, 18 bytes each: buyer 8, order 8, why 1: R released (units back, a tombstone
+--       stays, R6), J rejected (units back), S rejected for stock (nothing goes back); units retired 1: of a release above the target so
+--       many lower the known allotment instead of going back (R9)
 -- Reply {0, epoch} closed | {1}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> <buyer><order>R
-local GONE = 17
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> <buyer><order>R\0
+local GONE = 18
 check(#KEYS == 4 and #ARGV == 3, 'settle: arity')
 local epoch, batches, gone = unpack(ARGV)
 check(#batches % 8 == 0 and #gone % GONE == 0, 'settle: lengths')
@@ -15,9 +16,9 @@ end
 local state = call('HMGET', KEYS[1], 'e', 'o', 'r')
 if not open(state) or state[1] ~= epoch then return closed(state) end
 
-local entries, changed, units, shelves = {}, {}, {}, {}
+local entries, changed, units, shelves, known = {}, {}, {}, {}, {}
 for p = 1, #gone, GONE do
-  local buyer, order, why = sub(gone, p, p + 7), sub(gone, p + 8, p + 15), sub(gone, p + 16, p + 16)
+  local buyer, order, why, retired = sub(gone, p, p + 7), sub(gone, p + 8, p + 15), sub(gone, p + 16, p + 16), byte(gone, p + 17)
   check((why == 'R' or why == 'J' or why == 'S') and buyer ~= ZEROS, 'settle: gone')
   local entry = entries[buyer] or call('HGET', KEYS[2], buyer) or ''
   check(#entry % ENTRY == 0, 'settle: a broken entry')
@@ -27,7 +28,14 @@ for p = 1, #gone, GONE do
       local tombstone = why == 'R' and '\0' .. sub(entry, e + 1, e + 41) or ''
       if not entries[buyer] then changed[#changed + 1] = buyer end
       entries[buyer] = sub(entry, 1, e - 1) .. tombstone .. sub(entry, e + ENTRY)
-      local shelf = 'u' .. sub(entry, e + 18, e + 25)
+      local offer = sub(entry, e + 18, e + 25)
+      local shelf = 'u' .. offer
+      if why == 'R' and retired > 0 then
+        retired = math.min(retired, quantity)
+        quantity = quantity - retired
+        local allotment = known[offer] or call('HGET', KEYS[1], 'a' .. offer)
+        if allotment then known[offer] = math.max(0, whole(allotment) - retired) end
+      end
       if why ~= 'S' then
         if not units[shelf] then
           shelves[#shelves + 1] = shelf
@@ -49,6 +57,7 @@ end
 for _, shelf in ipairs(shelves) do
   if units[shelf] then call('HSET', KEYS[1], shelf, units[shelf]) end
 end
+for offer, allotment in pairs(known) do call('HSET', KEYS[1], 'a' .. offer, allotment) end
 for _, buyer in ipairs(changed) do
   if entries[buyer] == '' then
     call('HDEL', KEYS[2], buyer)

@@ -29,6 +29,8 @@ const LOAD_CHUNK: usize = 1_000;
 const SCAN_COUNT: usize = 500;
 /// Batches, and gone orders, of one call of `settle`: a script holds up everybody else.
 const SETTLE_CHUNK: usize = 1_000;
+/// Bytes of a gone order: buyer, order, why, units retired.
+const GONE_BYTES: usize = 18;
 /// The field that a hash has from its load on, so that a lost one is told from an empty one.
 const ZEROS: [u8; 8] = [0; 8];
 
@@ -158,15 +160,19 @@ impl RedisKeeping {
         gone: &[Gone],
     ) -> Result<LaneAnswer<()>, StockError> {
         let batches: Vec<u8> = batches.iter().flat_map(|batch| batch.get().to_be_bytes()).collect();
-        let mut orders = Vec::with_capacity(gone.len() * 17);
+        let mut orders = Vec::with_capacity(gone.len() * GONE_BYTES);
         for gone in gone {
             orders.extend_from_slice(&gone.buyer.get().to_be_bytes());
             orders.extend_from_slice(&gone.order.get().to_be_bytes());
-            orders.push(match gone.why {
-                GoneWhy::Released => b'R',
-                GoneWhy::Rejected => b'J',
-                GoneWhy::RejectedForStock => b'S',
-            });
+            let (why, retired) = match gone.why {
+                GoneWhy::Released { retired } => (b'R', retired),
+                GoneWhy::Rejected => (b'J', 0),
+                GoneWhy::RejectedForStock => (b'S', 0),
+            };
+            let retired = u8::try_from(retired).map_err(|_| {
+                StockError::Broken(format!("order {}: {retired} units are more than an order has", gone.order))
+            })?;
+            orders.extend_from_slice(&[why, retired]);
         }
         let mut run = self.run(&scripts::SETTLE, lane);
         run.arg(epoch.0).arg(batches).arg(orders);

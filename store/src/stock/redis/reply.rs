@@ -60,9 +60,16 @@ fn order(bytes: &[u8]) -> Result<OrderId, StockError> {
     OrderId::new(id(bytes)?).map_err(|_| broken("no order id"))
 }
 
-/// `None` for zeros: loaded from its row.
 fn batch(bytes: &[u8]) -> Result<Option<BatchId>, StockError> {
-    Ok(BatchId::new(id(bytes)?).ok())
+    batch_or_zeros(id(bytes)?)
+}
+
+/// `None` for zeros: loaded from its row.
+fn batch_or_zeros(number: u64) -> Result<Option<BatchId>, StockError> {
+    match number {
+        0 => Ok(None),
+        number => BatchId::new(number).map(Some).map_err(|_| broken("no batch id")),
+    }
 }
 
 /// The answer of a lane that may be closed.
@@ -128,7 +135,7 @@ fn reserve_reply(code: u8, extras: &mut Extras<'_>) -> Result<ReserveReply, Stoc
         1..=100 => ReserveReply::Reserved(PurchaseNumber(code)),
         201 | 202 => ReserveReply::Repeat {
             order: extras.order()?,
-            batch: BatchId::new(extras.next()?).ok(),
+            batch: batch_or_zeros(extras.next()?)?,
             settled: code == 202,
         },
         203 => ReserveReply::Mismatch { order: extras.order()? },
@@ -137,6 +144,7 @@ fn reserve_reply(code: u8, extras: &mut Extras<'_>) -> Result<ReserveReply, Stoc
             ReserveReply::LimitReached { held }
         }
         205 => ReserveReply::SoldOut { left: extras.next()? },
+        206 => ReserveReply::Released { order: extras.order()? },
         _ => return Err(broken("an unknown code")),
     })
 }

@@ -1,0 +1,164 @@
+//! What every record of ours keeps beyond its shape: values that no engine and no writer of ours ever produces, and that a database
+//! could not hold or a decision could not bear. Pure and cheap: a few comparisons a reservation, nothing is allocated for a sound one.
+
+use bytes::Bytes;
+
+use super::{AllotmentChange, Batch, Record, RecordError, Reservation};
+use crate::{
+    id::{BatchId, Epoch, ID_MAX, LaneId, Slot},
+    sale::ALLOTMENT_MAX,
+};
+
+impl Record {
+    /// [`Record::decode`], then the check that a record must pass before it is decided.
+    ///
+    /// # Errors
+    /// As [`Record::decode`]; [`RecordError::Malformed`] too for values that no program of ours produces. One such value condemns the
+    /// whole record: engines take every value of a batch from their own types, so the record is damaged or forged, and nothing else in
+    /// it is worth more.
+    pub fn read(kind: &str, payload: Bytes) -> Result<Self, RecordError> {
+        let record = Self::decode(kind, payload)?;
+        match record.flaw() {
+            None => Ok(record),
+            Some(why) => Err(RecordError::Malformed { kind: record.kind(), why }),
+        }
+    }
+
+    /// What no record of ours holds; `None` for a sound one.
+    pub fn flaw(&self) -> Option<String> {
+        match self {
+            Self::Batch(batch) => {
+                let flawed = |(index, (_, reservation)): (usize, &(_, Reservation))| {
+                    reservation.flaw().map(|why| format!("reservation {index}: {why}"))
+                };
+                epoch_flaw(batch.epoch).or_else(|| batch.reservations.iter().enumerate().find_map(flawed))
+            }
+            Self::EpochOpened { epoch, .. } => epoch_flaw(*epoch),
+            Self::AllotmentChanged(change) => change.flaw(),
+            Self::Released(_) | Self::Genesis(_) => None,
+        }
+    }
+}
+
+fn epoch_flaw(epoch: Epoch) -> Option<String> {
+    (epoch > Epoch::MAX).then(|| format!("epoch {epoch} is beyond the last one"))
+}
+
+impl Reservation {
+    fn flaw(&self) -> Option<String> {
+        if self.order.slot() != Slot::of(self.buyer) {
+            // Its row would stand in another table than its buyer's other rows, and the limit would not hold.
+            return Some(format!("order {} has another slot than its buyer {}", self.order, self.buyer));
+        }
+        if self.unit_price.amount < 0 || self.unit_price.times(self.quantity).is_none() {
+            return Some(format!("{} units at a price of {}", self.quantity, self.unit_price.amount));
+        }
+        (self.reserved_at_ms > ID_MAX).then(|| format!("reserved at {} ms", self.reserved_at_ms))
+    }
+}
+
+impl AllotmentChange {
+    fn flaw(&self) -> Option<String> {
+        let fits = self.delta.unsigned_abs() <= ALLOTMENT_MAX && self.after >= 0;
+        let strange = || format!("a change by {} units after position {}", self.delta, self.after);
+        epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
+    }
+}
+
+impl Batch {
+    /// Lane and batch that stand in the head, also where what follows is damaged; `None` when the head is.
+    pub fn named(payload: &[u8]) -> Option<(LaneId, BatchId)> {
+        use prost::encoding::{WireType, decode_key, decode_varint};
+        let mut rest = payload;
+        let mut number = |wanted: u32| match decode_key(&mut rest) {
+            Ok((tag, WireType::Varint)) if tag == wanted => decode_varint(&mut rest).ok(),
+            _ => None,
+        };
+        let (lane, batch) = (number(2)?, number(3)?);
+        Some((LaneId::new(lane).ok()?, BatchId::new(batch).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{BuyerId, KeyHash, OfferId, OrderId, PurchaseNumber, SaleId, SkuId, TenantId},
+        money::Money,
+        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE},
+    };
+
+    fn reservation(buyer: u64) -> Reservation {
+        let buyer = BuyerId::new(buyer).unwrap();
+        Reservation {
+            tenant: TenantId::new(1).unwrap(),
+            sale: SaleId::new(2).unwrap(),
+            sale_version: u32::MAX,
+            offer: OfferId::new(3).unwrap(),
+            sku: SkuId::new(ID_MAX).unwrap(),
+            order: OrderId::compose(1_800_000_000_000, Slot::of(buyer), 255, 31).unwrap(),
+            buyer,
+            quantity: 100,
+            unit_price: Money { amount: 0, currency: "CNY".parse().unwrap() },
+            key: KeyHash([0xff; 16]),
+            reserved_at_ms: ID_MAX,
+            context: Bytes::new(),
+        }
+    }
+
+    fn batch(epoch: u64, reservations: Vec<Reservation>) -> Record {
+        let reservations = reservations.into_iter().map(|reservation| (PurchaseNumber(1), reservation)).collect();
+        let id = BatchId::new(7).unwrap();
+        Record::Batch(Batch { lane: LaneId::new(9).unwrap(), id, epoch: Epoch(epoch), reservations })
+    }
+
+    fn read(record: &Record) -> Result<Record, RecordError> {
+        Record::read(record.kind(), record.encode().into())
+    }
+
+    /// Each bound by itself, on both sides: what a program of ours writes is sound up to the last value.
+    #[test]
+    fn values_that_no_program_of_ours_produces_condemn_the_record() {
+        type Harm = fn(&mut Reservation);
+        let sound = batch(Epoch::MAX.0, vec![reservation(1), reservation(2)]);
+        assert_eq!(read(&sound).unwrap(), sound);
+        let harms: [(&str, Harm); 4] = [
+            ("another slot", |r| r.order = OrderId::new(r.order.get() ^ 1 << 13).unwrap()),
+            ("price of -1", |r| r.unit_price.amount = -1),
+            ("100 units at", |r| r.unit_price.amount = i64::MAX),
+            ("reserved at", |r| r.reserved_at_ms = ID_MAX + 1),
+        ];
+        for (word, harm) in harms {
+            let mut harmed = reservation(2);
+            harm(&mut harmed);
+            let told = read(&batch(1, vec![reservation(1), harmed])).unwrap_err().to_string();
+            assert!(told.contains("reservation 1: ") && told.contains(word), "{told}");
+        }
+        let change = |delta, after, epoch| {
+            let (lane, offer) = (LaneId::new(9).unwrap(), OfferId::new(3).unwrap());
+            let change = AllotmentChange { lane, offer, sale_version: 1, delta, epoch: Epoch(epoch), after };
+            read(&Record::AllotmentChanged(change))
+        };
+        let most = ALLOTMENT_MAX.cast_signed();
+        assert!(change(most, i64::MAX, Epoch::MAX.0).is_ok() && change(-most, 0, 0).is_ok());
+        for (delta, after, epoch) in [(most + 1, 0, 0), (i64::MIN, 0, 0), (1, -1, 0), (1, 0, u64::MAX)] {
+            assert!(change(delta, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
+        }
+        let opened = |epoch| read(&Record::EpochOpened { lane: LaneId::new(9).unwrap(), epoch: Epoch(epoch) });
+        assert!(opened(Epoch::MAX.0).is_ok());
+        assert!(opened(Epoch::MAX.0 + 1).unwrap_err().to_string().contains(EPOCH_TYPE));
+        assert!(read(&batch(u64::MAX, vec![reservation(1)])).unwrap_err().to_string().contains(BATCH_TYPE));
+    }
+
+    #[test]
+    fn a_damaged_batch_still_names_its_lane_and_itself() {
+        let bytes = batch(1, vec![reservation(1)]).encode();
+        let named = Some((LaneId::new(9).unwrap(), BatchId::new(7).unwrap()));
+        for length in 8..bytes.len() {
+            assert_eq!(Batch::named(&bytes[..length]), named, "cut at {length}");
+        }
+        for damaged in [&[][..], &[0x10], &[0x10, 9], &[0x10, 0, 0x18, 7], &[0xff; 40], &bytes[2..]] {
+            assert_eq!(Batch::named(damaged), None, "{damaged:?}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays nothing: without a bound a few
+//! clients would keep the front threads busy with sending. Who comes too early waits for a turn, so that one who asks once is served
+//! beside others who ask all the while; who would wait too long is told to come back.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Bytes of pages that leave an engine in a second, over all its threads: a quarter of a gigabit line, and a few percent of a core.
+pub const PAGE_BYTES_PER_S: u64 = 32 << 20;
+/// What even the smallest page costs.
+const COST_MIN: u64 = 2 << 10;
+/// So much may leave at once.
+const BURST_US: u64 = 250_000;
+/// Longest wait for a turn.
+const WAIT_US_MAX: u64 = 1_000_000;
+
+const US_PER_S: u64 = 1_000_000;
+
+/// Turns, given in the order of asking.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// When all that was let through so far has left at the full rate, in microseconds of the monotonic clock.
+    free_at_us: AtomicU64,
+}
+
+impl Pace {
+    /// How long a page of so many bytes waits before it may leave; `None`: too long.
+    pub fn turn(&self, bytes: usize, now: Duration) -> Option<Duration> {
+        let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let cost = u64::try_from(bytes).unwrap_or(u64::MAX).max(COST_MIN);
+        let cost_us = cost.saturating_mul(US_PER_S) / PAGE_BYTES_PER_S;
+        let wait_us = |free_at_us: u64| free_at_us.saturating_sub(now_us).saturating_sub(BURST_US);
+        let take = |free_at_us: u64| {
+            (wait_us(free_at_us) <= WAIT_US_MAX).then(|| free_at_us.max(now_us).saturating_add(cost_us))
+        };
+        let before = self.free_at_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        Some(Duration::from_micros(wait_us(before)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEGABYTE: usize = 1 << 20;
+
+    /// Each turn comes after those before it, at the full rate; who would wait longer than a second gets none, and takes none.
+    #[test]
+    fn turns_come_at_the_full_rate_and_not_later_than_a_second() {
+        let (pace, now) = (Pace::default(), Duration::from_secs(1));
+        let turns: Vec<Duration> = std::iter::from_fn(|| pace.turn(MEGABYTE, now)).collect();
+        assert_eq!(turns.len(), 41, "a quarter of a second's bytes at once, a second's waiting");
+        assert!(turns[..8].iter().all(Duration::is_zero) && turns.is_sorted());
+        assert_eq!(pace.turn(1, now), None);
+        let later = now + Duration::from_millis(500);
+        assert_eq!(std::iter::from_fn(|| pace.turn(MEGABYTE, later)).count(), 16);
+        assert_eq!(pace.turn(1, now + Duration::from_secs(9)), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,75 @@
+//! The body of a response: bytes that many responses may share, sent piece by piece. hyper copies what it is handed into the
+//! connection's buffer; handed a page of megabytes whole, it would copy all of it for each client that does not read.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+/// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
+pub const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// A body whose length is known. Cloning its bytes copies nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    rest: Bytes,
+}
+
+impl Body {
+    /// A body of these bytes.
+    #[must_use]
+    pub const fn new(bytes: Bytes) -> Self {
+        Self { rest: bytes }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(PIECE_BYTES_MAX);
+        let piece = self.rest.split_to(length);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use hyper::body::Body as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_body_goes_out_in_pieces_of_the_same_memory() {
+        let bytes = Bytes::from(vec![7; 2 * PIECE_BYTES_MAX + 1]);
+        let mut body = Body::new(bytes.clone());
+        assert_eq!(body.size_hint().exact(), Some(bytes.len() as u64));
+        let mut sent = 0;
+        for length in [PIECE_BYTES_MAX, PIECE_BYTES_MAX, 1] {
+            assert!(!body.is_end_stream());
+            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!((piece.len(), piece.as_ptr()), (length, bytes[sent..].as_ptr()));
+            sent += length;
+        }
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        assert!(Body::default().is_end_stream());
+    }
+}

@@ -1,0 +1,196 @@
+//! Whose the folder is and who may read it; and that the same cause ends every command with the same status and its own words.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    process::Command,
+};
+
+use kit::exit::Exit;
+use verify::folder::Folder;
+
+/// Nobody's, which no test runs as.
+const OTHER_USER: u32 = 65_534;
+
+/// Exit status and everything that a command said.
+fn says(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// A folder that was served, and is at rest.
+fn served() -> Folder {
+    let folder = Folder::new().unwrap();
+    let mut server = folder.serve().unwrap();
+    folder.wait_selling(&mut server).unwrap();
+    server.terminate().unwrap();
+    assert!(server.wait(std::time::Duration::from_secs(60)).unwrap().success());
+    folder
+}
+
+/// The commands that need the folder.
+fn commands(folder: &Folder) -> Vec<(&'static str, Command)> {
+    let file = folder.room().join("sale.toml");
+    fs::write(&file, folder.program_says("example").unwrap()).unwrap();
+    let with = |name: &'static str, arguments: &[&str]| {
+        let mut command = folder.command(name);
+        command.args(arguments);
+        (name, command)
+    };
+    vec![
+        with("serve", &folder.ports().each_ref().map(String::as_str)),
+        with("token", &["42"]),
+        with("publish", &[&file.to_string_lossy()]),
+        with("cancel", &["77"]),
+        with("expire", &["--older-than", "1"]),
+        with("audit", &[]),
+    ]
+}
+
+/// Every command that needs the folder ends with this status, and says these words and none of those.
+fn all_refuse(folder: &Folder, exit: Exit, words: &[&str], not: &[&str]) {
+    for (name, command) in commands(folder) {
+        let (status, told) = says(command);
+        assert_eq!(status, Some(exit.status().into()), "{name}: {told}");
+        assert!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
+        assert!(!not.iter().any(|word| told.contains(word)), "{name}: {told}");
+    }
+}
+
+/// Databases hold who bought what, and the keys sign for anybody.
+#[test]
+fn nothing_in_the_folder_is_for_other_users() {
+    let folder = Folder::new().unwrap();
+    fs::create_dir(folder.data()).unwrap();
+    fs::set_permissions(folder.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 022; exec \"$0\" \"$@\""]).arg(folder.program());
+    let mut command = folder.command_by(shell, "serve");
+    command.args(folder.ports());
+    let mut server = verify::child::Child::start("flashsale", command, folder.room()).unwrap();
+    folder.wait_selling(&mut server).unwrap();
+    assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
+    let mut seen = vec![(folder.data(), fs::metadata(folder.data()).unwrap().mode())];
+    for entry in fs::read_dir(folder.data()).unwrap() {
+        let entry = entry.unwrap();
+        seen.push((entry.path(), entry.metadata().unwrap().mode()));
+    }
+    assert!(seen.len() > 8, "{seen:?}");
+    for (path, mode) in seen {
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_of_another_user_is_called_that_by_every_command() {
+    let folder = served();
+    if chown(folder.data(), Some(OTHER_USER), None).is_err() {
+        return; // Only root may give files away.
+    }
+    all_refuse(&folder, Exit::Permission, &["belongs to user 65534"], &["there is no data folder", "room"]);
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_refused_by_every_command() {
+    let folder = served();
+    fs::set_permissions(folder.data(), fs::Permissions::from_mode(0o777)).unwrap();
+    all_refuse(&folder, Exit::Permission, &["may be written to by other users", "chmod"], &[]);
+}
+
+#[test]
+fn a_folder_of_a_newer_format_is_called_that_by_every_command() {
+    let folder = served();
+    fs::write(folder.data().join("format"), "99\n").unwrap();
+    all_refuse(&folder, Exit::Mismatch, &["newer"], &[]);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let folder = served();
+    fs::set_permissions(folder.data().join("token.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    for command in commands(&folder).into_iter().filter(|(name, _)| matches!(*name, "serve" | "token")) {
+        let (status, told) = says(command.1);
+        assert_eq!(status, Some(Exit::Permission.status().into()), "{told}");
+        assert!(told.contains("other users may read it") && told.contains("chmod 600"), "{told}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_called_that() {
+    let folder = Folder::new().unwrap();
+    for (name, command) in commands(&folder).into_iter().filter(|(name, _)| *name != "serve") {
+        let (status, told) = says(command);
+        assert_eq!(status, Some(Exit::NoInput.status().into()), "{name}: {told}");
+        assert!(told.contains("there is no data folder"), "{name}: {told}");
+    }
+}
+
+/// Runs a command on the folder in a world of mounts of its own, after this line of shell.
+fn says_mounted(folder: &Folder, line: &str, name: &str) -> (Option<i32>, String) {
+    let mut starter = Command::new("unshare");
+    let script = format!("set -e; data={}; {line}; exec \"$0\" \"$@\"", folder.data().display());
+    starter.args(["--mount", "sh", "-c", &script]).arg(folder.program());
+    let mut command = folder.command_by(starter, name);
+    match name {
+        "serve" => command.args(folder.ports()),
+        "cancel" => command.arg("77"),
+        _ => &mut command,
+    };
+    says(command)
+}
+
+/// Only root may mount.
+fn may_mount() -> bool {
+    Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_read_only_copy_is_called_that() {
+    if !may_mount() {
+        return;
+    }
+    let folder = served();
+    for name in ["serve", "cancel", "audit"] {
+        let (status, told) = says_mounted(&folder, "mount --bind -o ro \"$data\" \"$data\"", name);
+        assert_eq!(status, Some(Exit::Disk.status().into()), "{name}: {told}");
+        assert!(told.contains("read-only") && !told.contains("room"), "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_called_that() {
+    if !may_mount() {
+        return;
+    }
+    let fill = "mkdir \"$data\"; mount -t tmpfs -o size=SIZE,mode=700 none \"$data\"; df \"$data\" >&2";
+    // From no room for the format to hardly any for the databases.
+    for size in ["4k", "64k", "128k", "256k"] {
+        let (status, told) = says_mounted(&Folder::new().unwrap(), &fill.replace("SIZE", size), "serve");
+        assert_eq!(status, Some(Exit::Disk.status().into()), "{size}: {told}");
+        assert!(told.contains("is full") && !told.contains("this user"), "{size}: {told}");
+    }
+}
+
+/// A token on a terminal is a secret for all to see: with the demo, once; the line that is shown instead works as it is typed.
+#[test]
+fn a_token_is_printed_with_a_new_demo_only() {
+    let folder = Folder::new().unwrap();
+    let greeting = |folder: &Folder| {
+        let mut server = folder.serve().unwrap();
+        folder.wait_selling(&mut server).unwrap();
+        let told = server.tail();
+        let token = told.lines().find_map(|line| line.trim().strip_prefix("TOKEN=")).unwrap().to_owned();
+        (server, token, told)
+    };
+    let (mut server, token, _) = greeting(&folder);
+    assert!(token.starts_with("eyJ"), "{token}");
+    server.terminate().unwrap();
+    server.wait(std::time::Duration::from_secs(60)).unwrap();
+    let (_server, shown, told) = greeting(&folder);
+    assert!(!told.contains("eyJ"), "{told}");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("TOKEN={shown}; echo \"$TOKEN\""));
+    let (status, token) = says(shell);
+    assert_eq!(status, Some(0), "{token}");
+    assert_eq!(folder.buy(token.trim(), "typed").unwrap().0, 202);
+}
