@@ -420,7 +420,7 @@ async fn a_repeat_is_told_its_order_and_what_became_of_it() {
     shop.rows.write(order, buyer(1), Status::Expired);
     let (batch, gone) = (
         domain::id::BatchId::new(order.get()).unwrap(),
-        domain::stock::Gone { order, buyer: buyer(1), why: domain::stock::GoneWhy::Released },
+        domain::stock::Gone { order, buyer: buyer(1), why: domain::stock::GoneWhy::Released { retired: 0 } },
     );
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[gone]));
     for wall_ms in [testing::sale(1).window.closes_at_ms, NOW_MS] {

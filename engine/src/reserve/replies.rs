@@ -75,7 +75,9 @@ pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl 
     let rest = requests.iter().zip(outcomes).skip(usize::from(has_promised)).rev();
     rest.filter_map(|(request, outcome)| match *outcome {
         Outcome::Promised(_) => None,
-        Outcome::Rides(order) | Outcome::Known(order, _) => (order != request.order).then_some(request.order),
+        Outcome::Rides(order) | Outcome::Known(order, _) | Outcome::Released(order) => {
+            (order != request.order).then_some(request.order)
+        }
         Outcome::Declined(_) => Some(request.order),
     })
 }
