@@ -12,7 +12,6 @@ use catalog::{
     file::{self, Draft},
     flaw::Flaw,
     publish::{self, PublishError, Settings},
-    published::{newest, read_published},
     render,
 };
 use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
@@ -20,10 +19,15 @@ use domain::id::SaleId;
 use kit::{
     clock::{Clock, SystemClock},
     exit::Exit,
-    settings::{KafkaArgs, Namespace, parse_or_exit, usage_error_and_exit},
+    settings::{KafkaArgs, Namespace, ServiceUrl, parse_or_exit, usage_error_and_exit},
     telemetry,
 };
-use store::log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics};
+use store::{
+    log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics},
+    mismatch::is_mismatch,
+    shards::{self, OpenError},
+    sql::{SqlError, mysql::MySqlServer},
+};
 
 /// The topic of sales is small: reading it to its end takes well under a second.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -31,7 +35,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Flaws printed, at most: a file that is something else altogether needs no more.
 const FLAWS_SHOWN_MAX: usize = 200;
 
-/// Sales, from a file to the topic `sales`.
+/// Sales, from a file to the ledger's database and the topic `sales`.
 #[derive(Debug, Parser)]
 #[command(name = "catalog", version)]
 struct Cli {
@@ -50,6 +54,8 @@ enum Command {
         dry_run: bool,
         #[command(flatten)]
         log: LogArgs,
+        #[command(flatten)]
+        ledger: LedgerArgs,
     },
     /// Checks a sale file by itself, without asking what is published.
     Check {
@@ -63,22 +69,41 @@ enum Command {
         /// The sale's id.
         sale: SaleId,
         #[command(flatten)]
-        log: LogArgs,
+        ledger: LedgerArgs,
     },
     /// Prints a commented sale file.
     Example,
 }
 
-/// Publishing needs the log only, so no password of another store is asked for.
+/// Where the topic `sales` is.
 #[derive(Debug, Args)]
 struct LogArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    partitions: PartitionArgs,
+}
+
+/// Where it is decided what is published. Of the stores that hold passwords only this one is asked for.
+#[derive(Debug, Args)]
+struct LedgerArgs {
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
+    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
+    mysql_url: ServiceUrl,
     /// What keys, topics and databases of this deployment begin with.
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     namespace: Namespace,
-    #[command(flatten)]
-    partitions: PartitionArgs,
+}
+
+impl LedgerArgs {
+    fn open(&self) -> Result<(MySqlServer, shards::Namespace), Failure> {
+        let server = MySqlServer::new(self.mysql_url.expose(), store::sql::mysql::Settings::default());
+        let namespace = shards::Namespace::new(self.namespace.as_str());
+        Ok((
+            server.map_err(OpenError::Sql)?,
+            namespace.map_err(|error| SqlError::Broken(error.to_string())).map_err(OpenError::Sql)?,
+        ))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -89,11 +114,11 @@ struct PartitionArgs {
 }
 
 impl LogArgs {
-    fn kafka(&self) -> KafkaSettings {
+    fn kafka(&self, namespace: &Namespace) -> KafkaSettings {
         KafkaSettings {
             replication: self.kafka.kafka_replication,
             min_insync: self.kafka.kafka_min_insync,
-            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.partitions.into())
+            ..KafkaSettings::new(&self.kafka.kafka_brokers, namespace.as_str(), self.partitions.partitions.into())
         }
     }
 }
@@ -104,10 +129,10 @@ enum Failure {
     #[error("sale {0} is not published")]
     NoSuchSale(SaleId),
     #[error("{0}")]
-    Mismatch(KafkaSetupError),
+    Mismatch(String),
     #[error("{}", told(.0, .1))]
     InvalidFile(PathBuf, Vec<Flaw>),
-    #[error("the log cannot be reached, so nothing was done: {0}")]
+    #[error("nothing was done: {0}")]
     Unreachable(String),
     #[error(
         "nobody can know whether sale {sale} is published now: {cause}\n\
@@ -128,10 +153,16 @@ impl Failure {
     }
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        if is_mismatch(&error) { Self::Mismatch(error.to_string()) } else { Self::Unreachable(error.to_string()) }
+    }
+}
+
 impl From<KafkaSetupError> for Failure {
     fn from(error: KafkaSetupError) -> Self {
         match error {
-            KafkaSetupError::Partitions { .. } => Self::Mismatch(error),
+            KafkaSetupError::Partitions { .. } => Self::Mismatch(error.to_string()),
             other => Self::Unreachable(other.to_string()),
         }
     }
@@ -156,9 +187,9 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<String, Failure> {
     match command {
-        Command::Publish { file, dry_run, log } => publish(&file, dry_run, &log).await,
+        Command::Publish { file, dry_run, log, ledger } => publish(&file, dry_run, &log, &ledger).await,
         Command::Check { file, partitions } => check(&file, partitions.partitions.into()),
-        Command::Show { sale, log } => show(sale, &log).await,
+        Command::Show { sale, ledger } => show(sale, &ledger).await,
         Command::Example => Ok(render::example_open_at(SystemClock::new().now_ms())),
     }
 }
@@ -176,28 +207,29 @@ fn check(path: &Path, partitions: u32) -> Result<String, Failure> {
     Ok(format!("{told}\n`catalog publish --dry-run` also checks it against what is published\n"))
 }
 
-async fn publish(path: &Path, dry_run: bool, log: &LogArgs) -> Result<String, Failure> {
-    // The file first: its flaws are told even while the log is away.
+async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &LedgerArgs) -> Result<String, Failure> {
+    // The file first: its flaws are told even while the stores are away.
     let draft = draft(path)?;
-    let (kafka, now_ms) = (log.kafka(), SystemClock::new().now_ms());
+    let (kafka, now_ms) = (log.kafka(&ledger.namespace), SystemClock::new().now_ms());
+    let (server, namespace) = ledger.open()?;
     ensure_topics(&kafka).await?;
-    let publisher = KafkaLog::new(&kafka)?;
+    let ledger = shards::open_ledger(&server, &namespace).await?;
+    let topic = KafkaLog::new(&kafka)?;
     let mut follower = follower(&kafka)?;
     let settings = Settings { partitions: kafka.partitions, now_ms, read_within: READ_WITHIN, dry_run };
-    match publish::publish(&draft, (&publisher, &mut follower), &settings).await {
-        Ok(publication) => Ok(confirm::describe(&publication, dry_run, now_ms)),
+    match publish::publish(&draft, (ledger.publications(), &topic, &mut follower), &settings).await {
+        Ok(announced) => Ok(confirm::describe(&announced.publication, dry_run, now_ms) + &announced.note()),
         Err(PublishError::Flawed(flaws)) => Err(Failure::InvalidFile(path.to_owned(), flaws)),
-        Err(PublishError::Unreadable(error)) => Err(Failure::Unreachable(error.to_string())),
-        Err(cause @ PublishError::Unacknowledged { .. }) => Err(Failure::Unknown { sale: draft.id, cause }),
+        Err(cause @ PublishError::Unknown { .. }) => Err(Failure::Unknown { sale: draft.id, cause }),
+        Err(error) => Err(Failure::Unreachable(error.to_string())),
     }
 }
 
-async fn show(sale: SaleId, log: &LogArgs) -> Result<String, Failure> {
-    let read = read_published(&mut follower(&log.kafka())?, READ_WITHIN).await;
-    // The log does not tell a topic that is missing from one that is away.
-    let hint = |error| Failure::Unreachable(format!("{error} (or nothing was ever published in {})", log.namespace));
-    let published = read.map_err(hint)?;
-    newest(&published, sale).map(render::to_toml).ok_or(Failure::NoSuchSale(sale))
+async fn show(sale: SaleId, ledger: &LedgerArgs) -> Result<String, Failure> {
+    let (server, namespace) = ledger.open()?;
+    let ledger = shards::look_ledger(&server, &namespace).await?;
+    let published = ledger.publications().find(sale).await.map_err(OpenError::Sql)?;
+    published.as_ref().map(render::to_toml).ok_or(Failure::NoSuchSale(sale))
 }
 
 fn follower(kafka: &KafkaSettings) -> Result<KafkaSalesFollower, Failure> {

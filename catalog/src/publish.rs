@@ -1,4 +1,5 @@
-//! From a draft to the next version of its sale, and onto the topic. `plan` is pure; `publish` is the thin rest.
+//! From a draft to the next version of its sale, into the ledger's database, and from there onto the topic. `plan` is pure; `publish`
+//! is the thin rest.
 
 /// What may not change once it is published.
 mod rules;
@@ -8,13 +9,20 @@ mod spread;
 
 use std::time::Duration;
 
-use domain::sale::Sale;
-use store::log::{SalesFollower, SalesPublisher, Unacknowledged};
+use domain::{
+    adopt::{Contradiction, Place},
+    sale::Sale,
+};
+use store::{
+    log::{SalesFollower, SalesPublisher},
+    publications::{FeedError, Publications, Published},
+    sql::{Sql, SqlError},
+};
 
 use crate::{
     file::Draft,
     flaw::{Flaw, in_reading_order},
-    published::{Unreadable, newest, read_published},
+    published::{Unknowable, catch_up, look, newest},
 };
 
 /// The slot map that sales are published for: `domain::shard` knows no other yet.
@@ -53,52 +61,117 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Whether the topic held this version already, so that nothing is to be appended.
+    /// Whether this version was published already, so that nothing is to be done.
     pub fn is_repeat(&self) -> bool {
         self.previous.as_ref() == Some(&self.sale)
+    }
+}
+
+/// A publication, and whether the topic has it.
+#[derive(Debug)]
+pub struct Announced {
+    /// The publication.
+    pub publication: Publication,
+    /// Why the topic may lack it still: it is published, and any order-writer feeds the topic when the log is back.
+    pub undelivered: Option<FeedError>,
+}
+
+impl Announced {
+    /// A line for people when the engines have not heard of it; empty otherwise.
+    pub fn note(&self) -> String {
+        let told =
+            |error| format!("  engines hear of it once the log is back, and nothing is to be done for that: {error}\n");
+        self.undelivered.as_ref().map(told).unwrap_or_default()
     }
 }
 
 /// Why a sale is not published, or not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The draft breaks rules; nothing was appended.
+    /// The draft breaks rules, or another publication was first; nothing was published.
     #[error("the sale is not valid: {} flaws", .0.len())]
     Flawed(Vec<Flaw>),
-    /// What is published could not be read; nothing was appended.
+    /// What is published could not be read; nothing was published.
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-    /// The sale was sent, and nobody can know whether the topic has it.
+    Unknowable(#[from] Unknowable),
+    /// The database failed before it published anything.
+    #[error(transparent)]
+    Database(SqlError),
+    /// The database did not answer the commit, nor did it tell afterwards.
     #[error("version {version} was sent: {source}")]
-    Unacknowledged {
+    Unknown {
         /// The version that was sent.
         version: u32,
-        /// What the log said.
-        source: Unacknowledged,
+        /// What the database said.
+        source: SqlError,
     },
 }
 
-/// Reads what is published, plans, and unless `dry_run` appends the sale if the topic does not hold it yet. Safe to repeat.
-///
-/// Two publishers at the same moment do not see each other: the rules hold for one at a time.
+/// Reads what is published, plans, and unless `dry_run` publishes the sale if that is not done yet. Safe to repeat, and for any
+/// number of publishers at the same moment: of two next versions one is published, the other is told which came first.
 ///
 /// # Errors
-/// [`PublishError`]; only after `Unacknowledged` may the topic hold something new.
-pub async fn publish(
+/// [`PublishError`]; only after `Unknown` may something new be published.
+pub async fn publish<S: Sql>(
     draft: &Draft,
-    log: (&impl SalesPublisher, &mut impl SalesFollower),
+    (publications, topic, follower): (&Publications<S>, &impl SalesPublisher, &mut impl SalesFollower),
     settings: &Settings,
-) -> Result<Publication, PublishError> {
-    let (publisher, follower) = log;
-    let published = read_published(follower, settings.read_within).await?;
+) -> Result<Announced, PublishError> {
+    let published = if settings.dry_run {
+        look(publications, follower, settings.read_within).await?
+    } else {
+        catch_up(publications, follower, settings.read_within).await?
+    };
     let sale = plan(draft, &published, settings.partitions, settings.now_ms).map_err(PublishError::Flawed)?;
     let publication = Publication { previous: newest(&published, sale.id).cloned(), sale };
-    if !settings.dry_run && !publication.is_repeat() {
-        let version = publication.sale.version;
-        let sent = publisher.publish(&publication.sale).await;
-        sent.map_err(|source| PublishError::Unacknowledged { version, source })?;
+    if settings.dry_run {
+        return Ok(Announced { publication, undelivered: None });
     }
-    Ok(publication)
+    if !publication.is_repeat() {
+        let Publication { sale, previous } = &publication;
+        let expected = previous.as_ref().map(|previous| previous.version);
+        match publications.publish(sale, expected).await {
+            Ok(Published::Done) => {}
+            Ok(Published::Lost(contradictions)) => return Err(PublishError::Flawed(lost(draft, &contradictions))),
+            Err(source) if source.is_unknown() => return Err(PublishError::Unknown { version: sale.version, source }),
+            Err(error) => return Err(PublishError::Database(error)),
+        }
+    }
+    let undelivered = publications.feed(topic).await.err();
+    Ok(Announced { publication, undelivered })
+}
+
+/// What came first, at the lines of the draft that it contradicts.
+fn lost(draft: &Draft, contradictions: &[Contradiction]) -> Vec<Flaw> {
+    let flaw =
+        |contradiction: &Contradiction| draft.places.flaw(&field(draft, contradiction.place), &contradiction.message);
+    in_reading_order(contradictions.iter().map(flaw).collect())
+}
+
+fn field(draft: &Draft, place: Place) -> String {
+    let of_lane = |id, field: &str| {
+        let lane = draft.lanes.iter().position(|lane| lane.id == id);
+        lane.map_or_else(|| "lanes".to_owned(), |l| format!("lanes[{l}].{field}"))
+    };
+    let of_offer = |id, field: &str| {
+        let offers = draft
+            .lanes
+            .iter()
+            .enumerate()
+            .flat_map(|(l, lane)| lane.offers.iter().enumerate().map(move |(o, offer)| (l, o, offer.id)));
+        let found = offers.into_iter().find(|(_, _, offer)| *offer == id);
+        found.map_or_else(|| "lanes".to_owned(), |(l, o, _)| format!("lanes[{l}].offers[{o}].{field}"))
+    };
+    match place {
+        Place::Version => "version".into(),
+        Place::Tenant => "tenant".into(),
+        Place::Lane(id) => of_lane(id, "id"),
+        Place::Partition(id) => of_lane(id, "partition"),
+        Place::Limit(id) => of_lane(id, "limit_per_buyer"),
+        Place::Offer(id) => of_offer(id, "id"),
+        Place::Currency(id) => of_offer(id, "price.currency"),
+        Place::Missing => "lanes".into(),
+    }
 }
 
 /// What a publication needs to know beside the draft.

@@ -1,4 +1,4 @@
-//! What the topic `sales` holds: read to its end, newest versions.
+//! What is published: the ledger's database, after it has taken in what only the topic `sales` holds.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,7 +6,11 @@ use std::{
 };
 
 use domain::{id::SaleId, sale::Sale};
-use store::log::{ReadError, SalesFollower};
+use store::{
+    log::{ReadError, SalesFollower},
+    publications::Publications,
+    sql::{Sql, SqlError},
+};
 
 /// Between two attempts to read while the log cannot be reached.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,7 +35,57 @@ fn told(within: &Duration, trouble: Option<&ReadError>) -> String {
     trouble.map_or_else(|| format!("{within:?}"), |trouble| format!("{within:?}: {trouble}"))
 }
 
-/// Everything published, the newest version of each sale, by id. `follower` stands at the topic's beginning. While the log
+/// What is published cannot be known now.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknowable {
+    /// Of the topic.
+    #[error(transparent)]
+    Topic(#[from] Unreadable),
+    /// Of the ledger's database.
+    #[error(transparent)]
+    Database(#[from] SqlError),
+}
+
+/// Everything published, by id, once the database has adopted what came by the topic past it: published by an older program.
+///
+/// # Errors
+/// [`Unknowable`].
+pub async fn catch_up<S: Sql>(
+    publications: &Publications<S>,
+    follower: &mut impl SalesFollower,
+    within: Duration,
+) -> Result<Vec<Sale>, Unknowable> {
+    let found = read_published(follower, within).await?;
+    let known = publications.all().await?;
+    let unknown: Vec<&Sale> = found.iter().filter(|sale| is_unknown(sale, &known)).collect();
+    for sale in &unknown {
+        publications.adopt(sale).await?;
+    }
+    if unknown.is_empty() { Ok(known) } else { Ok(publications.all().await?) }
+}
+
+/// The same without changing anything: the newest version of each sale that database or topic holds.
+///
+/// # Errors
+/// [`Unknowable`].
+pub async fn look<S: Sql>(
+    publications: &Publications<S>,
+    follower: &mut impl SalesFollower,
+    within: Duration,
+) -> Result<Vec<Sale>, Unknowable> {
+    let mut newest: BTreeMap<SaleId, Sale> = BTreeMap::new();
+    for sale in read_published(follower, within).await?.into_iter().chain(publications.all().await?) {
+        keep_newest(&mut newest, sale);
+    }
+    Ok(newest.into_values().collect())
+}
+
+fn is_unknown(sale: &Sale, known: &[Sale]) -> bool {
+    let known = known.binary_search_by_key(&sale.id, |known| known.id).ok().and_then(|at| known.get(at));
+    known.is_none_or(|known| known.version < sale.version || (known.version == sale.version && known != sale))
+}
+
+/// Everything that the topic holds, the newest version of each sale, by id. `follower` stands at the topic's beginning. While the log
 /// cannot be reached it is asked again: one broker of several that is away says so too.
 ///
 /// # Errors

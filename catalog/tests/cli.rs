@@ -9,8 +9,9 @@ mod cli {
 
     fn catalog(arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_catalog"));
-        // Port 9 is nobody's: what needs no log must not ask for one.
+        // Port 9 is nobody's: what needs no store must not ask for one.
         command.env_clear().env("FLASHSALE_KAFKA_BROKERS", "127.0.0.1:9").args(arguments);
+        command.env("FLASHSALE_MYSQL_URL", "mysql://root@127.0.0.1:9");
         command.output().unwrap()
     }
 
@@ -94,10 +95,12 @@ mod cli {
     }
 
     #[test]
-    fn a_log_that_cannot_be_reached_exits_69() {
+    fn stores_that_cannot_be_reached_exit_69() {
         let file = in_file(catalog::EXAMPLE);
-        let output = catalog(&["publish", name(&file)]);
-        assert_eq!(output.status.code(), Some(69));
-        assert!(errors(&output).contains("the log cannot be reached, so nothing was done"), "{}", errors(&output));
+        for arguments in [&["publish", name(&file)][..], &["show", "1001"]] {
+            let output = catalog(arguments);
+            assert_eq!(output.status.code(), Some(69));
+            assert!(errors(&output).starts_with("nothing was done: "), "{}", errors(&output));
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Goal: sales reach the real Kafka, and those who follow it. Method: the real binary on topics of its own, which are
-//! deleted however a test ends.
+//! Goal: sales reach the real MySQL and Kafka, and those who follow. Method: the real binary on topics and databases of its own, which
+//! are deleted however a test ends.
 
 #[cfg(test)]
 mod live {
@@ -17,9 +17,13 @@ mod live {
         admin::{AdminClient, AdminOptions},
         client::DefaultClientContext,
     };
-    use store::log::{
-        SalesFollower,
-        kafka::{KafkaSalesFollower, KafkaSettings, ensure_topics},
+    use store::{
+        log::{
+            SalesFollower,
+            kafka::{KafkaSalesFollower, KafkaSettings, ensure_topics},
+        },
+        shards::{Namespace, drop_all},
+        sql::mysql::{MySqlServer, Settings},
     };
 
     const PARTITIONS: u32 = 3;
@@ -37,13 +41,15 @@ mod live {
         async fn catalog(self: &Arc<Self>, arguments: &[&str]) -> Output {
             let mut command = Command::new(env!("CARGO_BIN_EXE_catalog"));
             command.env_clear().args(arguments).env("FLASHSALE_KAFKA_BROKERS", &self.kafka.brokers);
-            command.env("FLASHSALE_NAMESPACE", &self.kafka.namespace);
+            command
+                .env("FLASHSALE_NAMESPACE", &self.kafka.namespace)
+                .env("FLASHSALE_MYSQL_URL", variable("FLASHSALE_MYSQL_URL"));
             command.env("FLASHSALE_PARTITIONS", self.kafka.partitions.to_string());
             tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
         }
 
         async fn publish(self: &Arc<Self>, text: &str) -> Output {
-            let path = self.files.path().join("sale.toml");
+            let path = self.files.path().join(format!("{:016x}.toml", rand::random::<u64>()));
             std::fs::write(&path, text).unwrap();
             self.catalog(&["publish", path.to_str().unwrap()]).await
         }
@@ -53,10 +59,16 @@ mod live {
         }
     }
 
+    fn variable(name: &str) -> String {
+        std::env::var(name).unwrap_or_else(|_| panic!("{name} is set: run `. stack/env`"))
+    }
+
     async fn on_fresh_topics<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Deployment>) -> F) {
-        let brokers =
-            std::env::var("FLASHSALE_KAFKA_BROKERS").expect("FLASHSALE_KAFKA_BROKERS is set: run `. stack/env`");
-        let kafka = KafkaSettings::new(brokers, format!("test_{:016x}", rand::random::<u64>()), PARTITIONS);
+        let kafka = KafkaSettings::new(
+            variable("FLASHSALE_KAFKA_BROKERS"),
+            format!("test_{:016x}", rand::random::<u64>()),
+            PARTITIONS,
+        );
         ensure_topics(&kafka).await.unwrap();
         let deployment = Arc::new(Deployment { kafka: kafka.clone(), files: tempfile::tempdir().unwrap() });
         let outcome = tokio::spawn(tokio::time::timeout(PATIENCE, test(deployment))).await;
@@ -64,6 +76,8 @@ mod live {
             ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
         let (orders, dead, sales) = (kafka.orders_topic(), kafka.dead_topic(), kafka.sales_topic());
         admin.delete_topics(&[&orders, &dead, &sales], &AdminOptions::new()).await.unwrap();
+        let server = MySqlServer::new(&variable("FLASHSALE_MYSQL_URL"), Settings::default()).unwrap();
+        drop_all(&server, &Namespace::new(&kafka.namespace).unwrap()).await.unwrap();
         match outcome {
             Ok(in_time) => in_time.expect("the test ends in time"),
             Err(failed) => std::panic::resume_unwind(failed.into_panic()),
@@ -104,11 +118,11 @@ mod live {
     async fn the_same_again_succeeds_and_appends_nothing() {
         on_fresh_topics(async |deployment| {
             let mut engine = KafkaSalesFollower::new(&deployment.kafka).unwrap();
-            let text = EXAMPLE.replace("# version = 1", "version = 3");
+            let text = EXAMPLE.replace("# version = 1", "version = 1");
             succeeded(&deployment.publish(&text).await);
             for _ in 0..2 {
                 let told = succeeded(&deployment.publish(&text).await);
-                assert!(told.starts_with("already published, nothing to do: sale 1001 version 3, "), "{told}");
+                assert!(told.starts_with("already published, nothing to do: sale 1001 version 1, "), "{told}");
             }
             let mut seen = Vec::new();
             loop {
@@ -118,21 +132,44 @@ mod live {
                 }
                 seen.extend(sales);
             }
-            assert_eq!(seen, [example(3)]);
+            assert_eq!(seen, [example(1)]);
         })
         .await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_lower_version_and_other_content_are_refused() {
+    async fn another_version_than_the_next_is_refused() {
         on_fresh_topics(async |deployment| {
-            succeeded(&deployment.publish(&EXAMPLE.replace("# version = 1", "version = 3")).await);
-            let told = refused(&deployment.publish(&EXAMPLE.replace("# version = 1", "version = 2")).await, 65);
-            assert!(told.contains("line 9: version: is 2, but 3 is published"), "{told}");
-            let other = EXAMPLE.replace("# version = 1", "version = 3").replace("Winter", "Spring");
+            succeeded(&deployment.publish(EXAMPLE).await);
+            let told = refused(&deployment.publish(&EXAMPLE.replace("# version = 1", "version = 3")).await, 65);
+            assert!(told.contains("line 9: version: is 3, but 1 is published; give 2, or leave it out"), "{told}");
+            let other = EXAMPLE.replace("# version = 1", "version = 1").replace("Winter", "Spring");
             let told = refused(&deployment.publish(&other).await, 65);
-            assert!(told.contains("line 9: version: 3 is published with other content"), "{told}");
-            assert_eq!(deployment.published().await, [example(3)]);
+            assert!(told.contains("line 9: version: 1 is published with other content"), "{told}");
+            assert_eq!(deployment.published().await, [example(1)]);
+        })
+        .await;
+    }
+
+    /// Two programs at the same moment, each with a sale that names the same offers: one is told what it lost to.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_programs_at_once_one_is_told_what_it_lost_to() {
+        on_fresh_topics(async |deployment| {
+            for round in 0..5 {
+                let [a, b] = [2 * round + 1, 2 * round + 2].map(|id| {
+                    let text =
+                        EXAMPLE.replace("\"1001\"", &format!("\"{id}\"")).replace("\"5001\"", &format!("\"{id}\""));
+                    text.replace("\"9001\"", &format!("\"1{round}\"")).replace("\"9002\"", &format!("\"2{round}\""))
+                });
+                let (a, b) = tokio::join!(deployment.publish(&a), deployment.publish(&b));
+                let loser = if a.status.success() { b } else { a };
+                let told = refused(&loser, 65);
+                assert!(
+                    told.contains(&format!("line 31: lanes[0].offers[0].id: 1{round} is an offer of sale ")),
+                    "{told}"
+                );
+            }
+            assert_eq!(deployment.published().await.len(), 5);
         })
         .await;
     }

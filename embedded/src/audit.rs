@@ -52,8 +52,9 @@ impl AuditError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Folder(error) => error.exit(),
-            Self::Unrest(_) => Exit::Later,
-            Self::Backends(_) | Self::Unseen(_) | Self::Log(_) => Exit::Unavailable,
+            Self::Unrest(Unrest::UnderWay(_)) => Exit::Later,
+            Self::Unrest(Unrest::Stuck(_)) => Exit::Software,
+            Self::Unrest(Unrest::Unseen(_)) | Self::Backends(_) | Self::Log(_) => Exit::Unavailable,
         }
     }
 }

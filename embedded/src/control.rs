@@ -202,7 +202,10 @@ impl<C: Clock> Control<C> {
         };
         let now_ms = self.deployment.clock.now_ms();
         match demo::from_text(&self.deployment, text, false).await {
-            Ok(publication) => reply::text(StatusCode::OK, confirm::describe(&publication, false, now_ms)),
+            Ok(announced) => {
+                let told = confirm::describe(&announced.publication, false, now_ms) + &announced.note();
+                reply::text(StatusCode::OK, told)
+            }
             Err(PublishError::Flawed(flaws)) => {
                 let lines: Vec<String> = flaws.iter().map(ToString::to_string).collect();
                 Problem::new(Code::InvalidRequest, lines.join("\n")).to_response()

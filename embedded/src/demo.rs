@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use catalog::{
     file,
-    publish::{self, Publication, PublishError, Settings},
-    published::read_published,
+    publish::{self, Announced, PublishError, Settings},
+    published::catch_up,
     render,
 };
 use domain::sale::Sale;
@@ -20,13 +20,14 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 /// on for a day, if `demo` is wanted.
 ///
 /// # Errors
-/// When the log does not tell or does not take it.
+/// When the stores do not tell, or do not take it.
 pub async fn on_sale<C: Clock>(deployment: &Deployment<C>, demo: bool) -> anyhow::Result<Option<Sale>> {
     let now_ms = deployment.clock.now_ms();
-    let published = read_published(&mut deployment.follow_sales(), READ_WITHIN).await?;
+    let publications = deployment.databases.ledger.publications();
+    let published = catch_up(publications, &mut deployment.follow_sales(), READ_WITHIN).await?;
     if published.is_empty() && demo {
-        let Publication { sale, .. } = from_text(deployment, &render::example_open_at(now_ms), false).await?;
-        return Ok(Some(sale));
+        let announced = from_text(deployment, &render::example_open_at(now_ms), false).await?;
+        return Ok(Some(announced.publication.sale));
     }
     let is_open = |sale: &Sale| sale.window.opens_at_ms <= now_ms && now_ms < sale.window.closes_at_ms;
     Ok(published.into_iter().max_by_key(|sale| (is_open(sale), sale.window.opens_at_ms)))
@@ -35,12 +36,12 @@ pub async fn on_sale<C: Clock>(deployment: &Deployment<C>, demo: bool) -> anyhow
 /// Publishes a sale file's text as the next version of its sale.
 ///
 /// # Errors
-/// [`PublishError`]: every flaw of the file, or a log that does not answer.
+/// [`PublishError`]: every flaw of the file, or stores that do not answer.
 pub async fn from_text<C: Clock>(
     deployment: &Deployment<C>,
     text: &str,
     dry_run: bool,
-) -> Result<Publication, PublishError> {
+) -> Result<Announced, PublishError> {
     let draft = file::parse(text).map_err(PublishError::Flawed)?;
     let settings = Settings {
         partitions: deployment.partitions,
@@ -48,5 +49,6 @@ pub async fn from_text<C: Clock>(
         read_within: READ_WITHIN,
         dry_run,
     };
-    publish::publish(&draft, (&deployment.log, &mut deployment.follow_sales()), &settings).await
+    let publications = deployment.databases.ledger.publications();
+    publish::publish(&draft, (publications, &deployment.log, &mut deployment.follow_sales()), &settings).await
 }

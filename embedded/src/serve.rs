@@ -141,7 +141,10 @@ async fn greet(
 pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Result<String, String>> {
     let published = at_rest(config, async |deployment| demo::from_text(deployment, text, false).await).await?;
     match published {
-        Ok(publication) => Ok(Ok(confirm::describe(&publication, false, SystemClock::new().now_ms()))),
+        Ok(announced) => {
+            let told = confirm::describe(&announced.publication, false, SystemClock::new().now_ms());
+            Ok(Ok(told + &announced.note()))
+        }
         Err(PublishError::Flawed(flaws)) => {
             Ok(Err(flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
@@ -217,7 +220,9 @@ impl Writer {
     ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
         let (told_sender, mut told) = watch::channel(false);
-        tokio::spawn(service::follow_sales(deployment.follow_sales(), sales_sender, told_sender));
+        let (metrics, ledger) = (Arc::new(Metrics::register(registry)?), deployment.databases.ledger.clone());
+        let following = (deployment.follow_sales(), ledger, Arc::clone(&metrics));
+        tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
         // Lanes of sales that ended are left alone: which ones these are must be known before the first look.
         told.wait_for(|told| *told).await.context("the sales cannot be read")?;
         let shared = Arc::new(Shared::<Deployment<SystemClock>> {
@@ -230,7 +235,7 @@ impl Writer {
             sales,
             decided: Mutex::new(BTreeMap::new()),
             stalls,
-            metrics: Arc::new(Metrics::register(registry)?),
+            metrics,
             failpoint: Failpoint::none(),
             busy: Busy::default(),
             pace: Pace::default(),

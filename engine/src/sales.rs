@@ -20,7 +20,8 @@ use store::log::SalesFollower;
 
 use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
 
-/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here.
+/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only left out, not forgotten: a clock
+/// that was far ahead for a while must not take running sales away.
 const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -154,8 +155,16 @@ struct Shelf {
     /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
-    /// The moment by which sales were left out last.
+    /// The time, as it was told last.
     now_ms: u64,
+}
+
+impl Shelf {
+    /// The sales that the directory shows.
+    fn shown(&self) -> impl Iterator<Item = &Sale> {
+        let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
+        self.sales.values().filter(is_shown)
+    }
 }
 
 /// The directory. Reading it takes no lock; changing it builds it anew.
@@ -165,13 +174,14 @@ pub struct Directory {
     ticks: Ticks,
     permits: Arc<Permits>,
     limits: TenantLimits,
+    contradictions: AtomicU64,
 }
 
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
         let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
-        Self { current: ArcSwap::default(), shelf, ticks, permits, limits }
+        Self { current: ArcSwap::default(), shelf, ticks, permits, limits, contradictions: AtomicU64::new(0) }
     }
 
     /// The directory as it is now. Never hold it across an await.
@@ -191,13 +201,19 @@ impl Directory {
         self.rebuild(&shelf);
     }
 
-    /// Leaves out what is long over, and takes in again what only a clock that was ahead made look so.
-    pub fn look_at_the_clock(&self, now_ms: u64) {
+    /// Shows what this time shows: fewer sales as it goes on, more when a clock is corrected.
+    pub fn keep_time(&self, now_ms: u64) {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let before_ms = std::mem::replace(&mut shelf.now_ms, now_ms);
-        if shelf.sales.values().any(|sale| is_kept(sale, before_ms) != is_kept(sale, now_ms)) {
+        shelf.now_ms = now_ms;
+        let current = self.current.load();
+        if shelf.shown().count() != current.sales.len() || shelf.shown().any(|sale| current.sale(sale.id).is_none()) {
             self.rebuild(&shelf);
         }
+    }
+
+    /// Lanes and offers that are left out now because another sale has their ids.
+    pub fn contradictions(&self) -> u64 {
+        self.contradictions.load(Ordering::Relaxed)
     }
 
     /// Divides the rates by this many live engines from now on.
@@ -219,15 +235,10 @@ impl Directory {
     fn rebuild(&self, shelf: &Shelf) {
         let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        for sale in shelf.sales.values().filter(|sale| is_kept(sale, shelf.now_ms)) {
-            build.add(sale, &mut next);
-        }
+        let left_out: u64 = shelf.shown().map(|sale| build.add(sale, &mut next)).sum();
+        self.contradictions.store(left_out, Ordering::Relaxed);
         self.current.store(Arc::new(next));
     }
-}
-
-fn is_kept(sale: &Sale, now_ms: u64) -> bool {
-    now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS)
 }
 
 /// A rebuild under way: what can live on of the old directory does.
@@ -238,15 +249,24 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn add(&self, sale: &Sale, next: &mut Snapshot) {
+    /// Adds a sale; returns how many of its offers are left out. An id stays with the sale that has it: the order-writer settles who
+    /// that is and publishes what remains of the other, so this lasts a moment. Until then a unit of one is never sold as the other's,
+    /// and no buyer meets the limit of another's lane.
+    fn add(&self, sale: &Sale, next: &mut Snapshot) -> u64 {
         let tenant = Arc::clone(next.tenants.entry(sale.tenant).or_insert_with(|| self.tenant(sale.tenant)));
         let old = self.old.sale(sale.id);
         let buyers = old.filter(|old| old.buyers.is_for(sale.buyer_rate_per_s)).map(|old| Arc::clone(&old.buyers));
-        let mut offers = Vec::new();
+        let (mut offers, mut left_out) = (Vec::new(), 0);
+        let lanes_of_others: Vec<LaneId> =
+            sale.lanes.iter().map(|lane| lane.id).filter(|lane| next.lanes.contains_key(lane)).collect();
         for (lane, offer) in sale.offers() {
-            if next.offers.contains_key(&offer.id) {
-                // Sales come in the order of their ids, so every engine keeps the same one.
-                tracing::error!(offer = %offer.id, sale = %sale.id, "an offer id of another sale; this one is left out");
+            // Sales come in the order of their ids, so every engine keeps the same one.
+            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&lane.id) {
+                tracing::error!(
+                    offer = %offer.id, lane = %lane.id, sale = %sale.id,
+                    "an offer id or a lane id of another sale; this one is left out"
+                );
+                left_out += 1;
                 continue;
             }
             let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
@@ -259,6 +279,7 @@ impl Build<'_> {
             next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
         }
         next.sales.insert(sale.id, promotion);
+        left_out
     }
 
     fn tenant(&self, id: TenantId) -> Arc<Tenant> {
@@ -402,26 +423,35 @@ mod tests {
         assert_eq!(directory.now().sales().count(), 2);
     }
 
+    /// INV-7: a lane's buyers and limits are one shop's.
     #[test]
-    fn sales_long_over_are_dropped() {
+    fn a_lane_id_belongs_to_the_first_sale_that_has_it() {
         let directory = directory();
-        let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
-        directory.take_in(vec![sale(1)], later);
-        assert!(directory.now().sale(SaleId::new(1).unwrap()).is_none());
+        let mut other = sale(2);
+        other.tenant = TenantId::new(9).unwrap();
+        other.lanes[0].id = sale(1).lanes[0].id;
+        directory.take_in(vec![sale(1), other.clone()], NOW_MS);
+        assert_eq!(directory.contradictions(), other.offers().count() as u64);
+        let now = directory.now();
+        assert!(other.offers().all(|(_, offer)| now.offer(offer.id).is_none()));
+        assert!(sale(1).offers().all(|(_, offer)| now.offer(offer.id).is_some()));
+        (other.version, other.lanes) = (2, vec![]);
+        directory.take_in(vec![other], NOW_MS);
+        assert_eq!(directory.contradictions(), 0, "what remains of it is published, without lanes");
+        assert!(directory.now().sale(SaleId::new(2).unwrap()).unwrap().offers.is_empty());
     }
 
-    /// A publication that came while the clock was far ahead hides no running sale when the clock is right again.
+    /// A publication under a clock that is far ahead hides no sale once the clock is right again.
     #[test]
-    fn a_clock_that_was_ahead_hides_no_sale() {
+    fn sales_long_over_are_left_out_as_long_as_the_clock_says_so() {
         let directory = directory();
-        let sales = || directory.now().sales().count();
-        directory.take_in(vec![sale(1)], NOW_MS);
-        let ahead = NOW_MS + 10 * KEPT_AFTER_END_MS;
-        directory.take_in(vec![sale(2)], ahead);
-        assert_eq!(sales(), 0, "all are long over");
-        directory.look_at_the_clock(NOW_MS);
-        assert_eq!(sales(), 2);
-        directory.look_at_the_clock(ahead);
-        assert_eq!(sales(), 0);
+        let shown = || directory.now().sale(SaleId::new(1).unwrap()).is_some();
+        let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
+        directory.take_in(vec![sale(1)], later);
+        assert!(!shown());
+        directory.keep_time(NOW_MS);
+        assert!(shown());
+        directory.keep_time(later);
+        assert!(!shown());
     }
 }

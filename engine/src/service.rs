@@ -336,7 +336,7 @@ async fn keep_house<P: Ports>(shared: Shared<P>, log: P::Log) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let in_flight = i64::try_from(log.in_flight()).unwrap_or(i64::MAX);
         shared.metrics.log_records_in_flight.set(in_flight);
-        shared.admission.directory().look_at_the_clock(shared.clock.now_ms());
+        shared.admission.directory().keep_time(shared.clock.now_ms());
         if second % FORGET_EVERY_S == 0 {
             shared.admission.directory().forget_idle_buyers();
             shared.reads.forget_idle_buyers();

@@ -2,18 +2,20 @@
 //! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::{
+    adopt::{Contradiction, Place},
     id::{Epoch, LaneId, RecordId},
     record::{AllotmentChange, BATCH_TYPE, Record},
-    sale::Sale,
+    sale::{Lane, Sale},
     stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView},
 };
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
     log::{Entry, Envelope, PartitionReader},
+    sql::SqlError,
     stock::LaneKeeping,
 };
 
@@ -44,6 +46,8 @@ pub struct Looks {
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
     sales: Option<Sales>,
+    /// Lanes that the ledger did not take, with the version of their sale.
+    refused: BTreeSet<(LaneId, u32)>,
 }
 
 impl LaneFacts {
@@ -115,21 +119,44 @@ impl<P: Ports> Partition<P> {
         facts.quiet = if open && view.journal_len == 0 { facts.quiet.saturating_add(1) } else { 0 };
     }
 
-    /// Creates the ledger rows of lanes that were published for this partition, once.
+    /// Creates the ledger rows of lanes that were published for this partition, once. A lane that the ledger does not take, because it
+    /// or one of its offers is another's, is parked: the others go on.
     async fn add_lanes(&mut self, sales: &Sales) -> Result<(), Halt> {
         let now = self.shared.clock.now_ms();
-        let mut added = false;
-        for sale in sales.values().filter(|sale| sale.window.closes_at_ms > now) {
-            for lane in sale.lanes.iter().filter(|lane| lane.partition == self.id) {
-                if self.lanes.contains_key(&lane.id) {
-                    continue;
-                }
-                tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
-                self.shared.ledger.add_lane(&lane_row(sale, lane)).await?;
-                added = true;
+        let selling = sales.values().filter(|sale| sale.window.closes_at_ms > now);
+        let lanes = selling.flat_map(|sale| sale.lanes.iter().map(move |lane| (sale, lane)));
+        let new: Vec<(&Sale, &Lane)> = lanes
+            .filter(|(_, lane)| lane.partition == self.id && !self.lanes.contains_key(&lane.id))
+            .filter(|(sale, lane)| !self.looks.refused.contains(&(lane.id, sale.version)))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for &(sale, lane) in &new {
+            tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
+            match self.shared.ledger.add_lane(&lane_row(sale, lane)).await {
+                Ok(_) | Err(SqlError::KeyTaken(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        if added { self.read_lanes().await } else { Ok(()) }
+        self.read_lanes().await?;
+        for (sale, lane) in new {
+            if !self.lanes.contains_key(&lane.id) {
+                self.refuse(sale, lane).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn refuse(&mut self, sale: &Sale, lane: &Lane) -> Result<(), Halt> {
+        let message = format!("the ledger has lane {} or one of its offers for another sale or partition", lane.id);
+        let contradiction = Contradiction { place: Place::Lane(lane.id), message };
+        tracing::error!(sale = %sale.id, version = sale.version, %contradiction, "a lane is parked and does not sell");
+        let publications = self.shared.ledger.publications();
+        publications.park(sale, &[contradiction]).await?;
+        self.shared.metrics.sales_parked.set(publications.parked().await?.cast_signed());
+        self.looks.refused.insert((lane.id, sale.version));
+        Ok(())
     }
 
     async fn look_at(&mut self, id: LaneId, view: &LaneView, sale: Option<&Sale>) -> Result<(), Halt> {
@@ -277,7 +304,7 @@ fn sale_of(sales: &Sales, lane: LaneId) -> Option<&Sale> {
     sales.values().find(|sale| sale.lanes.iter().any(|published| published.id == lane))
 }
 
-fn lane_row(sale: &Sale, lane: &domain::sale::Lane) -> LaneRow {
+fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
     let offers = lane.offers.iter().map(|offer| OfferRow {
         offer: offer.id,
         allotment: offer.allotment,

@@ -23,6 +23,7 @@ use order_writer::{
     stalls::Stalls,
 };
 use store::{
+    ledger::Ledger,
     log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
     mismatch::is_mismatch,
     shards::{self, Namespace, Store},
@@ -118,7 +119,8 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
     };
     ensure_topics(&kafka).await.context("making the topics")?;
-    let (sales, told) = follow_sales(&kafka)?;
+    let metrics = Arc::new(Metrics::register(&registry)?);
+    let (sales, told) = follow_sales(&kafka, &databases.ledger, &metrics)?;
     wait_for(told).await;
     let log = KafkaLog::new(&kafka)?;
     let stock = RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?;
@@ -140,7 +142,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         sales,
         decided: std::sync::Mutex::new(BTreeMap::new()),
         stalls: Stalls::new(readiness.clone()),
-        metrics: Arc::new(Metrics::register(&registry)?),
+        metrics,
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
         busy: Busy::default(),
         pace: Pace::default(),
@@ -160,10 +162,15 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     Ok(())
 }
 
-fn follow_sales(kafka: &KafkaSettings) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
+fn follow_sales(
+    kafka: &KafkaSettings,
+    ledger: &Ledger<MySql>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
     let (sales_sender, sales) = watch::channel(Sales::default());
     let (told_sender, told) = watch::channel(false);
-    tokio::spawn(service::follow_sales(KafkaSalesFollower::new(kafka)?, sales_sender, told_sender));
+    let following = (KafkaSalesFollower::new(kafka)?, ledger.clone(), Arc::clone(metrics));
+    tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
     Ok((sales, told))
 }
 

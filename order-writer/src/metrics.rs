@@ -9,8 +9,8 @@ use domain::{
     stock::{LaneMode, LaneView},
 };
 use kit::metrics::{
-    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGaugeVec, Kind, LATENCY_BUCKETS_S, MetricsError, Registry,
-    Samples, Timing,
+    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Kind, LATENCY_BUCKETS_S, MetricsError,
+    Registry, Samples, Timing,
 };
 use store::figures::{Calls, DatabaseFigures, Figure, PoolUse, ProducerFigures};
 
@@ -63,6 +63,8 @@ pub struct Metrics {
     pub rebuilds: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
+    /// Versions of sales in the table `parked_sales`.
+    pub sales_parked: IntGauge,
 }
 
 /// How many reservations of a span came to what, by [`Decision::packed`].
@@ -130,6 +132,10 @@ impl Metrics {
                 .counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
+            sales_parked: registry.gauge(
+                "sales_parked",
+                "Versions of sales that came past the ledger and contradicted it, see the table parked_sales. Must be 0.",
+            )?,
         })
     }
 

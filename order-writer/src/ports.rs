@@ -13,7 +13,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::Ledger,
-    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, Unacknowledged},
+    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Unacknowledged},
     orders::Orders,
     sql::{Sql, SqlError},
     stock::{LaneKeeping, StockError},
@@ -29,7 +29,7 @@ pub trait Ports: Clone + Send + Sync + 'static {
     /// Lanes.
     type Stock: LaneKeeping;
     /// Appending.
-    type Log: OrderLog + DeadLetters;
+    type Log: OrderLog + DeadLetters + SalesPublisher;
     /// Reading.
     type Source: OrderLogSource;
     /// Time.
@@ -53,7 +53,7 @@ pub struct Shared<P: Ports> {
     pub source: P::Source,
     /// Time.
     pub clock: P::Clock,
-    /// The sales, as the topic tells them.
+    /// The sales, as the ledger's database has them.
     pub sales: watch::Receiver<Sales>,
     /// How far each partition of this process is decided: for the group's lag displays only.
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,
@@ -107,6 +107,22 @@ impl Default for Pace {
 
 /// Why a worker cannot go on from what it holds in memory. Whatever the reason, it reads everything anew before it goes on: an
 /// unknown outcome (a lost COMMIT answer too) is found out by reading the position again.
+///
+/// None of them comes from what a record says: such a record is parked with its cause, a row that the database refuses
+/// ([`SqlError::Unfit`], [`SqlError::KeyTaken`]) is left out and parked, and a lane whose stock answers nonsense
+/// ([`StockError::Broken`]) is set aside ([`apart`](crate::apart)). What is left waits for something that is mended elsewhere, and goes on
+/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and for what.
+///
+/// | halt | waits for |
+/// |---|---|
+/// | `Fenced` | nothing: the other writer's position is read |
+/// | `Sql`, [`is_unknown`](SqlError::is_unknown) or [`is_retryable`](SqlError::is_retryable) | the database: down, slow, full, locked |
+/// | `Sql`, [`SqlError::Broken`] | an operator: damaged file or row, rights, schema, an assertion of the ledger |
+/// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy |
+/// | `Stock`, [`StockError::Broken`] | an operator: the server refuses every lane (memory, rights) |
+/// | `Read`, `Append` | the log, also for parking |
+/// | `NewerRecord` | a newer program; a restart |
+/// | `Contradiction` | an operator: the stores do not agree, the text says what to restore |
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
     /// Somebody else moved the partition: this worker's memory is stale.

@@ -1,4 +1,4 @@
-//! The outbox relay: releases that the desk wrote beside their rows go into the log, again and again until the ledger has passed them
+//! The outbox relays: published sales go onto their topic, and releases that the desk wrote beside their rows go into the log, again and again until the ledger has passed them
 //! (R8). A repeated release is a no-op for the rows and still gives back what a lost settlement did not.
 
 use std::{
@@ -36,6 +36,9 @@ pub async fn relay<P: Ports>(shared: Arc<Shared<P>>, cancel: CancellationToken) 
         tokio::select! {
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = shared.ledger.publications().feed(&shared.log).await {
+            tracing::warn!(%error, "published sales wait for their topic; the next round goes on");
         }
         for shard in (0..shared.orders.map().shards()).map(ShardId) {
             if let Err(halt) = round(&shared, shard, &mut appended).await {

@@ -2,16 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use domain::id::{PartitionId, SaleId};
-use domain::sale::Sale;
-use kit::admin::Readiness;
-use kit::clock::Clock;
-use store::log::{Membership, MembershipEvent, ReadError, SalesFollower};
+use domain::{
+    id::{PartitionId, SaleId},
+    sale::Sale,
+};
+use kit::{admin::Readiness, clock::Clock};
+use store::{
+    ledger::Ledger,
+    log::{Membership, MembershipEvent, ReadError, SalesFollower},
+    sql::{Sql, SqlError},
+};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     consume::work,
+    metrics::Metrics,
     ports::{Ports, Sales, Shared},
     relay::relay,
 };
@@ -23,36 +29,94 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 /// Pause before the sales are asked for again after a fault.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
-/// Keeps the newest version of every published sale, for ever. `told` becomes true when the topic was read to its end.
-pub async fn follow_sales(mut follower: impl SalesFollower, sales: watch::Sender<Sales>, told: watch::Sender<bool>) {
+/// Keeps the newest version of every published sale, for ever: the database says which that is, the topic that there is news. `told`
+/// becomes true when both were read to their end.
+pub async fn follow_sales<S: Sql>(
+    (mut follower, ledger, metrics): (impl SalesFollower, Ledger<S>, Arc<Metrics>),
+    sales: watch::Sender<Sales>,
+    told: watch::Sender<bool>,
+) {
+    let mut taken = TakenIn { ledger, metrics, sales, delivered: BTreeMap::new() };
     loop {
         match follower.next().await {
-            Ok(news) if news.is_empty() => told.send_replace(true),
-            Ok(news) => sales.send_if_modified(|sales| {
-                let sales: &mut BTreeMap<SaleId, Sale> = Arc::make_mut(sales);
-                let newer = news.into_iter().filter(|sale| is_newer(sales, sale)).collect::<Vec<_>>();
-                let changed = !newer.is_empty();
-                newer.into_iter().for_each(|sale| keep_newest(sales, sale));
-                changed
-            }),
+            Ok(news) => {
+                let is_end = news.is_empty();
+                while let Err(error) = taken.take_in(&news, is_end || *told.borrow()).await {
+                    tracing::warn!(%error, "the published sales cannot be looked up now");
+                    tokio::time::sleep(FOLLOW_AGAIN).await;
+                }
+                if is_end {
+                    told.send_replace(true);
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the sales cannot be read now");
                 tokio::time::sleep(FOLLOW_AGAIN).await;
-                false
             }
-        };
+        }
     }
 }
 
-fn is_newer(sales: &BTreeMap<SaleId, Sale>, sale: &Sale) -> bool {
-    sales.get(&sale.id).is_none_or(|known| known.version < sale.version)
+/// What a follower of the sales has taken in.
+struct TakenIn<S> {
+    ledger: Ledger<S>,
+    metrics: Arc<Metrics>,
+    sales: watch::Sender<Sales>,
+    /// The version that the topic holds last, by sale.
+    delivered: BTreeMap<SaleId, u32>,
 }
 
-/// Several versions of a sale may come at once, in order.
-fn keep_newest(sales: &mut BTreeMap<SaleId, Sale>, sale: Sale) {
-    if is_newer(sales, &sale) {
-        sales.insert(sale.id, sale);
+impl<S: Sql> TakenIn<S> {
+    /// Takes news in; repeating it is harmless. Without news, at the topic's end, everything that the database has. `is_current`: the
+    /// topic was read to its end before, so that what it lacks now it lacks indeed.
+    async fn take_in(&mut self, news: &[Sale], is_current: bool) -> Result<(), SqlError> {
+        let publications = self.ledger.publications().clone();
+        for sale in news {
+            self.delivered.insert(sale.id, sale.version);
+            if !self.knows(sale) {
+                let adoption = publications.adopt(sale).await?;
+                keep(&self.sales, vec![adoption.sale]);
+            }
+        }
+        if news.is_empty() {
+            keep(&self.sales, publications.all().await?);
+        }
+        if is_current {
+            for sale in self.undelivered(news) {
+                publications.announce(&sale).await?;
+            }
+        }
+        self.metrics.sales_parked.set(publications.parked().await?.cast_signed());
+        Ok(())
     }
+}
+
+impl<S> TakenIn<S> {
+    fn knows(&self, sale: &Sale) -> bool {
+        self.sales.borrow().get(&sale.id).is_some_and(|known| known.version > sale.version || known == sale)
+    }
+
+    /// Of the sales in these news, without news of all, those whose version the topic lacks: a late record of an older version came
+    /// after the newer one, or the topic lost its records.
+    fn undelivered(&self, news: &[Sale]) -> Vec<Sale> {
+        let is_asked = |id| news.is_empty() || news.iter().any(|sale| sale.id == id);
+        let lacks = |sale: &Sale| self.delivered.get(&sale.id).is_none_or(|&version| version < sale.version);
+        let sales = self.sales.borrow();
+        sales.values().filter(|sale| is_asked(sale.id) && lacks(sale)).cloned().collect()
+    }
+}
+
+fn keep(sales: &watch::Sender<Sales>, newest: Vec<Sale>) {
+    sales.send_if_modified(|sales| {
+        let mut changed = false;
+        for sale in newest {
+            if sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+                Arc::make_mut(sales).insert(sale.id, sale);
+                changed = true;
+            }
+        }
+        changed
+    });
 }
 
 /// A member that nobody invited: it works on every partition, whoever else does. For crash tests, which want two writers at odds.

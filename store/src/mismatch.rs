@@ -11,7 +11,7 @@ pub fn is_mismatch(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn says_so(error: &(dyn Error + 'static)) -> bool {
-    let mut found = matches!(error.downcast_ref(), Some(OpenError::OtherMap { .. }));
+    let mut found = matches!(error.downcast_ref(), Some(OpenError::OtherMap { .. } | OpenError::Older { .. }));
     #[cfg(feature = "production")]
     {
         use crate::log::kafka::KafkaSetupError;

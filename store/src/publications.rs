@@ -105,7 +105,14 @@ impl<S: Sql> Publications<S> {
     /// # Errors
     /// [`SqlError`] when the database fails. After [`SqlError::is_unknown`] it may be published; the same call again tells.
     pub async fn publish(&self, sale: &Sale, expected: Option<u32>) -> Result<Published, SqlError> {
-        self.repeated(async || self.try_publish(sale, expected).await).await
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let attempt = retried(async || self.try_publish(sale, expected).await).await;
+            if let Some(published) = settled(attempt, tries) {
+                return published;
+            }
+        }
     }
 
     async fn try_publish(&self, sale: &Sale, expected: Option<u32>) -> Result<Outcome<Published>, SqlError> {
@@ -141,7 +148,14 @@ impl<S: Sql> Publications<S> {
     /// # Errors
     /// [`SqlError`] when the database fails; the same call again is harmless.
     pub async fn adopt(&self, found: &Sale) -> Result<Adoption, SqlError> {
-        let adoption = self.repeated(async || self.try_adopt(found).await).await?;
+        let mut tries = 0;
+        let adoption = loop {
+            tries += 1;
+            let attempt = retried(async || self.try_adopt(found).await).await;
+            if let Some(adoption) = settled(attempt, tries) {
+                break adoption?;
+            }
+        };
         for contradiction in &adoption.contradictions {
             tracing::error!(
                 sale = %found.id, version = found.version, %contradiction,
@@ -196,24 +210,21 @@ impl<S: Sql> Publications<S> {
         let rows = tx.lock_rows(ONE, vec![sale.stored().into()], Lock::Wait).await?;
         rows.into_iter().next().map(read).transpose()
     }
+}
 
-    /// Repeats a transaction that begins with a look, until its outcome is known.
-    async fn repeated<T>(&self, attempt: impl AsyncFn() -> Result<Outcome<T>, SqlError>) -> Result<T, SqlError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match retried(async || attempt().await).await {
-                Ok(Outcome::Came(came)) => return Ok(came),
-                Ok(Outcome::Raced) | Err(SqlError::KeyTaken(_)) if tries < TRIES_MAX => {}
-                Err(error) if error.is_unknown() && tries < TRIES_MAX => {
-                    tracing::warn!(%error, "the outcome of a publication is unknown: looking");
-                }
-                Ok(Outcome::Raced) => {
-                    return Err(SqlError::LockWait("others publish the same sale all the time; try again".into()));
-                }
-                Err(error) => return Err(error),
-            }
+/// What a try came to; `None`: it is to be made again, with a look at what is there now.
+fn settled<T>(attempt: Result<Outcome<T>, SqlError>, tries: u32) -> Option<Result<T, SqlError>> {
+    match attempt {
+        Ok(Outcome::Came(came)) => Some(Ok(came)),
+        Ok(Outcome::Raced) | Err(SqlError::KeyTaken(_)) if tries < TRIES_MAX => None,
+        Ok(Outcome::Raced) => {
+            Some(Err(SqlError::LockWait("others publish the same sale all the time; try again".into())))
         }
+        Err(error) if error.is_unknown() && tries < TRIES_MAX => {
+            tracing::warn!(%error, "the outcome of a publication is unknown: looking");
+            None
+        }
+        Err(error) => Some(Err(error)),
     }
 }
 

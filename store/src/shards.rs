@@ -13,6 +13,7 @@ use crate::{
 const LEDGER: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/ledger/001.sql")),
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
+    ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
     ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
 ];
 /// A shard's schema.

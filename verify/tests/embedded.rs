@@ -12,13 +12,15 @@ mod durable;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
-#[path = "embedded/reduction.rs"]
-mod reduction;
-#[path = "embedded/stalled.rs"]
-mod stalled;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/older.rs"]
+mod older;
+#[path = "embedded/reduction.rs"]
+mod reduction;
 #[path = "embedded/rights.rs"]
 mod rights;
 #[path = "embedded/second_port.rs"]
 mod second_port;
+#[path = "embedded/stalled.rs"]
+mod stalled;

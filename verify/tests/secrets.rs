@@ -42,7 +42,7 @@ fn every_program_refuses_a_secret_among_its_arguments() {
     let refused = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(programs.join(program));
         let given = ["FLASHSALE_REDIS_URL", "FLASHSALE_MYSQL_URL", "FLASHSALE_KAFKA_BROKERS"];
-        given.iter().for_each(|name| drop(command.env(name, "x://nowhere")));
+        command.envs(given.map(|name| (name, "x://nowhere")));
         command
             .env("FLASHSALE_TOKEN_KID", "a")
             .env("FLASHSALE_TOKEN_SECRET", SECRET)

@@ -29,21 +29,24 @@ pub(super) fn unbroken(draft: &Draft, published: &[Sale], previous: Option<&Sale
 
 /// The version to publish `sale` as, whatever version `sale` itself says.
 pub(super) fn next_version(draft: &Draft, sale: &Sale, previous: Option<&Sale>) -> Result<u32, String> {
-    let Some(previous) = previous else { return Ok(draft.version.unwrap_or(1)) };
+    let Some(previous) = previous else {
+        return match draft.version {
+            None | Some(1) => Ok(1),
+            Some(asked) => Err(format!("is {asked}; the first version is 1; give that, or leave it out")),
+        };
+    };
     let known = previous.version;
     // The same content again is the same publication, so that it may be repeated when its outcome is unknown.
     let is_repeat = Sale { version: known, ..sale.clone() } == *previous;
     match (draft.version, known.checked_add(1)) {
         (None, _) if is_repeat => Ok(known),
         (Some(asked), _) if asked == known && is_repeat => Ok(known),
-        (Some(asked), _) if asked > known => Ok(asked),
+        (Some(asked), Some(next)) if asked == next => Ok(next),
         (None, Some(next)) => Ok(next),
         (Some(asked), Some(next)) if asked == known => {
-            Err(format!("{asked} is published with other content; give {next} or more, or leave it out"))
+            Err(format!("{asked} is published with other content; give {next}, or leave it out"))
         }
-        (Some(asked), Some(next)) => {
-            Err(format!("is {asked}, but {known} is published; give {next} or more, or leave it out"))
-        }
+        (Some(asked), Some(next)) => Err(format!("is {asked}, but {known} is published; give {next}, or leave it out")),
         (_, None) => Err(format!("cannot be raised: {known} is published, and it is the last")),
     }
 }

@@ -53,9 +53,11 @@ fn other_sale(id: u64, closes_at_ms: u64, partitions: &[u32]) -> Sale {
 }
 
 #[test]
-fn the_first_version_is_1_or_what_the_file_says() {
+fn the_first_version_is_1() {
     assert_eq!(published().version, 1);
-    assert_eq!(changed_on(&[], &[("# version = 1", "version = 7")]).unwrap().version, 7);
+    assert_eq!(changed_on(&[], &[("# version = 1", "version = 1")]).unwrap().version, 1);
+    let told = changed_on(&[], &[("# version = 1", "version = 7")]).unwrap_err();
+    assert_eq!(told, ["line 9: version: is 7; the first version is 1; give that, or leave it out"]);
     assert_eq!(published().shard_map_version, ShardMap::even(2, 4).unwrap().version());
 }
 
@@ -66,17 +68,20 @@ fn the_same_content_is_the_same_publication() {
     assert_eq!(changed(&[("# version = 1", "version = 2")]).unwrap(), Sale { version: 2, ..published() });
 }
 
+/// Also not a higher one: who publishes the last number there is locks the sale for ever.
 #[test]
-fn a_version_must_be_higher_than_the_newest_published() {
+fn a_version_is_the_next_one() {
     let second = Sale { version: 5, title: "Second".into(), ..published() };
     let both = [published(), second];
     assert_eq!(changed_on(&both, &[]).unwrap().version, 6);
     let told = |asked: &str| changed_on(&both, &[("# version = 1", asked)]).unwrap_err();
-    assert_eq!(told("version = 4"), ["line 9: version: is 4, but 5 is published; give 6 or more, or leave it out"]);
+    assert_eq!(told("version = 4"), ["line 9: version: is 4, but 5 is published; give 6, or leave it out"]);
+    assert_eq!(told("version = 5"), ["line 9: version: 5 is published with other content; give 6, or leave it out"]);
     assert_eq!(
-        told("version = 5"),
-        ["line 9: version: 5 is published with other content; give 6 or more, or leave it out"]
+        told("version = 4294967295"),
+        ["line 9: version: is 4294967295, but 5 is published; give 6, or leave it out"]
     );
+    assert_eq!(changed_on(&both, &[("# version = 1", "version = 6")]).unwrap().version, 6);
     let last = [Sale { version: u32::MAX, title: "Last".into(), ..published() }];
     assert_eq!(
         changed_on(&last, &[]).unwrap_err(),

@@ -86,7 +86,7 @@ fn an_offer_stays_in_the_lane_that_had_it_first() {
     assert_eq!(told(&adopted), ["300 is published in lane 12 and stays there"]);
     // With the first version known, the second is one of the same version with other content.
     let adopted = adopt(&second, Some(&first), &owners(std::slice::from_ref(&first), &[]));
-    assert_eq!((adopted.sale, told(&adopted).len()), (Sale { version: 3, ..first }, 1));
+    assert_eq!((&adopted.sale, told(&adopted).len()), (&Sale { version: 3, ..first }, 1));
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub struct Order {
     /// `refunded`.
     #[schema(example = "pending_payment")]
     pub status: &'static str,
-    /// Why it was rejected: `superseded`, `limit` or `stock`.
+    /// Why it was rejected: `superseded`, `limit`, `stock`, or `foreign` (the lane belongs to another sale).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<&'static str>,

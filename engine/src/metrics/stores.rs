@@ -38,6 +38,9 @@ impl Stores {
             tell(samples, producer().figures());
             let buyers: usize = admission.directory().now().sales().map(|promotion| promotion.buyers.len()).sum();
             samples.add(Kind::Gauge, "buyers_remembered", "Buyers who have a bucket.", &[], buyers as f64);
+            let contradictions = admission.directory().contradictions() as f64;
+            let help = "Offers left out because another sale has their id or their lane's. Must be 0.";
+            samples.add(Kind::Gauge, "sales_contradictions", help, &[], contradictions);
             let (checks, help) = (admission.token_checks(), "Valid tokens, by whether they were remembered.");
             for (memory, count) in [("hit", &checks.remembered), ("miss", &checks.computed)] {
                 samples.add(Kind::Counter, "token_checks_total", help, &[("memory", memory)], count.get() as f64);

@@ -29,15 +29,14 @@ CREATE TABLE IF NOT EXISTS lanes (
   opens_at BIGINT NOT NULL
 );
 
--- changed_at: packed position of the last stock delta, 0 for none. target: units that the sale wants, null while that is the allotment.
+-- changed_at: packed position of the last stock delta, 0 for none.
 CREATE TABLE IF NOT EXISTS offers (
   offer BIGINT NOT NULL PRIMARY KEY,
   lane BIGINT NOT NULL,
   allotment BIGINT NOT NULL,
   sold BIGINT NOT NULL,
   sale_version INT UNSIGNED NOT NULL,
-  changed_at BIGINT NOT NULL,
-  target BIGINT NULL
+  changed_at BIGINT NOT NULL
 );
 
 -- A row per decided log record, never per order. units: pairs of offer and signed units, 8 bytes each, big endian. decisions: a byte

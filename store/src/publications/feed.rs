@@ -5,7 +5,7 @@ use domain::{id::SaleId, sale::Sale};
 use super::{Publications, announce};
 use crate::{
     log::{SalesPublisher, Unacknowledged},
-    sql::{Sql, SqlError, Tx},
+    sql::{Sql, SqlError},
 };
 
 const WAITING: &str = "SELECT sale FROM sales_outbox ORDER BY sale";

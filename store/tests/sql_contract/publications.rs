@@ -13,9 +13,11 @@ use store::{
     ledger::LaneRow,
     log::{SalesPublisher, Unacknowledged},
     publications::Published,
+    shards::{self, OpenError},
+    sql::{Migration, Newer, Server, Sql},
 };
 
-use super::support::{Adapter, Deployment, deployment, lane, offer};
+use super::support::{Adapter, Deployment, Space, SqlOf, deployment, lane, offer};
 
 /// One lane an entry, with its offers.
 fn sale(id: u64, version: u32, lanes: &[(u64, &[u64])]) -> Sale {
@@ -213,6 +215,43 @@ pub(crate) async fn what_came_by_the_topic_is_adopted<A: Adapter>(adapter: A) {
     let other = Sale { title: "other".into(), ..sound.clone() };
     assert_eq!(publications.adopt(&other).await.unwrap().sale, Sale { version: 5, ..sound });
     assert_eq!(publications.adopt(&other).await.unwrap().contradictions, []);
+}
+
+/// The ledger's schema of the first program.
+const FIRST: &str = include_str!("../../migrations/ledger/001.sql");
+
+/// A database that the first program made: its lanes and offers keep their owners, and nothing of it is lost.
+pub(crate) async fn an_older_programs_database_is_upgraded<A: Adapter>(adapter: A) {
+    let space = Space::new(&adapter);
+    let server = adapter.server();
+    server.create(&space.ledger()).await.unwrap();
+    let first = server.open(&space.ledger());
+    let code: Vec<&str> = FIRST.lines().filter(|line| !line.starts_with("--")).collect();
+    let statements: Vec<String> =
+        code.join("\n").split(";\n").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    let migration = Migration { name: "001".into(), statements };
+    assert_eq!(first.migrate(&[migration.clone()]).await.unwrap(), 1);
+    first.exec("INSERT INTO lanes VALUES (11, 7, 1, 0, 3, 2, 5)", vec![]).await.unwrap();
+    first.exec("INSERT INTO offers VALUES (111, 11, 10, 4, 2, 9)", vec![]).await.unwrap();
+    let look = shards::look_ledger(&server, &space.name).await.map(drop);
+    assert!(matches!(look, Err(OpenError::Older { .. })), "{look:?}");
+    let store = space.open(1, 1).await.unwrap();
+    let rows = store.ledger.all_lanes().await.unwrap();
+    assert_eq!((rows[0].lane, rows[0].epoch, rows[0].offers[0].sold), (lane(11), Epoch(3), 4));
+    assert_eq!(space.count(&space.ledger(), "sale_lanes WHERE lane = 11 AND sale = 1").await, 1);
+    assert_eq!(space.count(&space.ledger(), "sale_offers WHERE offer = 111 AND sale = 1 AND lane = 11").await, 1);
+    let publications = store.ledger.publications();
+    let thief = publications.publish(&sale(2, 1, &[(22, &[111])]), None).await.unwrap();
+    let Published::Lost(lost) = thief else { panic!("{thief:?}") };
+    assert_eq!(lost[0].to_string(), "111 is an offer of sale 1");
+    let adopted = publications.adopt(&sale(1, 2, &[(11, &[111])])).await.unwrap();
+    assert_eq!(adopted.contradictions, []);
+    // The older program beside it, or after it.
+    let beside = first.migrate(&[migration]).await;
+    match <SqlOf<A> as Sql>::NEWER {
+        Newer::Refused => assert!(beside.unwrap_err().to_string().contains("made by a newer program")),
+        Newer::RefusedWhenContracted => assert_eq!(beside, Ok(0)),
+    }
 }
 
 /// What older programs wrote into the ledger belongs to whom it has it for, also without a claim.

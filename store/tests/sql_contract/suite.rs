@@ -33,7 +33,8 @@ macro_rules! contract {
                 a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
-                what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners;
+                what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners
+                an_older_programs_database_is_upgraded;
         }
     };
 }

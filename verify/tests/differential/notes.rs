@@ -15,6 +15,7 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId, OrderId, PartitionId},
     record::Record,
+    sale::Sale,
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
         ReserveRequest,
@@ -22,7 +23,7 @@ use domain::{
 };
 use store::{
     figures::ProducerFigures,
-    log::{DeadLetters, Entry, Envelope, OrderLog, Unacknowledged},
+    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged},
     stock::{LaneKeeping, LaneStock, StockError},
 };
 
@@ -172,6 +173,12 @@ impl<L: OrderLog> OrderLog for Listened<L> {
 
     fn figures(&self) -> ProducerFigures {
         self.port.figures()
+    }
+}
+
+impl<L: SalesPublisher> SalesPublisher for Listened<L> {
+    async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
+        self.port.publish(sale).await
     }
 }
 

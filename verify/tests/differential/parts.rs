@@ -237,7 +237,9 @@ async fn start_writer<S: Stores>(
 ) -> (Arc<Shared<WriterPorts<S>>>, JoinHandle<()>, CancellationToken) {
     let (sales_sender, sales) = watch::channel(Default::default());
     let (told_sender, mut told) = watch::channel(false);
-    helpers.push(tokio::spawn(service::follow_sales(stores.follower(), sales_sender, told_sender)));
+    let metrics = Arc::new(WriterMetrics::register(&Registry::new().unwrap()).unwrap());
+    let following = (stores.follower(), stores.databases().ledger.clone(), Arc::clone(&metrics));
+    helpers.push(tokio::spawn(service::follow_sales(following, sales_sender, told_sender)));
     assert!(timeout(PATIENCE, told.wait_for(|told| *told)).await.is_ok(), "the sales are read");
     let shared = Arc::new(Shared::<WriterPorts<S>> {
         orders: stores.databases().orders.clone(),
@@ -249,7 +251,7 @@ async fn start_writer<S: Stores>(
         sales,
         decided: Mutex::new(BTreeMap::new()),
         stalls: Stalls::default(),
-        metrics: Arc::new(WriterMetrics::register(&Registry::new().unwrap()).unwrap()),
+        metrics,
         failpoint: Failpoint::none(),
         busy: Busy::default(),
         pace: Pace {

@@ -208,7 +208,7 @@ fn fault_of(said: &Said, bid: &Bid, told: Result<(OrderId, Standing), Declined>)
             told.is_ok_and(|(told, _)| told == order)
         }
         ReserveReply::Repeat { order, .. } => told == Ok((order, Standing::Accepted)),
-        ReserveReply::Released { order } => told == Ok((order, Standing::Row(Status::Cancelled))),
+        ReserveReply::Released { order } => told == Ok((order, Standing::Over(Status::Cancelled))),
         ReserveReply::Mismatch { .. } => told == Err(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => told == Err(Declined::LimitReached),
         ReserveReply::SoldOut { .. } => told == Err(Declined::SoldOut),

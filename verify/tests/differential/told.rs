@@ -71,7 +71,7 @@ impl Reply {
     /// When a release has reached the lane is nobody's to say: a repeat of a cancelled order is the same to the script before and after.
     pub(crate) fn of_purchase(outcome: Result<Bought, Declined>, orders: &mut Orders) -> Self {
         match outcome {
-            Ok(Bought { order, standing: Standing::Row(Status::Cancelled), .. }) => {
+            Ok(Bought { order, standing: Standing::Over(Status::Cancelled), .. }) => {
                 Self::Bought { order: orders.number(order), standing: Standing::Accepted }
             }
             Ok(bought) => Self::Bought { order: orders.number(bought.order), standing: bought.standing },

@@ -132,10 +132,10 @@ fn says_mounted(folder: &Folder, line: &str, name: &str) -> (Option<i32>, String
     starter.args(["--mount", "sh", "-c", &script]).arg(folder.program());
     let mut command = folder.command_by(starter, name);
     match name {
-        "serve" => drop(command.args(folder.ports())),
-        "cancel" => drop(command.arg("77")),
-        _ => {}
-    }
+        "serve" => command.args(folder.ports()),
+        "cancel" => command.arg("77"),
+        _ => &mut command,
+    };
     says(command)
 }
 
