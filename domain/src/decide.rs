@@ -2,6 +2,7 @@
 //! protocol, in its numbering. Nothing is read or written here: the caller gives what is [`Known`] and carries out what is
 //! [`Decided`], in this order: rows, settle, ledger.
 
+mod allotment;
 mod numbers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,10 +10,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::{
     id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
     order::{Decision, OrderRow, Reason},
-    record::{AllotmentChange, Batch, Record, Released, Reservation},
+    record::{Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
 };
 
+pub use allotment::AllotmentMove;
 pub use numbers::{LaneLedger, Lanes, OfferLedger};
 
 /// A record with its place in the log.
@@ -53,23 +55,6 @@ pub struct Known {
     pub live: HashMap<(LaneId, BuyerId), Live>,
     /// Orders whose rows the database refuses, each with its words: they get no row and count nothing.
     pub refused: HashMap<OrderId, String>,
-}
-
-/// A change of an allotment, for the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AllotmentMove {
-    /// The offer's lane.
-    pub lane: LaneId,
-    /// The offer.
-    pub offer: OfferId,
-    /// Units, negative for a reduction.
-    pub delta: i64,
-    /// The target from here on.
-    pub target: u64,
-    /// Version of the sale that asked for it.
-    pub sale_version: u32,
-    /// Its packed position.
-    pub changed_at: i64,
 }
 
 /// The stock movement of one record: enough to write its rows again (R11).
@@ -396,20 +381,7 @@ impl Span<'_> {
         self.gone(row.lane, row.order, row.buyer, GoneWhy::Released { retired });
     }
 
-    /// R9: of so many returned units those that the allotment falls by.
-    fn retire(&mut self, lane: LaneId, offer: OfferId, units: u32) -> u32 {
-        let excess = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer)).map_or(0, OfferLedger::excess);
-        if excess == 0 {
-            return 0;
-        }
-        let retired = self.out.retired.entry((lane, offer)).or_default();
-        let more = u32::try_from(excess.saturating_sub(*retired)).map_or(units, |excess| excess.min(units));
-        *retired = retired.saturating_add(more.into());
-        more
-    }
-
-    /// R4: an epoch that is not above the ledger's is a no-op. R9: the lane is closed and its promises are decided, so an allotment above
-    /// its target falls to what is sold: the lane is loaded without units that a reduction waits for.
+    /// R4: an epoch that is not above the ledger's is a no-op.
     fn epoch(&mut self, at: Position, id: LaneId, epoch: Epoch) {
         let Some(lane) = self.lanes.get(&id) else {
             return self.undecidable(at, format!("lane {id} has no ledger row"));
@@ -421,53 +393,12 @@ impl Span<'_> {
             return;
         }
         self.out.epochs.push((id, epoch));
-        for (&offer, numbers) in &lane.offers {
-            let unsold = numbers.allotment.saturating_sub(numbers.sold).min(numbers.excess());
-            if unsold > 0 {
-                self.out.retired.insert((id, offer), unsold);
-            }
-        }
-    }
-
-    /// R9: only after the change that it was made for, so each holds once, and never after a newer version's. An allotment below the
-    /// target rises to it; one above it falls by the units withheld, which are there only in the epoch in which they were withheld.
-    /// A record without a target is of an older program and is decided by its rules: once per version, and void if it does not fit.
-    fn allotment(&mut self, at: Position, change: &AllotmentChange) {
-        let Some(lane) = self.lanes.get(&change.lane) else {
-            return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
-        };
-        let (Some(offer), Some(changed_at)) = (lane.offers.get(&change.offer), at.pack()) else {
-            return self.undecidable(at, format!("offer {} has no ledger row", change.offer));
-        };
-        let Some(allotment) = changed(change, offer, lane.epoch).filter(|_| change.after == offer.changed_at) else {
-            return;
-        };
-        self.out.allotments.push(AllotmentMove {
-            lane: change.lane,
-            offer: change.offer,
-            delta: allotment.cast_signed().saturating_sub(offer.allotment.cast_signed()),
-            target: change.target.unwrap_or(allotment),
-            sale_version: change.sale_version,
-            changed_at,
-        });
+        self.retire_unsold(id, lane);
     }
 
     fn gone(&mut self, lane: LaneId, order: OrderId, buyer: BuyerId, why: GoneWhy) {
         self.out.gone.push((lane, Gone { order, buyer, why }));
     }
-}
-
-/// The allotment that a change makes; `None` when it is void.
-fn changed(change: &AllotmentChange, offer: &OfferLedger, epoch: Epoch) -> Option<u64> {
-    let is_of_epoch = change.epoch == epoch;
-    let Some(target) = change.target else {
-        let holds = change.sale_version > offer.sale_version && (change.delta >= 0 || is_of_epoch);
-        return offer.allotment.checked_add_signed(change.delta).filter(|&units| holds && units >= offer.sold);
-    };
-    let withheld = if is_of_epoch { change.delta.min(0).unsigned_abs() } else { 0 };
-    // Releases may have lowered it since the change was asked for: the target holds, not the difference of then.
-    let falls_to = offer.allotment.saturating_sub(withheld).max(offer.sold);
-    (change.sale_version >= offer.sale_version).then_some(falls_to.max(target))
 }
 
 fn foreign(id: LaneId, lane: &LaneLedger, reservation: &Reservation) -> String {

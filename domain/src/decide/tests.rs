@@ -12,7 +12,7 @@ use crate::{
     id::{KeyHash, PartitionId},
     money::Money,
     order::Status,
-    record::Genesis,
+    record::{AllotmentChange, Genesis},
 };
 
 const GENERATION: Generation = Generation(1);
@@ -351,39 +351,6 @@ fn r4_an_epoch_that_is_not_above_the_ledgers_is_a_no_op() {
     decided.apply(&mut lanes);
     assert_eq!(lanes[&id(1)].epoch, Epoch(7));
     assert_eq!(decide(&lanes, &[opened(5, 1, 7)], &Known::default()).epochs, [], "only the first commit loads");
-}
-
-#[test]
-fn r9_a_change_without_a_target_holds_once_per_version_of_the_sale() {
-    let mut lanes = lanes(1);
-    let decided = decide(&lanes, &[change(4, 2, 3, 0)], &Known::default());
-    let at = Position { generation: GENERATION, offset: 4, index: 0 }.pack().unwrap();
-    let expected = AllotmentMove { lane: id(1), offer: id(10), delta: 3, target: 8, sale_version: 2, changed_at: at };
-    assert_eq!(decided.allotments, [expected]);
-    decided.apply(&mut lanes);
-    let expected = OfferLedger { allotment: 8, target: 8, sold: 0, sale_version: 2, changed_at: at };
-    assert_eq!(lanes[&id(1)].offers[&id(10)], expected);
-    for version in [1, 2] {
-        assert_eq!(decide(&lanes, &[change(5, version, 3, 0)], &Known::default()).allotments, []);
-    }
-}
-
-/// Its units were withheld in a lane that is gone: they are on sale again.
-#[test]
-fn r9_a_reduction_of_another_epoch_is_void_and_an_increase_is_not() {
-    let lanes = lanes(1);
-    let allotments = |delta, epoch| decide(&lanes, &[change(4, 2, delta, epoch)], &Known::default()).allotments;
-    assert_eq!(allotments(-1, 2), []);
-    assert_eq!(allotments(-1, 3).len(), 1);
-    assert_eq!(allotments(1, 2).len(), 1);
-}
-
-#[test]
-fn r9_a_reduction_never_goes_below_what_is_sold() {
-    let mut lanes = lanes(1);
-    sell(&mut lanes, 10, 3);
-    let allotments = |delta| decide(&lanes, &[change(4, 2, delta, 3)], &Known::default()).allotments.len();
-    assert_eq!([-2, -3, -6, i64::MIN].map(allotments), [1, 0, 0, 0]);
 }
 
 #[test]

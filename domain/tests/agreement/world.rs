@@ -24,7 +24,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 24] = [
+pub const EVENTS: [&str; 23] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -48,7 +48,6 @@ pub const EVENTS: [&str; 24] = [
     "load refused",
     "allotment changed",
     "retired",
-    "unsold retired",
 ];
 
 /// What does not hold, and how it was seen.
@@ -97,7 +96,8 @@ impl Mixture {
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
-            (mixture.publish, mixture.cancel, mixture.relay) = (8, 10, 8);
+            (mixture.publish, mixture.cancel, mixture.relay) = (6, 12, 12);
+            (mixture.reserve, mixture.append, mixture.steps) = (12, 8, mixture.steps + 200);
         }
         mixture
     }
