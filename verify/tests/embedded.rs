@@ -14,6 +14,8 @@ mod first_minute;
 mod full_disk;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/older.rs"]
+mod older;
 #[path = "embedded/reduction.rs"]
 mod reduction;
 #[path = "embedded/rights.rs"]
@@ -22,5 +24,3 @@ mod rights;
 mod second_port;
 #[path = "embedded/stalled.rs"]
 mod stalled;
-#[path = "embedded/older.rs"]
-mod older;

@@ -143,7 +143,15 @@ async fn values_beyond_all_bounds_are_parked() {
     let records = [
         Record::EpochOpened { lane, epoch: Epoch(u64::MAX) },
         Record::EpochOpened { lane, epoch: Epoch::MAX },
-        Record::AllotmentChanged(AllotmentChange { lane, offer, sale_version: 2, delta: i64::MAX, epoch, after: 0 }),
+        Record::AllotmentChanged(AllotmentChange {
+            lane,
+            offer,
+            sale_version: 2,
+            delta: i64::MAX,
+            target: None,
+            epoch,
+            after: 0,
+        }),
         Record::Released(Released { lane, order, buyer, offer, quantity: 1, key }),
     ];
     for (number, record) in (20..).zip(records) {
