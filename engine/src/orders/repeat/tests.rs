@@ -27,7 +27,8 @@ fn pause(shop: &Shop, version: u32, paused: bool) {
 }
 
 fn release(shop: &Shop, order: OrderId, buyer: BuyerId) {
-    let (batch, gone) = (BatchId::new(order.get()).unwrap(), Gone { order, buyer, why: GoneWhy::Released });
+    let (batch, gone) =
+        (BatchId::new(order.get()).unwrap(), Gone { order, buyer, why: GoneWhy::Released { retired: 0 } });
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[gone]));
 }
 
