@@ -38,7 +38,8 @@ fn write_all(out: &mut String, publication: &Publication, dry_run: bool, now_ms:
     previous.iter().try_for_each(|previous| write_allotments(out, previous, sale))
 }
 
-/// Units are not set by a publication but moved, and a reduction may wait for units to come back: that is worth a word.
+/// Units are not set by a publication but moved, and a reduction may wait for units to come back:
+/// that is worth a word.
 fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt::Result {
     for (_, offer) in sale.offers() {
         let known = previous.offers().map(|(_, known)| known).find(|known| known.id == offer.id);
@@ -58,7 +59,8 @@ fn write_allotments(out: &mut String, previous: &Sale, sale: &Sale) -> std::fmt:
     Ok(())
 }
 
-/// Where `now_ms`, in epoch milliseconds, lies in the sale's window, such as `opens in 2 h, for 1 day`.
+/// Where `now_ms`, in epoch milliseconds, lies in the sale's window, such as `opens in 2 h, for 1
+/// day`.
 pub fn window(sale: &Sale, now_ms: u64) -> String {
     let until = |moment_ms: u64| span(moment_ms.abs_diff(now_ms));
     let (opens, closes) = (sale.window.opens_at_ms, sale.window.closes_at_ms);
@@ -133,7 +135,8 @@ published sale 1001 version 2, \"Winter sale, day one\", tenant 7
         assert!(again.contains("ended 1 s ago"), "{again}");
     }
 
-    /// A window that lies wholly in the past is a mistake more often than not: whoever publishes it is warned.
+    /// A window that lies wholly in the past is a mistake more often than not: whoever publishes it
+    /// is warned.
     #[test]
     fn a_window_that_is_over_is_warned_of() {
         let sale = plan(&parse(EXAMPLE).unwrap(), &[], 4, 0).unwrap();

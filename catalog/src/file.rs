@@ -20,7 +20,8 @@ use crate::flaw::{Flaw, Places, in_reading_order};
 
 pub use self::load::load;
 
-/// Bytes of a sale file, at most: every sale that may be published fits, as [`crate::render`] writes it.
+/// Bytes of a sale file, at most: every sale that may be published fits, as [`crate::render`]
+/// writes it.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Flaws of form that are told of one file, at most: who has more has no sale file.

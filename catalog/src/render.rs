@@ -157,7 +157,8 @@ mod tests {
         );
     }
 
-    /// The largest sale of all: every number is the longest, every lane and offer is used, and titles fill the record.
+    /// The largest sale of all: every number is the longest, every lane and offer is used, and
+    /// titles fill the record.
     fn largest(title: &str) -> Sale {
         let mut number = i64::MAX as u64;
         let mut next = || {
@@ -194,7 +195,8 @@ mod tests {
         }
     }
 
-    /// The limits of a sale and of its file agree: the file of any sale that may be published can be read.
+    /// The limits of a sale and of its file agree: the file of any sale that may be published can
+    /// be read.
     #[test]
     fn the_file_of_the_largest_sale_is_read() {
         let bare = encode_sale(&largest("x")).len();

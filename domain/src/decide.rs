@@ -3,53 +3,19 @@
 //! [`Decided`], in this order: rows, settle, ledger.
 
 mod allotment;
+mod numbers;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    id::{
-        BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId, SaleId,
-        TenantId,
-    },
+    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
     order::{Decision, OrderRow, Reason},
     record::{Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
 };
 
 pub use allotment::AllotmentMove;
-
-/// The ledger's numbers of one offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OfferLedger {
-    /// Units it may sell now: the effective allotment.
-    pub allotment: u64,
-    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are released, never below it.
-    pub target: u64,
-    /// Units in live orders.
-    pub sold: u64,
-    /// Version of the sale whose allotment this is.
-    pub sale_version: u32,
-    /// Packed position of the last allotment change; 0 for none.
-    pub changed_at: i64,
-}
-
-/// The ledger's numbers of one lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneLedger {
-    /// Whose shop it is: the first owner, whatever is published later.
-    pub tenant: TenantId,
-    /// Its sale.
-    pub sale: SaleId,
-    /// Last epoch committed; 0 before the first opening.
-    pub epoch: Epoch,
-    /// Live units one buyer may hold.
-    pub limit_per_buyer: u32,
-    /// Its offers.
-    pub offers: BTreeMap<OfferId, OfferLedger>,
-}
-
-/// All lanes of one partition, as the ledger has them at one position.
-pub type Lanes = BTreeMap<LaneId, LaneLedger>;
+pub use numbers::{LaneLedger, Lanes, OfferLedger};
 
 /// A record with its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,35 +411,6 @@ const fn rejected(reason: Reason) -> GoneWhy {
     match reason {
         Reason::Stock => GoneWhy::RejectedForStock,
         Reason::Superseded | Reason::Limit | Reason::Foreign => GoneWhy::Rejected,
-    }
-}
-
-impl Decided {
-    /// Moves the ledger's numbers in memory, after the ledger's commit.
-    pub fn apply(&self, lanes: &mut Lanes) {
-        for (&(lane, offer), &units) in &self.sold {
-            if let Some(offer) = lanes.get_mut(&lane).and_then(|lane| lane.offers.get_mut(&offer)) {
-                offer.sold = offer.sold.saturating_add_signed(units);
-            }
-        }
-        for (&(lane, offer), &units) in &self.retired {
-            if let Some(offer) = lanes.get_mut(&lane).and_then(|lane| lane.offers.get_mut(&offer)) {
-                offer.allotment = offer.allotment.saturating_sub(units);
-            }
-        }
-        for change in &self.allotments {
-            if let Some(offer) = lanes.get_mut(&change.lane).and_then(|lane| lane.offers.get_mut(&change.offer)) {
-                offer.allotment = offer.allotment.saturating_add_signed(change.delta);
-                offer.target = change.target;
-                offer.sale_version = change.sale_version;
-                offer.changed_at = change.changed_at;
-            }
-        }
-        for &(lane, epoch) in &self.epochs {
-            if let Some(lane) = lanes.get_mut(&lane) {
-                lane.epoch = epoch;
-            }
-        }
     }
 }
 

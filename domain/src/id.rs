@@ -336,7 +336,8 @@ mod tests {
         assert_eq!("9223372036854775807".parse::<OfferId>().unwrap().get(), ID_MAX);
     }
 
-    /// A tenant that 32 bits do not hold is refused where it comes in, so that no later step cuts it.
+    /// A tenant that 32 bits do not hold is refused where it comes in, so that no later step cuts
+    /// it.
     #[test]
     fn a_tenant_has_32_bits_or_is_refused() {
         assert_eq!("4294967295".parse::<TenantId>().unwrap().number(), u32::MAX);

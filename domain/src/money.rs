@@ -36,8 +36,8 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }
 
-    /// Decimal places of its minor unit by ISO 4217: 2 of CNY, 0 of JPY, 3 of KWD. `None` for a code
-    /// that is not active there, or that has no minor unit, such as gold.
+    /// Decimal places of its minor unit by ISO 4217: 2 of CNY, 0 of JPY, 3 of KWD. `None` for a
+    /// code that is not active there, or that has no minor unit, such as gold.
     pub fn decimals(&self) -> Option<u8> {
         iso4217::decimals(self.as_str())
     }

@@ -290,7 +290,8 @@ mod tests {
         assert_eq!(flaws(|s| s.lanes[1].id = s.lanes[0].id), ["lanes"], "a lane twice");
     }
 
-    /// Money in JSON: the dearest order, of the most units one buyer may hold, is a number that a browser reads exactly.
+    /// Money in JSON: the dearest order, of the most units one buyer may hold, is a number that a
+    /// browser reads exactly.
     #[test]
     fn the_largest_total_is_read_exactly_by_a_browser() {
         assert_eq!(AMOUNT_MAX, 9_007_199_254_740_991);
@@ -322,7 +323,8 @@ mod tests {
         sale
     }
 
-    /// A sale that may be published fits into a record of the log, whatever its lanes, offers and titles.
+    /// A sale that may be published fits into a record of the log, whatever its lanes, offers and
+    /// titles.
     #[test]
     fn a_sale_that_no_record_holds_is_refused() {
         assert_eq!(large(240, 50, "kettle").validate(4), Ok(()));

@@ -3,8 +3,9 @@
 /// Characters of a title, at most. Titles are stored in no database column.
 pub const TITLE_MAX: usize = 200;
 
-/// Characters that take no ink although they are no blanks: `Default_Ignorable_Code_Point` of Unicode
-/// 17 (joiners, marks of direction, variation selectors, tags, fillers) and the blank Braille pattern.
+/// Characters that take no ink although they are no blanks: `Default_Ignorable_Code_Point` of
+/// Unicode 17 (joiners, marks of direction, variation selectors, tags, fillers) and the blank
+/// Braille pattern.
 #[rustfmt::skip]
 const INVISIBLE: [(char, char); 18] = [
     ('\u{00ad}', '\u{00ad}'), ('\u{034f}', '\u{034f}'), ('\u{061c}', '\u{061c}'), ('\u{115f}', '\u{1160}'),

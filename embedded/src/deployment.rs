@@ -145,8 +145,9 @@ impl<C: Clock> order_writer::ports::Ports for Deployment<C> {
 
 #[cfg(test)]
 mod tests {
-    //! Goal: one clock, and whatever it is set to, the shop goes on. Method: ids minted on a real folder by a clock that is set while
-    //! it runs, over restarts that give their lease back and others that do not.
+    //! Goal: one clock, and whatever it is set to, the shop goes on. Method: ids minted on a real
+    //! folder by a clock that is set while it runs, over restarts that give their lease back and
+    //! others that do not.
 
     use std::{
         collections::{BTreeMap, HashSet},
@@ -178,8 +179,8 @@ mod tests {
         fn minting(&self, _minting: Result<(), &'static str>) {}
     }
 
-    /// A run of the shop from this wall time on, whose clock is set by `step_ms` half way. Returns what it minted, and where its clock
-    /// ended.
+    /// A run of the shop from this wall time on, whose clock is set by `step_ms` half way. Returns
+    /// what it minted, and where its clock ended.
     async fn run(folder: &Path, number: u64, start_ms: u64, step_ms: i64) -> (Vec<OrderId>, u64) {
         let clock = ManualClock::new(start_ms);
         let deployment = Deployment::open(folder, &Config::default(), RunId(number), clock.clone()).await.unwrap();
@@ -217,8 +218,9 @@ mod tests {
         (minted, clock.now_ms())
     }
 
-    /// Failure line 30, embedded: a clock that is set back two hours stops no ids, nor does a restart then; one that is set ahead does
-    /// for a renewal at most. No id comes twice, although runs mint at the same times of the wall.
+    /// Failure line 30, embedded: a clock that is set back two hours stops no ids, nor does a
+    /// restart then; one that is set ahead does for a renewal at most. No id comes twice, although
+    /// runs mint at the same times of the wall.
     #[tokio::test]
     async fn ids_go_on_whatever_the_clock_is_set_to_and_over_restarts() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! What a person reads when the shop runs: where, what can be bought now and how, with which token, how to load it. It changes
-//! nothing.
+//! What a person reads when the shop runs: where, what can be bought now and how, with which token,
+//! how to load it. It changes nothing.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -30,8 +30,8 @@ const BUYER: u64 = 42;
 /// Units left of each offer of a sale, while all its lanes are open.
 type Left = Option<BTreeMap<OfferId, u64>>;
 
-/// The text, as soon as the shop sells. `sale`: the one to show. `key`: signs a token to be shown; without it the command that makes
-/// one is. `None` when no token can be made.
+/// The text, as soon as the shop sells. `sale`: the one to show. `key`: signs a token to be shown;
+/// without it the command that makes one is. `None` when no token can be made.
 pub async fn when_selling<C: Clock>(
     deployment: &Deployment<C>,
     (note, folder): (&ServerNote, &str),

@@ -28,8 +28,11 @@ use crate::{
     buy::{Declined, Purchase, Quantity},
     metrics::TokenChecks,
     sales::{Directory, Lane, Offered},
-    sweep::AFTER_END_MS,
 };
+
+/// So long after its sale's end a lane is kept open (by the order-writer's keeper): one that is closed later stays so, and its rows
+/// are all there is to know.
+pub const KEPT_AFTER_END_MS: u64 = 60 * 60 * 1_000;
 
 /// The time of a request, read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub struct Repeat {
     pub key: KeyHash,
     /// How many.
     pub quantity: Quantity,
-    /// The sale ended so long ago that all of it is decided.
+    /// The sale ended longer than [`KEPT_AFTER_END_MS`] ago.
     pub is_long_over: bool,
 }
 
@@ -236,7 +239,7 @@ impl<C: Clock> Admission<C> {
             offered: Arc::clone(offered),
             key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),
             quantity: purchase.quantity,
-            is_long_over: now_ms >= window.closes_at_ms.saturating_add(AFTER_END_MS),
+            is_long_over: now_ms >= window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS),
         })
     }
 

@@ -1,9 +1,10 @@
 //! Order ids: unique across threads, processes and steps of the clock, or none at all. The number of this engine is leased
 //! (`lease`); without a lease nothing is minted.
 //!
-//! Ids carry a clock of their own: the wall clock, and where that steps back, the time that went by since on the monotonic
-//! clock. So a clock that is set back, by a minute or a day, stops nobody. How far ids may go stands in the lease's row
-//! before they go there: whoever gets the number next begins after them.
+//! Ids carry a clock of their own: the wall clock, and where that steps back, the time that went by
+//! since on the monotonic clock. So a clock that is set back, by a minute or a day, stops nobody.
+//! How far ids may go stands in the lease's row before they go there: whoever gets the number next
+//! begins after them.
 
 mod lease;
 
@@ -32,7 +33,8 @@ pub enum NotMinted {
     TooFast,
 }
 
-/// Mints order ids. One per process, shared by all threads. Every field but the slots changes a few times a minute at most.
+/// Mints order ids. One per process, shared by all threads. Every field but the slots changes a few
+/// times a minute at most.
 pub struct Mint {
     /// Monotonic milliseconds until which may be minted, and the worker number in the low bits. 0: no lease.
     lease: AtomicU64,
@@ -90,8 +92,9 @@ impl Mint {
         }
     }
 
-    /// Takes back an id that became nobody's order and nothing's name, so that the next buyer of its slot gets it. Only the
-    /// last one of a slot comes back; any other is lost, which costs a 32nd of a millisecond.
+    /// Takes back an id that became nobody's order and nothing's name, so that the next buyer of
+    /// its slot gets it. Only the last one of a slot comes back; any other is lost, which costs a
+    /// 32nd of a millisecond.
     pub fn take_back(&self, order: OrderId) {
         let mine = (order.minted_at_ms() << SEQUENCE_BITS) | u64::from(order.sequence());
         let next = &self.slots[usize::from(order.slot().get())];
@@ -110,8 +113,8 @@ impl Mint {
         (monotonic_ms < lease >> WORKER_BITS).then_some(lease as WorkerNumber)
     }
 
-    /// Mints under this number until that moment of the monotonic clock, no id that carries more than `ids_until_ms`, in epoch
-    /// milliseconds.
+    /// Mints under this number until that moment of the monotonic clock, no id that carries more
+    /// than `ids_until_ms`, in epoch milliseconds.
     pub fn lend(&self, worker: WorkerNumber, until_monotonic_ms: u64, ids_until_ms: u64) {
         // Where ids end nothing is taken of the slots.
         self.ids_until_ms.store(ids_until_ms.min(ORDER_END_MS - 1), Ordering::Relaxed);
@@ -133,7 +136,8 @@ impl Mint {
         self.carried_ms(moment.monotonic_ms).max(moment.wall_ms)
     }
 
-    /// No id minted until this moment of the monotonic clock carries more than this and [`AHEAD_MS_MAX`].
+    /// No id minted until this moment of the monotonic clock carries more than this and
+    /// [`AHEAD_MS_MAX`].
     pub fn carried_ms(&self, monotonic_ms: u64) -> u64 {
         monotonic_ms.saturating_add(self.offset_ms.load(Ordering::Relaxed))
     }
@@ -195,12 +199,14 @@ mod tests {
         assert!(mint.mint(slot(), at(NOW_MS + 1)).is_ok());
     }
 
-    /// Failure line 30: ids go on from the last millisecond, and with the time that goes by, however long a clock is behind.
+    /// Failure line 30: ids go on from the last millisecond, and with the time that goes by,
+    /// however long a clock is behind.
     #[test]
     fn a_clock_that_is_set_back_stops_no_ids() {
         let mint = minting();
         let mut last = mint.mint(slot(), off_by(0, 0)).unwrap();
-        // Two hours back: as many ids a millisecond as ever, each above the one before, for two hours.
+        // Two hours back: as many ids a millisecond as ever, each above the one before, for two
+        // hours.
         for since_ms in (0..7_200_000).step_by(60_000).chain([7_200_000]) {
             for _ in 0..u32::from(SEQUENCES) {
                 let next = mint.mint(slot(), off_by(-120, since_ms)).unwrap();
@@ -212,8 +218,8 @@ mod tests {
         assert_eq!(right.minted_at_ms(), NOW_MS + 7_300_000, "the clock is right again");
     }
 
-    /// A clock that jumps ahead is followed only as far as the lease's row allows, and leaves nothing behind when it is
-    /// corrected.
+    /// A clock that jumps ahead is followed only as far as the lease's row allows, and leaves
+    /// nothing behind when it is corrected.
     #[test]
     fn a_clock_that_jumps_ahead_is_not_followed_beyond_the_lease() {
         let mint = Mint::default();

@@ -29,11 +29,13 @@ const LONG: Duration = Duration::from_secs(60);
 
 const BODY_MAX: usize = 1_024;
 
-/// Echoes bodies, which `/hurry` waits for only shortly; `/held` answers when the gate opens; `/panic` does what no handler should.
+/// Echoes bodies, which `/hurry` waits for only shortly; `/held` answers when the gate opens; `/large` with what all share; `/panic` does
+/// what no handler should.
 #[derive(Clone, Default)]
 struct Echo {
     gate: Arc<Notify>,
     held: Arc<AtomicUsize>,
+    large: http::Bytes,
 }
 
 impl Handler for Echo {
@@ -45,6 +47,7 @@ impl Handler for Echo {
                 reply::text(StatusCode::OK, "released")
             }
             "/panic" => panic!("on purpose"),
+            "/large" => reply::text(StatusCode::OK, self.large.clone()),
             path if request.method() == Method::GET => reply::text(StatusCode::OK, path.to_owned()),
             path => {
                 let deadline = if path == "/hurry" { SHORT } else { LONG };
@@ -68,9 +71,13 @@ struct Running {
 
 impl Running {
     fn start(limits: Limits) -> Self {
+        Self::start_with(limits, Echo::default())
+    }
+
+    fn start_with(limits: Limits, echo: Echo) -> Self {
         let listener = http::bind(([127, 0, 0, 1], 0).into(), true).unwrap();
         let addr = listener.local_addr().unwrap();
-        let (echo, shutdown, registry) = (Echo::default(), CancellationToken::new(), Registry::new().unwrap());
+        let (shutdown, registry) = (CancellationToken::new(), Registry::new().unwrap());
         let metrics = http::ConnectionMetrics::register(&registry).unwrap();
         let (handler, token) = (echo.clone(), shutdown.clone());
         let thread = thread::spawn(move || {

@@ -266,8 +266,12 @@ impl<P: Ports> Partition<P> {
     /// a release that is settled and not committed, it would put the retired units on sale.
     async fn tell_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
         for &(lane, offer) in decided.retired.keys() {
-            if !self.has_told(lane, offer) {
-                self.adjust(lane, offer).await?;
+            if self.has_told(lane, offer) {
+                continue;
+            }
+            match self.adjust(lane, offer).await {
+                Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
+                done => done?,
             }
         }
         Ok(())

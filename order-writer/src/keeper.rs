@@ -71,7 +71,8 @@ impl<P: Ports> Partition<P> {
         let sales: Sales = self.shared.sales.borrow().clone();
         self.add_lanes(&sales).await?;
         let now = self.shared.clock.now_ms();
-        let ended = |lane| sale_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
+        let ended =
+            |lane| self.owner_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
         let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
         let unrest = std::mem::take(&mut self.looks.wary)
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
@@ -90,12 +91,17 @@ impl<P: Ports> Partition<P> {
             if self.is_aside(lane) || (!unrest && self.may_rest(lane, now)) {
                 continue;
             }
-            match self.look_into(lane, sale_of(&sales, lane), now, lag == 0).await {
+            match self.look_into(lane, self.owner_of(&sales, lane), now, lag == 0).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
         }
         Ok(())
+    }
+
+    /// The sale that a lane belongs to by the ledger, whoever else names it.
+    fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
+        sales.get(&self.lanes.get(&lane)?.sale)
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
@@ -298,10 +304,6 @@ impl<P: Ports> Partition<P> {
         self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, after, now));
         Ok(())
     }
-}
-
-fn sale_of(sales: &Sales, lane: LaneId) -> Option<&Sale> {
-    sales.values().find(|sale| sale.lanes.iter().any(|published| published.id == lane))
 }
 
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {

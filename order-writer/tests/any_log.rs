@@ -16,7 +16,7 @@ mod single;
 use domain::order::Status;
 
 use forger::Forger;
-use rig::{LANES, Rig, SOUND_LANE};
+use rig::{LANES, LATE_LANE, Rig, SOUND_LANE};
 
 const STEPS: u32 = 120;
 
@@ -34,7 +34,10 @@ async fn nothing_in_a_log_stops_a_partition() {
         let mut rig = Rig::open().await;
         let mut forger = Forger::new(seed);
         let mut promised = Vec::new();
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
+            if step == STEPS / 2 {
+                rig.publish_contradictions();
+            }
             if forger.below(3) == 0 {
                 let lane = forger.pick(&LANES);
                 promised.extend(rig.buy(lane, forger.below(40) + 1, forger.below(4) == 0).await);
@@ -46,6 +49,12 @@ async fn nothing_in_a_log_stops_a_partition() {
         rig.until_decided().await;
         assert_eq!(rig.halts(), "", "seed {seed}");
         let sold = rig.until_buys(SOUND_LANE).await;
+        rig.until_open(LATE_LANE).await;
+        assert_eq!(
+            rig.store.ledger.lane(rig::id(5003)).await.unwrap(),
+            None,
+            "seed {seed}: its offer is another lane's"
+        );
         rig.until_decided().await;
         for promise in promised.iter().chain([&sold]) {
             let row = rig.row(promise.order).await.unwrap_or_else(|| panic!("seed {seed}: lost {promise:?}"));
@@ -56,6 +65,7 @@ async fn nothing_in_a_log_stops_a_partition() {
         // Forged promises that fit sold units that no lane knows of: a start derives the lanes from what is decided.
         rig.restart().await;
         rig.until_rest().await;
+        rig.until_open(LATE_LANE).await;
         audit::all(&rig, seed).await;
         rig.close().await;
     }

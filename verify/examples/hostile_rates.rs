@@ -33,7 +33,7 @@ use loadtest::{
 };
 use verify::market::Market;
 
-use attack::{Attack, Target};
+use attack::{Attack, HOLDERS, Target};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,6 +45,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Most honest purchases a second that a closed loop is expected to make: so many buyers are kept for it.
 const CLOSED_RATE_MAX: u32 = 60_000;
 const TOKEN_TTL_MS: u64 = 3_600_000;
+/// Offers of a sale with a large page, each in a lane of its own.
+const LARGE_OFFERS: u32 = 1_000;
 
 /// What honest buyers lose while somebody attacks.
 #[derive(Debug, Parser)]
@@ -88,7 +90,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
-    let scene = Scene::set(args)?;
+    let scene = Scene::set(args, attack.needs_large())?;
     let mut measured = [Measured::default(), Measured::default()];
     let (mut rss, mut cpu_ms, mut attacked_ms) = (0, 0, 0);
     let mut next = 0;
@@ -146,10 +148,11 @@ struct Scene {
 }
 
 impl Scene {
-    fn set(args: &Args) -> anyhow::Result<Self> {
+    fn set(args: &Args, needs_large: bool) -> anyhow::Result<Self> {
         let buyers = 2 * args.rounds * args.seconds * (CLOSED_RATE_MAX + args.rate);
         let market = Market::open("rates")?;
-        let sale = market.publish(buyers.into(), -60_000)?;
+        let sale = market.publish((buyers + HOLDERS).into(), -60_000)?;
+        let large = if needs_large { market.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id } else { sale.id };
         let (tenant, now_ms) = (sale.tenant.number(), SystemClock::new().now_ms());
         let signer: TokenSigner = market.signer().clone();
         let sign = |buyer: BuyerId| {
@@ -157,7 +160,20 @@ impl Scene {
         };
         let host = market.address().to_string();
         let requests = Requests::build(&sale, &host, 0..buyers, 2, &sign, &AtomicU64::new(0))?;
-        let target = Target { address: market.address(), token: market.token(&sale, 0)?, offer: sale.offers[0].offer };
+        let foreign = BuyerClaims {
+            tenant: if tenant == 1 { 2 } else { 1 },
+            buyer: sale.buyer(0)?.get(),
+            expires_ms: now_ms + TOKEN_TTL_MS,
+        };
+        let holders = (buyers..buyers + HOLDERS).map(|buyer| market.token(&sale, buyer));
+        let target = Target {
+            address: market.address(),
+            token: market.token(&sale, 0)?,
+            offer: sale.offers[0].offer,
+            stranger: signer.sign(&foreign, now_ms)?,
+            holders: holders.collect::<anyhow::Result<Vec<_>>>()?.into(),
+            large,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { market, sale, requests: requests.into(), target, runtime })
     }

@@ -98,9 +98,17 @@ impl Market {
     /// # Errors
     /// When it cannot be published, or the engine does not learn of it.
     pub fn publish(&self, units: u64, opens_in_ms: i64) -> anyhow::Result<LoadSale> {
+        self.publish_lanes(units, 1, opens_in_ms)
+    }
+
+    /// The same of so many offers, each in a lane of its own.
+    ///
+    /// # Errors
+    /// As [`Market::publish`].
+    pub fn publish_lanes(&self, units: u64, lanes: u32, opens_in_ms: i64) -> anyhow::Result<LoadSale> {
         let now_ms = SystemClock::new().now_ms();
         let partitions = Some(self.deployment.stores.partitions.into());
-        let mut sale = LoadSale::fresh(units, 1, partitions, now_ms, &mut rand::rng())?;
+        let mut sale = LoadSale::fresh(units, lanes, partitions, now_ms, &mut rand::rng())?;
         sale.opens_at_ms = now_ms.saturating_add_signed(opens_in_ms);
         self.shop.publish(&sale.to_toml()?)?;
         let port = self.address().port();

@@ -5,6 +5,8 @@
 
 #[path = "hostile/crowd.rs"]
 mod crowd;
+#[path = "hostile/pages.rs"]
+mod pages;
 #[path = "hostile/requests.rs"]
 mod requests;
 #[path = "hostile/slow.rs"]

@@ -257,8 +257,9 @@ impl<'r, 't> Fields<'r, 't> {
         if found.len() == elements.len() { found } else { Vec::new() }
     }
 
-    /// A valid id in the place of a flawed one, so that the rest can be judged. No other stand-in is like it, but for those of
-    /// tenants, whose ids are short and stand once in a file. (There always is one.)
+    /// A valid id in the place of a flawed one, so that the rest can be judged. No other stand-in
+    /// is like it, but for those of tenants, whose ids are short and stand once in a file. (There
+    /// always is one.)
     pub(super) fn stand_in<T: TryFrom<u64>>(&mut self) -> Option<T> {
         self.reader.stand_ins += 1;
         T::try_from(ID_MAX - self.reader.stand_ins).or_else(|_| T::try_from(1)).ok()

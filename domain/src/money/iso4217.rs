@@ -1,6 +1,6 @@
 //! The active currencies of ISO 4217 (list one, maintained by SIX Financial Information, as of
-//! November 2026) by the decimal places of their minor unit. Codes without a minor unit are left out:
-//! metals, bond units, `XDR`, `XSU`, `XUA`, `XTS`, `XXX`.
+//! November 2026) by the decimal places of their minor unit. Codes without a minor unit are left
+//! out: metals, bond units, `XDR`, `XSU`, `XUA`, `XTS`, `XXX`.
 
 /// Each list in alphabetical order.
 const BY_DECIMALS: [(u8, &[&str]); 4] = [(0, NONE), (2, TWO), (3, THREE), (4, FOUR)];

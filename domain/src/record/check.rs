@@ -59,10 +59,9 @@ impl Reservation {
 
 impl AllotmentChange {
     fn flaw(&self) -> Option<String> {
-        let fits = self.delta.unsigned_abs() <= ALLOTMENT_MAX
-            && self.target.is_none_or(|target| target <= ALLOTMENT_MAX)
-            && self.after >= 0;
-        let strange = || format!("a change by {} units after position {}", self.delta, self.after);
+        let target = self.target.unwrap_or(0);
+        let fits = self.delta.unsigned_abs().max(target) <= ALLOTMENT_MAX && self.after >= 0;
+        let strange = || format!("a change by {} to {target} units after position {}", self.delta, self.after);
         epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
     }
 }
@@ -136,18 +135,23 @@ mod tests {
             let told = read(&batch(1, vec![reservation(1), harmed])).unwrap_err().to_string();
             assert!(told.contains("reservation 1: ") && told.contains(word), "{told}");
         }
-        let towards = |target, delta, after, epoch| {
+        let change = |delta, target, after, epoch| {
             let (lane, offer) = (LaneId::new(9).unwrap(), OfferId::new(3).unwrap());
             let change = AllotmentChange { lane, offer, sale_version: 1, delta, target, epoch: Epoch(epoch), after };
             read(&Record::AllotmentChanged(change))
         };
-        let change = |delta, after, epoch| towards(None, delta, after, epoch);
         let most = ALLOTMENT_MAX.cast_signed();
-        assert!(towards(Some(ALLOTMENT_MAX), 1, 0, 0).is_ok() && towards(Some(0), 1, 0, 0).is_ok());
-        assert!(towards(Some(ALLOTMENT_MAX + 1), 1, 0, 0).is_err());
-        assert!(change(most, i64::MAX, Epoch::MAX.0).is_ok() && change(-most, 0, 0).is_ok());
-        for (delta, after, epoch) in [(most + 1, 0, 0), (i64::MIN, 0, 0), (1, -1, 0), (1, 0, u64::MAX)] {
-            assert!(change(delta, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
+        assert!(change(most, Some(ALLOTMENT_MAX), i64::MAX, Epoch::MAX.0).is_ok() && change(-most, None, 0, 0).is_ok());
+        let wrong = [
+            (most + 1, None, 0, 0),
+            (i64::MIN, None, 0, 0),
+            (1, Some(ALLOTMENT_MAX + 1), 0, 0),
+            (1, Some(u64::MAX), 0, 0),
+            (1, None, -1, 0),
+            (1, None, 0, u64::MAX),
+        ];
+        for (delta, target, after, epoch) in wrong {
+            assert!(change(delta, target, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
         }
         let opened = |epoch| read(&Record::EpochOpened { lane: LaneId::new(9).unwrap(), epoch: Epoch(epoch) });
         assert!(opened(Epoch::MAX.0).is_ok());

@@ -1,6 +1,6 @@
-//! The lease of the worker number: taken, prolonged, given back. Ends of leases are counted by the monotonic clock from before
-//! the request was sent, so that no pause on the way makes a lease longer. With each request goes the last millisecond that
-//! ids may carry until the next one.
+//! The lease of the worker number: taken, prolonged, given back. Ends of leases are counted by the
+//! monotonic clock from before the request was sent, so that no pause on the way makes a lease
+//! longer. With each request goes the last millisecond that ids may carry until the next one.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,11 +19,11 @@ pub const LEASE_TTL: Duration = Duration::from_secs(30);
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Minting ends so long before the lease does.
 pub const MARGIN: Duration = Duration::from_secs(5);
-/// An engine whose clock is further off the database's does not mint (R5). Where the database's clock is the engine's, in the
-/// embedded deployment, there is nothing to be off.
+/// An engine whose clock is further off the database's does not mint (R5). Where the database's
+/// clock is the engine's, in the embedded deployment, there is nothing to be off.
 const SKEW_MS_MAX: u64 = 60_000;
-/// How far the wall clock may jump ahead between two renewals with ids minted at once; ids of a longer jump wait for the next
-/// renewal, which asks for them.
+/// How far the wall clock may jump ahead between two renewals with ids minted at once; ids of a
+/// longer jump wait for the next renewal, which asks for them.
 pub const FOLLOW_MS_MAX: u64 = SKEW_MS_MAX;
 /// Pause before a lease is asked for again, when there was none or the database failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -31,7 +31,8 @@ const _: () = assert!(LEASE_TTL.as_secs() > RENEW_EVERY.as_secs() + MARGIN.as_se
 
 /// Where worker numbers come from.
 pub trait WorkerLeases: Clone + Send + Sync + 'static {
-    /// Leases a free number to `holder`; `None` when all are taken. Ids carry at most `ids_until_ms`, in epoch milliseconds.
+    /// Leases a free number to `holder`; `None` when all are taken. Ids carry at most
+    /// `ids_until_ms`, in epoch milliseconds.
     fn lease(
         &self,
         holder: &str,
@@ -145,8 +146,8 @@ impl<W: WorkerLeases, C: Clock> LeaseKeeper<W, C> {
     }
 
     fn use_lease(&self, lease: &WorkerLease, before_ms: u64, ids_until_ms: u64) -> Result<(), &'static str> {
-        // The clocks themselves, not the ids': ids that are ahead, because both clocks were set back, go on. The wall now is
-        // later than the database's by the way back, seconds at most.
+        // The clocks themselves, not the ids': ids that are ahead, because both clocks were set
+        // back, go on. The wall now is later than the database's by the way back, seconds at most.
         let ours = self.clock.now_ms();
         if ours.abs_diff(lease.database_now_ms) > SKEW_MS_MAX {
             self.mint.stop();
@@ -287,8 +288,8 @@ mod tests {
         assert_eq!(mint.worker(ms(&clock)), Some(10));
     }
 
-    /// R5: an engine whose clock is over a minute off the database's does not mint, and mints again when both are right,
-    /// whichever of them was wrong, and by how much.
+    /// R5: an engine whose clock is over a minute off the database's does not mint, and mints again
+    /// when both are right, whichever of them was wrong, and by how much.
     #[tokio::test]
     async fn r5_a_clock_far_off_does_not_mint_and_heals_by_itself() {
         for wrong_ms in [60_001, -60_001, 3_600_000, -3_600_000, 400 * 24 * 3_600_000] {
@@ -317,8 +318,9 @@ mod tests {
         assert!(mint.is_minting(ms(&clock)));
     }
 
-    /// Failure line 30, where engine and database have one clock: whatever it is set to, ids go on, and none carries more than
-    /// the lease's row says, so that whoever has the number next begins after it.
+    /// Failure line 30, where engine and database have one clock: whatever it is set to, ids go on,
+    /// and none carries more than the lease's row says, so that whoever has the number next begins
+    /// after it.
     #[tokio::test]
     async fn one_clock_set_anywhere_mints_on_within_what_the_row_says() {
         const HOUR_MS: i64 = 3_600_000;

@@ -68,8 +68,8 @@ pub(super) fn outcomes(
     decided.replies.iter().zip(requests).map(outcome).collect()
 }
 
-/// Ids that this call, made once, used for nothing, the last one first: a repeat has its order already, and the declined have none.
-/// The first id of a call that promised names its batch.
+/// Ids that this call, made once, used for nothing, the last one first: a repeat has its order
+/// already, and the declined have none. The first id of a call that promised names its batch.
 pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl Iterator<Item = OrderId> {
     let has_promised = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Promised(_)));
     let rest = requests.iter().zip(outcomes).skip(usize::from(has_promised)).rev();

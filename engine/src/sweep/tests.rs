@@ -77,7 +77,8 @@ async fn another_engines_batch_is_taken_over_when_it_is_old() {
     assert_eq!(other.round().await.appended, 1);
 }
 
-/// Failure line 30: what stands in the journal is swept as ever, although the clock was set back since.
+/// Failure line 30: what stands in the journal is swept as ever, although the clock was set back
+/// since.
 #[tokio::test]
 async fn a_clock_that_is_set_back_delays_no_sweep() {
     let shop = Shop::new(10);

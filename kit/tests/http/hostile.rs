@@ -1,5 +1,7 @@
 //! Clients that mean harm: what they hold, they lose to the next one who comes; what they send, nobody takes for something else.
 
+use kit::metrics::ProcessSample;
+
 use super::*;
 
 /// Whoever only holds connections keeps nobody out: the newcomer is served at once, and the one that waited longest is closed.
@@ -116,6 +118,29 @@ fn a_client_that_reads_nothing_is_closed() {
     // Ends when the server has closed; the kernel's buffers on both sides are bounded, so it cannot go on for ever.
     while writer.write_all(request.as_bytes()).is_ok() {}
     eventually(|| server.metric("flashsale_http_connections_open") == 0);
+}
+
+/// Fault 13: an answer of megabytes that all share is there once, however many clients ask for it and read nothing.
+#[test]
+fn clients_that_do_not_read_a_large_answer_hold_no_copy_of_it() {
+    const LARGE: usize = 4 << 20;
+    const CLIENTS: usize = 64;
+    let echo = Echo { large: http::Bytes::from(vec![b'x'; LARGE]), ..Echo::default() };
+    let server = Running::start_with(patient(), echo);
+    let resident = || ProcessSample::of_pid(std::process::id()).unwrap().resident_bytes;
+    let before = resident();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.get("/large");
+        // The first byte is here: the answer is on its way, as far as the kernel takes it.
+        assert_eq!(client.stream.get_ref().peek(&mut [0]).unwrap(), 1);
+    }
+    let grown = resident().saturating_sub(before);
+    println!("{CLIENTS} clients that do not read {LARGE} bytes: {} KiB in all", grown >> 10);
+    assert!(grown < (CLIENTS * LARGE / 4) as u64, "{} MiB", grown >> 20);
+    for client in &mut clients[..2] {
+        assert_eq!(client.answer().body.len(), LARGE, "and it comes whole, when it is read");
+    }
 }
 
 /// Whatever was asked: when its client is gone, a connection is too.

@@ -83,7 +83,7 @@ impl Forger {
                 offer: id(self.pick(&[offer_of(LANES[0]), offer_of(LANES[0]) + 100, offer_of(LANES[1]), 99])),
                 sale_version: self.pick(&[0, 1, 2, 3, 4, u32::MAX]),
                 delta: self.pick(&[-3, 5, 100, i64::MIN, i64::MAX, -5_000, 100_000_000]),
-                target: self.pick(&[None, Some(0), Some(3), Some(5_000), Some(u64::MAX)]),
+                target: self.pick(&[None, Some(0), Some(3), Some(5_000), Some(6_000), Some(u64::MAX)]),
                 epoch,
                 after: self.pick(&[0, 0, 0, -1, 77, i64::MAX]),
             }),

@@ -53,6 +53,8 @@ pub(crate) const SALE: u64 = 1001;
 pub(crate) const LANES: [u64; 2] = [5001, 5002];
 /// Nobody names it falsely.
 pub(crate) const SOUND_LANE: u64 = 5002;
+/// Published late, beside sales that contradict those before.
+pub(crate) const LATE_LANE: u64 = 5004;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn id<T: TryFrom<u64>>(number: u64) -> T
@@ -253,6 +255,24 @@ impl Rig {
 
     pub(crate) async fn high(&self) -> u64 {
         SqliteSource::new(&self.log).reader(PARTITION).unwrap().watermarks().await.unwrap().high
+    }
+
+    /// Publishes, as if nobody had looked at them before: a sale of another tenant that names the first lane with its offers, in a version
+    /// that wants other units of them, and under a lower id than the owner's; one whose lane takes an offer of the first; and a
+    /// sound one.
+    pub(crate) fn publish_contradictions(&self) {
+        let other = |number: u64, lane: u64, offer: u64| {
+            let mut sale = sale();
+            (sale.id, sale.tenant, sale.version) = (id(number), id(8), 9);
+            sale.lanes.truncate(1);
+            sale.lanes[0].id = id(lane);
+            sale.lanes[0].offers.truncate(1);
+            (sale.lanes[0].offers[0].id, sale.lanes[0].offers[0].allotment) = (id(offer), 6_000);
+            sale
+        };
+        let first = offer_of(LANES[0]);
+        let sales = [other(900, LANES[0], first), other(901, 5003, first), other(1004, LATE_LANE, offer_of(LATE_LANE))];
+        self.sales.send_modify(|known| Arc::make_mut(known).extend(sales.map(|sale| (sale.id, sale))));
     }
 
     /// Waits until the log is decided to its end.

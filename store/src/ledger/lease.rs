@@ -1,12 +1,13 @@
-//! Leases of worker numbers, 0 to 255: they make order ids unique. A lease's end is by the database's clock. Beside it stands the
-//! last millisecond that ids of the number may carry, by the clock of its holder: a number is free when both are past, so that
-//! no id is minted twice however clocks were set.
+//! Leases of worker numbers, 0 to 255: they make order ids unique. A lease's end is by the
+//! database's clock. Beside it stands the last millisecond that ids of the number may carry, by the
+//! clock of its holder: a number is free when both are past, so that no id is minted twice however
+//! clocks were set.
 
 use super::{Ledger, WorkerLease};
 use crate::sql::{Lock, Row, Sql, SqlError, Tx, retried, stored};
 
-/// Milliseconds after its end, and after its last id, until a number is given again: engines stop minting before, by clocks
-/// that may be off.
+/// Milliseconds after its end, and after its last id, until a number is given again: engines stop
+/// minting before, by clocks that may be off.
 pub const WORKER_REST_MS: u64 = 60_000;
 
 #[derive(Debug)]
@@ -35,7 +36,8 @@ impl LeaseTexts {
             release: format!(
                 "UPDATE workers SET ends_at = {now}, ids_until = ? WHERE number = ? AND holder = ? AND ends_at > {now}"
             ),
-            // Who lives prolongs often: a lease that ends later than one of now was given before this clock was set back.
+            // Who lives prolongs often: a lease that ends later than one of now was given before
+            // this clock was set back.
             live: format!(
                 "SELECT (SELECT ends_at FROM workers WHERE number = ?), COUNT(*) FROM workers \
                  WHERE ends_at > {now} AND ends_at <= {now} + ?"
@@ -77,8 +79,8 @@ impl<S: Sql> Ledger<S> {
         lease(number, holder, ttl_ms, live).map(Some)
     }
 
-    /// Prolongs a lease from now on; `None` when it is lost: ended, or released. `ids_until_ms` as in
-    /// [`Ledger::lease_worker`]; it MUST NOT be earlier than what the holder's ids carry by now.
+    /// Prolongs a lease from now on; `None` when it is lost: ended, or released. `ids_until_ms` as
+    /// in [`Ledger::lease_worker`]; it MUST NOT be earlier than what the holder's ids carry by now.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails: the lease then goes on to its known end.
@@ -99,8 +101,9 @@ impl<S: Sql> Ledger<S> {
         lease(held.number, &held.holder, ttl_ms, live).map(Some)
     }
 
-    /// Ends a lease now; its number is free again [`WORKER_REST_MS`] later, and not before the last of its ids, which carries
-    /// at most `ids_until_ms`, is past by as much. Nothing happens if it is lost.
+    /// Ends a lease now; its number is free again [`WORKER_REST_MS`] later, and not before the last
+    /// of its ids, which carries at most `ids_until_ms`, is past by as much. Nothing happens if it
+    /// is lost.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; repeating is safe.

@@ -70,8 +70,8 @@ pub(crate) async fn numbers_run_out_and_come_back_after_a_rest<A: Adapter>(adapt
     hand.close().await;
 }
 
-/// Failure line 30: a number whose ids ran ahead of the clock is given to nobody before the clock has passed them, although its
-/// lease ended long ago. Its holder prolongs and releases it as ever.
+/// Failure line 30: a number whose ids ran ahead of the clock is given to nobody before the clock
+/// has passed them, although its lease ended long ago. Its holder prolongs and releases it as ever.
 pub(crate) async fn a_number_rests_until_its_ids_are_past<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     let now = d.ledger.now_ms().await.unwrap();
@@ -89,7 +89,8 @@ pub(crate) async fn a_number_rests_until_its_ids_are_past<A: Adapter>(adapter: A
     hand.close().await;
 }
 
-/// After a clock was set back, leases of the time before lie far ahead: they are no engines, and take no share of the rates.
+/// After a clock was set back, leases of the time before lie far ahead: they are no engines, and
+/// take no share of the rates.
 pub(crate) async fn a_lease_from_a_clock_that_was_ahead_is_no_live_engine<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     let gone = d.ledger.lease_worker("gone", TTL_MS, 0).await.unwrap().unwrap();

@@ -234,8 +234,9 @@ pub(super) async fn r9_a_release_retires_units_once(stock: &impl LaneStock, keep
     assert_eq!(offers().await[0], (offer(1), 1, 7));
     settle(keeping, &[], &[released(11, 2, 6)]).await;
     assert_eq!(offers().await[0], (offer(1), 1, 1));
-    let told = [ReserveReply::Released { order: order(10) }, ReserveReply::SoldOut { left: 1 }];
-    assert_eq!(reserve(stock, 13, &[request(13, 1, 1, 4, 1), request(14, 3, 1, 2, 1)]).await, told);
+    let sold_out = ReserveReply::SoldOut { left: 1 };
+    let old = ReserveReply::Released { order: order(10) };
+    assert_eq!(reserve(stock, 13, &[request(13, 1, 1, 4, 1), request(14, 3, 1, 2, 1)]).await, [old, sold_out]);
 }
 
 pub(super) async fn r12_a_repeat_is_settled_when_its_batch_is(stock: &impl LaneStock, keeping: &impl LaneKeeping) {

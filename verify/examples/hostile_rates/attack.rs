@@ -2,9 +2,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
-use domain::id::OfferId;
+use domain::id::{OfferId, SaleId};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpSocket, TcpStream},
     sync::Notify,
     task::JoinSet,
@@ -30,7 +30,16 @@ pub(super) struct Target {
     pub(super) token: String,
     /// What is on sale.
     pub(super) offer: OfferId,
+    /// A good token of a buyer of the same number in another shop.
+    pub(super) stranger: String,
+    /// Good tokens of buyers who come for nothing but their limit: [`HOLDERS`] of them.
+    pub(super) holders: Arc<[String]>,
+    /// A sale with a large page; the one on sale, for attacks that need none.
+    pub(super) large: SaleId,
 }
+
+/// Buyers at their limit.
+pub(super) const HOLDERS: u32 = 200;
 
 /// What one hostile client does with a connection, again and again.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +56,10 @@ enum Conduct {
     Each(fn(&Target) -> String, u32),
     /// The same on connections that are kept.
     Kept(fn(&Target) -> String, u32),
+    /// Sends this, reads all of the answer, and again, as fast as it can.
+    Read(fn(&Target) -> String),
+    /// Buys once, and then so many times a second with another key, each client for a buyer of its own.
+    AtLimit(u32),
     /// Connects and resets, so many times a second.
     Reset(u32),
 }
@@ -74,6 +87,11 @@ pub(super) const ALL: &[Attack] = &[
     Attack { name: "forged_tokens_1000/s", clients: 8, conduct: Conduct::Kept(forged, 1_000) },
     Attack { name: "bad_bodies_1000/s", clients: 8, conduct: Conduct::Kept(bad_body, 1_000) },
     Attack { name: "order_pages_500/s", clients: 8, conduct: Conduct::Kept(pages, 500) },
+    Attack { name: "strangers_pages_500/s", clients: 8, conduct: Conduct::Kept(strangers_pages, 500) },
+    Attack { name: "at_limit_2000/s", clients: HOLDERS as usize, conduct: Conduct::AtLimit(2_000) },
+    Attack { name: "large_page_32", clients: 32, conduct: Conduct::Read(large_page) },
+    Attack { name: "large_page_known_32", clients: 32, conduct: Conduct::Read(large_page_known) },
+    Attack { name: "large_page_unread_300", clients: 300, conduct: Conduct::Unread(large_page) },
     Attack { name: "resets_500/s", clients: 1, conduct: Conduct::Reset(500) },
 ];
 
@@ -127,6 +145,18 @@ fn pages(target: &Target) -> String {
     format!("GET /v1/orders?limit=100 HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {}\r\n\r\n", target.token)
 }
 
+fn strangers_pages(target: &Target) -> String {
+    pages(&Target { token: target.stranger.clone(), ..target.clone() })
+}
+
+fn large_page(target: &Target) -> String {
+    format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", target.large)
+}
+
+fn large_page_known(target: &Target) -> String {
+    format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\nif-none-match: *\r\n\r\n", target.large)
+}
+
 /// An attack under way.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -143,6 +173,11 @@ impl Running {
 }
 
 impl Attack {
+    /// Whether it needs a sale with a large page.
+    pub(super) fn needs_large(self) -> bool {
+        self.name.starts_with("large_page")
+    }
+
     /// Begins it.
     pub(super) fn start(self, target: Target) -> Running {
         let stop = Arc::new(Notify::new());
@@ -209,9 +244,56 @@ impl Attack {
                     }
                 }
             }
+            Conduct::Read(request) => read_all(stream, request(target).as_bytes()).await,
+            Conduct::AtLimit(per_s) => {
+                let token = target.holders.get(number).unwrap_or(&target.token);
+                at_limit(stream, target, token, per_s / u32::try_from(self.clients).unwrap_or(1)).await
+            }
             Conduct::Each(..) | Conduct::Reset(_) => Ok(()),
         }
     }
+}
+
+/// Asks and reads, again and again.
+async fn read_all(stream: TcpStream, request: &[u8]) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        stream.write_all(request).await?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            if let Some(told) = line.strip_prefix("content-length: ") {
+                length = told.trim().parse().unwrap_or(0);
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        tokio::io::copy(&mut (&mut stream).take(length), &mut tokio::io::sink()).await?;
+    }
+}
+
+/// Buys with another key each time.
+async fn at_limit(mut stream: TcpStream, target: &Target, token: &str, per_s: u32) -> io::Result<()> {
+    let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, target.offer);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_s.max(1));
+    let mut answer = vec![0; 4 << 10];
+    for key in 0_u64.. {
+        ticks.tick().await;
+        let request = format!(
+            "POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\nidempotency-key: k-{key}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        if stream.read(&mut answer).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn each(target: &Target, request: Arc<[u8]>, per_s: u32) -> io::Result<()> {

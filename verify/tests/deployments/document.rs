@@ -36,7 +36,9 @@ pub(crate) fn document() -> BTreeMap<(String, u16), Documented> {
 fn response_of(response: &Value) -> Documented {
     let names = |of: &str| response[of].as_object().map(|of| of.keys().cloned().collect()).unwrap_or_default();
     let media = Vec::into_iter(names("content")).next();
-    let headers = Vec::into_iter(names("headers")).map(|name| name.to_lowercase()).collect();
+    // A header that may be null is one that some answers of this status do without.
+    let is_always = |name: &String| !response["headers"][name]["schema"]["type"].is_array();
+    let headers = Vec::into_iter(names("headers")).filter(is_always).map(|name| name.to_lowercase()).collect();
     let is_problem = media.as_deref() == Some("application/problem+json");
     // The codes stand between backticks.
     let quoted = response["description"].as_str().unwrap().split('`').skip(1).step_by(2);

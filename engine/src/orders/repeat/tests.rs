@@ -8,9 +8,9 @@ use domain::{
 };
 
 use crate::{
+    admission::KEPT_AFTER_END_MS,
     buy::{Bought, Declined, Standing},
     orders::READS_PER_BUYER_PER_S,
-    sweep::AFTER_END_MS,
     testing::{NOW_MS, Shop, buyer, offer_id, sale, tenant},
 };
 
@@ -41,7 +41,7 @@ async fn r13_a_known_key_gets_its_order_whatever_window_and_pause_say() {
     let shop = Shop::new(10);
     let order = bought(&shop).await;
     let window = sale(1).window;
-    for wall_ms in [window.opens_at_ms - 1, window.closes_at_ms, window.closes_at_ms + AFTER_END_MS] {
+    for wall_ms in [window.opens_at_ms - 1, window.closes_at_ms, window.closes_at_ms + KEPT_AFTER_END_MS] {
         shop.clock.set_wall(wall_ms);
         assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)), "at {wall_ms}");
     }
@@ -103,8 +103,8 @@ async fn a_closed_lane_is_no_answer_and_its_rows_are_one() {
     assert_eq!(again(&shop).await, Ok((order, Standing::Over(Status::Cancelled))));
     assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::Mismatch));
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed));
-    shop.clock.set_wall(closes_at_ms + AFTER_END_MS);
-    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Ended), "all of it is decided by now");
+    shop.clock.set_wall(closes_at_ms + KEPT_AFTER_END_MS);
+    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Ended), "nobody opens the lane any more");
 }
 
 /// Everybody reloads before the opening: that costs no question. Late ones are bounded as reads are.

@@ -1,0 +1,71 @@
+//! The public page of a large sale, which costs nothing to ask for.
+
+use std::{io::Read, thread};
+
+use super::*;
+
+/// Offers of the large sale.
+const OFFERS: u32 = 1_000;
+/// Those who read it as fast as they can.
+const READERS: usize = 32;
+/// Those who ask for it and read nothing.
+const SILENT: usize = 300;
+/// Pages that each reader reads.
+const READS: usize = 20;
+/// What the engine's memory may grow by: buffers of the connections, and the page once. A copy for each would be three times as much.
+const PAGES_GROWTH_MAX: u64 = 32 << 20;
+
+/// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read is written once a change, its bytes are
+/// held once, and an honest buyer is served meanwhile.
+#[test]
+fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
+    let mut scene = Scene::set("pages");
+    let large = scene.market.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
+    let request = format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", large.id);
+    let written = |scene: &Scene| scene.market.shop.engine_metric("flashsale_pages_written_total").unwrap();
+    // All lanes are open, so nothing of it changes any more.
+    let mut wire = scene.wire();
+    wait_until("all stock is shown", PATIENCE, || {
+        wire.send(&request)?;
+        let outcome = wire.answer();
+        let Outcome::Answered { body, .. } = &outcome else { panic!("{outcome:?}") };
+        Ok(body.matches("\"stock\":").count() == OFFERS as usize)
+    })
+    .unwrap();
+    let (before, memory) = (written(&scene), scene.market.engine_sample().unwrap().resident_bytes);
+    let silent: Vec<Wire> = (0..SILENT)
+        .map(|_| {
+            let mut wire = scene.wire();
+            wire.send(&request).unwrap();
+            wire
+        })
+        .collect();
+    let address = scene.market.address();
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            let request = &request;
+            scope.spawn(move || {
+                let mut wire = Wire::connect(address).unwrap();
+                for _ in 0..READS {
+                    wire.send(request).unwrap();
+                    let outcome = wire.answer();
+                    assert!(matches!(outcome.status(), 200 | 503), "{outcome:?}");
+                }
+            });
+        }
+        for _ in 0..20 {
+            scene.buys();
+        }
+    });
+    let grown = scene.market.engine_sample().unwrap().resident_bytes.saturating_sub(memory);
+    let again = written(&scene) - before;
+    eprintln!("{SILENT} clients that read nothing: {} KiB in all; written again {again} times", grown >> 10);
+    assert!(grown <= PAGES_GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
+    assert_eq!(again, 0.0, "nothing changed");
+    // What they were sent was there all the while.
+    let mut first = [0; 12];
+    silent[0].stream().read_exact(&mut first).unwrap();
+    assert!(matches!(&first, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&first));
+    drop((silent, wire));
+    scene.leave_unhurt();
+}
