@@ -2,12 +2,13 @@
 
 use super::*;
 
-/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units of each.
+/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units of each; all are cancelled, none released.
 fn sold_out() -> (Lanes, Rows) {
     let (mut lanes, mut rows) = (lanes(2), Rows::default());
     lanes.get_mut(&id(1)).unwrap().offers.get_mut(&id(10)).unwrap().allotment = 10;
     let wishes: Vec<Wish> = (0..5).map(|n| (100 + n, 50 + n, 10, 2, 1)).collect();
     carry_out(&lanes, &mut rows, vec![batch(3, 3, &wishes)]).apply(&mut lanes);
+    (100..105).for_each(|order| rows.cancel(order));
     (lanes, rows)
 }
 
