@@ -47,7 +47,7 @@ const PLACE: &[u8] = b"0000000000000000009";
 /// Each script, with arguments under which it writes if the lane is open under epoch 1.
 fn cases() -> Vec<Case> {
     let wish = [&id(3)[..], &[0, 0, 5, 1, 1], &[9; 16], &id(1), &id(99), &id(99)].concat();
-    let gone = [&id(10)[..], &id(10), b"R"].concat();
+    let gone = [&id(10)[..], &id(10), b"R\x01"].concat();
     let reserve: &[&[u8]] = &[b"1", &id(99), b"5000", b"100", b"head", &id(1), &wish, b"field"];
     vec![
         case(include_str!("../../src/stock/lua/reserve.lua"), ALL, reserve),
