@@ -24,13 +24,6 @@ pub struct AllotmentMove {
     pub changed_at: i64,
 }
 
-impl OfferLedger {
-    /// Units by which the allotment is above its target.
-    pub const fn excess(&self) -> u64 {
-        self.allotment.saturating_sub(self.target)
-    }
-}
-
 impl Span<'_> {
     /// R9: of so many returned units those that the allotment falls by.
     pub(super) fn retire(&mut self, lane: LaneId, offer: OfferId, units: u32) -> u32 {
