@@ -35,6 +35,13 @@ pub struct LaneLedger {
     pub offers: BTreeMap<OfferId, OfferLedger>,
 }
 
+impl OfferLedger {
+    /// Units by which the allotment is above its target.
+    pub const fn excess(&self) -> u64 {
+        self.allotment.saturating_sub(self.target)
+    }
+}
+
 /// All lanes of one partition, as the ledger has them at one position.
 pub type Lanes = BTreeMap<LaneId, LaneLedger>;
 
