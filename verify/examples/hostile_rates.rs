@@ -152,7 +152,8 @@ impl Scene {
         let buyers = 2 * args.rounds * args.seconds * (CLOSED_RATE_MAX + args.rate);
         let market = Market::open("rates")?;
         let sale = market.publish((buyers + HOLDERS).into(), -60_000)?;
-        let large = if needs_large { market.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id } else { sale.id };
+        let large =
+            if needs_large { market.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id } else { sale.id };
         let (tenant, now_ms) = (sale.tenant.number(), SystemClock::new().now_ms());
         let signer: TokenSigner = market.signer().clone();
         let sign = |buyer: BuyerId| {
