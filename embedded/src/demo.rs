@@ -25,12 +25,17 @@ pub async fn on_sale<C: Clock>(deployment: &Deployment<C>, demo: bool) -> anyhow
     let now_ms = deployment.clock.now_ms();
     let publications = deployment.databases.ledger.publications();
     let published = catch_up(publications, &mut deployment.follow_sales(), READ_WITHIN).await?;
+    // What was taken in just now, or was left waiting, is on the topic before an engine reads it.
+    if let Err(error) = publications.feed(&deployment.log).await {
+        tracing::warn!(%error, "published sales wait for their topic");
+    }
     if published.is_empty() && demo {
         let announced = from_text(deployment, &render::example_open_at(now_ms), false).await?;
         return Ok(Some(announced.publication.sale));
     }
     let is_open = |sale: &Sale| sale.window.opens_at_ms <= now_ms && now_ms < sale.window.closes_at_ms;
-    Ok(published.into_iter().max_by_key(|sale| (is_open(sale), sale.window.opens_at_ms)))
+    let sells = published.into_iter().filter(|sale| !sale.lanes.is_empty());
+    Ok(sells.max_by_key(|sale| (is_open(sale), sale.window.opens_at_ms)))
 }
 
 /// Publishes a sale file's text as the next version of its sale.

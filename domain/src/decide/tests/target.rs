@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units of each; all are cancelled, none released.
+/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units of each, all of them cancelled since.
 fn sold_out() -> (Lanes, Rows) {
     let (mut lanes, mut rows) = (lanes(2), Rows::default());
     lanes.get_mut(&id(1)).unwrap().offers.get_mut(&id(10)).unwrap().allotment = 10;
@@ -12,9 +12,9 @@ fn sold_out() -> (Lanes, Rows) {
     (lanes, rows)
 }
 
-/// Of one of [`sold_out`]'s orders.
-fn release(offset: u64, order: u64, buyer: u64) -> Placed {
-    let mut placed = super::release(offset, order, buyer);
+/// The release of one of these orders.
+fn returned(offset: u64, order: u64, buyer: u64) -> Placed {
+    let mut placed = release(offset, order, buyer);
     let Record::Released(released) = &mut placed.record else { unreachable!() };
     released.quantity = 2;
     placed
@@ -57,12 +57,12 @@ fn r9_a_release_above_the_target_lowers_the_allotment_and_gives_nothing_back() {
     let (mut lanes, mut rows) = sold_out();
     carry_out(&lanes, &mut rows, vec![targeted(4, 2, 5, 0, 0)]).apply(&mut lanes);
     assert_eq!(numbers(&lanes), (10, 5, 10));
-    let first = carry_out(&lanes, &mut rows, vec![release(5, 100, 50), release(6, 100, 50), release(7, 101, 51)]);
+    let first = carry_out(&lanes, &mut rows, vec![returned(5, 100, 50), returned(6, 100, 50), returned(7, 101, 51)]);
     assert_eq!(retired(&first), [2, 0, 2], "a release that is no release retires nothing");
     assert_eq!(first.movements[0].units, [(id(10), -2)], "a movement tells what is sold");
     first.apply(&mut lanes);
     assert_eq!(numbers(&lanes), (6, 5, 6));
-    let last = carry_out(&lanes, &mut rows, vec![release(8, 102, 52), release(9, 103, 53)]);
+    let last = carry_out(&lanes, &mut rows, vec![returned(8, 102, 52), returned(9, 103, 53)]);
     assert_eq!(retired(&last), [1, 0], "the rest is for sale");
     last.apply(&mut lanes);
     assert_eq!(numbers(&lanes), (5, 5, 2));
@@ -73,7 +73,7 @@ fn r9_a_release_above_the_target_lowers_the_allotment_and_gives_nothing_back() {
 fn r9_what_a_release_retires_does_not_depend_on_how_the_log_is_cut_or_repeated() {
     let (mut lanes, mut rows) = sold_out();
     carry_out(&lanes, &mut rows, vec![targeted(4, 2, 7, 0, 0)]).apply(&mut lanes);
-    let log = [release(5, 100, 50), release(6, 101, 51), release(7, 102, 52)];
+    let log = [returned(5, 100, 50), returned(6, 101, 51), returned(7, 102, 52)];
     let together = carry_out(&lanes, &mut rows, log.to_vec());
     assert_eq!(retired(&together), [2, 1, 0]);
     let replay = carry_out(&lanes, &mut rows, log.to_vec());
