@@ -215,7 +215,7 @@ impl Folder {
     /// When it is refused, or nobody answers.
     pub fn control(&self, path: &str, key: &str) -> anyhow::Result<String> {
         let mut wire = Wire::connect(([127, 0, 0, 1], self.admin).into())?;
-        wire.send(&format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"))?;
+        wire.send(format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"))?;
         match wire.answer() {
             Outcome::Answered { status: 200, body, .. } => Ok(body),
             other => bail!("/{path}: {other:?}"),
