@@ -149,8 +149,8 @@ impl<S: Sql> Ledger<S> {
             params.extend(pairs(&sold));
             all_matched(tx.exec(update, params).await?, &sold, "0 <= sold <= allotment of each offer")?;
         }
-        for (offer, update, params) in &plan.allotments {
-            let matched = tx.exec(update, params.clone()).await?;
+        for AllotmentUpdate { offer, statement, params } in &plan.allotments {
+            let matched = tx.exec(statement, params.clone()).await?;
             all_matched(matched, &[(*offer, 0)], "0 <= sold <= allotment of each offer")?;
         }
         for &(lane, epoch) in &plan.epochs {
@@ -180,11 +180,17 @@ impl<S: Sql> Ledger<S> {
 struct Plan {
     fence: Vec<Value>,
     sold: Vec<(i64, i64)>,
-    /// Those whose allotment moves: offer, statement, parameters.
-    allotments: Vec<(i64, &'static str, Vec<Value>)>,
+    allotments: Vec<AllotmentUpdate>,
     epochs: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
+}
+
+/// The change of an offer whose allotment moves.
+struct AllotmentUpdate {
+    offer: i64,
+    statement: &'static str,
+    params: Vec<Value>,
 }
 
 impl Plan {
@@ -218,10 +224,7 @@ impl Plan {
 }
 
 /// The statements of the offers whose allotment moves; they are taken out of `sold`.
-fn allotments(
-    c: &LedgerCommit,
-    sold: &mut BTreeMap<i64, i64>,
-) -> Result<Vec<(i64, &'static str, Vec<Value>)>, SqlError> {
+fn allotments(c: &LedgerCommit, sold: &mut BTreeMap<i64, i64>) -> Result<Vec<AllotmentUpdate>, SqlError> {
     let mut moves: BTreeMap<i64, (i64, Option<&AllotmentMove>)> = BTreeMap::new();
     for change in &c.allotments {
         let (delta, last) = moves.entry(change.offer.stored()).or_default();
@@ -237,7 +240,8 @@ fn allotments(
             params.extend([stored(change.target)?.into(), change.sale_version.into(), change.changed_at.into()]);
         }
         params.extend([offer.into(), units.into(), delta.into()]);
-        Ok((offer, if change.is_some() { MOVE_ALLOTMENT } else { RETIRE }, params))
+        let statement = if change.is_some() { MOVE_ALLOTMENT } else { RETIRE };
+        Ok(AllotmentUpdate { offer, statement, params })
     });
     moves.collect()
 }
