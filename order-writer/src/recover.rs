@@ -13,11 +13,13 @@ use domain::{
     order::{Decision, OrderRow},
     record::{Genesis, Record},
     shard::ShardId,
+    stock::CloseAnswer,
 };
 use store::{
     ledger::{Committed, PartitionRow},
     log::{PartitionReader, ReadError},
     orders::{Progress, ShardWrite, Written},
+    stock::LaneKeeping,
 };
 
 use crate::{
@@ -56,6 +58,7 @@ impl<P: Ports> Partition<P> {
         }
         self.shards.fill(start);
         self.read_lanes().await?;
+        self.close_lanes().await?;
         let sold = self.sold_by_rows().await?;
         let row = PartitionRow { partition: self.id, generation, log_id, offset: low, record: None };
         match self.shared.ledger.restart(&self.row, &row, &sold).await? {
@@ -63,6 +66,23 @@ impl<P: Ports> Partition<P> {
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
         self.facts.values_mut().for_each(|facts| facts.distrusted = true);
+        Ok(())
+    }
+
+    /// No lane stays open over a lost log, whatever happens to this process: units of a release that was written and not settled would never
+    /// come back. Closed, a lane is rebuilt by whoever sees it.
+    async fn close_lanes(&mut self) -> Result<(), Halt> {
+        let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.epoch.next())).collect();
+        for (id, epoch) in lanes {
+            let closed = match self.shared.stock.close(id, epoch).await {
+                // The ledger lost its tail, too.
+                Ok(CloseAnswer::RefusedOpen { epoch: open }) => self.shared.stock.close(id, open.next()).await,
+                other => other,
+            };
+            if let Err(error) = closed {
+                self.set_aside(id, error).await?;
+            }
+        }
         Ok(())
     }
 

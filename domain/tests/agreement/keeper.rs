@@ -54,7 +54,8 @@ impl Process {
     fn distrust_closed(&mut self, world: &mut World) {
         for (&lane, numbers) in &self.lanes {
             self.facts.entry(lane).or_default();
-            if world.redis.inspect(lane).mode == (LaneMode::Open { epoch: numbers.epoch }) {
+            let open = world.redis.inspect(lane).mode == (LaneMode::Open { epoch: numbers.epoch });
+            if open && !self.facts[&lane].distrusted {
                 continue;
             }
             if world.is(Wrong::BootSetsStock) && numbers.epoch > Epoch(0) {

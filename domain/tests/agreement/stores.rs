@@ -10,14 +10,27 @@ use domain::{
     record::{BATCH_TYPE, Record, Released},
 };
 
-/// The log's only generation.
-pub const GENERATION: Generation = Generation(1);
 /// Databases of order rows; a buyer's rows are all in one.
 pub const SHARDS: usize = 2;
 
 /// The shard of a buyer.
 pub fn shard_of(buyer: BuyerId) -> usize {
     (buyer.get() % SHARDS as u64) as usize
+}
+
+/// How far records are decided or written: the next offset, and the id of the record before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub generation: Generation,
+    pub offset: u64,
+    pub record: Option<RecordId>,
+}
+
+impl Mark {
+    /// The beginning of a generation.
+    pub const fn start(generation: Generation) -> Self {
+        Self { generation, offset: 0, record: None }
+    }
 }
 
 /// One record of the log.
@@ -46,11 +59,17 @@ impl Log {
         self.0.len() as u64
     }
 
+    /// R10: whether the record before a mark is not the one that was there.
+    pub fn has_lost(&self, mark: Mark) -> bool {
+        let before = mark.offset.checked_sub(1).and_then(|at| self.0.get(usize::try_from(at).ok()?));
+        mark.offset > self.end() || mark.record.is_some() && before.map(|entry| entry.id) != mark.record
+    }
+
     /// The record at an offset, read back from its bytes.
-    pub fn read(&self, offset: u64) -> Option<Placed> {
+    pub fn read(&self, generation: Generation, offset: u64) -> Option<Placed> {
         let entry = self.0.get(usize::try_from(offset).ok()?)?;
         let record = Record::decode(entry.kind, entry.payload.clone()).unwrap();
-        Some(Placed { generation: GENERATION, offset, id: entry.id, record })
+        Some(Placed { generation, offset, id: entry.id, record })
     }
 }
 
@@ -62,10 +81,10 @@ pub struct Outbox {
 }
 
 /// One database of order rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Shard {
     /// R11: the next offset, moved with the rows.
-    pub progress: u64,
+    pub progress: Mark,
     pub rows: BTreeMap<OrderId, OrderRow>,
     pub outbox: Vec<Outbox>,
 }
@@ -80,7 +99,13 @@ pub enum Written {
 
 impl Shard {
     /// Rows and progress in one transaction: all or nothing.
-    pub fn write(&mut self, expected: u64, next: u64, rows: &[&OrderRow], released: &[(OrderId, Position)]) -> Written {
+    pub fn write(
+        &mut self,
+        expected: Mark,
+        next: Mark,
+        rows: &[&OrderRow],
+        released: &[(OrderId, Position)],
+    ) -> Written {
         if self.progress != expected {
             return Written::Fenced;
         }
@@ -106,8 +131,15 @@ impl Shard {
 }
 
 /// All order rows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tables(pub [Shard; SHARDS]);
+
+impl Default for Tables {
+    fn default() -> Self {
+        let shard = || Shard { progress: Mark::start(Generation(1)), rows: BTreeMap::new(), outbox: Vec::new() };
+        Self([shard(), shard()])
+    }
+}
 
 impl Tables {
     pub fn rows(&self) -> impl Iterator<Item = &OrderRow> {
@@ -163,20 +195,26 @@ impl Tables {
 }
 
 /// The ledger: positions and numbers, moved together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
-    /// Next offset to decide.
-    pub offset: u64,
+    /// How far it is decided.
+    pub at: Mark,
     pub lanes: Lanes,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { at: Mark::start(Generation(1)), lanes: Lanes::new() }
+    }
 }
 
 impl Ledger {
     /// Compare-and-set on the position.
-    pub fn commit(&mut self, expected: u64, next: u64, decided: &Decided) -> bool {
-        if self.offset != expected {
+    pub fn commit(&mut self, expected: Mark, next: Mark, decided: &Decided) -> bool {
+        if self.at != expected {
             return false;
         }
-        self.offset = next;
+        self.at = next;
         decided.apply(&mut self.lanes);
         true
     }

@@ -1,10 +1,13 @@
 //! The world of one seed: the stores, the buyers, two writers, and what happens next.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use domain::{
     decide::{LaneLedger, OfferLedger},
-    id::{BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
+    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
     invariant::Invariant,
     order::{OrderRow, Status},
     record::{Genesis, Record},
@@ -24,7 +27,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 23] = [
+pub const EVENTS: [&str; 25] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -48,6 +51,8 @@ pub const EVENTS: [&str; 23] = [
     "load refused",
     "allotment changed",
     "retired",
+    "log lost records",
+    "generation begun",
 ];
 
 /// What does not hold, and how it was seen.
@@ -77,6 +82,7 @@ pub struct Mixture {
     pub restart: usize,
     pub publish: usize,
     pub distrust: usize,
+    pub lose: usize,
 }
 
 impl Mixture {
@@ -93,6 +99,7 @@ impl Mixture {
             restart: rng.pick(&[0, 0, 1, 2]),
             publish: rng.pick(&[0, 0, 1, 3]),
             distrust: rng.pick(&[0, 0, 1]),
+            lose: rng.pick(&[0, 0, 0, 1]),
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -129,6 +136,8 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Batches that the log had and lost.
+    pub fallen: BTreeSet<BatchId>,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -172,6 +181,7 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            fallen: BTreeSet::new(),
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -186,7 +196,7 @@ impl World {
     pub fn forged(mut self) -> Self {
         self.forged = true;
         let m = &mut self.mixture;
-        (m.restart, m.distrust, m.publish, m.kill, m.advance[1]) = (0, 0, 0, 0, 0);
+        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose) = (0, 0, 0, 0, 0, 0);
         self
     }
 
@@ -279,6 +289,7 @@ impl World {
             m.restart,
             m.publish,
             m.distrust,
+            m.lose,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
@@ -299,7 +310,8 @@ impl World {
             Some(7) => self.relay(),
             Some(8) => self.restart(),
             Some(9) => self.publish(),
-            _ => self.distrust(),
+            Some(10) => self.distrust(),
+            _ => self.lose_log(),
         }
         Ok(())
     }
@@ -344,7 +356,11 @@ impl World {
         let at = self.rng.below(self.tables.0[shard].outbox.len());
         let sent = self.tables.0[shard].outbox[at];
         let released = self.tables.row(sent.release.order).and_then(|row| row.released);
-        if released.is_some_and(|released| released.offset < self.ledger.offset) {
+        if released.is_some_and(|released| {
+            let ledger = self.ledger.at;
+            released.generation < ledger.generation
+                || released.generation == ledger.generation && released.offset < ledger.offset
+        }) {
             self.tables.0[shard].outbox.remove(at);
             if self.is(Wrong::ReleasedRowsPurged) {
                 self.tables.0[shard].rows.remove(&sent.release.order);
@@ -379,6 +395,24 @@ impl World {
         }
     }
 
+    /// The log comes back without its last records, and those who read it begin anew.
+    fn lose_log(&mut self) {
+        if !self.rng.once_in(3) {
+            return;
+        }
+        let lost = self.rng.below(4).min(self.log.0.len() - 1);
+        let fallen = self.log.0.split_off(self.log.0.len() - lost);
+        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
+        self.processes = [const { None }; PROCESSES];
+        let mut kept = self.redis.journaled();
+        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
+        for (order, promise) in &mut self.buyers.promises {
+            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
+        }
+        self.event("log lost records");
+        tell!(self, "the log loses {lost} records");
+    }
+
     /// A newer version of the sale wants other allotments.
     fn publish(&mut self) {
         if !self.rng.once_in(3) {
@@ -390,6 +424,10 @@ impl World {
         }
         self.published.history.insert(self.published.version, self.published.allotments.clone());
         tell!(self, "version {} wants {:?}", self.published.version, self.published.allotments);
+    }
+
+    fn offer_of(&self, order: OrderId) -> Option<OfferId> {
+        self.tables.row(order).map(|row| row.offer)
     }
 
     /// R9: while an allotment is above its target, units that come back lower it; only what is beyond the target is sold again.
@@ -410,7 +448,12 @@ impl World {
                 let units = if matches!(why, Some(GoneWhy::Released { .. })) { &mut released } else { &mut rejected };
                 *units += u64::from(purchase.quantity);
             }
-            let excess = numbers.allotment.saturating_sub(self.targets[&offer]);
+            // What a settlement before a crash retired, the ledger has not committed yet.
+            let settled = gone.iter().filter(|gone| !held.contains_key(&gone.order)).map(|gone| match gone.why {
+                GoneWhy::Released { retired } if self.offer_of(gone.order) == Some(offer) => u64::from(retired),
+                _ => 0,
+            });
+            let excess = numbers.allotment.saturating_sub(self.targets[&offer]).saturating_sub(settled.sum());
             let (was, is) = (left(before, offer), left(after, offer));
             if is > was + rejected + u64::saturating_sub(released, excess) {
                 let what =

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use domain::{
     decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
-    id::{BatchId, Epoch, LaneId, OfferId, Position},
+    id::{BatchId, Epoch, Generation, LaneId, OfferId, Position},
     invariant::Invariant,
     order::{Decision, OrderRow, Status},
     record::{AllotmentChange, Record},
@@ -15,7 +15,7 @@ use domain::{
 
 use crate::{
     keeper::Facts,
-    stores::{SHARDS, Written, shard_of},
+    stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
     wrong::Wrong,
 };
@@ -24,20 +24,20 @@ use crate::{
 #[derive(Debug)]
 pub struct Process {
     pub number: usize,
-    pub offset: u64,
+    pub at: Mark,
     pub lanes: Lanes,
     pub facts: BTreeMap<LaneId, Facts>,
     pub todo: VecDeque<Todo>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
-    progress: [u64; SHARDS],
+    progress: [Mark; SHARDS],
     span: Option<Span>,
 }
 
 #[derive(Debug)]
 struct Span {
     records: Vec<Placed>,
-    next: u64,
+    next: Mark,
     decided: Decided,
     read: bool,
     key_taken: bool,
@@ -49,6 +49,10 @@ struct Span {
 pub enum Todo {
     ReadRow,
     ReadProgress,
+    FindLoss,
+    Raise(usize, Generation),
+    CloseAll,
+    Restart,
     ReadLanes,
     DistrustClosed,
     StopIfStale,
@@ -78,31 +82,36 @@ pub enum Flow {
 impl Process {
     /// A writer that knows nothing yet. R4: what it reads must fit together before it decides anything.
     fn starting(number: usize, wrong: Option<Wrong>) -> Self {
-        let reads = [Todo::ReadRow, Todo::ReadProgress, Todo::ReadLanes, Todo::DistrustClosed, Todo::StopIfStale];
-        let fits = if wrong == Some(Wrong::LanesNewerThanPosition) { 4 } else { 5 };
+        let known = [Todo::ReadRow, Todo::ReadProgress, Todo::FindLoss];
+        let reads = known.into_iter().chain([Todo::ReadLanes, Todo::DistrustClosed, Todo::StopIfStale]);
+        let fits = if wrong == Some(Wrong::LanesNewerThanPosition) { 5 } else { 6 };
         Self {
             number,
-            offset: 0,
+            at: Mark::start(Generation(0)),
             lanes: Lanes::new(),
             facts: BTreeMap::new(),
-            todo: reads.into_iter().take(fits).collect(),
+            todo: reads.take(fits).collect(),
             looked_at: None,
-            progress: [0; SHARDS],
+            progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
         }
     }
 
     fn take(&mut self, world: &mut World, todo: Todo) -> Played<Flow> {
         match todo {
-            Todo::ReadRow => self.offset = world.ledger.offset,
+            Todo::ReadRow => self.at = world.ledger.at,
+            Todo::FindLoss => self.find_loss(world),
+            Todo::Raise(shard, generation) => return Ok(self.raise(world, shard, generation)),
+            Todo::CloseAll => self.close_all(world),
+            Todo::Restart => return Ok(self.restart(world)),
             Todo::ReadProgress => self.progress = world.tables.0.each_ref().map(|shard| shard.progress),
             Todo::ReadLanes => self.lanes = world.ledger.lanes.clone(),
             Todo::StopIfStale => {
-                if world.ledger.offset != self.offset {
+                if world.ledger.at != self.at {
                     return Ok(self.halt(world, "its memory is stale"));
                 }
             }
-            Todo::Looked => self.looked_at = Some(self.offset),
+            Todo::Looked => self.looked_at = Some(self.at.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
             Todo::Settle => self.settle(world)?,
@@ -110,6 +119,58 @@ impl Process {
             other => return self.keep(world, other),
         }
         Ok(Flow::On)
+    }
+
+    /// R10: the log lost records if it is not the one that ledger and shards were written from.
+    fn find_loss(&mut self, world: &World) {
+        let marks = || [self.at].into_iter().chain(self.progress);
+        let lost = marks().any(|mark| world.log.has_lost(mark) || mark.generation != self.at.generation);
+        let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else { return };
+        let raise = |shard| Todo::Raise(shard, Generation(highest.0 + 1));
+        for todo in [Todo::Restart, Todo::CloseAll, Todo::StopIfStale, Todo::ReadLanes, raise(1), raise(0)] {
+            self.todo.push_front(todo);
+        }
+    }
+
+    /// Fences zombies of older generations, before the rows are counted.
+    fn raise(&mut self, world: &mut World, shard: usize, generation: Generation) -> Flow {
+        let start = Mark::start(generation);
+        if world.tables.0[shard].progress != self.progress[shard] {
+            return self.halt(world, "another one raises the generation");
+        }
+        (world.tables.0[shard].progress, self.progress[shard]) = (start, start);
+        Flow::On
+    }
+
+    /// No lane stays open over a lost log, whatever happens to this process: what was settled by that log alone is not in its stock.
+    fn close_all(&mut self, world: &mut World) {
+        for (&lane, numbers) in &self.lanes {
+            if world.is(Wrong::LanesOpenOverALostLog) {
+                continue;
+            }
+            let (machine, run) = world.redis.lane(lane);
+            let answer = machine.close(run, numbers.epoch.next());
+            tell!(world, "writer {} closes lane {lane} over a lost log: {answer:?}", self.number);
+        }
+    }
+
+    /// Units sold are derived from the rows, and every lane is rebuilt.
+    fn restart(&mut self, world: &mut World) -> Flow {
+        if world.ledger.at != self.at {
+            return self.halt(world, "another one began the generation");
+        }
+        self.at = Mark::start(self.progress[0].generation);
+        world.ledger.at = self.at;
+        for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
+            let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
+            numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
+        }
+        for lane in world.ledger.lanes.keys() {
+            self.facts.entry(*lane).or_default().distrusted = true;
+        }
+        world.event("generation begun");
+        tell!(world, "writer {} begins generation {}", self.number, self.at.generation.0);
+        Flow::On
     }
 
     pub fn halt(&self, world: &mut World, why: &str) -> Flow {
@@ -122,23 +183,22 @@ impl Process {
     fn begin_span(&mut self, world: &mut World) -> Played {
         let mut records: Vec<Placed> = Vec::new();
         let wanted = world.rng.below(4) + 1;
-        let mut next = self.offset;
-        while let Some(placed) = world.log.read(next).filter(|_| records.len() < wanted) {
+        let mut next = self.at.offset;
+        while let Some(placed) = world.log.read(self.at.generation, next).filter(|_| records.len() < wanted) {
             if records.last().is_some_and(|last| !may_follow(&last.record, &placed.record)) {
                 break;
             }
             records.push(placed);
             next += 1;
         }
-        if records.is_empty() {
-            return Ok(());
-        }
+        let Some(last) = records.last() else { return Ok(()) };
+        let next = Mark { offset: next, record: Some(last.id), ..self.at };
         if world.is(Wrong::LateRecordsAccepted) {
             self.forget_epochs(&mut records);
         }
         // A shard ahead of the ledger has rows of this span: they must be read.
-        let read =
-            self.progress.iter().any(|&progress| progress > self.offset) || decide::must_read(&self.lanes, &records);
+        let read = self.progress.iter().any(|progress| progress.offset > self.at.offset)
+            || decide::must_read(&self.lanes, &records);
         let decided = self.decide(world, &records, read)?;
         self.span = Some(Span { records, next, decided, read, key_taken: false, fenced: false });
         let first = world.rng.below(SHARDS);
@@ -164,8 +224,8 @@ impl Process {
         let mut known = if read { world.tables.known(records) } else { Known::default() };
         let stored: Vec<_> = known.rows.keys().copied().collect();
         match world.wrong {
-            Some(Wrong::ReplayDecidedAnew) => known.rows.retain(|_, row| row.position.offset < self.offset),
-            Some(Wrong::DuplicateCounts) => known.rows.retain(|_, row| row.position.offset >= self.offset),
+            Some(Wrong::ReplayDecidedAnew) => known.rows.retain(|_, row| row.position.offset < self.at.offset),
+            Some(Wrong::DuplicateCounts) => known.rows.retain(|_, row| row.position.offset >= self.at.offset),
             Some(Wrong::EveryReleaseCounts) => known.rows.values_mut().for_each(|row| row.released = None),
             _ => {}
         }
@@ -186,7 +246,7 @@ impl Process {
             world,
             "writer {} decides {}..: rows {:?}, releases {:?}, sold {:?}, epochs {:?}, allotments {:?}",
             self.number,
-            self.offset,
+            self.at.offset,
             decided.rows.iter().map(|row| (row.order.get(), row.reason)).collect::<Vec<_>>(),
             decided.releases.iter().map(|(order, at)| (order.get(), at.offset)).collect::<Vec<_>>(),
             decided.sold.values().collect::<Vec<_>>(),
@@ -208,14 +268,14 @@ impl Process {
         let here = |order| tables.0[shard].rows.contains_key(order);
         let released: Vec<_> = span.decided.releases.iter().filter(|(order, _)| here(order)).copied().collect();
         let expected = self.progress[shard];
-        let next = expected.max(span.next);
+        let next = if expected.offset > span.next.offset { expected } else { span.next };
         let written = tables.0[shard].write(expected, next, &rows, &released);
         match written {
             Written::Done => self.progress[shard] = next,
             Written::KeyTaken => span.key_taken = true,
             Written::Fenced => span.fenced = true,
         }
-        tell!(world, "writer {} writes shard {shard} up to {next}: {written:?}", self.number);
+        tell!(world, "writer {} writes shard {shard} up to {}: {written:?}", self.number, next.offset);
         let new: Vec<OrderRow> =
             if written == Written::Done { rows.into_iter().cloned().collect() } else { Vec::new() };
         world.check_rows(&new)?;
@@ -322,15 +382,15 @@ impl Process {
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
         let Some(span) = &self.span else { return Ok(Flow::Halt) };
-        if !world.ledger.commit(self.offset, span.next, &span.decided) {
+        if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
-        tell!(world, "writer {} commits {}..{}", self.number, self.offset, span.next);
+        tell!(world, "writer {} commits {}..{}", self.number, self.at.offset, span.next.offset);
         if let Some(alarm) = span.decided.alarms.first().filter(|_| !world.forged) {
             let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
             return Err(Violation(Invariant::Inv3, what));
         }
-        self.offset = span.next;
+        self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
             world.event(if span.decided.epochs.is_empty() { "retired" } else { "unsold retired" });

@@ -59,6 +59,8 @@ pub enum Wrong {
     StaleDifferenceAdded,
     /// R9: units that became free above the target are not asked for again.
     FreeUnitsAreNotAsked,
+    /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
+    LanesOpenOverALostLog,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -68,7 +70,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -97,6 +99,7 @@ impl Wrong {
         Self::EpochKeepsTheExcess,
         Self::StaleDifferenceAdded,
         Self::FreeUnitsAreNotAsked,
+        Self::LanesOpenOverALostLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::DuplicateCounts,
