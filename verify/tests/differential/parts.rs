@@ -137,13 +137,15 @@ pub(crate) struct Seen {
 type Front<S> =
     Purchases<Listened<<S as Stores>::Stock>, Listened<<S as Stores>::Log>, Rows<<S as Stores>::Sql>, SkipClock>;
 
+type OrdersOf<S> = Orders<Listened<<S as Stores>::Stock>, Rows<<S as Stores>::Sql>>;
+
 /// Our parts at work.
 pub(crate) struct Parts<S: Stores> {
     pub(crate) stores: S,
     pub(crate) notes: Arc<Notes>,
     pub(crate) clock: SkipClock,
     pub(crate) fronts: Vec<Front<S>>,
-    pub(crate) orders: Arc<Orders<Listened<S::Stock>, Rows<S::Sql>>>,
+    pub(crate) orders: Arc<OrdersOf<S>>,
     pub(crate) log: Listened<S::Log>,
     pub(crate) keeping: Listened<S::Keeping>,
     pub(crate) seen: watch::Receiver<Seen>,

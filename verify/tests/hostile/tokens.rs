@@ -13,8 +13,7 @@ use super::*;
 #[test]
 fn tokens() {
     let scene = Scene::set("tokens");
-    let (kid, secret) = scene.market.key().unwrap();
-    let (kid, secret) = (kid.to_owned(), secret.to_owned());
+    let (kid, secret) = scene.market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned())).unwrap();
     let forger = Forger::new(&kid, &secret).unwrap();
     let good = scene.market.token(&scene.sale, 500_000).unwrap();
     let claims = claims_of(&good).unwrap();
