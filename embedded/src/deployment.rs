@@ -208,7 +208,7 @@ mod tests {
         }
         let allowed_s = if step_ms > 0 { slots.len() as u64 * (RENEW_EVERY.as_secs() + 1) } else { 0 };
         assert!(refused_s <= allowed_s, "run {number}: a step of {step_ms} ms stopped ids for {refused_s} s");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             keeper.keep(fleet.clone(), std::future::ready(())).await;
         }
         if step_ms <= -HOUR_MS {

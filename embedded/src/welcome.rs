@@ -189,7 +189,9 @@ mod tests {
         assert!(open.starts_with("The shop is open: Winter sale, day one\n"), "{open}");
         assert!(open.contains("  offer    9001 Kettle, red, 199.00 CNY, 5 of 100000 units left\n"), "{open}");
         assert!(open.contains("curl -i http://127.0.0.1:80/v1/orders"), "{open}");
-        let not_now: [(&str, &str, fn(&mut Sale), Option<u64>); 5] = [
+        /// State of the shop, why nothing can be bought, what makes it so, and units left.
+        type NotNow = (&'static str, &'static str, fn(&mut Sale), Option<u64>);
+        let not_now: [NotNow; 5] = [
             (
                 "runs, and its sale opens later",
                 "the sale opens in 2 h",
