@@ -252,6 +252,7 @@ fn known(lanes: &Lanes, span: &[Placed]) -> Known {
     Known {
         live: rows.iter().map(|row| ((row.lane, row.buyer), live(row))).collect(),
         rows: rows.into_iter().map(|row| (row.order, row)).collect::<HashMap<_, _>>(),
+        ..Known::default()
     }
 }
 

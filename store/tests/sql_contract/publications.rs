@@ -230,7 +230,7 @@ pub(crate) async fn an_older_programs_database_is_upgraded<A: Adapter>(adapter: 
     let statements: Vec<String> =
         code.join("\n").split(";\n").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
     let migration = Migration { name: "001".into(), statements };
-    assert_eq!(first.migrate(&[migration.clone()]).await.unwrap(), 1);
+    assert_eq!(first.migrate(std::slice::from_ref(&migration)).await.unwrap(), 1);
     first.exec("INSERT INTO lanes VALUES (11, 7, 1, 0, 3, 2, 5)", vec![]).await.unwrap();
     first.exec("INSERT INTO offers VALUES (111, 11, 10, 4, 2, 9)", vec![]).await.unwrap();
     let look = shards::look_ledger(&server, &space.name).await.map(drop);
