@@ -13,7 +13,7 @@ use store::{
     sql::{Sql, SqlError},
 };
 use tokio::{sync::watch, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     consume::work,
@@ -147,7 +147,7 @@ impl Membership for Contender {
 /// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one partition must not leave it without
 /// a worker, nor stop the others.
 async fn worked<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, stop: CancellationToken) {
-    while let Err(panic) = tokio::spawn(work(shared.clone(), id, stop.clone())).await {
+    while let Err(panic) = bound(work(shared.clone(), id, stop.clone())).await {
         shared.metrics.halted("panicked");
         shared.stalls.failed(id, format!("its worker panicked, report this: {panic}"));
         tracing::error!(partition = %id, %panic, "a worker panicked: report this; it begins anew");
@@ -157,10 +157,15 @@ async fn worked<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, stop: Cancell
 
 /// The same for the relay.
 async fn relayed<P: Ports>(shared: Arc<Shared<P>>, stop: CancellationToken) {
-    while let Err(panic) = tokio::spawn(relay(shared.clone(), stop.clone())).await {
+    while let Err(panic) = bound(relay(shared.clone(), stop.clone())).await {
         tracing::error!(%panic, "the relay panicked: report this; it begins anew");
         again(&stop, shared.pace.retry_max).await;
     }
+}
+
+/// A task of its own, so that its panic ends nobody else; it ends with the one that waits for it.
+fn bound(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(work))
 }
 
 async fn again(stop: &CancellationToken, pause: Duration) {

@@ -32,7 +32,7 @@ pub(crate) const fn offer_of(sale: u64) -> u64 {
 
 /// All of them, as sale files. `now`: the same for both sides, which shall have the same sales.
 pub(crate) fn files(now: Timestamp) -> Vec<(u64, String)> {
-    let open = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z");
+    let open = ("2020-01-01T00:00:00Z", "2059-01-01T00:00:00Z");
     // Nobody keeps what was over a month ago.
     let (opened, closed) = (hours_ago(now, 48), hours_ago(now, 24));
     let sale = |id, (opens, closes): (&str, &str), paused, buyer_rate, lanes: String| {
@@ -46,7 +46,7 @@ pub(crate) fn files(now: Timestamp) -> Vec<(u64, String)> {
     let both = lane(5_001, LIMIT, &[(PLENTY, 1_000, 100_000)]) + &lane(5_002, 1, &[(SCARCE, 1, 100_000)]);
     vec![
         sale(OPEN, open, false, 1_000, both),
-        sale(FUTURE, ("2099-01-01T00:00:00Z", "2100-01-01T00:00:00Z"), false, 1_000, one(FUTURE, 1_000)),
+        sale(FUTURE, ("2058-01-01T00:00:00Z", "2059-01-01T00:00:00Z"), false, 1_000, one(FUTURE, 1_000)),
         sale(PAST, (&opened, &closed), false, 1_000, one(PAST, 1_000)),
         sale(PAUSED, open, true, 1_000, one(PAUSED, 1_000)),
         sale(SLOW_BUYER, open, false, 1, one(SLOW_BUYER, 1_000)),

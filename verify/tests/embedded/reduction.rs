@@ -24,7 +24,7 @@ impl Shop {
         let folder = Folder::new().unwrap();
         let mut server = folder.serve_with(&["--no-demo"]).unwrap();
         folder.wait_ready(&mut server).unwrap();
-        let (opens, closes) = ("2026-01-01T00:00:00Z", "2099-01-01T00:00:00Z");
+        let (opens, closes) = ("2026-01-01T00:00:00Z", "2059-01-01T00:00:00Z");
         let sale = format!(
             "id = \"1001\"\ntenant = \"7\"\ntitle = \"t\"\nopens_at = \"{opens}\"\ncloses_at = \"{closes}\"\n\
              buyer_rate_per_s = 1000\n[[lanes]]\nid = \"5001\"\nlimit_per_buyer = 1\n[[lanes.offers]]\nid = \"{OFFER}\"\n\
