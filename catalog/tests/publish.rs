@@ -19,7 +19,10 @@ mod publishing {
         ledger::Ledger,
         log::{ReadError, SalesFollower, SalesPublisher, Unacknowledged},
         shards::{self, Namespace},
-        sql::sqlite::{self, Sqlite, SqliteServer},
+        sql::{
+            Sql,
+            sqlite::{self, Sqlite, SqliteServer},
+        },
     };
 
     const SETTINGS: Settings =
@@ -27,15 +30,15 @@ mod publishing {
     /// Rounds of publishers at the same moment.
     const ROUNDS: u32 = 200;
 
-    /// A ledger in a folder of its own, and the topic that is fed from it.
-    struct Deployment {
-        ledger: Ledger<Sqlite>,
+    /// A ledger, and the topic that is fed from it.
+    struct Deployment<S> {
+        ledger: Ledger<S>,
         appended: Mutex<Vec<Sale>>,
         is_silent: bool,
         _folder: tempfile::TempDir,
     }
 
-    impl SalesPublisher for Deployment {
+    impl<S: Sql> SalesPublisher for Deployment<S> {
         async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
             if self.is_silent {
                 return Err(Unacknowledged("timed out".into()));
@@ -54,14 +57,17 @@ mod publishing {
         }
     }
 
-    impl Deployment {
+    impl Deployment<Sqlite> {
+        /// In a folder of its own.
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let server = SqliteServer::new(folder.path().into(), Arc::new(|| 1), sqlite::Settings::default()).unwrap();
             let ledger = shards::open_ledger(&server, &Namespace::new("shop").unwrap()).await.unwrap();
             Self { ledger, appended: Mutex::default(), is_silent: false, _folder: folder }
         }
+    }
 
+    impl<S: Sql> Deployment<S> {
         async fn run(
             &self,
             draft: &Draft,
@@ -179,9 +185,7 @@ mod publishing {
 
     /// Each round: two sales that name the same offers, then two edits of the one that was first, all at the same moment. The loser is
     /// told at its line what it lost to; an edit that was told published is in the sale.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn of_two_publishers_one_is_told_what_it_lost_to() {
-        let shop = Deployment::new().await;
+    async fn race<S: Sql>(shop: &Deployment<S>) {
         for round in 0..ROUNDS {
             let (ids, offer) = ([10_000 + 2 * round, 10_001 + 2 * round], 100_000 + 2 * round);
             let [a, b] = ids.map(|id| text(id, id, offer, "Winter"));
@@ -214,5 +218,24 @@ mod publishing {
             }
         }
         assert_eq!(shop.published().await.len(), ROUNDS as usize);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_publishers_one_is_told_what_it_lost_to() {
+        race(&Deployment::new().await).await;
+    }
+
+    #[cfg(feature = "live")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_publishers_on_mysql_one_is_told_what_it_lost_to() {
+        use store::sql::mysql::{MySqlServer, Settings};
+        let url = std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL is set: run `. stack/env`");
+        let server = MySqlServer::new(&url, Settings::default()).unwrap();
+        let namespace = Namespace::new(&format!("test_{:016x}", rand::random::<u64>())).unwrap();
+        let ledger = shards::open_ledger(&server, &namespace).await.unwrap();
+        let _folder = tempfile::tempdir().unwrap();
+        let shop = Deployment { ledger, appended: Mutex::default(), is_silent: false, _folder };
+        race(&shop).await;
+        shards::drop_all(&server, &namespace).await.unwrap();
     }
 }
