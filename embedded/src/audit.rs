@@ -134,6 +134,8 @@ async fn audit<S: Sql, W: LaneWitness>(
             return Err(Unrest::UnderWay(standing.outstanding).into());
         }
     }
+    // Counted now: while it came to rest, the ledger went on selling.
+    let lanes = backends.all_lanes().await?;
     let mut evidence = backends.evidence_of(&lanes).await?;
     // A record may stand in the log twice; its order was promised once.
     let mut seen: HashSet<OrderId> = HashSet::with_capacity(logged.len());

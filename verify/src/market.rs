@@ -81,7 +81,14 @@ impl Market {
     /// # Errors
     /// As [`Market::open`].
     pub fn open_with(name: &str, engine: impl Fn(&Shop) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
-        let shop = Shop::new(name)?;
+        Self::over(Shop::new(name)?, engine)
+    }
+
+    /// The same in a shop whose databases and log may hold something already.
+    ///
+    /// # Errors
+    /// As [`Market::open`].
+    pub fn over(shop: Shop, engine: impl Fn(&Shop) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
         let writer = shop.order_writer(&[])?;
         let mut engine = engine(&shop)?;
         shop.wait_ready(&mut engine)?;

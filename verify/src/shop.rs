@@ -9,6 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use clap::{Args, FromArgMatches};
+use kit::settings::StoreArgs;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -121,6 +123,18 @@ impl Shop {
         &self.namespace
     }
 
+    /// Where its services remember.
+    ///
+    /// # Errors
+    /// When the environment does not say where the stack is.
+    pub fn stores(&self) -> anyhow::Result<StoreArgs> {
+        let url = self.redis.url();
+        let arguments = ["verify", "--namespace", &self.namespace, "--redis-url", &url];
+        let command = StoreArgs::augment_args(clap::Command::new("verify"));
+        let matches = command.try_get_matches_from(arguments).context("is the stack up? . stack/env")?;
+        Ok(StoreArgs::from_arg_matches(&matches)?)
+    }
+
     /// Publishes a sale file.
     ///
     /// # Errors
@@ -130,6 +144,16 @@ impl Shop {
         std::fs::write(&file, sale)?;
         let output = self.command("catalog").arg("publish").arg(&file).output()?;
         ensure!(output.status.success(), "catalog: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Cancels an order.
+    ///
+    /// # Errors
+    /// When `order-writer` refuses it.
+    pub fn cancel(&self, order: &str) -> anyhow::Result<()> {
+        let output = self.command("order-writer").args(["cancel", order]).output()?;
+        ensure!(output.status.success(), "order-writer cancel: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 
