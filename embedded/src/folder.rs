@@ -245,6 +245,8 @@ impl Folder {
             rights::check(&path)?;
             check_format(&path)?;
         }
+        // Files that may be written to in a folder that may not would be worked on before anybody noticed.
+        rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from).map_err(at(&path))?;
         let lock = take_lock(&path)?;
         rights::close_folder(&path)?;
         files::remove_drafts(&path)?;
