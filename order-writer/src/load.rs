@@ -1,12 +1,12 @@
 //! What a lane starts from: units by the ledger, buyers by the rows. Done by the winner of the epoch's commit, once (R4).
 
 use domain::{
-    id::{BuyerId, Epoch, LaneId, OrderId},
+    id::{BuyerId, Epoch, LaneId},
     order::{OrderRow, Status},
     stock::{LaneLoad, LoadAnswer, OfferLoad, Purchase, TOMBSTONES_MAX},
 };
 use kit::clock::Clock;
-use store::{sql::SqlError, stock::LaneKeeping};
+use store::{sql::SqlError, stock::LoadAtOnce};
 
 use crate::{
     partition::Partition,
@@ -104,7 +104,7 @@ fn forget_oldest_tombstones(purchases: &mut Vec<(BuyerId, Purchase)>) {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::{KeyHash, OfferId, PurchaseNumber};
+    use domain::id::{KeyHash, OfferId, OrderId, PurchaseNumber};
 
     use super::*;
 

@@ -97,7 +97,7 @@ pub struct Mixture {
 impl Mixture {
     fn draw(rng: &mut Rng) -> Self {
         let mut mixture = Self {
-            steps: rng.range(60, 240),
+            steps: rng.range(80, 320),
             reserve: rng.pick(&[4, 8, 16]),
             append: rng.pick(&[2, 6]),
             sweep: rng.pick(&[1, 4]),

@@ -473,7 +473,7 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
-        if !process.loads.is_empty() && self.rng.once_in(4) {
+        if !process.loads.is_empty() && self.rng.once_in(2) {
             process.go_on_loading(self)?;
             self.processes[number] = Some(process);
             return Ok(());
@@ -481,7 +481,9 @@ impl World {
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
-                if self.rng.once_in(4) {
+                // Lanes that are closed wait for it to have caught up.
+                let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
+                if due || self.rng.once_in(4) {
                     process.todo.push_back(Todo::StopIfStale);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);
