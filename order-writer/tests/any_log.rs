@@ -10,6 +10,10 @@ mod audit;
 mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "gate.rs"]
+mod gate;
+#[path = "any_log/loads.rs"]
+mod loads;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]

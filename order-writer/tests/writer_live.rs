@@ -4,6 +4,8 @@
 
 #[path = "writer_live/faults.rs"]
 mod faults;
+#[path = "gate.rs"]
+mod gate;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]

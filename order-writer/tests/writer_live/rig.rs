@@ -53,6 +53,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -61,7 +63,7 @@ pub(crate) struct Real;
 
 impl Ports for Real {
     type Sql = MySql;
-    type Stock = RedisKeeping;
+    type Stock = Gated<RedisKeeping>;
     type Log = KafkaLog;
     type Source = KafkaSource;
     type Clock = SystemClock;
@@ -71,6 +73,7 @@ pub(crate) struct Rig {
     pub(crate) namespace: String,
     pub(crate) store: Store<MySql>,
     pub(crate) keeping: RedisKeeping,
+    pub(crate) gate: Gate,
     pub(crate) stock: RedisStock,
     pub(crate) kafka: KafkaSettings,
     pub(crate) log: KafkaLog,
@@ -135,6 +138,7 @@ impl Rig {
         let rig = Self {
             store,
             keeping: RedisKeeping::connect(&redis).await.unwrap(),
+            gate: Gate::open(),
             stock: RedisStock::connect(&redis).await.unwrap(),
             log: KafkaLog::new(&kafka).unwrap(),
             kafka,
@@ -181,7 +185,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Real> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: Gated::new(self.keeping.clone(), &self.gate),
             log: self.log.clone(),
             source: KafkaSource::new(&self.kafka),
             clock: SystemClock::new(),
