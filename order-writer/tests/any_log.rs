@@ -6,6 +6,8 @@
 
 #[path = "any_log/audit.rs"]
 mod audit;
+#[path = "any_log/bounds.rs"]
+mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
 #[path = "any_log/rig.rs"]
