@@ -95,6 +95,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let programs = args.programs.clone().map_or_else(built_programs, Ok)?;
     let folder = tempfile::Builder::new().prefix("trial-").tempdir()?;
     eprintln!("starting Redis, Kafka and MariaDB in {}", folder.path().display());
+    end_well_on_signals(folder.path().join("stack"))?;
     let servers = Servers::start(folder.path())?;
     let (mut failed, mut all) = (Vec::new(), Vec::new());
     for seed in seeds {
@@ -119,6 +120,22 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     eprintln!("outputs of all services are in {}", folder.keep().display());
     Ok(ExitCode::FAILURE)
+}
+
+/// A trial that is broken off leaves no server behind: they would outlive it, and the services go with it.
+fn end_well_on_signals(stack: PathBuf) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let stopped = runtime.block_on(async {
+            kit::shutdown::on_signals()?.cancelled().await;
+            Ok::<_, std::io::Error>(())
+        });
+        if stopped.is_ok() {
+            servers::kill_all(&stack);
+            std::process::exit(130);
+        }
+    })?;
+    Ok(())
 }
 
 /// Plays a seed to its end.
@@ -157,6 +174,7 @@ fn play(
         field.play(events, Duration::from_secs(args.seconds));
         eprintln!("{:7.1} s  the faults are over; everything is let settle", field.elapsed().as_secs_f64());
         let settled = field.settle();
+        eprintln!("{:7.1} s  everything is up; buyers ask until they know", field.elapsed().as_secs_f64());
         crowd.coming.store(false, Relaxed);
         let deadline = clock.monotonic() + LAST_ANSWERS;
         while clock.monotonic() < deadline && crowd.asking.load(Relaxed) > 0 {

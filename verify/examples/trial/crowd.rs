@@ -30,6 +30,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const COME_BACK_MS: std::ops::Range<u64> = 50..800;
 /// In so many of a hundred turns a buyer of before asks again instead of a new one.
 const AGAIN_PERCENT: u32 = 15;
+/// How often a late buyer asks an engine that does not tell.
+const LATE_ATTEMPTS: u32 = 5;
 const TOKEN_TTL_MS: u64 = 3_600_000;
 
 /// A sale with its buyers.
@@ -150,7 +152,7 @@ impl Crowd {
     /// Asks every engine until each has given its answer, a few times at most.
     pub(crate) fn ask_all(&self, sale: usize, buyer: u32) {
         for &engine in &self.engines {
-            for _ in 0..20 {
+            for _ in 0..LATE_ATTEMPTS {
                 if self.ask(sale, buyer, engine) {
                     break;
                 }

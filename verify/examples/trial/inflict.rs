@@ -36,6 +36,8 @@ use crate::{
 const CANCEL_EVERY: Duration = Duration::from_millis(1_500);
 /// What is cancelled was accepted so long ago at least.
 const CANCEL_AGE: Duration = Duration::from_secs(3);
+/// A publication is tried again for so long.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
 /// An order that is not accepted for so long after a fault is still for that fault's reason.
 const AFTERMATH: Duration = Duration::from_secs(10);
 /// The window of a sale, beyond any trial.
@@ -210,7 +212,13 @@ impl<'a> Field<'a> {
     fn republish(&self, sale: usize, window: impl Fn(u64) -> (u64, u64)) -> anyhow::Result<()> {
         let offered = &self.crowd.offered[sale];
         let (opens, closes) = window(self.clock.now_ms());
-        self.services.publish(&offered.next_version(opens, closes)?)?;
+        let file = offered.next_version(opens, closes)?;
+        // Safe to repeat: a merchant tries again while the servers are away.
+        let deadline = self.clock.monotonic() + PUBLISHED_WITHIN;
+        while let Err(error) = self.services.publish(&file) {
+            ensure!(self.clock.monotonic() < deadline, "{error:#}");
+            std::thread::sleep(CANCEL_EVERY);
+        }
         offered.open.store(true, Relaxed);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What must hold when everything is let settle: the audit of the load test over every sale, and what buyers were told by all
 //! engines. What may be lost where acknowledged data were taken away stands in the protocol (R13, INV-3).
 
-use std::{collections::HashMap, fmt::Write as _, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use domain::id::OrderId;
 use kit::clock::{Clock, SystemClock};
@@ -17,7 +17,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use crate::crowd::Crowd;
 
 /// How long everything may take to become durable once all is up again.
-const REST: Duration = Duration::from_secs(120);
+const REST: Duration = Duration::from_secs(90);
+/// Between two lines about what is still under way.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Buyers of each sale who ask every engine once more at the end.
 const LATE: usize = 60;
 
@@ -51,8 +53,12 @@ pub(crate) async fn judge(
 ) -> anyhow::Result<Judgement> {
     let (clock, mut judgement) = (SystemClock::new(), Judgement::default());
     rest(backends, &clock, &mut judgement).await?;
+    eprintln!("           some buyers ask every engine once more");
     late_repeats(crowd, seed);
-    rest(backends, &clock, &mut judgement).await?;
+    if judgement.violations.is_empty() {
+        rest(backends, &clock, &mut judgement).await?;
+    }
+    eprintln!("           auditing");
     for (at, offered) in crowd.offered.iter().enumerate() {
         let mut book = Book::new(offered.buyers());
         let attempts = ordinary(0..offered.buyers());
@@ -83,7 +89,14 @@ pub(crate) async fn judge(
 
 async fn rest(backends: &mut ProductionBackends, clock: &SystemClock, judgement: &mut Judgement) -> anyhow::Result<()> {
     let now = clock.monotonic();
-    let rest = durable::wait(backends, clock, (0, now), now + REST, |_| {}).await?;
+    let mut tell_at = now + TELL_EVERY;
+    let show = |standing: &durable::Standing| {
+        if clock.monotonic() >= tell_at && !standing.outstanding.is_empty() {
+            tell_at = clock.monotonic() + TELL_EVERY;
+            eprintln!("           under way: {}", standing.outstanding.join("; "));
+        }
+    };
+    let rest = durable::wait(backends, clock, (0, now), now + REST, show).await?;
     if !rest.reached {
         let outstanding = rest.standing.outstanding.join("; ");
         judgement.violations.push(format!("not everything is decided within {} s: {outstanding}", REST.as_secs()));
@@ -110,7 +123,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn violation(&mut self, what: &str, finding: &Finding) {
         let mut line = format!("{}: {what} {}", self.title, finding.count);
-        finding.examples.iter().for_each(|example| drop(write!(line, "\n      {example}")));
+        finding.examples.iter().for_each(|example| line.extend(["\n      ", example]));
         self.judgement.violations.push(line);
     }
 

@@ -153,10 +153,16 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for server in ["redis", "kafka", "mysql"] {
-            // It may be down already; its data go with the folder.
-            self.stack(&["kill", server]).ok();
-        }
+        kill_all(&self.folder);
+    }
+}
+
+/// Ends what runs in a stack's folder; its data go with the folder.
+pub(crate) fn kill_all(stack: &Path) {
+    for server in ["redis", "kafka", "mysql"] {
+        let mut command = Command::new(Path::new(STACK).join("stack"));
+        command.args(["kill", server]).env("STACK_DIR", stack).stderr(Stdio::null()).stdout(Stdio::null());
+        command.status().ok();
     }
 }
 
