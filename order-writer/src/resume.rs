@@ -141,8 +141,12 @@ impl<P: Ports> Partition<P> {
     /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
     /// before anything is decided.
     async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
+        self.recall_distrusted().await?;
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         for lane in lanes {
+            if self.is_aside(lane) {
+                continue;
+            }
             match self.distrust_closed(lane).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
