@@ -16,7 +16,7 @@ use store::{
     ledger::{LaneRow, OfferRow},
     log::{Entry, Envelope, PartitionReader},
     sql::SqlError,
-    stock::LaneKeeping,
+    stock::{LaneKeeping, StockError},
 };
 
 use crate::{
@@ -93,6 +93,7 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
+        self.look_for_absent().await;
         for lane in lanes {
             let sale = self.owner_of(&sales, lane);
             if (!unrest && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
@@ -112,7 +113,13 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
-        let view = self.shared.stock.inspect(lane).await?;
+        let view = match self.shared.stock.inspect(lane).await {
+            // Whatever it holds: it is rebuilt, which sets aside what cannot be read.
+            Err(StockError::Broken(_)) if self.facts.get(&lane).is_some_and(|facts| facts.distrusted) => {
+                return self.look_at(lane, &unreadable(), sale).await;
+            }
+            view => view?,
+        };
         self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
@@ -317,6 +324,11 @@ impl<P: Ports> Partition<P> {
         self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, after, now));
         Ok(())
     }
+}
+
+/// What is looked at in the place of a lane that shows nonsense: as good as none.
+const fn unreadable() -> LaneView {
+    LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 }
 }
 
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {

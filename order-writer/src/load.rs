@@ -47,6 +47,7 @@ impl<P: Ports> Partition<P> {
             Ok(LoadAnswer::Loaded) => {
                 tracing::info!(lane = %id, %epoch, purchases = load.purchases.len(), "lane open");
                 self.facts.entry(id).or_default().opened();
+                self.shared.ledger.trust(id).await?;
             }
             Ok(LoadAnswer::Refused) => {
                 tracing::warn!(lane = %id, %epoch, "the lane refused its load: it is rebuilt under the next epoch")

@@ -46,6 +46,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::node::Nodes;
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 pub(crate) const TENANT: u64 = 7;
 pub(crate) const SALE: u64 = 1001;
@@ -74,7 +76,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = LocalKeeping;
+    type Stock = Nodes;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -95,6 +97,8 @@ pub(crate) struct Rig {
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    /// The same lanes, as the worker reaches them.
+    pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
     pub(crate) sales: watch::Sender<Sales>,
     registry: Registry,
@@ -156,6 +160,7 @@ impl Rig {
             store,
             log,
             keeping: stock.keeping(),
+            nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
             sales: watch::channel(Arc::new(BTreeMap::from([(sale.id, sale)]))).0,
@@ -177,7 +182,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: self.nodes.clone(),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -207,6 +212,7 @@ impl Rig {
         self.runs += 1;
         self.stock = LocalStock::new(RunId(self.runs));
         self.keeping = self.stock.keeping();
+        self.nodes = Nodes::new(self.stock.keeping());
         self.start();
     }
 
