@@ -249,6 +249,11 @@ impl<P: Ports> Partition<P> {
             by_lane.entry(lane).or_default().1.push(gone);
         }
         for (lane, (batches, gone)) in by_lane {
+            if self.is_aside(lane) {
+                // It is rebuilt from the rows before it is settled again.
+                self.shared.metrics.settled_closed.inc();
+                continue;
+            }
             let epoch = match self.lanes.get(&lane) {
                 Some(lane) => lane.epoch,
                 None => return Err(self.contradiction(format!("lane {lane} was decided without a ledger row"))),
@@ -365,6 +370,10 @@ impl<P: Ports> Partition<P> {
         else {
             return Ok(());
         };
+        if self.is_aside(lane) {
+            // Its next load tells it.
+            return Ok(());
+        }
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
         self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));

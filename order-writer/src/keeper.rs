@@ -16,7 +16,7 @@ use store::{
     ledger::{LaneRow, OfferRow},
     log::{Entry, Envelope, PartitionReader},
     sql::SqlError,
-    stock::LaneKeeping,
+    stock::{LaneKeeping, StockError},
 };
 
 use crate::{
@@ -51,6 +51,8 @@ pub struct Looks {
     sales: Option<Sales>,
     /// Lanes were left out, because rebuilding others took long: records are decided first, then the next look goes on.
     is_unfinished: bool,
+    /// Time that this look has spent on rebuilding.
+    rebuilding: Duration,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
 }
@@ -104,10 +106,10 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
-        let begun = self.shared.clock.monotonic();
-        self.looks.is_unfinished = false;
+        (self.looks.is_unfinished, self.looks.rebuilding) = (false, Duration::ZERO);
+        self.look_for_absent().await;
         for lane in lanes {
-            if self.shared.clock.monotonic().saturating_sub(begun) > LOOK_MAX {
+            if self.looks.rebuilding > LOOK_MAX {
                 (self.looks.is_unfinished, self.looks.wary) = (true, true);
                 break;
             }
@@ -144,7 +146,13 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
-        let view = self.shared.stock.inspect(lane).await?;
+        let view = match self.shared.stock.inspect(lane).await {
+            // Whatever it holds: it is rebuilt, which sets aside what cannot be read.
+            Err(StockError::Broken(_)) if self.facts.get(&lane).is_some_and(|facts| facts.distrusted) => {
+                return self.look_at(lane, &unreadable(), sale).await;
+            }
+            view => view?,
+        };
         self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
@@ -231,11 +239,13 @@ impl<P: Ports> Partition<P> {
         match Care::of(sale.map(|sale| sale.window), is_open, self.shared.clock.now_ms()) {
             Care::Keep => {
                 facts.opened();
-                self.keep_allotments(id, epoch, sale).await
+                return self.keep_allotments(id, epoch, sale).await;
             }
-            Care::Rebuild => self.rebuild(id).await,
-            Care::Retire => self.retire(id, view).await,
+            Care::Rebuild => self.rebuild(id).await?,
+            Care::Retire => self.retire(id, view).await?,
         }
+        self.looks.rebuilding += self.shared.clock.monotonic().saturating_sub(now);
+        Ok(())
     }
 
     /// Nobody buys from the lane any more. What its journal holds goes into the log once, and it stays closed: its orders are in the rows.
@@ -367,6 +377,11 @@ impl<P: Ports> Partition<P> {
         self.facts.entry(lane).or_default().asked.insert(offer, (sale_version, after, now));
         Ok(())
     }
+}
+
+/// What is looked at in the place of a lane that shows nonsense: as good as none.
+const fn unreadable() -> LaneView {
+    LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 }
 }
 
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {

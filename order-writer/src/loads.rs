@@ -227,6 +227,7 @@ impl<P: Ports> Partition<P> {
             Ok(LoadAnswer::Loaded) => {
                 tracing::info!(lane = %id, %epoch, purchases = filled.len(), "lane open");
                 self.facts.entry(id).or_default().opened();
+                self.shared.ledger.trust(id).await?;
                 self.shared.failpoint.reach(Step::Loaded);
             }
             Ok(LoadAnswer::Refused) => {

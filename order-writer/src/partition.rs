@@ -74,8 +74,10 @@ pub struct LaneFacts {
     pub drained: bool,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
-    /// Its stock answers nonsense: left alone until then, by the monotonic clock.
+    /// Its stock answers nonsense, or nothing: left alone until then, by the monotonic clock.
     pub aside_until: Option<Duration>,
+    /// Its stock server does not answer, and others do: nothing is asked of it but whether it is back.
+    pub is_away: bool,
 }
 
 impl<P: Ports> Partition<P> {

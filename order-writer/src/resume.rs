@@ -146,8 +146,12 @@ impl<P: Ports> Partition<P> {
     /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt when this worker has caught
     /// up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that sold must not begin again.
     async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
+        self.recall_distrusted().await?;
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         for lane in lanes {
+            if self.is_aside(lane) {
+                continue;
+            }
             match self.fence_closed(lane).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,

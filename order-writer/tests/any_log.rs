@@ -6,6 +6,8 @@
 
 #[path = "any_log/audit.rs"]
 mod audit;
+#[path = "any_log/away.rs"]
+mod away;
 #[path = "any_log/bounds.rs"]
 mod bounds;
 #[path = "any_log/forger.rs"]
@@ -14,6 +16,8 @@ mod forger;
 mod gate;
 #[path = "any_log/loads.rs"]
 mod loads;
+#[path = "any_log/node.rs"]
+mod node;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]

@@ -2,6 +2,7 @@
 //! Position, sold and movements move together (`commit`) or not at all.
 
 mod commit;
+mod distrust;
 mod lane;
 mod lease;
 mod movement;

@@ -16,6 +16,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
     ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
     ("005-first-orders", include_str!("../migrations/ledger/005-first-orders.sql")),
+    ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];

@@ -1,5 +1,5 @@
 //! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method is idempotent or says so;
-//! an error means *unknown*, never *no*.
+//! an error means *unknown* or, where the adapter is certain, *never sent*; it never means *no*.
 
 #[cfg(feature = "embedded")]
 pub mod local;
@@ -17,9 +17,12 @@ use domain::{
     },
 };
 
-/// The outcome of a stock call is unknown, or the server spoke nonsense.
-#[derive(Debug, thiserror::Error)]
+/// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke nonsense.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StockError {
+    /// The call certainly never left this process, because there is no connection: nothing happened.
+    #[error("the stock server cannot be reached: {0}")]
+    Unsent(String),
     /// No answer in time or a broken connection: the call may or may not have happened.
     #[error("no answer from the stock server: {0}")]
     Unknown(String),
@@ -31,7 +34,7 @@ pub enum StockError {
 impl StockError {
     /// Whether the same call may be sent again.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unknown(_))
+        matches!(self, Self::Unsent(_) | Self::Unknown(_))
     }
 }
 
@@ -79,7 +82,7 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         gone: &[Gone],
     ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
 
-    /// R3: closes the lane under the marker `epoch`.
+    /// R3: closes the lane under the marker `epoch`. What of it cannot be read is set aside first, so that the lane can be rebuilt.
     fn close(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<CloseAnswer, StockError>> + Send;
 
     /// Every journal entry of the lane.

@@ -248,3 +248,21 @@ pub(crate) async fn a_generation_begins_once<A: Adapter>(adapter: A) {
     assert!(matches!(missing, Err(SqlError::Broken(_))));
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
 }
+
+/// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own partition.
+pub(crate) async fn a_distrusted_lane_is_remembered_until_it_is_trusted<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    for n in 1..=3 {
+        assert!(d.ledger.add_lane(&lane_row(n), 1).await.unwrap());
+    }
+    for n in [3, 1, 3] {
+        d.ledger.distrust(lane(n)).await.unwrap();
+    }
+    assert_eq!(d.ledger.distrusted(PARTITION).await.unwrap(), [lane(1), lane(3)]);
+    let other = domain::id::PartitionId(PARTITION.0 + 1);
+    assert_eq!(d.ledger.distrusted(other).await.unwrap(), []);
+    for _ in 0..2 {
+        d.ledger.trust(lane(3)).await.unwrap();
+    }
+    assert_eq!(d.ledger.distrusted(PARTITION).await.unwrap(), [lane(1)]);
+}

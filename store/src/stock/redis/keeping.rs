@@ -94,8 +94,9 @@ impl RedisKeeping {
     async fn ask_way(&self, run: &Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
-                let answer = within(self.patience, evaluate(&mut connection, run)).await.unwrap_or_else(Err);
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
+                let answer = within(self.patience, evaluate(&mut connection, run)).await;
+                let answer = answer.and_then(|told| told.map_err(|error| classify(&error)));
                 if answer.as_ref().is_err_and(StockError::is_retryable) {
                     // It broke or is silent: the next call gets another.
                     drop(deadpool_redis::Connection::take(connection));
@@ -103,7 +104,8 @@ impl RedisKeeping {
                 answer
             }
             Way::Cluster(connection) => {
-                within(self.patience, evaluate(&mut connection.clone(), run)).await.unwrap_or_else(Err)
+                let answer = within(self.patience, evaluate(&mut connection.clone(), run)).await;
+                answer?.map_err(|error| classify(&error))
             }
         }
     }
@@ -117,7 +119,7 @@ impl RedisKeeping {
     async fn command_way(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
                 within(self.patience, send(&mut connection, cmd)).await
             }
             Way::Cluster(connection) => within(self.patience, send(&mut connection.clone(), cmd)).await,
@@ -231,7 +233,7 @@ impl LaneKeeping for RedisKeeping {
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
         let fields = self.scan(self.keys.key(lane, "journal")).await?;
-        fields.into_iter().map(|(id, payload)| reply::journaled(&id, payload)).collect()
+        Ok(fields.into_iter().filter_map(|(id, payload)| reply::journaled(&id, payload)).collect())
     }
 
     async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
