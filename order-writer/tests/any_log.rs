@@ -8,6 +8,8 @@
 mod audit;
 #[path = "any_log/away.rs"]
 mod away;
+#[path = "any_log/bounds.rs"]
+mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
 #[path = "any_log/node.rs"]

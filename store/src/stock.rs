@@ -12,8 +12,8 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{
-        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
-        ReserveRequest,
+        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
+        ReserveCall, ReserveRequest,
     },
 };
 
@@ -88,12 +88,25 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// Every journal entry of the lane.
     fn journal(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BatchId, Bytes)>, StockError>> + Send;
 
-    /// R4: opens a closed lane. Not repeatable: after an error the caller MUST ask for the next epoch.
-    fn load(
+    /// R4: begins the load of a lane that is closed under this marker in this run: it has no buyers and no journal any more. `false` is a
+    /// refusal. After an error of this step or those that follow the caller MUST ask for the next epoch.
+    fn clear(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<bool, StockError>> + Send;
+
+    /// R4: puts buyers' entries in place, live purchases and tombstones, those of one buyer together, oldest first; several calls may run at
+    /// the same time. An entry replaces the one that its buyer has. Answers how many buyers are new; `None` is a refusal.
+    fn fill(
         &self,
         lane: LaneId,
         epoch: Epoch,
-        load: &LaneLoad,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> impl Future<Output = Result<Option<u64>, StockError>> + Send;
+
+    /// R4: opens the lane, once, if all buyers are in place.
+    fn open(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        opening: &LaneOpening,
     ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send;
 
     /// R9: tells the lane the ledger's allotment, decided at the packed position `changed_at`.
@@ -123,3 +136,24 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// All buyers' entries: for audits at rest.
     fn buyers(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BuyerId, Vec<Purchase>)>, StockError>> + Send;
 }
+
+/// The steps of a load in one call: for tests and tools, which have all at hand.
+pub trait LoadAtOnce: LaneKeeping {
+    /// R4: opens a closed lane.
+    fn load(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        load: &LaneLoad,
+    ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send {
+        async move {
+            self.clear(lane, epoch).await?;
+            // A refusal is the last step's too.
+            let buyers = self.fill(lane, epoch, &load.purchases).await?.unwrap_or(0);
+            let (limit_per_buyer, offers) = (load.limit_per_buyer, load.offers.clone());
+            self.open(lane, epoch, &LaneOpening { buyers, limit_per_buyer, offers }).await
+        }
+    }
+}
+
+impl<K: LaneKeeping> LoadAtOnce for K {}

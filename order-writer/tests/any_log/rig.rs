@@ -58,6 +58,7 @@ pub(crate) const SOUND_LANE: u64 = 5002;
 /// Published late, beside sales that contradict those before.
 pub(crate) const LATE_LANE: u64 = 5004;
 const PATIENCE: Duration = Duration::from_secs(120);
+const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
 pub(crate) fn id<T: TryFrom<u64>>(number: u64) -> T
 where
@@ -143,6 +144,11 @@ pub(crate) fn sale() -> Sale {
 impl Rig {
     /// Both lanes are open.
     pub(crate) async fn open() -> Self {
+        Self::open_with(sale()).await
+    }
+
+    /// The same, by another first version of the sale.
+    pub(crate) async fn open_with(sale: Sale) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
         let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
@@ -150,7 +156,6 @@ impl Rig {
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
-        let sale = sale();
         let mut rig = Self {
             store,
             log,
@@ -225,6 +230,21 @@ impl Rig {
         let connection = rusqlite::Connection::open(self.file(file)).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
         connection.execute(statement, ()).unwrap()
+    }
+
+    /// Keeps a copy of the ledger as it is.
+    pub(crate) fn back_ledger_up(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"));
+        }
+    }
+
+    /// The ledger is again as it was when the copy was made.
+    pub(crate) fn restore_ledger(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("DELETE FROM {table}"));
+            self.sql("shop_ledger.db", &format!("INSERT INTO {table} SELECT * FROM kept_{table}"));
+        }
     }
 
     /// The causes of all parked records.

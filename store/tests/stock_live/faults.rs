@@ -11,7 +11,7 @@ use redis::{Value, aio::MultiplexedConnection};
 use store::{
     figures::{Calls, PoolUse},
     stock::{
-        LaneKeeping, LaneStock, StockError,
+        LaneKeeping, LaneStock, LoadAtOnce, StockError,
         redis::{CONNECTION_WAIT, RedisKeeping, RedisSettings, RedisStock},
     },
 };

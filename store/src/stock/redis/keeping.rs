@@ -7,7 +7,7 @@ use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase},
+    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase},
 };
 use redis::{AsyncConnectionConfig, Cmd, RedisWrite, Value, cluster_async::ClusterConnection};
 
@@ -150,6 +150,12 @@ impl RedisKeeping {
         script.run(&self.keys, lane, 256)
     }
 
+    fn step_of_load(&self, lane: LaneId, epoch: Epoch, name: &str) -> Run {
+        let mut run = self.run(&scripts::LOAD, lane);
+        run.arg(name).arg(epoch.0);
+        run
+    }
+
     async fn load_step(&self, run: &Run) -> Result<Option<u64>, StockError> {
         reply::loaded(self.ask(run).await?)
     }
@@ -230,29 +236,34 @@ impl LaneKeeping for RedisKeeping {
         Ok(fields.into_iter().filter_map(|(id, payload)| reply::journaled(&id, payload)).collect())
     }
 
-    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        let step = |name: &str| {
-            let mut run = self.run(&scripts::LOAD, lane);
-            run.arg(name).arg(epoch.0);
-            run
-        };
-        if self.load_step(&step("clear")).await?.is_none() {
-            return Ok(LoadAnswer::Refused);
-        }
+    async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
+        Ok(self.load_step(&self.step_of_load(lane, epoch, "clear")).await?.is_some())
+    }
+
+    async fn fill(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> Result<Option<u64>, StockError> {
         let mut buyers = 0;
-        let mut entries = load.purchases.chunk_by(|(one, _), (next, _)| one == next).peekable();
+        let mut entries = purchases.chunk_by(|(one, _), (next, _)| one == next).peekable();
         while entries.peek().is_some() {
-            let mut run = step("buyers");
+            let mut run = self.step_of_load(lane, epoch, "buyers");
             for entry in entries.by_ref().take(LOAD_CHUNK) {
                 run.arg(&entry[0].0.get().to_be_bytes()[..])
                     .arg(reply::entry(entry.iter().map(|(_, purchase)| purchase))?);
             }
-            let Some(new) = self.load_step(&run).await? else { return Ok(LoadAnswer::Refused) };
+            let Some(new) = self.load_step(&run).await? else { return Ok(None) };
             buyers += new;
         }
-        let mut run = step("open");
-        run.arg(buyers).arg(load.limit_per_buyer);
-        for offer in &load.offers {
+        Ok(Some(buyers))
+    }
+
+    async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
+        let mut run = self.step_of_load(lane, epoch, "open");
+        run.arg(opening.buyers).arg(opening.limit_per_buyer);
+        for offer in &opening.offers {
             run.arg(&offer.offer.get().to_be_bytes()[..]).arg(offer.left).arg(offer.allotment);
             run.arg(position(offer.changed_at)?);
         }
