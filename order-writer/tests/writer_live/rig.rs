@@ -216,6 +216,11 @@ impl Rig {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
     }
 
+    /// Whether the worker began anew for any cause.
+    pub(crate) fn has_halted(&self) -> bool {
+        self.registry.render().unwrap().contains("flashsale_writer_halts_total{")
+    }
+
     /// A figure without labels, as it is shown.
     pub(crate) fn figure(&self, name: &str) -> String {
         let text = self.registry.render().unwrap();
@@ -370,7 +375,7 @@ impl Rig {
         redis::cmd("HSET").arg(key).arg("r").arg("0123abcd").exec_async(&mut self.redis().await).await.unwrap();
     }
 
-    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(env("FLASHSALE_REDIS_URL")).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
