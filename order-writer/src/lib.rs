@@ -10,6 +10,7 @@ pub mod load;
 pub mod metrics;
 pub mod partition;
 pub mod ports;
+pub mod progress;
 pub mod recover;
 pub mod relay;
 pub mod resume;

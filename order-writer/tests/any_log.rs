@@ -8,10 +8,14 @@
 mod audit;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "any_log/releases.rs"]
+mod releases;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]
 mod single;
+#[path = "desk/unpaid.rs"]
+mod unpaid;
 
 use domain::order::Status;
 

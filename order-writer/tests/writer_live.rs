@@ -4,7 +4,11 @@
 
 #[path = "writer_live/faults.rs"]
 mod faults;
+#[path = "writer_live/releases.rs"]
+mod releases;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]
 mod rules;
+#[path = "desk/unpaid.rs"]
+mod unpaid;

@@ -1,7 +1,7 @@
 //! Promise and decision agree: the pure lane machine, the decision rules and small shadows of log, order tables and ledger play
 //! together, step by step in an order drawn from a seed, with two writers (each also keeper), a sweeper, a relay, a desk, and with
 //! processes that die between any two steps, appends that come late, twice or by the sweeper alone, and a Redis that restarts without
-//! its last operations. INV-1 and INV-2 are checked after every write of rows, the rest at rest.
+//! its last operations, and databases that come back as they were before. INV-1 and INV-2 are checked after every write of rows, the rest at rest.
 //!
 //! That the check can fail is tested too: each wrong variant of the protocol ([`Wrong`]) is found by some seed.
 //!
@@ -20,6 +20,7 @@ mod redis;
 mod rest;
 mod rng;
 mod stores;
+mod tails;
 mod world;
 mod writer;
 mod wrong;

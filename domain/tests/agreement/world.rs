@@ -19,6 +19,7 @@ use crate::{
     redis::Redis,
     rng::Rng,
     stores::{Ledger, Log, Tables},
+    tails::Backups,
     writer::Process,
     wrong::Wrong,
 };
@@ -27,7 +28,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 25] = [
+pub const EVENTS: [&str; 29] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -53,6 +54,10 @@ pub const EVENTS: [&str; 25] = [
     "retired",
     "log lost records",
     "generation begun",
+    "rows lost",
+    "ledger lost",
+    "rows written again",
+    "mark taken",
 ];
 
 /// What does not hold, and how it was seen.
@@ -83,6 +88,8 @@ pub struct Mixture {
     pub publish: usize,
     pub distrust: usize,
     pub lose: usize,
+    /// See [`Mixture::with_restored_tails`].
+    pub restore: usize,
 }
 
 impl Mixture {
@@ -100,6 +107,7 @@ impl Mixture {
             publish: rng.pick(&[0, 0, 1, 3]),
             distrust: rng.pick(&[0, 0, 1]),
             lose: rng.pick(&[0, 0, 0, 1]),
+            restore: 0,
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -138,6 +146,7 @@ pub struct World {
     pub events: BTreeMap<&'static str, u64>,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
+    pub backups: Backups,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -167,7 +176,7 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mixture = Mixture::draw(&mut rng);
+        let mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -182,6 +191,7 @@ impl World {
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
             fallen: BTreeSet::new(),
+            backups: Backups::default(),
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -196,7 +206,7 @@ impl World {
     pub fn forged(mut self) -> Self {
         self.forged = true;
         let m = &mut self.mixture;
-        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose) = (0, 0, 0, 0, 0, 0);
+        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
         self
     }
 
@@ -290,6 +300,7 @@ impl World {
             m.publish,
             m.distrust,
             m.lose,
+            m.restore,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
@@ -300,6 +311,7 @@ impl World {
             None => true,
         });
         self.now_ms += 1;
+        self.back_up();
         match kind {
             Some(0) => self.reserve()?,
             Some(1) => self.append_one(),
@@ -311,6 +323,7 @@ impl World {
             Some(8) => self.restart(),
             Some(9) => self.publish(),
             Some(10) => self.distrust(),
+            Some(12) => self.lose_tail(),
             _ => self.lose_log(),
         }
         Ok(())
@@ -343,7 +356,8 @@ impl World {
         if !live.is_empty() {
             let (order, record) = (self.rng.pick(&live), self.mint::<RecordId>());
             tell!(self, "order {order} is cancelled");
-            self.tables.cancel(order, record);
+            let carried = (!self.is(Wrong::MarkNotCarried)).then_some(Status::Cancelled);
+            self.tables.cancel(order, record, carried);
         }
     }
 
@@ -393,24 +407,6 @@ impl World {
         if self.is(Wrong::MissingIsFull) && lost.is_none() {
             self.open_as_full();
         }
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// A newer version of the sale wants other allotments.
@@ -472,6 +468,9 @@ impl World {
                 let what = format!("order {} is rejected ({:?}) although Redis did not lose it", row.order, row.reason);
                 return Err(Violation(Invariant::Inv3, what));
             }
+        }
+        if !self.is_whole() {
+            return Ok(());
         }
         let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
         let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();

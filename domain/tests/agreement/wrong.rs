@@ -65,12 +65,18 @@ pub enum Wrong {
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
+    /// R8: the record of a release does not carry what its row became.
+    MarkNotCarried,
+    /// R8: the mark that a release carries is not written where the row lacks it.
+    MarkNotTaken,
+    /// R8, R11: rows are written again without the marks that their releases carry.
+    MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -102,6 +108,9 @@ impl Wrong {
         Self::LanesOpenOverALostLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
+        Self::MarkNotCarried,
+        Self::MarkNotTaken,
+        Self::MarkNotRewritten,
         Self::DuplicateCounts,
     ];
 }

@@ -90,6 +90,8 @@ pub(crate) struct Promise {
 
 pub(crate) struct Rig {
     folder: tempfile::TempDir,
+    /// The partition of the second lane.
+    pub(crate) last: PartitionId,
     pub(crate) store: Store<Sqlite>,
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
@@ -112,16 +114,16 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
     assert!(waited.await.is_ok(), "{what}: not in time");
 }
 
-pub(crate) fn sale() -> Sale {
+pub(crate) fn sale(last: PartitionId) -> Sale {
     let now = SystemClock::new().now_ms();
     let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
     let offer = |number, allotment| {
         let (sku, title, rate_per_s) = (id(77), "Kettle".to_owned(), 1_000);
         Offer { id: id(number), sku, title, price, allotment, rate_per_s }
     };
-    let lane = |number: u64, limit_per_buyer| {
+    let lane = |number: u64, partition, limit_per_buyer| {
         let offers = vec![offer(offer_of(number), 5_000), offer(offer_of(number) + 100, 20)];
-        Lane { id: id(number), partition: PARTITION, limit_per_buyer, offers }
+        Lane { id: id(number), partition, limit_per_buyer, offers }
     };
     Sale {
         id: id(SALE),
@@ -132,22 +134,30 @@ pub(crate) fn sale() -> Sale {
         paused: false,
         buyer_rate_per_s: 100,
         shard_map_version: 1,
-        lanes: vec![lane(LANES[0], 3), lane(LANES[1], 100)],
+        lanes: vec![lane(LANES[0], PARTITION, 3), lane(LANES[1], last, 100)],
     }
 }
 
 impl Rig {
     /// Both lanes are open.
     pub(crate) async fn open() -> Self {
+        Self::open_over(1).await
+    }
+
+    /// The same; the second lane is in the last of so many partitions.
+    pub(crate) async fn open_over(partitions: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
+        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(partitions, Arc::clone(&now_ms)))
+            .unwrap();
         let server = SqliteServer::new(folder.path().to_owned(), now_ms, Settings::default()).unwrap();
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
-        let sale = sale();
+        let last = PartitionId(partitions - 1);
+        let sale = sale(last);
         let mut rig = Self {
+            last,
             store,
             log,
             keeping: stock.keeping(),
@@ -229,6 +239,13 @@ impl Rig {
         causes.collect::<Result<_, _>>().unwrap()
     }
 
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
     /// The lines of the metrics that tell of halts.
     pub(crate) fn halts(&self) -> String {
         let text = self.registry.render().unwrap();
@@ -262,7 +279,7 @@ impl Rig {
     /// sound one.
     pub(crate) fn publish_contradictions(&self) {
         let other = |number: u64, lane: u64, offer: u64| {
-            let mut sale = sale();
+            let mut sale = sale(PARTITION);
             (sale.id, sale.tenant, sale.version) = (id(number), id(8), 9);
             sale.lanes.truncate(1);
             sale.lanes[0].id = id(lane);
@@ -296,8 +313,12 @@ impl Rig {
     }
 
     pub(crate) async fn append(&self, envelope: Envelope) {
+        self.append_to(PARTITION, envelope).await;
+    }
+
+    pub(crate) async fn append_to(&self, partition: PartitionId, envelope: Envelope) {
         let room = self.log.room().unwrap();
-        self.log.append(PARTITION, envelope, room).await.unwrap();
+        self.log.append(partition, envelope, room).await.unwrap();
     }
 
     pub(crate) fn reservation(&mut self, lane: u64, buyer: BuyerId) -> Reservation {
@@ -365,9 +386,10 @@ impl Rig {
         let Some((promised, envelope)) = self.promise(lane, vec![(reservation, field.into())]).await else {
             return Vec::new();
         };
-        self.append(envelope.clone()).await;
+        let partition = if lane == SOUND_LANE { self.last } else { PARTITION };
+        self.append_to(partition, envelope.clone()).await;
         if twice {
-            self.append(envelope).await;
+            self.append_to(partition, envelope).await;
         }
         promised
     }

@@ -1,0 +1,177 @@
+//! Databases and a log that come back without their last transactions, and what the writer makes of it: a shard behind the ledger gets its
+//! rows again by the movements (R11), with the marks that only the rows knew (R8); a ledger behind its shards decides again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use domain::{
+    decide::Movement,
+    id::{BatchId, OfferId, Position},
+    order::{Decision, OrderRow, Release},
+    record::Record,
+};
+
+use crate::{
+    stores::{Ledger, Mark, SHARDS, Shard, Written, shard_of},
+    world::{Mixture, PROCESSES, World, tell},
+    writer::{Flow, Process, Todo},
+    wrong::Wrong,
+};
+
+/// Moments that a database may come back to, at most.
+const MOMENTS_MAX: usize = 6;
+
+/// What all databases held at one moment.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    shards: [Shard; SHARDS],
+    ledger: Ledger,
+    targets: BTreeMap<OfferId, u64>,
+}
+
+/// The moments, oldest first, and how far the furthest database was before any of them came back.
+#[derive(Debug, Default)]
+pub struct Backups {
+    moments: VecDeque<Moment>,
+    until: u64,
+}
+
+impl Mixture {
+    /// Databases come back without their tails, in runs of some seeds. R10 and R11 together are left out: a log that lost records is
+    /// decided anew, whatever rows were written from it.
+    pub fn with_restored_tails(mut self, wanted: bool) -> Self {
+        if wanted {
+            (self.restore, self.lose, self.cancel) = (2, 0, self.cancel.max(3));
+        }
+        self
+    }
+}
+
+impl World {
+    /// Now and then, in runs that lose tails.
+    pub fn back_up(&mut self) {
+        if self.mixture.restore == 0 || self.ending || !self.rng.once_in(6) {
+            return;
+        }
+        if self.backups.moments.len() == MOMENTS_MAX {
+            self.backups.moments.pop_front();
+        }
+        let (shards, ledger) = (self.tables.0.clone(), self.ledger.clone());
+        self.backups.moments.push_back(Moment { shards, ledger, targets: self.targets.clone() });
+    }
+
+    /// A shard, the ledger, or all of them come back as they were, and those who work with them begin anew.
+    pub fn lose_tail(&mut self) {
+        if self.backups.moments.is_empty() || !self.rng.once_in(2) {
+            return;
+        }
+        let moment = self.rng.below(self.backups.moments.len());
+        let moment = self.backups.moments[moment].clone();
+        let furthest = self.tables.0.iter().map(|shard| shard.progress.offset).chain([self.ledger.at.offset]).max();
+        self.backups.until = self.backups.until.max(furthest.unwrap_or(0));
+        self.processes = [const { None }; PROCESSES];
+        let (shard, what) = (self.rng.below(SHARDS), self.rng.below(4));
+        if what < 2 || what == 3 {
+            self.event("rows lost");
+            self.tables.0[shard] = moment.shards[shard].clone();
+        }
+        if what >= 2 {
+            self.event("ledger lost");
+            (self.ledger, self.targets) = (moment.ledger, moment.targets);
+        }
+        if what == 3 {
+            self.tables.0[1 - shard] = moment.shards[1 - shard].clone();
+        }
+        tell!(self, "shard {shard} ({what}: 2 the ledger, 3 all) comes back as it was");
+    }
+
+    /// The log comes back without its last records, and those who read it begin anew.
+    pub fn lose_log(&mut self) {
+        if !self.rng.once_in(3) {
+            return;
+        }
+        let lost = self.rng.below(4).min(self.log.0.len() - 1);
+        let fallen = self.log.0.split_off(self.log.0.len() - lost);
+        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
+        self.processes = [const { None }; PROCESSES];
+        let mut kept = self.redis.journaled();
+        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
+        for (order, promise) in &mut self.buyers.promises {
+            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
+        }
+        self.event("log lost records");
+        tell!(self, "the log loses {lost} records");
+    }
+
+    /// Whether everything that was lost is written and decided again: before, rows and ledger are of different moments.
+    pub fn is_whole(&self) -> bool {
+        let marks = self.tables.0.iter().map(|shard| shard.progress).chain([self.ledger.at]);
+        marks.map(|mark| mark.offset).min() >= Some(self.backups.until)
+    }
+}
+
+impl Ledger {
+    /// The movements of a commit, for R11.
+    pub fn keep(&mut self, movements: &[Movement]) {
+        self.movements.extend(movements.iter().map(|made| (made.offset, made.decisions.clone())));
+    }
+}
+
+impl Process {
+    /// R11: one record of a shard that is behind the ledger, before anything is decided.
+    pub fn rewrite(&mut self, world: &mut World, shard: usize) -> Flow {
+        let from = self.progress[shard];
+        if from.offset >= self.at.offset {
+            return Flow::On;
+        }
+        let placed = world.log.read(self.at.generation, from.offset);
+        let (Some(placed), Some(decisions)) = (placed, world.ledger.movements.get(&from.offset).cloned()) else {
+            return self.halt(world, "what was decided is not known");
+        };
+        let (mut rows, mut released): (Vec<OrderRow>, Vec<Release>) = (Vec::new(), Vec::new());
+        let at = Position { generation: from.generation, offset: from.offset, index: 0 };
+        match &placed.record {
+            Record::Batch(batch) => {
+                for ((index, byte), (number, reservation)) in (0..).zip(decisions).zip(&batch.reservations) {
+                    let decision = Decision::unpack(byte).unwrap();
+                    let position = Position { index, ..at };
+                    rows.extend(OrderRow::decided(batch.lane, *number, reservation, position, decision));
+                }
+            }
+            Record::Released(record) if decisions == [1] => {
+                let became = record.became.filter(|_| !world.is(Wrong::MarkNotRewritten));
+                released.push(Release { order: record.order, at, became });
+            }
+            _ => {}
+        }
+        rows.retain(|row| shard_of(row.buyer) == shard && world.tables.row(row.order).is_none());
+        let next = Mark { offset: from.offset + 1, record: Some(placed.id), ..from };
+        let written = self.write_shard(world, shard, (from, next), &rows.iter().collect::<Vec<_>>(), &released);
+        tell!(world, "writer {} writes shard {shard} again up to {}: {written:?}", self.number, next.offset);
+        if written != Written::Done {
+            return self.halt(world, "its rows cannot be written again");
+        }
+        world.event("rows written again");
+        self.progress[shard] = next;
+        self.todo.push_front(Todo::Rewrite(shard));
+        Flow::On
+    }
+
+    /// Rows and releases of one shard with its progress; counts the marks that come back.
+    pub fn write_shard(
+        &self,
+        world: &mut World,
+        shard: usize,
+        (expected, next): (Mark, Mark),
+        rows: &[&OrderRow],
+        released: &[Release],
+    ) -> Written {
+        let here = &world.tables.0[shard].rows;
+        let released: Vec<_> = released.iter().filter(|release| here.contains_key(&release.order)).copied().collect();
+        let lost = released.iter().filter(|release| !here[&release.order].status.gives_back()).count();
+        let written = world.tables.0[shard].write(expected, next, rows, &released);
+        if written == Written::Done && lost > 0 {
+            world.event("mark taken");
+        }
+        written
+    }
+}
