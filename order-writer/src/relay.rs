@@ -188,13 +188,12 @@ impl ShardTrack {
             }
         }
         let orders: Vec<OrderId> = to_look_at.iter().map(|out| out.order).collect();
-        let rows = shared.orders.find(&orders).await?;
+        let released = shared.orders.releases_of(&orders).await?;
         let mut done = Vec::new();
         for out in to_look_at {
-            let released = rows.get(&out.order).and_then(|row| row.released);
             let appends = self.sent.get(&out.id).map_or(0, |sent| sent.appends);
-            match released {
-                Some(at) if is_passed(at, ledger) => done.push(out.id),
+            match released.get(&out.order) {
+                Some(&at) if is_passed(at, ledger) => done.push(out.id),
                 // Its row is ahead of the ledger, which lost its tail and decides again.
                 Some(_) => {}
                 None if appends < APPENDS_MAX => to_append.push(out),

@@ -1,12 +1,14 @@
 //! The outbox: releases on their way into the log (R8), read partition by partition, so that none waits for another.
 
+use std::collections::HashMap;
+
 use domain::{
-    id::{LaneId, OrderId, PartitionId, RecordId},
+    id::{LaneId, OrderId, PartitionId, Position, RecordId},
     shard::ShardId,
 };
 
-use super::{Orders, OutboxRow};
-use crate::sql::{Row, Sql, SqlError, Value, retried};
+use super::{Orders, OutboxRow, find::by_home};
+use crate::sql::{Row, Sql, SqlError, Value, all, retried};
 
 const OUTBOX: &str = "SELECT id, order_id, lane, partition_id, payload FROM outbox ORDER BY id LIMIT ?";
 // By the index (partition_id, id), as the next.
@@ -54,6 +56,29 @@ impl<S: Sql> Orders<S> {
     ) -> Result<Vec<OutboxRow>, SqlError> {
         let params = vec![partition.0.into(), after.map_or(0, RecordId::stored).into(), limit.into()];
         self.shard(shard)?.rows(OUTBOX_OF, params).await?.into_iter().map(read).collect()
+    }
+
+    /// Where the releases of these orders stand in the log, of those that are decided.
+    ///
+    /// # Errors
+    /// [`SqlError`] of the first table that fails.
+    pub async fn releases_of(&self, orders: &[OrderId]) -> Result<HashMap<OrderId, Position>, SqlError> {
+        let keys = by_home(orders.iter().map(|&order| (self.map.home_of_order(order), order.stored())));
+        let tables = keys.iter().map(async |(home, keys)| {
+            let (db, texts) = (self.shard(home.shard)?, self.table(*home)?);
+            let mut found = Vec::with_capacity(keys.len());
+            for (query, keys) in texts.released.padded(keys) {
+                found.extend(db.rows(query, keys.into_iter().map(Value::from).collect()).await?);
+            }
+            Ok::<_, SqlError>(found)
+        });
+        let mut releases = HashMap::with_capacity(orders.len());
+        for table in all(tables).await {
+            for mut row in table? {
+                releases.insert(row.id(OrderId::new)?, Position::unpack(row.int()?));
+            }
+        }
+        Ok(releases)
     }
 
     /// Takes out of a shard's outbox what the ledger has passed (R8).

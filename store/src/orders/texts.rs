@@ -26,6 +26,7 @@ pub(super) struct TableTexts {
     pub(super) mark: String,
     pub(super) status: String,
     pub(super) lock: Fixed,
+    pub(super) released: Fixed,
     pub(super) mark_all: Fixed,
 }
 
@@ -83,6 +84,9 @@ impl TableTexts {
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),
             lock: Fixed::new(format!(
                 "SELECT order_id, status FROM {table} WHERE order_id IN ([?,]) ORDER BY order_id"
+            )),
+            released: Fixed::new(format!(
+                "SELECT order_id, released_pos FROM {table} WHERE order_id IN ([?,]) AND released_pos IS NOT NULL"
             )),
             mark_all: Fixed::new(format!("UPDATE {table} SET status = ? WHERE order_id IN ([?,])")),
         }

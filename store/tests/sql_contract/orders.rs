@@ -140,6 +140,9 @@ pub(crate) async fn r8_a_release_brings_the_mark_that_was_lost<A: Adapter>(adapt
             };
             assert_eq!(found[&row.order], expected, "{:?} became {:?}", row.status, release.became);
         }
+        let orders: Vec<OrderId> = rows.iter().map(|row| row.order).chain([row(9_999).order]).collect();
+        let decided = found.values().filter_map(|row| Some((row.order, row.released?)));
+        assert_eq!(d.orders.releases_of(&orders).await.unwrap(), decided.collect::<HashMap<_, _>>());
     }
 }
 
