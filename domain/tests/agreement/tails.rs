@@ -41,7 +41,7 @@ impl Mixture {
     /// epoch meets its record once more, which must not be taken for that of a lane that Redis lost meanwhile.
     pub fn with_restored_tails(mut self, wanted: bool) -> Self {
         if wanted {
-            (self.restore, self.lose, self.restart, self.distrust) = (2, 0, 0, 0);
+            (self.restore, self.lose, self.restart, self.distrust) = (4, 0, 0, 0);
             (self.cancel, self.relay, self.advance[0], self.steps) = (14, 14, 60, self.steps + 150);
         }
         self
