@@ -4,6 +4,7 @@
 mod desk;
 mod find;
 mod outbox;
+mod purchases;
 mod row;
 mod texts;
 mod write;
@@ -21,6 +22,7 @@ use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError, all};
 
 pub use desk::MARKED_MAX;
+pub use purchases::{LanePurchase, SCAN_LANES_MAX};
 use texts::{TableTexts, Texts};
 
 /// How far the records of a partition are in a shard's rows.

@@ -16,7 +16,9 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` marks what its other files use")]
 
 mod buyers;
+mod faults;
 mod keeper;
+mod loads;
 mod redis;
 mod rest;
 mod rng;

@@ -1,11 +1,11 @@
-//! Databases and a log that come back without their last transactions, and what the writer makes of it: a shard behind the ledger gets its
+//! Databases that come back without their last transactions, and what the writer makes of it: a shard behind the ledger gets its
 //! rows again by the movements (R11), with the marks that only the rows knew (R8); a ledger behind its shards decides again.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use domain::{
     decide::Movement,
-    id::{BatchId, OfferId, Position},
+    id::{OfferId, Position},
     order::{Decision, OrderRow, Release},
     record::Record,
 };
@@ -30,18 +30,17 @@ pub struct Moment {
 
 /// The moments, oldest first, and how far the furthest database was before any of them came back.
 #[derive(Debug, Default)]
-pub struct Backups {
-    moments: VecDeque<Moment>,
+pub struct Moments {
+    kept: VecDeque<Moment>,
     until: u64,
 }
 
 impl Mixture {
-    /// Databases come back without their tails, in runs of some seeds. What the protocol does not bear at the same time is left out
-    /// there: a log that lost records is decided anew, whatever rows were written from it; and a ledger that lost the beginning of an
-    /// epoch meets its record once more, which must not be taken for that of a lane that Redis lost meanwhile.
+    /// Databases come back without their tails, in runs of some seeds. The log loses nothing there: one that lost records is decided anew,
+    /// whatever rows were written from it.
     pub fn with_restored_tails(mut self, wanted: bool) -> Self {
         if wanted {
-            (self.restore, self.lose, self.restart, self.distrust) = (4, 0, 0, 0);
+            (self.tails, self.lose, self.restore) = (4, 0, 0);
             (self.cancel, self.relay, self.advance[0], self.steps) = (14, 14, 60, self.steps + 150);
         }
         self
@@ -50,64 +49,45 @@ impl Mixture {
 
 impl World {
     /// Now and then, in runs that lose tails.
-    pub fn back_up(&mut self) {
-        if self.mixture.restore == 0 || self.ending || !self.rng.once_in(16) {
+    pub fn remember(&mut self) {
+        if self.mixture.tails == 0 || self.ending || !self.rng.once_in(16) {
             return;
         }
-        if self.backups.moments.len() == MOMENTS_MAX {
-            self.backups.moments.pop_front();
+        if self.moments.kept.len() == MOMENTS_MAX {
+            self.moments.kept.pop_front();
         }
         let (shards, ledger) = (self.tables.0.clone(), self.ledger.clone());
-        self.backups.moments.push_back(Moment { shards, ledger, targets: self.targets.clone() });
+        self.moments.kept.push_back(Moment { shards, ledger, targets: self.targets.clone() });
     }
 
-    /// A shard, the ledger, or all of them come back as they were, and those who work with them begin anew.
+    /// A shard, or all databases come back as they were, and those who work with them begin anew. (The ledger alone:
+    /// [`World::restore_ledger`].)
     pub fn lose_tail(&mut self) {
-        if self.backups.moments.is_empty() || !self.rng.once_in(2) {
+        if self.moments.kept.is_empty() || !self.rng.once_in(2) || self.is_behind() {
             return;
         }
-        let moment = self.rng.below(self.backups.moments.len());
-        let moment = self.backups.moments[moment].clone();
+        let moment = self.rng.below(self.moments.kept.len());
+        let moment = self.moments.kept[moment].clone();
         let furthest = self.tables.0.iter().map(|shard| shard.progress.offset).chain([self.ledger.at.offset]).max();
-        self.backups.until = self.backups.until.max(furthest.unwrap_or(0));
+        self.moments.until = self.moments.until.max(furthest.unwrap_or(0));
         self.processes = [const { None }; PROCESSES];
-        let (shard, what) = (self.rng.below(SHARDS), self.rng.below(4));
-        if what < 2 || what == 3 {
-            self.event("rows lost");
+        self.event("rows lost");
+        if self.rng.once_in(3) {
+            self.was_at = Some(self.ledger.at);
+            (self.tables.0, self.ledger, self.targets) = (moment.shards, moment.ledger, moment.targets);
+            self.backups.clear();
+            tell!(self, "all databases come back as they were at {}", self.ledger.at.offset);
+        } else {
+            let shard = self.rng.below(SHARDS);
             self.tables.0[shard] = moment.shards[shard].clone();
+            tell!(self, "shard {shard} comes back as it was at {}", self.tables.0[shard].progress.offset);
         }
-        if what >= 2 {
-            self.event("ledger lost");
-            (self.ledger, self.targets) = (moment.ledger, moment.targets);
-        }
-        if what == 3 {
-            self.tables.0[1 - shard] = moment.shards[1 - shard].clone();
-        }
-        tell!(self, "shard {shard} ({what}: 2 the ledger, 3 all) comes back as it was");
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    pub fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// Whether everything that was lost is written and decided again: before, rows and ledger are of different moments.
     pub fn is_whole(&self) -> bool {
         let marks = self.tables.0.iter().map(|shard| shard.progress).chain([self.ledger.at]);
-        marks.map(|mark| mark.offset).min() >= Some(self.backups.until)
+        marks.map(|mark| mark.offset).min() >= Some(self.moments.until)
     }
 }
 

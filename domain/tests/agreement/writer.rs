@@ -10,14 +10,15 @@ use domain::{
     invariant::Invariant,
     order::{Decision, OrderRow, Release, Status},
     record::{AllotmentChange, Record},
-    stock::{Gone, GoneWhy, LaneLoad},
+    stock::{Gone, GoneWhy},
 };
 
 use crate::{
     keeper::Facts,
+    loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
-    wrong::Wrong,
+    wrong::{Wrong, follow_whatever_there_is, give_all_back},
 };
 
 /// A running writer. It holds nothing that it cannot read again.
@@ -28,6 +29,10 @@ pub struct Process {
     pub lanes: Lanes,
     pub facts: BTreeMap<LaneId, Facts>,
     pub todo: VecDeque<Todo>,
+    /// Where the log ended when it started (R4).
+    pub resumed_end: u64,
+    /// Lanes that are loaded beside all else.
+    pub loads: BTreeMap<LaneId, Loading>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
     pub progress: [Mark; SHARDS],
@@ -56,6 +61,8 @@ pub enum Todo {
     Rewrite(usize),
     ReadLanes,
     DistrustClosed,
+    NoteEnd,
+    Fence(LaneId),
     StopIfStale,
     Look(LaneId),
     Looked,
@@ -69,8 +76,6 @@ pub enum Todo {
     Settle,
     Commit,
     Adjust(LaneId, OfferId),
-    Scan(LaneId, Epoch),
-    Load(LaneId, Epoch, LaneLoad),
 }
 
 /// Whether it can go on from what it holds in memory.
@@ -91,7 +96,9 @@ impl Process {
             at: Mark::start(Generation(0)),
             lanes: Lanes::new(),
             facts: BTreeMap::new(),
-            todo: reads.take(fits).collect(),
+            todo: reads.take(fits).chain([Todo::NoteEnd]).collect(),
+            resumed_end: u64::MAX,
+            loads: BTreeMap::new(),
             looked_at: None,
             progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
@@ -113,6 +120,7 @@ impl Process {
                     return Ok(self.halt(world, "its memory is stale"));
                 }
             }
+            Todo::NoteEnd => self.resumed_end = world.log.end(),
             Todo::Looked => self.looked_at = Some(self.at.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
@@ -169,6 +177,10 @@ impl Process {
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
             numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
+        }
+        for (id, lane) in &mut world.ledger.lanes {
+            let rows = world.tables.rows().filter(|row| row.lane == *id).map(|row| row.order);
+            lane.first_order = rows.chain(lane.first_order).min();
         }
         for lane in world.ledger.lanes.keys() {
             self.facts.entry(*lane).or_default().distrusted = true;
@@ -386,7 +398,8 @@ impl Process {
 
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
-        let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        let Some(span) = &mut self.span else { return Ok(Flow::Halt) };
+        bound_rows(world, &self.lanes, &mut span.decided);
         if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
@@ -395,6 +408,7 @@ impl Process {
             let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
             return Err(Violation(Invariant::Inv3, what));
         }
+        let replayed = self.at.offset < self.resumed_end && !world.is(Wrong::ReplayedEpochLoads);
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
@@ -416,17 +430,12 @@ impl Process {
                 self.todo.push_back(Todo::Adjust(change.lane, change.offer));
             }
         }
-        self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
+        let (gone, epochs) = (span.decided.gone.clone(), span.decided.epochs.clone());
+        self.note_released(world, &gone);
+        self.begin_loads(&epochs, replayed);
+        world.back_up();
         world.check_rows(&[])?;
         Ok(Flow::On)
-    }
-}
-
-fn give_all_back(decided: &mut Decided) {
-    for (_, gone) in &mut decided.gone {
-        if let GoneWhy::Released { retired } = &mut gone.why {
-            *retired = 0;
-        }
     }
 }
 
@@ -461,10 +470,17 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        if !process.loads.is_empty() && self.rng.once_in(2) {
+            process.go_on_loading(self)?;
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
-                if self.rng.once_in(4) {
+                // Lanes that are closed wait for it to have caught up.
+                let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
+                if due || self.rng.once_in(4) {
                     process.todo.push_back(Todo::StopIfStale);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);
@@ -476,11 +492,5 @@ impl World {
         };
         self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
         Ok(())
-    }
-}
-
-fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
-    if let Record::AllotmentChanged(change) = record {
-        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
     }
 }

@@ -1,5 +1,11 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
+use domain::{
+    decide::{Decided, Lanes},
+    record::Record,
+    stock::GoneWhy,
+};
+
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -73,10 +79,18 @@ pub enum Wrong {
     MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
+    /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
+    RowsFromTheFirstPublishedOpening,
+    /// R5: the bound of a lane's rows stays where the first opening, decided again, set it.
+    FirstOrderNotLowered,
+    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log holds, and loads them when it comes to these.
+    ReplayedEpochLoads,
+    /// A release that is decided while a lane is loaded stays live in what was read before it.
+    ReleasesDuringLoadForgotten,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -112,5 +126,23 @@ impl Wrong {
         Self::MarkNotTaken,
         Self::MarkNotRewritten,
         Self::DuplicateCounts,
+        Self::RowsFromTheFirstPublishedOpening,
+        Self::FirstOrderNotLowered,
+        Self::ReplayedEpochLoads,
+        Self::ReleasesDuringLoadForgotten,
     ];
+}
+
+pub fn give_all_back(decided: &mut Decided) {
+    for (_, gone) in &mut decided.gone {
+        if let GoneWhy::Released { retired } = &mut gone.why {
+            *retired = 0;
+        }
+    }
+}
+
+pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
+    if let Record::AllotmentChanged(change) = record {
+        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
 }

@@ -143,7 +143,7 @@ async fn r8_a_mark_that_stands_is_not_overwritten() {
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_of_a_partition_that_waits_delay_no_other() {
     const COUNT: u64 = 3_000;
-    let mut rig = Rig::open_over(2).await;
+    let mut rig = Rig::open_over_two().await;
     let sold = rig.buy(LANES[1], 1, false).await.remove(0);
     until("its row is there", || async { rig.row(sold.order).await.is_some() }).await;
     rig.append(Envelope { id: id(8), kind: "flashsale.tomorrow.v9", payload: Bytes::from_static(&[1]) }).await;

@@ -46,6 +46,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::node::Nodes;
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 pub(crate) const TENANT: u64 = 7;
 pub(crate) const SALE: u64 = 1001;
@@ -56,6 +58,7 @@ pub(crate) const SOUND_LANE: u64 = 5002;
 /// Published late, beside sales that contradict those before.
 pub(crate) const LATE_LANE: u64 = 5004;
 const PATIENCE: Duration = Duration::from_secs(120);
+const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
 pub(crate) fn id<T: TryFrom<u64>>(number: u64) -> T
 where
@@ -73,7 +76,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = LocalKeeping;
+    type Stock = Nodes;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -96,6 +99,8 @@ pub(crate) struct Rig {
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    /// The same lanes, as the worker reaches them.
+    pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
     pub(crate) sales: watch::Sender<Sales>,
     registry: Registry,
@@ -114,16 +119,16 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
     assert!(waited.await.is_ok(), "{what}: not in time");
 }
 
-pub(crate) fn sale(last: PartitionId) -> Sale {
+pub(crate) fn sale() -> Sale {
     let now = SystemClock::new().now_ms();
     let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
     let offer = |number, allotment| {
         let (sku, title, rate_per_s) = (id(77), "Kettle".to_owned(), 1_000);
         Offer { id: id(number), sku, title, price, allotment, rate_per_s }
     };
-    let lane = |number: u64, partition, limit_per_buyer| {
+    let lane = |number: u64, limit_per_buyer| {
         let offers = vec![offer(offer_of(number), 5_000), offer(offer_of(number) + 100, 20)];
-        Lane { id: id(number), partition, limit_per_buyer, offers }
+        Lane { id: id(number), partition: PARTITION, limit_per_buyer, offers }
     };
     Sale {
         id: id(SALE),
@@ -134,33 +139,41 @@ pub(crate) fn sale(last: PartitionId) -> Sale {
         paused: false,
         buyer_rate_per_s: 100,
         shard_map_version: 1,
-        lanes: vec![lane(LANES[0], PARTITION, 3), lane(LANES[1], last, 100)],
+        lanes: vec![lane(LANES[0], 3), lane(LANES[1], 100)],
     }
 }
 
 impl Rig {
     /// Both lanes are open.
     pub(crate) async fn open() -> Self {
-        Self::open_over(1).await
+        Self::open_with(sale()).await
     }
 
-    /// The same; the second lane is in the last of so many partitions.
-    pub(crate) async fn open_over(partitions: u32) -> Self {
+    /// The same; the second lane is in a partition of its own.
+    pub(crate) async fn open_over_two() -> Self {
+        let mut sale = sale();
+        sale.lanes[1].partition = PartitionId(1);
+        Self::open_with(sale).await
+    }
+
+    /// The same, by another first version of the sale.
+    pub(crate) async fn open_with(sale: Sale) -> Self {
+        // The last lane is in the last partition.
+        let last = sale.lanes.last().map_or(PARTITION, |lane| lane.partition);
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(partitions, Arc::clone(&now_ms)))
+        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(last.0 + 1, Arc::clone(&now_ms)))
             .unwrap();
         let server = SqliteServer::new(folder.path().to_owned(), now_ms, Settings::default()).unwrap();
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
-        let last = PartitionId(partitions - 1);
-        let sale = sale(last);
         let mut rig = Self {
             last,
             store,
             log,
             keeping: stock.keeping(),
+            nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
             sales: watch::channel(Arc::new(BTreeMap::from([(sale.id, sale)]))).0,
@@ -182,7 +195,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: self.nodes.clone(),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -212,6 +225,7 @@ impl Rig {
         self.runs += 1;
         self.stock = LocalStock::new(RunId(self.runs));
         self.keeping = self.stock.keeping();
+        self.nodes = Nodes::new(self.stock.keeping());
         self.start();
     }
 
@@ -229,6 +243,21 @@ impl Rig {
         let connection = rusqlite::Connection::open(self.file(file)).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
         connection.execute(statement, ()).unwrap()
+    }
+
+    /// Keeps a copy of the ledger as it is.
+    pub(crate) fn back_ledger_up(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"));
+        }
+    }
+
+    /// The ledger is again as it was when the copy was made.
+    pub(crate) fn restore_ledger(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("DELETE FROM {table}"));
+            self.sql("shop_ledger.db", &format!("INSERT INTO {table} SELECT * FROM kept_{table}"));
+        }
     }
 
     /// The causes of all parked records.
@@ -279,7 +308,7 @@ impl Rig {
     /// sound one.
     pub(crate) fn publish_contradictions(&self) {
         let other = |number: u64, lane: u64, offer: u64| {
-            let mut sale = sale(PARTITION);
+            let mut sale = sale();
             (sale.id, sale.tenant, sale.version) = (id(number), id(8), 9);
             sale.lanes.truncate(1);
             sale.lanes[0].id = id(lane);
