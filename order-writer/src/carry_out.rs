@@ -183,8 +183,8 @@ impl<P: Ports> Partition<P> {
         for row in decided.rows.drain(..) {
             writes[usize::from(map.home_of_order(row.order).shard.0)].rows.push(row);
         }
-        for (order, at) in decided.releases.drain(..) {
-            writes[usize::from(map.home_of_order(order).shard.0)].released.push((order, at));
+        for release in decided.releases.drain(..) {
+            writes[usize::from(map.home_of_order(release.order).shard.0)].released.push(release);
         }
         let mut tasks = tokio::task::JoinSet::new();
         for (number, write) in (0u16..).zip(writes) {

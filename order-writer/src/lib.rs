@@ -12,6 +12,7 @@ pub mod loads;
 pub mod metrics;
 pub mod partition;
 pub mod ports;
+pub mod progress;
 pub mod recover;
 pub mod relay;
 pub mod resume;

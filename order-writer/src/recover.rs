@@ -10,7 +10,7 @@ use std::{
 use domain::{
     decide::{LaneLedger, Placed},
     id::{Generation, LaneId, OfferId, OrderId, Position},
-    order::{Decision, OrderRow},
+    order::{Decision, OrderRow, Release},
     record::{Genesis, Record},
     shard::ShardId,
     stock::CloseAnswer,
@@ -171,7 +171,7 @@ impl<P: Ports> Partition<P> {
         let map = self.shared.orders.map();
         let Remade { mut rows, mut released } = made;
         rows.retain(|row| map.home_of_order(row.order).shard == shard);
-        released.retain(|(order, _)| map.home_of_order(*order).shard == shard);
+        released.retain(|release| map.home_of_order(release.order).shard == shard);
         let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
         let present = self.shared.orders.find(&ids).await?;
         if let Some(row) = rows.iter().find(|row| present.get(&row.order).is_some_and(|is| is.position != row.position))
@@ -209,7 +209,7 @@ impl<P: Ports> Partition<P> {
 #[derive(Default)]
 struct Remade {
     rows: Vec<OrderRow>,
-    released: Vec<(OrderId, Position)>,
+    released: Vec<Release>,
 }
 
 impl Remade {
@@ -228,7 +228,10 @@ impl Remade {
                     self.rows.extend(OrderRow::decided(batch.lane, *number, reservation, position, decision));
                 }
             }
-            (Record::Released(release), [1]) => self.released.push((release.order, at)),
+            // With what became of the order: the row alone knew it otherwise (R8).
+            (Record::Released(released), [1]) => {
+                self.released.push(Release { order: released.order, at, became: released.became });
+            }
             (Record::Released(_), [0]) => {}
             (Record::Batch(_) | Record::Released(_), _)
             | (Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_), _) => {

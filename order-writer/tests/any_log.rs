@@ -18,10 +18,14 @@ mod gate;
 mod loads;
 #[path = "any_log/node.rs"]
 mod node;
+#[path = "any_log/releases.rs"]
+mod releases;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]
 mod single;
+#[path = "desk/unpaid.rs"]
+mod unpaid;
 
 use domain::order::Status;
 

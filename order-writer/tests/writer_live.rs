@@ -8,7 +8,11 @@ mod damage;
 mod faults;
 #[path = "gate.rs"]
 mod gate;
+#[path = "writer_live/releases.rs"]
+mod releases;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]
 mod rules;
+#[path = "desk/unpaid.rs"]
+mod unpaid;

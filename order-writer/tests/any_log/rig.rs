@@ -94,6 +94,8 @@ pub(crate) struct Promise {
 
 pub(crate) struct Rig {
     folder: tempfile::TempDir,
+    /// The partition of the second lane.
+    pub(crate) last: PartitionId,
     pub(crate) store: Store<Sqlite>,
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
@@ -149,16 +151,27 @@ impl Rig {
         Self::open_with(sale()).await
     }
 
+    /// The same; the second lane is in a partition of its own.
+    pub(crate) async fn open_over_two() -> Self {
+        let mut sale = sale();
+        sale.lanes[1].partition = PartitionId(1);
+        Self::open_with(sale).await
+    }
+
     /// The same, by another first version of the sale.
     pub(crate) async fn open_with(sale: Sale) -> Self {
+        // The last lane is in the last partition.
+        let last = sale.lanes.last().map_or(PARTITION, |lane| lane.partition);
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
+        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(last.0 + 1, Arc::clone(&now_ms)))
+            .unwrap();
         let server = SqliteServer::new(folder.path().to_owned(), now_ms, Settings::default()).unwrap();
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
         let mut rig = Self {
+            last,
             store,
             log,
             keeping: stock.keeping(),
@@ -258,6 +271,13 @@ impl Rig {
         causes.collect::<Result<_, _>>().unwrap()
     }
 
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
     /// The lines of the metrics that tell of halts.
     pub(crate) fn halts(&self) -> String {
         let text = self.registry.render().unwrap();
@@ -325,8 +345,12 @@ impl Rig {
     }
 
     pub(crate) async fn append(&self, envelope: Envelope) {
+        self.append_to(PARTITION, envelope).await;
+    }
+
+    pub(crate) async fn append_to(&self, partition: PartitionId, envelope: Envelope) {
         let room = self.log.room().unwrap();
-        self.log.append(PARTITION, envelope, room).await.unwrap();
+        self.log.append(partition, envelope, room).await.unwrap();
     }
 
     pub(crate) fn reservation(&mut self, lane: u64, buyer: BuyerId) -> Reservation {
@@ -394,9 +418,10 @@ impl Rig {
         let Some((promised, envelope)) = self.promise(lane, vec![(reservation, field.into())]).await else {
             return Vec::new();
         };
-        self.append(envelope.clone()).await;
+        let partition = if lane == SOUND_LANE { self.last } else { PARTITION };
+        self.append_to(partition, envelope.clone()).await;
         if twice {
-            self.append(envelope).await;
+            self.append_to(partition, envelope).await;
         }
         promised
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -82,6 +83,8 @@ pub(crate) struct Rig {
     pub(crate) offer: OfferId,
     worker: Option<(CancellationToken, JoinHandle<()>, JoinHandle<()>)>,
     minted: AtomicU64,
+    /// So long before now orders are minted.
+    pub(crate) minted_before_ms: u64,
     registry: Registry,
 }
 
@@ -148,6 +151,7 @@ impl Rig {
             offer,
             worker: None,
             minted: AtomicU64::new(0),
+            minted_before_ms: 0,
             registry: Registry::new().unwrap(),
         };
         rig.publish(1, allotment, limit);
@@ -278,7 +282,9 @@ impl Rig {
         let buyer = buyer(number);
         let tenant = TenantId::new(7).unwrap();
         let minted = self.minted.fetch_add(1, Relaxed);
-        let order = OrderId::compose(SystemClock::new().now_ms() + minted, Slot::of(buyer), 1, 0).unwrap();
+        let order =
+            OrderId::compose(SystemClock::new().now_ms() - self.minted_before_ms + minted, Slot::of(buyer), 1, 0)
+                .unwrap();
         let reservation = Reservation {
             tenant,
             sale: SaleId::new(1001).unwrap(),
@@ -358,6 +364,12 @@ impl Rig {
         for &order in orders {
             desk::cancel(&self.store.orders, &self.store.ledger, order).await.unwrap();
         }
+    }
+
+    /// Expires what is so old; how many that were.
+    pub(crate) async fn expire(&self, older_than: Duration) -> u64 {
+        let watch = |_: &desk::Expiry| ControlFlow::Continue(());
+        desk::expire(&self.store.orders, &self.store.ledger, older_than, watch).await.unwrap().expired
     }
 
     /// Deletes the lane's keys: Redis lost everything.

@@ -75,7 +75,8 @@ async fn a_cancelled_order_gives_back_once() {
             && rig.store.orders.outbox(domain::shard::ShardId(1), 10).await.unwrap().is_empty()
     })
     .await;
-    let released = Released { lane: rig.lane, order, buyer: row.buyer, offer: row.offer, quantity: 1, key: row.key };
+    let released =
+        Released { lane: rig.lane, order, buyer: row.buyer, offer: row.offer, quantity: 1, key: row.key, became: None };
     let record = Record::Released(released);
     let again = Envelope { id: RecordId::new(99).unwrap(), kind: record.kind(), payload: record.encode().into() };
     rig.append(again).await;
@@ -97,11 +98,8 @@ async fn unpaid_orders_expire() {
     let order = rig.buy(Epoch(1), &[1]).await[0].order;
     rig.until_at_rest(1).await;
     let hour = Duration::from_secs(3_600);
-    assert_eq!(desk::expire(&rig.store.orders, &rig.store.ledger, hour).await.unwrap(), 0);
-    until("the order is overdue", || async {
-        desk::expire(&rig.store.orders, &rig.store.ledger, Duration::ZERO).await.unwrap() == 1
-    })
-    .await;
+    assert_eq!(rig.expire(hour).await, 0);
+    until("the order is overdue", || async { rig.expire(Duration::ZERO).await == 1 }).await;
     rig.until_at_rest(0).await;
     assert_eq!(rig.row(order).await.unwrap().status, Status::Expired);
     rig.close().await;
