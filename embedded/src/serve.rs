@@ -26,6 +26,7 @@ use order_writer::{
     desk::DeskError,
     failpoint::Failpoint,
     metrics::Metrics,
+    parked::{ParkedCommand, ParkedError},
     ports::{Pace, Shared},
     rhythm::Busy,
     service,
@@ -43,7 +44,7 @@ use crate::{
     deployment::{Deployment, DeploymentError},
     desk::Wish,
     folder::{self, Folder, ServerNote, Watched},
-    welcome,
+    parked, welcome,
 };
 
 /// The status with which a program ends that could not serve, or not go on.
@@ -160,6 +161,17 @@ pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<
     let done = at_rest(config, async |deployment| wish.carry_out(deployment).await).await?;
     match done {
         Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. })) => Ok(Err(error.to_string())),
+        done => Ok(Ok(done?)),
+    }
+}
+
+/// Does something about the parked records of a folder that no server works on; the next server decides what follows from it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn parked_at_rest(config: &Config, command: ParkedCommand) -> anyhow::Result<Result<String, String>> {
+    match at_rest(config, async |deployment| parked::carry_out(deployment, command).await).await? {
+        Err(ParkedError::Refused(why)) => Ok(Err(why)),
         done => Ok(Ok(done?)),
     }
 }

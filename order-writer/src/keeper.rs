@@ -14,7 +14,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
-    log::{Entry, Envelope, PartitionReader},
+    log::{Entry, Envelope},
     sql::SqlError,
     stock::LaneKeeping,
 };
@@ -78,7 +78,7 @@ impl<P: Ports> Partition<P> {
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
         self.looks.count += 1;
-        let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
+        let lag = self.undecided().await?;
         self.shared.metrics.position(self.id, self.row.offset, lag);
         if lag == 0 {
             self.pulse.moved(self.shared.clock.monotonic());

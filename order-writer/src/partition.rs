@@ -16,6 +16,7 @@ use store::{
 use crate::{
     keeper::Looks,
     ports::{Halt, Ports, Shared},
+    same_log::SameLog,
     stalls::Pulse,
 };
 
@@ -40,6 +41,10 @@ pub struct Partition<P: Ports> {
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
     pub looks: Looks,
+    /// Records that an operator set aside: offset and id.
+    pub skips: Vec<(u64, Option<RecordId>)>,
+    /// Checks that the log stays the one that was resumed; `None` before that.
+    pub same_log: Option<SameLog>,
     /// Where it reports that it moves.
     pub pulse: Arc<Pulse>,
 }

@@ -8,6 +8,10 @@
 mod audit;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "any_log/lost.rs"]
+mod lost;
+#[path = "any_log/parked.rs"]
+mod parked;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]

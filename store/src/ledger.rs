@@ -4,7 +4,9 @@
 mod commit;
 mod lane;
 mod lease;
+mod loss;
 mod movement;
+mod skip;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::{
 use commit::CommitTexts;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
+pub use loss::{Loss, LostOrder};
 
 /// How far a partition of the order log is decided (R10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@
 
 mod buyers;
 mod keeper;
+mod loss;
 mod redis;
 mod rest;
 mod rng;

@@ -27,7 +27,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 25] = [
+pub const EVENTS: [&str; 26] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -52,6 +52,7 @@ pub const EVENTS: [&str; 25] = [
     "allotment changed",
     "retired",
     "log lost records",
+    "log lost under a writer",
     "generation begun",
 ];
 
@@ -136,6 +137,8 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Times the log lost records.
+    pub losses: u64,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
     /// Nothing new is asked for any more.
@@ -181,6 +184,7 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            losses: 0,
             fallen: BTreeSet::new(),
             ending: false,
             forged: false,
@@ -393,24 +397,6 @@ impl World {
         if self.is(Wrong::MissingIsFull) && lost.is_none() {
             self.open_as_full();
         }
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// A newer version of the sale wants other allotments.

@@ -61,6 +61,8 @@ pub enum Wrong {
     FreeUnitsAreNotAsked,
     /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
     LanesOpenOverALostLog,
+    /// R10: a writer that runs never asks whether the log is still the same.
+    RunningReaderNeverLooks,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -70,7 +72,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -100,6 +102,7 @@ impl Wrong {
         Self::StaleDifferenceAdded,
         Self::FreeUnitsAreNotAsked,
         Self::LanesOpenOverALostLog,
+        Self::RunningReaderNeverLooks,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::DuplicateCounts,
