@@ -4,6 +4,8 @@
 
 #[path = "writer_live/faults.rs"]
 mod faults;
+#[path = "writer_live/logs.rs"]
+mod logs;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]
