@@ -167,6 +167,9 @@ impl<P: Ports> Partition<P> {
     fn found(&self, entry: &Entry) -> Found {
         match (Record::read(&entry.kind, entry.payload.clone()), entry.id) {
             (Ok(record), Some(id)) => {
+                if self.skips.contains(&(entry.offset, Some(id))) {
+                    return Found::Damaged("set aside: it was appended to another log than what it stands on".into());
+                }
                 Found::Record(Placed { generation: self.row.generation, offset: entry.offset, id, record })
             }
             (Ok(_), None) => Found::Damaged("the record has no id".into()),

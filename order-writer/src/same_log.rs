@@ -7,20 +7,24 @@
 //! and that one found the log to be the same. So it stands in the log of then, and another log does not have it.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use domain::id::RecordId;
+use domain::{
+    id::{Epoch, LaneId, RecordId},
+    record::Record,
+};
 use store::{
     ledger::PartitionRow,
-    log::{OrderLogSource, PartitionReader, ReadError},
+    log::{Envelope, OrderLogSource, PartitionReader, ReadError},
 };
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    partition::Partition,
+    partition::{Partition, random_record_id},
     ports::{Halt, Ports},
     resume::identity_of,
 };
@@ -28,6 +32,12 @@ use crate::{
 /// Between two checks: records of a topic that was made anew are skipped for so long at most. A check costs two questions and a
 /// fetch of one record.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// Records read at once to find those that a rebuild drained.
+const READ_RECORDS: usize = 512;
+/// Bytes read at once for that.
+const READ_BYTES: usize = 4 << 20;
+/// How long the log may take to give records that it has.
+const READ_WAIT: Duration = Duration::from_secs(10);
 
 /// Compares the log with a worker's position, on a reader of its own, so that the worker waits for nothing. Ends when dropped.
 #[derive(Debug)]
@@ -66,6 +76,50 @@ impl<P: Ports> Partition<P> {
             same_log.decided.send_replace(self.row);
         }
         Ok(marks.high - offset)
+    }
+}
+
+impl<P: Ports> Partition<P> {
+    /// R3, step 3: appends a lane's next epoch. The batches drained before it MUST stand before it, or they are superseded: in a log
+    /// that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a new generation begins.
+    pub(crate) async fn append_epoch(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        drained: &[(u64, RecordId)],
+    ) -> Result<(), Halt> {
+        let (id, record) = (random_record_id(), Record::EpochOpened { lane, epoch });
+        let envelope = Envelope { id, kind: record.kind(), payload: record.encode().into() };
+        let end = self.append_raw(envelope).await?;
+        let Some(&(first, _)) = drained.first() else { return Ok(()) };
+        if self.stand_between(first, end, drained).await? {
+            // The reader went elsewhere to look.
+            return Ok(self.reader.seek(self.row.offset).await?);
+        }
+        self.shared.ledger.skip(self.id, end, Some(id)).await?;
+        let what = format!("epoch {epoch} of lane {lane} was appended to another log than the batches drained for it");
+        Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what })
+    }
+
+    /// Whether all these records stand in the log from `first` on and before `end`.
+    async fn stand_between(&mut self, first: u64, end: u64, records: &[(u64, RecordId)]) -> Result<bool, Halt> {
+        let mut missing: HashSet<RecordId> = records.iter().map(|&(_, id)| id).collect();
+        let (mut next, marks) = (first, self.reader.watermarks().await?);
+        if first < marks.low || end >= marks.high {
+            return Ok(false);
+        }
+        self.reader.seek(first).await?;
+        while next < end && !missing.is_empty() {
+            let entries = self.reader.read(READ_RECORDS, READ_BYTES, READ_WAIT).await?;
+            let Some(last) = entries.last() else {
+                return Err(ReadError::Unavailable(format!("the record at offset {next} does not come")).into());
+            };
+            next = last.offset + 1;
+            for entry in entries.iter().filter(|entry| entry.offset < end) {
+                entry.id.map(|id| missing.remove(&id));
+            }
+        }
+        Ok(missing.is_empty())
     }
 }
 
@@ -134,7 +188,7 @@ mod tests {
     use bytes::Bytes;
     use domain::{
         id::{Generation, PartitionId},
-        record::{Genesis, Record},
+        record::Genesis,
     };
     use store::log::{Entry, Watermarks};
 

@@ -1,6 +1,10 @@
 //! The log loses records, with its readers at rest or at work, and what a running writer does to notice (R10).
 
-use domain::id::BatchId;
+use domain::{
+    decide::Placed,
+    id::{BatchId, PartitionId},
+    record::{Genesis, Record},
+};
 
 use crate::{
     world::{PROCESSES, World, tell},
@@ -35,6 +39,15 @@ impl World {
         }
         self.event("log lost records");
         tell!(self, "the log loses {lost} records");
+    }
+
+    /// A record that was set aside decides nothing, as a genesis does.
+    pub fn without_skipped(&self, mut placed: Placed) -> Placed {
+        if self.skips.contains(&placed.id) {
+            let (partition, generation) = (PartitionId(0), placed.generation);
+            placed.record = Record::Genesis(Genesis { partition, generation, log_id: 1 });
+        }
+        placed
     }
 }
 

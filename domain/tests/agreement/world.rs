@@ -137,6 +137,8 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Records that were set aside.
+    pub skips: BTreeSet<RecordId>,
     /// Times the log lost records.
     pub losses: u64,
     /// Batches that the log had and lost.
@@ -184,6 +186,7 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            skips: BTreeSet::new(),
             losses: 0,
             fallen: BTreeSet::new(),
             ending: false,

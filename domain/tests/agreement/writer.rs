@@ -36,6 +36,8 @@ pub struct Process {
     pub anchor: Mark,
     /// Losses of the log at the last check, and how many checks there were since.
     pub checked: (u64, u32),
+    /// The batches that a rebuild appended, and where.
+    pub drained: Vec<(u64, BatchId)>,
     /// Its forerunner found the log to be another one.
     pub found_loss: bool,
 }
@@ -105,6 +107,7 @@ impl Process {
             span: None,
             anchor: Mark::start(Generation(0)),
             checked: (0, 0),
+            drained: Vec::new(),
             found_loss: false,
         }
     }
@@ -206,7 +209,7 @@ impl Process {
             if records.last().is_some_and(|last| !may_follow(&last.record, &placed.record)) {
                 break;
             }
-            records.push(placed);
+            records.push(world.without_skipped(placed));
             next += 1;
         }
         let Some(last) = records.last() else { return Ok(Flow::On) };
