@@ -17,7 +17,7 @@ use domain::{
     order::{OrderRow, Status},
     record::Record,
     shard::ShardId,
-    stock::{LaneMode, Purchase},
+    stock::Purchase,
 };
 use store::{
     ledger::{Loss, LostOrder},
@@ -119,7 +119,7 @@ impl<P: Ports> Partition<P> {
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
         let passed = |at: Position| at.generation < self.row.generation || at.offset < self.row.offset;
         let Rebuild { live, counted, .. } = rebuild;
-        self.scan(&lanes, |row| {
+        self.scan(&lanes, 0, |row| {
             let units = u64::from(row.quantity);
             if row.is_live() {
                 *live.entry(row.offer).or_default() += units;
@@ -135,8 +135,7 @@ impl<P: Ports> Partition<P> {
 
     /// The rows of one lane. An entry whose batch is in the journal, or in the part of the log that is not decided, is no lost row.
     async fn rebuild_from(&mut self, id: LaneId, rebuild: &mut Rebuild) -> Result<(), Halt> {
-        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
-        let is_trusted = self.shared.stock.inspect(id).await?.mode == LaneMode::Open { epoch };
+        let is_trusted = self.is_open(id).await?;
         let map = self.shared.orders.map();
         let is_lost = |order: OrderId| rebuild.positions.contains_key(&map.home_of_order(order).shard);
         let entries = self.shared.stock.buyers(id).await?;

@@ -37,8 +37,10 @@ impl<P: Ports> Partition<P> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (looks, skips) = (Looks::default(), shared.ledger.skips(id).await?);
-        let mut partition = Self { shared, id, reader, row, shards, lanes, facts, looks, skips, same_log: None, pulse };
+        let (looks, resumed_high, skips) = (Looks::default(), u64::MAX, shared.ledger.skips(id).await?);
+        let same_log = None;
+        let mut partition =
+            Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, skips, same_log, pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
@@ -56,7 +58,8 @@ impl<P: Ports> Partition<P> {
         partition.rewrite_lost_rows().await?;
         partition.read_lanes().await?;
         partition.rebuild_lost_rows().await?;
-        partition.distrust_closed_lanes().await?;
+        partition.fence_closed_lanes().await?;
+        partition.resumed_high = partition.reader.watermarks().await?.high;
         partition.reader.seek(partition.row.offset).await?;
         partition.looks.offset = partition.row.offset;
         partition.same_log = Some(SameLog::watch(partition.shared.source.clone(), partition.row));
@@ -154,11 +157,16 @@ impl<P: Ports> Partition<P> {
     }
 
     /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
-    /// before anything is decided.
-    async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
+    /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt when this worker has caught
+    /// up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that sold must not begin again.
+    async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
+        self.recall_distrusted().await?;
         let lanes: Vec<_> = self.lanes.keys().copied().collect();
         for lane in lanes {
-            match self.distrust_closed(lane).await {
+            if self.is_aside(lane) {
+                continue;
+            }
+            match self.fence_closed(lane).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
@@ -166,8 +174,12 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    async fn distrust_closed(&mut self, lane: LaneId) -> Result<(), Halt> {
-        if self.is_open(lane).await? || self.is_open(lane).await? { Ok(()) } else { self.rebuild(lane).await }
+    async fn fence_closed(&mut self, lane: LaneId) -> Result<(), Halt> {
+        if self.is_open(lane).await? || self.is_open(lane).await? {
+            return Ok(());
+        }
+        self.facts.entry(lane).or_default().is_due();
+        self.close(lane).await.map(drop)
     }
 }
 

@@ -105,7 +105,8 @@ impl<P: Ports> Partition<P> {
     async fn stand_between(&mut self, first: u64, end: u64, records: &[(u64, RecordId)]) -> Result<bool, Halt> {
         let mut missing: HashSet<RecordId> = records.iter().map(|&(_, id)| id).collect();
         let (mut next, marks) = (first, self.reader.watermarks().await?);
-        if first < marks.low || end >= marks.high {
+        // What is appended stands behind what is decided.
+        if first < marks.low.max(self.row.offset) || end >= marks.high {
             return Ok(false);
         }
         self.reader.seek(first).await?;

@@ -6,10 +6,16 @@
 
 #[path = "any_log/audit.rs"]
 mod audit;
+#[path = "any_log/away.rs"]
+mod away;
+#[path = "any_log/bounds.rs"]
+mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
 #[path = "any_log/lost.rs"]
 mod lost;
+#[path = "any_log/node.rs"]
+mod node;
 #[path = "any_log/parked.rs"]
 mod parked;
 #[path = "any_log/rig.rs"]

@@ -1,6 +1,7 @@
 //! The decision rules of the protocol, each by its number; every test fails without its rule. Rows are kept by a small shadow of the
 //! order tables ([`Rows`]), so that replays see what the first attempt wrote.
 
+mod bound;
 mod contradictions;
 mod random;
 mod target;
@@ -28,7 +29,10 @@ where
 fn lanes(limit_per_buyer: u32) -> Lanes {
     let offer = |allotment| OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 };
     let offers = BTreeMap::from([(id(10), offer(5)), (id(11), offer(2))]);
-    Lanes::from([(id(1), LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), limit_per_buyer, offers })])
+    Lanes::from([(
+        id(1),
+        LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), limit_per_buyer, first_order: None, offers },
+    )])
 }
 
 fn sell(lanes: &mut Lanes, offer: u64, units: u64) {

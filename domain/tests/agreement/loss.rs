@@ -15,7 +15,7 @@ use crate::{
 impl World {
     /// The log comes back without its last records, or empty. Those who read it begin anew, or they run on and nobody tells them.
     pub fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
+        if !self.rng.once_in(3) || self.is_behind() {
             return;
         }
         let runs_on = self.rng.once_in(2);

@@ -15,7 +15,9 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` marks what its other files use")]
 
 mod buyers;
+mod faults;
 mod keeper;
+mod loads;
 mod loss;
 mod redis;
 mod rest;

@@ -10,11 +10,12 @@ use domain::{
     invariant::Invariant,
     order::{Decision, OrderRow, Status},
     record::{AllotmentChange, Record},
-    stock::{Gone, GoneWhy, LaneLoad},
+    stock::{Gone, GoneWhy},
 };
 
 use crate::{
     keeper::Facts,
+    loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
     wrong::Wrong,
@@ -28,6 +29,10 @@ pub struct Process {
     pub lanes: Lanes,
     pub facts: BTreeMap<LaneId, Facts>,
     pub todo: VecDeque<Todo>,
+    /// Where the log ended when it started (R4).
+    pub resumed_end: u64,
+    /// Lanes that are loaded beside all else.
+    pub loads: BTreeMap<LaneId, Loading>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
     progress: [Mark; SHARDS],
@@ -63,6 +68,8 @@ pub enum Todo {
     Restart,
     ReadLanes,
     DistrustClosed,
+    NoteEnd,
+    Fence(LaneId),
     StopIfStale,
     CheckLog,
     Look(LaneId),
@@ -77,8 +84,6 @@ pub enum Todo {
     Settle,
     Commit,
     Adjust(LaneId, OfferId),
-    Scan(LaneId, Epoch),
-    Load(LaneId, Epoch, LaneLoad),
 }
 
 /// Whether it can go on from what it holds in memory.
@@ -101,7 +106,9 @@ impl Process {
             at: Mark::start(Generation(0)),
             lanes: Lanes::new(),
             facts: BTreeMap::new(),
-            todo: reads.take(fits).collect(),
+            todo: reads.take(fits).chain([Todo::NoteEnd]).collect(),
+            resumed_end: u64::MAX,
+            loads: BTreeMap::new(),
             looked_at: None,
             progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
@@ -127,6 +134,7 @@ impl Process {
                     return Ok(self.halt(world, "its memory is stale"));
                 }
             }
+            Todo::NoteEnd => self.resumed_end = world.log.end(),
             Todo::Looked => self.looked_at = Some(self.at.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
@@ -182,6 +190,10 @@ impl Process {
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
             numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
+        }
+        for (id, lane) in &mut world.ledger.lanes {
+            let rows = world.tables.rows().filter(|row| row.lane == *id).map(|row| row.order);
+            lane.first_order = rows.chain(lane.first_order).min();
         }
         for lane in world.ledger.lanes.keys() {
             self.facts.entry(*lane).or_default().distrusted = true;
@@ -402,7 +414,8 @@ impl Process {
 
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
-        let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        let Some(span) = &mut self.span else { return Ok(Flow::Halt) };
+        bound_rows(world, &self.lanes, &mut span.decided);
         if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
@@ -411,6 +424,7 @@ impl Process {
             let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
             return Err(Violation(Invariant::Inv3, what));
         }
+        let replayed = self.at.offset < self.resumed_end && !world.is(Wrong::ReplayedEpochLoads);
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
@@ -432,7 +446,10 @@ impl Process {
                 self.todo.push_back(Todo::Adjust(change.lane, change.offer));
             }
         }
-        self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
+        let (gone, epochs) = (span.decided.gone.clone(), span.decided.epochs.clone());
+        self.note_released(world, &gone);
+        self.begin_loads(&epochs, replayed);
+        world.back_up();
         world.check_rows(&[])?;
         Ok(Flow::On)
     }
@@ -477,10 +494,17 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        if !process.loads.is_empty() && self.rng.once_in(2) {
+            process.go_on_loading(self)?;
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
-                if self.rng.once_in(4) {
+                // Lanes that are closed wait for it to have caught up.
+                let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
+                if due || self.rng.once_in(4) {
                     process.todo.extend([Todo::StopIfStale, Todo::CheckLog]);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);

@@ -71,10 +71,18 @@ pub enum Wrong {
     ReplayDecidedAnew,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
+    /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
+    RowsFromTheFirstPublishedOpening,
+    /// R5: the bound of a lane's rows stays where the first opening, decided again, set it.
+    FirstOrderNotLowered,
+    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log holds, and loads them when it comes to these.
+    ReplayedEpochLoads,
+    /// A release that is decided while a lane is loaded stays live in what was read before it.
+    ReleasesDuringLoadForgotten,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -109,5 +117,9 @@ impl Wrong {
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::DuplicateCounts,
+        Self::RowsFromTheFirstPublishedOpening,
+        Self::FirstOrderNotLowered,
+        Self::ReplayedEpochLoads,
+        Self::ReleasesDuringLoadForgotten,
     ];
 }

@@ -116,7 +116,13 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 impl Rig {
     /// A published sale of `allotment` units, and a worker that keeps its lane.
     pub(crate) async fn open(allotment: u64, limit: u32) -> Self {
+        Self::open_in(0, allotment, limit).await
+    }
+
+    /// The same with a sale that opens so much later, which lanes do not wait for.
+    pub(crate) async fn open_in(opens_in_ms: u64, allotment: u64, limit: u32) -> Self {
         let mut rig = Self::closed(allotment, limit).await;
+        rig.publish_opening(opens_in_ms, 1, allotment, limit);
         rig.start();
         rig.until_open(Epoch(1)).await;
         rig
@@ -151,6 +157,10 @@ impl Rig {
 
     /// Publishes a version of the sale.
     pub(crate) fn publish(&self, version: u32, allotment: u64, limit_per_buyer: u32) {
+        self.publish_opening(0, version, allotment, limit_per_buyer);
+    }
+
+    fn publish_opening(&self, opens_in_ms: u64, version: u32, allotment: u64, limit_per_buyer: u32) {
         let now = SystemClock::new().now_ms();
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let (sku, title, rate_per_s) = (SkuId::new(77).unwrap(), "Kettle".to_owned(), 1_000);
@@ -161,7 +171,7 @@ impl Rig {
             tenant: TenantId::new(7).unwrap(),
             version,
             title: "Night".into(),
-            window: Window { opens_at_ms: now - 1_000, closes_at_ms: now + 3_600_000 },
+            window: Window { opens_at_ms: now - 1_000 + opens_in_ms, closes_at_ms: now + 3_600_000 + opens_in_ms },
             paused: false,
             buyer_rate_per_s: 100,
             shard_map_version: 1,

@@ -65,6 +65,7 @@ async fn decided<S: Sql>(ledger: &Ledger<S>, generation: u16, count: u64) {
         next_offset: count,
         next_record: None,
         sold: vec![],
+        first_orders: vec![],
         epochs: vec![],
         allotments: vec![],
         retired: vec![],
@@ -84,7 +85,7 @@ pub(crate) async fn movements_are_deleted_oldest_first_and_in_steps<A: Adapter>(
     };
     d.ledger.begin_partition(&at(1, 0)).await.unwrap();
     decided(&d.ledger, 1, 5).await;
-    assert_eq!(d.ledger.restart(&at(1, 5), &at(2, 0), &[]).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.restart(&at(1, 5), &at(2, 0), &[], &[]).await.unwrap(), Committed::Done);
     decided(&d.ledger, 2, 10).await;
     let delete = async |below, most| d.ledger.delete_movements(PARTITION, Generation(2), below, most).await.unwrap();
     assert_eq!(
