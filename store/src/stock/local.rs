@@ -83,12 +83,14 @@ struct Kept {
     calls: u64,
 }
 
+/// A load that is under way, and its epoch.
+type Staged = (Epoch, Arc<Mutex<PreparedLoad>>);
+
 struct Lanes {
     run: RunId,
     /// Written when a lane is closed for the first time, else only read: lanes do not wait for each other.
     kept: RwLock<HashMap<LaneId, Arc<Mutex<Kept>>>>,
-    /// Loads that are under way, each with its epoch.
-    staged: Mutex<HashMap<LaneId, (Epoch, Arc<Mutex<PreparedLoad>>)>>,
+    staged: Mutex<HashMap<LaneId, Staged>>,
     observer: Option<Observer>,
 }
 

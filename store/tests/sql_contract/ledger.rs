@@ -253,7 +253,7 @@ pub(crate) async fn a_generation_begins_once<A: Adapter>(adapter: A) {
 pub(crate) async fn a_distrusted_lane_is_remembered_until_it_is_trusted<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     for n in 1..=3 {
-        assert!(d.ledger.add_lane(&lane_row(n)).await.unwrap());
+        assert!(d.ledger.add_lane(&lane_row(n), 1).await.unwrap());
     }
     for n in [3, 1, 3] {
         d.ledger.distrust(lane(n)).await.unwrap();

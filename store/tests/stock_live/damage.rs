@@ -7,7 +7,7 @@ use domain::{
 };
 use redis::aio::MultiplexedConnection;
 use store::stock::{
-    LaneKeeping, LaneStock, StockError,
+    LaneKeeping, LaneStock, LoadAtOnce, StockError,
     redis::{RedisKeeping, RedisStock},
 };
 
