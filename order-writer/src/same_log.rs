@@ -75,6 +75,8 @@ impl<P: Ports> Partition<P> {
             }
             same_log.decided.send_replace(self.row);
         }
+        // What the log lost again before it was decided is not waited for.
+        self.resumed_high = self.resumed_high.min(marks.high);
         Ok(marks.high - offset)
     }
 }

@@ -491,6 +491,9 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        if process.resumed_end != u64::MAX {
+            process.resumed_end = process.resumed_end.min(self.log.end());
+        }
         if !process.loads.is_empty() && self.rng.once_in(2) {
             process.go_on_loading(self)?;
             self.processes[number] = Some(process);
