@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener},
+    ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -23,10 +24,12 @@ use kit::{
     token::{TokenKey, TokenVerifier},
 };
 use order_writer::{
-    desk::DeskError,
+    desk::{DeskError, Expiry},
     failpoint::Failpoint,
     metrics::Metrics,
+    parked::{ParkedCommand, ParkedError},
     ports::{Pace, Shared},
+    progress::Progress,
     rhythm::Busy,
     service,
     stalls::Stalls,
@@ -41,9 +44,9 @@ use crate::{
     control::Control,
     demo,
     deployment::{Deployment, DeploymentError},
-    desk::Wish,
+    desk::{Done, Wish},
     folder::{self, Folder, ServerNote, Watched},
-    welcome,
+    parked, welcome,
 };
 
 /// The status with which a program ends that could not serve, or not go on.
@@ -157,9 +160,31 @@ pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Resu
 /// # Errors
 /// As [`serve`].
 pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<String, String>> {
-    let done = at_rest(config, async |deployment| wish.carry_out(deployment).await).await?;
+    let mut progress = Progress::begin();
+    let watch = |done: &Expiry| {
+        progress.show(done);
+        ControlFlow::Continue(())
+    };
+    let done = at_rest(config, async |deployment| wish.carry_out(deployment, watch).await).await?;
     match done {
         Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. })) => Ok(Err(error.to_string())),
+        done => {
+            let done = done?;
+            if let Done::Expired(expiry) = &done {
+                progress.end(expiry);
+            }
+            Ok(Ok(done.told()))
+        }
+    }
+}
+
+/// Does something about the parked records of a folder that no server works on; the next server decides what follows from it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn parked_at_rest(config: &Config, command: ParkedCommand) -> anyhow::Result<Result<String, String>> {
+    match at_rest(config, async |deployment| parked::carry_out(deployment, command).await).await? {
+        Err(ParkedError::Refused(why)) => Ok(Err(why)),
         done => Ok(Ok(done?)),
     }
 }

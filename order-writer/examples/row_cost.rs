@@ -138,10 +138,10 @@ impl Bench {
             partition: PARTITION,
             epoch: Epoch(1),
             limit_per_buyer: 1,
-            opens_at_ms: 0,
+            first_order: None,
             offers: vec![offer],
         };
-        store.ledger.add_lane(&lane).await?;
+        store.ledger.add_lane(&lane, 1).await?;
         Ok(Self { store: Arc::new(store), progress: vec![start; shards.into()], offset: 0, buyer: 1 })
     }
 
@@ -192,6 +192,7 @@ impl Bench {
             next_record: record,
             sold: vec![(OfferId::new(8)?, size as i64)],
             epochs: vec![],
+            first_orders: vec![],
             allotments: vec![],
             retired: vec![],
             movements: movements.collect(),

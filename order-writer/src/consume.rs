@@ -2,11 +2,11 @@
 //! it forgets everything and resumes; it never skips a record and never goes on from what it only believes. Nothing that is in a log stops it
 //! for ever: what contradicts what it holds is parked, and what it waits for is listed at [`Halt`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     decide::{Placed, may_follow},
-    id::PartitionId,
+    id::{Generation, PartitionId},
     record::{Record, RecordError},
 };
 use kit::clock::Clock;
@@ -17,6 +17,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    purge::Purge,
     rhythm::Rhythm,
     stalls::Pulse,
 };
@@ -30,23 +31,22 @@ const SPAN_RESERVATIONS: usize = 4096;
 /// Releases of one span.
 const SPAN_RELEASES: usize = 512;
 
+/// While lanes are loaded, an idle worker asks so often whether one is to be opened.
+const LOADS_EVERY: Duration = Duration::from_millis(10);
+
 /// Works on a partition until it is cancelled, then finishes the span at hand and returns.
 pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: CancellationToken) {
     let pulse = shared.stalls.begin(id, shared.clock.monotonic());
-    let mut faults = 0u32;
+    let (mut faults, mut lost) = (0u32, None);
     while !cancel.is_cancelled() {
-        let halt = match tend(&shared, (id, &pulse), &cancel, &mut faults).await {
+        let halt = match tend(&shared, (id, &pulse), &cancel, (&mut faults, &mut lost)).await {
             Ok(()) => break,
             Err(halt) => halt,
         };
         shared.metrics.halted(halt.cause());
         pulse.halted(&halt);
         match &halt {
-            Halt::NewerRecord { .. } => {
-                tracing::error!(partition = %id, %halt, "this partition waits for a newer order-writer");
-                cancel.cancelled().await;
-                break;
-            }
+            Halt::LostRecords { generation, what, .. } => lost = Some((*generation, what.clone())),
             Halt::Fenced(_) => tracing::warn!(partition = %id, "another writer moved this partition: reading it anew"),
             Halt::Contradiction { .. } => {
                 tracing::error!(partition = %id, %halt, "this partition waits until its stores agree again");
@@ -74,27 +74,35 @@ async fn tend<P: Ports>(
     shared: &Arc<Shared<P>>,
     (id, pulse): (PartitionId, &Arc<Pulse>),
     cancel: &CancellationToken,
-    faults: &mut u32,
+    (faults, lost): (&mut u32, &mut Option<(Generation, String)>),
 ) -> Result<(), Halt> {
-    let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse));
+    let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse), lost.as_ref());
     let Some(mut partition) = or_cancelled(cancel, resuming).await.transpose()? else { return Ok(()) };
+    *lost = None;
     tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
         lanes = partition.lanes.len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
+    let mut purge = Purge::default();
     let mut rhythm = Rhythm::new(shared.busy.clone(), shared.pace.gather);
     while !cancel.is_cancelled() {
         let now = shared.clock.monotonic();
         if now >= look_at {
             partition.look().await?;
-            look_at = shared.clock.monotonic() + shared.pace.look_every;
+            purge.look(&mut partition).await;
+            look_at = shared.clock.monotonic();
+            if partition.looks.is_done() {
+                look_at += shared.pace.look_every;
+            }
             *faults = 0;
         }
+        partition.go_on_loading().await?;
         // What comes meanwhile shares the next span's commits, fetch and settlement.
         let rest = rhythm.rest(shared.clock.monotonic());
         if !rest.is_zero() && or_cancelled(cancel, tokio::time::sleep(rest)).await.is_none() {
             break;
         }
         let wait = look_at.saturating_sub(shared.clock.monotonic());
+        let wait = if partition.loads.is_empty() { wait } else { wait.min(LOADS_EVERY) };
         let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
         let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
         if entries.is_empty() {
@@ -105,11 +113,18 @@ async fn tend<P: Ports>(
         let (spans, end) = partition.spans(entries, partition.row.offset);
         shared.metrics.stages.decode.observe(shared.clock.monotonic().saturating_sub(begun));
         rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
+        let was_behind = !partition.has_caught_up();
         for span in spans {
             partition.carry_out(span).await?;
         }
-        if let Some(halt) = end {
-            return Err(halt);
+        if was_behind && partition.has_caught_up() {
+            // Lanes that are closed wait for this.
+            look_at = begun;
+        }
+        if let Some(halt) = end
+            && or_cancelled(cancel, partition.wait_for_skip(halt)).await.transpose()?.is_none()
+        {
+            break;
         }
     }
     Ok(())
@@ -165,10 +180,16 @@ impl<P: Ports> Partition<P> {
     fn found(&self, entry: &Entry) -> Found {
         match (Record::read(&entry.kind, entry.payload.clone()), entry.id) {
             (Ok(record), Some(id)) => {
+                if self.skips.contains(&(entry.offset, Some(id))) {
+                    return Found::Damaged("set aside: it was appended to another log than what it stands on".into());
+                }
                 Found::Record(Placed { generation: self.row.generation, offset: entry.offset, id, record })
             }
             (Ok(_), None) => Found::Damaged("the record has no id".into()),
-            (Err(error @ RecordError::UnknownType(_)), _) if !entry.kind.is_empty() => {
+            (Err(error @ RecordError::UnknownType(_)), id) if !entry.kind.is_empty() => {
+                if self.skips.contains(&(entry.offset, id)) {
+                    return Found::Damaged(format!("set aside by an operator: {error}"));
+                }
                 let cause = error.to_string();
                 Found::Newer(Halt::NewerRecord { partition: self.id, offset: entry.offset, cause })
             }

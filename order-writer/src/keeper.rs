@@ -2,7 +2,7 @@
 //! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use domain::{
     adopt::{Contradiction, Place},
@@ -14,15 +14,16 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
-    log::{Entry, Envelope, PartitionReader},
+    log::{Entry, Envelope},
     sql::SqlError,
-    stock::LaneKeeping,
+    stock::{LaneKeeping, StockError},
 };
 
 use crate::{
     failpoint::Step,
     partition::{LaneFacts, Partition},
     ports::{Halt, Ports, Sales},
+    turn::{Care, Turn},
 };
 
 /// A lane is kept for this long after its sale ended: late settlements and releases find it open.
@@ -33,6 +34,8 @@ const STRIKES: u32 = 2;
 const RESTING_AFTER: u32 = 4;
 /// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as today's.
 const RESTING_LOOK: u64 = 8;
+/// How long one look may rebuild lanes while records wait to be decided.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 /// From so long before to so long after its sale opens, no lane is at rest.
 const OPENING_MS: u64 = 60_000;
 
@@ -46,8 +49,19 @@ pub struct Looks {
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
     sales: Option<Sales>,
+    /// Lanes were left out, because rebuilding others took long: records are decided first, then the next look goes on.
+    is_unfinished: bool,
+    /// Time that this look has spent on rebuilding.
+    rebuilding: Duration,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
+}
+
+impl Looks {
+    /// Whether the last look came to all lanes.
+    pub(crate) const fn is_done(&self) -> bool {
+        !self.is_unfinished
+    }
 }
 
 impl LaneFacts {
@@ -56,11 +70,18 @@ impl LaneFacts {
         self.strikes = 0;
         self.rebuilding = None;
         self.distrusted = false;
+        self.drained = false;
     }
 
-    /// Nothing moves and nothing is about to.
-    fn rests(&self, now_ms: u64) -> bool {
-        self.quiet >= RESTING_AFTER && self.opens_at_ms.abs_diff(now_ms) > OPENING_MS && !self.distrusted
+    /// A look that finds the lane closed rebuilds it.
+    pub(crate) const fn is_due(&mut self) {
+        self.strikes = STRIKES;
+    }
+
+    /// Nothing moves and nothing is about to. `opens_at_ms`: of its sale as it is published now.
+    fn rests(&self, opens_at_ms: Option<u64>, now_ms: u64) -> bool {
+        let opens = opens_at_ms.is_some_and(|opens_at_ms| opens_at_ms.abs_diff(now_ms) <= OPENING_MS);
+        self.quiet >= RESTING_AFTER && !opens && !self.distrusted
     }
 }
 
@@ -71,14 +92,12 @@ impl<P: Ports> Partition<P> {
         let sales: Sales = self.shared.sales.borrow().clone();
         self.add_lanes(&sales).await?;
         let now = self.shared.clock.now_ms();
-        let ended =
-            |lane| self.owner_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
-        let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
+        let lanes = self.lanes_by_turn(&sales, now);
         let unrest = std::mem::take(&mut self.looks.wary)
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
         self.looks.count += 1;
-        let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
+        let lag = self.undecided().await?;
         self.shared.metrics.position(self.id, self.row.offset, lag);
         if lag == 0 {
             self.pulse.moved(self.shared.clock.monotonic());
@@ -87,11 +106,18 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
+        (self.looks.is_unfinished, self.looks.rebuilding) = (false, Duration::ZERO);
+        self.look_for_absent().await;
         for lane in lanes {
-            if self.is_aside(lane) || (!unrest && self.may_rest(lane, now)) {
+            if self.looks.rebuilding > LOOK_MAX {
+                (self.looks.is_unfinished, self.looks.wary) = (true, true);
+                break;
+            }
+            let sale = self.owner_of(&sales, lane);
+            if (!unrest && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
                 continue;
             }
-            match self.look_into(lane, self.owner_of(&sales, lane), now, lag == 0).await {
+            match self.look_into(lane, sale, now, lag == 0).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
@@ -99,23 +125,45 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// The lanes to look at, those first that buyers want now. Those of a sale that ended long ago are left alone, unless their journal
+    /// holds promises.
+    fn lanes_by_turn(&self, sales: &Sales, now: u64) -> Vec<LaneId> {
+        let mut lanes: Vec<(Turn, LaneId)> = Vec::with_capacity(self.lanes.len());
+        for &lane in self.lanes.keys() {
+            let window = self.owner_of(sales, lane).map(|sale| sale.window);
+            let is_kept = window.is_none_or(|window| now <= window.closes_at_ms + KEPT_AFTER_END_MS);
+            if is_kept || self.facts.get(&lane).is_some_and(|facts| facts.to_drain && !facts.drained) {
+                lanes.push((Turn::of(window, now), lane));
+            }
+        }
+        lanes.sort_unstable();
+        lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+
     /// The sale that a lane belongs to by the ledger, whoever else names it.
-    fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
+    pub(crate) fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
         sales.get(&self.lanes.get(&lane)?.sale)
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
-        let view = self.shared.stock.inspect(lane).await?;
+        let view = match self.shared.stock.inspect(lane).await {
+            // Whatever it holds: it is rebuilt, which sets aside what cannot be read.
+            Err(StockError::Broken(_)) if self.facts.get(&lane).is_some_and(|facts| facts.distrusted) => {
+                return self.look_at(lane, &unreadable(), sale).await;
+            }
+            view => view?,
+        };
         self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
     }
 
     /// Whether this look may leave a lane out.
-    fn may_rest(&self, id: LaneId, now_ms: u64) -> bool {
+    fn may_rest(&self, id: LaneId, sale: Option<&Sale>, now_ms: u64) -> bool {
         // Lanes at rest take turns.
         let turn = self.looks.count.wrapping_add(id.get()).is_multiple_of(RESTING_LOOK);
-        !turn && self.facts.get(&id).is_some_and(|facts| facts.rests(now_ms))
+        let opens_at_ms = sale.map(|sale| sale.window.opens_at_ms);
+        !turn && self.facts.get(&id).is_some_and(|facts| facts.rests(opens_at_ms, now_ms))
     }
 
     fn note_rest(&mut self, id: LaneId, view: &LaneView) {
@@ -140,7 +188,7 @@ impl<P: Ports> Partition<P> {
         }
         for &(sale, lane) in &new {
             tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
-            match self.shared.ledger.add_lane(&lane_row(sale, lane)).await {
+            match self.shared.ledger.add_lane(&lane_row(sale, lane), sale.window.opens_at_ms).await {
                 Ok(_) | Err(SqlError::KeyTaken(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -166,7 +214,12 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn look_at(&mut self, id: LaneId, view: &LaneView, sale: Option<&Sale>) -> Result<(), Halt> {
-        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch).filter(|_| self.has_caught_up()) else {
+            return Ok(());
+        };
+        if self.loads.is_under_way(id, epoch) {
+            return Ok(());
+        }
         let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
         let facts = self.facts.entry(id).or_default();
         if let Some((asked, since)) = facts.rebuilding {
@@ -175,14 +228,31 @@ impl<P: Ports> Partition<P> {
             }
             facts.rebuilding = None;
         }
-        if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
-            facts.opened();
-            return self.keep_allotments(id, epoch, sale).await;
+        let is_open = view.mode == (LaneMode::Open { epoch }) && !facts.distrusted;
+        if !is_open {
+            facts.strikes += 1;
+            // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
+            if !facts.distrusted && facts.strikes < STRIKES && epoch != Epoch(0) {
+                return Ok(());
+            }
         }
-        facts.strikes += 1;
-        // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
-        if facts.distrusted || facts.strikes >= STRIKES || epoch == Epoch(0) {
+        match Care::of(sale.map(|sale| sale.window), is_open, self.shared.clock.now_ms()) {
+            Care::Keep => {
+                facts.opened();
+                return self.keep_allotments(id, epoch, sale).await;
+            }
+            Care::Rebuild => self.rebuild(id).await?,
+            Care::Retire => self.retire(id, view).await?,
+        }
+        self.looks.rebuilding += self.shared.clock.monotonic().saturating_sub(now);
+        Ok(())
+    }
+
+    /// Nobody buys from the lane any more. What its journal holds goes into the log once, and it stays closed: its orders are in the rows.
+    async fn retire(&mut self, id: LaneId, view: &LaneView) -> Result<(), Halt> {
+        if view.journal_len > 0 && !self.facts.entry(id).or_default().drained {
             self.rebuild(id).await?;
+            self.facts.entry(id).or_default().drained = true;
         }
         Ok(())
     }
@@ -194,30 +264,34 @@ impl<P: Ports> Partition<P> {
         Ok(!distrusted && self.shared.stock.inspect(id).await?.mode == LaneMode::Open { epoch })
     }
 
-    /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
-    /// that stand twice in the log are no-ops.
-    pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
-        let Some(ledger_epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+    /// R3, step 1, under the epoch after the ledger's; `None` when it was refused.
+    pub(crate) async fn close(&mut self, id: LaneId) -> Result<Option<Epoch>, Halt> {
+        let Some(ledger_epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(None) };
         let facts = self.facts.entry(id).or_default();
-        facts.strikes = 0;
         let epoch = ledger_epoch.next().max(facts.marker_seen);
         match self.shared.stock.close(id, epoch).await? {
-            CloseAnswer::Closed => {}
-            CloseAnswer::RefusedMarker { marker } => {
-                facts.marker_seen = marker;
-                return Ok(());
-            }
+            CloseAnswer::Closed => return Ok(Some(epoch)),
+            CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
             CloseAnswer::RefusedOpen { epoch: open } => {
                 // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
                 facts.marker_seen = open.next();
-                return self.read_lanes().await;
+                self.read_lanes().await?;
             }
         }
+        Ok(None)
+    }
+
+    /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
+    /// that stand twice in the log are no-ops.
+    pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
+        self.facts.entry(id).or_default().strikes = 0;
+        let Some(epoch) = self.close(id).await? else { return Ok(()) };
         self.shared.failpoint.reach(Step::Closed);
         let drained = self.drain(id).await?;
         self.shared.failpoint.reach(Step::Drained);
-        self.append(&Record::EpochOpened { lane: id, epoch }).await?;
+        self.append_epoch(id, epoch, &drained).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
+        let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
         self.shared.metrics.rebuilds.inc();
         let now = self.shared.clock.monotonic();
@@ -225,10 +299,10 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Appends every batch of a closed lane's journal and waits for the acknowledgements.
-    async fn drain(&self, id: LaneId) -> Result<usize, Halt> {
+    /// Appends every batch of a closed lane's journal and waits for the acknowledgements. Returns where each stands.
+    async fn drain(&self, id: LaneId) -> Result<Vec<(u64, RecordId)>, Halt> {
         let journal = self.shared.stock.journal(id).await?;
-        let batches = journal.len();
+        let mut drained = Vec::with_capacity(journal.len());
         for (batch, payload) in journal {
             let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
             if let Err(damage) = Record::read(BATCH_TYPE, payload.clone()) {
@@ -237,9 +311,10 @@ impl<P: Ports> Partition<P> {
                 self.park(&entry, &damage.to_string()).await?;
                 continue;
             }
-            self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
+            let offset = self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
+            drained.push((offset, record));
         }
-        Ok(batches)
+        Ok(drained)
     }
 
     /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change
@@ -306,6 +381,11 @@ impl<P: Ports> Partition<P> {
     }
 }
 
+/// What is looked at in the place of a lane that shows nonsense: as good as none.
+const fn unreadable() -> LaneView {
+    LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 }
+}
+
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
     let offers = lane.offers.iter().map(|offer| OfferRow {
         offer: offer.id,
@@ -322,7 +402,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
         partition: lane.partition,
         epoch: Epoch(0),
         limit_per_buyer: lane.limit_per_buyer,
-        opens_at_ms: sale.window.opens_at_ms,
+        first_order: None,
         offers: offers.collect(),
     }
 }
@@ -334,11 +414,14 @@ mod tests {
     /// A lane is looked at every time while it is young, near its opening, or distrusted.
     #[test]
     fn a_lane_rests_only_when_nothing_is_about_to_happen() {
-        let opens_at_ms = 1_000_000;
-        let at_rest = LaneFacts { quiet: RESTING_AFTER, opens_at_ms, ..LaneFacts::default() };
-        assert!(at_rest.rests(opens_at_ms + OPENING_MS + 1) && at_rest.rests(opens_at_ms - OPENING_MS - 1));
-        assert!(!at_rest.rests(opens_at_ms) && !at_rest.rests(opens_at_ms - OPENING_MS));
-        assert!(!LaneFacts { quiet: RESTING_AFTER - 1, ..at_rest.clone() }.rests(0));
-        assert!(!LaneFacts { distrusted: true, ..at_rest }.rests(0));
+        let (opens_at_ms, opens) = (1_000_000, Some(1_000_000));
+        let at_rest = LaneFacts { quiet: RESTING_AFTER, ..LaneFacts::default() };
+        assert!(
+            at_rest.rests(opens, opens_at_ms + OPENING_MS + 1) && at_rest.rests(opens, opens_at_ms - OPENING_MS - 1)
+        );
+        assert!(!at_rest.rests(opens, opens_at_ms) && !at_rest.rests(opens, opens_at_ms - OPENING_MS));
+        assert!(at_rest.rests(None, 0));
+        assert!(!LaneFacts { quiet: RESTING_AFTER - 1, ..at_rest.clone() }.rests(opens, 0));
+        assert!(!LaneFacts { distrusted: true, ..at_rest }.rests(opens, 0));
     }
 }

@@ -1,19 +1,27 @@
 #![doc = include_str!("../README.md")]
 
 pub mod apart;
+pub mod away;
 pub mod carry_out;
 pub mod consume;
 pub mod desk;
 pub mod failpoint;
 pub mod keeper;
-pub mod load;
+mod load;
+pub mod loads;
+pub mod lost;
 pub mod metrics;
+pub mod parked;
 pub mod partition;
 pub mod ports;
+pub mod progress;
+pub mod purge;
 pub mod recover;
 pub mod relay;
 pub mod resume;
 pub mod rhythm;
+pub mod same_log;
 pub mod service;
 pub mod settings;
 pub mod stalls;
+mod turn;

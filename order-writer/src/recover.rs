@@ -8,9 +8,9 @@ use std::{
 };
 
 use domain::{
-    decide::Placed,
+    decide::{LaneLedger, Placed},
     id::{Generation, LaneId, OfferId, OrderId, Position},
-    order::{Decision, OrderRow},
+    order::{Decision, OrderRow, Release},
     record::{Genesis, Record},
     shard::ShardId,
     stock::CloseAnswer,
@@ -18,7 +18,7 @@ use domain::{
 use store::{
     ledger::{Committed, PartitionRow},
     log::{PartitionReader, ReadError},
-    orders::{Progress, ShardWrite, Written},
+    orders::{LanePurchase, Progress, SCAN_LANES_MAX, ShardWrite, Written},
     stock::LaneKeeping,
 };
 
@@ -26,9 +26,11 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports},
-    resume::genesis_of,
+    resume::identity_of,
 };
 
+/// Rows counted at once.
+const COUNT_PAGE: u32 = 5_000;
 /// Generations that a position can hold.
 const GENERATIONS: u16 = 1 << 12;
 /// Records read at once when rows are written again.
@@ -52,16 +54,21 @@ impl<P: Ports> Partition<P> {
         // Fences zombies of older generations before the rows are counted.
         let start = Progress { generation, offset: low, record: None };
         for (number, expected) in (0u16..).zip(self.shards.clone()) {
+            if expected.generation <= self.row.generation && expected.offset < self.row.offset {
+                self.note_loss(ShardId(number), self.row.offset).await?;
+            }
             if !self.shared.orders.move_progress(ShardId(number), self.id, expected, start).await? {
                 return Err(Halt::Fenced(self.id));
             }
         }
         self.shards.fill(start);
         self.read_lanes().await?;
+        // While the lanes that can be trusted are still told from the others.
+        self.rebuild_lost_rows().await?;
         self.close_lanes().await?;
-        let sold = self.sold_by_rows().await?;
+        let (sold, first_orders) = self.numbers_by_rows().await?;
         let row = PartitionRow { partition: self.id, generation, log_id, offset: low, record: None };
-        match self.shared.ledger.restart(&self.row, &row, &sold).await? {
+        match self.shared.ledger.restart(&self.row, &row, &sold, &first_orders).await? {
             Committed::Done => self.row = row,
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
@@ -86,7 +93,7 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Where the log begins now, and the identity of its genesis; an empty log gets one.
+    /// Where the log begins now, and its identity; an empty log gets a genesis.
     async fn begin_generation(&mut self, generation: Generation) -> Result<(u64, u64), Halt> {
         let marks = self.reader.watermarks().await?;
         if marks.low == marks.high {
@@ -94,23 +101,42 @@ impl<P: Ports> Partition<P> {
             self.append(&Record::Genesis(Genesis { partition: self.id, generation, log_id })).await?;
         }
         let low = self.reader.watermarks().await?.low;
-        let genesis = self.reader.entry_at(low).await?.as_ref().and_then(genesis_of);
-        Ok((low, if low == 0 { genesis.map_or(0, |genesis| genesis.log_id) } else { 0 }))
+        Ok((low, self.reader.entry_at(low).await?.as_ref().map_or(0, identity_of)))
     }
 
-    async fn sold_by_rows(&self) -> Result<Vec<(OfferId, u64)>, Halt> {
+    /// Units sold and the lowest order of each lane. The rows may be of a later moment than the ledger, so it does not bound them.
+    async fn numbers_by_rows(&self) -> Result<(Vec<(OfferId, u64)>, Vec<(LaneId, OrderId)>), Halt> {
         let mut sold: BTreeMap<OfferId, u64> =
             self.lanes.values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
+        let mut first_orders: BTreeMap<LaneId, OrderId> = BTreeMap::new();
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
-        self.scan(&lanes, |row| {
-            if row.is_live()
-                && let Some(units) = sold.get_mut(&row.offer)
-            {
-                *units += u64::from(row.quantity);
+        for lanes in lanes.chunks(SCAN_LANES_MAX) {
+            for home in self.shared.orders.map().all() {
+                let mut from = 0;
+                loop {
+                    let page = self.shared.orders.purchases(home, lanes, from, COUNT_PAGE).await?;
+                    for LanePurchase { lane, purchase, .. } in &page {
+                        let first = first_orders.entry(*lane).or_insert(purchase.order);
+                        *first = purchase.order.min(*first);
+                        let units = sold.get_mut(&purchase.offer).filter(|_| purchase.number.is_some());
+                        units.into_iter().for_each(|units| *units += u64::from(purchase.quantity));
+                    }
+                    let Some(last) = page.last().filter(|_| page.len() >= COUNT_PAGE as usize) else { break };
+                    from = last.purchase.order.get() + 1;
+                }
             }
-        })
-        .await?;
-        Ok(sold.into_iter().collect())
+        }
+        // R15: what no row tells of any more is not sold again.
+        for (offer, lost) in self.shared.ledger.lost_units(self.id).await? {
+            if let Some(units) = sold.get_mut(&offer) {
+                let allotment = self.lanes.values().find_map(|lane| lane.offers.get(&offer)).map_or(0, |o| o.allotment);
+                *units = (*units).max(allotment.min(*units + lost));
+            }
+        }
+        // A lane that an older program opened stays without a bound, which that program would not lower.
+        let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
+        first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
+        Ok((sold.into_iter().collect(), first_orders.into_iter().collect()))
     }
 
     /// R11: writes a stretch of a shard's rows again, from its progress towards the ledger's position.
@@ -119,9 +145,7 @@ impl<P: Ports> Partition<P> {
         tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row.offset, "a shard lost its tail: writing its rows again");
         let low = self.reader.watermarks().await?.low;
         if from < low {
-            let lost =
-                format!("its rows of the records {from} to {low} are lost, and the log does not hold them any more");
-            return Err(self.unlike_its_rows(shard, &lost));
+            return self.pass_over(shard, low).await;
         }
         self.reader.seek(from).await?;
         let mut entries = self.reader.read(REWRITE_RECORDS, REWRITE_BYTES, REWRITE_WAIT).await?;
@@ -156,7 +180,7 @@ impl<P: Ports> Partition<P> {
         let map = self.shared.orders.map();
         let Remade { mut rows, mut released } = made;
         rows.retain(|row| map.home_of_order(row.order).shard == shard);
-        released.retain(|(order, _)| map.home_of_order(*order).shard == shard);
+        released.retain(|release| map.home_of_order(release.order).shard == shard);
         let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
         let present = self.shared.orders.find(&ids).await?;
         if let Some(row) = rows.iter().find(|row| present.get(&row.order).is_some_and(|is| is.position != row.position))
@@ -194,7 +218,7 @@ impl<P: Ports> Partition<P> {
 #[derive(Default)]
 struct Remade {
     rows: Vec<OrderRow>,
-    released: Vec<(OrderId, Position)>,
+    released: Vec<Release>,
 }
 
 impl Remade {
@@ -213,7 +237,10 @@ impl Remade {
                     self.rows.extend(OrderRow::decided(batch.lane, *number, reservation, position, decision));
                 }
             }
-            (Record::Released(release), [1]) => self.released.push((release.order, at)),
+            // With what became of the order: the row alone knew it otherwise (R8).
+            (Record::Released(released), [1]) => {
+                self.released.push(Release { order: released.order, at, became: released.became });
+            }
             (Record::Released(_), [0]) => {}
             (Record::Batch(_) | Record::Released(_), _)
             | (Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_), _) => {

@@ -109,10 +109,10 @@ impl<A: Adapter> Rig<A> {
             partition: PARTITION,
             epoch: Epoch(1),
             limit_per_buyer: 1,
-            opens_at_ms: support::MINTED_AT_MS,
+            first_order: None,
             offers: vec![offer],
         };
-        assert!(deployment.ledger.add_lane(&lane).await.unwrap());
+        assert!(deployment.ledger.add_lane(&lane, 1).await.unwrap());
         Self { deployment, offset: 0, last: 0 }
     }
 
@@ -165,6 +165,7 @@ impl<A: Adapter> Rig<A> {
             next_record: RecordId::new(1_000 + self.offset + records).ok(),
             sold: vec![(support::offer(8), (records * RESERVATIONS).cast_signed())],
             epochs: vec![],
+            first_orders: vec![],
             allotments: vec![],
             retired: vec![],
             movements: movements.collect(),

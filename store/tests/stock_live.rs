@@ -4,7 +4,9 @@
 
 #[cfg(test)]
 mod stock_live {
+    mod cluster;
     mod contract;
+    mod damage;
     mod differential;
     mod faults;
     #[path = "../stock/random.rs"]

@@ -8,6 +8,8 @@ mod crash;
 mod damage;
 #[path = "embedded/durable.rs"]
 mod durable;
+#[path = "embedded/expiry.rs"]
+mod expiry;
 #[path = "embedded/first_minute.rs"]
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
@@ -22,5 +24,7 @@ mod reduction;
 mod rights;
 #[path = "embedded/second_port.rs"]
 mod second_port;
+#[path = "embedded/second_process.rs"]
+mod second_process;
 #[path = "embedded/stalled.rs"]
 mod stalled;

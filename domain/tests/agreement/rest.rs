@@ -47,7 +47,9 @@ impl World {
     /// What is still going on.
     fn unrest(&self) -> &'static str {
         // A keeper's look heals what a crash kept from a lane.
-        let idle = |process: &Process| process.todo.is_empty() && process.looked_at == Some(self.log.end());
+        let has_looked = |process: &Process| process.looked_at == Some(self.log.end());
+        let is_done = |process: &Process| process.todo.is_empty() && process.loads.is_empty();
+        let idle = |process: &Process| is_done(process) && has_looked(process) && process.has_checked(self.losses);
         let writer_idle = self.processes[0].as_ref().is_some_and(idle);
         let others = self.processes[1..PROCESSES].iter().any(Option::is_some);
         let lanes_open = self.ledger.lanes.iter().all(|(&lane, numbers)| {
@@ -113,6 +115,10 @@ impl World {
     /// INV-4: allotment - units left = sold = live units; and whatever is cancelled has given back.
     fn check_units(&self) -> Played {
         let mut live: BTreeMap<OfferId, u64> = BTreeMap::new();
+        if let Some(row) = self.tables.rows().find(|row| row.released.is_some() && !row.status.gives_back()) {
+            let what = format!("R8: order {} gave back and is {}", row.order, row.status.as_str());
+            return Err(Violation(Invariant::Inv3, what));
+        }
         for row in self.tables.rows().filter(|row| row.is_live()) {
             if row.status == Status::Cancelled {
                 let what = format!("order {} is cancelled and never gave back", row.order);

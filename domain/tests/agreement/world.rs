@@ -1,13 +1,13 @@
 //! The world of one seed: the stores, the buyers, two writers, and what happens next.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
 };
 
 use domain::{
     decide::{LaneLedger, OfferLedger},
-    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
+    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, Slot},
     invariant::Invariant,
     order::{OrderRow, Status},
     record::{Genesis, Record},
@@ -16,9 +16,11 @@ use domain::{
 
 use crate::{
     buyers::Buyers,
+    faults::Backup,
     redis::Redis,
     rng::Rng,
-    stores::{Ledger, Log, Tables},
+    stores::{Ledger, Log, Mark, Tables},
+    tails::Moments,
     writer::Process,
     wrong::Wrong,
 };
@@ -27,7 +29,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 25] = [
+pub const EVENTS: [&str; 31] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -52,8 +54,19 @@ pub const EVENTS: [&str; 25] = [
     "allotment changed",
     "retired",
     "log lost records",
+    "log lost under a writer",
     "generation begun",
+    "ledger restored",
+    "released during a load",
+    "rows lost",
+    "rows written again",
+    "mark taken",
 ];
+
+/// When a run begins, in epoch milliseconds.
+const STARTS_MS: u64 = 1_767_225_600_000;
+/// Between two steps: some of them are more than the margin of an hour.
+const STEP_MS: u64 = 600_000;
 
 /// What does not hold, and how it was seen.
 #[derive(Debug, Clone)]
@@ -83,12 +96,15 @@ pub struct Mixture {
     pub publish: usize,
     pub distrust: usize,
     pub lose: usize,
+    pub restore: usize,
+    /// See [`Mixture::with_restored_tails`].
+    pub tails: usize,
 }
 
 impl Mixture {
     fn draw(rng: &mut Rng) -> Self {
         let mut mixture = Self {
-            steps: rng.range(60, 240),
+            steps: rng.range(80, 320),
             reserve: rng.pick(&[4, 8, 16]),
             append: rng.pick(&[2, 6]),
             sweep: rng.pick(&[1, 4]),
@@ -100,6 +116,8 @@ impl Mixture {
             publish: rng.pick(&[0, 0, 1, 3]),
             distrust: rng.pick(&[0, 0, 1]),
             lose: rng.pick(&[0, 0, 0, 1]),
+            restore: rng.pick(&[0, 0, 0, 1]),
+            tails: 0,
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -136,8 +154,20 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Records that were set aside.
+    pub skips: BTreeSet<RecordId>,
+    /// Times the log lost records.
+    pub losses: u64,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
+    /// The ledger after its last commits, with the targets of then, oldest first.
+    pub backups: VecDeque<Backup>,
+    /// Where the ledger was before it was restored to an older moment.
+    pub was_at: Option<Mark>,
+    /// When the sale was to open by its first version. It was brought forward and opened at once.
+    pub first_opens_ms: u64,
+    /// What the databases held at earlier moments.
+    pub moments: Moments,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -167,7 +197,7 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mixture = Mixture::draw(&mut rng);
+        let mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -181,7 +211,13 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            skips: BTreeSet::new(),
+            losses: 0,
             fallen: BTreeSet::new(),
+            backups: VecDeque::new(),
+            was_at: None,
+            first_opens_ms: 0,
+            moments: Moments::default(),
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -196,7 +232,8 @@ impl World {
     pub fn forged(mut self) -> Self {
         self.forged = true;
         let m = &mut self.mixture;
-        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose) = (0, 0, 0, 0, 0, 0);
+        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
+        m.tails = 0;
         self
     }
 
@@ -218,11 +255,13 @@ impl World {
             }
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
             let (tenant, sale) = (id(1), id(1));
-            let ledger = LaneLedger { tenant, sale, epoch: Epoch(0), limit_per_buyer, offers: numbers };
+            let epoch = Epoch(0);
+            let ledger = LaneLedger { tenant, sale, epoch, limit_per_buyer, first_order: None, offers: numbers };
             self.ledger.lanes.insert(id(lane), ledger);
         }
         self.targets = self.published.allotments.clone();
         self.buyers.count = self.rng.range(2, 4);
+        self.first_opens_ms = self.clock_ms() + self.rng.range(0, 100) * STEP_MS;
     }
 
     pub fn traced(mut self) -> Self {
@@ -247,7 +286,19 @@ impl World {
         *self.events.entry(event).or_default() += 1;
     }
 
-    /// A number that nobody has yet: for orders, batches and records.
+    /// Epoch milliseconds of this step.
+    pub fn clock_ms(&self) -> u64 {
+        STARTS_MS + self.now_ms * STEP_MS
+    }
+
+    /// An order id of this moment, as an engine mints it whose clock is up to a minute behind.
+    pub fn mint_order(&mut self, buyer: BuyerId) -> OrderId {
+        self.next_id += 1;
+        let behind_ms = self.rng.range(0, 1) * 60_000;
+        OrderId::compose(self.clock_ms() + self.next_id - behind_ms, Slot::of(buyer), 1, 0).unwrap()
+    }
+
+    /// A number that nobody has yet: for batches and records.
     pub fn mint<T: TryFrom<u64>>(&mut self) -> T
     where
         T::Error: fmt::Debug,
@@ -290,6 +341,8 @@ impl World {
             m.publish,
             m.distrust,
             m.lose,
+            m.restore,
+            m.tails,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
@@ -300,6 +353,7 @@ impl World {
             None => true,
         });
         self.now_ms += 1;
+        self.remember();
         match kind {
             Some(0) => self.reserve()?,
             Some(1) => self.append_one(),
@@ -311,30 +365,11 @@ impl World {
             Some(8) => self.restart(),
             Some(9) => self.publish(),
             Some(10) => self.distrust(),
-            _ => self.lose_log(),
+            Some(11) => self.lose_log(),
+            Some(12) => self.restore_ledger(),
+            _ => self.lose_tail(),
         }
         Ok(())
-    }
-
-    fn kill(&mut self) {
-        let process = self.rng.below(PROCESSES);
-        if self.processes[process].take().is_some() {
-            self.event("writer died");
-            tell!(self, "writer {process} dies");
-        }
-    }
-
-    /// Someone asks for a rebuild although nothing is wrong.
-    fn distrust(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let (process, lanes) = (self.rng.below(PROCESSES), self.lanes());
-        let lane = self.rng.pick(&lanes);
-        if let Some(process) = &mut self.processes[process] {
-            process.facts.entry(lane).or_default().distrusted = true;
-        }
-        tell!(self, "writer {process} distrusts lane {lane}");
     }
 
     fn cancel(&mut self) {
@@ -343,7 +378,8 @@ impl World {
         if !live.is_empty() {
             let (order, record) = (self.rng.pick(&live), self.mint::<RecordId>());
             tell!(self, "order {order} is cancelled");
-            self.tables.cancel(order, record);
+            let carried = (!self.is(Wrong::MarkNotCarried)).then_some(Status::Cancelled);
+            self.tables.cancel(order, record, carried);
         }
     }
 
@@ -375,42 +411,6 @@ impl World {
             self.tables.0[shard].outbox.remove(at);
         }
         tell!(self, "release of {} sent, arrives: {arrives}", sent.release.order);
-    }
-
-    /// Redis restarts without its last operations, or with nothing.
-    fn restart(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = if self.rng.once_in(4) { None } else { Some(self.rng.below(self.redis.history_len() + 1)) };
-        self.event(if lost.is_none() { "redis flushed" } else { "redis restarted" });
-        self.redis.restart(lost, self.is(Wrong::NoRunId));
-        let journaled = self.redis.journaled();
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !journaled.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        tell!(self, "redis restarts, lost operations: {lost:?}");
-        if self.is(Wrong::MissingIsFull) && lost.is_none() {
-            self.open_as_full();
-        }
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// A newer version of the sale wants other allotments.
@@ -473,6 +473,9 @@ impl World {
                 return Err(Violation(Invariant::Inv3, what));
             }
         }
+        if !self.is_whole() {
+            return Ok(());
+        }
         let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
         let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();
         for row in self.tables.rows().filter(|row| row.is_live()) {
@@ -482,7 +485,8 @@ impl World {
         for (lane, numbers) in &self.ledger.lanes {
             for (offer, OfferLedger { allotment, .. }) in &numbers.offers {
                 let live = units.get(offer).copied().unwrap_or(0);
-                if live > *allotment {
+                // A restored ledger knows the allotments of its own moment.
+                if live > *allotment && !self.is_behind() {
                     let what = format!("offer {offer}: {live} live units of {allotment}");
                     return Err(Violation(Invariant::Inv1, what));
                 }

@@ -8,16 +8,17 @@ use domain::{
     decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
     id::{BatchId, Epoch, Generation, LaneId, OfferId, Position},
     invariant::Invariant,
-    order::{Decision, OrderRow, Status},
+    order::{Decision, OrderRow, Release, Status},
     record::{AllotmentChange, Record},
-    stock::{Gone, GoneWhy, LaneLoad},
+    stock::{Gone, GoneWhy},
 };
 
 use crate::{
     keeper::Facts,
+    loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
-    wrong::Wrong,
+    wrong::{Wrong, follow_whatever_there_is, give_all_back},
 };
 
 /// A running writer. It holds nothing that it cannot read again.
@@ -28,10 +29,22 @@ pub struct Process {
     pub lanes: Lanes,
     pub facts: BTreeMap<LaneId, Facts>,
     pub todo: VecDeque<Todo>,
+    /// Where the log ended when it started (R4).
+    pub resumed_end: u64,
+    /// Lanes that are loaded beside all else.
+    pub loads: BTreeMap<LaneId, Loading>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
-    progress: [Mark; SHARDS],
+    pub progress: [Mark; SHARDS],
     span: Option<Span>,
+    /// A position in the log as it was at the last check (R10).
+    pub anchor: Mark,
+    /// Losses of the log at the last check, and how many checks there were since.
+    pub checked: (u64, u32),
+    /// The batches that a rebuild appended, and where.
+    pub drained: Vec<(u64, BatchId)>,
+    /// Its forerunner found the log to be another one.
+    pub found_loss: bool,
 }
 
 #[derive(Debug)]
@@ -53,9 +66,13 @@ pub enum Todo {
     Raise(usize, Generation),
     CloseAll,
     Restart,
+    Rewrite(usize),
     ReadLanes,
     DistrustClosed,
+    NoteEnd,
+    Fence(LaneId),
     StopIfStale,
+    CheckLog,
     Look(LaneId),
     Looked,
     Close(LaneId),
@@ -68,8 +85,6 @@ pub enum Todo {
     Settle,
     Commit,
     Adjust(LaneId, OfferId),
-    Scan(LaneId, Epoch),
-    Load(LaneId, Epoch, LaneLoad),
 }
 
 /// Whether it can go on from what it holds in memory.
@@ -77,6 +92,8 @@ pub enum Todo {
 pub enum Flow {
     On,
     Halt,
+    /// The log is another one.
+    Lost,
 }
 
 impl Process {
@@ -90,10 +107,16 @@ impl Process {
             at: Mark::start(Generation(0)),
             lanes: Lanes::new(),
             facts: BTreeMap::new(),
-            todo: reads.take(fits).collect(),
+            todo: reads.take(fits).chain([Todo::NoteEnd]).collect(),
+            resumed_end: u64::MAX,
+            loads: BTreeMap::new(),
             looked_at: None,
             progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
+            anchor: Mark::start(Generation(0)),
+            checked: (0, 0),
+            drained: Vec::new(),
+            found_loss: false,
         }
     }
 
@@ -101,9 +124,11 @@ impl Process {
         match todo {
             Todo::ReadRow => self.at = world.ledger.at,
             Todo::FindLoss => self.find_loss(world),
+            Todo::CheckLog => return Ok(self.check_log(world)),
             Todo::Raise(shard, generation) => return Ok(self.raise(world, shard, generation)),
             Todo::CloseAll => self.close_all(world),
             Todo::Restart => return Ok(self.restart(world)),
+            Todo::Rewrite(shard) => return Ok(self.rewrite(world, shard)),
             Todo::ReadProgress => self.progress = world.tables.0.each_ref().map(|shard| shard.progress),
             Todo::ReadLanes => self.lanes = world.ledger.lanes.clone(),
             Todo::StopIfStale => {
@@ -111,6 +136,7 @@ impl Process {
                     return Ok(self.halt(world, "its memory is stale"));
                 }
             }
+            Todo::NoteEnd => self.resumed_end = world.log.end(),
             Todo::Looked => self.looked_at = Some(self.at.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
@@ -123,9 +149,13 @@ impl Process {
 
     /// R10: the log lost records if it is not the one that ledger and shards were written from.
     fn find_loss(&mut self, world: &World) {
+        self.anchor = self.at;
         let marks = || [self.at].into_iter().chain(self.progress);
         let lost = marks().any(|mark| world.log.has_lost(mark) || mark.generation != self.at.generation);
-        let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else { return };
+        let lost = lost || self.found_loss;
+        let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else {
+            return (0..SHARDS).for_each(|shard| self.todo.push_front(Todo::Rewrite(shard)));
+        };
         let raise = |shard| Todo::Raise(shard, Generation(highest.0 + 1));
         for todo in [Todo::Restart, Todo::CloseAll, Todo::StopIfStale, Todo::ReadLanes, raise(1), raise(0)] {
             self.todo.push_front(todo);
@@ -160,10 +190,15 @@ impl Process {
             return self.halt(world, "another one began the generation");
         }
         self.at = Mark::start(self.progress[0].generation);
-        world.ledger.at = self.at;
+        (world.ledger.at, self.anchor) = (self.at, self.at);
+        world.ledger.movements.clear();
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
             numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
+        }
+        for (id, lane) in &mut world.ledger.lanes {
+            let rows = world.tables.rows().filter(|row| row.lane == *id).map(|row| row.order);
+            lane.first_order = rows.chain(lane.first_order).min();
         }
         for lane in world.ledger.lanes.keys() {
             self.facts.entry(*lane).or_default().distrusted = true;
@@ -180,7 +215,10 @@ impl Process {
     }
 
     /// Takes the next records and decides them.
-    fn begin_span(&mut self, world: &mut World) -> Played {
+    fn begin_span(&mut self, world: &mut World) -> Played<Flow> {
+        if self.at.offset > world.log.end() {
+            return Ok(self.halt(world, "its position is out of range"));
+        }
         let mut records: Vec<Placed> = Vec::new();
         let wanted = world.rng.below(4) + 1;
         let mut next = self.at.offset;
@@ -188,10 +226,10 @@ impl Process {
             if records.last().is_some_and(|last| !may_follow(&last.record, &placed.record)) {
                 break;
             }
-            records.push(placed);
+            records.push(world.without_skipped(placed));
             next += 1;
         }
-        let Some(last) = records.last() else { return Ok(()) };
+        let Some(last) = records.last() else { return Ok(Flow::On) };
         let next = Mark { offset: next, record: Some(last.id), ..self.at };
         if world.is(Wrong::LateRecordsAccepted) {
             self.forget_epochs(&mut records);
@@ -209,7 +247,7 @@ impl Process {
             _ => [&rows[..], &[Todo::Settle, Todo::Commit]].concat(),
         };
         self.todo.extend(order);
-        Ok(())
+        Ok(Flow::On)
     }
 
     fn forget_epochs(&self, records: &mut [Placed]) {
@@ -248,7 +286,7 @@ impl Process {
             self.number,
             self.at.offset,
             decided.rows.iter().map(|row| (row.order.get(), row.reason)).collect::<Vec<_>>(),
-            decided.releases.iter().map(|(order, at)| (order.get(), at.offset)).collect::<Vec<_>>(),
+            decided.releases.iter().map(|one| (one.order.get(), one.at.offset)).collect::<Vec<_>>(),
             decided.sold.values().collect::<Vec<_>>(),
             decided.epochs,
             decided.allotments.iter().map(|change| (change.sale_version, change.delta)).collect::<Vec<_>>()
@@ -262,23 +300,23 @@ impl Process {
 
     /// Rows and progress of one shard in one transaction.
     fn write(&mut self, world: &mut World, shard: usize) -> Played<Flow> {
-        let Some(span) = &mut self.span else { return Ok(Flow::On) };
+        let Some(span) = &self.span else { return Ok(Flow::On) };
         let rows: Vec<&OrderRow> = span.decided.rows.iter().filter(|row| shard_of(row.buyer) == shard).collect();
-        let tables = &mut world.tables;
-        let here = |order| tables.0[shard].rows.contains_key(order);
-        let released: Vec<_> = span.decided.releases.iter().filter(|(order, _)| here(order)).copied().collect();
+        let carried = !world.is(Wrong::MarkNotTaken);
+        let releases = span.decided.releases.iter();
+        let released: Vec<_> = releases.map(|one| Release { became: one.became.filter(|_| carried), ..*one }).collect();
         let expected = self.progress[shard];
         let next = if expected.offset > span.next.offset { expected } else { span.next };
-        let written = tables.0[shard].write(expected, next, &rows, &released);
+        let new: Vec<OrderRow> = rows.iter().map(|&row| row.clone()).collect();
+        let written = self.write_shard(world, shard, (expected, next), &rows, &released);
+        let Some(span) = &mut self.span else { return Ok(Flow::On) };
         match written {
             Written::Done => self.progress[shard] = next,
             Written::KeyTaken => span.key_taken = true,
             Written::Fenced => span.fenced = true,
         }
         tell!(world, "writer {} writes shard {shard} up to {}: {written:?}", self.number, next.offset);
-        let new: Vec<OrderRow> =
-            if written == Written::Done { rows.into_iter().cloned().collect() } else { Vec::new() };
-        world.check_rows(&new)?;
+        world.check_rows(if written == Written::Done { &new } else { &[] })?;
         Ok(Flow::On)
     }
 
@@ -381,7 +419,8 @@ impl Process {
 
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
-        let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        let Some(span) = &mut self.span else { return Ok(Flow::Halt) };
+        bound_rows(world, &self.lanes, &mut span.decided);
         if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
@@ -390,6 +429,7 @@ impl Process {
             let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
             return Err(Violation(Invariant::Inv3, what));
         }
+        let replayed = self.at.offset < self.resumed_end && !world.is(Wrong::ReplayedEpochLoads);
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
@@ -411,17 +451,12 @@ impl Process {
                 self.todo.push_back(Todo::Adjust(change.lane, change.offer));
             }
         }
-        self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
+        let (gone, epochs) = (span.decided.gone.clone(), span.decided.epochs.clone());
+        self.note_released(world, &gone);
+        self.begin_loads(&epochs, replayed);
+        world.back_up();
         world.check_rows(&[])?;
         Ok(Flow::On)
-    }
-}
-
-fn give_all_back(decided: &mut Decided) {
-    for (_, gone) in &mut decided.gone {
-        if let GoneWhy::Released { retired } = &mut gone.why {
-            *retired = 0;
-        }
     }
 }
 
@@ -456,26 +491,31 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        if !process.loads.is_empty() && self.rng.once_in(2) {
+            process.go_on_loading(self)?;
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
-                if self.rng.once_in(4) {
-                    process.todo.push_back(Todo::StopIfStale);
+                // Lanes that are closed wait for it to have caught up.
+                let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
+                if due || self.rng.once_in(4) {
+                    process.todo.extend([Todo::StopIfStale, Todo::CheckLog]);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);
+                    Flow::On
                 } else {
-                    process.begin_span(self)?;
+                    process.begin_span(self)?
                 }
-                Flow::On
             }
         };
-        self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
+        let found_loss = flow == Flow::Lost;
+        self.processes[number] = Some(match flow {
+            Flow::On => process,
+            Flow::Halt | Flow::Lost => Process { found_loss, ..Process::starting(number, self.wrong) },
+        });
         Ok(())
-    }
-}
-
-fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
-    if let Record::AllotmentChanged(change) = record {
-        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
     }
 }

@@ -1,5 +1,11 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
+use domain::{
+    decide::{Decided, Lanes},
+    record::Record,
+    stock::GoneWhy,
+};
+
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -61,16 +67,34 @@ pub enum Wrong {
     FreeUnitsAreNotAsked,
     /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
     LanesOpenOverALostLog,
+    /// R10: a writer that runs never asks whether the log is still the same.
+    RunningReaderNeverLooks,
+    /// R3 and R10: an epoch holds although the batches drained before it stand in a log that is lost.
+    EpochInAnotherLog,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
+    /// R8: the record of a release does not carry what its row became.
+    MarkNotCarried,
+    /// R8: the mark that a release carries is not written where the row lacks it.
+    MarkNotTaken,
+    /// R8, R11: rows are written again without the marks that their releases carry.
+    MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
+    /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
+    RowsFromTheFirstPublishedOpening,
+    /// R5: the bound of a lane's rows stays where the first opening, decided again, set it.
+    FirstOrderNotLowered,
+    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log holds, and loads them when it comes to these.
+    ReplayedEpochLoads,
+    /// A release that is decided while a lane is loaded stays live in what was read before it.
+    ReleasesDuringLoadForgotten,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 41] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -100,8 +124,31 @@ impl Wrong {
         Self::StaleDifferenceAdded,
         Self::FreeUnitsAreNotAsked,
         Self::LanesOpenOverALostLog,
+        Self::RunningReaderNeverLooks,
+        Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
+        Self::MarkNotCarried,
+        Self::MarkNotTaken,
+        Self::MarkNotRewritten,
         Self::DuplicateCounts,
+        Self::RowsFromTheFirstPublishedOpening,
+        Self::FirstOrderNotLowered,
+        Self::ReplayedEpochLoads,
+        Self::ReleasesDuringLoadForgotten,
     ];
+}
+
+pub fn give_all_back(decided: &mut Decided) {
+    for (_, gone) in &mut decided.gone {
+        if let GoneWhy::Released { retired } = &mut gone.why {
+            *retired = 0;
+        }
+    }
+}
+
+pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
+    if let Record::AllotmentChanged(change) = record {
+        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -37,6 +38,7 @@ use order_writer::{
     rhythm::Busy,
     stalls::Stalls,
 };
+use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
 use store::{
     ledger::OfferRow,
     log::{
@@ -53,6 +55,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -61,7 +65,7 @@ pub(crate) struct Real;
 
 impl Ports for Real {
     type Sql = MySql;
-    type Stock = RedisKeeping;
+    type Stock = Gated<RedisKeeping>;
     type Log = KafkaLog;
     type Source = KafkaSource;
     type Clock = SystemClock;
@@ -71,6 +75,7 @@ pub(crate) struct Rig {
     pub(crate) namespace: String,
     pub(crate) store: Store<MySql>,
     pub(crate) keeping: RedisKeeping,
+    pub(crate) gate: Gate,
     pub(crate) stock: RedisStock,
     pub(crate) kafka: KafkaSettings,
     pub(crate) log: KafkaLog,
@@ -79,6 +84,8 @@ pub(crate) struct Rig {
     pub(crate) offer: OfferId,
     worker: Option<(CancellationToken, JoinHandle<()>, JoinHandle<()>)>,
     minted: AtomicU64,
+    /// So long before now orders are minted.
+    pub(crate) minted_before_ms: u64,
     registry: Registry,
 }
 
@@ -98,6 +105,10 @@ pub(crate) fn buyer(number: u64) -> BuyerId {
     BuyerId::new(number).unwrap()
 }
 
+pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", env("FLASHSALE_KAFKA_BROKERS")).create().unwrap()
+}
+
 /// Waits until a condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let waited = tokio::time::timeout(PATIENCE, async {
@@ -111,7 +122,13 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 impl Rig {
     /// A published sale of `allotment` units, and a worker that keeps its lane.
     pub(crate) async fn open(allotment: u64, limit: u32) -> Self {
+        Self::open_in(0, allotment, limit).await
+    }
+
+    /// The same with a sale that opens so much later, which lanes do not wait for.
+    pub(crate) async fn open_in(opens_in_ms: u64, allotment: u64, limit: u32) -> Self {
         let mut rig = Self::closed(allotment, limit).await;
+        rig.publish_opening(opens_in_ms, 1, allotment, limit);
         rig.start();
         rig.until_open(Epoch(1)).await;
         rig
@@ -129,6 +146,7 @@ impl Rig {
         let rig = Self {
             store,
             keeping: RedisKeeping::connect(&redis).await.unwrap(),
+            gate: Gate::open(),
             stock: RedisStock::connect(&redis).await.unwrap(),
             log: KafkaLog::new(&kafka).unwrap(),
             kafka,
@@ -138,6 +156,7 @@ impl Rig {
             offer,
             worker: None,
             minted: AtomicU64::new(0),
+            minted_before_ms: 0,
             registry: Registry::new().unwrap(),
         };
         rig.publish(1, allotment, limit);
@@ -146,6 +165,10 @@ impl Rig {
 
     /// Publishes a version of the sale.
     pub(crate) fn publish(&self, version: u32, allotment: u64, limit_per_buyer: u32) {
+        self.publish_opening(0, version, allotment, limit_per_buyer);
+    }
+
+    fn publish_opening(&self, opens_in_ms: u64, version: u32, allotment: u64, limit_per_buyer: u32) {
         let now = SystemClock::new().now_ms();
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let (sku, title, rate_per_s) = (SkuId::new(77).unwrap(), "Kettle".to_owned(), 1_000);
@@ -156,7 +179,7 @@ impl Rig {
             tenant: TenantId::new(7).unwrap(),
             version,
             title: "Night".into(),
-            window: Window { opens_at_ms: now - 1_000, closes_at_ms: now + 3_600_000 },
+            window: Window { opens_at_ms: now - 1_000 + opens_in_ms, closes_at_ms: now + 3_600_000 + opens_in_ms },
             paused: false,
             buyer_rate_per_s: 100,
             shard_map_version: 1,
@@ -171,7 +194,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Real> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: Gated::new(self.keeping.clone(), &self.gate),
             log: self.log.clone(),
             source: KafkaSource::new(&self.kafka),
             clock: SystemClock::new(),
@@ -202,6 +225,11 @@ impl Rig {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
     }
 
+    /// Whether the worker began anew for any cause.
+    pub(crate) fn has_halted(&self) -> bool {
+        self.registry.render().unwrap().contains("flashsale_writer_halts_total{")
+    }
+
     /// A figure without labels, as it is shown.
     pub(crate) fn figure(&self, name: &str) -> String {
         let text = self.registry.render().unwrap();
@@ -214,6 +242,13 @@ impl Rig {
         let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
         let field = buyer.get().to_be_bytes();
         redis::cmd("HSET").arg(key).arg(&field[..]).arg("x").exec_async(&mut self.redis().await).await.unwrap();
+    }
+
+    /// Takes a buyer's entry out of the lane, as if it had never been there.
+    pub(crate) async fn forget_buyer(&self, buyer: BuyerId) {
+        let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
+        let field = buyer.get().to_be_bytes();
+        redis::cmd("HDEL").arg(key).arg(&field[..]).exec_async(&mut self.redis().await).await.unwrap();
     }
 
     /// Waits until the lane is open at this epoch.
@@ -259,7 +294,9 @@ impl Rig {
         let buyer = buyer(number);
         let tenant = TenantId::new(7).unwrap();
         let minted = self.minted.fetch_add(1, Relaxed);
-        let order = OrderId::compose(SystemClock::new().now_ms() + minted, Slot::of(buyer), 1, 0).unwrap();
+        let order =
+            OrderId::compose(SystemClock::new().now_ms() - self.minted_before_ms + minted, Slot::of(buyer), 1, 0)
+                .unwrap();
         let reservation = Reservation {
             tenant,
             sale: SaleId::new(1001).unwrap(),
@@ -341,6 +378,12 @@ impl Rig {
         }
     }
 
+    /// Expires what is so old; how many that were.
+    pub(crate) async fn expire(&self, older_than: Duration) -> u64 {
+        let watch = |_: &desk::Expiry| ControlFlow::Continue(());
+        desk::expire(&self.store.orders, &self.store.ledger, older_than, watch).await.unwrap().expired
+    }
+
     /// Deletes the lane's keys: Redis lost everything.
     pub(crate) async fn lose_lane(&self) {
         let mut connection = self.redis().await;
@@ -356,7 +399,7 @@ impl Rig {
         redis::cmd("HSET").arg(key).arg("r").arg("0123abcd").exec_async(&mut self.redis().await).await.unwrap();
     }
 
-    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(env("FLASHSALE_REDIS_URL")).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
@@ -373,11 +416,7 @@ impl Rig {
 
     /// Deletes the topics.
     pub(crate) async fn delete_topics(&self) {
-        use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
-        let mut config = ClientConfig::new();
-        let admin: AdminClient<DefaultClientContext> =
-            config.set("bootstrap.servers", env("FLASHSALE_KAFKA_BROKERS")).create().unwrap();
         let topics = [self.kafka.orders_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
-        admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+        admin().delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
     }
 }
