@@ -77,6 +77,12 @@ pub async fn evalsha(redis_url: &str, namespace: &str, clock: SystemClock) -> Re
 /// Asked of Redis, whose own answer to INFO is long.
 const MEMORY: &str = "return string.match(redis.call('INFO', 'memory'), 'used_memory:(%d+)')";
 
+/// `1` while the append-only file is rewritten.
+const REWRITING: &str = "return string.match(redis.call('INFO', 'persistence'), 'aof_rewrite_in_progress:(%d)')";
+/// How long a rewrite may take.
+const REWRITE_POLL: Duration = Duration::from_millis(250);
+const REWRITE_LOOKS: u32 = 480;
+
 /// Bytes that Redis holds.
 ///
 /// # Errors
@@ -86,6 +92,22 @@ pub async fn redis_memory(redis_url: &str) -> Result<u64, EvalshaError> {
     let told = wire.ask(&[b"EVAL", MEMORY.as_bytes(), b"0"]).await?;
     let text = String::from_utf8_lossy(&told).into_owned();
     text.parse().map_err(|_| EvalshaError::Answer(text))
+}
+
+/// Has Redis rewrite its append-only file, and waits until it has.
+///
+/// # Errors
+/// [`EvalshaError`] when it does not say, or does not come to an end.
+pub async fn rewrite_redis(redis_url: &str) -> Result<(), EvalshaError> {
+    let mut wire = Wire::connect(&Login::of(redis_url).await?).await?;
+    wire.ask(&[b"BGREWRITEAOF"]).await?;
+    for _ in 0..REWRITE_LOOKS {
+        tokio::time::sleep(REWRITE_POLL).await;
+        if wire.ask(&[b"EVAL", REWRITING.as_bytes(), b"0"]).await? == b"0" {
+            return Ok(());
+        }
+    }
+    Err(EvalshaError::Late)
 }
 
 async fn measure(login: &Login, keys: &Keys, clock: SystemClock) -> Result<f64, EvalshaError> {

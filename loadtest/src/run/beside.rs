@@ -36,6 +36,10 @@ impl<U: UnderTest> Play<'_, U> {
             played?;
             self.after_sale(number, &sale).await?;
         }
+        if before.sales > 0 && self.order.args.settling.is_some() {
+            self.progress.phase("a calm moment");
+            self.under_test.calm().await;
+        }
         Ok(())
     }
 

@@ -74,6 +74,8 @@ impl UnderTest for Embedded {
         None
     }
 
+    async fn calm(&self) {}
+
     fn yardsticks(&self) -> Baselines {
         Baselines::default()
     }

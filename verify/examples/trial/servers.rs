@@ -61,7 +61,8 @@ impl Servers {
     /// When it fails; what it said is in the error.
     pub(crate) fn stack(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(Path::new(STACK).join("stack"));
-        command.args(arguments).env("STACK_DIR", &self.folder).env("STACK_PORTS", "any");
+        // A machine at its limit starts a JVM in a minute.
+        command.args(arguments).env("STACK_DIR", &self.folder).env("STACK_PORTS", "any").env("STACK_DEADLINE_S", "180");
         for server in ["REDIS", "KAFKA", "KAFKA_CONTROLLER", "MYSQL"] {
             command.env_remove(format!("STACK_{server}_PORT"));
         }
