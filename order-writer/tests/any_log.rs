@@ -12,6 +12,10 @@ mod away;
 mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "gate.rs"]
+mod gate;
+#[path = "any_log/loads.rs"]
+mod loads;
 #[path = "any_log/node.rs"]
 mod node;
 #[path = "any_log/releases.rs"]

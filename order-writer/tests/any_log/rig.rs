@@ -46,6 +46,7 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
 use super::node::Nodes;
 
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
@@ -76,7 +77,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = Nodes;
+    type Stock = Gated<Nodes>;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -99,6 +100,7 @@ pub(crate) struct Rig {
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    pub(crate) gate: Gate,
     /// The same lanes, as the worker reaches them.
     pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
@@ -173,6 +175,7 @@ impl Rig {
             store,
             log,
             keeping: stock.keeping(),
+            gate: Gate::open(),
             nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
@@ -195,7 +198,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.nodes.clone(),
+            stock: Gated::new(self.nodes.clone(), &self.gate),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),

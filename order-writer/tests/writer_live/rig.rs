@@ -54,6 +54,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -62,7 +64,7 @@ pub(crate) struct Real;
 
 impl Ports for Real {
     type Sql = MySql;
-    type Stock = RedisKeeping;
+    type Stock = Gated<RedisKeeping>;
     type Log = KafkaLog;
     type Source = KafkaSource;
     type Clock = SystemClock;
@@ -72,6 +74,7 @@ pub(crate) struct Rig {
     pub(crate) namespace: String,
     pub(crate) store: Store<MySql>,
     pub(crate) keeping: RedisKeeping,
+    pub(crate) gate: Gate,
     pub(crate) stock: RedisStock,
     pub(crate) kafka: KafkaSettings,
     pub(crate) log: KafkaLog,
@@ -138,6 +141,7 @@ impl Rig {
         let rig = Self {
             store,
             keeping: RedisKeeping::connect(&redis).await.unwrap(),
+            gate: Gate::open(),
             stock: RedisStock::connect(&redis).await.unwrap(),
             log: KafkaLog::new(&kafka).unwrap(),
             kafka,
@@ -185,7 +189,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Real> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: Gated::new(self.keeping.clone(), &self.gate),
             log: self.log.clone(),
             source: KafkaSource::new(&self.kafka),
             clock: SystemClock::new(),
@@ -214,6 +218,11 @@ impl Rig {
     /// Whether the worker waits for a newer program.
     pub(crate) fn has_stopped(&self) -> bool {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
+    }
+
+    /// Whether the worker began anew for any cause.
+    pub(crate) fn has_halted(&self) -> bool {
+        self.registry.render().unwrap().contains("flashsale_writer_halts_total{")
     }
 
     /// A figure without labels, as it is shown.
@@ -378,7 +387,7 @@ impl Rig {
         redis::cmd("HSET").arg(key).arg("r").arg("0123abcd").exec_async(&mut self.redis().await).await.unwrap();
     }
 
-    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(env("FLASHSALE_REDIS_URL")).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }

@@ -151,6 +151,27 @@ async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
     rig.close().await;
 }
 
+/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps its order.
+#[tokio::test]
+async fn r1_a_release_during_a_load_is_not_forgotten() {
+    let rig = Rig::open(10, 1).await;
+    let orders = rig.buy(Epoch(1), &[1, 2, 3]).await;
+    rig.until_at_rest(3).await;
+    rig.gate.hold(rig.lane);
+    rig.lose_lane().await;
+    until("the load waits", || async { rig.gate.waiting() > 0 }).await;
+    rig.cancel(&[orders[1].order]).await;
+    until("the release is decided", || async { rig.ledger().await.sold == 2 }).await;
+    rig.gate.let_go(rig.lane);
+    rig.until_open(Epoch(2)).await;
+    rig.until_at_rest(2).await;
+    let late = rig.request(2, "key", 1);
+    let batch = domain::id::BatchId::new(late.order.get()).unwrap();
+    let replies = rig.reserve(Epoch(2), batch, &[late]).await;
+    assert_eq!(replies, [domain::stock::ReserveReply::Released { order: orders[1].order }]);
+    rig.close().await;
+}
+
 /// R9: ten of ten sold, five published: units that come back serve the reduction, not the next buyer, whatever happens to lane and worker
 /// meanwhile; below the target they are sold again.
 #[tokio::test]
