@@ -59,6 +59,11 @@ pub struct Metrics {
     pub recoveries: IntCounter,
     /// Rows written again because a shard lost its tail.
     pub rows_rewritten: IntCounter,
+    /// Rows written again from the lanes, because the log does not hold their records any more.
+    pub rows_rebuilt: IntCounter,
+    lost_units: IntGaugeVec,
+    /// Movements deleted because the log does not hold their records any more.
+    pub movements_deleted: IntCounter,
     /// Lanes closed under a next epoch.
     pub rebuilds: IntCounter,
     /// Releases appended by the relay.
@@ -132,6 +137,15 @@ impl Metrics {
             recoveries: registry.counter("log_recoveries_total", "Generations begun after a log lost records.")?,
             rows_rewritten: registry
                 .counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
+            rows_rebuilt: registry
+                .counter("rows_rebuilt_total", "Rows written again from the lanes: the log had forgotten their records.")?,
+            lost_units: registry.gauges(
+                "lost_units",
+                "Units sold that no row tells of any more, see the table lost_orders of the ledger. Must be 0.",
+                partition,
+            )?,
+            movements_deleted: registry
+                .counter("movements_deleted_total", "Stock movements deleted with the records that they belong to.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
             releases_parked: registry
@@ -173,6 +187,11 @@ impl Metrics {
         self.lag.with_label_values(&[&label]).set(lag.cast_signed());
     }
 
+    /// Units of a partition that are sold and that no row tells of.
+    pub fn lost(&self, partition: PartitionId, units: u64) {
+        self.lost_units.with_label_values(&[&partition.to_string()]).set(units.cast_signed());
+    }
+
     /// How long a partition's records wait without being decided.
     pub fn stalled(&self, partition: PartitionId, seconds: u64) {
         self.stalled.with_label_values(&[&partition.to_string()]).set(seconds.cast_signed());
@@ -205,8 +224,8 @@ impl Metrics {
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
         // Absent labels are no error: the worker may not have shown anything.
-        let shown =
-            [&self.next_offset, &self.lag, &self.stalled].map(|gauge| gauge.remove_label_values(&[&label]).is_ok());
+        let shown = [&self.next_offset, &self.lag, &self.stalled, &self.lost_units]
+            .map(|gauge| gauge.remove_label_values(&[&label]).is_ok());
         tracing::debug!(%partition, ?shown, "figures forgotten");
     }
 }

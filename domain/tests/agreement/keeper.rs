@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    id::{Epoch, LaneId, OfferId},
+    id::{BatchId, Epoch, LaneId, OfferId},
     record::{AllotmentChange, Record},
     stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, OfferLoad},
 };
@@ -45,8 +45,11 @@ impl Process {
             Todo::Look(lane) => self.look(world, lane),
             Todo::Close(lane) => self.close(world, lane),
             Todo::Drain(lane, epoch) => self.drain(world, lane, epoch),
-            Todo::AppendBatch(batch, payload) => world.log.append_batch(batch, payload),
-            Todo::AppendEpoch(lane, epoch) => self.append_epoch(world, lane, epoch),
+            Todo::AppendBatch(batch, payload) => {
+                self.drained.push((world.log.end(), batch));
+                world.log.append_batch(batch, payload);
+            }
+            Todo::AppendEpoch(lane, epoch) => return Ok(self.append_epoch(world, lane, epoch)),
             Todo::AppendChange(change) => {
                 let record = world.mint();
                 world.log.append(record, &Record::AllotmentChanged(change));
@@ -150,19 +153,26 @@ impl Process {
         let journal = world.redis.machine(lane).map(LaneMachine::journal).unwrap_or_default();
         tell!(world, "writer {} drains {} batches of lane {lane}", self.number, journal.len());
         self.todo.push_front(Todo::AppendEpoch(lane, epoch));
+        self.drained.clear();
         for (batch, payload) in journal.into_iter().rev() {
             self.todo.push_front(Todo::AppendBatch(batch, payload));
         }
     }
 
-    /// R3, step 3.
-    fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+    /// R3, step 3. An epoch that stands in another log than the batches drained for it is set aside, and never decided.
+    fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) -> Flow {
         let record = world.mint();
         tell!(world, "writer {} appends epoch {epoch} of lane {lane} at {}", self.number, world.log.end());
         world.log.append(record, &Record::EpochOpened { lane, epoch });
         world.event("rebuilt");
         let facts = self.facts.entry(lane).or_default();
         facts.rebuilding = Some(epoch);
+        let lacks = |&(at, batch): &(u64, BatchId)| at < self.at.offset || !world.log.has_batch(at, batch);
+        if self.drained.iter().any(lacks) && !world.is(Wrong::EpochInAnotherLog) {
+            world.skips.insert(record);
+            return Flow::Lost;
+        }
+        Flow::On
     }
 
     /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale wants.

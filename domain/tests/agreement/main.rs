@@ -19,6 +19,7 @@ mod buyers;
 mod faults;
 mod keeper;
 mod loads;
+mod loss;
 mod redis;
 mod rest;
 mod rng;

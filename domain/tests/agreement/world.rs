@@ -29,7 +29,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 30] = [
+pub const EVENTS: [&str; 31] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -54,6 +54,7 @@ pub const EVENTS: [&str; 30] = [
     "allotment changed",
     "retired",
     "log lost records",
+    "log lost under a writer",
     "generation begun",
     "ledger restored",
     "released during a load",
@@ -153,6 +154,10 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Records that were set aside.
+    pub skips: BTreeSet<RecordId>,
+    /// Times the log lost records.
+    pub losses: u64,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
     /// The ledger after its last commits, with the targets of then, oldest first.
@@ -206,6 +211,8 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            skips: BTreeSet::new(),
+            losses: 0,
             fallen: BTreeSet::new(),
             backups: VecDeque::new(),
             was_at: None,

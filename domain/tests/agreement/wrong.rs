@@ -67,6 +67,10 @@ pub enum Wrong {
     FreeUnitsAreNotAsked,
     /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
     LanesOpenOverALostLog,
+    /// R10: a writer that runs never asks whether the log is still the same.
+    RunningReaderNeverLooks,
+    /// R3 and R10: an epoch holds although the batches drained before it stand in a log that is lost.
+    EpochInAnotherLog,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -90,7 +94,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -120,6 +124,8 @@ impl Wrong {
         Self::StaleDifferenceAdded,
         Self::FreeUnitsAreNotAsked,
         Self::LanesOpenOverALostLog,
+        Self::RunningReaderNeverLooks,
+        Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::MarkNotCarried,
