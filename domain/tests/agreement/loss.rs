@@ -54,7 +54,9 @@ impl World {
 impl Process {
     /// R10: a log that lost records under a running writer does not have what was decided before the last check.
     pub fn check_log(&mut self, world: &mut World) -> Flow {
-        if world.log.has_lost(self.anchor) && !world.is(Wrong::RunningReaderNeverLooks) {
+        // Or it ends before where it ended when the writer started.
+        let lost = world.log.has_lost(self.anchor) || world.log.end() < self.resumed_end;
+        if lost && !world.is(Wrong::RunningReaderNeverLooks) {
             self.halt(world, "the log is another one");
             return Flow::Lost;
         }
