@@ -2,7 +2,7 @@
 //! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use domain::{
     adopt::{Contradiction, Place},
@@ -23,6 +23,7 @@ use crate::{
     failpoint::Step,
     partition::{LaneFacts, Partition},
     ports::{Halt, Ports, Sales},
+    turn::{Care, Turn},
 };
 
 /// A lane is kept for this long after its sale ended: late settlements and releases find it open.
@@ -33,6 +34,8 @@ const STRIKES: u32 = 2;
 const RESTING_AFTER: u32 = 4;
 /// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as today's.
 const RESTING_LOOK: u64 = 8;
+/// How long one look may rebuild lanes while records wait to be decided.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 /// From so long before to so long after its sale opens, no lane is at rest.
 const OPENING_MS: u64 = 60_000;
 
@@ -46,8 +49,19 @@ pub struct Looks {
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
     sales: Option<Sales>,
+    /// Lanes were left out, because rebuilding others took long: records are decided first, then the next look goes on.
+    is_unfinished: bool,
+    /// Time that this look has spent on rebuilding.
+    rebuilding: Duration,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
+}
+
+impl Looks {
+    /// Whether the last look came to all lanes.
+    pub(crate) const fn is_done(&self) -> bool {
+        !self.is_unfinished
+    }
 }
 
 impl LaneFacts {
@@ -56,6 +70,7 @@ impl LaneFacts {
         self.strikes = 0;
         self.rebuilding = None;
         self.distrusted = false;
+        self.drained = false;
     }
 
     /// A look that finds the lane closed rebuilds it.
@@ -77,9 +92,7 @@ impl<P: Ports> Partition<P> {
         let sales: Sales = self.shared.sales.borrow().clone();
         self.add_lanes(&sales).await?;
         let now = self.shared.clock.now_ms();
-        let ended =
-            |lane| self.owner_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
-        let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
+        let lanes = self.lanes_by_turn(&sales, now);
         let unrest = std::mem::take(&mut self.looks.wary)
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
@@ -93,8 +106,13 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
+        (self.looks.is_unfinished, self.looks.rebuilding) = (false, Duration::ZERO);
         self.look_for_absent().await;
         for lane in lanes {
+            if self.looks.rebuilding > LOOK_MAX {
+                (self.looks.is_unfinished, self.looks.wary) = (true, true);
+                break;
+            }
             let sale = self.owner_of(&sales, lane);
             if (!unrest && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
                 continue;
@@ -107,8 +125,23 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// The lanes to look at, those first that buyers want now. Those of a sale that ended long ago are left alone, unless their journal
+    /// holds promises.
+    fn lanes_by_turn(&self, sales: &Sales, now: u64) -> Vec<LaneId> {
+        let mut lanes: Vec<(Turn, LaneId)> = Vec::with_capacity(self.lanes.len());
+        for &lane in self.lanes.keys() {
+            let window = self.owner_of(sales, lane).map(|sale| sale.window);
+            let is_kept = window.is_none_or(|window| now <= window.closes_at_ms + KEPT_AFTER_END_MS);
+            if is_kept || self.facts.get(&lane).is_some_and(|facts| facts.to_drain && !facts.drained) {
+                lanes.push((Turn::of(window, now), lane));
+            }
+        }
+        lanes.sort_unstable();
+        lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+
     /// The sale that a lane belongs to by the ledger, whoever else names it.
-    fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
+    pub(crate) fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
         sales.get(&self.lanes.get(&lane)?.sale)
     }
 
@@ -184,6 +217,9 @@ impl<P: Ports> Partition<P> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch).filter(|_| self.has_caught_up()) else {
             return Ok(());
         };
+        if self.loads.is_under_way(id, epoch) {
+            return Ok(());
+        }
         let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
         let facts = self.facts.entry(id).or_default();
         if let Some((asked, since)) = facts.rebuilding {
@@ -192,14 +228,31 @@ impl<P: Ports> Partition<P> {
             }
             facts.rebuilding = None;
         }
-        if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
-            facts.opened();
-            return self.keep_allotments(id, epoch, sale).await;
+        let is_open = view.mode == (LaneMode::Open { epoch }) && !facts.distrusted;
+        if !is_open {
+            facts.strikes += 1;
+            // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
+            if !facts.distrusted && facts.strikes < STRIKES && epoch != Epoch(0) {
+                return Ok(());
+            }
         }
-        facts.strikes += 1;
-        // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
-        if facts.distrusted || facts.strikes >= STRIKES || epoch == Epoch(0) {
+        match Care::of(sale.map(|sale| sale.window), is_open, self.shared.clock.now_ms()) {
+            Care::Keep => {
+                facts.opened();
+                return self.keep_allotments(id, epoch, sale).await;
+            }
+            Care::Rebuild => self.rebuild(id).await?,
+            Care::Retire => self.retire(id, view).await?,
+        }
+        self.looks.rebuilding += self.shared.clock.monotonic().saturating_sub(now);
+        Ok(())
+    }
+
+    /// Nobody buys from the lane any more. What its journal holds goes into the log once, and it stays closed: its orders are in the rows.
+    async fn retire(&mut self, id: LaneId, view: &LaneView) -> Result<(), Halt> {
+        if view.journal_len > 0 && !self.facts.entry(id).or_default().drained {
             self.rebuild(id).await?;
+            self.facts.entry(id).or_default().drained = true;
         }
         Ok(())
     }

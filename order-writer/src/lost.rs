@@ -1,4 +1,4 @@
-//! R14: a shard lost rows whose records the log does not hold any more (its backup is older than the log's retention, or log and shard
+//! R15: a shard lost rows whose records the log does not hold any more (its backup is older than the log's retention, or log and shard
 //! were lost together). The loss is noted in the ledger's database first; then the shard's progress passes it, so that the partition goes
 //! on; then every row that an open lane still holds is written again, and what stays lost is noted for people. A crash anywhere is gone on
 //! from: a loss stays open until all of that is done.
@@ -32,6 +32,8 @@ use crate::{
     ports::{Halt, Ports},
 };
 
+/// Rows counted at once.
+const COUNT_PAGE: u32 = 5_000;
 /// Purchases looked up and written at once.
 const CHUNK: usize = 1_000;
 /// Records of the log read at once.
@@ -118,19 +120,26 @@ impl<P: Ports> Partition<P> {
     async fn count_rows(&self, rebuild: &mut Rebuild) -> Result<(), Halt> {
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
         let passed = |at: Position| at.generation < self.row.generation || at.offset < self.row.offset;
-        let Rebuild { live, counted, .. } = rebuild;
-        self.scan(&lanes, 0, |row| {
-            let units = u64::from(row.quantity);
-            if row.is_live() {
-                *live.entry(row.offer).or_default() += units;
+        for home in self.shared.orders.map().all() {
+            let mut after = None;
+            loop {
+                let page = self.shared.orders.scan(home, &lanes, 0, after, COUNT_PAGE).await?;
+                for row in &page {
+                    let units = u64::from(row.quantity);
+                    if row.is_live() {
+                        *rebuild.live.entry(row.offer).or_default() += units;
+                    }
+                    // What shards ahead of the ledger hold, the ledger has still to count or to give back.
+                    let is_released = row.released.is_some_and(passed);
+                    if row.status != Status::Rejected && passed(row.position) && !is_released {
+                        *rebuild.counted.entry(row.offer).or_default() += units;
+                    }
+                }
+                let Some(last) = page.last().filter(|_| page.len() >= COUNT_PAGE as usize) else { break };
+                after = Some(last.order);
             }
-            // What shards ahead of the ledger hold, the ledger has still to count or to give back.
-            let is_released = row.released.is_some_and(passed);
-            if row.status != Status::Rejected && passed(row.position) && !is_released {
-                *counted.entry(row.offer).or_default() += units;
-            }
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// The rows of one lane. An entry whose batch is in the journal, or in the part of the log that is not decided, is no lost row.

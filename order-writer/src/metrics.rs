@@ -68,6 +68,8 @@ pub struct Metrics {
     pub rebuilds: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
+    /// Releases that the relay gave up because they are parked.
+    pub releases_parked: IntCounter,
     /// Versions of sales in the table `parked_sales`.
     pub sales_parked: IntGauge,
 }
@@ -146,6 +148,8 @@ impl Metrics {
                 .counter("movements_deleted_total", "Stock movements deleted with the records that they belong to.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
+            releases_parked: registry
+                .counter("releases_parked_total", "Releases in the dead letters: their units did not go back. Must be 0.")?,
             sales_parked: registry.gauge(
                 "sales_parked",
                 "Versions of sales that came past the ledger and contradicted it, see the table parked_sales. Must be 0.",

@@ -15,6 +15,7 @@ use store::{
 
 use crate::{
     keeper::Looks,
+    loads::Loads,
     ports::{Halt, Ports, Shared},
     same_log::SameLog,
     stalls::Pulse,
@@ -44,6 +45,8 @@ pub struct Partition<P: Ports> {
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
     pub looks: Looks,
+    /// Lanes whose rows are read beside all else.
+    pub loads: Loads,
     /// Records that an operator set aside: offset and id.
     pub skips: Vec<(u64, Option<RecordId>)>,
     /// Checks that the log stays the one that was resumed; `None` before that.
@@ -70,6 +73,10 @@ pub struct LaneFacts {
     pub quiet: u32,
     /// Its last epoch is its first opening, so it has no rows.
     pub first_opening: bool,
+    /// It was closed with promises in its journal when this worker resumed.
+    pub to_drain: bool,
+    /// Its journal went into the log since it is closed.
+    pub drained: bool,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
     /// Its stock answers nonsense, or nothing: left alone until then, by the monotonic clock.

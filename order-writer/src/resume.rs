@@ -13,10 +13,12 @@ use store::{
     ledger::PartitionRow,
     log::{Entry, OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
+    stock::LaneKeeping,
 };
 
 use crate::{
     keeper::Looks,
+    loads::Loads,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
     same_log::SameLog,
@@ -37,10 +39,10 @@ impl<P: Ports> Partition<P> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (looks, resumed_high, skips) = (Looks::default(), u64::MAX, shared.ledger.skips(id).await?);
-        let same_log = None;
+        let (looks, loads, resumed_high) = (Looks::default(), Loads::default(), u64::MAX);
+        let (skips, same_log) = (shared.ledger.skips(id).await?, None);
         let mut partition =
-            Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, skips, same_log, pulse };
+            Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, loads, skips, same_log, pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
@@ -178,7 +180,10 @@ impl<P: Ports> Partition<P> {
         if self.is_open(lane).await? || self.is_open(lane).await? {
             return Ok(());
         }
-        self.facts.entry(lane).or_default().is_due();
+        let has_promises = self.shared.stock.inspect(lane).await?.journal_len > 0;
+        let facts = self.facts.entry(lane).or_default();
+        facts.is_due();
+        facts.to_drain = has_promises;
         self.close(lane).await.map(drop)
     }
 }

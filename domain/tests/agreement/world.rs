@@ -20,6 +20,7 @@ use crate::{
     redis::Redis,
     rng::Rng,
     stores::{Ledger, Log, Mark, Tables},
+    tails::Moments,
     writer::Process,
     wrong::Wrong,
 };
@@ -28,7 +29,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 28] = [
+pub const EVENTS: [&str; 31] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -57,6 +58,9 @@ pub const EVENTS: [&str; 28] = [
     "generation begun",
     "ledger restored",
     "released during a load",
+    "rows lost",
+    "rows written again",
+    "mark taken",
 ];
 
 /// When a run begins, in epoch milliseconds.
@@ -93,6 +97,8 @@ pub struct Mixture {
     pub distrust: usize,
     pub lose: usize,
     pub restore: usize,
+    /// See [`Mixture::with_restored_tails`].
+    pub tails: usize,
 }
 
 impl Mixture {
@@ -111,6 +117,7 @@ impl Mixture {
             distrust: rng.pick(&[0, 0, 1]),
             lose: rng.pick(&[0, 0, 0, 1]),
             restore: rng.pick(&[0, 0, 0, 1]),
+            tails: 0,
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -159,6 +166,8 @@ pub struct World {
     pub was_at: Option<Mark>,
     /// When the sale was to open by its first version. It was brought forward and opened at once.
     pub first_opens_ms: u64,
+    /// What the databases held at earlier moments.
+    pub moments: Moments,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -188,7 +197,7 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mixture = Mixture::draw(&mut rng);
+        let mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -208,6 +217,7 @@ impl World {
             backups: VecDeque::new(),
             was_at: None,
             first_opens_ms: 0,
+            moments: Moments::default(),
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -223,6 +233,7 @@ impl World {
         self.forged = true;
         let m = &mut self.mixture;
         (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
+        m.tails = 0;
         self
     }
 
@@ -331,6 +342,7 @@ impl World {
             m.distrust,
             m.lose,
             m.restore,
+            m.tails,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
@@ -341,6 +353,7 @@ impl World {
             None => true,
         });
         self.now_ms += 1;
+        self.remember();
         match kind {
             Some(0) => self.reserve()?,
             Some(1) => self.append_one(),
@@ -353,7 +366,8 @@ impl World {
             Some(9) => self.publish(),
             Some(10) => self.distrust(),
             Some(11) => self.lose_log(),
-            _ => self.restore_ledger(),
+            Some(12) => self.restore_ledger(),
+            _ => self.lose_tail(),
         }
         Ok(())
     }
@@ -364,7 +378,8 @@ impl World {
         if !live.is_empty() {
             let (order, record) = (self.rng.pick(&live), self.mint::<RecordId>());
             tell!(self, "order {order} is cancelled");
-            self.tables.cancel(order, record);
+            let carried = (!self.is(Wrong::MarkNotCarried)).then_some(Status::Cancelled);
+            self.tables.cancel(order, record, carried);
         }
     }
 
@@ -457,6 +472,9 @@ impl World {
                 let what = format!("order {} is rejected ({:?}) although Redis did not lose it", row.order, row.reason);
                 return Err(Violation(Invariant::Inv3, what));
             }
+        }
+        if !self.is_whole() {
+            return Ok(());
         }
         let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
         let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();

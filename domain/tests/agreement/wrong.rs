@@ -1,5 +1,11 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
+use domain::{
+    decide::{Decided, Lanes},
+    record::Record,
+    stock::GoneWhy,
+};
+
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -69,6 +75,12 @@ pub enum Wrong {
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
+    /// R8: the record of a release does not carry what its row became.
+    MarkNotCarried,
+    /// R8: the mark that a release carries is not written where the row lacks it.
+    MarkNotTaken,
+    /// R8, R11: rows are written again without the marks that their releases carry.
+    MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
     /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
@@ -82,7 +94,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -116,10 +128,27 @@ impl Wrong {
         Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
+        Self::MarkNotCarried,
+        Self::MarkNotTaken,
+        Self::MarkNotRewritten,
         Self::DuplicateCounts,
         Self::RowsFromTheFirstPublishedOpening,
         Self::FirstOrderNotLowered,
         Self::ReplayedEpochLoads,
         Self::ReleasesDuringLoadForgotten,
     ];
+}
+
+pub fn give_all_back(decided: &mut Decided) {
+    for (_, gone) in &mut decided.gone {
+        if let GoneWhy::Released { retired } = &mut gone.why {
+            *retired = 0;
+        }
+    }
+}
+
+pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
+    if let Record::AllotmentChanged(change) = record {
+        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
 }

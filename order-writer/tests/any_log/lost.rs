@@ -1,4 +1,4 @@
-//! R14 and R10: shards and ledgers restored to before what the log still holds.
+//! R15 and R10: shards and ledgers restored to before what the log still holds.
 
 use std::collections::HashMap;
 
@@ -53,7 +53,7 @@ fn outline(row: &OrderRow) -> OrderRow {
     OrderRow { position, released: row.released.map(|_| position), reserved_at_ms: 0, ..row.clone() }
 }
 
-/// R14, fault 27: rows below the log's beginning come back from an open lane, live ones and tombstones; what is still to be decided gets its
+/// R15, fault 27: rows below the log's beginning come back from an open lane, live ones and tombstones; what is still to be decided gets its
 /// own row; the partition goes on, and doing it again changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_rows_that_the_log_forgot_come_back_from_the_lanes() {
@@ -90,7 +90,7 @@ async fn r14_rows_that_the_log_forgot_come_back_from_the_lanes() {
     rig.close().await;
 }
 
-/// R14: lanes that are gone too tell nothing. The units are reported and stay sold, over a lost log too; the partition goes on.
+/// R15: lanes that are gone too tell nothing. The units are reported and stay sold, over a lost log too; the partition goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_what_no_row_and_no_lane_tells_of_stays_sold_and_is_reported() {
     let mut rig = Rig::open().await;
@@ -142,7 +142,7 @@ async fn r10_a_ledger_from_before_the_logs_beginning_starts_from_the_rows() {
     rig.close().await;
 }
 
-/// R10 and R14 together: log and shard are lost at once. The lanes still hold what the shard lost.
+/// R10 and R15 together: log and shard are lost at once. The lanes still hold what the shard lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_a_shard_that_is_lost_with_the_log_comes_back_from_the_lanes() {
     let mut rig = Rig::open().await;

@@ -46,6 +46,7 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
 use super::node::Nodes;
 
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
@@ -76,7 +77,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = Nodes;
+    type Stock = Gated<Nodes>;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -93,10 +94,13 @@ pub(crate) struct Promise {
 
 pub(crate) struct Rig {
     folder: tempfile::TempDir,
+    /// The partition of the second lane.
+    pub(crate) last: PartitionId,
     pub(crate) store: Store<Sqlite>,
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    pub(crate) gate: Gate,
     /// The same lanes, as the worker reaches them.
     pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
@@ -147,19 +151,31 @@ impl Rig {
         Self::open_with(sale()).await
     }
 
+    /// The same; the second lane is in a partition of its own.
+    pub(crate) async fn open_over_two() -> Self {
+        let mut sale = sale();
+        sale.lanes[1].partition = PartitionId(1);
+        Self::open_with(sale).await
+    }
+
     /// The same, by another first version of the sale.
     pub(crate) async fn open_with(sale: Sale) -> Self {
+        // The last lane is in the last partition.
+        let last = sale.lanes.last().map_or(PARTITION, |lane| lane.partition);
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
+        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(last.0 + 1, Arc::clone(&now_ms)))
+            .unwrap();
         let server = SqliteServer::new(folder.path().to_owned(), now_ms, Settings::default()).unwrap();
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
         let mut rig = Self {
+            last,
             store,
             log,
             keeping: stock.keeping(),
+            gate: Gate::open(),
             nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
@@ -182,7 +198,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.nodes.clone(),
+            stock: Gated::new(self.nodes.clone(), &self.gate),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -255,6 +271,13 @@ impl Rig {
         causes.collect::<Result<_, _>>().unwrap()
     }
 
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
     /// The lines of the metrics that tell of halts.
     pub(crate) fn halts(&self) -> String {
         let text = self.registry.render().unwrap();
@@ -322,8 +345,12 @@ impl Rig {
     }
 
     pub(crate) async fn append(&self, envelope: Envelope) {
+        self.append_to(PARTITION, envelope).await;
+    }
+
+    pub(crate) async fn append_to(&self, partition: PartitionId, envelope: Envelope) {
         let room = self.log.room().unwrap();
-        self.log.append(PARTITION, envelope, room).await.unwrap();
+        self.log.append(partition, envelope, room).await.unwrap();
     }
 
     pub(crate) fn reservation(&mut self, lane: u64, buyer: BuyerId) -> Reservation {
@@ -391,9 +418,10 @@ impl Rig {
         let Some((promised, envelope)) = self.promise(lane, vec![(reservation, field.into())]).await else {
             return Vec::new();
         };
-        self.append(envelope.clone()).await;
+        let partition = if lane == SOUND_LANE { self.last } else { PARTITION };
+        self.append_to(partition, envelope.clone()).await;
         if twice {
-            self.append(envelope).await;
+            self.append_to(partition, envelope).await;
         }
         promised
     }

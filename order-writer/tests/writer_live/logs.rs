@@ -59,7 +59,7 @@ async fn r10_a_topic_made_anew_under_a_running_writer_is_noticed() {
     rig.close().await;
 }
 
-/// R14, fault 27: a shard is restored to before what the log still holds. What the lane holds comes back, what nobody knows is reported and
+/// R15, fault 27: a shard is restored to before what the log still holds. What the lane holds comes back, what nobody knows is reported and
 /// stays sold, and the partition goes on. Movements of what the log forgot are deleted.
 #[tokio::test]
 async fn r14_a_shard_below_the_logs_beginning_gets_what_the_lane_holds() {
