@@ -27,6 +27,8 @@ impl World {
         let fallen = self.log.0.split_off(self.log.0.len() - lost);
         self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
         self.losses += 1;
+        // Together with a ledger from before and an empty Redis nobody would know which epochs there were.
+        self.backups.clear();
         if runs_on {
             self.event("log lost under a writer");
         } else {
