@@ -69,9 +69,10 @@ impl<P: Ports> Partition<P> {
             return Err(ReadError::OutOfRange { partition: self.id, offset }.into());
         }
         if let Some(same_log) = &self.same_log {
-            if let Some(what) = same_log.found.get() {
-                let (partition, generation) = (self.id, self.row.generation);
-                return Err(Halt::LostRecords { partition, generation, what: what.clone() });
+            let is_cut = marks.high < self.resumed_high;
+            let cut = || format!("the log ends at {}, and it ended at {}", marks.high, self.resumed_high);
+            if let Some(what) = same_log.found.get().cloned().or_else(|| is_cut.then(cut)) {
+                return Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what });
             }
             same_log.decided.send_replace(self.row);
         }
