@@ -291,6 +291,7 @@ impl<P: Ports> Partition<P> {
             next_record: next.record,
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
+            retired_lanes: decided.retired_lanes.clone(),
             allotments: decided.allotments.clone(),
             retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             movements,
@@ -331,6 +332,9 @@ impl<P: Ports> Partition<P> {
             self.shared.failpoint.reach(Step::EpochCommitted);
             self.load(lane, epoch).await?;
             self.shared.failpoint.reach(Step::Loaded);
+        }
+        for &(lane, epoch) in &decided.retired_lanes {
+            self.retired(lane, epoch).await;
         }
         Ok(())
     }

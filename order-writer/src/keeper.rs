@@ -9,7 +9,7 @@ use domain::{
     id::{Epoch, LaneId, RecordId},
     record::{AllotmentChange, BATCH_TYPE, Record},
     sale::{Lane, Sale},
-    stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView},
+    stock::{LaneAnswer, LaneMode, LaneView},
 };
 use kit::clock::Clock;
 use store::{
@@ -25,8 +25,6 @@ use crate::{
     ports::{Halt, Ports, Sales},
 };
 
-/// A lane is kept for this long after its sale ended: late settlements and releases find it open.
-const KEPT_AFTER_END_MS: u64 = 3_600_000;
 /// Looks in a row at which a lane must not be open before it is rebuilt.
 const STRIKES: u32 = 2;
 /// After so many looks at which a lane was as it should be and nothing moved, it is at rest.
@@ -48,6 +46,15 @@ pub struct Looks {
     sales: Option<Sales>,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
+    /// The last retired lane that was looked at.
+    pub(crate) retired_seen: Option<LaneId>,
+}
+
+impl Looks {
+    /// Whether what is done once in so many looks is done in this one.
+    pub(crate) const fn is_turn(&self, every: u64) -> bool {
+        self.count.is_multiple_of(every)
+    }
 }
 
 impl LaneFacts {
@@ -71,9 +78,8 @@ impl<P: Ports> Partition<P> {
         let sales: Sales = self.shared.sales.borrow().clone();
         self.add_lanes(&sales).await?;
         let now = self.shared.clock.now_ms();
-        let ended =
-            |lane| self.owner_of(&sales, lane).is_some_and(|sale| now > sale.window.closes_at_ms + KEPT_AFTER_END_MS);
-        let lanes: Vec<LaneId> = self.lanes.keys().copied().filter(|&lane| !ended(lane)).collect();
+        let lanes: Vec<LaneId> =
+            self.lanes.keys().copied().filter(|&lane| !self.is_at_its_end(&sales, lane, now)).collect();
         let unrest = std::mem::take(&mut self.looks.wary)
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
@@ -96,17 +102,17 @@ impl<P: Ports> Partition<P> {
                 done => done?,
             }
         }
-        Ok(())
+        self.look_at_ended(&sales, now, lag == 0).await
     }
 
     /// The sale that a lane belongs to by the ledger, whoever else names it.
-    fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
+    pub(crate) fn owner_of<'a>(&self, sales: &'a Sales, lane: LaneId) -> Option<&'a Sale> {
         sales.get(&self.lanes.get(&lane)?.sale)
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
         let view = self.shared.stock.inspect(lane).await?;
-        self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
+        self.shared.metrics.lane((self.id, lane), &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
     }
@@ -167,14 +173,10 @@ impl<P: Ports> Partition<P> {
 
     async fn look_at(&mut self, id: LaneId, view: &LaneView, sale: Option<&Sale>) -> Result<(), Halt> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
-        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
-        let facts = self.facts.entry(id).or_default();
-        if let Some((asked, since)) = facts.rebuilding {
-            if epoch < asked && now.saturating_sub(since) < patience {
-                return Ok(());
-            }
-            facts.rebuilding = None;
+        if self.waits_for_a_record(id) {
+            return Ok(());
         }
+        let facts = self.facts.entry(id).or_default();
         if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
             facts.opened();
             return self.keep_allotments(id, epoch, sale).await;
@@ -182,9 +184,25 @@ impl<P: Ports> Partition<P> {
         facts.strikes += 1;
         // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
         if facts.distrusted || facts.strikes >= STRIKES || epoch == Epoch(0) {
-            self.rebuild(id).await?;
+            return if self.is_over(sale).await? { self.retire(id).await } else { self.rebuild(id).await };
         }
         Ok(())
+    }
+
+    /// Whether a record that begins the lane's next epoch is in the log and may still be decided.
+    pub(crate) fn waits_for_a_record(&mut self, id: LaneId) -> bool {
+        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
+        let epoch = self.lanes.get(&id).map(|lane| lane.epoch).unwrap_or_default();
+        let Some(facts) = self.facts.get_mut(&id) else { return false };
+        facts.rebuilding =
+            facts.rebuilding.filter(|(asked, since)| epoch < *asked && now.saturating_sub(*since) < patience);
+        facts.rebuilding.is_some()
+    }
+
+    /// Such a record was appended just now.
+    pub(crate) fn wait_for_a_record(&mut self, id: LaneId, epoch: Epoch) {
+        let now = self.shared.clock.monotonic();
+        self.facts.entry(id).or_default().rebuilding = Some((epoch, now));
     }
 
     /// Whether the lane is open at the ledger's epoch.
@@ -197,36 +215,18 @@ impl<P: Ports> Partition<P> {
     /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
     /// that stand twice in the log are no-ops.
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
-        let Some(ledger_epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
-        let facts = self.facts.entry(id).or_default();
-        facts.strikes = 0;
-        let epoch = ledger_epoch.next().max(facts.marker_seen);
-        match self.shared.stock.close(id, epoch).await? {
-            CloseAnswer::Closed => {}
-            CloseAnswer::RefusedMarker { marker } => {
-                facts.marker_seen = marker;
-                return Ok(());
-            }
-            CloseAnswer::RefusedOpen { epoch: open } => {
-                // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
-                facts.marker_seen = open.next();
-                return self.read_lanes().await;
-            }
-        }
-        self.shared.failpoint.reach(Step::Closed);
-        let drained = self.drain(id).await?;
-        self.shared.failpoint.reach(Step::Drained);
+        let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
+        let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
         self.append(&Record::EpochOpened { lane: id, epoch }).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
         tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
         self.shared.metrics.rebuilds.inc();
-        let now = self.shared.clock.monotonic();
-        self.facts.entry(id).or_default().rebuilding = Some((epoch, now));
+        self.wait_for_a_record(id, epoch);
         Ok(())
     }
 
     /// Appends every batch of a closed lane's journal and waits for the acknowledgements.
-    async fn drain(&self, id: LaneId) -> Result<usize, Halt> {
+    pub(crate) async fn drain(&self, id: LaneId) -> Result<usize, Halt> {
         let journal = self.shared.stock.journal(id).await?;
         let batches = journal.len();
         for (batch, payload) in journal {
@@ -321,6 +321,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
         sale: sale.id,
         partition: lane.partition,
         epoch: Epoch(0),
+        is_retired: false,
         limit_per_buyer: lane.limit_per_buyer,
         opens_at_ms: sale.window.opens_at_ms,
         offers: offers.collect(),

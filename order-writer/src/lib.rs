@@ -13,6 +13,7 @@ pub mod ports;
 pub mod recover;
 pub mod relay;
 pub mod resume;
+pub mod retire;
 pub mod rhythm;
 pub mod service;
 pub mod settings;

@@ -110,8 +110,8 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
         };
         (offer.offer, numbers)
     });
-    let LaneRow { tenant, sale, epoch, limit_per_buyer, .. } = *row;
-    LaneLedger { tenant, sale, epoch, limit_per_buyer, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, .. } = *row;
+    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, offers: offers.collect() }
 }
 
 /// A new identity for a record.

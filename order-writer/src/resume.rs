@@ -9,10 +9,12 @@ use domain::{
     record::{Genesis, Record},
     shard::ShardId,
 };
+use kit::clock::Clock;
 use store::{
     ledger::PartitionRow,
     log::{Entry, OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
+    stock::LaneKeeping,
 };
 
 use crate::{
@@ -139,11 +141,16 @@ impl<P: Ports> Partition<P> {
     }
 
     /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
-    /// before anything is decided.
+    /// before anything is decided. One whose sale is over is closed only: the looks retire it.
     async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
-        let lanes: Vec<_> = self.lanes.keys().copied().collect();
-        for lane in lanes {
-            match self.distrust_closed(lane).await {
+        let (sales, now_ms) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
+        let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.is_retired)).collect();
+        for (lane, is_retired) in lanes {
+            let is_over = self.is_over_here(&sales, lane, now_ms);
+            if is_over && is_retired {
+                continue;
+            }
+            match self.distrust_closed(lane, is_over).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
@@ -151,8 +158,17 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    async fn distrust_closed(&mut self, lane: LaneId) -> Result<(), Halt> {
-        if self.is_open(lane).await? || self.is_open(lane).await? { Ok(()) } else { self.rebuild(lane).await }
+    async fn distrust_closed(&mut self, lane: LaneId, is_over: bool) -> Result<(), Halt> {
+        if self.is_open(lane).await? || self.is_open(lane).await? {
+            return Ok(());
+        }
+        if !is_over {
+            return self.rebuild(lane).await;
+        }
+        let next = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
+        // Refused: another keeper is at work, which the looks find out.
+        let _closed = self.shared.stock.close(lane, next).await?;
+        Ok(())
     }
 }
 

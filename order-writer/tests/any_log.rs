@@ -8,6 +8,8 @@
 mod audit;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "any_log/retirement.rs"]
+mod retirement;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]

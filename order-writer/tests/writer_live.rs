@@ -4,6 +4,8 @@
 
 #[path = "writer_live/faults.rs"]
 mod faults;
+#[path = "writer_live/retirement.rs"]
+mod retirement;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]

@@ -15,6 +15,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
     ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
     ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
+    ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];

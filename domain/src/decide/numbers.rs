@@ -29,6 +29,8 @@ pub struct LaneLedger {
     pub sale: SaleId,
     /// Last epoch committed; 0 before the first opening.
     pub epoch: Epoch,
+    /// Its last epoch retired it: nothing is promised before the next one (R14).
+    pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
     /// Its offers.
@@ -66,9 +68,10 @@ impl Decided {
                 offer.changed_at = change.changed_at;
             }
         }
-        for &(lane, epoch) in &self.epochs {
+        let opened = self.epochs.iter().map(|epoch| (epoch, false));
+        for (&(lane, epoch), is_retired) in opened.chain(self.retired_lanes.iter().map(|epoch| (epoch, true))) {
             if let Some(lane) = lanes.get_mut(&lane) {
-                lane.epoch = epoch;
+                (lane.epoch, lane.is_retired) = (epoch, is_retired);
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod contradictions;
 mod random;
+mod retirement;
 mod target;
 
 use bytes::Bytes;
@@ -28,7 +29,10 @@ where
 fn lanes(limit_per_buyer: u32) -> Lanes {
     let offer = |allotment| OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 };
     let offers = BTreeMap::from([(id(10), offer(5)), (id(11), offer(2))]);
-    Lanes::from([(id(1), LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), limit_per_buyer, offers })])
+    Lanes::from([(
+        id(1),
+        LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), is_retired: false, limit_per_buyer, offers },
+    )])
 }
 
 fn sell(lanes: &mut Lanes, offer: u64, units: u64) {

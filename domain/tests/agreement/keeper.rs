@@ -6,7 +6,7 @@ use domain::{
     decide::OfferLedger,
     id::{BuyerId, Epoch, LaneId, OfferId},
     invariant::Invariant,
-    order::Status,
+    order::{OrderRow, Status},
     record::{AllotmentChange, Record},
     stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase},
 };
@@ -22,11 +22,22 @@ use crate::{
 pub struct Facts {
     pub distrusted: bool,
     strikes: u32,
-    marker_seen: Epoch,
-    rebuilding: Option<Epoch>,
+    pub marker_seen: Epoch,
+    pub rebuilding: Option<Epoch>,
     /// The version that was asked for, and the change it was to follow.
     asked: BTreeMap<OfferId, (u32, i64)>,
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
+}
+
+/// What a lane is closed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To be opened under the next epoch.
+    Open,
+    /// To be retired under the next epoch.
+    Retire,
+    /// It is retired: what came back of it goes.
+    Delete,
 }
 
 impl Process {
@@ -34,10 +45,12 @@ impl Process {
         match todo {
             Todo::DistrustClosed => self.distrust_closed(world),
             Todo::Look(lane) => self.look(world, lane),
-            Todo::Close(lane) => self.close(world, lane),
-            Todo::Drain(lane, epoch) => self.drain(world, lane, epoch),
+            Todo::Close(lane, next) => self.close(world, lane, next),
+            Todo::Drain(lane, epoch, next) => self.drain(world, lane, epoch, next),
             Todo::AppendBatch(batch, payload) => world.log.append_batch(batch, payload),
-            Todo::AppendEpoch(lane, epoch) => self.append_epoch(world, lane, epoch),
+            Todo::Drained(lane, epoch, Next::Open) => self.append_epoch(world, lane, epoch),
+            Todo::Drained(lane, epoch, Next::Retire) => self.append_retired(world, lane, epoch),
+            Todo::Drained(lane, epoch, Next::Delete) => self.delete(world, lane, epoch),
             Todo::AppendChange(change) => {
                 let record = world.mint();
                 world.log.append(record, &Record::AllotmentChanged(change));
@@ -55,7 +68,7 @@ impl Process {
         for (&lane, numbers) in &self.lanes {
             self.facts.entry(lane).or_default();
             let open = world.redis.inspect(lane).mode == (LaneMode::Open { epoch: numbers.epoch });
-            if open && !self.facts[&lane].distrusted {
+            if open && !self.facts[&lane].distrusted || world.over && numbers.is_retired {
                 continue;
             }
             if world.is(Wrong::BootSetsStock) && numbers.epoch > Epoch(0) {
@@ -65,12 +78,15 @@ impl Process {
                 let _loaded = machine.load(run, numbers.epoch, &load);
             } else {
                 // Before it decides anything: so in front of all else.
-                self.todo.push_front(Todo::Close(lane));
+                self.todo.push_front(Todo::Close(lane, if world.over { Next::Retire } else { Next::Open }));
             }
         }
     }
 
     fn look(&mut self, world: &mut World, lane: LaneId) {
+        if world.over {
+            return self.look_at_ended(world, lane);
+        }
         let view = world.redis.inspect(lane);
         let epoch = self.lanes[&lane].epoch;
         let impatient = world.rng.once_in(8);
@@ -87,36 +103,32 @@ impl Process {
         }
         facts.strikes += 1;
         if (facts.distrusted || facts.strikes >= 2 || epoch == Epoch(0)) && !world.forged || epoch == Epoch(0) {
-            self.todo.push_back(Todo::Close(lane));
+            self.todo.push_back(Todo::Close(lane, Next::Open));
         }
     }
 
     /// R3, step 1.
-    fn close(&mut self, world: &mut World, lane: LaneId) {
+    fn close(&mut self, world: &mut World, lane: LaneId, next: Next) {
         let facts = self.facts.entry(lane).or_default();
         facts.strikes = 0;
-        let epoch = self.lanes[&lane].epoch.next().max(facts.marker_seen);
+        let last = self.lanes[&lane].epoch;
+        let epoch = if next == Next::Delete { last } else { last.next() }.max(facts.marker_seen);
         let (machine, run) = world.redis.lane(lane);
         let answer = machine.close(run, epoch);
-        tell!(world, "writer {} closes lane {lane} under {epoch}: {answer:?}", self.number);
+        tell!(world, "writer {} closes lane {lane} under {epoch} for {next:?}: {answer:?}", self.number);
+        let undrained = world.is(if next == Next::Open { Wrong::NoDrain } else { Wrong::RetiredUndrained });
         match answer {
-            CloseAnswer::Closed if world.is(Wrong::NoDrain) => self.todo.push_front(Todo::AppendEpoch(lane, epoch)),
-            CloseAnswer::Closed => self.todo.push_front(Todo::Drain(lane, epoch)),
-            CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
-            CloseAnswer::RefusedOpen { epoch } => {
-                facts.marker_seen = epoch.next();
-                for todo in [Todo::StopIfStale, Todo::ReadLanes] {
-                    self.todo.push_front(todo);
-                }
-            }
+            CloseAnswer::Closed if undrained => self.todo.push_front(Todo::Drained(lane, epoch, next)),
+            CloseAnswer::Closed => self.todo.push_front(Todo::Drain(lane, epoch, next)),
+            refused => self.note_refusal(lane, refused),
         }
     }
 
     /// R3, step 2: from here on the journal cannot grow.
-    fn drain(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+    fn drain(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) {
         let journal = world.redis.machine(lane).map(LaneMachine::journal).unwrap_or_default();
         tell!(world, "writer {} drains {} batches of lane {lane}", self.number, journal.len());
-        self.todo.push_front(Todo::AppendEpoch(lane, epoch));
+        self.todo.push_front(Todo::Drained(lane, epoch, next));
         for (batch, payload) in journal.into_iter().rev() {
             self.todo.push_front(Todo::AppendBatch(batch, payload));
         }
@@ -211,7 +223,9 @@ impl Process {
     /// Units by the ledger, buyers by the rows (R5, R6).
     fn lane_load(&self, world: &World, lane: LaneId) -> LaneLoad {
         let mut buyers: BTreeMap<BuyerId, Vec<Purchase>> = BTreeMap::new();
-        for row in world.tables.rows().filter(|row| row.lane == lane && row.status != Status::Rejected) {
+        let empty = world.is(Wrong::ReopenedWithoutRows) && world.reopened.contains(&lane);
+        let of_lane = |row: &&OrderRow| row.lane == lane && row.status != Status::Rejected && !empty;
+        for row in world.tables.rows().filter(of_lane) {
             let forgotten = world.is(Wrong::CancelledIsNotLive) && row.status == Status::Cancelled;
             let tombstone = !row.is_live() && world.is(Wrong::NoTombstones);
             if !forgotten && !tombstone {

@@ -14,10 +14,10 @@ use domain::{
 };
 
 use crate::{
-    keeper::Facts,
+    keeper::{Facts, Next},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
-    wrong::Wrong,
+    wrong::{Wrong, follow_whatever_there_is, give_all_back},
 };
 
 /// A running writer. It holds nothing that it cannot read again.
@@ -58,10 +58,10 @@ pub enum Todo {
     StopIfStale,
     Look(LaneId),
     Looked,
-    Close(LaneId),
-    Drain(LaneId, Epoch),
+    Close(LaneId, Next),
+    Drain(LaneId, Epoch, Next),
     AppendBatch(BatchId, Bytes),
-    AppendEpoch(LaneId, Epoch),
+    Drained(LaneId, Epoch, Next),
     AppendChange(AllotmentChange),
     Write(usize),
     Written,
@@ -145,7 +145,7 @@ impl Process {
     /// No lane stays open over a lost log, whatever happens to this process: what was settled by that log alone is not in its stock.
     fn close_all(&mut self, world: &mut World) {
         for (&lane, numbers) in &self.lanes {
-            if world.is(Wrong::LanesOpenOverALostLog) {
+            if world.is(Wrong::LanesOpenOverALostLog) || numbers.is_retired {
                 continue;
             }
             let (machine, run) = world.redis.lane(lane);
@@ -233,7 +233,14 @@ impl Process {
         if world.wrong == Some(Wrong::ChangesOverlap) {
             records.iter_mut().for_each(|placed| follow_whatever_there_is(&self.lanes, &mut placed.record));
         }
-        let mut decided = decide(&self.lanes, &records, &known);
+        let mut lanes = self.lanes.clone();
+        if world.is(Wrong::RetiredKeepsItsEpoch) {
+            lanes.values_mut().for_each(|lane| lane.is_retired = false);
+        }
+        let mut decided = decide(&lanes, &records, &known);
+        if world.is(Wrong::RetiredKeepsItsEpoch) {
+            decided.retired_lanes.iter_mut().for_each(|(lane, epoch)| *epoch = self.lanes[lane].epoch);
+        }
         match world.wrong {
             Some(Wrong::ReplayDecidedAnew | Wrong::DuplicateCounts) => {
                 decided.rows.retain(|row| !stored.contains(&row.order));
@@ -303,7 +310,7 @@ impl Process {
     }
 
     fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
-        let is_epoch = !decided.epochs.is_empty();
+        let is_epoch = !decided.epochs.is_empty() || !decided.retired_lanes.is_empty();
         match world.wrong {
             Some(Wrong::ReductionForgotten) if !is_epoch => {
                 decided.retired.clear();
@@ -382,6 +389,10 @@ impl Process {
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
         let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        for &(lane, _) in span.decided.epochs.iter().filter(|(lane, _)| self.lanes[lane].is_retired) {
+            world.event("lane reopened");
+            world.reopened.insert(lane);
+        }
         if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
@@ -393,7 +404,8 @@ impl Process {
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
-            world.event(if span.decided.epochs.is_empty() { "retired" } else { "unsold retired" });
+            let is_epoch = !span.decided.epochs.is_empty() || !span.decided.retired_lanes.is_empty();
+            world.event(if is_epoch { "unsold retired" } else { "retired" });
         }
         if world.is(Wrong::TargetForgottenAtARebuild) {
             for (lane, _) in &span.decided.epochs {
@@ -412,16 +424,12 @@ impl Process {
             }
         }
         self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
+        for &(lane, epoch) in &span.decided.retired_lanes {
+            world.event("lane retired");
+            self.todo.push_back(Todo::Drained(lane, epoch, Next::Delete));
+        }
         world.check_rows(&[])?;
         Ok(Flow::On)
-    }
-}
-
-fn give_all_back(decided: &mut Decided) {
-    for (_, gone) in &mut decided.gone {
-        if let GoneWhy::Released { retired } = &mut gone.why {
-            *retired = 0;
-        }
     }
 }
 
@@ -456,6 +464,14 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        if matches!(process.todo.front(), Some(Todo::Drained(.., Next::Delete)))
+            && !self.ending
+            && !self.rng.once_in(24)
+        {
+            // It sleeps between commit and deletion.
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
@@ -471,11 +487,5 @@ impl World {
         };
         self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
         Ok(())
-    }
-}
-
-fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
-    if let Record::AllotmentChanged(change) = record {
-        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
     }
 }

@@ -1,5 +1,11 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
+use domain::{
+    decide::{Decided, Lanes},
+    record::Record,
+    stock::GoneWhy,
+};
+
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -65,12 +71,22 @@ pub enum Wrong {
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
+    /// R14: a lane is retired whose journal is not in the log.
+    RetiredUndrained,
+    /// R14: the keys of a retired lane are deleted although another keeper has closed or opened it since.
+    KeysDeletedWhateverTheMarker,
+    /// R14: a lane that was retired is opened without the buyers of its rows.
+    ReopenedWithoutRows,
+    /// R14: a retired lane decides late records as its last open epoch would.
+    RetiredKeepsItsEpoch,
+    /// R14: a lane that is closed and not retired is taken for one whose rows are all there is.
+    RowsOfAClosedLaneSayNone,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -102,6 +118,27 @@ impl Wrong {
         Self::LanesOpenOverALostLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
+        Self::RetiredUndrained,
+        Self::KeysDeletedWhateverTheMarker,
+        Self::ReopenedWithoutRows,
+        Self::RetiredKeepsItsEpoch,
+        Self::RowsOfAClosedLaneSayNone,
         Self::DuplicateCounts,
     ];
+}
+
+/// Settles releases as if nothing of theirs were retired.
+pub fn give_all_back(decided: &mut Decided) {
+    for (_, gone) in &mut decided.gone {
+        if let GoneWhy::Released { retired } = &mut gone.why {
+            *retired = 0;
+        }
+    }
+}
+
+/// A change holds whatever change it follows.
+pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
+    if let Record::AllotmentChanged(change) = record {
+        change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
 }

@@ -167,9 +167,10 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn start(&mut self) {
+    /// What a worker stands on, with figures of its own.
+    pub(crate) fn shared(&mut self) -> Arc<Shared<Files>> {
         self.registry = Registry::new().unwrap();
-        let shared = Arc::new(Shared::<Files> {
+        Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
             stock: self.keeping.clone(),
@@ -183,7 +184,11 @@ impl Rig {
             failpoint: Failpoint::none(),
             busy: Busy::default(),
             pace: Pace { look_every: Duration::from_millis(20), gather: Duration::ZERO, ..Pace::default() },
-        });
+        })
+    }
+
+    pub(crate) fn start(&mut self) {
+        let shared = self.shared();
         let stop = CancellationToken::new();
         let running = service::run(shared, SoleMember::new(&self.log), self.readiness.clone(), stop.clone());
         self.worker = Some((stop, tokio::spawn(async { running.await.unwrap() })));
@@ -227,6 +232,22 @@ impl Rig {
         let mut causes = connection.prepare("SELECT cause FROM dead ORDER BY sequence").unwrap();
         let causes = causes.query_map((), |row| row.get(0)).unwrap();
         causes.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// The page of metrics.
+    pub(crate) fn metrics(&self) -> String {
+        self.registry.render().unwrap()
+    }
+
+    /// Publishes the next version of the sale, which ends so many milliseconds from now.
+    pub(crate) fn publish_end(&self, in_ms: i64) {
+        let now = SystemClock::new().now_ms();
+        self.sales.send_modify(|known| {
+            let sale = Arc::make_mut(known).get_mut(&id(SALE)).unwrap();
+            sale.version += 1;
+            sale.window.closes_at_ms = now.checked_add_signed(in_ms).unwrap();
+            sale.window.opens_at_ms = sale.window.opens_at_ms.min(sale.window.closes_at_ms - 1);
+        });
     }
 
     /// The lines of the metrics that tell of halts.

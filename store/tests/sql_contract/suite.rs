@@ -22,7 +22,8 @@ macro_rules! contract {
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
-                an_allotment_falls_with_what_is_released a_row_without_a_target_wants_its_allotment
+                an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
+                a_row_without_a_target_wants_its_allotment
                 of_two_committers_exactly_one_wins a_generation_begins_once;
             migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies
                 a_migration_that_broke_half_way_is_gone_on_from a_newer_programs_database_is_refused;

@@ -9,6 +9,8 @@ use crate::{
     record::BATCH_MAX,
 };
 
+mod retirement;
+
 const RUN: RunId = RunId(1);
 const RESTARTED: RunId = RunId(2);
 const FIRST: Epoch = Epoch(1);
