@@ -128,12 +128,12 @@ struct Group(Mutex<Vec<MembershipEvent>>, CancellationToken);
 
 impl Membership for Group {
     async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
+        // Whoever asks may give up: nothing is taken before it can be answered.
+        if matches!(self.0.lock().unwrap().last(), Some(MembershipEvent::Revoked(_))) {
+            self.1.cancelled().await;
+        }
         let event = self.0.lock().unwrap().pop();
         match event {
-            Some(event @ MembershipEvent::Revoked(_)) => {
-                self.1.cancelled().await;
-                Ok(event)
-            }
             Some(event) => Ok(event),
             None => pending().await,
         }
