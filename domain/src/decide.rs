@@ -107,6 +107,8 @@ pub struct Decided {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Lanes that are retired, each under its last epoch: whoever commits that deletes their keys (R14).
     pub retired_lanes: Vec<(LaneId, Epoch)>,
+    /// R5: lanes with an order below the lowest one known. Whoever commits a lane's first opening adds its own.
+    pub first_orders: BTreeMap<LaneId, OrderId>,
     /// Allotments that change.
     pub allotments: Vec<AllotmentMove>,
     /// Units that leave allotments above their targets, by lane and offer (R9).
@@ -241,9 +243,22 @@ impl Span<'_> {
             movement.decisions.push(decision.packed());
         }
         movement.units = units.into_iter().collect();
+        self.lower_first_order(id, lane, batch);
         self.out.batches.push((id, batch.id));
         if let Some(what) = self.contradiction.take() {
             self.undecidable(at, what);
+        }
+    }
+
+    /// R5: an order that is older than the lane's first opening says (an engine's clock, or a ledger
+    /// that lost its tail) moves the bound of its rows, whatever was decided of it.
+    fn lower_first_order(&mut self, id: LaneId, lane: &LaneLedger, batch: &Batch) {
+        let lowest = batch.reservations.iter().map(|(_, reservation)| reservation.order).min();
+        if let (Some(lowest), Some(first)) = (lowest, lane.first_order)
+            && lowest < first
+        {
+            let known = self.out.first_orders.entry(id).or_insert(lowest);
+            *known = lowest.min(*known);
         }
     }
 

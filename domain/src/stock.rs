@@ -192,6 +192,17 @@ pub struct LaneLoad {
     pub purchases: Vec<(BuyerId, Purchase)>,
 }
 
+/// The last step of a load: what it opens with beside the buyers that are in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneOpening {
+    /// Buyers that were put in place.
+    pub buyers: u64,
+    /// Live units one buyer may hold.
+    pub limit_per_buyer: u32,
+    /// Every offer of the lane.
+    pub offers: Vec<OfferLoad>,
+}
+
 /// The answer to `load`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadAnswer {

@@ -176,7 +176,21 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 fn who(holder: &Option<ServerNote>) -> String {
-    holder.as_ref().map_or_else(String::new, |note| format!(" (process {}, {})", note.pid, note.listen))
+    let Some(ServerNote { pid, listen, .. }) = holder else { return String::new() };
+    if is_stopped(*pid) {
+        return format!(
+            " (process {pid}, {listen}), which is stopped: `kill -CONT {pid}` lets it go on, `kill -9 {pid}` ends it and loses \
+             nothing that was accepted"
+        );
+    }
+    format!(" (process {pid}, {listen})")
+}
+
+/// Whether a process is stopped by a signal, as Linux tells it; elsewhere it is not known to be.
+fn is_stopped(pid: u32) -> bool {
+    // The state is the first field after the name, which may hold anything but ends with the last parenthesis.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 /// What a running server leaves for the commands that talk to it.

@@ -55,7 +55,7 @@ pub struct Purchase<'a> {
 pub enum Standing {
     /// The log holds it.
     Accepted,
-    /// Nobody can know yet: its buyer asks for its status.
+    /// The lane promised it, and the log has not acknowledged: its buyer asks for its status.
     Pending,
     /// It is over, as its row says: cancelled, expired, rejected, or its money goes back.
     Over(Status),
@@ -84,8 +84,8 @@ pub struct Bought {
     pub standing: Standing,
 }
 
-/// Why nothing was bought. Business outcomes and shortages alike; faults became [`Standing::Pending`] or
-/// [`Declined::LaneClosed`] before they got here.
+/// Why no order is told. Business outcomes and shortages alike; faults became [`Standing::Pending`], [`Declined::LaneClosed`] or
+/// [`Declined::OutcomeUnknown`] before they got here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Declined {
     /// No bearer token came.
@@ -115,6 +115,8 @@ pub enum Declined {
     Overloaded,
     /// The lane is closed, or cannot be asked, or this engine has no worker number: not a "no", come again.
     LaneClosed,
+    /// The lane was asked and did not answer: this purchase may be promised or not. Its key finds out (R13).
+    OutcomeUnknown,
 }
 
 impl Declined {
@@ -151,7 +153,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
     /// Buys. Dropping this future takes nothing back: what was asked of the lane goes its way, and the same key finds it again.
     ///
     /// # Errors
-    /// [`Declined`]: nothing was promised.
+    /// [`Declined`]: nothing was promised, but for [`Declined::OutcomeUnknown`].
     pub async fn buy(&self, purchase: Purchase<'_>) -> Result<Bought, Declined> {
         let Purchase { token, offer, quantity, key, .. } = purchase;
         let admitted = match self.admit(purchase) {

@@ -223,15 +223,15 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         let Some(mut page) = self.pages.of(&promotion, moment()).await else {
             return self.no_page(Code::TemporarilyUnavailable);
         };
-        if request.method() == Method::GET && !answers::is_known(&page.tag, request.headers()) {
-            let Some(turn) = self.pages.pace.turn(page.body.len(), self.clock.monotonic()) else {
-                return self.no_page(Code::Overloaded);
-            };
-            if !turn.is_zero() {
-                tokio::time::sleep(turn).await;
-                // What was right before the wait need not be any more.
-                page = self.pages.of(&promotion, moment()).await.unwrap_or(page);
-            }
+        let is_sent = request.method() == Method::GET && !answers::is_known(&page.tag, request.headers());
+        let (bytes, selling) = (if is_sent { page.body.len() } else { 0 }, self.metrics.permits_in_use.get() > 0);
+        let Some(turn) = self.pages.pace.turn(bytes, selling, self.clock.monotonic()) else {
+            return self.no_page(Code::Overloaded);
+        };
+        if !turn.is_zero() {
+            tokio::time::sleep(turn).await;
+            // What was right before the wait need not be any more.
+            page = self.pages.of(&promotion, moment()).await.unwrap_or(page);
         }
         answers::sale(&page, answers::is_known(&page.tag, request.headers()))
     }

@@ -78,6 +78,8 @@ pub struct Metrics {
     pub batch_size: Histogram,
     /// `reserve_seconds`: a call, its repetitions included.
     pub reserve_seconds: Histogram,
+    /// `reserve_unsent_total`.
+    pub reserve_unsent: IntCounter,
     /// `reserve_unknown_total`.
     pub reserve_unknown: IntCounter,
     /// `lanes_closed_total`.
@@ -130,13 +132,20 @@ impl Metrics {
             )?,
             stages: stages(registry)?,
             accepted: spread("accepted_total", "Purchases answered 202 accepted: the log acknowledged.")?,
-            pending: spread("pending_total", "Purchases answered 202 pending: nobody knows yet.")?,
+            pending: spread(
+                "pending_total",
+                "Purchases answered 202 pending: promised, and not acknowledged by the log.",
+            )?,
             permits_in_use: registry.gauge("permits_in_use", "Purchases under way.")?,
             batch_size: registry.histogram("reserve_batch_size", "Requests in one reserve call.", BATCH_BUCKETS)?,
             reserve_seconds: registry.histogram(
                 "reserve_seconds",
                 "A reserve call, its repetitions included.",
                 LATENCY_BUCKETS_S,
+            )?,
+            reserve_unsent: counter(
+                "reserve_unsent_total",
+                "Reserve calls that never left the engine, for want of a connection.",
             )?,
             reserve_unknown: counter("reserve_unknown_total", "Reserve calls whose outcome is unknown.")?,
             lanes_closed: counter("lanes_closed_total", "Reserve calls that found their lane closed.")?,

@@ -60,7 +60,7 @@ impl Modify for BuyerToken {
         (status = 422, description = "`idempotency_mismatch`", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
             headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),
-        (status = 503, description = "`overloaded`, `temporarily_unavailable`: not a no; repeat with the same key",
+        (status = 503, description = "`overloaded`, `temporarily_unavailable`: this request did nothing. `outcome_unknown`: whether it was taken is not known. Never a no: repeat with the same key",
             body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u64))),
     )
 )]
@@ -104,7 +104,7 @@ fn list_orders() {}
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json",
             headers(("WWW-Authenticate" = String, description = "RFC 6750: what is wrong with the token that came."))),
         (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: none, or none of yours", body = Problem,
+        (status = 404, description = "`not_found`: none, or none of yours; or lost while pending, before it was written down", body = Problem,
             content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
             headers(("Retry-After" = u64), ("RateLimit" = String), ("RateLimit-Policy" = String))),

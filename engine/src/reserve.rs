@@ -55,11 +55,6 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// An order of which nothing more will be known here: the outcome is unknown, and units may be promised (R7).
-    fn unknown(order: OrderId, offer: OfferId) -> Self {
-        Self { order, offer, fate: Fate::known(Standing::Pending) }
-    }
-
     /// The order, its offer, and the fate of its record.
     pub(crate) fn into_parts(self) -> (OrderId, OfferId, Arc<Fate>) {
         (self.order, self.offer, self.fate)
@@ -148,7 +143,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     /// Asks the lane for the admitted units, together with whoever else waits.
     ///
     /// # Errors
-    /// [`Declined`]: nothing was promised.
+    /// [`Declined`]: nothing was promised, but for [`Declined::OutcomeUnknown`].
     pub async fn reserve(&self, admitted: Admitted) -> Result<Held, Declined> {
         let order = self.desk.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
             NotMinted::NoLease => Declined::LaneClosed,
@@ -159,11 +154,10 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
         let (reservation, offered, permit) = admitted.freeze(order);
         let mut field = Vec::new();
         reservation.append_field(&mut field);
-        let offer = reservation.offer;
         let request = ReserveRequest {
             order,
             buyer: reservation.buyer,
-            offer,
+            offer: reservation.offer,
             quantity: reservation.quantity,
             key: reservation.key,
             field: Bytes::from(field),
@@ -175,8 +169,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
             let driving = Driving::new(queue);
             self.tasks.spawn_on(drive(Arc::clone(&self.desk), driving, self.tasks.clone()), &self.runtime);
         }
-        // A seat that vanishes was lost with its task, half way: its outcome is unknown.
-        answer.await.unwrap_or_else(|_vanished| Ok(Held::Reserved(Reserved::unknown(order, offer))))
+        // A seat that vanishes was lost with its task, half way.
+        answer.await.unwrap_or(Err(Declined::OutcomeUnknown))
     }
 
     fn queue(&self, lane: LaneId) -> Arc<Queue> {
@@ -252,11 +246,13 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 decline(seats, Declined::Overloaded);
             }
             Asked::Closed => decline(seats, Declined::LaneClosed),
-            Asked::Unknown => {
-                for (request, seat) in requests.iter().zip(seats) {
-                    seat.tell(Ok(Held::Reserved(Reserved::unknown(request.order, request.offer))));
-                }
+            Asked::Unsent => {
+                requests.iter().rev().for_each(|request| self.mint.take_back(request.order));
+                seats.iter().for_each(|seat| seat.offered.give_back());
+                decline(seats, Declined::LaneClosed);
             }
+            // R13: the lane may have these ids, or other ones by the same keys, or none. So none is told, and none is used again.
+            Asked::Unknown => decline(seats, Declined::OutcomeUnknown),
         }
     }
 

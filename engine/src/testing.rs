@@ -133,6 +133,8 @@ pub enum Fault {
     LoseAnswer,
     /// It does not happen, and nobody says so.
     LoseCall,
+    /// It is not sent, for want of a connection.
+    NotSent,
     /// The server refuses the script.
     Break,
 }
@@ -220,6 +222,7 @@ impl MemoryStock {
         let lost = || StockError::Unknown("lost on purpose".into());
         match inner.faults.pop_front() {
             Some(Fault::LoseCall) => Err(lost()),
+            Some(Fault::NotSent) => Err(StockError::Unsent("no connection on purpose".into())),
             Some(Fault::Break) => Err(StockError::Broken("broken on purpose".into())),
             fault => {
                 let answer = act(inner.lanes.entry(lane).or_default(), run);

@@ -23,7 +23,7 @@ use kit::{
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use testing::{BUYER_RATE, LogMode, MemoryLog, MemoryRows, MemoryStock, NOW_MS, Shop, buyer, tenant};
+use testing::{BUYER_RATE, Fault, LogMode, MemoryLog, MemoryRows, MemoryStock, NOW_MS, Shop, buyer, tenant};
 
 /// A served shop and what a test turns on it.
 struct Served {
@@ -360,6 +360,43 @@ async fn r7_a_log_that_fails_is_pending_and_not_an_error() {
     let place = bought.headers["location"].to_str().unwrap();
     assert_eq!(shop.get(place, Some(&shop.tokens[1])).await.body["status"], "pending");
     assert_eq!(shop.buy(1, "k").await.body["order_id"], order);
+}
+
+/// R13 as a client sees it: the stock server is silent, and no id is told; a repeat gets the order that there is.
+#[tokio::test]
+async fn r13_an_unknown_outcome_is_503_without_an_id() {
+    let shop = Served::new(10);
+    shop.stock.fail(&[Fault::LoseAnswer; 3]);
+    let unknown = shop.buy(1, "k").await;
+    assert_eq!((unknown.code(), &unknown.headers["retry-after"]), ((503, "outcome_unknown"), &"2".parse().unwrap()));
+    assert!(!unknown.headers.contains_key("location") && unknown.body["order_id"].is_null(), "{}", unknown.body);
+    let first = shop.buy(1, "k").await;
+    assert_eq!((first.status, &first.body["status"]), (202, &json!("pending")), "promised, and left to the sweeper");
+    assert_eq!(shop.buy(1, "k").await.body, first.body);
+    shop.stock.fail(&[Fault::NotSent]);
+    assert_eq!(shop.buy(2, "k").await.code(), (503, "temporarily_unavailable"));
+}
+
+/// R13: an order that was pending when the stock server lost it ends: unavailable while the lane is rebuilt, then a 404 that says what
+/// to do. The key then buys anew.
+#[tokio::test]
+async fn r13_a_pending_order_that_is_lost_ends_with_words() {
+    let shop = Served::new(10);
+    shop.log.mode(LogMode::Lose);
+    let lost = shop.buy(1, "k").await;
+    assert_eq!(lost.body["status"], "pending");
+    let place = lost.headers["location"].to_str().unwrap();
+    shop.stock.lane(1, |lane, _| *lane = domain::stock::LaneMachine::default());
+    assert_eq!(shop.get(place, Some(&shop.tokens[1])).await.code(), (503, "temporarily_unavailable"));
+    shop.stock.open(1, 2, 10);
+    let gone = shop.get(place, Some(&shop.tokens[1])).await;
+    assert_eq!(gone.code(), (404, "not_found"));
+    let detail = gone.body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("pending") && detail.contains("repeat the purchase with the same Idempotency-Key"),
+        "{detail}"
+    );
+    assert_ne!(shop.buy(1, "k").await.body["order_id"], lost.body["order_id"]);
 }
 
 /// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as far as that can be mended.

@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sending: Duration::from_secs(60),
         grace: Duration::from_secs(5),
         warm_up: 1_000,
+        persistent: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (run, wall) = runtime.block_on(async {

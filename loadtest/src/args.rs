@@ -18,13 +18,17 @@ use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum, builder::PossibleV
 use kit::settings::refuse_secrets;
 
 use crate::{
+    fault::Fault,
     generator::CONNECTIONS_MAX,
-    scenario::{BUYERS_MAX, Scenario, Size, Wish, WrongSize},
+    scenario::{self, BUYERS_MAX, Scenario, Size, Wish, WrongSize},
     under_test::{Embedded, Place},
 };
 
 /// The longest run: times are 32 bits of microseconds.
 const SECONDS_MAX: i64 = 3_600;
+
+/// Ended sales over which `--beside` spreads its orders.
+const BESIDE_SALES: u32 = 8;
 
 /// Which adapters are under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,7 +69,7 @@ pub struct Target {
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
     /// What kind of load.
-    #[arg(value_parser = PossibleValuesParser::new(crate::scenario::possible_values()))]
+    #[arg(value_parser = PossibleValuesParser::new(scenario::possible_values()))]
     pub scenario: String,
 
     /// Units for sale, over all lanes [default: the scenario's].
@@ -110,6 +114,20 @@ pub struct LoadArgs {
     #[arg(long)]
     pub no_baselines: bool,
 
+    /// Orders of ended sales that lie in the same deployment before the scenario begins: eight sales, made as fast as answers
+    /// come, each audited and then ended.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=BUYERS_MAX as i64))]
+    pub beside: u32,
+
+    /// `sales`: how many, one after the other, each of --buyers; the last one is measured.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub count: u32,
+
+    /// Seconds after which the services let go of the lanes of an ended sale (FLASHSALE_LANE_SETTLING); after each sale of before
+    /// so long is waited and 10 s more [default: as the services do, and nothing is waited for].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=SECONDS_MAX))]
+    pub settling: Option<u32>,
+
     /// Of the plan: who sends when, and who goes away [default: random, and reported].
     #[arg(long)]
     pub seed: Option<u64>,
@@ -152,6 +170,13 @@ pub struct Args {
     /// Embedded: on the folder `--data`.
     #[arg(long, value_name = "URL", value_parser = target)]
     pub target: Option<Target>,
+
+    /// Production over the stack: kills a server in the middle of the last measured part and starts it again, or stops it for a
+    /// while: redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill, mysql-stop [default: @5, at once again or stopped for
+    /// 6, 12 and 15 s]. Buyers who are told to come back do so, with the same key. Without --rate 10000 requests/s come, and
+    /// without --buyers as many as the time of the fault needs.
+    #[arg(long, value_name = "FAULT[@SECOND[+SECONDS]]")]
+    pub fault: Option<Fault>,
 }
 
 /// Why the command line does not do.
@@ -176,6 +201,15 @@ pub enum ArgsError {
     WrongSize(#[from] WrongSize),
 }
 
+/// Sales of before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// How many.
+    pub sales: u32,
+    /// Buyers of each, an order each.
+    pub buyers: u32,
+}
+
 /// What was asked for, checked against the scenario.
 #[derive(Debug)]
 pub struct Order {
@@ -189,6 +223,8 @@ pub struct Order {
     pub place: Place,
     /// An engine that runs already.
     pub target: Option<Target>,
+    /// What fails in the middle of the last measured part.
+    pub fault: Option<Fault>,
 }
 
 impl Order {
@@ -198,10 +234,49 @@ impl Order {
     /// [`WrongSize`] when units and buyers do not make the scenario.
     pub fn new(args: LoadArgs, place: Place, target: Option<Target>) -> Result<Self, WrongSize> {
         // The parser takes no other names.
-        let scenario = Scenario::named(&args.scenario).unwrap_or(&crate::scenario::ORDERS);
+        let scenario = Scenario::named(&args.scenario).unwrap_or(&scenario::ORDERS);
         let LoadArgs { units, buyers, first_buyers, lanes, .. } = args;
         let size = scenario.size(Wish { units, buyers, first_buyers, lanes })?;
-        Ok(Self { scenario, size, args, place, target })
+        Ok(Self { scenario, size, args, place, target, fault: None })
+    }
+
+    /// Orders it with a fault. What is not said of pace and size is chosen so that the load lasts through the fault and after it.
+    ///
+    /// # Errors
+    /// [`WrongSize`] when units and buyers do not make the scenario.
+    pub fn with_fault(
+        mut args: LoadArgs,
+        place: Place,
+        target: Option<Target>,
+        fault: Fault,
+    ) -> Result<Self, WrongSize> {
+        let scenario = Scenario::named(&args.scenario).unwrap_or(&scenario::ORDERS);
+        if scenario.comes_as_asked() {
+            let rate = *args.rate.get_or_insert(fault.rate());
+            // A float that is too large becomes the largest number.
+            let buyers = *args.buyers.get_or_insert((rate * f64::from(fault.load_s())) as u32);
+            if scenario.is_scarce() {
+                args.units.get_or_insert(fault.scarce_units(buyers));
+            }
+        }
+        args.seconds.get_or_insert(scenario.seconds.max(fault.load_s()));
+        Ok(Self { fault: Some(fault), ..Self::new(args, place, target)? })
+    }
+
+    /// What lies in the deployment before the scenario begins.
+    pub fn before(&self) -> Before {
+        let LoadArgs { beside, count, .. } = self.args;
+        match (std::ptr::eq(self.scenario, &scenario::SALES), beside) {
+            (true, _) => Before { sales: count - 1, buyers: self.size.buyers },
+            (false, 0) => Before { sales: 0, buyers: 0 },
+            (false, orders) => Before { sales: BESIDE_SALES, buyers: orders.div_ceil(BESIDE_SALES) },
+        }
+    }
+
+    /// What the services are told beyond the stores.
+    pub fn service_settings(&self) -> Vec<(String, String)> {
+        let settling = self.args.settling.map(|seconds| ("FLASHSALE_LANE_SETTLING".to_owned(), seconds.to_string()));
+        settling.into_iter().collect()
     }
 
     /// Sending of a measured part ends after so many seconds.
@@ -232,10 +307,16 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         (Deployment::Embedded, Some(_), None) => {
             return refuse("--target needs the data folder of the server that runs there: give --data DIR");
         }
+        (Deployment::Embedded, ..) if args.fault.is_some() => {
+            return refuse("--fault is of the stack's servers: give --deployment production with it");
+        }
         (Deployment::Production, ..) => production::place(&matches)?,
         (Deployment::Embedded, _, data) => Place::Embedded(Embedded { data: data.clone(), program: None }),
     };
-    Ok(Order::new(args.load, place, args.target)?)
+    Ok(match args.fault {
+        Some(fault) => Order::with_fault(args.load, place, args.target, fault)?,
+        None => Order::new(args.load, place, args.target)?,
+    })
 }
 
 fn rate(text: &str) -> Result<f64, String> {

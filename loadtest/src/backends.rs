@@ -8,7 +8,7 @@ pub mod production;
 
 use std::future::Future;
 
-use domain::id::{BatchId, LaneId, OfferId, OrderId};
+use domain::id::{BatchId, LaneId, OfferId};
 use store::{
     ledger::{LaneRow, Ledger, OfferRow},
     orders::Orders,
@@ -25,8 +25,6 @@ use crate::{
 
 /// Rows read at once.
 const PAGE: u32 = 10_000;
-/// R5: rows are looked for from an hour before the sale opened.
-const BEFORE_OPENING_MS: u64 = 3_600_000;
 
 /// A store failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +81,6 @@ pub struct Backends<S, W> {
 struct Asked {
     lane: LaneId,
     limit_per_buyer: u32,
-    opens_at_ms: u64,
     is_retired: bool,
     /// As the ledger has them, else as published.
     offers: Vec<OfferRow>,
@@ -91,8 +88,8 @@ struct Asked {
 
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
-        let LaneRow { lane, limit_per_buyer, opens_at_ms, is_retired, .. } = *row;
-        Self { lane, limit_per_buyer, opens_at_ms, is_retired, offers: row.offers.clone() }
+        let LaneRow { lane, limit_per_buyer, is_retired, .. } = *row;
+        Self { lane, limit_per_buyer, is_retired, offers: row.offers.clone() }
     }
 }
 
@@ -166,7 +163,6 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
             asked.push(Asked {
                 lane: published.lane,
                 limit_per_buyer: LIMIT_PER_BUYER,
-                opens_at_ms: sale.opens_at_ms,
                 is_retired: row.as_ref().is_some_and(|row| row.is_retired),
                 offers: vec![known.copied().unwrap_or(uncounted)],
             });
@@ -177,8 +173,7 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
     /// The evidence, and which of the lanes are not open.
     async fn gather(&self, asked: &[Asked]) -> Result<(Evidence, Vec<LaneId>), BackendsError> {
         let lanes: Vec<LaneId> = asked.iter().map(|asked| asked.lane).collect();
-        let from_ms = asked.iter().map(|asked| asked.opens_at_ms).min().unwrap_or(0);
-        let mut evidence = Evidence { rows: self.rows(&lanes, from_ms).await?, ..Evidence::default() };
+        let mut evidence = Evidence { rows: self.rows(&lanes).await?, ..Evidence::default() };
         let mut closed = Vec::new();
         for (Asked { lane, limit_per_buyer, offers, is_retired, .. }, seen) in
             asked.iter().zip(self.witness.lanes(&lanes).await?)
@@ -201,13 +196,13 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         Ok((evidence, closed))
     }
 
-    async fn rows(&self, lanes: &[LaneId], opens_at_ms: u64) -> Result<Vec<RowEvidence>, BackendsError> {
-        let from = OrderId::floor_at(opens_at_ms.saturating_sub(BEFORE_OPENING_MS));
+    /// Every row of these lanes: a bound that the services got wrong would hide their mistakes.
+    async fn rows(&self, lanes: &[LaneId]) -> Result<Vec<RowEvidence>, BackendsError> {
         let mut rows = Vec::new();
         for home in self.orders.map().all() {
             let mut after = None;
             loop {
-                let page = self.orders.scan(home, lanes, from, after, PAGE).await.map_err(of::<W, _>(W::DATABASE))?;
+                let page = self.orders.scan(home, lanes, 0, after, PAGE).await.map_err(of::<W, _>(W::DATABASE))?;
                 rows.extend(page.iter().map(RowEvidence::from));
                 after = page.last().map(|row| row.order);
                 if page.len() < PAGE as usize {

@@ -8,7 +8,7 @@ mod fixed;
 use serde::Serialize;
 
 #[cfg(feature = "production")]
-pub use evalsha::{CONNECTIONS, EvalshaError, evalsha};
+pub use evalsha::{CONNECTIONS, EvalshaError, evalsha, redis_memory};
 pub use fixed::{FixedError, fixed_answer};
 
 /// One yardstick: a rate measured before the load and after it.

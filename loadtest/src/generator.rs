@@ -51,6 +51,9 @@ pub struct Load {
     pub grace: Duration,
     /// `GET /v1/time` over all connections before the clock starts.
     pub warm_up: u32,
+    /// A buyer who was told to come back, or heard nothing, asks again with the same key, after a random time of at most a
+    /// second, until the outcome is known or sending ends. Each attempt is noted.
+    pub persistent: bool,
 }
 
 /// Why there is no load.
@@ -223,6 +226,7 @@ impl Worker {
             schedule,
             names: self.names.clone(),
             meters: self.meters.clone(),
+            persistent: self.load.persistent,
             notes: notes::Notebook::with_capacity(self.share(self.load.sends.len())),
             in_flight: (0..lines.len()).map(|_| AtomicU32::new(connection::IDLE)).collect(),
             clock: self.clock,

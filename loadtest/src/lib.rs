@@ -6,6 +6,7 @@ pub mod backends;
 pub mod baseline;
 pub mod cpu;
 pub mod durable;
+pub mod fault;
 pub mod fixed_answer;
 pub mod generator;
 pub mod picture;

@@ -13,6 +13,7 @@ use crate::{
     audit::{Finding, Findings},
     baseline::{Baselines, Yardstick},
     cpu::Memory,
+    fault::FaultReport,
     tally::{Figures, Latency, Percentile},
     timeline::CpuTimes,
 };
@@ -100,6 +101,9 @@ pub struct PartFigures {
     pub generator_share_percent: Option<f64>,
     /// CPU time of the generator's threads per request, microseconds.
     pub generator_us_per_request: Option<f64>,
+    /// What a fault amid it cost; only where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultReport>,
     /// For pictures: how latencies of promises, and of refusals, are distributed.
     #[serde(skip)]
     pub latency_curves: [Vec<Percentile>; 2],
@@ -151,6 +155,9 @@ pub struct Report {
     pub engine_memory_bytes: Option<u64>,
     /// The most it ever was.
     pub engine_memory_peak_bytes: Option<u64>,
+    /// What was held after each sale of before; only where there were such.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after_sales: Vec<AfterSale>,
     /// The log was decided to its end and the journals were empty when each part ended and the audit looked.
     pub at_rest: bool,
     /// What was not, if anything.
@@ -250,6 +257,21 @@ pub struct PlayedPart {
     pub cpu: CpuTimes,
     /// How many of the processes the deployment has.
     pub processes: usize,
+    /// What a fault amid it cost.
+    pub fault: Option<FaultReport>,
+}
+
+/// What is held after a sale of before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AfterSale {
+    /// Its number, from 1.
+    pub sale: u32,
+    /// Bytes that Redis holds.
+    pub stock_bytes: Option<u64>,
+    /// Resident memory of the engine (embedded: of the one process).
+    pub engine_bytes: Option<u64>,
+    /// Resident memory of the order-writer.
+    pub writer_bytes: Option<u64>,
 }
 
 /// What a run brought, to be put into a report.
@@ -269,6 +291,8 @@ pub struct Outcome {
     pub baselines: Baselines,
     /// Of the engine, once everything was durable.
     pub engine_memory: Option<Memory>,
+    /// What was held after each sale of before.
+    pub after_sales: Vec<AfterSale>,
     /// Everything is durable.
     pub at_rest: bool,
     /// What is not.
@@ -305,6 +329,7 @@ impl From<PlayedPart> for PartReport {
             cpu_us_per_request: CpuEach::of(part.cpu, part.processes, sent),
             generator_share_percent: cpu::generator_share_percent(&part.cpu[..part.processes]),
             generator_us_per_request: part.generator.0.and_then(|cpu| cpu::micros_each(cpu, part.generator.1)),
+            fault: part.fault,
             latency_curves: [part.figures.latency_curve, part.figures.refused_latency_curve],
         };
         Self { title: part.title, measured: part.measured, figures }
@@ -340,6 +365,7 @@ impl Report {
             },
             engine_memory_bytes: engine_memory.map(|memory| memory.now),
             engine_memory_peak_bytes: engine_memory.map(|memory| memory.peak),
+            after_sales: outcome.after_sales,
             at_rest: outcome.at_rest,
             outstanding: outcome.outstanding,
             examples: examples.map(|(word, Finding { examples, .. })| (word, examples.clone())).collect(),

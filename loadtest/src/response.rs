@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(of(409, r#"{"title":"Sold out","code":"sold_out"}"#), Verdict::Refused("sold_out"));
         assert_eq!(of(409, r#"{"code":"conflict"}"#), Verdict::Deferred("conflict"));
         assert_eq!(of(503, r#"{"code":"overloaded"}"#), Verdict::Deferred("overloaded"));
+        assert_eq!(of(503, r#"{"code":"outcome_unknown"}"#), Verdict::Deferred("outcome_unknown"), "asked again");
         assert_eq!(of(429, r#"{"code":"rate_limited"}"#), Verdict::Deferred("rate_limited"));
         assert_eq!(of(401, r#"{"code":"forbidden"}"#), Verdict::Unexpected { status: 401, what: "forbidden" });
         assert_eq!(of(409, "sold out"), Verdict::Unexpected { status: 409, what: "no code" });

@@ -1,6 +1,7 @@
 //! A run from its order to its report: the sale is published, the services start, the parts of the scenario are played one after
 //! the other, each until everything is durable, and the audit looks at all of them. Nothing is printed here but progress.
 
+mod beside;
 mod part;
 pub(crate) mod stage;
 
@@ -23,11 +24,11 @@ use crate::{
     generator::{GeneratorError, Load},
     probe,
     progress::Progress,
-    report::{Outcome, Report, Setup},
+    report::{AfterSale, Outcome, Report, Setup},
     requests::RequestsError,
     response::member,
     sale::LoadSale,
-    services::ServiceError,
+    services::{Publisher, ServiceError},
     tally::Book,
     timeline::Timeline,
     under_test::{Place, Raised, Scene, UnderTest},
@@ -120,7 +121,7 @@ async fn run_on<U: UnderTest>(
     let sale = sale.map_err(here)?;
     let mut stage = Stage::new(order.target.as_ref(), order.args.keep)?;
     let scene = Scene { order, sale: &sale, stage: &mut stage, cargo, clock, progress };
-    let Raised { backends, signer } = match under_test.raise(scene).await {
+    let Raised { backends, publisher, signer } = match under_test.raise(scene).await {
         Ok(raised) => raised,
         Err(error) => {
             stage.keep();
@@ -137,6 +138,7 @@ async fn run_on<U: UnderTest>(
         sale,
         seed,
         backends,
+        publisher,
         signer,
         stage,
         clock,
@@ -145,6 +147,8 @@ async fn run_on<U: UnderTest>(
         timeline,
         baselines,
         began,
+        after_sales: Vec::new(),
+        damage_before: Vec::new(),
     };
     let outcome = play.all().await;
     let Play { mut stage, backends, sale, timeline, .. } = play;
@@ -187,6 +191,7 @@ struct Play<'a, U: UnderTest> {
     sale: LoadSale,
     seed: u64,
     backends: Backends<U::Sql, U::Witness>,
+    publisher: Publisher,
     /// Signs the buyers' tokens.
     signer: TokenSigner,
     stage: Stage,
@@ -197,10 +202,15 @@ struct Play<'a, U: UnderTest> {
     baselines: Baselines,
     /// When the first part began.
     began: Duration,
+    /// What was held after each sale of before.
+    after_sales: Vec<AfterSale>,
+    /// What an audit of a sale of before found.
+    damage_before: Vec<String>,
 }
 
 impl<U: UnderTest> Play<'_, U> {
     async fn all(&mut self) -> Result<Outcome, RunError> {
+        self.play_before().await?;
         self.wait_open().await?;
         let first_measured = self.order.scenario.first_measured();
         let mut played: Vec<Played> = Vec::new();
@@ -212,7 +222,8 @@ impl<U: UnderTest> Play<'_, U> {
             if number == first_measured {
                 self.compare(&ready.load, Side::Before).await;
             }
-            played.push(self.perform(part, &ready).await?);
+            let is_last = number + 1 == self.order.scenario.parts.len();
+            played.push(self.perform(part, &ready, self.order.fault.filter(|_| is_last)).await?);
             cast = Some(ready);
         }
         let memory = self.stage.engine_memory();
@@ -244,7 +255,8 @@ impl<U: UnderTest> Play<'_, U> {
         self.progress.phase("auditing");
         let evidence = self.backends.evidence(&self.sale, &self.book).await?;
         let findings = audit::compare(&evidence);
-        let outstanding: Vec<String> = played.iter().flat_map(Played::outstanding).collect();
+        let mut outstanding = std::mem::take(&mut self.damage_before);
+        outstanding.extend(played.iter().flat_map(Played::outstanding));
         let parts = played.into_iter().map(|played| played.told(&self.sale, &evidence.rows)).collect();
         Ok(Outcome {
             at_rest: outstanding.is_empty(),
@@ -255,6 +267,7 @@ impl<U: UnderTest> Play<'_, U> {
             findings,
             baselines: std::mem::take(&mut self.baselines),
             engine_memory,
+            after_sales: std::mem::take(&mut self.after_sales),
             outstanding,
         })
     }

@@ -112,10 +112,17 @@ impl LoadSale {
     /// # Errors
     /// [`jiff::Error`] for a clock outside the years that a date can show.
     pub fn to_toml(&self) -> Result<String, jiff::Error> {
-        let opens = rfc3339(self.opens_at_ms)?;
-        let closes = rfc3339(self.opens_at_ms + OPEN_BEFORE_MS + OPEN_AFTER_MS)?;
+        self.version(1, [self.opens_at_ms, self.opens_at_ms + OPEN_BEFORE_MS + OPEN_AFTER_MS])
+    }
+
+    /// The sale file of a version with its window, epoch milliseconds.
+    ///
+    /// # Errors
+    /// As [`Self::to_toml`].
+    pub fn version(&self, version: u32, window_ms: [u64; 2]) -> Result<String, jiff::Error> {
+        let (opens, closes) = (rfc3339(window_ms[0])?, rfc3339(window_ms[1])?);
         let mut file = format!(
-            "id = \"{}\"\ntenant = \"{}\"\ntitle = \"Load test\"\nversion = 1\nopens_at = \"{opens}\"\n\
+            "id = \"{}\"\ntenant = \"{}\"\ntitle = \"Load test\"\nversion = {version}\nopens_at = \"{opens}\"\n\
              closes_at = \"{closes}\"\nbuyer_rate_per_s = {BUYER_RATE_PER_S}\n",
             self.id, self.tenant
         );

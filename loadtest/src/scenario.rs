@@ -102,6 +102,9 @@ impl Part {
         aborted_percent: 0,
         shuffled: false,
     };
+    /// Not measured, as fast as answers come: orders that are only to be there.
+    pub(crate) const FILLING: Self =
+        Self { title: "filling", measured: false, who: Who::First(1_000_000), pace: Pace::Closed, ..Self::LOAD };
     /// Finds the rate of which others take a share. The first second of a load is slower: a shorter part would find too little.
     const CALIBRATION: Self =
         Self { title: "calibration", measured: false, who: Who::First(200_000), pace: Pace::Closed, ..Self::LOAD };
@@ -196,10 +199,7 @@ pub static WARMED: Scenario = Scenario {
     stock: Stock::Ample { units_per_buyer: 2 },
     buyers: 400_000,
     seconds: 120,
-    parts: &[
-        Part { title: "filling", measured: false, who: Who::First(1_000_000), pace: Pace::Closed, ..Part::LOAD },
-        Part::LOAD,
-    ],
+    parts: &[Part::FILLING, Part::LOAD],
 };
 
 /// How latency grows with the rate.
@@ -221,6 +221,16 @@ pub static CURVE: Scenario = Scenario {
     ],
 };
 
+/// One sale after the other: what stays of those that are over.
+pub static SALES: Scenario = Scenario {
+    name: "sales",
+    about: "--count sales one after the other, the last one measured: what Redis and the services hold after each",
+    stock: Stock::Ample { units_per_buyer: 1 },
+    buyers: 200_000,
+    seconds: 600,
+    parts: &[Part::LOAD],
+};
+
 /// Impatient buyers on bad networks.
 pub static RETRY_STORM: Scenario = Scenario {
     name: "retry-storm",
@@ -232,7 +242,7 @@ pub static RETRY_STORM: Scenario = Scenario {
 };
 
 /// Every scenario, in the order of the help.
-pub static ALL: [&Scenario; 7] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &RETRY_STORM];
+pub static ALL: [&Scenario; 8] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &SALES, &RETRY_STORM];
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +311,16 @@ impl Scenario {
             Stock::Ample { .. } if size.units < total => wrong("at least as many units as buyers"),
             _ => Ok(size),
         }
+    }
+
+    /// Fewer units than buyers.
+    pub const fn is_scarce(&self) -> bool {
+        matches!(self.stock, Stock::Scarce { .. })
+    }
+
+    /// Its last part comes as fast as is asked for, and no rate is found before.
+    pub fn comes_as_asked(&self) -> bool {
+        self.parts.last().is_some_and(|part| part.pace == Pace::Asked)
     }
 
     /// Index of the first part that is measured.

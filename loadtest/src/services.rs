@@ -157,6 +157,28 @@ impl Program {
     }
 }
 
+/// The program and the words that publish a sale file.
+#[derive(Debug)]
+pub struct Publisher {
+    /// `catalog` or `flashsale`.
+    pub program: Program,
+    /// Before the file's path.
+    pub arguments: Vec<String>,
+    /// What it is told.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Publisher {
+    /// Publishes the sale file at this path.
+    ///
+    /// # Errors
+    /// [`ServiceError::Failed`] with what it said.
+    pub async fn publish(&self, file: &str) -> Result<(), ServiceError> {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain([file]).collect();
+        self.program.run(&arguments, &self.environment).await.map(drop)
+    }
+}
+
 async fn build(cargo: &Path, packages: &[&str], profile: &str) -> Result<(), ServiceError> {
     let failed = |cause| ServiceError::Build { packages: packages.join(", "), cause };
     let mut command = Command::new(cargo);

@@ -72,6 +72,14 @@ impl Timeline {
         });
     }
 
+    /// When the ledger's count of units was seen to have grown, from this moment of the run on, as times since then.
+    pub fn growth_since(&self, from: Duration) -> Vec<Duration> {
+        let seen = self.samples.iter().filter(|sample| sample.at >= from);
+        let counts: Vec<(Duration, u64)> = seen.filter_map(|sample| Some((sample.at, sample.durable?))).collect();
+        let grown = counts.windows(2).filter(|two| two[1].1 > two[0].1);
+        grown.map(|two| two[1].0.saturating_sub(from)).collect()
+    }
+
     /// When it was last noted how it stands.
     pub fn last_noted(&self) -> Option<Duration> {
         self.samples.last().map(|sample| sample.at)
@@ -94,5 +102,10 @@ mod tests {
         let counts: Vec<_> = timeline.samples.iter().map(|s| (s.accepted, s.refused, s.durable, s.lag)).collect();
         assert_eq!(counts, [(5, 1, Some(9), Some(1)), (10, 2, None, None), (13, 5, None, None)]);
         assert_eq!(timeline.last_noted(), Some(Duration::from_secs(3)));
+        for (at, sold) in [(4, 9), (5, 12), (6, 12), (7, 13)] {
+            let standing = Standing { sold, ..Standing::default() };
+            timeline.note(Duration::from_secs(at), None, Some(&standing), [None; 6]);
+        }
+        assert_eq!(timeline.growth_since(Duration::from_secs(2)), [3, 5].map(Duration::from_secs));
     }
 }

@@ -14,9 +14,11 @@ use crate::{
     args::{Deployment, Order},
     backends::{Backends, LaneWitness},
     baseline::Baselines,
+    fault::Fault,
     progress::Progress,
     run::{RunError, Stage},
     sale::LoadSale,
+    services::Publisher,
 };
 
 pub use embedded::Embedded;
@@ -58,6 +60,8 @@ pub(crate) struct Scene<'a> {
 /// A deployment that runs and knows the sale.
 pub(crate) struct Raised<S, W> {
     pub(crate) backends: Backends<S, W>,
+    /// Publishes further sales.
+    pub(crate) publisher: Publisher,
     /// Signs as its engine expects.
     pub(crate) signer: TokenSigner,
 }
@@ -77,6 +81,12 @@ pub(crate) trait UnderTest {
 
     /// Starts its services on the stage, unless they run already, and publishes the sale.
     fn raise(&self, scene: Scene<'_>) -> impl Future<Output = Result<Raised<Self::Sql, Self::Witness>, RunError>>;
+
+    /// Has one of its servers fail, and returns when it is back. Dropped amid it, the server is brought back all the same.
+    fn fail(&self, fault: Fault) -> impl Future<Output = Result<(), RunError>>;
+
+    /// Bytes that the stock's server holds; `None` where it is no server, or does not tell.
+    fn stock_memory(&self) -> impl Future<Output = Option<u64>>;
 
     /// The yardsticks it has, not measured yet.
     fn yardsticks(&self) -> Baselines;

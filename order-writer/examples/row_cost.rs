@@ -139,10 +139,10 @@ impl Bench {
             epoch: Epoch(1),
             is_retired: false,
             limit_per_buyer: 1,
-            opens_at_ms: 0,
+            first_order: None,
             offers: vec![offer],
         };
-        store.ledger.add_lane(&lane).await?;
+        store.ledger.add_lane(&lane, 1).await?;
         Ok(Self { store: Arc::new(store), progress: vec![start; shards.into()], offset: 0, buyer: 1 })
     }
 
@@ -194,6 +194,7 @@ impl Bench {
             sold: vec![(OfferId::new(8)?, size as i64)],
             epochs: vec![],
             retired_lanes: vec![],
+            first_orders: vec![],
             allotments: vec![],
             retired: vec![],
             movements: movements.collect(),

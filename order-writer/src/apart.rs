@@ -114,10 +114,11 @@ impl<P: Ports> Partition<P> {
     }
 
     /// The stock of one lane answers nonsense: the lane is closed, so that it is rebuilt from ledger and rows whatever happens to this
-    /// process, and left alone for a while. Trouble of the whole server is waited for.
+    /// process; where it cannot even be closed it is left alone for a while. A server that does not answer is another matter ([`away`](crate::away)),
+    /// and trouble of the whole server is waited for.
     pub(crate) async fn set_aside(&mut self, lane: LaneId, error: StockError) -> Result<(), Halt> {
         if error.is_retryable() {
-            return Err(error.into());
+            return self.leave_out(lane, error).await;
         }
         let stock = &self.shared.stock;
         let epoch = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
@@ -134,12 +135,12 @@ impl<P: Ports> Partition<P> {
                 }
             }
         }
-        tracing::error!(%lane, %error, is_closed = closed.is_ok(), "this lane is set aside and tried again later; should it not \
-            open by itself, delete its keys in the stock server: it is rebuilt from ledger and rows");
+        tracing::error!(%lane, %error, is_closed = closed.is_ok(), "this lane is damaged, and rebuilt from ledger and rows; what could not be \
+            read of it is kept for a week under its keys with `:damaged`");
         self.shared.metrics.lanes_aside.inc();
         let until = self.shared.clock.monotonic() + self.shared.pace.rebuild_patience;
         let facts = self.facts.entry(lane).or_default();
-        (facts.distrusted, facts.aside_until) = (true, Some(until));
+        (facts.distrusted, facts.aside_until) = (true, closed.is_err().then_some(until));
         Ok(())
     }
 
@@ -147,6 +148,9 @@ impl<P: Ports> Partition<P> {
     pub(crate) fn is_aside(&mut self, lane: LaneId) -> bool {
         let now = self.shared.clock.monotonic();
         let Some(facts) = self.facts.get_mut(&lane) else { return false };
+        if facts.is_away {
+            return true;
+        }
         facts.aside_until = facts.aside_until.filter(|until| now < *until);
         facts.aside_until.is_some()
     }

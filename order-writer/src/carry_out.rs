@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::{
-    decide::{self, Decided, Known, Live, Movement, Placed, decide},
+    decide::{self, Decided, Known, LaneLedger, Live, Movement, Placed, decide},
     id::{BatchId, LaneId, OfferId, RecordId},
     order::Status,
     record::Record,
@@ -81,12 +81,13 @@ impl<P: Ports> Partition<P> {
         self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);
         let outcomes = Outcomes::of(&decided);
+        self.bound_first_openings(&mut decided).await?;
         self.commit(&mut decided, span).await?;
         self.lap(&mut at, |stages| &stages.ledger);
         self.pulse.moved(at);
         self.shared.failpoint.reach(Step::Ledger);
         self.shared.metrics.span(self.id, outcomes, at.saturating_sub(started));
-        self.after_commit(&decided).await?;
+        self.after_commit(&decided, span).await?;
         self.distrust_damaged(span).await
     }
 
@@ -248,6 +249,11 @@ impl<P: Ports> Partition<P> {
             by_lane.entry(lane).or_default().1.push(gone);
         }
         for (lane, (batches, gone)) in by_lane {
+            if self.is_aside(lane) {
+                // It is rebuilt from the rows before it is settled again.
+                self.shared.metrics.settled_closed.inc();
+                continue;
+            }
             let epoch = match self.lanes.get(&lane) {
                 Some(lane) => lane.epoch,
                 None => return Err(self.contradiction(format!("lane {lane} was decided without a ledger row"))),
@@ -277,6 +283,19 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
+    /// R5: the commit of a lane's first opening says from which order on its rows are looked for.
+    async fn bound_first_openings(&mut self, decided: &mut Decided) -> Result<(), Halt> {
+        for &(lane, _) in &decided.epochs {
+            let first_opening = self.lanes.get(&lane).is_some_and(LaneLedger::was_never_open);
+            self.facts.entry(lane).or_default().first_opening = first_opening;
+            if first_opening {
+                let now_ms = self.shared.ledger.now_ms().await?;
+                decided.first_orders.extend(LaneLedger::first_order_at(now_ms).map(|order| (lane, order)));
+            }
+        }
+        Ok(())
+    }
+
     async fn commit(&mut self, decided: &mut Decided, span: &Span) -> Result<(), Halt> {
         let next = self.after(span);
         let mut movements = std::mem::take(&mut decided.movements);
@@ -292,6 +311,7 @@ impl<P: Ports> Partition<P> {
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
             retired_lanes: decided.retired_lanes.clone(),
+            first_orders: decided.first_orders.iter().map(|(&lane, &order)| (lane, order)).collect(),
             allotments: decided.allotments.clone(),
             retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             movements,
@@ -308,7 +328,7 @@ impl<P: Ports> Partition<P> {
     }
 
     /// What follows from a commit that this worker won, and only then.
-    async fn after_commit(&mut self, decided: &Decided) -> Result<(), Halt> {
+    async fn after_commit(&mut self, decided: &Decided, span: &Span) -> Result<(), Halt> {
         let moved = decided.batches.iter().map(|&(lane, _)| lane).chain(decided.gone.iter().map(|&(lane, _)| lane));
         for lane in moved.chain(decided.allotments.iter().map(|change| change.lane)) {
             if let Some(facts) = self.facts.get_mut(&lane) {
@@ -330,11 +350,16 @@ impl<P: Ports> Partition<P> {
         }
         for &(lane, epoch) in &decided.epochs {
             self.shared.failpoint.reach(Step::EpochCommitted);
+            // R4: an epoch that the log held already may have sold since, and its numbers are of before.
+            if span.records.iter().any(|record| record.offset < self.resumed_high) {
+                self.facts.entry(lane).or_default().is_due();
+                continue;
+            }
             self.load(lane, epoch).await?;
             self.shared.failpoint.reach(Step::Loaded);
         }
         for &(lane, epoch) in &decided.retired_lanes {
-            self.retired(lane, epoch).await;
+            self.retired(lane, epoch).await?;
         }
         Ok(())
     }
@@ -354,6 +379,10 @@ impl<P: Ports> Partition<P> {
         else {
             return Ok(());
         };
+        if self.is_aside(lane) {
+            // Its next load tells it.
+            return Ok(());
+        }
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
         self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));

@@ -105,8 +105,13 @@ async fn tend<P: Ports>(
         let (spans, end) = partition.spans(entries, partition.row.offset);
         shared.metrics.stages.decode.observe(shared.clock.monotonic().saturating_sub(begun));
         rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
+        let was_behind = !partition.has_caught_up();
         for span in spans {
             partition.carry_out(span).await?;
+        }
+        if was_behind && partition.has_caught_up() {
+            // Lanes that are closed wait for this.
+            look_at = begun;
         }
         if let Some(halt) = end {
             return Err(halt);

@@ -9,14 +9,14 @@ use domain::{
     id::{Epoch, LaneId, RecordId},
     record::{AllotmentChange, BATCH_TYPE, Record},
     sale::{Lane, Sale},
-    stock::{LaneAnswer, LaneMode, LaneView},
+    stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView},
 };
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
     log::{Entry, Envelope, PartitionReader},
     sql::SqlError,
-    stock::LaneKeeping,
+    stock::{LaneKeeping, StockError},
 };
 
 use crate::{
@@ -65,9 +65,15 @@ impl LaneFacts {
         self.distrusted = false;
     }
 
-    /// Nothing moves and nothing is about to.
-    fn rests(&self, now_ms: u64) -> bool {
-        self.quiet >= RESTING_AFTER && self.opens_at_ms.abs_diff(now_ms) > OPENING_MS && !self.distrusted
+    /// A look that finds the lane closed rebuilds it.
+    pub(crate) const fn is_due(&mut self) {
+        self.strikes = STRIKES;
+    }
+
+    /// Nothing moves and nothing is about to. `opens_at_ms`: of its sale as it is published now.
+    fn rests(&self, opens_at_ms: Option<u64>, now_ms: u64) -> bool {
+        let opens = opens_at_ms.is_some_and(|opens_at_ms| opens_at_ms.abs_diff(now_ms) <= OPENING_MS);
+        self.quiet >= RESTING_AFTER && !opens && !self.distrusted
     }
 }
 
@@ -93,11 +99,13 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
+        self.look_for_absent().await;
         for lane in lanes {
-            if self.is_aside(lane) || (!unrest && self.may_rest(lane, now)) {
+            let sale = self.owner_of(&sales, lane);
+            if (!unrest && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
                 continue;
             }
-            match self.look_into(lane, self.owner_of(&sales, lane), now, lag == 0).await {
+            match self.look_into(lane, sale, now, lag == 0).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
@@ -111,17 +119,24 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn look_into(&mut self, lane: LaneId, sale: Option<&Sale>, now: u64, decided: bool) -> Result<(), Halt> {
-        let view = self.shared.stock.inspect(lane).await?;
+        let view = match self.shared.stock.inspect(lane).await {
+            // Whatever it holds: it is rebuilt, which sets aside what cannot be read.
+            Err(StockError::Broken(_)) if self.facts.get(&lane).is_some_and(|facts| facts.distrusted) => {
+                return self.look_at(lane, &unreadable(), sale).await;
+            }
+            view => view?,
+        };
         self.shared.metrics.lane((self.id, lane), &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
     }
 
     /// Whether this look may leave a lane out.
-    fn may_rest(&self, id: LaneId, now_ms: u64) -> bool {
+    fn may_rest(&self, id: LaneId, sale: Option<&Sale>, now_ms: u64) -> bool {
         // Lanes at rest take turns.
         let turn = self.looks.count.wrapping_add(id.get()).is_multiple_of(RESTING_LOOK);
-        !turn && self.facts.get(&id).is_some_and(|facts| facts.rests(now_ms))
+        let opens_at_ms = sale.map(|sale| sale.window.opens_at_ms);
+        !turn && self.facts.get(&id).is_some_and(|facts| facts.rests(opens_at_ms, now_ms))
     }
 
     fn note_rest(&mut self, id: LaneId, view: &LaneView) {
@@ -146,7 +161,7 @@ impl<P: Ports> Partition<P> {
         }
         for &(sale, lane) in &new {
             tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
-            match self.shared.ledger.add_lane(&lane_row(sale, lane)).await {
+            match self.shared.ledger.add_lane(&lane_row(sale, lane), sale.window.opens_at_ms).await {
                 Ok(_) | Err(SqlError::KeyTaken(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -172,7 +187,9 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn look_at(&mut self, id: LaneId, view: &LaneView, sale: Option<&Sale>) -> Result<(), Halt> {
-        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch).filter(|_| self.has_caught_up()) else {
+            return Ok(());
+        };
         if self.waits_for_a_record(id) {
             return Ok(());
         }
@@ -210,6 +227,22 @@ impl<P: Ports> Partition<P> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(true) };
         let distrusted = self.facts.get(&id).is_some_and(|facts| facts.distrusted);
         Ok(!distrusted && self.shared.stock.inspect(id).await?.mode == LaneMode::Open { epoch })
+    }
+
+    /// R3, step 1, under this epoch or a later one; `None` when it was refused.
+    pub(crate) async fn close(&mut self, id: LaneId, at_least: Epoch) -> Result<Option<Epoch>, Halt> {
+        let facts = self.facts.entry(id).or_default();
+        let epoch = at_least.max(facts.marker_seen);
+        match self.shared.stock.close(id, epoch).await? {
+            CloseAnswer::Closed => return Ok(Some(epoch)),
+            CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
+            CloseAnswer::RefusedOpen { epoch: open } => {
+                // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
+                facts.marker_seen = open.next();
+                self.read_lanes().await?;
+            }
+        }
+        Ok(None)
     }
 
     /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
@@ -306,6 +339,11 @@ impl<P: Ports> Partition<P> {
     }
 }
 
+/// What is looked at in the place of a lane that shows nonsense: as good as none.
+const fn unreadable() -> LaneView {
+    LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 }
+}
+
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
     let offers = lane.offers.iter().map(|offer| OfferRow {
         offer: offer.id,
@@ -323,7 +361,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: lane.limit_per_buyer,
-        opens_at_ms: sale.window.opens_at_ms,
+        first_order: None,
         offers: offers.collect(),
     }
 }
@@ -335,11 +373,14 @@ mod tests {
     /// A lane is looked at every time while it is young, near its opening, or distrusted.
     #[test]
     fn a_lane_rests_only_when_nothing_is_about_to_happen() {
-        let opens_at_ms = 1_000_000;
-        let at_rest = LaneFacts { quiet: RESTING_AFTER, opens_at_ms, ..LaneFacts::default() };
-        assert!(at_rest.rests(opens_at_ms + OPENING_MS + 1) && at_rest.rests(opens_at_ms - OPENING_MS - 1));
-        assert!(!at_rest.rests(opens_at_ms) && !at_rest.rests(opens_at_ms - OPENING_MS));
-        assert!(!LaneFacts { quiet: RESTING_AFTER - 1, ..at_rest.clone() }.rests(0));
-        assert!(!LaneFacts { distrusted: true, ..at_rest }.rests(0));
+        let (opens_at_ms, opens) = (1_000_000, Some(1_000_000));
+        let at_rest = LaneFacts { quiet: RESTING_AFTER, ..LaneFacts::default() };
+        assert!(
+            at_rest.rests(opens, opens_at_ms + OPENING_MS + 1) && at_rest.rests(opens, opens_at_ms - OPENING_MS - 1)
+        );
+        assert!(!at_rest.rests(opens, opens_at_ms) && !at_rest.rests(opens, opens_at_ms - OPENING_MS));
+        assert!(at_rest.rests(None, 0));
+        assert!(!LaneFacts { quiet: RESTING_AFTER - 1, ..at_rest.clone() }.rests(opens, 0));
+        assert!(!LaneFacts { distrusted: true, ..at_rest }.rests(opens, 0));
     }
 }

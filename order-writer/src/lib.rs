@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod apart;
+pub mod away;
 pub mod carry_out;
 pub mod consume;
 pub mod desk;

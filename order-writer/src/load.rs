@@ -1,12 +1,12 @@
 //! What a lane starts from: units by the ledger, buyers by the rows. Done by the winner of the epoch's commit, once (R4).
 
 use domain::{
-    id::{BuyerId, Epoch, LaneId, OrderId},
+    id::{BuyerId, Epoch, LaneId},
     order::{OrderRow, Status},
     stock::{LaneLoad, LoadAnswer, OfferLoad, Purchase, TOMBSTONES_MAX},
 };
 use kit::clock::Clock;
-use store::{sql::SqlError, stock::LaneKeeping};
+use store::{sql::SqlError, stock::LoadAtOnce};
 
 use crate::{
     partition::Partition,
@@ -15,8 +15,6 @@ use crate::{
 
 /// Rows read at once.
 const SCAN_PAGE: u32 = 5_000;
-/// R5: orders of a sale are looked for from this long before it opened, never from an exact time.
-const BEFORE_OPENING_MS: u64 = 3_600_000;
 
 impl<P: Ports> Partition<P> {
     /// Loads a lane under an epoch whose commit this worker has just won. A failure is not repeated: the keeper sees a lane that is not
@@ -24,8 +22,11 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn load(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         let Some(lane) = self.lanes.get(&id).cloned() else { return Ok(()) };
         let mut purchases: Vec<(BuyerId, Purchase)> = Vec::new();
-        let scanned =
-            self.scan(&[id], |row| purchases.extend(purchase(&row).map(|purchase| (row.buyer, purchase)))).await;
+        let no_rows = self.facts.get(&id).is_some_and(|facts| facts.first_opening);
+        let lanes: &[LaneId] = if no_rows { &[] } else { &[id] };
+        let scanned = self
+            .scan(lanes, lane.rows_from(), |row| purchases.extend(purchase(&row).map(|purchase| (row.buyer, purchase))))
+            .await;
         if let Err(Halt::Sql(error @ (SqlError::Broken(_) | SqlError::Unfit(_)))) = scanned {
             // A row that cannot be read stops its own lane only.
             tracing::error!(lane = %id, %epoch, %error, "the lane's rows cannot be read, so it stays closed: restore their database");
@@ -46,6 +47,7 @@ impl<P: Ports> Partition<P> {
             Ok(LoadAnswer::Loaded) => {
                 tracing::info!(lane = %id, %epoch, purchases = load.purchases.len(), "lane open");
                 self.facts.entry(id).or_default().opened();
+                self.shared.ledger.trust(id).await?;
             }
             Ok(LoadAnswer::Refused) => {
                 tracing::warn!(lane = %id, %epoch, "the lane refused its load: it is rebuilt under the next epoch")
@@ -57,10 +59,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Every row of these lanes, over all shards and tables.
-    pub(crate) async fn scan(&self, lanes: &[LaneId], mut take: impl FnMut(OrderRow)) -> Result<(), Halt> {
-        let opens = lanes.iter().filter_map(|lane| self.facts.get(lane)).map(|facts| facts.opens_at_ms).min();
-        let from = OrderId::floor_at(opens.unwrap_or(0).saturating_sub(BEFORE_OPENING_MS));
+    /// Every row of these lanes from an order id on, over all shards and tables.
+    pub(crate) async fn scan(&self, lanes: &[LaneId], from: u64, mut take: impl FnMut(OrderRow)) -> Result<(), Halt> {
         for home in self.shared.orders.map().all() {
             let mut after = None;
             loop {
@@ -105,7 +105,7 @@ fn forget_oldest_tombstones(purchases: &mut Vec<(BuyerId, Purchase)>) {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::{KeyHash, OfferId, PurchaseNumber};
+    use domain::id::{KeyHash, OfferId, OrderId, PurchaseNumber};
 
     use super::*;
 

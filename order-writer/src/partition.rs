@@ -36,6 +36,9 @@ pub struct Partition<P: Ports> {
     pub shards: Vec<Progress>,
     /// The lanes' numbers.
     pub lanes: Lanes,
+    /// Where the log ended when this worker resumed. Before it has decided up to there, its numbers are of an older moment than what stands in
+    /// the log: it closes no lane under a next epoch for good, and opens none (R4).
+    pub resumed_high: u64,
     /// What else there is to know of each lane.
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
@@ -47,8 +50,6 @@ pub struct Partition<P: Ports> {
 /// What a keeper knows of a lane beside its numbers.
 #[derive(Debug, Clone, Default)]
 pub struct LaneFacts {
-    /// Epoch milliseconds at which its sale opens: its orders are younger than an hour before (R5).
-    pub opens_at_ms: u64,
     /// Looks in a row at which it was not open at the ledger's epoch.
     pub strikes: u32,
     /// The marker of another keeper that was seen: the next rebuild asks for no lower epoch.
@@ -62,10 +63,14 @@ pub struct LaneFacts {
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
     /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the look before.
     pub quiet: u32,
+    /// Its last epoch is its first opening, so it has no rows.
+    pub first_opening: bool,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
-    /// Its stock answers nonsense: left alone until then, by the monotonic clock.
+    /// Its stock answers nonsense, or nothing: left alone until then, by the monotonic clock.
     pub aside_until: Option<Duration>,
+    /// Its stock server does not answer, and others do: nothing is asked of it but whether it is back.
+    pub is_away: bool,
 }
 
 impl<P: Ports> Partition<P> {
@@ -73,10 +78,15 @@ impl<P: Ports> Partition<P> {
     /// position would count a replay twice and reject sound reservations for good: so the position is looked at again after them.
     pub async fn read_lanes(&mut self) -> Result<(), Halt> {
         for row in self.shared.ledger.lanes(self.id).await? {
-            self.facts.entry(row.lane).or_default().opens_at_ms = row.opens_at_ms;
+            self.facts.entry(row.lane).or_default();
             self.lanes.insert(row.lane, lane_ledger(&row));
         }
         self.stop_if_stale().await
+    }
+
+    /// R4: whether everything is decided that the log held when this worker resumed.
+    pub(crate) const fn has_caught_up(&self) -> bool {
+        self.row.offset >= self.resumed_high
     }
 
     /// A worker that sleeps while another one takes its partition over must not go on with what it remembers.
@@ -110,8 +120,8 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
         };
         (offer.offer, numbers)
     });
-    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, .. } = *row;
-    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, .. } = *row;
+    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, offers: offers.collect() }
 }
 
 /// A new identity for a record.

@@ -113,7 +113,8 @@ impl Default for Pace {
 ///
 /// None of them comes from what a record says: such a record is parked with its cause, a row that the database refuses
 /// ([`SqlError::Unfit`], [`SqlError::KeyTaken`]) is left out and parked, and a lane whose stock answers nonsense
-/// ([`StockError::Broken`]) is set aside ([`apart`](crate::apart)). What is left waits for something that is mended elsewhere, and goes on
+/// ([`StockError::Broken`]) is set aside ([`apart`](crate::apart)), and one whose server does not answer while others' do is left out
+/// ([`away`](crate::away)). What is left waits for something that is mended elsewhere, and goes on
 /// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and for what.
 ///
 /// | halt | waits for |
@@ -121,7 +122,7 @@ impl Default for Pace {
 /// | `Fenced` | nothing: the other writer's position is read |
 /// | `Sql`, [`is_unknown`](SqlError::is_unknown) or [`is_retryable`](SqlError::is_retryable) | the database: down, slow, full, locked |
 /// | `Sql`, [`SqlError::Broken`] | an operator: damaged file or row, rights, schema, an assertion of the ledger |
-/// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy |
+/// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy for every lane |
 /// | `Stock`, [`StockError::Broken`] | an operator: the server refuses every lane (memory, rights) |
 /// | `Read`, `Append` | the log, also for parking |
 /// | `NewerRecord` | a newer program; a restart |

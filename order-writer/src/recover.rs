@@ -8,7 +8,7 @@ use std::{
 };
 
 use domain::{
-    decide::Placed,
+    decide::{LaneLedger, Placed},
     id::{Generation, LaneId, OfferId, OrderId, Position},
     order::{Decision, OrderRow},
     record::{Genesis, Record},
@@ -59,9 +59,9 @@ impl<P: Ports> Partition<P> {
         self.shards.fill(start);
         self.read_lanes().await?;
         self.close_lanes().await?;
-        let sold = self.sold_by_rows().await?;
+        let (sold, first_orders) = self.numbers_by_rows().await?;
         let row = PartitionRow { partition: self.id, generation, log_id, offset: low, record: None };
-        match self.shared.ledger.restart(&self.row, &row, &sold).await? {
+        match self.shared.ledger.restart(&self.row, &row, &sold, &first_orders).await? {
             Committed::Done => self.row = row,
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
@@ -101,11 +101,15 @@ impl<P: Ports> Partition<P> {
         Ok((low, if low == 0 { genesis.map_or(0, |genesis| genesis.log_id) } else { 0 }))
     }
 
-    async fn sold_by_rows(&self) -> Result<Vec<(OfferId, u64)>, Halt> {
+    /// Units sold and the lowest order of each lane. The rows may be of a later moment than the ledger, so it does not bound them.
+    async fn numbers_by_rows(&self) -> Result<(Vec<(OfferId, u64)>, Vec<(LaneId, OrderId)>), Halt> {
         let mut sold: BTreeMap<OfferId, u64> =
             self.lanes.values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
+        let mut first_orders: BTreeMap<LaneId, OrderId> = BTreeMap::new();
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
-        self.scan(&lanes, |row| {
+        self.scan(&lanes, 0, |row| {
+            let first = first_orders.entry(row.lane).or_insert(row.order);
+            *first = row.order.min(*first);
             if row.is_live()
                 && let Some(units) = sold.get_mut(&row.offer)
             {
@@ -113,7 +117,10 @@ impl<P: Ports> Partition<P> {
             }
         })
         .await?;
-        Ok(sold.into_iter().collect())
+        // A lane that an older program opened stays without a bound, which that program would not lower.
+        let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
+        first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
+        Ok((sold.into_iter().collect(), first_orders.into_iter().collect()))
     }
 
     /// R11: writes a stretch of a shard's rows again, from its progress towards the ledger's position.

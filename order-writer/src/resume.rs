@@ -14,7 +14,6 @@ use store::{
     ledger::PartitionRow,
     log::{Entry, OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
-    stock::LaneKeeping,
 };
 
 use crate::{
@@ -33,7 +32,8 @@ impl<P: Ports> Partition<P> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut partition = Self { shared, id, reader, row, shards, lanes, facts, looks: Looks::default(), pulse };
+        let (looks, resumed_high) = (Looks::default(), u64::MAX);
+        let mut partition = Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
@@ -44,7 +44,8 @@ impl<P: Ports> Partition<P> {
         }
         partition.rewrite_lost_rows().await?;
         partition.read_lanes().await?;
-        partition.distrust_closed_lanes().await?;
+        partition.fence_closed_lanes().await?;
+        partition.resumed_high = partition.reader.watermarks().await?.high;
         partition.reader.seek(partition.row.offset).await?;
         partition.looks.offset = partition.row.offset;
         Ok(partition)
@@ -141,16 +142,18 @@ impl<P: Ports> Partition<P> {
     }
 
     /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
-    /// before anything is decided. One whose sale is over is closed only: the looks retire it.
-    async fn distrust_closed_lanes(&mut self) -> Result<(), Halt> {
+    /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt, or retired after the end of
+    /// its sale, when this worker has caught up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that
+    /// sold must not begin again. Of a retired lane there is nothing to close.
+    async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
+        self.recall_distrusted().await?;
         let (sales, now_ms) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
         let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.is_retired)).collect();
         for (lane, is_retired) in lanes {
-            let is_over = self.is_over_here(&sales, lane, now_ms);
-            if is_over && is_retired {
+            if self.is_aside(lane) || is_retired && self.is_over_here(&sales, lane, now_ms) {
                 continue;
             }
-            match self.distrust_closed(lane, is_over).await {
+            match self.fence_closed(lane).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
@@ -158,17 +161,13 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    async fn distrust_closed(&mut self, lane: LaneId, is_over: bool) -> Result<(), Halt> {
+    async fn fence_closed(&mut self, lane: LaneId) -> Result<(), Halt> {
         if self.is_open(lane).await? || self.is_open(lane).await? {
             return Ok(());
         }
-        if !is_over {
-            return self.rebuild(lane).await;
-        }
+        self.facts.entry(lane).or_default().is_due();
         let next = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
-        // Refused: another keeper is at work, which the looks find out.
-        let _closed = self.shared.stock.close(lane, next).await?;
-        Ok(())
+        self.close(lane, next).await.map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use domain::{
     id::{Epoch, LaneId},
     record::Record,
     sale::Sale,
-    stock::{CloseAnswer, LaneMode, LaneView, RetireAnswer},
+    stock::{LaneMode, LaneView, RetireAnswer},
 };
 use kit::clock::Clock;
 use store::stock::LaneKeeping;
@@ -105,9 +105,10 @@ impl<P: Ports> Partition<P> {
             self.lanes.keys().copied().filter(|&lane| self.is_at_its_end(sales, lane, now_ms)).collect();
         let is_retired = |lane: &LaneId| self.lanes[lane].is_retired;
         let (retired, to_retire): (Vec<LaneId>, Vec<LaneId>) = ended.into_iter().partition(is_retired);
-        if decided {
-            self.retire_some(sales, to_retire).await?;
+        if !decided {
+            return Ok(());
         }
+        self.retire_some(sales, to_retire).await?;
         if self.looks.is_turn(ROUND_EVERY) {
             self.look_at_retired(retired).await?;
         }
@@ -190,22 +191,8 @@ impl<P: Ports> Partition<P> {
         id: LaneId,
         at_least: Epoch,
     ) -> Result<Option<(Epoch, usize)>, Halt> {
-        let facts = self.facts.entry(id).or_default();
-        facts.strikes = 0;
-        let epoch = at_least.max(facts.marker_seen);
-        match self.shared.stock.close(id, epoch).await? {
-            CloseAnswer::Closed => {}
-            CloseAnswer::RefusedMarker { marker } => {
-                facts.marker_seen = marker;
-                return Ok(None);
-            }
-            CloseAnswer::RefusedOpen { epoch: open } => {
-                // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
-                facts.marker_seen = open.next();
-                self.read_lanes().await?;
-                return Ok(None);
-            }
-        }
+        self.facts.entry(id).or_default().strikes = 0;
+        let Some(epoch) = self.close(id, at_least).await? else { return Ok(None) };
         self.shared.failpoint.reach(Step::Closed);
         let drained = self.drain(id).await?;
         self.shared.failpoint.reach(Step::Drained);
@@ -214,13 +201,15 @@ impl<P: Ports> Partition<P> {
 
     /// A lane whose retirement this worker has just committed: nothing of it stays in the stock, in memory or among the figures. Should this
     /// fail, a later round sees what is left.
-    pub(crate) async fn retired(&mut self, id: LaneId, epoch: Epoch) {
+    pub(crate) async fn retired(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         self.shared.failpoint.reach(Step::RetiredCommitted);
-        let opens_at_ms = self.facts.get(&id).map_or(0, |facts| facts.opens_at_ms);
-        self.facts.insert(id, LaneFacts { opens_at_ms, ..LaneFacts::default() });
+        if self.facts.insert(id, LaneFacts::default()).is_some_and(|facts| facts.distrusted) {
+            self.shared.ledger.trust(id).await?;
+        }
         self.shared.metrics.retirements.inc();
         self.shared.metrics.forget_lane(self.id, id);
         self.let_go(id, epoch).await;
+        Ok(())
     }
 
     async fn let_go(&self, lane: LaneId, epoch: Epoch) {

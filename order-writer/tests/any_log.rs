@@ -6,8 +6,14 @@
 
 #[path = "any_log/audit.rs"]
 mod audit;
+#[path = "any_log/away.rs"]
+mod away;
+#[path = "any_log/bounds.rs"]
+mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "any_log/node.rs"]
+mod node;
 #[path = "any_log/retirement.rs"]
 mod retirement;
 #[path = "any_log/rig.rs"]

@@ -106,6 +106,25 @@ down_server() {
   printf '%-6s %s\n' "$server" "$how"
 }
 
+# As by a crash. Returns when the process is gone, so that its port and its files are free.
+kill_server() {
+  local server=$1 pid
+  pid=$(running_pid "$server") || { complain "$server is not running"; return 1; }
+  kill -KILL "$pid"
+  while running_pid "$server" >/dev/null; do sleep 0.01; done
+  rm -f "$(pid_file_of "$server")"
+  printf '%-6s killed\n' "$server"
+}
+
+signal_servers() {
+  local signal=$1 server pid
+  shift
+  for server in "$@"; do
+    pid=$(running_pid "$server") || die "$server is not running"
+    kill "-$signal" "$pid"
+  done
+}
+
 # Everything but Kafka's jars, which are not data.
 wipe_server() {
   rm -rf "$(data_of "$1")"

@@ -110,10 +110,10 @@ impl<A: Adapter> Rig<A> {
             epoch: Epoch(1),
             is_retired: false,
             limit_per_buyer: 1,
-            opens_at_ms: support::MINTED_AT_MS,
+            first_order: None,
             offers: vec![offer],
         };
-        assert!(deployment.ledger.add_lane(&lane).await.unwrap());
+        assert!(deployment.ledger.add_lane(&lane, 1).await.unwrap());
         Self { deployment, offset: 0, last: 0 }
     }
 
@@ -167,6 +167,7 @@ impl<A: Adapter> Rig<A> {
             sold: vec![(support::offer(8), (records * RESERVATIONS).cast_signed())],
             epochs: vec![],
             retired_lanes: vec![],
+            first_orders: vec![],
             allotments: vec![],
             retired: vec![],
             movements: movements.collect(),

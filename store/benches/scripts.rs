@@ -29,7 +29,7 @@ use domain::{
 };
 use redis::{Script, aio::MultiplexedConnection};
 use store::stock::{
-    LaneKeeping, LaneStock,
+    LaneKeeping, LaneStock, LoadAtOnce,
     redis::{RedisKeeping, RedisSettings, RedisStock},
 };
 use tokio::{

@@ -76,6 +76,8 @@ pub struct Calls {
     pub answered: u64,
     /// It could not for a reason that belongs to the work: a taken key, a deadlock, a lock that others hold.
     pub refused: u64,
+    /// It never left this process, for want of a connection.
+    pub unsent: u64,
     /// No answer: it may have happened or not.
     pub unknown: u64,
     /// An error that an operator must look at.
@@ -86,14 +88,15 @@ impl Calls {
     /// As calls of the lanes' server, which refuses nothing.
     pub fn stock_figures(&self) -> Vec<Figure> {
         let help = "Calls of the lanes' server, by what came of them.";
-        let outcomes = [("answered", self.answered), ("unknown", self.unknown), ("broken", self.broken)];
+        let Self { answered, unsent, unknown, broken, .. } = *self;
+        let outcomes = [("answered", answered), ("unsent", unsent), ("unknown", unknown), ("broken", broken)];
         outcomes.map(|(name, calls)| Figure::count("stock_calls_total", help, &[("outcome", name)], calls)).to_vec()
     }
 
     /// As statements of a database.
     fn statement_figures(&self, database: &'static str) -> Vec<Figure> {
         let help = "SQL statements, by what came of them.";
-        let Self { answered, refused, unknown, broken } = *self;
+        let Self { answered, refused, unknown, broken, .. } = *self;
         let outcomes = [("answered", answered), ("refused", refused), ("unknown", unknown), ("broken", broken)];
         let figure = |(outcome, statements)| {
             let labels = [("database", database), ("outcome", outcome)];
@@ -107,6 +110,7 @@ impl std::ops::AddAssign for Calls {
     fn add_assign(&mut self, other: Self) {
         self.answered += other.answered;
         self.refused += other.refused;
+        self.unsent += other.unsent;
         self.unknown += other.unknown;
         self.broken += other.broken;
     }
@@ -117,6 +121,7 @@ impl std::ops::AddAssign for Calls {
 pub(crate) struct CallCount {
     answered: AtomicU64,
     refused: AtomicU64,
+    unsent: AtomicU64,
     unknown: AtomicU64,
     broken: AtomicU64,
 }
@@ -126,6 +131,7 @@ impl CallCount {
     pub(crate) fn note_stock<T>(&self, outcome: &Result<T, StockError>) {
         let count = match outcome {
             Ok(_) => &self.answered,
+            Err(StockError::Unsent(_)) => &self.unsent,
             Err(StockError::Unknown(_)) => &self.unknown,
             Err(StockError::Broken(_)) => &self.broken,
         };
@@ -149,6 +155,7 @@ impl CallCount {
         Calls {
             answered: self.answered.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            unsent: self.unsent.load(Relaxed),
             unknown: self.unknown.load(Relaxed),
             broken: self.broken.load(Relaxed),
         }

@@ -2,6 +2,7 @@
 //! Position, sold and movements move together (`commit`) or not at all.
 
 mod commit;
+mod distrust;
 mod lane;
 mod lease;
 mod movement;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use domain::{
     decide::{AllotmentMove, Movement},
-    id::{Epoch, Generation, LaneId, OfferId, PartitionId, RecordId, SaleId, TenantId},
+    id::{Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, TenantId},
 };
 
 use crate::figures::DatabaseFigures;
@@ -56,8 +57,8 @@ pub struct LaneRow {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// When the sale opens, in epoch milliseconds: order rows begin an hour before (R5).
-    pub opens_at_ms: u64,
+    /// R5: no order row of the lane has a lower id; `None` before its first opening, and where an older program opened it.
+    pub first_order: Option<OrderId>,
     /// Its offers, by id.
     pub offers: Vec<OfferRow>,
 }
@@ -98,6 +99,8 @@ pub struct LedgerCommit {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Lanes retired, each under its last epoch; never lower than the lane's (R14).
     pub retired_lanes: Vec<(LaneId, Epoch)>,
+    /// R5: lower bounds of lanes' order ids, where they are lower than those known, or the first ones.
+    pub first_orders: Vec<(LaneId, OrderId)>,
     /// Changes of allotments.
     pub allotments: Vec<AllotmentMove>,
     /// Units that leave allotments above their targets.

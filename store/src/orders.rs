@@ -3,6 +3,7 @@
 
 mod desk;
 mod find;
+mod purchases;
 mod row;
 mod texts;
 mod write;
@@ -19,6 +20,7 @@ use domain::{
 use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError, all};
 
+pub use purchases::{LanePurchase, SCAN_LANES_MAX};
 use texts::{TableTexts, Texts};
 
 /// How far the records of a partition are in a shard's rows.

@@ -15,7 +15,9 @@ const LEDGER: &[(&str, &str)] = &[
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
     ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
     ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
+    ("005-first-orders", include_str!("../migrations/ledger/005-first-orders.sql")),
     ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
+    ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];
@@ -305,12 +307,13 @@ mod tests {
         spawned(orders.find(&[]));
         spawned(orders.live_purchases(lane, &[]));
         spawned(orders.scan(home, &[], 0, None, 1));
+        spawned(orders.purchases(home, &[], 0, 1));
         spawned(orders.mark(order, Status::Paid, Status::Paid, None));
         spawned(orders.overdue(home, 0, 1));
         spawned(orders.outbox_done(home.shard, &[]));
         spawned(ledger.commit(&rows.commit));
-        spawned(ledger.restart(&rows.partition, &rows.partition, &[]));
-        spawned(ledger.add_lane(&rows.lane));
+        spawned(ledger.restart(&rows.partition, &rows.partition, &[], &[]));
+        spawned(ledger.add_lane(&rows.lane, 1));
         spawned(ledger.lease_worker("", 1, 1));
         spawned(ledger.movements(p, Generation(1), 0, 1));
     }

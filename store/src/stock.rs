@@ -1,5 +1,5 @@
 //! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method is idempotent or says so;
-//! an error means *unknown*, never *no*.
+//! an error means *unknown* or, where the adapter is certain, *never sent*; it never means *no*.
 
 #[cfg(feature = "embedded")]
 pub mod local;
@@ -12,14 +12,17 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{
-        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
-        ReserveRequest, RetireAnswer,
+        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
+        ReserveCall, ReserveRequest, RetireAnswer,
     },
 };
 
-/// The outcome of a stock call is unknown, or the server spoke nonsense.
-#[derive(Debug, thiserror::Error)]
+/// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke nonsense.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StockError {
+    /// The call certainly never left this process, because there is no connection: nothing happened.
+    #[error("the stock server cannot be reached: {0}")]
+    Unsent(String),
     /// No answer in time or a broken connection: the call may or may not have happened.
     #[error("no answer from the stock server: {0}")]
     Unknown(String),
@@ -31,7 +34,7 @@ pub enum StockError {
 impl StockError {
     /// Whether the same call may be sent again.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unknown(_))
+        matches!(self, Self::Unsent(_) | Self::Unknown(_))
     }
 }
 
@@ -79,18 +82,31 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         gone: &[Gone],
     ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
 
-    /// R3: closes the lane under the marker `epoch`.
+    /// R3: closes the lane under the marker `epoch`. What of it cannot be read is set aside first, so that the lane can be rebuilt.
     fn close(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<CloseAnswer, StockError>> + Send;
 
     /// Every journal entry of the lane.
     fn journal(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BatchId, Bytes)>, StockError>> + Send;
 
-    /// R4: opens a closed lane. Not repeatable: after an error the caller MUST ask for the next epoch.
-    fn load(
+    /// R4: begins the load of a lane that is closed under this marker in this run: it has no buyers and no journal any more. `false` is a
+    /// refusal. After an error of this step or those that follow the caller MUST ask for the next epoch.
+    fn clear(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<bool, StockError>> + Send;
+
+    /// R4: puts buyers' entries in place, live purchases and tombstones, those of one buyer together, oldest first; several calls may run at
+    /// the same time. An entry replaces the one that its buyer has. Answers how many buyers are new; `None` is a refusal.
+    fn fill(
         &self,
         lane: LaneId,
         epoch: Epoch,
-        load: &LaneLoad,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> impl Future<Output = Result<Option<u64>, StockError>> + Send;
+
+    /// R4: opens the lane, once, if all buyers are in place.
+    fn open(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        opening: &LaneOpening,
     ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send;
 
     /// R14: deletes all that is kept of a lane that is closed under the marker `epoch` in this run. Its journal MUST be in the log. Repeating
@@ -124,3 +140,24 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// All buyers' entries: for audits at rest.
     fn buyers(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BuyerId, Vec<Purchase>)>, StockError>> + Send;
 }
+
+/// The steps of a load in one call: for tests and tools, which have all at hand.
+pub trait LoadAtOnce: LaneKeeping {
+    /// R4: opens a closed lane.
+    fn load(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        load: &LaneLoad,
+    ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send {
+        async move {
+            self.clear(lane, epoch).await?;
+            // A refusal is the last step's too.
+            let buyers = self.fill(lane, epoch, &load.purchases).await?.unwrap_or(0);
+            let (limit_per_buyer, offers) = (load.limit_per_buyer, load.offers.clone());
+            self.open(lane, epoch, &LaneOpening { buyers, limit_per_buyer, offers }).await
+        }
+    }
+}
+
+impl<K: LaneKeeping> LoadAtOnce for K {}

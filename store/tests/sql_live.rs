@@ -9,6 +9,7 @@ mod suite;
 mod sql_live {
     mod contract;
     mod faults;
+    mod frozen;
     mod opening;
     mod server;
 }

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod stock_live {
     mod contract;
+    mod damage;
     mod differential;
     mod faults;
     #[path = "../stock/random.rs"]

@@ -201,6 +201,7 @@ impl Scene {
             sending: Duration::from_secs(args.seconds.into()),
             grace: Duration::from_secs(5),
             warm_up: 1_000,
+            persistent: false,
         };
         let run = self.runtime.block_on(async {
             let armed = arm(load, &Arc::new(Meters::default()), clock).await?;

@@ -57,8 +57,28 @@ impl Child {
     /// # Errors
     /// When `kill` cannot be run.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let sent = Command::new("kill").arg(self.id().to_string()).status()?;
-        anyhow::ensure!(sent.success(), "{} cannot be asked to end", self.name);
+        self.signal("-TERM")
+    }
+
+    /// Stops it where it stands (SIGSTOP), as a virtual machine that is paused: its connections stay, and nothing answers.
+    ///
+    /// # Errors
+    /// When `kill` cannot be run.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When `kill` cannot be run.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status()?;
+        anyhow::ensure!(sent.success(), "{} cannot be sent {signal}", self.name);
         Ok(())
     }
 

@@ -140,6 +140,11 @@ impl Market {
         self.shop.engine_address()
     }
 
+    /// Its order-writer.
+    pub fn writer(&self) -> &Child {
+        &self.writer
+    }
+
     /// What the issuer signs with.
     pub fn signer(&self) -> &TokenSigner {
         &self.signer

@@ -89,6 +89,19 @@ impl RedisServer {
         parts.pop().context("redis has no append-only file")
     }
 
+    /// Its process, to be frozen.
+    pub fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// kill -9: from then on its port refuses connections.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()
+    }
+
     /// kill -9, and starts it again with all that it had: what it wrote outlives the process.
     ///
     /// # Errors

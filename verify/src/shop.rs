@@ -107,10 +107,25 @@ impl Shop {
         self.start_engine(command)
     }
 
-    fn start_engine(&self, mut command: Command) -> anyhow::Result<Child> {
-        command.args(["--listen", &self.engine_address().to_string()]);
-        command.args(["--admin-addr", &format!("127.0.0.1:{}", self.engine_admin)]);
+    fn start_engine(&self, command: Command) -> anyhow::Result<Child> {
+        self.start_engine_at(command, self.engine_address(), self.engine_admin)
+    }
+
+    fn start_engine_at(&self, mut command: Command, listen: SocketAddr, admin: u16) -> anyhow::Result<Child> {
+        command.args(["--listen", &listen.to_string()]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{admin}")]);
         Child::start("engine", command, self.folder.path())
+    }
+
+    /// Starts another engine beside the first, ready to sell, and its address.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn another_engine(&self) -> anyhow::Result<(Child, SocketAddr)> {
+        let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        let mut engine = self.start_engine_at(self.command("engine"), listen, admin)?;
+        wait_until_ready(&mut engine, admin)?;
+        Ok((engine, listen))
     }
 
     /// The buyers' address.
@@ -172,11 +187,7 @@ impl Shop {
     /// # Errors
     /// When it is not in time.
     pub fn wait_ready(&self, engine: &mut Child) -> anyhow::Result<()> {
-        let admin = self.engine_admin;
-        wait_until("the engine is ready", READY, || {
-            ensure!(engine.ended()?.is_none(), "the engine ended:\n{}", engine.tail());
-            Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
-        })
+        wait_until_ready(engine, self.engine_admin)
     }
 
     /// Starts a load test against the engine.
@@ -223,6 +234,13 @@ impl Shop {
             Ok(accepted >= f64::from(u32::try_from(orders)?))
         })
     }
+}
+
+fn wait_until_ready(engine: &mut Child, admin: u16) -> anyhow::Result<()> {
+    wait_until("the engine is ready", READY, || {
+        ensure!(engine.ended()?.is_none(), "the engine ended:\n{}", engine.tail());
+        Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+    })
 }
 
 /// Waits for a load test and returns the report that it wrote.

@@ -22,5 +22,7 @@ mod reduction;
 mod rights;
 #[path = "embedded/second_port.rs"]
 mod second_port;
+#[path = "embedded/second_process.rs"]
+mod second_process;
 #[path = "embedded/stalled.rs"]
 mod stalled;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Decided;
-use crate::id::{Epoch, LaneId, OfferId, SaleId, TenantId};
+use crate::id::{Epoch, LaneId, OfferId, OrderId, SaleId, TenantId};
 
 /// The ledger's numbers of one offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,32 @@ pub struct LaneLedger {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
+    /// R5: no order row of the lane has a lower id. `None`: not known, since an older program opened it.
+    pub first_order: Option<OrderId>,
     /// Its offers.
     pub offers: BTreeMap<OfferId, OfferLedger>,
+}
+
+/// Ids that were minted so long before a lane's first opening may still stand in it: far more than
+/// engines' clocks are off the database's, and than a request takes.
+const BEFORE_OPENING_MS: u64 = 3_600_000;
+
+impl LaneLedger {
+    /// R5: the number from which on the lane's order rows are looked for.
+    pub fn rows_from(&self) -> u64 {
+        self.first_order.map_or(0, OrderId::get)
+    }
+
+    /// Whether no epoch was ever committed: no promise can have been made.
+    pub fn was_never_open(&self) -> bool {
+        self.epoch == Epoch(0) && self.first_order.is_none()
+    }
+
+    /// R5: what [`first_order`](Self::first_order) becomes with the lane's first opening. `now_ms`:
+    /// epoch milliseconds by the ledger's database. What a merchant may change has no part in it.
+    pub fn first_order_at(now_ms: u64) -> Option<OrderId> {
+        OrderId::new(OrderId::floor_at(now_ms.saturating_sub(BEFORE_OPENING_MS)).max(1)).ok()
+    }
 }
 
 impl OfferLedger {
@@ -66,6 +90,11 @@ impl Decided {
                 offer.target = change.target;
                 offer.sale_version = change.sale_version;
                 offer.changed_at = change.changed_at;
+            }
+        }
+        for (lane, &order) in &self.first_orders {
+            if let Some(lane) = lanes.get_mut(lane) {
+                lane.first_order = Some(lane.first_order.map_or(order, |first| first.min(order)));
             }
         }
         let opened = self.epochs.iter().map(|epoch| (epoch, false));

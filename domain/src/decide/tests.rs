@@ -1,6 +1,7 @@
 //! The decision rules of the protocol, each by its number; every test fails without its rule. Rows are kept by a small shadow of the
 //! order tables ([`Rows`]), so that replays see what the first attempt wrote.
 
+mod bound;
 mod contradictions;
 mod random;
 mod retirement;
@@ -31,7 +32,15 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
     let offers = BTreeMap::from([(id(10), offer(5)), (id(11), offer(2))]);
     Lanes::from([(
         id(1),
-        LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), is_retired: false, limit_per_buyer, offers },
+        LaneLedger {
+            tenant: id(1),
+            sale: id(2),
+            epoch: Epoch(3),
+            is_retired: false,
+            limit_per_buyer,
+            first_order: None,
+            offers,
+        },
     )])
 }
 

@@ -8,10 +8,11 @@ use bytes::Bytes;
 
 mod buyers;
 mod journal;
+mod load;
 
 use super::{
-    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase,
-    ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
+    CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneView, LoadAnswer, Purchase, ReserveAnswer,
+    ReserveCall, ReserveReply, ReserveRequest, TOMBSTONES_MAX,
 };
 use crate::{
     id::{BatchId, BuyerId, Epoch, OfferId, PurchaseNumber},
@@ -69,26 +70,11 @@ pub struct LaneMachine {
 }
 
 /// A load made ready apart from its lane: the work of many buyers is done before the lane is touched.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PreparedLoad {
     limit_per_buyer: u32,
     offers: BTreeMap<OfferId, Shelf>,
     buyers: Buyers,
-}
-
-impl PreparedLoad {
-    /// Takes over what a load brings.
-    pub fn new(load: &LaneLoad) -> Self {
-        let offers = load.offers.iter().map(|offer| {
-            let OfferLoad { left, allotment, changed_at, .. } = *offer;
-            (offer.offer, Shelf { left, allotment, changed_at, withheld: 0 })
-        });
-        Self {
-            limit_per_buyer: load.limit_per_buyer,
-            offers: offers.collect(),
-            buyers: Buyers::of_load(&load.purchases),
-        }
-    }
 }
 
 impl LaneMachine {
@@ -291,7 +277,9 @@ impl LaneMachine {
     /// The same in an instant, however many buyers there are: for who holds a lock. Answers the lane as it was, to be let go of without
     /// the lock; `None` is a refusal.
     pub fn replace(&mut self, run: RunId, epoch: Epoch, load: PreparedLoad) -> Option<Self> {
-        self.state.as_ref().filter(|state| !state.open && state.marker == epoch && state.run == run)?;
+        if !self.is_closed_under(run, epoch) {
+            return None;
+        }
         let PreparedLoad { limit_per_buyer, offers, buyers } = load;
         let state = LaneState { open: true, epoch, marker: epoch, run, limit_per_buyer, offers };
         Some(std::mem::replace(self, Self { state: Some(state), buyers, journal: Journal::default() }))

@@ -137,7 +137,7 @@ impl World {
     }
 
     fn request(&mut self, wish: Wish, quantity: u32) -> ReserveRequest {
-        let order = self.mint();
+        let order = self.mint_order(wish.buyer);
         let reservation = Reservation {
             tenant: id(1),
             sale: id(1),

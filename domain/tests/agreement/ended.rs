@@ -97,6 +97,9 @@ impl Process {
     /// A look at a lane whose sale is over: it is retired, and what is left of a retired one goes.
     pub fn look_at_ended(&mut self, world: &mut World, lane: LaneId) {
         let impatient = world.rng.once_in(8);
+        if self.at.offset < self.resumed_end {
+            return;
+        }
         let (numbers, facts) = (&self.lanes[&lane], self.facts.entry(lane).or_default());
         if numbers.is_retired {
             facts.distrusted = false;

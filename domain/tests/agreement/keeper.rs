@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    decide::OfferLedger,
-    id::{BuyerId, Epoch, LaneId, OfferId},
-    invariant::Invariant,
-    order::{OrderRow, Status},
+    id::{Epoch, LaneId, OfferId},
     record::{AllotmentChange, Record},
-    stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, LoadAnswer, OfferLoad, Purchase},
+    stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, OfferLoad},
 };
 
 use crate::{
-    world::{Played, Violation, World, tell},
+    stores::SHARDS,
+    world::{Played, World, tell},
     writer::{Flow, Process, Todo},
     wrong::Wrong,
 };
@@ -40,6 +38,17 @@ pub enum Next {
     Delete,
 }
 
+impl Facts {
+    pub fn opened(&mut self) {
+        (self.strikes, self.rebuilding, self.distrusted) = (0, None, false);
+    }
+
+    /// The next look that finds the lane closed rebuilds it.
+    pub fn is_due(&mut self) {
+        self.strikes = 2;
+    }
+}
+
 impl Process {
     pub fn keep(&mut self, world: &mut World, todo: Todo) -> Played<Flow> {
         match todo {
@@ -57,8 +66,7 @@ impl Process {
                 tell!(world, "writer {} appends {change:?}", self.number);
             }
             Todo::Adjust(lane, offer) => self.adjust(world, lane, offer),
-            Todo::Scan(lane, epoch) => self.scan(world, lane, epoch),
-            Todo::Load(lane, epoch, load) => self.load(world, lane, epoch, &load)?,
+            Todo::Fence(lane) => self.fence(world, lane),
             _ => {}
         }
         Ok(Flow::On)
@@ -72,15 +80,26 @@ impl Process {
                 continue;
             }
             if world.is(Wrong::BootSetsStock) && numbers.epoch > Epoch(0) {
-                let load = self.lane_load(world, lane);
+                let mut found = BTreeMap::new();
+                (0..SHARDS).for_each(|shard| self.read_rows(world, lane, shard, &mut found));
+                let load = self.lane_load(world, lane, found);
                 let (machine, run) = world.redis.lane(lane);
                 let _closed = machine.close(run, numbers.epoch);
                 let _loaded = machine.load(run, numbers.epoch, &load);
+            } else if world.is(Wrong::ReplayedEpochLoads) {
+                self.todo.push_front(Todo::Close(lane, Next::Open));
             } else {
                 // Before it decides anything: so in front of all else.
-                self.todo.push_front(Todo::Close(lane, if world.over { Next::Retire } else { Next::Open }));
+                self.todo.push_front(Todo::Fence(lane));
             }
         }
+    }
+
+    /// R4: what another writer began to load does not open any more. The rebuild comes when it has caught up.
+    fn fence(&mut self, world: &mut World, lane: LaneId) {
+        self.facts.entry(lane).or_default().is_due();
+        let epoch = self.close_under_next(world, lane, Next::Open);
+        tell!(world, "writer {} fences lane {lane}: {epoch:?}", self.number);
     }
 
     fn look(&mut self, world: &mut World, lane: LaneId) {
@@ -90,7 +109,11 @@ impl Process {
         let view = world.redis.inspect(lane);
         let epoch = self.lanes[&lane].epoch;
         let impatient = world.rng.once_in(8);
+        let behind = self.at.offset < self.resumed_end && !world.is(Wrong::ReplayedEpochLoads);
         let facts = self.facts.entry(lane).or_default();
+        if behind || self.loads.get(&lane).is_some_and(|loading| loading.epoch == epoch) {
+            return;
+        }
         if let Some(asked) = facts.rebuilding {
             if epoch < asked && !impatient {
                 return;
@@ -109,19 +132,27 @@ impl Process {
 
     /// R3, step 1.
     fn close(&mut self, world: &mut World, lane: LaneId, next: Next) {
-        let facts = self.facts.entry(lane).or_default();
-        facts.strikes = 0;
+        self.facts.entry(lane).or_default().strikes = 0;
+        let undrained = world.is(if next == Next::Open { Wrong::NoDrain } else { Wrong::RetiredUndrained });
+        if let Some(epoch) = self.close_under_next(world, lane, next) {
+            let drained = if undrained { Todo::Drained } else { Todo::Drain };
+            self.todo.push_front(drained(lane, epoch, next));
+        }
+    }
+
+    /// `None` when it was refused.
+    fn close_under_next(&mut self, world: &mut World, lane: LaneId, next: Next) -> Option<Epoch> {
         let last = self.lanes[&lane].epoch;
-        let epoch = if next == Next::Delete { last } else { last.next() }.max(facts.marker_seen);
+        let marker_seen = self.facts.entry(lane).or_default().marker_seen;
+        let epoch = if next == Next::Delete { last } else { last.next() }.max(marker_seen);
         let (machine, run) = world.redis.lane(lane);
         let answer = machine.close(run, epoch);
         tell!(world, "writer {} closes lane {lane} under {epoch} for {next:?}: {answer:?}", self.number);
-        let undrained = world.is(if next == Next::Open { Wrong::NoDrain } else { Wrong::RetiredUndrained });
         match answer {
-            CloseAnswer::Closed if undrained => self.todo.push_front(Todo::Drained(lane, epoch, next)),
-            CloseAnswer::Closed => self.todo.push_front(Todo::Drain(lane, epoch, next)),
+            CloseAnswer::Closed => return Some(epoch),
             refused => self.note_refusal(lane, refused),
         }
+        None
     }
 
     /// R3, step 2: from here on the journal cannot grow.
@@ -213,68 +244,6 @@ impl Process {
     /// The last change of an offer, as a lane is told of it once in an epoch.
     pub fn last_change(&self, lane: LaneId, offer: OfferId) -> (Epoch, i64) {
         (self.lanes[&lane].epoch, self.lanes[&lane].offers[&offer].changed_at)
-    }
-
-    fn scan(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
-        let load = self.lane_load(world, lane);
-        self.todo.push_front(Todo::Load(lane, epoch, load));
-    }
-
-    /// Units by the ledger, buyers by the rows (R5, R6).
-    fn lane_load(&self, world: &World, lane: LaneId) -> LaneLoad {
-        let mut buyers: BTreeMap<BuyerId, Vec<Purchase>> = BTreeMap::new();
-        let empty = world.is(Wrong::ReopenedWithoutRows) && world.reopened.contains(&lane);
-        let of_lane = |row: &&OrderRow| row.lane == lane && row.status != Status::Rejected && !empty;
-        for row in world.tables.rows().filter(of_lane) {
-            let forgotten = world.is(Wrong::CancelledIsNotLive) && row.status == Status::Cancelled;
-            let tombstone = !row.is_live() && world.is(Wrong::NoTombstones);
-            if !forgotten && !tombstone {
-                buyers.entry(row.buyer).or_default().push(Purchase {
-                    order: row.order,
-                    offer: row.offer,
-                    quantity: row.quantity,
-                    number: row.number,
-                    key: row.key,
-                    batch: None,
-                });
-            }
-        }
-        let numbers = &self.lanes[&lane];
-        let offers = numbers.offers.iter().map(|(&offer, numbers)| OfferLoad {
-            offer,
-            // A fault of its own: Redis is told one unit too many.
-            left: numbers.allotment.saturating_sub(numbers.sold) + u64::from(world.forged),
-            allotment: numbers.allotment,
-            changed_at: numbers.changed_at,
-        });
-        LaneLoad {
-            limit_per_buyer: numbers.limit_per_buyer,
-            offers: offers.collect(),
-            purchases: buyers
-                .into_iter()
-                .flat_map(|(buyer, some)| some.into_iter().map(move |one| (buyer, one)))
-                .collect(),
-        }
-    }
-
-    /// R4: by the winner of the epoch's commit, once.
-    fn load(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Played {
-        let (machine, run) = world.redis.lane(lane);
-        let answer = machine.load(run, epoch, load);
-        tell!(world, "writer {} loads lane {lane} under {epoch}: {answer:?} {load:?}", self.number);
-        let facts = self.facts.entry(lane).or_default();
-        match answer {
-            LoadAnswer::Loaded => (facts.strikes, facts.rebuilding, facts.distrusted) = (0, None, false),
-            LoadAnswer::Refused => world.event("load refused"),
-        }
-        for offer in load.offers.iter().filter(|_| answer == LoadAnswer::Loaded && !world.forged) {
-            let OfferLedger { target, sold, .. } = self.lanes[&lane].offers[&offer.offer];
-            if offer.left > target.saturating_sub(sold) {
-                let what = format!("R9: loaded with {offer:?}, {sold} sold, target {target}");
-                return Err(Violation(Invariant::Inv4, what));
-            }
-        }
-        Ok(())
     }
 }
 

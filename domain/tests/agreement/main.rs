@@ -17,7 +17,9 @@
 mod buyers;
 mod checks;
 mod ended;
+mod faults;
 mod keeper;
+mod loads;
 mod redis;
 mod rest;
 mod rng;

@@ -1,13 +1,13 @@
 //! The world of one seed: the stores, the buyers, two writers, and what happens next.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
 };
 
 use domain::{
     decide::{LaneLedger, OfferLedger},
-    id::{BatchId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
+    id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, Slot},
     invariant::Invariant,
     order::Status,
     record::{Genesis, Record},
@@ -15,9 +15,10 @@ use domain::{
 
 use crate::{
     buyers::Buyers,
+    faults::Backup,
     redis::Redis,
     rng::Rng,
-    stores::{Ledger, Log, Tables},
+    stores::{Ledger, Log, Mark, Tables},
     writer::Process,
     wrong::Wrong,
 };
@@ -26,7 +27,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 30] = [
+pub const EVENTS: [&str; 32] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -57,7 +58,14 @@ pub const EVENTS: [&str; 30] = [
     "keys deleted",
     "asked for after the end",
     "none by the rows",
+    "ledger restored",
+    "released during a load",
 ];
+
+/// When a run begins, in epoch milliseconds.
+const STARTS_MS: u64 = 1_767_225_600_000;
+/// Between two steps: some of them are more than the margin of an hour.
+const STEP_MS: u64 = 600_000;
 
 /// What does not hold, and how it was seen.
 #[derive(Debug, Clone)]
@@ -88,12 +96,13 @@ pub struct Mixture {
     pub distrust: usize,
     pub lose: usize,
     pub end: usize,
+    pub restore: usize,
 }
 
 impl Mixture {
     fn draw(rng: &mut Rng) -> Self {
         let mut mixture = Self {
-            steps: rng.range(60, 240),
+            steps: rng.range(80, 320),
             reserve: rng.pick(&[4, 8, 16]),
             append: rng.pick(&[2, 6]),
             sweep: rng.pick(&[1, 4]),
@@ -105,6 +114,7 @@ impl Mixture {
             publish: rng.pick(&[0, 0, 1, 3]),
             distrust: rng.pick(&[0, 0, 1]),
             lose: rng.pick(&[0, 0, 0, 1]),
+            restore: rng.pick(&[0, 0, 0, 1]),
             end: 0,
         };
         // A merchant who changes what is for sale while units come back.
@@ -148,6 +158,12 @@ pub struct World {
     pub over: bool,
     /// Lanes that were opened after they were retired.
     pub reopened: BTreeSet<LaneId>,
+    /// The ledger after its last commits, with the targets of then, oldest first.
+    pub backups: VecDeque<Backup>,
+    /// Where the ledger was before it was restored to an older moment.
+    pub was_at: Option<Mark>,
+    /// When the sale was to open by its first version. It was brought forward and opened at once.
+    pub first_opens_ms: u64,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -196,6 +212,9 @@ impl World {
             fallen: BTreeSet::new(),
             over: false,
             reopened: BTreeSet::new(),
+            backups: VecDeque::new(),
+            was_at: None,
+            first_opens_ms: 0,
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -210,7 +229,8 @@ impl World {
     pub fn forged(mut self) -> Self {
         self.forged = true;
         let m = &mut self.mixture;
-        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.end) = (0, 0, 0, 0, 0, 0, 0);
+        (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
+        m.end = 0;
         self
     }
 
@@ -232,12 +252,13 @@ impl World {
             }
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
             let (tenant, sale) = (id(1), id(1));
-            let ledger =
-                LaneLedger { tenant, sale, epoch: Epoch(0), is_retired: false, limit_per_buyer, offers: numbers };
+            let (epoch, first_order, offers) = (Epoch(0), None, numbers);
+            let ledger = LaneLedger { tenant, sale, epoch, is_retired: false, limit_per_buyer, first_order, offers };
             self.ledger.lanes.insert(id(lane), ledger);
         }
         self.targets = self.published.allotments.clone();
         self.buyers.count = self.rng.range(2, 4);
+        self.first_opens_ms = self.clock_ms() + self.rng.range(0, 100) * STEP_MS;
     }
 
     pub fn traced(mut self) -> Self {
@@ -262,7 +283,19 @@ impl World {
         *self.events.entry(event).or_default() += 1;
     }
 
-    /// A number that nobody has yet: for orders, batches and records.
+    /// Epoch milliseconds of this step.
+    pub fn clock_ms(&self) -> u64 {
+        STARTS_MS + self.now_ms * STEP_MS
+    }
+
+    /// An order id of this moment, as an engine mints it whose clock is up to a minute behind.
+    pub fn mint_order(&mut self, buyer: BuyerId) -> OrderId {
+        self.next_id += 1;
+        let behind_ms = self.rng.range(0, 1) * 60_000;
+        OrderId::compose(self.clock_ms() + self.next_id - behind_ms, Slot::of(buyer), 1, 0).unwrap()
+    }
+
+    /// A number that nobody has yet: for batches and records.
     pub fn mint<T: TryFrom<u64>>(&mut self) -> T
     where
         T::Error: fmt::Debug,
@@ -312,6 +345,7 @@ impl World {
             m.publish,
             m.distrust,
             m.lose,
+            m.restore,
             m.end,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
@@ -334,32 +368,12 @@ impl World {
             Some(8) => self.restart(),
             Some(9) => self.publish(),
             Some(10) => self.distrust(),
-            Some(12) if self.rng.once_in(3) => self.end_or_prolong(),
-            Some(12) => {}
-            _ => self.lose_log(),
+            Some(11) => self.lose_log(),
+            Some(12) => self.restore_ledger(),
+            _ if self.rng.once_in(3) => self.end_or_prolong(),
+            _ => {}
         }
         Ok(())
-    }
-
-    fn kill(&mut self) {
-        let process = self.rng.below(PROCESSES);
-        if self.processes[process].take().is_some() {
-            self.event("writer died");
-            tell!(self, "writer {process} dies");
-        }
-    }
-
-    /// Someone asks for a rebuild although nothing is wrong.
-    fn distrust(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let (process, lanes) = (self.rng.below(PROCESSES), self.lanes());
-        let lane = self.rng.pick(&lanes);
-        if let Some(process) = &mut self.processes[process] {
-            process.facts.entry(lane).or_default().distrusted = true;
-        }
-        tell!(self, "writer {process} distrusts lane {lane}");
     }
 
     fn cancel(&mut self) {
@@ -400,42 +414,6 @@ impl World {
             self.tables.0[shard].outbox.remove(at);
         }
         tell!(self, "release of {} sent, arrives: {arrives}", sent.release.order);
-    }
-
-    /// Redis restarts without its last operations, or with nothing.
-    fn restart(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = if self.rng.once_in(4) { None } else { Some(self.rng.below(self.redis.history_len() + 1)) };
-        self.event(if lost.is_none() { "redis flushed" } else { "redis restarted" });
-        self.redis.restart(lost, self.is(Wrong::NoRunId));
-        let journaled = self.redis.journaled();
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !journaled.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        tell!(self, "redis restarts, lost operations: {lost:?}");
-        if self.is(Wrong::MissingIsFull) && lost.is_none() {
-            self.open_as_full();
-        }
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    fn lose_log(&mut self) {
-        if !self.rng.once_in(3) {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// A newer version of the sale wants other allotments.

@@ -10,14 +10,15 @@ use domain::{
     invariant::Invariant,
     order::{Decision, OrderRow, Status},
     record::{AllotmentChange, Record},
-    stock::{Gone, GoneWhy, LaneLoad},
+    stock::{Gone, GoneWhy},
 };
 
 use crate::{
     keeper::{Facts, Next},
+    loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
-    wrong::{Wrong, follow_whatever_there_is, give_all_back},
+    wrong::{Wrong, follow_whatever_there_is},
 };
 
 /// A running writer. It holds nothing that it cannot read again.
@@ -28,6 +29,10 @@ pub struct Process {
     pub lanes: Lanes,
     pub facts: BTreeMap<LaneId, Facts>,
     pub todo: VecDeque<Todo>,
+    /// Where the log ended when it started (R4).
+    pub resumed_end: u64,
+    /// Lanes that are loaded beside all else.
+    pub loads: BTreeMap<LaneId, Loading>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
     progress: [Mark; SHARDS],
@@ -55,6 +60,8 @@ pub enum Todo {
     Restart,
     ReadLanes,
     DistrustClosed,
+    NoteEnd,
+    Fence(LaneId),
     StopIfStale,
     Look(LaneId),
     Looked,
@@ -68,8 +75,6 @@ pub enum Todo {
     Settle,
     Commit,
     Adjust(LaneId, OfferId),
-    Scan(LaneId, Epoch),
-    Load(LaneId, Epoch, LaneLoad),
 }
 
 /// Whether it can go on from what it holds in memory.
@@ -90,7 +95,9 @@ impl Process {
             at: Mark::start(Generation(0)),
             lanes: Lanes::new(),
             facts: BTreeMap::new(),
-            todo: reads.take(fits).collect(),
+            todo: reads.take(fits).chain([Todo::NoteEnd]).collect(),
+            resumed_end: u64::MAX,
+            loads: BTreeMap::new(),
             looked_at: None,
             progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
@@ -111,6 +118,7 @@ impl Process {
                     return Ok(self.halt(world, "its memory is stale"));
                 }
             }
+            Todo::NoteEnd => self.resumed_end = world.log.end(),
             Todo::Looked => self.looked_at = Some(self.at.offset),
             Todo::Write(shard) => return self.write(world, shard),
             Todo::Written => return Ok(self.written(world)),
@@ -164,6 +172,10 @@ impl Process {
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
             numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
+        }
+        for (id, lane) in &mut world.ledger.lanes {
+            let rows = world.tables.rows().filter(|row| row.lane == *id).map(|row| row.order);
+            lane.first_order = rows.chain(lane.first_order).min();
         }
         for lane in world.ledger.lanes.keys() {
             self.facts.entry(*lane).or_default().distrusted = true;
@@ -309,36 +321,6 @@ impl Process {
         Flow::On
     }
 
-    fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
-        let is_epoch = !decided.epochs.is_empty() || !decided.retired_lanes.is_empty();
-        match world.wrong {
-            Some(Wrong::ReductionForgotten) if !is_epoch => {
-                decided.retired.clear();
-                give_all_back(decided);
-            }
-            Some(Wrong::RetiredByTheLedgerOnly) => give_all_back(decided),
-            Some(Wrong::RetiredByTheLaneOnly) if !is_epoch => decided.retired.clear(),
-            Some(Wrong::EpochKeepsTheExcess) if is_epoch => decided.retired.clear(),
-            Some(Wrong::EveryReleaseRetires) => {
-                for (placed, movement) in records.iter().zip(&decided.movements) {
-                    let Record::Released(released) = &placed.record else { continue };
-                    let numbers = self.lanes[&released.lane].offers[&released.offer];
-                    if movement.decisions == [0] && numbers.excess() > 0 {
-                        *decided.retired.entry((released.lane, released.offer)).or_default() += 1;
-                    }
-                }
-            }
-            Some(Wrong::StaleDifferenceAdded) => {
-                for (placed, change) in records.iter().zip(&mut decided.allotments) {
-                    if let Record::AllotmentChanged(asked) = &placed.record {
-                        change.delta = asked.delta;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// A lane hears of a change before a release that is decided after it retires units there: else an adjustment that comes later, with
     /// an allotment from before the release, would put them on sale.
     fn tells_first(&mut self, world: &World) -> bool {
@@ -388,7 +370,8 @@ impl Process {
 
     /// The ledger moves by compare-and-set; what follows is the winner's.
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
-        let Some(span) = &self.span else { return Ok(Flow::Halt) };
+        let Some(span) = &mut self.span else { return Ok(Flow::Halt) };
+        bound_rows(world, &self.lanes, &mut span.decided);
         for &(lane, _) in span.decided.epochs.iter().filter(|(lane, _)| self.lanes[lane].is_retired) {
             world.event("lane reopened");
             world.reopened.insert(lane);
@@ -401,6 +384,7 @@ impl Process {
             let what = format!("a promise did not hold: order {} ({:?})", alarm.order, alarm.reason);
             return Err(Violation(Invariant::Inv3, what));
         }
+        let replayed = self.at.offset < self.resumed_end && !world.is(Wrong::ReplayedEpochLoads);
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
@@ -423,11 +407,14 @@ impl Process {
                 self.todo.push_back(Todo::Adjust(change.lane, change.offer));
             }
         }
-        self.todo.extend(span.decided.epochs.iter().map(|&(lane, epoch)| Todo::Scan(lane, epoch)));
         for &(lane, epoch) in &span.decided.retired_lanes {
             world.event("lane retired");
             self.todo.push_back(Todo::Drained(lane, epoch, Next::Delete));
         }
+        let (gone, epochs) = (span.decided.gone.clone(), span.decided.epochs.clone());
+        self.note_released(world, &gone);
+        self.begin_loads(&epochs, replayed);
+        world.back_up();
         world.check_rows(&[])?;
         Ok(Flow::On)
     }
@@ -464,18 +451,23 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
-        if matches!(process.todo.front(), Some(Todo::Drained(.., Next::Delete)))
-            && !self.ending
-            && !self.rng.once_in(24)
-        {
-            // It sleeps between commit and deletion.
+        // It loads in pieces, and sleeps between the commit of a retirement and the deletion.
+        let deletes = matches!(process.todo.front(), Some(Todo::Drained(.., Next::Delete)));
+        if !process.loads.is_empty() && self.rng.once_in(2) {
+            process.go_on_loading(self)?;
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
+        if deletes && !self.ending && !self.rng.once_in(24) {
             self.processes[number] = Some(process);
             return Ok(());
         }
         let flow = match process.todo.pop_front() {
             Some(todo) => process.take(self, todo)?,
             None => {
-                if self.rng.once_in(4) {
+                // Lanes that are closed wait for it to have caught up.
+                let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
+                if due || self.rng.once_in(4) {
                     process.todo.push_back(Todo::StopIfStale);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);

@@ -1,10 +1,12 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
 use domain::{
-    decide::{Decided, Lanes},
+    decide::{Decided, Lanes, Placed},
     record::Record,
     stock::GoneWhy,
 };
+
+use crate::{world::World, writer::Process};
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +85,18 @@ pub enum Wrong {
     RowsOfAClosedLaneSayNone,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
+    /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
+    RowsFromTheFirstPublishedOpening,
+    /// R5: the bound of a lane's rows stays where the first opening, decided again, set it.
+    FirstOrderNotLowered,
+    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log holds, and loads them when it comes to these.
+    ReplayedEpochLoads,
+    /// A release that is decided while a lane is loaded stays live in what was read before it.
+    ReleasesDuringLoadForgotten,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -124,11 +134,15 @@ impl Wrong {
         Self::RetiredKeepsItsEpoch,
         Self::RowsOfAClosedLaneSayNone,
         Self::DuplicateCounts,
+        Self::RowsFromTheFirstPublishedOpening,
+        Self::FirstOrderNotLowered,
+        Self::ReplayedEpochLoads,
+        Self::ReleasesDuringLoadForgotten,
     ];
 }
 
 /// Settles releases as if nothing of theirs were retired.
-pub fn give_all_back(decided: &mut Decided) {
+fn give_all_back(decided: &mut Decided) {
     for (_, gone) in &mut decided.gone {
         if let GoneWhy::Released { retired } = &mut gone.why {
             *retired = 0;
@@ -140,5 +154,37 @@ pub fn give_all_back(decided: &mut Decided) {
 pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
     if let Record::AllotmentChanged(change) = record {
         change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
+}
+
+impl Process {
+    pub fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
+        let is_epoch = !decided.epochs.is_empty() || !decided.retired_lanes.is_empty();
+        match world.wrong {
+            Some(Wrong::ReductionForgotten) if !is_epoch => {
+                decided.retired.clear();
+                give_all_back(decided);
+            }
+            Some(Wrong::RetiredByTheLedgerOnly) => give_all_back(decided),
+            Some(Wrong::RetiredByTheLaneOnly) if !is_epoch => decided.retired.clear(),
+            Some(Wrong::EpochKeepsTheExcess) if is_epoch => decided.retired.clear(),
+            Some(Wrong::EveryReleaseRetires) => {
+                for (placed, movement) in records.iter().zip(&decided.movements) {
+                    let Record::Released(released) = &placed.record else { continue };
+                    let numbers = self.lanes[&released.lane].offers[&released.offer];
+                    if movement.decisions == [0] && numbers.excess() > 0 {
+                        *decided.retired.entry((released.lane, released.offer)).or_default() += 1;
+                    }
+                }
+            }
+            Some(Wrong::StaleDifferenceAdded) => {
+                for (placed, change) in records.iter().zip(&mut decided.allotments) {
+                    if let Record::AllotmentChanged(asked) = &placed.record {
+                        change.delta = asked.delta;
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }

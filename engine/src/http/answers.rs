@@ -42,6 +42,7 @@ pub(super) const fn code(why: &Declined) -> Code {
         Declined::RateLimited(_) => Code::RateLimited,
         Declined::Overloaded => Code::Overloaded,
         Declined::LaneClosed => Code::TemporarilyUnavailable,
+        Declined::OutcomeUnknown => Code::OutcomeUnknown,
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) struct Answers {
     mismatch: PreparedProblem,
     overloaded: PreparedProblem,
     lane_closed: PreparedProblem,
+    outcome_unknown: PreparedProblem,
     unknown_order: PreparedProblem,
     unavailable: PreparedProblem,
     busy_pages: PreparedProblem,
@@ -101,7 +103,16 @@ impl Answers {
                 "the stock of this offer is being checked; repeat with the same Idempotency-Key",
                 CLOSED_AFTER,
             ),
-            unknown_order: of(Code::NotFound, "there is no such order, or none yet without its offer_id"),
+            outcome_unknown: later(
+                Code::OutcomeUnknown,
+                "whether this purchase was taken is not known; repeat it with the same Idempotency-Key: it gets the same order",
+                CLOSED_AFTER,
+            ),
+            unknown_order: of(
+                Code::NotFound,
+                "there is no such order. An order that has no row yet is found by its offer_id only; one that was pending and is \
+                 not found by it either was lost before it was written down: repeat the purchase with the same Idempotency-Key",
+            ),
             unavailable: later(Code::TemporarilyUnavailable, "orders cannot be read now", CLOSED_AFTER),
             busy_pages: later(Code::Overloaded, "too many pages of sales at once", OVERLOADED_AFTER),
             unchecked_page: later(Code::TemporarilyUnavailable, "the sale cannot be read now", CLOSED_AFTER),
@@ -128,6 +139,7 @@ impl Answers {
             Declined::RateLimited(limited) => rate_limited(limited),
             Declined::Overloaded => self.overloaded.response(),
             Declined::LaneClosed => self.lane_closed.response(),
+            Declined::OutcomeUnknown => self.outcome_unknown.response(),
         }
     }
 

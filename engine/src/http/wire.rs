@@ -194,7 +194,7 @@ pub struct Bought {
     /// Its id; of a repeated key, that of the first order.
     #[schema(example = "249300234895360")]
     pub order_id: String,
-    /// `accepted`: the order log holds it. `pending`: nobody knows yet; ask for its status. Of a repeated key whose order is over,
+    /// `accepted`: the order log holds it. `pending`: promised, and not yet confirmed by the log; ask for its status. Of a repeated key whose order is over,
     /// its status: `cancelled`, `expired`, `rejected`, `refunding` or `refunded`.
     #[schema(example = "accepted")]
     pub status: String,

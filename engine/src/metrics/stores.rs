@@ -95,7 +95,7 @@ mod tests {
         shown("flashsale_token_checks_total{memory=\"miss\"} 1");
         for _ in 0..2 {
             let pool = PoolUse { in_use: 1, idle: 2, waiting: 3, max: 8 };
-            let statements = Calls { answered: 10, refused: 1, unknown: 0, broken: 0 };
+            let statements = Calls { answered: 10, refused: 1, ..Calls::default() };
             stores.orders.add(move || DatabaseFigures { pool, statements });
             stores.stock.add(|| Calls { answered: 5, unknown: 1, ..Calls::default() });
         }

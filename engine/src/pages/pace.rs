@@ -1,6 +1,7 @@
 //! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays nothing: without a bound a few
 //! clients would keep the front threads busy with sending. Who comes too early waits for a turn, so that one who asks once is served
-//! beside others who ask all the while; who would wait too long is told to come back.
+//! beside others who ask all the while; who would wait too long is told to come back. While purchases are under way pages yield to them:
+//! an answer of nothing but its head costs a front thread as much as a refused purchase.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -9,8 +10,10 @@ use std::{
 
 /// Bytes of pages that leave an engine in a second, over all its threads: a quarter of a gigabit line, and a few percent of a core.
 pub const PAGE_BYTES_PER_S: u64 = 32 << 20;
-/// What even the smallest page costs.
+/// What even the smallest answer costs: 16,384 of them a second.
 const COST_MIN: u64 = 2 << 10;
+/// The same while purchases are under way: 2,048 a second, a few percent of a core.
+const COST_MIN_SELLING: u64 = 16 << 10;
 /// So much may leave at once.
 const BURST_US: u64 = 250_000;
 /// Longest wait for a turn.
@@ -26,10 +29,11 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How long a page of so many bytes waits before it may leave; `None`: too long.
-    pub fn turn(&self, bytes: usize, now: Duration) -> Option<Duration> {
+    /// How long an answer of so many bytes waits before it may leave; `None`: too long. `selling`: purchases are under way.
+    pub fn turn(&self, bytes: usize, selling: bool, now: Duration) -> Option<Duration> {
         let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let cost = u64::try_from(bytes).unwrap_or(u64::MAX).max(COST_MIN);
+        let cost_min = if selling { COST_MIN_SELLING } else { COST_MIN };
+        let cost = u64::try_from(bytes).unwrap_or(u64::MAX).max(cost_min);
         let cost_us = cost.saturating_mul(US_PER_S) / PAGE_BYTES_PER_S;
         let wait_us = |free_at_us: u64| free_at_us.saturating_sub(now_us).saturating_sub(BURST_US);
         let take = |free_at_us: u64| {
@@ -50,12 +54,22 @@ mod tests {
     #[test]
     fn turns_come_at_the_full_rate_and_not_later_than_a_second() {
         let (pace, now) = (Pace::default(), Duration::from_secs(1));
-        let turns: Vec<Duration> = std::iter::from_fn(|| pace.turn(MEGABYTE, now)).collect();
+        let turns: Vec<Duration> = std::iter::from_fn(|| pace.turn(MEGABYTE, false, now)).collect();
         assert_eq!(turns.len(), 41, "a quarter of a second's bytes at once, a second's waiting");
         assert!(turns[..8].iter().all(Duration::is_zero) && turns.is_sorted());
-        assert_eq!(pace.turn(1, now), None);
+        assert_eq!(pace.turn(1, false, now), None);
         let later = now + Duration::from_millis(500);
-        assert_eq!(std::iter::from_fn(|| pace.turn(MEGABYTE, later)).count(), 16);
-        assert_eq!(pace.turn(1, now + Duration::from_secs(9)), Some(Duration::ZERO));
+        assert_eq!(std::iter::from_fn(|| pace.turn(MEGABYTE, false, later)).count(), 16);
+        assert_eq!(pace.turn(1, false, now + Duration::from_secs(9)), Some(Duration::ZERO));
+    }
+
+    /// A flood of the smallest answers takes an eighth of its turns once purchases are under way.
+    #[test]
+    fn small_answers_yield_to_purchases() {
+        let turns = |selling| {
+            let pace = Pace::default();
+            std::iter::from_fn(|| pace.turn(0, selling, Duration::from_secs(1))).count()
+        };
+        assert_eq!((turns(false), turns(true)), (20_492, 2_562));
     }
 }

@@ -7,7 +7,10 @@ use domain::{
     stock::{LaneAnswer, ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest},
 };
 use kit::clock::Clock;
-use store::{log::OrderLog, stock::LaneStock};
+use store::{
+    log::OrderLog,
+    stock::{LaneStock, StockError},
+};
 
 use super::Desk;
 use crate::sales::Lane;
@@ -38,8 +41,20 @@ pub(super) enum Asked {
     JournalFull,
     /// The lane is closed, or its server cannot decide. Never "no".
     Closed,
+    /// It never left this engine: nothing happened.
+    Unsent,
     /// Nobody knows.
     Unknown,
+}
+
+impl Asked {
+    /// The same when an earlier try of the call may have happened: what denies a promise speaks of the later try alone.
+    fn after(self, retries: u32) -> Self {
+        match self {
+            Self::JournalFull | Self::Closed | Self::Unsent if retries > 0 => Self::Unknown,
+            asked => asked,
+        }
+    }
 }
 
 impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
@@ -51,6 +66,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
         let asked = asked.unwrap_or(Asked::Unknown);
         match asked {
             Asked::Closed => self.metrics.lanes_closed.inc(),
+            Asked::Unsent => self.metrics.reserve_unsent.inc(),
             Asked::Unknown => self.metrics.reserve_unknown.inc(),
             Asked::Decided(_) | Asked::JournalFull => {}
         }
@@ -72,14 +88,19 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                     );
                     return Asked::Unknown;
                 }
-                Ok(LaneAnswer::Open(ReserveAnswer::JournalFull)) => return Asked::JournalFull,
+                Ok(LaneAnswer::Open(ReserveAnswer::JournalFull)) => return Asked::JournalFull.after(retries),
                 Ok(LaneAnswer::Closed { epoch }) if epoch > call.epoch && !has_followed => {
                     // Rebuilt under a later epoch: follow, once. A closed call did nothing, so this is no repetition.
                     has_followed = true;
                     lane.follow(epoch);
                     call.epoch = epoch;
                 }
-                Ok(LaneAnswer::Closed { .. }) => return Asked::Closed,
+                Ok(LaneAnswer::Closed { .. }) => return Asked::Closed.after(retries),
+                // Nothing happened, and the next connection is made meanwhile: the client's retry finds it.
+                Err(StockError::Unsent(error)) if retries == 0 => {
+                    tracing::debug!(error, lane = %lane.id, "the lane cannot be asked");
+                    return Asked::Unsent;
+                }
                 Err(error) if error.is_retryable() && retries < RETRIES_MAX => {
                     tracing::debug!(%error, lane = %lane.id, "no answer from the lane; asking again");
                     retries += 1;
@@ -91,7 +112,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 }
                 Err(error) => {
                     tracing::error!(%error, lane = %lane.id, "the lane cannot decide");
-                    return Asked::Closed;
+                    return Asked::Closed.after(retries);
                 }
             }
         }

@@ -200,15 +200,60 @@ async fn a_lost_call_is_sent_again_and_succeeds() {
     assert_eq!(shop.stock.calls().len(), 3);
 }
 
-/// R7: an outcome that stays unknown is pending under the minted id, and never released.
+/// R13: of an outcome that stays unknown no id is told, whether the call happened or not; nothing is released, and the key finds the
+/// order that there is.
 #[tokio::test(start_paused = true)]
-async fn r7_an_unknown_outcome_is_pending_under_its_own_id() {
+async fn r13_an_unknown_outcome_tells_no_id_and_its_key_finds_the_order() {
+    for (fault, left) in [(Fault::LoseAnswer, 9), (Fault::LoseCall, 10)] {
+        let shop = Shop::new(10);
+        shop.stock.fail(&[fault; 3]);
+        assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::OutcomeUnknown));
+        assert_eq!((shop.stock.calls().len(), shop.stock.left(1)), (3, left), "{fault:?}");
+        assert_eq!((shop.metrics.reserve_unknown.get(), shop.metrics.permits_in_use.get()), (1, 0));
+        let found = shop.buy(1, "k", 1).await.unwrap();
+        assert_eq!(shop.buy(1, "k", 1).await.unwrap().order, found.order);
+        assert_eq!(shop.stock.left(1), 9, "one order, {fault:?}");
+        let other = shop.buy(2, "k", 1).await.unwrap().order;
+        assert!(other > found.order, "the ids of an unknown call are not used again");
+    }
+}
+
+/// R13: what never left this engine promises nothing, takes nothing, and is not asked for again; a later purchase gets the same id.
+#[tokio::test(start_paused = true)]
+async fn r13_a_call_that_was_not_sent_promises_nothing() {
     let shop = Shop::new(10);
-    shop.stock.fail(&[Fault::LoseAnswer, Fault::LoseAnswer, Fault::LoseAnswer]);
-    let bought = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!(bought.standing, Standing::Pending);
-    assert_eq!((shop.stock.calls().len(), shop.stock.left(1)), (3, 9));
-    assert_eq!(shop.buy(1, "k", 1).await.unwrap().order, bought.order, "the promise was made under that id");
+    let first = shop.buy(1, "first", 1).await.unwrap();
+    shop.stock.fail(&[Fault::NotSent]);
+    let started = tokio::time::Instant::now();
+    assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::LaneClosed));
+    assert_eq!((started.elapsed(), shop.stock.calls().len()), (Duration::ZERO, 2));
+    assert_eq!((shop.metrics.reserve_unsent.get(), shop.metrics.reserve_unknown.get()), (1, 0));
+    assert_eq!((shop.metrics.permits_in_use.get(), shop.stock.left(1)), (0, 9));
+    let next = shop.buy(1, "k", 1).await.unwrap();
+    assert_eq!((next.order.minted_at_ms(), next.order.sequence()), (first.order.minted_at_ms(), 1));
+}
+
+/// R13: what denies a promise after a lost answer speaks of the later try alone: the earlier one may have happened.
+#[tokio::test(start_paused = true)]
+async fn r13_after_a_lost_answer_only_a_decision_is_an_answer() {
+    for later in [&[Fault::Break][..], &[Fault::NotSent, Fault::NotSent], &[Fault::NotSent, Fault::Break]] {
+        let shop = Shop::new(10);
+        shop.stock.fail(&[&[Fault::LoseAnswer], later].concat());
+        assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::OutcomeUnknown), "{later:?}");
+        assert_eq!((shop.stock.left(1), shop.stock.calls().len()), (9, 1 + later.len()));
+    }
+    // Closed between the two tries, by a rebuild that drained the journal.
+    let shop = Arc::new(Shop::new(10));
+    shop.stock.fail(&[Fault::LoseAnswer]);
+    let bought = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.buy(1, "k", 1).await }
+    });
+    while shop.stock.calls().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    shop.stock.lane(1, |lane, run| lane.close(run, Epoch(2)));
+    assert_eq!(bought.await.unwrap(), Err(Declined::OutcomeUnknown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +261,7 @@ async fn a_call_that_hangs_ends_within_its_budget() {
     let shop = Shop::new(10);
     shop.stock.hold(true);
     let started = tokio::time::Instant::now();
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Pending);
+    assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::OutcomeUnknown));
     assert_eq!(started.elapsed(), ask::CALL_BUDGET);
 }
 

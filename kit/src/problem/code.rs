@@ -61,6 +61,8 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Overloaded";
     /// The lane is closed while its stock is rebuilt, or something behind the service is away. Not a "no".
     TemporarilyUnavailable = "temporarily_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable";
+    /// Something behind the service did not answer: the request may have been carried out or not. Its idempotency key finds out.
+    OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Outcome unknown";
     /// The same idempotency key came before with another request.
     IdempotencyMismatch = "idempotency_mismatch", UNPROCESSABLE_ENTITY, "Idempotency key used for another request";
     /// No token, or not a valid one.
@@ -107,6 +109,7 @@ mod tests {
             ("rate_limited", 429),
             ("overloaded", 503),
             ("temporarily_unavailable", 503),
+            ("outcome_unknown", 503),
             ("idempotency_mismatch", 422),
             ("unauthenticated", 401),
             ("forbidden", 403),

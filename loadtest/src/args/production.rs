@@ -66,6 +66,25 @@ mod tests {
     }
 
     #[test]
+    fn a_load_with_a_fault_lasts_through_it() {
+        let order = order(&["--fault=redis-stop@4"]).unwrap();
+        assert_eq!(order.fault.map(|fault| fault.to_string()).as_deref(), Some("redis-stop@4+6"));
+        assert_eq!((order.args.rate, order.size.buyers, order.seconds()), (Some(10_000.0), 250_000, 120));
+        let told = |extra: &str| {
+            parse(["loadtest", "sellout"].iter().chain(&STACK).chain(extra.split(' ').collect::<Vec<_>>().iter()))
+        };
+        let order = told("--fault kafka-kill --rate 1000").unwrap();
+        assert_eq!((order.size.buyers, order.size.units, order.args.rate), (20_000, 18_000, Some(1_000.0)));
+        let order = parse(["loadtest", "steady"].iter().chain(&STACK).chain(&["--fault=mysql-stop"])).unwrap();
+        assert_eq!((order.args.rate, order.seconds()), (None, 35), "its pace is a share of what it finds");
+        assert!(matches!(
+            parse(["loadtest", "orders", "--deployment=embedded", "--fault=redis-kill"]),
+            Err(ArgsError::Usage(_))
+        ));
+        assert!(matches!(told("--fault nginx-kill"), Err(ArgsError::Usage(_))));
+    }
+
+    #[test]
     fn a_password_on_the_command_line_is_refused() {
         let told = parse(["loadtest", "orders", "--mysql-url=mysql://u:hunter2@127.0.0.1:1"]).unwrap_err().to_string();
         assert!(told.contains("FLASHSALE_MYSQL_URL") && !told.contains("hunter2"), "{told}");

@@ -74,6 +74,20 @@ pub async fn evalsha(redis_url: &str, namespace: &str, clock: SystemClock) -> Re
     told.await.map_err(|_| EvalshaError::Late)?
 }
 
+/// Asked of Redis, whose own answer to INFO is long.
+const MEMORY: &str = "return string.match(redis.call('INFO', 'memory'), 'used_memory:(%d+)')";
+
+/// Bytes that Redis holds.
+///
+/// # Errors
+/// [`EvalshaError`] when it does not tell.
+pub async fn redis_memory(redis_url: &str) -> Result<u64, EvalshaError> {
+    let mut wire = Wire::connect(&Login::of(redis_url).await?).await?;
+    let told = wire.ask(&[b"EVAL", MEMORY.as_bytes(), b"0"]).await?;
+    let text = String::from_utf8_lossy(&told).into_owned();
+    text.parse().map_err(|_| EvalshaError::Answer(text))
+}
+
 async fn measure(login: &Login, keys: &Keys, clock: SystemClock) -> Result<f64, EvalshaError> {
     let mut clerk = Wire::connect(login).await?;
     let sha = clerk.ask(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]).await?;

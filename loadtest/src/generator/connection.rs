@@ -9,6 +9,7 @@ use std::{
 };
 
 use kit::clock::{Clock, SystemClock};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
     Kind, Meters, Names, Note,
@@ -31,6 +32,8 @@ const KNOWN_MAX: usize = 32;
 /// Between attempts to connect; doubled each time.
 const RECONNECT_FIRST: Duration = Duration::from_millis(5);
 const RECONNECT_MAX: Duration = Duration::from_millis(200);
+/// How long a buyer waits who is to come back. Clients that all waited as long as each other would come back all at once.
+const COME_BACK_MS: std::ops::Range<u64> = 50..1_000;
 
 pub(super) struct Office {
     pub(super) requests: Arc<Requests>,
@@ -38,6 +41,7 @@ pub(super) struct Office {
     pub(super) schedule: Schedule,
     pub(super) names: Names,
     pub(super) meters: Arc<Meters>,
+    pub(super) persistent: bool,
     pub(super) notes: Notebook,
     /// For each connection the send it waits for.
     pub(super) in_flight: Vec<AtomicU32>,
@@ -64,9 +68,10 @@ impl Office {
 pub(super) async fn work(office: Arc<Office>, number: usize, line: Line) {
     let request = office.requests.buffer();
     let last_used = office.clock.monotonic();
-    let mut desk = Desk { office: &office, number, line, request, known: Vec::new(), last_used };
+    let random = SmallRng::seed_from_u64(number as u64);
+    let mut desk = Desk { office: &office, number, line, request, known: Vec::new(), last_used, random };
     while let Some(turn) = office.schedule.next(&office.clock).await {
-        desk.take(turn).await;
+        while desk.take(turn).await.leaves_unknown() && desk.waits_to_come_back().await {}
     }
 }
 
@@ -78,10 +83,28 @@ struct Desk<'a> {
     /// Names met on this connection: the shared list is asked once for each.
     known: Vec<(Kind, u16, String, u8)>,
     last_used: Duration,
+    random: SmallRng,
+}
+
+impl Kind {
+    /// The buyer does not know what became of the purchase.
+    const fn leaves_unknown(self) -> bool {
+        matches!(self, Self::Deferred | Self::Unexpected)
+    }
 }
 
 impl Desk<'_> {
-    async fn take(&mut self, turn: Turn) {
+    /// Whether the buyer comes back; if so it is time to.
+    async fn waits_to_come_back(&mut self) -> bool {
+        let wait = Duration::from_millis(self.random.random_range(COME_BACK_MS));
+        let comes = self.office.persistent && self.office.clock.monotonic() + wait < self.office.schedule.end();
+        if comes {
+            tokio::time::sleep(wait).await;
+        }
+        comes
+    }
+
+    async fn take(&mut self, turn: Turn) -> Kind {
         let send = self.office.sends[turn.send];
         if !self.ready_line().await {
             return self.note(turn, 0, Kind::NotSent, 0, "no connection");
@@ -103,7 +126,7 @@ impl Desk<'_> {
                 } else {
                     self.line.close()
                 }
-                self.note(turn, 0, Kind::Aborted, 0, if reset { "reset" } else { "closed" });
+                self.note(turn, 0, Kind::Aborted, 0, if reset { "reset" } else { "closed" })
             }
         }
     }
@@ -129,7 +152,7 @@ impl Desk<'_> {
         true
     }
 
-    async fn read(&mut self, turn: Turn) {
+    async fn read(&mut self, turn: Turn) -> Kind {
         // The answer borrows the line, and the note needs the desk: only what is noted is taken out.
         let Self { office, line, known, .. } = self;
         let (order, kind, name, closes) = match line.answer().await {
@@ -142,20 +165,20 @@ impl Desk<'_> {
         if closes {
             self.line.close();
         }
-        self.write_note(turn, order, kind, name);
+        self.write_note(turn, order, kind, name)
     }
 
-    fn broken(&mut self, turn: Turn, why: &Broken) {
+    fn broken(&mut self, turn: Turn, why: &Broken) -> Kind {
         self.line.close();
-        self.note(turn, 0, Kind::Unexpected, 0, &why.to_string());
+        self.note(turn, 0, Kind::Unexpected, 0, &why.to_string())
     }
 
-    fn note(&mut self, turn: Turn, order: u64, kind: Kind, status: u16, text: &str) {
+    fn note(&mut self, turn: Turn, order: u64, kind: Kind, status: u16, text: &str) -> Kind {
         let name = named(&mut self.known, self.office, kind, status, text);
-        self.write_note(turn, order, kind, name);
+        self.write_note(turn, order, kind, name)
     }
 
-    fn write_note(&mut self, turn: Turn, order: u64, kind: Kind, name: u8) {
+    fn write_note(&mut self, turn: Turn, order: u64, kind: Kind, name: u8) -> Kind {
         let now = self.office.clock.monotonic();
         self.last_used = now;
         self.office.in_flight[self.number].store(IDLE, Ordering::Relaxed);
@@ -167,6 +190,7 @@ impl Desk<'_> {
             latency_us: micros(now.saturating_sub(turn.since)),
             name,
         });
+        kind
     }
 }
 

@@ -116,6 +116,7 @@ fn load(target: SocketAddr, sends: Vec<Attempt>) -> Load {
         sending: Duration::from_secs(20),
         grace: Duration::from_secs(20),
         warm_up: 8,
+        persistent: false,
     }
 }
 
@@ -129,6 +130,24 @@ async fn run(load: Load) -> (Run, Reading) {
 fn count(run: &Run, kind: Kind, text: &str) -> usize {
     let is = |note: &&Note| run.names[usize::from(note.name)] == Name { kind, text: text.to_owned() };
     run.notes.iter().filter(is).count()
+}
+
+/// As real clients: the same purchase again, until its outcome is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_persistent_buyer_comes_back_until_the_outcome_is_known() {
+    let target = server(|number, _| match number {
+        0 => Reply::Whole(answer(503, "retry-after: 1\r\n", r#"{"code":"overloaded"}"#)),
+        1 => Reply::HangUp,
+        2 => Reply::Whole(accepted(7)),
+        _ => Reply::Whole(answer(409, "", r#"{"code":"sold_out"}"#)),
+    })
+    .await;
+    let load = Load { connections: 1, persistent: true, ..load(target, plan::ordinary(0..2)) };
+    let (run, _) = run(load).await;
+    let sends: Vec<u32> = run.notes.iter().map(|note| note.send).collect();
+    assert_eq!(sends, [0, 0, 0, 1], "a final answer is not asked for again");
+    assert_eq!((run.notes[2].order, count(&run, Kind::Accepted, "accepted")), (7, 1));
+    assert!(run.notes[2].latency_us >= run.notes[0].latency_us, "a buyer waits from the first attempt on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{AuditCounts, CpuEach, PartFigures, PartReport, Report, Setup, YardstickReport};
-use crate::tally::Latency;
+use super::{AfterSale, AuditCounts, CpuEach, PartFigures, PartReport, Report, Setup, YardstickReport};
+use crate::{fault::FaultReport, tally::Latency};
 
 const MIB: f64 = (1_u64 << 20) as f64;
 
@@ -21,6 +21,7 @@ impl fmt::Display for Report {
         writeln!(f, "sale {sale}, seed {seed}, {cores} cores, {threads} generator thread(s), revision {revision}\n")?;
         self.write_other_parts(f)?;
         write_rates(f, &self.headline)?;
+        write_fault(f, self.headline.fault.as_ref())?;
         self.write_answers(f)?;
         write_cpu(f, &self.headline)?;
         self.write_machine(f)?;
@@ -79,6 +80,11 @@ impl Report {
             let (now, peak) = (now as f64 / MIB, peak as f64 / MIB);
             line(f, "engine memory", &format!("{now:.0} MiB at the end, {peak:.0} MiB at most"))?;
         }
+        for &AfterSale { sale, stock_bytes, engine_bytes, writer_bytes } in &self.after_sales {
+            let held = [("Redis", stock_bytes), ("engine", engine_bytes), ("order-writer", writer_bytes)];
+            let held = held.map(|(who, bytes)| bytes.map(|bytes| format!("{who} {:.1} MiB", bytes as f64 / MIB)));
+            line(f, &format!("after sale {sale}"), &held.into_iter().flatten().collect::<Vec<_>>().join(", "))?;
+        }
         let baselines = &self.baselines;
         let fixed = baselines.fixed_answer_per_s;
         match baselines.evalsha_per_s {
@@ -123,6 +129,21 @@ fn write_rates(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result
         line(f, "", "(closed loop: latency counts from the send, and slow answers slow the load down)")?;
     }
     Ok(())
+}
+
+fn write_fault(f: &mut fmt::Formatter<'_>, fault: Option<&FaultReport>) -> fmt::Result {
+    let Some(told) = fault else { return Ok(()) };
+    let FaultReport { fault, at_s, lasted_s, without_accepted_s, without_accepted_from_s, .. } = told;
+    line(f, "FAULT", &format!("{fault}: at {at_s:.2} s, back after {lasted_s:.2} s"))?;
+    let gap = match without_accepted_s.zip(*without_accepted_from_s) {
+        Some((gap, from)) => format!("{gap:.2} s without an accepted order, from {from:.2} s on"),
+        None => "no order was accepted after it".into(),
+    };
+    line(f, "", &gap)?;
+    let rows = told.without_rows_s.map_or("no row came after it".into(), |s| format!("{s:.1} s without a new row"));
+    let [before, after] =
+        [told.p99_before_ms, told.p99_after_ms].map(|ms| ms.map_or("-".into(), |ms| format!("{ms:.1} ms")));
+    line(f, "", &format!("{rows}; p99 before {before}, p99 after {after}"))
 }
 
 fn write_unexpected(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result {

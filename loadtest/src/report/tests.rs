@@ -38,6 +38,7 @@ fn run(findings: Findings, at_rest: bool) -> (Setup, Outcome) {
             troubles: vec!["the fixed answer: gone".into()],
         },
         engine_memory: Some(Memory { now: 10 << 20, peak: 20 << 20 }),
+        after_sales: vec![],
         at_rest,
         outstanding: vec![],
     };
@@ -71,6 +72,7 @@ fn part(title: &'static str, measured: bool) -> PlayedPart {
         generator: (us(36), 6),
         cpu: [us(40), us(20), None, None, None, None],
         processes: 6,
+        fault: None,
     }
 }
 
@@ -95,6 +97,34 @@ fn the_json_has_every_name_that_programs_read() {
     assert_eq!(json["generator_us_per_request"], 6.0);
     assert_eq!(json["cpu_us_per_order"].as_object().unwrap().len(), 6);
     assert_eq!(json["lost"], 0);
+}
+
+#[test]
+fn a_fault_is_told_where_one_was_asked_for() {
+    let clean = report(Findings::default(), true);
+    assert!(serde_json::to_value(&clean).unwrap().get("fault").is_none());
+    let (setup, mut outcome) = run(Findings::default(), true);
+    outcome.parts[1].fault = Some(FaultReport {
+        fault: "redis-kill@5+0".into(),
+        at_s: 5.0,
+        lasted_s: 0.4,
+        without_accepted_s: Some(1.52),
+        without_accepted_from_s: Some(4.99),
+        without_rows_s: None,
+        p99_before_ms: Some(12.0),
+        p99_after_ms: Some(14.5),
+    });
+    let report = Report::new(setup, outcome).unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["fault"]["without_accepted_s"], &json["fault"]["without_rows_s"]), (&1.52.into(), &().into()));
+    let table = report.to_string();
+    for told in [
+        "FAULT           redis-kill@5+0: at 5.00 s, back after 0.40 s",
+        "1.52 s without an accepted order, from 4.99 s",
+        "no row came after it; p99 before 12.0 ms, p99 after 14.5 ms",
+    ] {
+        assert!(table.contains(told), "{told}: {table}");
+    }
 }
 
 #[test]

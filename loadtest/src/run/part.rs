@@ -15,6 +15,7 @@ use kit::clock::Clock;
 use super::{Play, RowEvidence, RunError, here, stage};
 use crate::{
     durable::{self, Rest, Witness},
+    fault::{Fault, FaultReport, Struck},
     generator::{self, Armed, Kind, Load, Meters, Run},
     plan::{self, Attempt},
     report::PlayedPart,
@@ -28,12 +29,14 @@ use crate::{
 
 /// Between looks at the stores while a load runs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A store that is away is not waited for longer, or the load would go unwatched.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the last answers of a load are waited for.
 const GRACE: Duration = Duration::from_secs(10);
 /// Questions for the time before the clock starts.
 const WARM_UP: u32 = 1_000;
 /// Sending of a part that is not measured ends after so many seconds: it should come to its end.
-const UNMEASURED_SECONDS: u32 = 1_800;
+pub(super) const UNMEASURED_SECONDS: u32 = 1_800;
 /// For retries after the load; each buyer has one at a time.
 const RETRY_SENDING: Duration = Duration::from_secs(60);
 /// How often a buyer without an outcome retries.
@@ -61,6 +64,8 @@ pub(super) struct Played {
     cpu: CpuTimes,
     /// How many of them the deployment has.
     processes: usize,
+    /// What a fault in it cost.
+    fault: Option<FaultReport>,
 }
 
 /// A load and how it looked from outside.
@@ -110,6 +115,7 @@ impl Played {
             generator: self.generator,
             cpu: self.cpu,
             processes: self.processes,
+            fault: self.fault,
         }
     }
 }
@@ -128,6 +134,18 @@ impl<U: UnderTest> Play<'_, U> {
         let rate = part.pace.rate(args.rate, played.iter().rev().find_map(Played::sustained));
         let first = played.last().map_or(0, |last| last.buyers.end);
         let buyers = first..first + part.buyers(self.order.size, args.lanes, rate, seconds);
+        self.cast_of(part, buyers, rate, seconds).await
+    }
+
+    /// Gives these buyers their requests.
+    pub(super) async fn cast_of(
+        &mut self,
+        part: &'static Part,
+        buyers: Range<u32>,
+        rate: Option<f64>,
+        seconds: u32,
+    ) -> Result<Cast, RunError> {
+        let args = &self.order.args;
         self.progress.phase(part.title);
         let requests = self.requests(buyers.clone()).await?;
         self.book.admit(buyers.end);
@@ -141,12 +159,18 @@ impl<U: UnderTest> Play<'_, U> {
             sending: Duration::from_secs(seconds.into()),
             grace: GRACE,
             warm_up: WARM_UP,
+            persistent: self.order.fault.is_some(),
         };
         Ok(Cast { load, buyers })
     }
 
-    /// Plays a part to its end.
-    pub(super) async fn perform(&mut self, part: &'static Part, cast: &Cast) -> Result<Played, RunError> {
+    /// Plays a part to its end, and has something fail amid it.
+    pub(super) async fn perform(
+        &mut self,
+        part: &'static Part,
+        cast: &Cast,
+        fault: Option<Fault>,
+    ) -> Result<Played, RunError> {
         let load = &cast.load;
         self.progress.phase("connecting and warming up");
         let meters = Arc::new(Meters::default());
@@ -159,7 +183,19 @@ impl<U: UnderTest> Play<'_, U> {
             self.began = start;
         }
         self.timeline.part(start.saturating_sub(self.began), part.title);
-        let main = self.watch(armed, (sold_before, start), &meters, load.sends.len()).await?;
+        let (under_test, clock) = (self.under_test, self.clock);
+        let failing = async {
+            let Some(fault) = fault else { return Ok(None) };
+            tokio::time::sleep((start + Duration::from_secs(fault.at_s.into())).saturating_sub(clock.monotonic()))
+                .await;
+            let from = clock.monotonic().saturating_sub(start);
+            under_test.fail(fault).await?;
+            let until = clock.monotonic().saturating_sub(start);
+            Ok::<_, RunError>(Some((fault, Struck { from, until })))
+        };
+        let watching = self.watch(armed, (sold_before, start), &meters, load.sends.len());
+        let (main, failed) = tokio::join!(watching, failing);
+        let (main, failed) = (main?, failed?);
         let mut sold = main.sold;
         let mut retries = Figures::default();
         let undecided = undecided(&main.run);
@@ -177,9 +213,25 @@ impl<U: UnderTest> Play<'_, U> {
         let mut figures = Figures::of(&main.run);
         let generator = (main.run.cpu, figures.sent);
         figures.add_counts(&retries);
+        let rows = self.timeline.growth_since(start.saturating_sub(self.began));
+        let fault = failed.map(|(fault, struck)| FaultReport::of(fault, struck, &main.run, &rows));
         let (unsent, retried, rate) = (main.run.unsent, retries.sent, load.rate);
         let (buyers, processes) = (cast.buyers.clone(), U::PROCESSES);
-        Ok(Played { part, buyers, rate, figures, unsent, retried, generator, start, sold_before, rest, cpu, processes })
+        Ok(Played {
+            part,
+            buyers,
+            rate,
+            figures,
+            unsent,
+            retried,
+            generator,
+            start,
+            sold_before,
+            rest,
+            cpu,
+            processes,
+            fault,
+        })
     }
 
     async fn requests(&mut self, buyers: Range<u32>) -> Result<Arc<Requests>, RunError> {
@@ -224,7 +276,8 @@ impl<U: UnderTest> Play<'_, U> {
                 _ = ticks.tick() => {
                     self.stage.check_running()?;
                     // A store that is away for a moment is not the end of the load.
-                    let standing = self.backends.look().await.ok();
+                    let looked = tokio::time::timeout(LOOK_PATIENCE, self.backends.look()).await;
+                    let standing = looked.ok().and_then(Result::ok);
                     let (now, reading) = (self.clock.monotonic(), meters.read());
                     if let Some(standing) = &standing && standing.sold != sold.0 {
                         sold = (standing.sold, now);

@@ -52,8 +52,13 @@ impl Stage {
 
     /// Writes the sale file and returns its path.
     pub(crate) fn write_sale(&self, sale: &LoadSale) -> Result<String, RunError> {
+        self.write(&sale.to_toml().map_err(here)?)
+    }
+
+    /// Writes the text of a sale file and returns its path.
+    pub(super) fn write(&self, sale: &str) -> Result<String, RunError> {
         let file = self.folder().join("sale.toml");
-        std::fs::write(&file, sale.to_toml().map_err(here)?).map_err(here)?;
+        std::fs::write(&file, sale).map_err(here)?;
         Ok(file.to_string_lossy().into_owned())
     }
 
@@ -96,6 +101,11 @@ impl Stage {
     /// The engine's memory, when its process is known.
     pub(super) fn engine_memory(&self) -> Option<Memory> {
         cpu::memory(self.pids[0]?)
+    }
+
+    /// Resident bytes of engine and order-writer, when their processes are known.
+    pub(super) fn memories(&self) -> [Option<u64>; 2] {
+        [self.pids[0], self.pids[3]].map(|pid| cpu::memory(pid?).map(|memory| memory.now))
     }
 
     /// The folder stays, whatever comes.

@@ -10,11 +10,13 @@ use store::sql::sqlite::Sqlite;
 
 use super::{Raised, Scene, UnderTest};
 use crate::{
+    args::Order,
     backends::embedded::{DataFolder, EmbeddedBackends, PageWitness, Running},
     baseline::Baselines,
+    fault::Fault,
     progress::Progress,
     run::{RunError, Stage, here},
-    services::{Program, Programs, free_address},
+    services::{Program, Programs, Publisher, free_address},
     timeline::ONE_PROCESS,
 };
 
@@ -52,13 +54,24 @@ impl UnderTest for Embedded {
             admin
         } else {
             progress.phase("starting flashsale");
-            serve(&program, &data, order.args.front_threads, stage, clock).await?
+            serve(&program, &data, order, stage, clock).await?
         };
         progress.phase(&format!("publishing sale {}", sale.id));
         let file = stage.write_sale(sale)?;
-        program.run(&["publish", "--data", &data.path().to_string_lossy(), &file], &[]).await?;
+        let arguments = ["publish", "--data", &data.path().to_string_lossy()].map(str::to_owned).to_vec();
+        let publisher = Publisher { program, arguments, environment: Vec::new() };
+        publisher.publish(&file).await?;
         let backends = EmbeddedBackends::open(&data, Some(admin), sale.lanes()).await?;
-        Ok(Raised { backends, signer: data.signer()? })
+        Ok(Raised { backends, publisher, signer: data.signer()? })
+    }
+
+    async fn fail(&self, fault: Fault) -> Result<(), RunError> {
+        // The command line refuses it before.
+        Err(here(format!("{fault}: the embedded deployment has no server that could fail")))
+    }
+
+    async fn stock_memory(&self) -> Option<u64> {
+        None
     }
 
     fn yardsticks(&self) -> Baselines {
@@ -86,7 +99,7 @@ impl Embedded {
 async fn serve(
     program: &Program,
     data: &DataFolder,
-    front_threads: Option<u16>,
+    order: &Order,
     stage: &mut Stage,
     clock: SystemClock,
 ) -> Result<SocketAddr, RunError> {
@@ -96,11 +109,11 @@ async fn serve(
     let mut arguments = vec!["serve", "--data", &folder, "--port", &port, "--admin-port", &admin_port, "--no-demo"];
     let config = stage.folder().join("flashsale.toml");
     let config_path = config.to_string_lossy();
-    if let Some(threads) = front_threads {
+    if let Some(threads) = order.args.front_threads {
         std::fs::write(&config, format!("[front]\nthreads = {threads}\n")).map_err(here)?;
         arguments.extend(["--config", &config_path]);
     }
-    let pid = stage.employ(program.start(&arguments, admin, &[], stage.folder())?);
+    let pid = stage.employ(program.start(&arguments, admin, &order.service_settings(), stage.folder())?);
     stage.watch([pid, None, None, None, None]);
     stage.wait_ready(clock).await?;
     Ok(admin)

@@ -1,5 +1,7 @@
 //! Engine and order-writer over the running stack, which knows its servers' processes.
 
+use std::{process::Stdio, time::Duration};
+
 use kit::{
     clock::SystemClock,
     settings::{Secret, StoreArgs, TokenArgs},
@@ -11,8 +13,9 @@ use super::{Raised, Scene, UnderTest};
 use crate::{
     backends::production::{ProductionBackends, ServerWitness},
     baseline::{self, Baselines, Yardstick},
+    fault::{Act, Fault},
     run::{RunError, here, stage::said},
-    services::{Programs, free_address},
+    services::{Programs, Publisher, free_address},
     timeline::PROCESSES,
 };
 
@@ -43,15 +46,21 @@ impl UnderTest for Production {
     async fn raise(&self, scene: Scene<'_>) -> Result<Raised<MySql, ServerWitness>, RunError> {
         let Scene { order, sale, stage, cargo, clock, progress } = scene;
         let signer = self.tokens.signer().map_err(here)?;
+        if order.fault.is_some() {
+            self.check_stack().await?;
+        }
         let backends = ProductionBackends::open(&self.stores, sale.lanes()).await?;
         if cargo.is_some() {
             progress.phase("building the services");
         }
         let programs = Programs::find_or_build(cargo, &PACKAGES).await?;
-        let environment = self.environment(order.args.front_threads);
+        let mut environment = self.environment(order.args.front_threads);
+        environment.extend(order.service_settings());
         progress.phase(&format!("publishing sale {}", sale.id));
         let file = stage.write_sale(sale)?;
-        programs.program("catalog")?.run(&["publish", &file], &environment).await?;
+        let (program, arguments) = (programs.program("catalog")?, vec!["publish".to_owned()]);
+        let publisher = Publisher { program, arguments, environment: environment.clone() };
+        publisher.publish(&file).await?;
         let (mut engine, mut writer) = (None, None);
         if order.target.is_none() {
             progress.phase("starting order-writer and engine");
@@ -67,7 +76,23 @@ impl UnderTest for Production {
         }
         let [redis, kafka, mysql] = [server_pid("redis").await, server_pid("kafka").await, server_pid("mysql").await];
         stage.watch([engine, redis, kafka, writer, mysql]);
-        Ok(Raised { backends, signer })
+        Ok(Raised { backends, publisher, signer })
+    }
+
+    async fn fail(&self, fault: Fault) -> Result<(), RunError> {
+        let server = fault.server.as_str();
+        let (down, up) = match fault.act {
+            Act::Kill => ("kill", "up"),
+            Act::Stop => ("freeze", "thaw"),
+        };
+        command_stack(&[down, server]).await?;
+        let back = BackAgain(Some([up, server]));
+        tokio::time::sleep(Duration::from_secs(fault.lasts_s.into())).await;
+        back.now().await
+    }
+
+    async fn stock_memory(&self) -> Option<u64> {
+        baseline::redis_memory(self.stores.redis_url.expose()).await.ok()
     }
 
     fn yardsticks(&self) -> Baselines {
@@ -81,6 +106,19 @@ impl UnderTest for Production {
 }
 
 impl Production {
+    /// That the stack whose servers are to fail is the one that is loaded, and not somebody else's.
+    async fn check_stack(&self) -> Result<(), RunError> {
+        let told = said(Command::new(STACK).arg("env")).await.unwrap_or_default();
+        let Self { stores, .. } = self;
+        let urls = [stores.redis_url.expose(), &stores.kafka.kafka_brokers, stores.mysql_url.expose()];
+        if urls.iter().all(|url| told.contains(&format!("'{url}'"))) {
+            return Ok(());
+        }
+        Err(here(
+            "--fault is of the stack's servers, and these are others: . stack/env names the stack's to this shell",
+        ))
+    }
+
     /// What the services must agree on, as they read it.
     fn environment(&self, front_threads: Option<u16>) -> Vec<(String, String)> {
         let Self { stores, tokens } = self;
@@ -101,6 +139,36 @@ impl Production {
         ];
         told.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
         told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
+    }
+}
+
+async fn command_stack(arguments: &[&str]) -> Result<(), RunError> {
+    let output = Command::new(STACK).args(arguments).stdin(Stdio::null()).output().await.map_err(here)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let (what, why) = (arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
+    Err(here(format!("stack/stack {what} failed: {why}")))
+}
+
+/// A server that is away and comes back, also when the run is broken off: the command that brings it.
+struct BackAgain(Option<[&'static str; 2]>);
+
+impl BackAgain {
+    async fn now(mut self) -> Result<(), RunError> {
+        match self.0 {
+            Some(command) => command_stack(&command).await.inspect(|()| self.0 = None),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for BackAgain {
+    fn drop(&mut self) {
+        if let Some(command) = self.0 {
+            // Nobody is left to tell of a failure; `stack/stack up` is the remedy then.
+            drop(std::process::Command::new(STACK).args(command).stdin(Stdio::null()).status());
+        }
     }
 }
 

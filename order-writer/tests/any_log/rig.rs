@@ -46,6 +46,8 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::node::Nodes;
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 pub(crate) const TENANT: u64 = 7;
 pub(crate) const SALE: u64 = 1001;
@@ -56,6 +58,7 @@ pub(crate) const SOUND_LANE: u64 = 5002;
 /// Published late, beside sales that contradict those before.
 pub(crate) const LATE_LANE: u64 = 5004;
 const PATIENCE: Duration = Duration::from_secs(120);
+const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
 pub(crate) fn id<T: TryFrom<u64>>(number: u64) -> T
 where
@@ -73,7 +76,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = LocalKeeping;
+    type Stock = Nodes;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -94,6 +97,8 @@ pub(crate) struct Rig {
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    /// The same lanes, as the worker reaches them.
+    pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
     pub(crate) sales: watch::Sender<Sales>,
     registry: Registry,
@@ -139,6 +144,11 @@ pub(crate) fn sale() -> Sale {
 impl Rig {
     /// Both lanes are open.
     pub(crate) async fn open() -> Self {
+        Self::open_with(sale()).await
+    }
+
+    /// The same, by another first version of the sale.
+    pub(crate) async fn open_with(sale: Sale) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
         let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
@@ -146,11 +156,11 @@ impl Rig {
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
-        let sale = sale();
         let mut rig = Self {
             store,
             log,
             keeping: stock.keeping(),
+            nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
             sales: watch::channel(Arc::new(BTreeMap::from([(sale.id, sale)]))).0,
@@ -173,7 +183,7 @@ impl Rig {
         Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: self.nodes.clone(),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -207,6 +217,7 @@ impl Rig {
         self.runs += 1;
         self.stock = LocalStock::new(RunId(self.runs));
         self.keeping = self.stock.keeping();
+        self.nodes = Nodes::new(self.stock.keeping());
         self.start();
     }
 
@@ -224,6 +235,21 @@ impl Rig {
         let connection = rusqlite::Connection::open(self.file(file)).unwrap();
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
         connection.execute(statement, ()).unwrap()
+    }
+
+    /// Keeps a copy of the ledger as it is.
+    pub(crate) fn back_ledger_up(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"));
+        }
+    }
+
+    /// The ledger is again as it was when the copy was made.
+    pub(crate) fn restore_ledger(&self) {
+        for table in LEDGER_TABLES {
+            self.sql("shop_ledger.db", &format!("DELETE FROM {table}"));
+            self.sql("shop_ledger.db", &format!("INSERT INTO {table} SELECT * FROM kept_{table}"));
+        }
     }
 
     /// The causes of all parked records.

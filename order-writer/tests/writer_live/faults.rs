@@ -34,6 +34,32 @@ async fn a_lost_log_starts_a_new_generation() {
     rig.close().await;
 }
 
+/// R5, fault 21: a sale that was to open in three hours is opened now. When Redis loses the lane, a repeat gets its order, and when the log
+/// is lost too, the units sold are still counted.
+#[tokio::test]
+async fn r5_a_sale_brought_forward_is_not_sold_twice() {
+    let mut rig = Rig::open_in(3 * 3_600_000, 10, 1).await;
+    rig.publish(2, 10, 1);
+    let sold = rig.buy(Epoch(1), &[1, 2, 3, 4, 5, 6]).await;
+    rig.until_at_rest(6).await;
+    rig.lose_lane().await;
+    rig.until_open(Epoch(2)).await;
+    let again = rig.request(1, "key", 1);
+    let replies = rig.reserve(Epoch(2), domain::id::BatchId::new(again.order.get()).unwrap(), &[again]).await;
+    assert!(
+        matches!(replies[..], [domain::stock::ReserveReply::Repeat { order, .. }] if order == sold[0].order),
+        "{replies:?}"
+    );
+    rig.stop().await;
+    rig.lose_lane().await;
+    rig.delete_topics().await;
+    until("the topics are there again", || async { ensure_topics(&rig.kafka).await.is_ok() }).await;
+    rig.start();
+    rig.until_open(Epoch(3)).await;
+    assert_eq!((rig.left().await, rig.ledger().await.sold), (4, 6));
+    rig.close().await;
+}
+
 /// R9 and R10: the log is lost in the middle of a reduction, with a release whose row was written and whose commit was not. The target stands in
 /// the ledger; what the lost commit would have retired is not sold by the lane's next epoch either.
 #[tokio::test]

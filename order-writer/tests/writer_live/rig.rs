@@ -111,7 +111,13 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 impl Rig {
     /// A published sale of `allotment` units, and a worker that keeps its lane.
     pub(crate) async fn open(allotment: u64, limit: u32) -> Self {
+        Self::open_in(0, allotment, limit).await
+    }
+
+    /// The same with a sale that opens so much later, which lanes do not wait for.
+    pub(crate) async fn open_in(opens_in_ms: u64, allotment: u64, limit: u32) -> Self {
         let mut rig = Self::closed(allotment, limit).await;
+        rig.publish_opening(opens_in_ms, 1, allotment, limit);
         rig.start();
         rig.until_open(Epoch(1)).await;
         rig
@@ -149,10 +155,20 @@ impl Rig {
         self.publish_until(version, (allotment, limit_per_buyer), 3_600_000);
     }
 
+    fn publish_opening(&self, opens_in_ms: u64, version: u32, allotment: u64, limit_per_buyer: u32) {
+        let now = SystemClock::new().now_ms();
+        let window = Window { opens_at_ms: now - 1_000 + opens_in_ms, closes_at_ms: now + 3_600_000 + opens_in_ms };
+        self.publish_window(version, (allotment, limit_per_buyer), window);
+    }
+
     /// The same, with an end so many milliseconds from now.
-    pub(crate) fn publish_until(&self, version: u32, (allotment, limit_per_buyer): (u64, u32), ends_in_ms: i64) {
+    pub(crate) fn publish_until(&self, version: u32, units: (u64, u32), ends_in_ms: i64) {
         let now = SystemClock::new().now_ms();
         let closes_at_ms = now.checked_add_signed(ends_in_ms).unwrap();
+        self.publish_window(version, units, Window { opens_at_ms: now.min(closes_at_ms) - 1_000, closes_at_ms });
+    }
+
+    fn publish_window(&self, version: u32, (allotment, limit_per_buyer): (u64, u32), window: Window) {
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let (sku, title, rate_per_s) = (SkuId::new(77).unwrap(), "Kettle".to_owned(), 1_000);
         let offer = Offer { id: self.offer, sku, title, price, allotment, rate_per_s };
@@ -162,7 +178,7 @@ impl Rig {
             tenant: TenantId::new(7).unwrap(),
             version,
             title: "Night".into(),
-            window: Window { opens_at_ms: now.min(closes_at_ms) - 1_000, closes_at_ms },
+            window,
             paused: false,
             buyer_rate_per_s: 100,
             shard_map_version: 1,

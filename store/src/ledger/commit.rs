@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     decide::AllotmentMove,
-    id::{Generation, OfferId, PartitionId, RecordId},
+    id::{Generation, LaneId, OfferId, OrderId, PartitionId, RecordId},
 };
 
 use super::{
@@ -27,6 +27,9 @@ const RESTART_PARTITION: &str = "UPDATE partitions SET generation = ?, log_id = 
 const MOVE_EPOCH: &str = "UPDATE lanes SET epoch = ? WHERE lane = ? AND epoch <= ?";
 // R14: the lane is retired while its epoch is this one.
 const RETIRE_LANE: &str = "UPDATE lanes SET retired_epoch = ?, epoch = ? WHERE lane = ? AND epoch <= ?";
+// R5: only ever lower. No row is matched where it is as low already.
+const LOWER_FIRST_ORDER: &str =
+    "UPDATE lanes SET first_order = ? WHERE lane = ? AND (first_order IS NULL OR first_order > ?)";
 // As in `CommitTexts::sell`, together with the allotment, so that the condition is asked of what both become.
 const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ?, target = ?, sale_version = ?, \
                               changed_at = ? WHERE offer = ? AND sold + ? BETWEEN 0 AND allotment + ?";
@@ -106,7 +109,8 @@ impl<S: Sql> Ledger<S> {
         retried(async || self.attempt(async |tx| self.change(tx, &plan).await).await).await
     }
 
-    /// Begins a new generation of a partition with the sold units derived from the rows (R10): `from` MUST be the row as it is.
+    /// Begins a new generation of a partition with the sold units, and the lowest order of each lane, derived from the rows (R10): `from`
+    /// MUST be the row as it is.
     ///
     /// # Errors
     /// As [`Ledger::commit`]; sold is not compared with the allotment.
@@ -115,6 +119,7 @@ impl<S: Sql> Ledger<S> {
         from: &PartitionRow,
         to: &PartitionRow,
         sold: &[(OfferId, u64)],
+        first_orders: &[(LaneId, OrderId)],
     ) -> Result<Committed, SqlError> {
         let mut fence: Vec<Value> = position(to)?.into();
         fence.push(from.partition.0.into());
@@ -122,7 +127,8 @@ impl<S: Sql> Ledger<S> {
         let sold = sold.iter().map(|&(offer, units)| Ok((offer.stored(), stored(units)?)));
         let sold: BTreeMap<i64, i64> = sold.collect::<Result<_, SqlError>>()?;
         let sold: Vec<(i64, i64)> = sold.into_iter().collect();
-        retried(async || self.attempt(async |tx| self.set(tx, &fence, &sold).await).await).await
+        let first_orders = lowest(first_orders);
+        retried(async || self.attempt(async |tx| self.set(tx, &fence, &sold, &first_orders).await).await).await
     }
 
     /// One transaction, undone unless `change` answers `true`.
@@ -162,13 +168,20 @@ impl<S: Sql> Ledger<S> {
             let matched = tx.exec(statement, params).await?;
             all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
         }
+        lower(tx, &plan.first_orders).await?;
         if !plan.movements.is_empty() {
             tx.insert(&self.texts.commit.movements, plan.movements.clone()).await?;
         }
         Ok(true)
     }
 
-    async fn set(&self, tx: &mut S::Tx, fence: &[Value], sold: &[(i64, i64)]) -> Result<bool, SqlError> {
+    async fn set(
+        &self,
+        tx: &mut S::Tx,
+        fence: &[Value],
+        sold: &[(i64, i64)],
+        first_orders: &[(i64, i64)],
+    ) -> Result<bool, SqlError> {
         if tx.exec(RESTART_PARTITION, fence.to_vec()).await? != 1 {
             return Ok(false);
         }
@@ -177,8 +190,26 @@ impl<S: Sql> Ledger<S> {
             params.extend(sold.iter().map(|&(offer, _)| Value::Int(offer)));
             all_matched(tx.exec(update, params).await?, &sold, "that each offer is there")?;
         }
+        lower(tx, first_orders).await?;
         Ok(true)
     }
+}
+
+async fn lower<T: Tx>(tx: &mut T, first_orders: &[(i64, i64)]) -> Result<(), SqlError> {
+    for &(lane, order) in first_orders {
+        tx.exec(LOWER_FIRST_ORDER, vec![order.into(), lane.into(), order.into()]).await?;
+    }
+    Ok(())
+}
+
+/// As parameters, each lane once, in the order of locks.
+fn lowest(first_orders: &[(LaneId, OrderId)]) -> Vec<(i64, i64)> {
+    let mut lowest: BTreeMap<i64, i64> = BTreeMap::new();
+    for &(lane, order) in first_orders {
+        let known = lowest.entry(lane.stored()).or_insert_with(|| order.stored());
+        *known = order.stored().min(*known);
+    }
+    lowest.into_iter().collect()
 }
 
 /// A [`LedgerCommit`] as parameters, each offer in one statement only, in the order of locks.
@@ -188,6 +219,7 @@ struct Plan {
     allotments: Vec<AllotmentUpdate>,
     /// By lane: the epoch, and whether it retires the lane.
     epochs: Vec<(i64, (i64, bool))>,
+    first_orders: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
 }
@@ -228,6 +260,7 @@ impl Plan {
             sold: sold.into_iter().collect(),
             allotments,
             epochs: epochs.into_iter().collect(),
+            first_orders: lowest(&c.first_orders),
             movements: movements.into_iter().flatten().collect(),
         })
     }

@@ -1,16 +1,18 @@
 //! Lanes with their offers: added once, then changed by the log only.
 
-use domain::id::{Epoch, LaneId, OfferId, PartitionId, SaleId, TenantId};
+use domain::id::{Epoch, LaneId, OfferId, OrderId, PartitionId, SaleId, TenantId};
 
 use super::{LaneRow, Ledger, OfferRow};
 use crate::sql::{Row, Sql, SqlError, Tx, Value, retried, stored};
 
 // A row of a program that knew no targets has none: its allotment is what it wants.
 // One query, so that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
-const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.retired_epoch, l.limit_per_buyer, l.opens_at, \
+const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.retired_epoch, l.limit_per_buyer, \
+                     l.first_order, \
                      o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, o.sale_version, o.changed_at \
                      FROM lanes l LEFT JOIN offers o ON o.lane = l.lane";
 const ORDER: &str = "ORDER BY l.lane, o.offer";
+// opens_at: for programs that look for order rows from there on.
 const ADD_LANE: &str = "INSERT INTO lanes (lane, tenant, sale, partition_id, epoch, limit_per_buyer, opens_at) \
                         VALUES (?, ?, ?, ?, ?, ?, ?)";
 const ADD_OFFER: &str =
@@ -60,17 +62,18 @@ impl<S: Sql> Ledger<S> {
         gather(self.db.rows(&query, vec![lane.stored().into()]).await?).map(|mut lanes| lanes.pop())
     }
 
-    /// Adds a lane with its offers; `false` if the lane is there, whose rows then stay as they are.
+    /// Adds a lane with its offers; `false` if the lane is there, whose rows then stay as they are. `opens_at_ms`: when its sale opens as it
+    /// is published now, in epoch milliseconds, for older programs.
     ///
     /// # Errors
     /// [`SqlError::KeyTaken`] when one of the offers belongs to another lane; others when the database fails.
-    pub async fn add_lane(&self, row: &LaneRow) -> Result<bool, SqlError> {
-        retried(async || self.try_add(row).await).await
+    pub async fn add_lane(&self, row: &LaneRow, opens_at_ms: u64) -> Result<bool, SqlError> {
+        retried(async || self.try_add(row, opens_at_ms).await).await
     }
 
-    async fn try_add(&self, row: &LaneRow) -> Result<bool, SqlError> {
+    async fn try_add(&self, row: &LaneRow, opens_at_ms: u64) -> Result<bool, SqlError> {
         let mut tx = self.db.begin().await?;
-        match add(&mut tx, row).await {
+        match add(&mut tx, row, opens_at_ms).await {
             Ok(true) => tx.commit().await.map(|()| true),
             undone => {
                 tx.rollback().await;
@@ -80,7 +83,7 @@ impl<S: Sql> Ledger<S> {
     }
 }
 
-async fn add<T: Tx>(tx: &mut T, row: &LaneRow) -> Result<bool, SqlError> {
+async fn add<T: Tx>(tx: &mut T, row: &LaneRow, opens_at_ms: u64) -> Result<bool, SqlError> {
     let params = vec![
         row.lane.stored().into(),
         row.tenant.stored().into(),
@@ -88,7 +91,7 @@ async fn add<T: Tx>(tx: &mut T, row: &LaneRow) -> Result<bool, SqlError> {
         row.partition.0.into(),
         stored(row.epoch.0)?.into(),
         row.limit_per_buyer.into(),
-        stored(row.opens_at_ms)?.into(),
+        stored(opens_at_ms)?.into(),
     ];
     if !tx.insert_absent(ADD_LANE, params).await? {
         return Ok(false);
@@ -135,9 +138,15 @@ fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
         epoch: u64::try_from(epoch).map(Epoch).map_err(|_| SqlError::Broken(format!("{epoch} is no epoch")))?,
         is_retired: row.int_or_null()? == Some(epoch),
         limit_per_buyer: row.number()?,
-        opens_at_ms: row.number()?,
+        first_order: first_order(row)?,
         offers: Vec::new(),
     })
+}
+
+fn first_order(row: &mut Row) -> Result<Option<OrderId>, SqlError> {
+    let Some(order) = row.int_or_null()? else { return Ok(None) };
+    let id = u64::try_from(order).ok().and_then(|order| OrderId::new(order).ok());
+    id.map(Some).ok_or_else(|| SqlError::Broken(format!("{order} is no order")))
 }
 
 /// `None` where the lane has no offer.

@@ -97,6 +97,6 @@ fn byte_or_null<T>(row: &mut Row, what: &str, take: impl FnOnce(u8) -> Option<T>
     taken.map(Some).ok_or_else(|| SqlError::Broken(format!("{number} is no {what}")))
 }
 
-fn sixteen(bytes: &[u8]) -> Result<[u8; 16], SqlError> {
+pub(super) fn sixteen(bytes: &[u8]) -> Result<[u8; 16], SqlError> {
     bytes.try_into().map_err(|_| SqlError::Broken(format!("a key hash has 16 bytes, not {}", bytes.len())))
 }

@@ -1,6 +1,9 @@
 //! The statements about order tables, made once: a set per table, whose name stands in each.
 
-use super::row::{FATE_COLUMNS, NEW_COLUMNS};
+use super::{
+    purchases::PURCHASE_COLUMNS,
+    row::{FATE_COLUMNS, NEW_COLUMNS},
+};
 use crate::sql::{Fixed, Insert};
 
 /// Statements about all tables of a shard.
@@ -22,6 +25,7 @@ pub(super) struct TableTexts {
     pub(super) live_purchases: Fixed,
     pub(super) of_buyer: String,
     pub(super) scan: Fixed,
+    pub(super) purchases: Fixed,
     pub(super) overdue: String,
     pub(super) mark: String,
     pub(super) status: String,
@@ -70,6 +74,11 @@ impl TableTexts {
             // R5: a range of the time-ordered primary key.
             scan: Fixed::new(format!(
                 "SELECT {columns} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? ORDER BY order_id LIMIT ?"
+            )),
+            // 7: rejected.
+            purchases: Fixed::new(format!(
+                "SELECT {PURCHASE_COLUMNS} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? AND status <> 7 \
+                 ORDER BY order_id LIMIT ?"
             )),
             // The same range from the other side; 1: pending_payment.
             overdue: format!(

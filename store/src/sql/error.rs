@@ -53,7 +53,7 @@ impl SqlError {
 }
 
 /// Tries of a transaction that deadlocks or waits for locks.
-const TRIES_MAX: usize = 4;
+pub(crate) const TRIES_MAX: u32 = 4;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(2);
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(100);
 
@@ -66,7 +66,7 @@ where
     let pauses = ExponentialBuilder::new()
         .with_min_delay(RETRY_WAIT_MIN)
         .with_max_delay(RETRY_WAIT_MAX)
-        .with_max_times(TRIES_MAX - 1)
+        .with_max_times(TRIES_MAX as usize - 1)
         .with_jitter()
         // Without a seed all processes pause alike. The standard library's hasher has a random one.
         .with_jitter_seed(RandomState::new().build_hasher().finish());

@@ -59,8 +59,15 @@ impl Default for Settings {
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a process waits for another that migrates, in seconds.
 const MIGRATION_LOCK_S: u64 = 120;
-/// Idle connections are closed after that, before a proxy forgets them.
-const IDLE_MAX: Duration = Duration::from_secs(300);
+/// How long the server waits for a session's next statement, for the rest of one, and for its results to be read; then it ends the
+/// session, which undoes its transaction and gives its locks back, those of migrations too. So a process that freezes, or whose host vanishes,
+/// holds up its successor so long and no longer. A sound one is never so slow: nothing is waited for within a transaction but the database.
+const SESSION_IDLE: Duration = Duration::from_secs(5);
+/// Connections that nobody uses are closed after that, before the server ends them; busy ones, whose prepared statements count, live on.
+const IDLE_MAX: Duration = Duration::from_secs(3);
+/// How often the pool looks for them.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
+const _: () = assert!(IDLE_MAX.as_secs() + IDLE_LOOK.as_secs() < SESSION_IDLE.as_secs());
 /// All are closed some time after that: a new address of the server is followed.
 const AGE_MAX: Duration = Duration::from_secs(3600);
 const AGE_JITTER: Duration = Duration::from_secs(600);
@@ -95,18 +102,23 @@ impl MySqlServer {
             // A reset would throw the prepared statements away at each return.
             .with_reset_connection(false)
             .with_inactive_connection_ttl(IDLE_MAX)
+            .with_ttl_check_interval(IDLE_LOOK)
             .with_abs_conn_ttl(Some(AGE_MAX))
             .with_abs_conn_ttl_jitter(Some(AGE_JITTER));
         let session = format!(
             "SET SESSION innodb_lock_wait_timeout = {}, time_zone = '+00:00', \
-             sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-            self.settings.lock_wait.as_secs().max(1)
+             sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+             wait_timeout = {idle}, net_read_timeout = {idle}, net_write_timeout = {idle}",
+            self.settings.lock_wait.as_secs().max(1),
+            idle = SESSION_IDLE.as_secs(),
         );
         OptsBuilder::from_opts(self.opts.clone())
             .db_name(database)
             .pool_opts(pool)
             .stmt_cache_size(self.settings.statements_cached)
             .client_found_rows(true)
+            // One that is older is not given out, whether the pool has looked or not.
+            .conn_ttl(IDLE_MAX)
             .prefer_socket(false)
             .tcp_keepalive(Some(KEEPALIVE))
             .setup(vec![session, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into()])

@@ -33,7 +33,8 @@ pub struct Settings {
     pub readers: usize,
     /// Calls that wait for a thread's attention; more wait for room among them.
     pub queue: usize,
-    /// How long a call waits for its turn, and for another process that writes to the file; then nothing of it happened.
+    /// How long a call waits for its turn; then nothing of it happened. A transaction waits as long, all its tries together, for another
+    /// process that writes to the file.
     pub lock_wait: Duration,
     /// How long a statement may take once it has its turn; then it is interrupted.
     pub statement_timeout: Duration,
@@ -60,6 +61,13 @@ impl Default for Settings {
             reader_cache_kib: 1024,
             checkpoint_pages: 4_000,
         }
+    }
+}
+
+impl Settings {
+    /// How long one try waits for another process.
+    fn busy_wait(&self) -> Duration {
+        self.lock_wait / super::error::TRIES_MAX
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{
-        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneMachine, LaneView, LoadAnswer, PreparedLoad, Purchase,
+        CloseAnswer, Gone, LaneAnswer, LaneMachine, LaneOpening, LaneView, LoadAnswer, PreparedLoad, Purchase,
         ReserveAnswer, ReserveCall, ReserveRequest, RetireAnswer, RunId,
     },
 };
@@ -41,7 +41,7 @@ impl LocalStock {
     }
 
     fn with(run: RunId, observer: Option<Observer>) -> Self {
-        let lanes = Lanes { run, kept: RwLock::default(), observer };
+        let lanes = Lanes { run, kept: RwLock::default(), staged: Mutex::default(), observer };
         Self { lanes: Arc::new(lanes), calls: Arc::default() }
     }
 
@@ -87,6 +87,8 @@ struct Lanes {
     run: RunId,
     /// Written when a lane is closed or retired, else only read: lanes do not wait for each other.
     kept: RwLock<HashMap<LaneId, Arc<Mutex<Kept>>>>,
+    /// Loads that are under way, each with its epoch.
+    staged: Mutex<HashMap<LaneId, (Epoch, Arc<Mutex<PreparedLoad>>)>>,
     observer: Option<Observer>,
 }
 
@@ -115,7 +117,16 @@ impl Lanes {
             all.remove(&lane);
         }
         drop(all);
+        if retired.is_some() {
+            lock_staged(&self.staged).remove(&lane);
+        }
         retired.map_or(RetireAnswer::Refused, |_| RetireAnswer::Gone)
+    }
+
+    /// R4: whether a load may go on: what it puts in place stands beside the lane until it opens, so this is no call of the lane's.
+    fn is_closed_under(&self, lane: LaneId, epoch: Epoch) -> bool {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&lane).map(Arc::clone);
+        kept.is_some_and(|kept| lock(&kept).machine.is_closed_under(self.run, epoch))
     }
 
     fn ask_kept<T>(&self, lane: LaneId, kept: &Mutex<Kept>, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
@@ -137,6 +148,11 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
         half.machine = LaneMachine::default();
         half
     })
+}
+
+/// A load that a panic left half done does not have the buyers that it should: it is refused.
+fn lock_staged<T>(staged: &Mutex<T>) -> MutexGuard<'_, T> {
+    staged.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counted like every other adapter's answers; none of these fails.
@@ -186,17 +202,46 @@ impl LaneKeeping for LocalKeeping {
     }
 
     async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
-        answered(&self.calls, self.lanes.ask_or_keep(lane, |machine, run| machine.close(run, epoch)))
+        let answer = self.lanes.ask_or_keep(lane, |machine, run| machine.close(run, epoch));
+        if answer == CloseAnswer::Closed {
+            let mut staged = lock_staged(&self.lanes.staged);
+            if staged.get(&lane).is_some_and(|(of, _)| *of != epoch) {
+                staged.remove(&lane);
+            }
+        }
+        answered(&self.calls, answer)
     }
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
         answered(&self.calls, self.lanes.ask(lane, |machine, _| machine.journal()))
     }
 
-    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        // A million buyers are put in place, and those before them let go of, while nobody waits for the lane.
-        let prepared = PreparedLoad::new(load);
-        let before = self.lanes.ask(lane, |machine, run| machine.replace(run, epoch, prepared));
+    async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
+        let is_closed = self.lanes.is_closed_under(lane, epoch);
+        if is_closed {
+            lock_staged(&self.lanes.staged).insert(lane, (epoch, Arc::default()));
+        }
+        answered(&self.calls, is_closed)
+    }
+
+    async fn fill(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> Result<Option<u64>, StockError> {
+        let is_closed = self.lanes.is_closed_under(lane, epoch);
+        let staged = lock_staged(&self.lanes.staged).get(&lane).filter(|(of, _)| is_closed && *of == epoch).cloned();
+        // A million buyers are put in place while nobody waits for the lane.
+        answered(&self.calls, staged.map(|(_, load)| lock_staged(&load).fill(purchases)))
+    }
+
+    async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
+        let staged = lock_staged(&self.lanes.staged).remove(&lane);
+        let load = staged.filter(|(of, _)| *of == epoch).map(|(_, load)| std::mem::take(&mut *lock_staged(&load)));
+        let ready = load.and_then(|load| load.ready(opening));
+        // The buyers before them are let go of without the lane's lock.
+        let before = self.lanes.ask(lane, |machine, run| machine.replace(run, epoch, ready?));
         answered(&self.calls, before.map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded))
     }
 

@@ -1,9 +1,11 @@
 //! The lanes on Redis 7, one node or a cluster. The scripts in `lua/` carry out what `domain::stock::LaneMachine` specifies. It decides
-//! nothing, and it never repeats a call by itself: an error means *unknown*, and the caller knows what may be repeated.
+//! nothing, and it never repeats a call by itself: an error says that a call was not sent or that its outcome is unknown, and the caller
+//! knows what may be repeated.
 
 mod keeping;
 mod keys;
 mod link;
+mod node;
 mod reply;
 mod scripts;
 
@@ -22,6 +24,7 @@ use keys::Keys;
 use link::Link;
 
 pub use keeping::RedisKeeping;
+pub use node::CONNECTION_WAIT;
 
 /// Bytes of a request of `reserve`: the last 42 are a buyer's entry already, so that the script cuts it out in one piece.
 const REQUEST: usize = 11 + reply::ENTRY;
@@ -39,7 +42,7 @@ pub struct RedisSettings {
     pub namespace: String,
     /// Calls under way on one connection, at most; further ones wait, within their time.
     pub in_flight: usize,
-    /// How long a connection may take to come up.
+    /// How long a connection may take to come up. A call waits for it less long ([`CONNECTION_WAIT`]).
     pub connect_timeout: Duration,
     /// How long the engine waits for an answer; then the outcome is unknown.
     pub response_timeout: Duration,

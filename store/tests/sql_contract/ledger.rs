@@ -2,7 +2,7 @@
 
 use domain::{
     decide::{AllotmentMove, Movement},
-    id::{Epoch, Generation, RecordId, SaleId, TenantId},
+    id::{Epoch, Generation, OrderId, RecordId, SaleId, TenantId},
 };
 use store::{
     ledger::{Committed, LaneRow, Ledger, LedgerCommit, OfferRow, PartitionRow},
@@ -33,7 +33,7 @@ fn lane_row(n: u64) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: 2,
-        opens_at_ms: 1_767_225_600_000,
+        first_order: None,
         offers: vec![offer(10 * n), offer(10 * n + 1)],
     }
 }
@@ -48,6 +48,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         sold: sold.iter().map(|&(id, units)| (offer(id), units)).collect(),
         epochs: vec![],
         retired_lanes: vec![],
+        first_orders: vec![],
         allotments: vec![],
         retired: vec![],
         movements: vec![],
@@ -61,12 +62,12 @@ async fn sold<S: Sql>(ledger: &Ledger<S>) -> Vec<(u64, u64)> {
 
 pub(crate) async fn lanes_are_added_once<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
-    assert!(d.ledger.add_lane(&lane_row(1)).await.unwrap());
-    assert!(d.ledger.add_lane(&LaneRow { offers: vec![], ..lane_row(2) }).await.unwrap());
+    assert!(d.ledger.add_lane(&lane_row(1), 1).await.unwrap());
+    assert!(d.ledger.add_lane(&LaneRow { offers: vec![], ..lane_row(2) }, 1).await.unwrap());
     let changed = LaneRow { epoch: Epoch(9), limit_per_buyer: 50, offers: lane_row(3).offers, ..lane_row(1) };
-    assert!(!d.ledger.add_lane(&changed).await.unwrap(), "there already, nothing changes");
+    assert!(!d.ledger.add_lane(&changed, 1).await.unwrap(), "there already, nothing changes");
     let taken = LaneRow { offers: lane_row(1).offers, ..lane_row(4) };
-    assert!(matches!(d.ledger.add_lane(&taken).await, Err(SqlError::KeyTaken(_))), "an offer of another lane");
+    assert!(matches!(d.ledger.add_lane(&taken, 1).await, Err(SqlError::KeyTaken(_))), "an offer of another lane");
     let expected = [lane_row(1), LaneRow { offers: vec![], ..lane_row(2) }];
     assert_eq!(d.ledger.lanes(PARTITION).await.unwrap(), expected);
     assert_eq!(d.ledger.all_lanes().await.unwrap(), expected);
@@ -81,7 +82,7 @@ pub(crate) async fn a_commit_moves_everything_or_nothing<A: Adapter>(adapter: A)
     assert!(!d.ledger.begin_partition(&partition(2, 7)).await.unwrap());
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 0)));
     for n in 1..=2 {
-        d.ledger.add_lane(&lane_row(n)).await.unwrap();
+        d.ledger.add_lane(&lane_row(n), 1).await.unwrap();
     }
     let movements: Vec<Movement> = (1..=700_u64)
         .map(|n| Movement {
@@ -117,7 +118,7 @@ pub(crate) async fn a_commit_moves_everything_or_nothing<A: Adapter>(adapter: A)
 pub(crate) async fn sold_stays_between_none_and_the_allotment<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
-    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1), 1).await.unwrap();
     let delta = |delta| {
         vec![AllotmentMove { lane: lane(5), offer: offer(10), delta, target: 7, sale_version: 2, changed_at: 9 }]
     };
@@ -151,7 +152,7 @@ pub(crate) async fn sold_stays_between_none_and_the_allotment<A: Adapter>(adapte
 pub(crate) async fn an_allotment_falls_with_what_is_released<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
-    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1), 1).await.unwrap();
     let retired = |units| vec![(offer(10), units)];
     assert_eq!(d.ledger.commit(&commit(0, 1, &[(10, 100), (11, 50)])).await.unwrap(), Committed::Done);
     for bad in [
@@ -176,7 +177,7 @@ pub(crate) async fn a_row_without_a_target_wants_its_allotment<A: Adapter>(adapt
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
     let empty = LaneRow { offers: vec![], ..lane_row(1) };
-    d.ledger.add_lane(&empty).await.unwrap();
+    d.ledger.add_lane(&empty, 1).await.unwrap();
     let hand = d.space.hand(&d.space.ledger());
     let older =
         "INSERT INTO offers (offer, lane, allotment, sold, sale_version, changed_at) VALUES (10, 1, 70, 0, 1, 0)";
@@ -190,11 +191,38 @@ pub(crate) async fn a_row_without_a_target_wants_its_allotment<A: Adapter>(adapt
     assert_eq!(offers().await, [OfferRow { allotment: 69, target: 69, ..expected }]);
 }
 
+/// R5: the lower bound of a lane's orders only falls, by commits and by a new generation; fenced, nothing moves.
+pub(crate) async fn r5_the_first_order_of_a_lane_only_falls<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    for n in 1..=2 {
+        d.ledger.add_lane(&lane_row(n), 1).await.unwrap();
+    }
+    let order = |n| OrderId::new(n).unwrap();
+    let known = async || {
+        let lanes = d.ledger.lanes(PARTITION).await.unwrap();
+        lanes.iter().map(|lane| lane.first_order.map_or(0, OrderId::get)).collect::<Vec<_>>()
+    };
+    assert_eq!(known().await, [0, 0]);
+    let with = |at, first_orders: &[(u64, u64)]| LedgerCommit {
+        first_orders: first_orders.iter().map(|&(n, first)| (lane(n), order(first))).collect(),
+        ..commit(at, at + 1, &[])
+    };
+    assert_eq!(d.ledger.commit(&with(0, &[(2, 70), (2, 60)])).await.unwrap(), Committed::Done);
+    assert_eq!(known().await, [0, 60]);
+    assert_eq!(d.ledger.commit(&with(0, &[(2, 10)])).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.commit(&with(1, &[(1, 90), (2, 65)])).await.unwrap(), Committed::Done);
+    assert_eq!(known().await, [90, 60]);
+    let derived = [(lane(1), order(80)), (lane(2), order(61))];
+    let again = d.ledger.restart(&partition(1, 2), &partition(2, 2), &[], &derived).await.unwrap();
+    assert_eq!((again, known().await), (Committed::Done, vec![80, 60]));
+}
+
 /// Method: two writers commit the same next step at the same time, many times over.
 pub(crate) async fn of_two_committers_exactly_one_wins<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
-    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1), 1).await.unwrap();
     for step in 0..30 {
         let committer = || {
             let (ledger, commit) = (d.ledger.clone(), commit(step, step + 1, &[(10, 1), (11, 2)]));
@@ -210,15 +238,15 @@ pub(crate) async fn of_two_committers_exactly_one_wins<A: Adapter>(adapter: A) {
 pub(crate) async fn a_generation_begins_once<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 8)).await.unwrap();
-    d.ledger.add_lane(&lane_row(1)).await.unwrap();
+    d.ledger.add_lane(&lane_row(1), 1).await.unwrap();
     let derived = [(offer(11), 40), (offer(10), 30)];
     let stale = PartitionRow { log_id: 1, ..partition(1, 8) };
-    assert_eq!(d.ledger.restart(&stale, &partition(2, 5), &derived).await.unwrap(), Committed::Fenced);
-    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived).await.unwrap(), Committed::Done);
-    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.restart(&stale, &partition(2, 5), &derived, &[]).await.unwrap(), Committed::Fenced);
+    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived, &[]).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.restart(&partition(1, 8), &partition(2, 5), &derived, &[]).await.unwrap(), Committed::Fenced);
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
     assert_eq!(sold(&d.ledger).await, [(10, 30), (11, 40)]);
-    let missing = d.ledger.restart(&partition(2, 5), &partition(3, 5), &[(offer(99), 1)]).await;
+    let missing = d.ledger.restart(&partition(2, 5), &partition(3, 5), &[(offer(99), 1)], &[]).await;
     assert!(matches!(missing, Err(SqlError::Broken(_))));
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
 }
@@ -228,7 +256,7 @@ pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(ad
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
     for n in 1..=3 {
-        d.ledger.add_lane(&lane_row(n)).await.unwrap();
+        d.ledger.add_lane(&lane_row(n), 1).await.unwrap();
     }
     let all = [lane(1), lane(2), lane(3)];
     let epochs = |offset, epochs: &[(u64, u64)], retired: &[(u64, u64)]| {
@@ -249,4 +277,22 @@ pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(ad
     assert_eq!(d.ledger.commit(&epochs(2, &[(1, 3)], &[])).await.unwrap(), Committed::Done);
     assert_eq!(d.ledger.retired_lanes(&all).await.unwrap(), all[1..2], "lane 1 is reopened");
     assert!(!d.ledger.lane(lane(1)).await.unwrap().unwrap().is_retired);
+}
+
+/// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own partition.
+pub(crate) async fn a_distrusted_lane_is_remembered_until_it_is_trusted<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    for n in 1..=3 {
+        assert!(d.ledger.add_lane(&lane_row(n), 1).await.unwrap());
+    }
+    for n in [3, 1, 3] {
+        d.ledger.distrust(lane(n)).await.unwrap();
+    }
+    assert_eq!(d.ledger.distrusted(PARTITION).await.unwrap(), [lane(1), lane(3)]);
+    let other = domain::id::PartitionId(PARTITION.0 + 1);
+    assert_eq!(d.ledger.distrusted(other).await.unwrap(), []);
+    for _ in 0..2 {
+        d.ledger.trust(lane(3)).await.unwrap();
+    }
+    assert_eq!(d.ledger.distrusted(PARTITION).await.unwrap(), [lane(1)]);
 }

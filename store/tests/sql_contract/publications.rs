@@ -189,7 +189,7 @@ fn lane_row(sale: &Sale, at: usize) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: sale.lanes[at].limit_per_buyer,
-        opens_at_ms: 1,
+        first_order: None,
         offers: vec![],
     }
 }
@@ -259,7 +259,7 @@ pub(crate) async fn an_older_programs_database_is_upgraded<A: Adapter>(adapter: 
 pub(crate) async fn the_ledgers_rows_are_owners<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     let owner = sale(1, 1, &[(11, &[])]);
-    assert!(d.ledger.add_lane(&lane_row(&owner, 0)).await.unwrap());
+    assert!(d.ledger.add_lane(&lane_row(&owner, 0), 1).await.unwrap());
     let lost = publish(&d, &sale(2, 1, &[(11, &[222])]), None).await.unwrap_err();
     assert_eq!(lost, ["11 is a lane of sale 1"]);
     let mut moved = sale(1, 1, &[(11, &[111])]);

@@ -23,8 +23,9 @@ macro_rules! contract {
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
                 an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
-                a_row_without_a_target_wants_its_allotment
-                of_two_committers_exactly_one_wins a_generation_begins_once;
+                a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
+                of_two_committers_exactly_one_wins a_generation_begins_once
+                a_distrusted_lane_is_remembered_until_it_is_trusted;
             migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies
                 a_migration_that_broke_half_way_is_gone_on_from a_newer_programs_database_is_refused;
             opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made

@@ -21,7 +21,7 @@ use domain::{
     },
 };
 use store::stock::{
-    LaneKeeping, LaneStock,
+    LaneKeeping, LaneStock, LoadAtOnce,
     local::{LocalKeeping, LocalStock},
 };
 

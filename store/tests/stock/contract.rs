@@ -4,7 +4,7 @@ use domain::{
     id::Epoch,
     stock::{LaneAnswer, LaneMode, RunId},
 };
-use store::stock::{LaneKeeping, LaneStock, local::LocalStock};
+use store::stock::{LaneKeeping, LaneStock, LoadAtOnce, local::LocalStock};
 
 use super::{
     rules::{self, every_rule, the_lane},

@@ -9,7 +9,7 @@ use domain::{
         ReserveRequest, RetireAnswer,
     },
 };
-use store::stock::{LaneKeeping, LaneStock};
+use store::stock::{LaneKeeping, LaneStock, LoadAtOnce};
 
 use super::sample::{batch, buyer, call, fresh, lane, offer, order, purchase, request, reservation};
 

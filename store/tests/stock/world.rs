@@ -14,7 +14,7 @@ use domain::{
         ReserveRequest, RetireAnswer, RunId,
     },
 };
-use store::stock::{LaneKeeping, LaneStock};
+use store::stock::{LaneKeeping, LaneStock, LoadAtOnce};
 
 use super::sample::{self, reservation};
 

@@ -19,7 +19,13 @@ pub(crate) const SALE: &str = "GET /v1/sales/{sale_id}";
 pub(crate) const TIME: &str = "GET /v1/time";
 
 /// What no client can bring about, and why.
-pub(crate) const UNPROVOKED: [(&str, u16, &str, &str); 6] = [
+pub(crate) const UNPROVOKED: [(&str, u16, &str, &str); 7] = [
+    (
+        BUY,
+        503,
+        "outcome_unknown",
+        "needs a stock server that falls silent in a call, which the embedded deployment has none of",
+    ),
     (SALE, 503, "overloaded", "needs more than 32 MiB of pages in a second"),
     (SALE, 503, "temporarily_unavailable", "needs an engine whose checks of pages stand still"),
     (PAGE, 503, "overloaded", "needs 512 reads at one time, each of which takes a millisecond"),

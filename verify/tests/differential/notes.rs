@@ -3,7 +3,7 @@
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -17,8 +17,8 @@ use domain::{
     record::Record,
     sale::Sale,
     stock::{
-        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, ReserveAnswer, ReserveCall,
-        ReserveRequest,
+        CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
+        ReserveCall, ReserveRequest,
     },
 };
 use store::{
@@ -60,6 +60,8 @@ pub(crate) struct Notes {
     promises: Mutex<HashMap<OrderId, Envelope>>,
     releases: Mutex<HashMap<OrderId, Envelope>>,
     parked: AtomicU64,
+    /// What was put in place of loads that are under way.
+    filled: Mutex<HashMap<LaneId, BTreeMap<BuyerId, Vec<Purchase>>>>,
     /// Lanes whose calls are kept.
     watched: HashSet<LaneId>,
     calls: Mutex<HashMap<LaneId, Vec<Noted>>>,
@@ -238,9 +240,36 @@ impl<K: LaneKeeping> LaneKeeping for Listened<K> {
         self.port.journal(lane).await
     }
 
-    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        let asked = self.port.load(lane, epoch, load);
-        self.notes.run(lane, asked, |answer| Call::Load(epoch, load.clone(), answer)).await
+    async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
+        self.notes.filled.lock().unwrap().remove(&lane);
+        self.port.clear(lane, epoch).await
+    }
+
+    async fn fill(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> Result<Option<u64>, StockError> {
+        let new = self.port.fill(lane, epoch, purchases).await?;
+        let mut filled = self.notes.filled.lock().unwrap();
+        let filled = filled.entry(lane).or_default();
+        for entry in purchases.chunk_by(|(one, _), (next, _)| one == next) {
+            filled.insert(entry[0].0, entry.iter().map(|(_, purchase)| *purchase).collect());
+        }
+        Ok(new)
+    }
+
+    async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
+        let filled = self.notes.filled.lock().unwrap().remove(&lane).unwrap_or_default();
+        let of_buyer = |(buyer, some): (BuyerId, Vec<Purchase>)| some.into_iter().map(move |one| (buyer, one));
+        let load = LaneLoad {
+            limit_per_buyer: opening.limit_per_buyer,
+            offers: opening.offers.clone(),
+            purchases: filled.into_iter().flat_map(of_buyer).collect(),
+        };
+        let asked = self.port.open(lane, epoch, opening);
+        self.notes.run(lane, asked, |answer| Call::Load(epoch, load, answer)).await
     }
 
     async fn adjust(

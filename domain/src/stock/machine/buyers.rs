@@ -30,13 +30,19 @@ pub(super) struct Buyers {
 }
 
 impl Buyers {
-    /// The purchases of a load.
-    pub(super) fn of_load(purchases: &[(BuyerId, Purchase)]) -> Self {
-        let mut buyers = Self::default();
-        purchases.iter().for_each(|&(buyer, purchase)| buyers.push(buyer, purchase));
-        // An index that grew in ascending order is half empty; made in one go it is full.
-        buyers.places = std::mem::take(&mut buyers.places).into_iter().collect();
-        buyers
+    /// After many buyers came: an index that grew in ascending order is half empty; made in one go it is full.
+    pub(super) fn compact(&mut self) {
+        self.places = std::mem::take(&mut self.places).into_iter().collect();
+    }
+
+    /// Takes a buyer's entry away; `false` if there is none.
+    pub(super) fn forget(&mut self, buyer: BuyerId) -> bool {
+        match self.places.remove(&buyer) {
+            None => return false,
+            Some(None) => drop(self.several.remove(&buyer)),
+            Some(Some(place)) => self.free.push(place),
+        }
+        true
     }
 
     /// Buyers with an entry.
@@ -198,7 +204,14 @@ mod tests {
         assert!(buyers.iter().eq(plain.iter().map(|(&buyer, purchases)| (buyer, purchases.as_slice()))));
         assert!(buyers.blocks.len() > 1 && !buyers.several.is_empty() && buyers.len() == plain.len());
         let flat: Vec<_> = buyers.iter().flat_map(|(who, some)| some.iter().map(move |one| (who, *one))).collect();
-        assert_eq!(Buyers::of_load(&flat), buyers, "a load brings the same, elsewhere");
+        let mut loaded = Buyers::default();
+        flat.iter().for_each(|&(buyer, purchase)| loaded.push(buyer, purchase));
+        loaded.compact();
+        assert_eq!(loaded, buyers, "a load brings the same, elsewhere");
+        let (gone, _) = flat[0];
+        assert!(loaded.forget(gone) && !loaded.forget(gone) && loaded.of(gone).is_empty());
+        flat.iter().filter(|(buyer, _)| *buyer == gone).for_each(|&(buyer, purchase)| loaded.push(buyer, purchase));
+        assert_eq!(loaded, buyers, "its entry is put in place again");
     }
 
     /// What a buyer costs: twelve bytes in the index and one purchase.

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     id::{KeyHash, LaneId, OrderId},
     record::BATCH_MAX,
+    stock::OfferLoad,
 };
 
 mod retirement;

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
@@ -21,7 +21,7 @@ use rdkafka::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{KafkaSettings, KafkaSetupError, log_line, unavailable};
@@ -31,13 +31,18 @@ use crate::log::{Membership, MembershipEvent, ReadError};
 const POLL: Duration = Duration::from_millis(200);
 /// Also how soon a member hears that others came or went.
 const HEARTBEAT_MS: u32 = 500;
+/// A thread that polls so much later than it meant to was held, and others may have its partitions by now.
+const HELD: Duration = Duration::from_secs(2);
 /// How often reported offsets are told to the broker.
 const COMMIT_MS: u32 = 1_000;
 
 /// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats and rebalances go on
 /// whatever the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for that.
 ///
-/// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
+/// A revoked partition is another member's at once: nobody waits for the writer to hear of it. Partitions that were lost because
+/// the brokers were silent are kept until the next assignment says whose they are: brokers that are silent give them to nobody,
+/// and once they speak the group waits a whole session for the member that this one was before (the client joins anew, under
+/// another id). Whoever keeps one too long is fenced by the ledger.
 pub struct KafkaMembership {
     topic: String,
     owned: watch::Receiver<Owned>,
@@ -55,7 +60,35 @@ pub struct KafkaMembership {
 struct Owned {
     partitions: BTreeMap<PartitionId, u64>,
     assignments: u64,
+    /// They were lost to silence: the next assignment names those that stay.
+    in_doubt: bool,
     failed: Option<String>,
+}
+
+/// What a rebalance does to partitions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Assigned,
+    Revoked,
+    LostToSilence,
+}
+
+impl Owned {
+    fn rebalanced(&mut self, change: Change, ids: &[PartitionId]) {
+        self.assignments += 1;
+        match change {
+            Change::LostToSilence => self.in_doubt = true,
+            Change::Revoked => self.partitions.retain(|id, _| !ids.contains(id)),
+            Change::Assigned => {
+                if std::mem::take(&mut self.in_doubt) {
+                    self.partitions.retain(|id, _| ids.contains(id));
+                }
+                for &id in ids {
+                    self.partitions.entry(id).or_insert(self.assignments);
+                }
+            }
+        }
+    }
 }
 
 impl KafkaMembership {
@@ -76,7 +109,8 @@ impl KafkaMembership {
             .set("auto.commit.interval.ms", COMMIT_MS.to_string())
             .set("enable.auto.offset.store", "false");
         let (owned, watched) = watch::channel(Owned::default());
-        let consumer = Arc::new(BaseConsumer::from_config_and_context(&config, Group { owned })?);
+        let group = Group { owned, polled: Mutex::new(Instant::now()) };
+        let consumer = Arc::new(BaseConsumer::from_config_and_context(&config, group)?);
         let topic = settings.orders_topic();
         consumer.subscribe(&[&topic])?;
         let leave = Arc::new(AtomicBool::new(false));
@@ -110,6 +144,7 @@ impl Drop for KafkaMembership {
 
 fn poll(consumer: &BaseConsumer<Group>, leave: &AtomicBool) {
     while !leave.load(Relaxed) {
+        consumer.context().polls();
         // Records do not come, partitions being paused; rebalances are handled inside.
         if let Some(Err(KafkaError::MessageConsumptionFatal(code))) = consumer.poll(POLL) {
             consumer.context().owned.send_modify(|owned| owned.failed = Some(code.to_string()));
@@ -119,6 +154,19 @@ fn poll(consumer: &BaseConsumer<Group>, leave: &AtomicBool) {
 
 struct Group {
     owned: watch::Sender<Owned>,
+    /// When the polling thread last began to poll.
+    polled: Mutex<Instant>,
+}
+
+impl Group {
+    fn polls(&self) {
+        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// This process did not run for a while.
+    fn was_held(&self) -> bool {
+        self.polled.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > HELD
+    }
 }
 
 impl ClientContext for Group {
@@ -135,23 +183,20 @@ impl ConsumerContext for Group {
     /// Runs on the polling thread, while it polls.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let change = match assigned {
+            true => Change::Assigned,
+            false if consumer.assignment_lost() && !self.was_held() => Change::LostToSilence,
+            false => Change::Revoked,
+        };
         let done = if assigned { assign(consumer, partitions) } else { consumer.incremental_unassign(partitions) };
         if let Err(error) = done {
             tracing::error!(%error, assigned, "a rebalance of the group of order-writers failed");
         }
         let ids: Vec<PartitionId> =
             partitions.elements().iter().filter_map(|p| u32::try_from(p.partition()).ok()).map(PartitionId).collect();
-        tracing::info!(assigned, partitions = ?ids, "the group of order-writers was rebalanced");
-        self.owned.send_modify(|owned| {
-            owned.assignments += 1;
-            for id in ids {
-                if assigned {
-                    owned.partitions.insert(id, owned.assignments);
-                } else {
-                    owned.partitions.remove(&id);
-                }
-            }
-        });
+        let kept = change == Change::LostToSilence;
+        tracing::info!(assigned, kept, partitions = ?ids, "the group of order-writers was rebalanced");
+        self.owned.send_modify(|owned| owned.rebalanced(change, &ids));
     }
 }
 
@@ -218,6 +263,24 @@ fn difference(told: &mut BTreeMap<PartitionId, u64>, owned: &BTreeMap<PartitionI
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A broker that is silent for longer than a session, and then speaks, does not stop its members' work.
+    #[test]
+    fn partitions_lost_to_silence_are_kept_until_the_next_assignment() {
+        let ids = |ids: &[u32]| ids.iter().copied().map(PartitionId).collect::<Vec<_>>();
+        let (mut owned, mut told) = (Owned::default(), BTreeMap::new());
+        owned.rebalanced(Change::Assigned, &ids(&[0, 1, 2]));
+        assert_eq!(difference(&mut told, &owned.partitions), Some(MembershipEvent::Assigned(ids(&[0, 1, 2]))));
+        owned.rebalanced(Change::LostToSilence, &ids(&[0, 1, 2]));
+        assert_eq!(difference(&mut told, &owned.partitions), None);
+        owned.rebalanced(Change::Assigned, &ids(&[0, 3]));
+        assert_eq!(difference(&mut told, &owned.partitions), Some(MembershipEvent::Revoked(ids(&[1, 2]))));
+        assert_eq!(difference(&mut told, &owned.partitions), Some(MembershipEvent::Assigned(ids(&[3]))));
+        owned.rebalanced(Change::Revoked, &ids(&[0]));
+        assert_eq!(difference(&mut told, &owned.partitions), Some(MembershipEvent::Revoked(ids(&[0]))));
+        owned.rebalanced(Change::Assigned, &[]);
+        assert_eq!(difference(&mut told, &owned.partitions), None, "only what was in doubt ends with an assignment");
+    }
 
     /// The ledger has moved when a partition was lost and won again: the writer must hear of both, or it goes on as it was.
     #[test]

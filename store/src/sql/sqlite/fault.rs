@@ -21,9 +21,9 @@ pub(super) fn of_sqlite(path: &Path, error: &Error) -> SqlError {
             _ => SqlError::Unfit(text),
         },
         ErrorCode::TooBig | ErrorCode::TypeMismatch => SqlError::Unfit(text),
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-            SqlError::LockWait(format!("another process or handle writes to {file} ({text})"))
-        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => SqlError::LockWait(format!(
+            "another process or handle writes to {file} ({text}): end it (`fuser {file}` names it); work then goes on by itself"
+        )),
         ErrorCode::DiskFull => disk_full(path),
         ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => SqlError::Unreachable(format!(
             "{file} cannot be read or written ({text}): look at the disk and at the system's log; work goes on by itself \

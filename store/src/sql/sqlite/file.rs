@@ -66,7 +66,7 @@ impl OpenFile {
             ("synchronous", 2),
             ("fullfsync", 1),
             ("checkpoint_fullfsync", 1),
-            ("busy_timeout", i64::try_from(settings.lock_wait.as_millis()).unwrap_or(i64::from(i32::MAX))),
+            ("busy_timeout", i64::try_from(settings.busy_wait().as_millis()).unwrap_or(i64::from(i32::MAX))),
             ("cache_size", -i64::from(cache_kib)),
             ("wal_autocheckpoint", settings.checkpoint_pages.into()),
             ("journal_size_limit", LOG_BYTES_KEPT.cast_signed()),

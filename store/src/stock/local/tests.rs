@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use domain::stock::LaneMode;
+use domain::stock::{LaneLoad, LaneMode};
 
 use super::*;
+use crate::stock::LoadAtOnce;
 
 fn lane(number: u64) -> LaneId {
     LaneId::new(number).unwrap()

@@ -8,9 +8,11 @@ check(#ARGV[4] == 19 and not string.find(ARGV[4], '%D'), 'adjust: position')
 local epoch, offer, allotment, changed_at = ARGV[1], ARGV[2], whole(ARGV[3]), ARGV[4]
 local state = call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'a' .. offer, 'c' .. offer, 'w' .. offer)
 if not open(state) or state[1] ~= epoch then return closed(state) end
+if not state[4] then return { 1 } end
+local left, known, withheld = stored(state[4]), stored(state[5]), stored(state[7] or '0')
+if not (left and known and withheld and state[6]) then return damaged(state) end
 -- Positions do not fit a Lua number; 19 digits compare as text.
-if state[4] and state[6] < changed_at then
-  local left, known, withheld = whole(state[4]), whole(state[5]), whole(state[7] or 0)
+if state[6] < changed_at then
   left = math.max(0, left + withheld + allotment - known)
   call('HSET', KEYS[1], 'u' .. offer, left, 'a' .. offer, allotment, 'c' .. offer, changed_at, 'w' .. offer, 0)
 end

@@ -6,6 +6,7 @@ check(#KEYS == 4 and #ARGV == 1 and #ARGV[1] == 8, 'find: arity')
 local state = call('HMGET', KEYS[1], 'e', 'o', 'r')
 if not open(state) then return closed(state) end
 local entry = call('HGET', KEYS[2], ARGV[1]) or ''
+if #entry % ENTRY ~= 0 then return damaged(state) end
 local settled = {}
 for e = 1, #entry, ENTRY do
   local batch = sub(entry, e + 34, e + 41)

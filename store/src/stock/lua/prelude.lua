@@ -25,6 +25,12 @@ local function whole(text)
   return number
 end
 
+-- A whole number that stands in a key, nil for anything else: what a key holds is not the caller's fault.
+local function stored(text)
+  local number = text and not string.find(text, '%D') and tonumber(text)
+  return number and number <= 9007199254740991 and number or nil
+end
+
 -- 40 characters. A plain search: a pattern would cost as much as INFO itself, 5 us.
 local function run_id()
   local info = call('INFO', 'server')
@@ -42,5 +48,12 @@ end
 
 -- The reply of a closed lane.
 local function closed(state)
-  return { 0, whole(state[1] or 0) }
+  return { 0, stored(state[1]) or 0 }
+end
+
+-- The reply of an open lane that holds what no script of ours writes: it closes, before anything else is written, so that its keeper
+-- rebuilds it from ledger and rows.
+local function damaged(state)
+  call('HSET', KEYS[1], 'o', '0')
+  return closed(state)
 end

@@ -33,14 +33,15 @@ for i = 1, shelves do names[4 + i] = 'u' .. sub(offers, i * 8 - 7, i * 8) end
 local state = call('HMGET', KEYS[1], unpack(names))
 local journaled = open(state)
 if not journaled or state[1] ~= epoch then return closed(state) end
-local limit = whole(state[4])
-local stored = call('HMGET', KEYS[2], unpack(who))
+local limit = stored(state[4])
+if not limit then return damaged(state) end
+local held_by = call('HMGET', KEYS[2], unpack(who))
 
 -- Looks at the purchases of a buyer who has some: the number of the next one, or nil with code and extra, or nothing at all if this very
--- request is found, from before this call.
+-- request is found, from before this call. A broken entry is nil and false.
 local function look(entry, before, p, quantity, promised)
   local held, tombstones, taken = 0, 0, {}
-  check(#entry % ENTRY == 0, 'reserve: a broken entry')
+  if #entry % ENTRY ~= 0 then return nil, false end
   local key = sub(requests, p + 13, p + 28)
   for e = 1, #entry, ENTRY do
     local number, units = byte(entry, e, e + 1)
@@ -67,26 +68,29 @@ local function look(entry, before, p, quantity, promised)
   return number
 end
 
--- Decides all requests without writing: what is to be written, or nil if the call ran before. Without `promise` nothing new is promised.
+-- Decides all requests without writing: what is to be written, nil if the call ran before, or false if the lane is damaged. Without `promise` nothing new is promised.
 -- Lists are counted by hand: asking one for its length is a search.
 local function decide(promise)
   -- Buyer and entry in turn, and where each buyer stands.
   local left, entries, at = {}, {}, {}
   local codes, extras, numbers, accepted = {}, {}, {}, {}
   local changed, said, promised, sold_out = 0, 0, 0, {}
-  for i = 1, shelves do left[i] = state[4 + i] and whole(state[4 + i]) or 0 end
+  for i = 1, shelves do
+    left[i] = not state[4 + i] and 0 or stored(state[4 + i])
+    if not left[i] then return false end
+  end
   local field, from = 1, nil
   for i = 1, wishes do
     local p = i * REQUEST - REQUEST + 1
     local shelf, high, low, _, quantity = byte(requests, p + 8, p + 12)
     shelf = shelf + 1
     local buyer = who[i]
-    local before, place = stored[i] or '', at[buyer]
+    local before, place = held_by[i] or '', at[buyer]
     local entry = place and entries[place] or before
     local number, code, extra = 1, nil, nil
     if entry ~= '' then
       number, code, extra = look(entry, #before, p, quantity, promise)
-      if not number and not code then return nil end
+      if not number and not code then return code end
     elseif quantity > limit then
       number, code, extra = nil, LIMIT, ZEROS
     end
@@ -130,7 +134,8 @@ if call('HEXISTS', KEYS[3], batch) == 0 then
   left, entries, codes, extras, numbers, accepted = decide(true)
   if left and journaled >= journal_max then return { 2 } end
 end
-if not left then left, entries, codes, extras, numbers, accepted = decide(false) end
+if left == nil then left, entries, codes, extras, numbers, accepted = decide(false) end
+if not left then return damaged(state) end
 
 if #numbers > 0 then
   local shelf = {}

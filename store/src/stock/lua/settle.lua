@@ -21,7 +21,7 @@ for p = 1, #gone, GONE do
   local buyer, order, why, retired = sub(gone, p, p + 7), sub(gone, p + 8, p + 15), sub(gone, p + 16, p + 16), byte(gone, p + 17)
   check((why == 'R' or why == 'J' or why == 'S') and buyer ~= ZEROS, 'settle: gone')
   local entry = entries[buyer] or call('HGET', KEYS[2], buyer) or ''
-  check(#entry % ENTRY == 0, 'settle: a broken entry')
+  if #entry % ENTRY ~= 0 then return damaged(state) end
   for e = 1, #entry, ENTRY do
     local number, quantity = byte(entry, e, e + 1)
     if number ~= 0 and sub(entry, e + 26, e + 33) == order then
@@ -34,13 +34,18 @@ for p = 1, #gone, GONE do
         retired = math.min(retired, quantity)
         quantity = quantity - retired
         local allotment = known[offer] or call('HGET', KEYS[1], 'a' .. offer)
-        if allotment then known[offer] = math.max(0, whole(allotment) - retired) end
+        if allotment then
+          allotment = stored(allotment)
+          if not allotment then return damaged(state) end
+          known[offer] = math.max(0, allotment - retired)
+        end
       end
       if why ~= 'S' then
         if not units[shelf] then
           shelves[#shelves + 1] = shelf
           local left = call('HGET', KEYS[1], shelf)
-          units[shelf] = left and whole(left)
+          units[shelf] = left and stored(left)
+          if left and not units[shelf] then return damaged(state) end
         end
         if units[shelf] then units[shelf] = units[shelf] + quantity end
       end

@@ -9,7 +9,8 @@ local epoch, offer, after, units = ARGV[1], ARGV[2], ARGV[3], whole(ARGV[4])
 local state = call('HMGET', KEYS[1], 'e', 'o', 'r', 'u' .. offer, 'c' .. offer, 'w' .. offer)
 if not open(state) or state[1] ~= epoch then return closed(state) end
 if not state[4] or state[5] ~= after then return { 1, 0 } end
-local left, withheld = whole(state[4]), whole(state[6] or 0)
+local left, withheld = stored(state[4]), stored(state[6] or '0')
+if not (left and withheld) then return damaged(state) end
 local more = math.min(math.max(0, units - withheld), left)
 if more > 0 then
   call('HSET', KEYS[1], 'u' .. offer, left - more, 'w' .. offer, withheld + more)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase, RetireAnswer},
+    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase, RetireAnswer},
 };
 use redis::{AsyncConnectionConfig, Cmd, RedisWrite, Value, cluster_async::ClusterConnection};
 
@@ -94,8 +94,9 @@ impl RedisKeeping {
     async fn ask_way(&self, run: &Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
-                let answer = within(self.patience, evaluate(&mut connection, run)).await.unwrap_or_else(Err);
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
+                let answer = within(self.patience, evaluate(&mut connection, run)).await;
+                let answer = answer.and_then(|told| told.map_err(|error| classify(&error)));
                 if answer.as_ref().is_err_and(StockError::is_retryable) {
                     // It broke or is silent: the next call gets another.
                     drop(deadpool_redis::Connection::take(connection));
@@ -103,7 +104,8 @@ impl RedisKeeping {
                 answer
             }
             Way::Cluster(connection) => {
-                within(self.patience, evaluate(&mut connection.clone(), run)).await.unwrap_or_else(Err)
+                let answer = within(self.patience, evaluate(&mut connection.clone(), run)).await;
+                answer?.map_err(|error| classify(&error))
             }
         }
     }
@@ -117,7 +119,7 @@ impl RedisKeeping {
     async fn command_way(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unknown(error.to_string()))?;
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
                 within(self.patience, send(&mut connection, cmd)).await
             }
             Way::Cluster(connection) => within(self.patience, send(&mut connection.clone(), cmd)).await,
@@ -146,6 +148,12 @@ impl RedisKeeping {
 
     fn run(&self, script: &'static Script, lane: LaneId) -> Run {
         script.run(&self.keys, lane, 256)
+    }
+
+    fn step_of_load(&self, lane: LaneId, epoch: Epoch, name: &str) -> Run {
+        let mut run = self.run(&scripts::LOAD, lane);
+        run.arg(name).arg(epoch.0);
+        run
     }
 
     async fn load_step(&self, run: &Run) -> Result<Option<u64>, StockError> {
@@ -225,32 +233,37 @@ impl LaneKeeping for RedisKeeping {
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
         let fields = self.scan(self.keys.key(lane, "journal")).await?;
-        fields.into_iter().map(|(id, payload)| reply::journaled(&id, payload)).collect()
+        Ok(fields.into_iter().filter_map(|(id, payload)| reply::journaled(&id, payload)).collect())
     }
 
-    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        let step = |name: &str| {
-            let mut run = self.run(&scripts::LOAD, lane);
-            run.arg(name).arg(epoch.0);
-            run
-        };
-        if self.load_step(&step("clear")).await?.is_none() {
-            return Ok(LoadAnswer::Refused);
-        }
+    async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
+        Ok(self.load_step(&self.step_of_load(lane, epoch, "clear")).await?.is_some())
+    }
+
+    async fn fill(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> Result<Option<u64>, StockError> {
         let mut buyers = 0;
-        let mut entries = load.purchases.chunk_by(|(one, _), (next, _)| one == next).peekable();
+        let mut entries = purchases.chunk_by(|(one, _), (next, _)| one == next).peekable();
         while entries.peek().is_some() {
-            let mut run = step("buyers");
+            let mut run = self.step_of_load(lane, epoch, "buyers");
             for entry in entries.by_ref().take(LOAD_CHUNK) {
                 run.arg(&entry[0].0.get().to_be_bytes()[..])
                     .arg(reply::entry(entry.iter().map(|(_, purchase)| purchase))?);
             }
-            let Some(new) = self.load_step(&run).await? else { return Ok(LoadAnswer::Refused) };
+            let Some(new) = self.load_step(&run).await? else { return Ok(None) };
             buyers += new;
         }
-        let mut run = step("open");
-        run.arg(buyers).arg(load.limit_per_buyer);
-        for offer in &load.offers {
+        Ok(Some(buyers))
+    }
+
+    async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
+        let mut run = self.step_of_load(lane, epoch, "open");
+        run.arg(opening.buyers).arg(opening.limit_per_buyer);
+        for offer in &opening.offers {
             run.arg(&offer.offer.get().to_be_bytes()[..]).arg(offer.left).arg(offer.allotment);
             run.arg(position(offer.changed_at)?);
         }

@@ -1,23 +1,14 @@
-//! Connections: one node or a cluster, and what an error means.
+//! One node or a cluster, and what an error means. What a cluster's client tells does not say whether a call left this process: its errors
+//! are all unknown outcomes.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use redis::{
-    Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClientBuilder,
+    Cmd, ErrorKind, RedisError, ServerErrorKind, Value, aio::ConnectionLike, cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
 };
 
-use super::{RedisSettings, scripts::Run};
+use super::{RedisSettings, node::Node, scripts::Run};
 use crate::{
     figures::{CallCount, Calls},
     stock::StockError,
@@ -74,70 +65,20 @@ impl Link {
     async fn ask_way(&self, run: Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(node) => {
-                let connection = node.next();
-                let mut manager = ConnectionManager::clone(&connection.manager.load());
-                let answer = within(self.patience, evaluate(&mut manager, &run)).await;
-                answer.unwrap_or_else(|silent| {
-                    node.renew(connection);
-                    Err(silent)
-                })
+                let place = node.next();
+                let mut line = place.line().await?;
+                let answer = within(self.patience, evaluate(&mut line.connection, &run)).await;
+                // It broke, or is silent: the way may be dead without either end having been told.
+                if answer.as_ref().map_or(true, |told| told.as_ref().is_err_and(RedisError::is_unrecoverable_error)) {
+                    place.renew(&line);
+                }
+                answer?.map_err(|error| classify(&error))
             }
             Way::Cluster(connection) => {
-                within(self.patience, evaluate(&mut connection.clone(), &run)).await.unwrap_or_else(Err)
+                let answer = within(self.patience, evaluate(&mut connection.clone(), &run)).await;
+                answer?.map_err(|error| classify(&error))
             }
         }
-    }
-}
-
-/// The connections to one node.
-struct Node {
-    client: Client,
-    config: ConnectionManagerConfig,
-    connections: Vec<Arc<Connection>>,
-    turn: AtomicUsize,
-}
-
-struct Connection {
-    manager: ArcSwap<ConnectionManager>,
-    is_renewing: AtomicBool,
-}
-
-impl Node {
-    fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let client = Client::open(settings.url.as_str())?;
-        // How long an answer may take, also while connecting, is `Link`'s to say.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(None)
-            .set_number_of_retries(1)
-            .set_pipeline_buffer_size(settings.in_flight.max(1))
-            .set_concurrency_limit(settings.in_flight.max(1));
-        let connection = |_| {
-            let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
-            Ok(Arc::new(Connection { manager: ArcSwap::from_pointee(manager), is_renewing: AtomicBool::new(false) }))
-        };
-        let connections = (0..settings.connections.max(1)).map(connection).collect::<Result<_, RedisError>>()?;
-        Ok(Self { client, config, connections, turn: AtomicUsize::new(0) })
-    }
-
-    fn next(&self) -> &Arc<Connection> {
-        &self.connections[self.turn.fetch_add(1, Relaxed) % self.connections.len()]
-    }
-
-    /// Makes another connection in the place of a silent one: the way may be dead without either end having been told. Calls that are
-    /// under way on the old one go on waiting for their answers.
-    fn renew(&self, connection: &Arc<Connection>) {
-        if connection.is_renewing.swap(true, Relaxed) {
-            return;
-        }
-        let (connection, client, config) = (Arc::clone(connection), self.client.clone(), self.config.clone());
-        tokio::spawn(async move {
-            match ConnectionManager::new_with_config(client, config).await {
-                Ok(manager) => connection.manager.store(Arc::new(manager)),
-                Err(error) => tracing::debug!(%error, "the stock server cannot be reached again"),
-            }
-            connection.is_renewing.store(false, Relaxed);
-        });
     }
 }
 
@@ -161,12 +102,12 @@ pub(super) async fn within<T>(patience: Duration, future: impl Future<Output = T
 }
 
 /// Runs a script on a connection.
-pub(super) async fn evaluate(connection: &mut impl ConnectionLike, run: &Run) -> Result<Value, StockError> {
+pub(super) async fn evaluate(connection: &mut impl ConnectionLike, run: &Run) -> Result<Value, RedisError> {
     match send(connection, run.by_digest()).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            send(connection, &run.by_source()).await.map_err(|error| classify(&error))
+            send(connection, &run.by_source()).await
         }
-        answer => answer.map_err(|error| classify(&error)),
+        answer => answer,
     }
 }
 

@@ -207,15 +207,20 @@ pub(super) fn claimed(value: Value) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>,
     open(value, |_, mut parts| {
         let mut claimed = Vec::new();
         while let Some(id) = parts.next() {
-            claimed.push(journaled(&bytes(Some(id))?, bytes(parts.next())?)?);
+            claimed.extend(journaled(&bytes(Some(id))?, bytes(parts.next())?));
         }
         Ok(claimed)
     })
 }
 
-/// A journal entry.
-pub(super) fn journaled(id: &[u8], payload: Vec<u8>) -> Result<(BatchId, Bytes), StockError> {
-    Ok((batch(id)?.ok_or_else(|| broken("no batch id"))?, payload.into()))
+/// A journal entry; `None` where it stands under a name that no batch has. Nothing of ours wrote that, so it promised nothing and is no
+/// record of the log; it ends with the lane's next load.
+pub(super) fn journaled(id: &[u8], payload: Vec<u8>) -> Option<(BatchId, Bytes)> {
+    let batch = batch(id).ok().flatten();
+    if batch.is_none() {
+        tracing::error!(name = ?id, "a journal holds an entry that is no batch; it is left out");
+    }
+    Some((batch?, payload.into()))
 }
 
 /// A buyer with an entry.
@@ -271,7 +276,11 @@ pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
     known.sort_unstable();
     let mut offers = Vec::with_capacity(known.len() / 2);
     // Sorted, each offer's allotment stands before its units left.
-    for pair in known.chunks_exact(2) {
+    for pair in known.chunks(2) {
+        let [(of, b'a', _), (also_of, b'u', _)] = *pair else { return Err(broken("units without an allotment")) };
+        if of != also_of {
+            return Err(broken("units without an allotment"));
+        }
         let offer = OfferId::new(pair[0].0).map_err(|_| broken("no offer id"))?;
         offers.push((offer, pair[1].2, pair[0].2));
     }

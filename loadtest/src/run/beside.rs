@@ -1,0 +1,70 @@
+//! Sales that were before: they lie in the same deployment when the scenario begins, each with its orders, decided, audited, and
+//! over. After each it is noted what Redis and the services hold.
+
+use kit::clock::Clock;
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{Play, RunError, here};
+use crate::{audit, report::AfterSale, sale::LoadSale, scenario::Part, tally::Book, under_test::UnderTest};
+
+/// As many requests as come: a sale of before is only to be there.
+static BEFORE: Part = Part { title: "a sale of before", ..Part::FILLING };
+/// How long the services may take to let go of a sale that is over, beyond the time in which its lanes settle.
+const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl<U: UnderTest> Play<'_, U> {
+    /// Plays all sales of before, one after the other.
+    pub(super) async fn play_before(&mut self) -> Result<(), RunError> {
+        let before = self.order.before();
+        for number in 1..=before.sales {
+            self.progress.phase(&format!("sale {number} of {} before", before.sales));
+            let now_ms = self.clock.now_ms();
+            let (units, partitions) = (u64::from(before.buyers), self.under_test.partitions());
+            let sale = LoadSale::fresh(units, 1, partitions, now_ms, &mut StdRng::from_rng(&mut rand::rng()));
+            let mut sale = sale.map_err(here)?;
+            self.publisher.publish(&self.stage.write_sale(&sale)?).await?;
+            // The measured sale, its book and its picture wait aside meanwhile.
+            let lanes = sale.lanes();
+            std::mem::swap(&mut self.sale, &mut sale);
+            self.backends.watch(lanes);
+            let book = std::mem::replace(&mut self.book, Book::new(0));
+            let timeline = std::mem::take(&mut self.timeline);
+            let played = self.one_before(before.buyers).await;
+            std::mem::swap(&mut self.sale, &mut sale);
+            self.backends.watch(self.sale.lanes());
+            (self.book, self.timeline) = (book, timeline);
+            played?;
+            self.after_sale(number, &sale).await?;
+        }
+        Ok(())
+    }
+
+    async fn one_before(&mut self, buyers: u32) -> Result<(), RunError> {
+        self.wait_open().await?;
+        let cast = self.cast_of(&BEFORE, 0..buyers, None, super::part::UNMEASURED_SECONDS).await?;
+        let played = self.perform(&BEFORE, &cast, None).await?;
+        self.damage_before.extend(played.outstanding());
+        self.progress.phase("auditing it");
+        let findings = audit::compare(&self.backends.evidence(&self.sale, &self.book).await?);
+        if !findings.is_clean() {
+            let words = findings.words().map(|(word, finding)| format!("{word} {}", finding.count)).join(", ");
+            self.damage_before.push(format!("sale {} of before: {words}", self.sale.id));
+        }
+        Ok(())
+    }
+
+    /// Ends a sale, gives its lanes the time to settle, and notes what is held.
+    async fn after_sale(&mut self, number: u32, sale: &LoadSale) -> Result<(), RunError> {
+        self.progress.phase("ending it");
+        let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(here)?;
+        let file = self.stage.write(&closed)?;
+        self.publisher.publish(&file).await?;
+        if let Some(settling) = self.order.args.settling {
+            tokio::time::sleep(std::time::Duration::from_secs(settling.into()) + LET_GO).await;
+        }
+        let [engine_bytes, writer_bytes] = self.stage.memories();
+        let stock_bytes = self.under_test.stock_memory().await;
+        self.after_sales.push(AfterSale { sale: number, stock_bytes, engine_bytes, writer_bytes });
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Fault 23: the stock server is silent, or gone. R13: an id is told only when the stock server has confirmed it; the key is the handle.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use loadtest::sale::LoadSale;
+use serde_json::Value;
+use verify::{
+    child::wait_until,
+    market::{Market, Remembered},
+    wire::{Outcome, Wire},
+};
+
+const UNITS: u64 = 1_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A refusal that needs no answer of anybody is at once; this is for a machine that is busy with other things.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+struct Scene {
+    market: Market,
+    sale: LoadSale,
+    engines: [SocketAddr; 2],
+}
+
+impl Scene {
+    fn buys(&self, engine: SocketAddr, buyer: u32, key: &str) -> Outcome {
+        let token = self.market.token(&self.sale, buyer).unwrap();
+        let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, self.sale.offers[0].offer);
+        let mut wire = Wire::connect(engine).unwrap();
+        wire.send(format!(
+            "POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .unwrap();
+        wire.answer()
+    }
+
+    /// The same purchase three times on both engines at once.
+    fn storms(&self, buyer: u32) -> Vec<Outcome> {
+        std::thread::scope(|scope| {
+            let asks: Vec<_> =
+                (0..6).map(|n| scope.spawn(move || self.buys(self.engines[n % 2], buyer, "k"))).collect();
+            asks.into_iter().map(|ask| ask.join().unwrap()).collect()
+        })
+    }
+
+    /// The one id that all repeats get, once the shop sells again.
+    fn settles(&self, buyer: u32) -> String {
+        wait_until("the key has its order", PATIENCE, || Ok(self.buys(self.engines[0], buyer, "k").status() == 202))
+            .unwrap();
+        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|told| order_of(told).expect("an order")).collect();
+        assert_eq!(ids.len(), 1, "one key, one order: {ids:?}");
+        ids.into_iter().next().unwrap()
+    }
+}
+
+fn order_of(told: &Outcome) -> Option<String> {
+    let Outcome::Answered { status: 202, body, .. } = told else { return None };
+    let body: Value = serde_json::from_str(body).unwrap();
+    Some(body["order_id"].as_str().unwrap().to_owned())
+}
+
+/// Nothing is promised, and nothing is told that could be taken for an order.
+fn promises_nothing(told: &Outcome) -> &str {
+    let (503, code) = told.code() else { panic!("a promise that nobody made: {told:?}") };
+    let Outcome::Answered { head, body, .. } = told else { panic!("{told:?}") };
+    assert!(head.contains("retry-after:") && !head.contains("location:") && !body.contains("order_id"), "{told:?}");
+    assert!(["outcome_unknown", "temporarily_unavailable"].contains(&code), "{told:?}");
+    code
+}
+
+/// Two engines, one Redis: frozen with purchases on their way, then gone, then back. One id a key over all answers, one order a key.
+#[test]
+fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
+    let market = Market::open("silent").unwrap();
+    let (_second, address) = market.shop.another_engine().unwrap();
+    let sale = market.publish(UNITS, -60_000).unwrap();
+    let engines = [market.address(), address];
+    let mut scene = Scene { market, sale, engines };
+    let knows = |engine| wait_until("it knows the sale", PATIENCE, || Ok(scene.buys(engine, 0, "k").status() == 202));
+    engines.into_iter().for_each(|engine| knows(engine).unwrap());
+    let first = scene.settles(0);
+
+    scene.market.shop.redis.child().freeze().unwrap();
+    let told = scene.storms(1);
+    let codes: BTreeSet<&str> = told.iter().map(promises_nothing).collect();
+    assert!(codes.contains("outcome_unknown"), "what was sent is unknown: {codes:?}");
+    for buyer in 0..3 {
+        scene.storms(buyer).iter().for_each(|told| assert!(!promises_nothing(told).is_empty()));
+    }
+    scene.market.shop.redis.child().thaw().unwrap();
+    let mut orders: Vec<String> = (0..3).map(|buyer| scene.settles(buyer)).collect();
+    assert_eq!(orders[0], first);
+
+    scene.market.shop.redis.kill().unwrap();
+    // The connections that broke may have carried the first of them; from then on nothing leaves the engines.
+    scene.storms(3).iter().for_each(|told| assert!(!promises_nothing(told).is_empty()));
+    for buyer in 0..5 {
+        let asked = Instant::now();
+        for told in scene.storms(buyer) {
+            assert_eq!(promises_nothing(&told), "temporarily_unavailable");
+        }
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    }
+    scene.market.shop.redis.restart().unwrap();
+    orders.extend((3..5).map(|buyer| scene.settles(buyer)));
+    assert_eq!((0..3).map(|buyer| scene.settles(buyer)).collect::<Vec<_>>(), orders[..3]);
+
+    scene.market.check_running().unwrap();
+    scene.market.wait_rest(&scene.sale).unwrap();
+    let rows = BTreeSet::from_iter(&orders).len();
+    let sold = u64::try_from(rows).unwrap();
+    let expected = Remembered { left: UNITS - sold, sold, entries: rows, journal: 0, rows };
+    assert_eq!((rows, scene.market.remembered(&scene.sale).unwrap()), (5, expected));
+}

@@ -1,0 +1,107 @@
+//! Fault 22: an order-writer that freezes within a transaction holds the row of its partition's progress. R2: the server ends the silent session,
+//! another writer decides, and the one that wakes does no harm.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
+use serde_json::Value;
+use verify::{
+    child::wait_until,
+    market::{Market, Remembered},
+    wire::{Outcome, Wire},
+};
+
+const UNITS: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The second writer's start, the silent session's time and one wait for a row, on a machine that is busy with other things.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+
+/// Locks the tables of orders of every shard, so that a writer waits in the middle of its transaction, after it moved the progress.
+struct Hand {
+    runtime: tokio::runtime::Runtime,
+    shards: Vec<Conn>,
+}
+
+impl Hand {
+    fn reach(namespace: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let opts =
+            Opts::from_url(&std::env::var("FLASHSALE_MYSQL_URL").expect("is the stack up? . stack/env")).unwrap();
+        let shards = (0..2).map(|shard| {
+            let database = format!("{namespace}_orders_{shard:02}");
+            let opts = OptsBuilder::from_opts(opts.clone()).db_name(Some(database)).prefer_socket(false);
+            runtime.block_on(Conn::new(opts)).unwrap()
+        });
+        let shards = shards.collect();
+        Self { runtime, shards }
+    }
+
+    fn say(&mut self, statement: &str) {
+        for shard in &mut self.shards {
+            self.runtime.block_on(shard.query_drop(statement)).unwrap();
+        }
+    }
+
+    /// Whether a transaction has moved a progress and waits to insert its rows.
+    fn sees_a_waiting_insert(&mut self, namespace: &str) -> bool {
+        let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
+                       WHERE db LIKE ? AND command <> 'Sleep' AND info LIKE 'INSERT INTO orders%'";
+        let seen = self.shards[0].exec_first::<u64, _, _>(waiting, (format!("{namespace}_orders_%"),));
+        self.runtime.block_on(seen).unwrap().is_some_and(|seen| seen > 0)
+    }
+}
+
+/// Sends a request of a buyer.
+fn ask(market: &Market, request: &str, token: &str, more: &str, body: &str) -> Value {
+    let mut wire = Wire::connect(market.address()).unwrap();
+    let length = body.len();
+    wire.send(format!(
+        "{request} HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n{more}content-length: {length}\r\n\r\n{body}"
+    ))
+    .unwrap();
+    let Outcome::Answered { status: 200..=202, body, .. } = wire.answer() else { panic!("{request} was refused") };
+    serde_json::from_str(&body).unwrap()
+}
+
+#[test]
+fn r2_a_writer_that_freezes_in_a_transaction_is_succeeded_within_seconds() {
+    let market = Market::open("freezes").unwrap();
+    let sale = market.publish(UNITS, -60_000).unwrap();
+    let buys = |buyer| {
+        let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, sale.offers[0].offer);
+        let more = "idempotency-key: k\r\ncontent-type: application/json\r\n";
+        let bought = ask(&market, "POST /v1/orders", &market.token(&sale, buyer).unwrap(), more, &body);
+        bought["order_id"].as_str().unwrap().to_owned()
+    };
+    let is_decided = |buyer, order: &str| {
+        let place = format!("GET /v1/orders/{order}?offer_id={}", sale.offers[0].offer);
+        Ok(ask(&market, &place, &market.token(&sale, buyer).unwrap(), "", "")["status"] == "pending_payment")
+    };
+    let first = buys(0);
+    wait_until("the first order is decided", PATIENCE, || is_decided(0, &first)).unwrap();
+
+    let mut hand = Hand::reach(market.shop.namespace());
+    hand.say("LOCK TABLES orders_0 WRITE, orders_1 WRITE, orders_2 WRITE, orders_3 WRITE");
+    let second = buys(1);
+    wait_until("the writer is within a transaction", PATIENCE, || {
+        Ok(hand.sees_a_waiting_insert(market.shop.namespace()))
+    })
+    .unwrap();
+    market.writer().freeze().unwrap();
+    hand.say("UNLOCK TABLES");
+    let frozen = Instant::now();
+    let mut successor = market.shop.order_writer(&["--contend"]).unwrap();
+    wait_until("the second writer decides", TAKEN_OVER, || is_decided(1, &second)).unwrap();
+    println!("decided {:?} after the freeze", frozen.elapsed());
+
+    market.writer().thaw().unwrap();
+    let orders: Vec<(u32, String)> = (2..12).map(|buyer| (buyer, buys(buyer))).collect();
+    for (buyer, order) in &orders {
+        wait_until("orders are decided by both", PATIENCE, || is_decided(*buyer, order)).unwrap();
+    }
+    wait_until("the one that woke reads anew", PATIENCE, || Ok(market.writer().said("reading"))).unwrap();
+    assert!(successor.ended().unwrap().is_none(), "{}", successor.tail());
+    market.wait_rest(&sale).unwrap();
+    let expected = Remembered { left: UNITS - 12, sold: 12, entries: 12, journal: 0, rows: 12 };
+    assert_eq!(market.remembered(&sale).unwrap(), expected);
+}
