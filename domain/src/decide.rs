@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
-    order::{Decision, OrderRow, Reason},
+    order::{Decision, OrderRow, Reason, Release},
     record::{Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
 };
@@ -96,7 +96,7 @@ pub struct Decided {
     /// Rows to insert.
     pub rows: Vec<OrderRow>,
     /// Rows whose release is decided here, by order (R1).
-    pub releases: Vec<(OrderId, Position)>,
+    pub releases: Vec<Release>,
     /// Journal entries that are decided, those of duplicates too.
     pub batches: Vec<(LaneId, BatchId)>,
     /// Orders that are not live any more.
@@ -371,7 +371,7 @@ impl Span<'_> {
     }
 
     /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
-    /// repeated one still gives back what a lost settle did not. R9: while the allotment is above its target, units that come back
+    /// repeated one still gives back what a lost settle did not. R8: a row that lost its mark takes it from the record. R9: while the allotment is above its target, units that come back
     /// lower it.
     fn released(&mut self, at: Position, released: &Released, movement: &mut Movement) {
         let Some(row) = self.known.rows.get(&released.order) else {
@@ -381,12 +381,12 @@ impl Span<'_> {
             return self.undecidable(at, format!("release of order {}, which was rejected", released.order));
         }
         let is_of = |row: &OrderRow| (row.lane, row.buyer, row.offer, row.quantity, row.key);
-        let Released { lane, buyer, offer, quantity, key, .. } = *released;
+        let Released { lane, buyer, offer, quantity, key, became, .. } = *released;
         let numbers = self.lanes.get(&row.lane).and_then(|lane| lane.offers.get(&row.offer));
         let (Some(numbers), true) = (numbers, is_of(row) == (lane, buyer, offer, quantity, key)) else {
             return self.undecidable(at, format!("release of order {}, whose row says otherwise", released.order));
         };
-        if !row.status.gives_back() {
+        if row.status.released(became).is_none() {
             let what = format!("release of order {}, which is {}", released.order, row.status.as_str());
             return self.undecidable(at, what);
         }
@@ -402,7 +402,7 @@ impl Span<'_> {
             self.out.sold.insert((row.lane, row.offer), moved);
             movement.units.push((row.offer, -units));
             if row.released.is_none() {
-                self.out.releases.push((row.order, at));
+                self.out.releases.push(Release { order: row.order, at, became });
             }
             retired = self.retire(row.lane, row.offer, row.quantity);
         }

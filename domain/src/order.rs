@@ -60,6 +60,21 @@ impl Status {
         matches!(self, Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded)
     }
 
+    /// R8: what a row in this state is when the release of an order that `became` so is decided; `None` where the release contradicts
+    /// the row. A row whose database lost the mark takes it from the record. One that gives back already stays as it is: its mark was
+    /// compared and set, and somebody may have been told of it; the units go back once, whichever of two marks they go back for.
+    pub const fn released(self, became: Option<Self>) -> Option<Self> {
+        match (self, became) {
+            (Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded, _) => Some(self),
+            (Self::PendingPayment, Some(became)) => Some(became),
+            // Its payment stands: only what gives the money back may follow.
+            (Self::Paid | Self::Fulfilled | Self::Completed, Some(became @ (Self::Refunding | Self::Refunded))) => {
+                Some(became)
+            }
+            _ => None,
+        }
+    }
+
     /// The stable name, as the API shows it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -155,6 +170,17 @@ impl Decision {
     }
 }
 
+/// A release as the rows take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// The order.
+    pub order: OrderId,
+    /// Where its record stands in the log (R1).
+    pub at: Position,
+    /// What its record says that it became: the row is then what [`Status::released`] makes of it (R8).
+    pub became: Option<Status>,
+}
+
 /// An order row, all columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRow {
@@ -241,6 +267,21 @@ impl OrderRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R8: a lost mark is taken from the record, a mark that stands stays, and money that came in is not forgotten.
+    #[test]
+    fn r8_a_row_takes_the_mark_that_its_database_lost() {
+        use Status::{Cancelled, Completed, Expired, Paid, PendingPayment, Refunded, Refunding, Rejected};
+        assert_eq!(PendingPayment.released(Some(Cancelled)), Some(Cancelled));
+        assert_eq!(PendingPayment.released(Some(Refunded)), Some(Refunded));
+        assert_eq!(PendingPayment.released(None), None, "an older program's record says nothing");
+        assert_eq!(Expired.released(Some(Cancelled)), Some(Expired), "what stands is not overwritten");
+        assert_eq!(Refunded.released(Some(Refunding)), Some(Refunded));
+        assert_eq!(Cancelled.released(None), Some(Cancelled));
+        assert_eq!((Paid.released(Some(Expired)), Paid.released(None)), (None, None));
+        assert_eq!(Completed.released(Some(Refunding)), Some(Refunding));
+        assert!(Status::ALL.iter().all(|status| Rejected.released(Some(*status)).is_none()));
+    }
 
     #[test]
     fn stored_numbers_read_back() {

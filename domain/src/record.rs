@@ -13,6 +13,7 @@ use crate::{
         SaleId, SkuId, TenantId,
     },
     money::{InvalidCurrency, Money},
+    order::Status,
     sale::LIMIT_MAX,
 };
 
@@ -88,6 +89,9 @@ pub struct Released {
     pub quantity: u32,
     /// Its key, for the tombstone (R6).
     pub key: KeyHash,
+    /// What its row became, one that [gives back](Status::gives_back): a database that loses the mark takes it from here (R8). `None` in
+    /// records of older programs.
+    pub became: Option<Status>,
 }
 
 /// A change of an offer's allotment towards what a version of the sale published (R9).
@@ -209,6 +213,7 @@ impl Record {
                 offer: r.offer.get(),
                 quantity: r.quantity,
                 key_hash: Bytes::copy_from_slice(&r.key.0),
+                status: r.became.map(|status| status.stored().into()),
             }
             .encode_to_vec(),
             Self::EpochOpened { lane, epoch } => wire::EpochOpened { lane: lane.get(), epoch: epoch.0 }.encode_to_vec(),
@@ -310,8 +315,15 @@ impl Released {
             offer: OfferId::new(w.offer)?,
             quantity: quantity(w.quantity)?,
             key: key_hash(&w.key_hash)?,
+            became: w.status.map(became).transpose()?,
         })
     }
+}
+
+/// A record that says of its order what gives nothing back is no release.
+fn became(stored: u32) -> Result<Status, Flawed> {
+    let status = u8::try_from(stored).ok().and_then(Status::from_stored).filter(|status| status.gives_back());
+    status.ok_or_else(|| Flawed(format!("status {stored}, which gives nothing back")))
 }
 
 impl Reservation {

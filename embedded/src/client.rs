@@ -8,7 +8,13 @@ use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{desk::Wish, folder::ServerNote};
+use order_writer::{desk::Expiry, progress::Progress};
+
+use crate::{
+    control::ExpiryTold,
+    desk::{Done, Wish},
+    folder::ServerNote,
+};
 
 /// How long a server may take for anything that it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,16 +55,29 @@ pub async fn publish(note: &ServerNote, key: &str, text: String) -> Result<Resul
     }
 }
 
-/// Asks for something at the desk. The inner error: why not.
+/// Asks for something at the desk, for an expiry again until nothing is left. The inner error: why not.
 ///
 /// # Errors
-/// [`ClientError`]; asking again is harmless.
+/// [`ClientError`]; asking again is harmless, and goes on with what is left.
 pub async fn wish(note: &ServerNote, key: &str, wish: &Wish) -> Result<Result<String, String>, ClientError> {
-    let (status, answer) = ask(note, key, "POST", &wish.path(), Bytes::new()).await?;
-    match status {
-        StatusCode::OK => Ok(Ok(answer)),
-        StatusCode::NOT_FOUND | StatusCode::CONFLICT => Ok(Err(detail(&answer))),
-        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+    let (mut progress, mut sum) = (Progress::begin(), Expiry::default());
+    loop {
+        let (status, answer) = ask(note, key, "POST", &wish.path(), Bytes::new()).await?;
+        match status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT => return Ok(Err(detail(&answer))),
+            _ => return Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+        }
+        // An order is cancelled in words.
+        let Ok(step) = serde_json::from_str::<ExpiryTold>(&answer) else { return Ok(Ok(answer)) };
+        let Expiry { expired, is_ended, kept, without_lane } = step.into();
+        // What has no lane is met by each request.
+        sum = Expiry { expired: sum.expired + expired, kept: sum.kept + kept, without_lane, is_ended };
+        progress.show(&sum);
+        if !is_ended {
+            progress.end(&sum);
+            return Ok(Ok(Done::Expired(sum).told()));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pages of the second port that the commands `publish` and `audit` and the load test ask: how far everything is, what the lanes
 //! hold, and taking a sale file. Who asks shows the folder's control key, so whoever can read the folder may ask.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::ControlFlow, sync::Arc, time::Duration};
 
 use catalog::{confirm, file::FILE_BYTES_MAX, publish::PublishError};
 use domain::{
@@ -18,8 +18,11 @@ use kit::{
     problem::{Code, Problem},
 };
 use loadtest::durable::Placed;
-use order_writer::{desk::DeskError, stalls::Stalls};
-use serde::Serialize;
+use order_writer::{
+    desk::{DeskError, Expiry},
+    stalls::Stalls,
+};
+use serde::{Deserialize, Serialize};
 use store::{
     ledger::{LaneRow, OfferRow},
     log::{OrderLogSource, PartitionReader, ReadError},
@@ -27,7 +30,11 @@ use store::{
     stock::{LaneKeeping, StockError},
 };
 
-use crate::{demo, deployment::Deployment, desk::Wish};
+use crate::{
+    demo,
+    deployment::Deployment,
+    desk::{Done, Wish},
+};
 
 /// The stores did not tell.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,31 @@ struct Standing {
     above_target: Vec<AboveTarget>,
     partitions: Vec<Placed>,
     stalled: Vec<String>,
+}
+
+/// How long an expiry goes on in one request: whoever asked hears how far it is, and asks for more.
+const EXPIRE_FOR: Duration = Duration::from_secs(2);
+
+/// What one request expired.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExpiryTold {
+    expired: u64,
+    kept: u64,
+    without_lane: u64,
+    /// Whether there may be more.
+    is_ended: bool,
+}
+
+impl From<Expiry> for ExpiryTold {
+    fn from(Expiry { expired, kept, without_lane, is_ended }: Expiry) -> Self {
+        Self { expired, kept, without_lane, is_ended }
+    }
+}
+
+impl From<ExpiryTold> for Expiry {
+    fn from(ExpiryTold { expired, kept, without_lane, is_ended }: ExpiryTold) -> Self {
+        Self { expired, kept, without_lane, is_ended }
+    }
 }
 
 /// An offer whose reduction waits for units to come back.
@@ -184,8 +216,14 @@ impl<C: Clock> Control<C> {
     }
 
     async fn carry_out(&self, wish: Wish) -> Response<Body> {
-        match wish.carry_out(&self.deployment).await {
-            Ok(told) => reply::text(StatusCode::OK, told),
+        let (clock, begun) = (&self.deployment.clock, self.deployment.clock.monotonic());
+        let watch = |_: &Expiry| match clock.monotonic().saturating_sub(begun) < EXPIRE_FOR {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        match wish.carry_out(&self.deployment, watch).await {
+            Ok(Done::Expired(done)) => reply::json(StatusCode::OK, &ExpiryTold::from(done)),
+            Ok(done) => reply::text(StatusCode::OK, done.told()),
             Err(error @ DeskError::NotFound(_)) => Problem::new(Code::NotFound, error.to_string()).to_response(),
             Err(error @ DeskError::Conflict { .. }) => Problem::new(Code::Conflict, error.to_string()).to_response(),
             Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),

@@ -1,10 +1,10 @@
 //! What an operator asks of orders: one cancelled, the overdue ones expired. The rules are the order-writer's desk's.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use domain::id::OrderId;
 use kit::clock::Clock;
-use order_writer::desk::{self, DeskError};
+use order_writer::desk::{self, DeskError, Expiry};
 
 use crate::deployment::Deployment;
 
@@ -37,21 +37,38 @@ impl Wish {
         }
     }
 
-    /// Does it; returns what is told.
+    /// Does it; what was done. `watch` hears how far an expiry is, and may end it between two batches.
     ///
     /// # Errors
     /// [`DeskError`]; asking again is harmless.
-    pub async fn carry_out<C: Clock>(self, deployment: &Deployment<C>) -> Result<String, DeskError> {
+    pub async fn carry_out<C: Clock>(
+        self,
+        deployment: &Deployment<C>,
+        watch: impl FnMut(&Expiry) -> ControlFlow<()>,
+    ) -> Result<Done, DeskError> {
         let (orders, ledger) = (&deployment.databases.orders, &deployment.databases.ledger);
         match self {
-            Self::Cancel(order) => {
-                desk::cancel(orders, ledger, order).await?;
-                Ok(format!("cancelled {order}; its units go back when its release is decided\n"))
-            }
-            Self::Expire(older_than) => {
-                let expired = desk::expire(orders, ledger, older_than).await?;
-                Ok(format!("expired {expired} orders; their units go back when their releases are decided\n"))
-            }
+            Self::Cancel(order) => desk::cancel(orders, ledger, order).await.map(|()| Done::Cancelled(order)),
+            Self::Expire(older_than) => desk::expire(orders, ledger, older_than, watch).await.map(Done::Expired),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// This order is cancelled.
+    Cancelled(OrderId),
+    /// So many are expired.
+    Expired(Expiry),
+}
+
+impl Done {
+    /// In words.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Cancelled(order) => format!("cancelled {order}; its units go back when its release is decided\n"),
+            Self::Expired(done) => format!("{}; their units go back when their releases are decided\n", done.told()),
         }
     }
 }

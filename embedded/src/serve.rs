@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Write},
     net::{SocketAddr, TcpListener},
+    ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -23,10 +24,11 @@ use kit::{
     token::{TokenKey, TokenVerifier},
 };
 use order_writer::{
-    desk::DeskError,
+    desk::{DeskError, Expiry},
     failpoint::Failpoint,
     metrics::Metrics,
     ports::{Pace, Shared},
+    progress::Progress,
     rhythm::Busy,
     service,
     stalls::Stalls,
@@ -41,7 +43,7 @@ use crate::{
     control::Control,
     demo,
     deployment::{Deployment, DeploymentError},
-    desk::Wish,
+    desk::{Done, Wish},
     folder::{self, Folder, ServerNote, Watched},
     welcome,
 };
@@ -159,10 +161,21 @@ pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Resu
 /// # Errors
 /// As [`serve`].
 pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<String, String>> {
-    let done = at_rest(config, async |deployment| wish.carry_out(deployment).await).await?;
+    let mut progress = Progress::begin();
+    let watch = |done: &Expiry| {
+        progress.show(done);
+        ControlFlow::Continue(())
+    };
+    let done = at_rest(config, async |deployment| wish.carry_out(deployment, watch).await).await?;
     match done {
         Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. })) => Ok(Err(error.to_string())),
-        done => Ok(Ok(done?)),
+        done => {
+            let done = done?;
+            if let Done::Expired(expiry) = &done {
+                progress.end(expiry);
+            }
+            Ok(Ok(done.told()))
+        }
     }
 }
 

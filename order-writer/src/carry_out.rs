@@ -183,8 +183,8 @@ impl<P: Ports> Partition<P> {
         for row in decided.rows.drain(..) {
             writes[usize::from(map.home_of_order(row.order).shard.0)].rows.push(row);
         }
-        for (order, at) in decided.releases.drain(..) {
-            writes[usize::from(map.home_of_order(order).shard.0)].released.push((order, at));
+        for release in decided.releases.drain(..) {
+            writes[usize::from(map.home_of_order(release.order).shard.0)].released.push(release);
         }
         let mut tasks = tokio::task::JoinSet::new();
         for (number, write) in (0u16..).zip(writes) {
@@ -324,6 +324,7 @@ impl<P: Ports> Partition<P> {
         self.row.record = next.record;
         self.shared.note_decided(self.id, next.offset);
         decided.apply(&mut self.lanes);
+        self.loads.note_released(&decided.gone);
         Ok(())
     }
 
@@ -350,13 +351,7 @@ impl<P: Ports> Partition<P> {
         }
         for &(lane, epoch) in &decided.epochs {
             self.shared.failpoint.reach(Step::EpochCommitted);
-            // R4: an epoch that the log held already may have sold since, and its numbers are of before.
-            if span.records.iter().any(|record| record.offset < self.resumed_high) {
-                self.facts.entry(lane).or_default().is_due();
-                continue;
-            }
-            self.load(lane, epoch).await?;
-            self.shared.failpoint.reach(Step::Loaded);
+            self.await_load(lane, epoch, span.records.iter().any(|record| record.offset < self.resumed_high));
         }
         for &(lane, epoch) in &decided.retired_lanes {
             self.retired(lane, epoch).await?;

@@ -2,7 +2,7 @@
 //! it forgets everything and resumes; it never skips a record and never goes on from what it only believes. Nothing that is in a log stops it
 //! for ever: what contradicts what it holds is parked, and what it waits for is listed at [`Halt`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     decide::{Placed, may_follow},
@@ -29,6 +29,9 @@ const READ_BYTES: usize = 4 << 20;
 const SPAN_RESERVATIONS: usize = 4096;
 /// Releases of one span.
 const SPAN_RELEASES: usize = 512;
+
+/// While lanes are loaded, an idle worker asks so often whether one is to be opened.
+const LOADS_EVERY: Duration = Duration::from_millis(10);
 
 /// Works on a partition until it is cancelled, then finishes the span at hand and returns.
 pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: CancellationToken) {
@@ -86,15 +89,20 @@ async fn tend<P: Ports>(
         let now = shared.clock.monotonic();
         if now >= look_at {
             partition.look().await?;
-            look_at = shared.clock.monotonic() + shared.pace.look_every;
+            look_at = shared.clock.monotonic();
+            if partition.looks.is_done() {
+                look_at += shared.pace.look_every;
+            }
             *faults = 0;
         }
+        partition.go_on_loading().await?;
         // What comes meanwhile shares the next span's commits, fetch and settlement.
         let rest = rhythm.rest(shared.clock.monotonic());
         if !rest.is_zero() && or_cancelled(cancel, tokio::time::sleep(rest)).await.is_none() {
             break;
         }
         let wait = look_at.saturating_sub(shared.clock.monotonic());
+        let wait = if partition.loads.is_empty() { wait } else { wait.min(LOADS_EVERY) };
         let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
         let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
         if entries.is_empty() {

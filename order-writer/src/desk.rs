@@ -2,13 +2,12 @@
 //! beside it in the same transaction; only the writer frees units and purchase numbers, when the release comes by in the log (R1).
 //! The public routes come later: for now an operator's command asks.
 
-use std::time::Duration;
+mod expire;
 
 use domain::{
-    id::OrderId,
+    id::{OrderId, PartitionId},
     order::{OrderRow, Status},
     record::{Record, Released},
-    shard::ShardId,
 };
 use store::{
     ledger::Ledger,
@@ -18,8 +17,7 @@ use store::{
 
 use crate::partition::random_record_id;
 
-/// Overdue orders taken at once, of each table.
-const EXPIRE_PAGE: u32 = 500;
+pub use expire::{Expiry, expire};
 
 /// Why the desk did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +41,14 @@ pub enum DeskError {
     /// The database.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// The database, in the middle of many orders.
+    #[error("{cause}; {} before that, and the same command goes on with the rest", done.told())]
+    Interrupted {
+        /// What was done before.
+        done: Expiry,
+        /// What came between.
+        cause: SqlError,
+    },
 }
 
 /// Cancels an unpaid order.
@@ -54,34 +60,6 @@ pub async fn cancel<S: Sql>(orders: &Orders<S>, ledger: &Ledger<S>, order: Order
     release(orders, ledger, &found, Status::Cancelled).await
 }
 
-/// Expires every order that is unpaid `after` it was reserved, by the database's clock. Returns how many.
-///
-/// # Errors
-/// As [`cancel`].
-pub async fn expire<S: Sql>(orders: &Orders<S>, ledger: &Ledger<S>, after: Duration) -> Result<u64, DeskError> {
-    let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    let now_ms = orders.now_ms(ShardId(0)).await?;
-    let before_ms = now_ms.saturating_sub(after_ms);
-    let mut expired = 0;
-    for home in orders.map().all() {
-        loop {
-            let overdue = orders.overdue(home, before_ms, EXPIRE_PAGE).await?;
-            if overdue.is_empty() {
-                break;
-            }
-            for row in overdue {
-                match release(orders, ledger, &row, Status::Expired).await {
-                    Ok(()) => expired += 1,
-                    // Paid or cancelled since it was read: that is its buyer's good right.
-                    Err(DeskError::Conflict { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-    Ok(expired)
-}
-
 async fn release<S: Sql>(
     orders: &Orders<S>,
     ledger: &Ledger<S>,
@@ -89,24 +67,17 @@ async fn release<S: Sql>(
     wanted: Status,
 ) -> Result<(), DeskError> {
     let lane = ledger.lane(row.lane).await?.ok_or(DeskError::NoLane(row.order))?;
-    let released = Released {
-        lane: row.lane,
-        order: row.order,
-        buyer: row.buyer,
-        offer: row.offer,
-        quantity: row.quantity,
-        key: row.key,
-    };
-    let out = OutboxRow {
-        id: random_record_id(),
-        order: row.order,
-        lane: row.lane,
-        partition: lane.partition,
-        payload: Record::Released(released).encode().into(),
-    };
+    let out = release_of(row, lane.partition, wanted);
     match orders.mark(row.order, Status::PendingPayment, wanted, Some(out)).await? {
         Marked::Done => Ok(()),
         Marked::Conflict(now) => Err(DeskError::Conflict { order: row.order, now, wanted }),
         Marked::NotFound => Err(DeskError::NotFound(row.order)),
     }
+}
+
+/// The outbox row of an order that becomes `wanted`. Its record says so (R8).
+fn release_of(row: &OrderRow, partition: PartitionId, wanted: Status) -> OutboxRow {
+    let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
+    let released = Released { lane, order, buyer, offer, quantity, key, became: Some(wanted) };
+    OutboxRow { id: random_record_id(), order, lane, partition, payload: Record::Released(released).encode().into() }
 }

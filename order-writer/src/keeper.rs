@@ -2,7 +2,7 @@
 //! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
 //! run: markers, epochs and the ledger's compare-and-set sort them out.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use domain::{
     adopt::{Contradiction, Place},
@@ -23,6 +23,7 @@ use crate::{
     failpoint::Step,
     partition::{LaneFacts, Partition},
     ports::{Halt, Ports, Sales},
+    turn::{Care, Turn},
 };
 
 /// Looks in a row at which a lane must not be open before it is rebuilt.
@@ -31,6 +32,8 @@ const STRIKES: u32 = 2;
 const RESTING_AFTER: u32 = 4;
 /// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as today's.
 const RESTING_LOOK: u64 = 8;
+/// How long one look may rebuild lanes while records wait to be decided.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 /// From so long before to so long after its sale opens, no lane is at rest.
 const OPENING_MS: u64 = 60_000;
 
@@ -44,6 +47,10 @@ pub struct Looks {
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
     sales: Option<Sales>,
+    /// Lanes were left out, because rebuilding others took long: records are decided first, then the next look goes on.
+    is_unfinished: bool,
+    /// Time that this look has spent on rebuilding.
+    rebuilding: Duration,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
     /// The last retired lane that was looked at.
@@ -54,6 +61,11 @@ impl Looks {
     /// Whether what is done once in so many looks is done in this one.
     pub(crate) const fn is_turn(&self, every: u64) -> bool {
         self.count.is_multiple_of(every)
+    }
+
+    /// Whether the last look came to all lanes.
+    pub(crate) const fn is_done(&self) -> bool {
+        !self.is_unfinished
     }
 }
 
@@ -84,8 +96,7 @@ impl<P: Ports> Partition<P> {
         let sales: Sales = self.shared.sales.borrow().clone();
         self.add_lanes(&sales).await?;
         let now = self.shared.clock.now_ms();
-        let lanes: Vec<LaneId> =
-            self.lanes.keys().copied().filter(|&lane| !self.is_at_its_end(&sales, lane, now)).collect();
+        let lanes = self.lanes_by_turn(&sales, now);
         let unrest = std::mem::take(&mut self.looks.wary)
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
@@ -99,8 +110,13 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.looks.offset = self.row.offset;
+        (self.looks.is_unfinished, self.looks.rebuilding) = (false, Duration::ZERO);
         self.look_for_absent().await;
         for lane in lanes {
+            if self.looks.rebuilding > LOOK_MAX {
+                (self.looks.is_unfinished, self.looks.wary) = (true, true);
+                break;
+            }
             let sale = self.owner_of(&sales, lane);
             if (!unrest && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
                 continue;
@@ -110,7 +126,20 @@ impl<P: Ports> Partition<P> {
                 done => done?,
             }
         }
-        self.look_at_ended(&sales, now, lag == 0).await
+        self.look_at_ended(&sales, now, lag == 0 && self.looks.is_done()).await
+    }
+
+    /// The lanes to look at, those first that buyers want now, without those at their end.
+    fn lanes_by_turn(&self, sales: &Sales, now: u64) -> Vec<LaneId> {
+        let mut lanes: Vec<(Turn, LaneId)> = Vec::with_capacity(self.lanes.len());
+        for &lane in self.lanes.keys() {
+            let window = self.owner_of(sales, lane).map(|sale| sale.window);
+            if !self.is_at_its_end(sales, lane, now) {
+                lanes.push((Turn::of(window, now), lane));
+            }
+        }
+        lanes.sort_unstable();
+        lanes.into_iter().map(|(_, lane)| lane).collect()
     }
 
     /// The sale that a lane belongs to by the ledger, whoever else names it.
@@ -190,19 +219,28 @@ impl<P: Ports> Partition<P> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch).filter(|_| self.has_caught_up()) else {
             return Ok(());
         };
-        if self.waits_for_a_record(id) {
+        if self.loads.is_under_way(id, epoch) || self.waits_for_a_record(id) {
             return Ok(());
         }
+        let now = self.shared.clock.monotonic();
         let facts = self.facts.entry(id).or_default();
-        if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
-            facts.opened();
-            return self.keep_allotments(id, epoch, sale).await;
+        let is_open = view.mode == (LaneMode::Open { epoch }) && !facts.distrusted;
+        if !is_open {
+            facts.strikes += 1;
+            // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
+            if !facts.distrusted && facts.strikes < STRIKES && epoch != Epoch(0) {
+                return Ok(());
+            }
         }
-        facts.strikes += 1;
-        // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
-        if facts.distrusted || facts.strikes >= STRIKES || epoch == Epoch(0) {
-            return if self.is_over(sale).await? { self.retire(id).await } else { self.rebuild(id).await };
+        match Care::of(sale.map(|sale| sale.window), is_open, self.shared.clock.now_ms()) {
+            Care::Keep => {
+                facts.opened();
+                return self.keep_allotments(id, epoch, sale).await;
+            }
+            Care::Retire if self.is_over(sale).await? => self.retire(id).await?,
+            Care::Rebuild | Care::Retire => self.rebuild(id).await?,
         }
+        self.looks.rebuilding += self.shared.clock.monotonic().saturating_sub(now);
         Ok(())
     }
 

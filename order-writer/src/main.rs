@@ -1,6 +1,6 @@
 //! Composes the order-writer: settings, stores, workers, admin port, drain.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use domain::shard::ShardMap;
@@ -17,6 +17,7 @@ use order_writer::{
     failpoint::Failpoint,
     metrics::{Metrics, StoreFigures, show_stores},
     ports::{Pace, Ports, Sales, Shared},
+    progress::Progress,
     rhythm::Busy,
     service::{self, Contender},
     settings::{Command, Settings},
@@ -87,8 +88,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             tracing::info!(%order, "cancelled; its units go back when its release is decided");
         }
         Some(Command::Expire { older_than }) => {
-            let expired = desk::expire(&databases.orders, &databases.ledger, older_than).await?;
-            tracing::info!(expired, "expired; their units go back when their releases are decided");
+            let mut progress = Progress::begin();
+            let watch = |done: &desk::Expiry| {
+                progress.show(done);
+                ControlFlow::Continue(())
+            };
+            let done = desk::expire(&databases.orders, &databases.ledger, older_than, watch).await?;
+            progress.end(&done);
+            tracing::info!("{}; their units go back when their releases are decided", done.told());
         }
         None => serve(settings, databases).await?,
     }

@@ -71,6 +71,8 @@ pub struct Metrics {
     pub retirements: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
+    /// Releases that the relay gave up because they are parked.
+    pub releases_parked: IntCounter,
     /// Versions of sales in the table `parked_sales`.
     pub sales_parked: IntGauge,
 }
@@ -142,6 +144,8 @@ impl Metrics {
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             retirements: registry.counter("lane_retirements_total", "Lanes retired after their sale's end.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
+            releases_parked: registry
+                .counter("releases_parked_total", "Releases in the dead letters: their units did not go back. Must be 0.")?,
             sales_parked: registry.gauge(
                 "sales_parked",
                 "Versions of sales that came past the ledger and contradicted it, see the table parked_sales. Must be 0.",

@@ -15,6 +15,7 @@ use store::{
 
 use crate::{
     keeper::Looks,
+    loads::Loads,
     ports::{Halt, Ports, Shared},
     stalls::Pulse,
 };
@@ -43,6 +44,8 @@ pub struct Partition<P: Ports> {
     pub facts: BTreeMap<LaneId, LaneFacts>,
     /// What the keeper remembers of its looks.
     pub looks: Looks,
+    /// Lanes whose rows are read beside all else.
+    pub loads: Loads,
     /// Where it reports that it moves.
     pub pulse: Arc<Pulse>,
 }

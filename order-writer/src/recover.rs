@@ -10,7 +10,7 @@ use std::{
 use domain::{
     decide::{LaneLedger, Placed},
     id::{Generation, LaneId, OfferId, OrderId, Position},
-    order::{Decision, OrderRow},
+    order::{Decision, OrderRow, Release},
     record::{Genesis, Record},
     shard::ShardId,
     stock::CloseAnswer,
@@ -18,7 +18,7 @@ use domain::{
 use store::{
     ledger::{Committed, PartitionRow},
     log::{PartitionReader, ReadError},
-    orders::{Progress, ShardWrite, Written},
+    orders::{LanePurchase, Progress, SCAN_LANES_MAX, ShardWrite, Written},
     stock::LaneKeeping,
 };
 
@@ -29,6 +29,8 @@ use crate::{
     resume::genesis_of,
 };
 
+/// Rows counted at once.
+const COUNT_PAGE: u32 = 5_000;
 /// Generations that a position can hold.
 const GENERATIONS: u16 = 1 << 12;
 /// Records read at once when rows are written again.
@@ -107,16 +109,22 @@ impl<P: Ports> Partition<P> {
             self.lanes.values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
         let mut first_orders: BTreeMap<LaneId, OrderId> = BTreeMap::new();
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
-        self.scan(&lanes, 0, |row| {
-            let first = first_orders.entry(row.lane).or_insert(row.order);
-            *first = row.order.min(*first);
-            if row.is_live()
-                && let Some(units) = sold.get_mut(&row.offer)
-            {
-                *units += u64::from(row.quantity);
+        for lanes in lanes.chunks(SCAN_LANES_MAX) {
+            for home in self.shared.orders.map().all() {
+                let mut from = 0;
+                loop {
+                    let page = self.shared.orders.purchases(home, lanes, from, COUNT_PAGE).await?;
+                    for LanePurchase { lane, purchase, .. } in &page {
+                        let first = first_orders.entry(*lane).or_insert(purchase.order);
+                        *first = purchase.order.min(*first);
+                        let units = sold.get_mut(&purchase.offer).filter(|_| purchase.number.is_some());
+                        units.into_iter().for_each(|units| *units += u64::from(purchase.quantity));
+                    }
+                    let Some(last) = page.last().filter(|_| page.len() >= COUNT_PAGE as usize) else { break };
+                    from = last.purchase.order.get() + 1;
+                }
             }
-        })
-        .await?;
+        }
         // A lane that an older program opened stays without a bound, which that program would not lower.
         let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
         first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
@@ -166,7 +174,7 @@ impl<P: Ports> Partition<P> {
         let map = self.shared.orders.map();
         let Remade { mut rows, mut released } = made;
         rows.retain(|row| map.home_of_order(row.order).shard == shard);
-        released.retain(|(order, _)| map.home_of_order(*order).shard == shard);
+        released.retain(|release| map.home_of_order(release.order).shard == shard);
         let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
         let present = self.shared.orders.find(&ids).await?;
         if let Some(row) = rows.iter().find(|row| present.get(&row.order).is_some_and(|is| is.position != row.position))
@@ -204,7 +212,7 @@ impl<P: Ports> Partition<P> {
 #[derive(Default)]
 struct Remade {
     rows: Vec<OrderRow>,
-    released: Vec<(OrderId, Position)>,
+    released: Vec<Release>,
 }
 
 impl Remade {
@@ -223,7 +231,10 @@ impl Remade {
                     self.rows.extend(OrderRow::decided(batch.lane, *number, reservation, position, decision));
                 }
             }
-            (Record::Released(release), [1]) => self.released.push((release.order, at)),
+            // With what became of the order: the row alone knew it otherwise (R8).
+            (Record::Released(released), [1]) => {
+                self.released.push(Release { order: released.order, at, became: released.became });
+            }
             (Record::Released(_), [0]) => {}
             (Record::Batch(_) | Record::Released(_), _)
             | (Record::EpochOpened { .. } | Record::LaneRetired { .. }, _)

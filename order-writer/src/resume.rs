@@ -18,6 +18,7 @@ use store::{
 
 use crate::{
     keeper::Looks,
+    loads::Loads,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
     stalls::Pulse,
@@ -32,8 +33,8 @@ impl<P: Ports> Partition<P> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (looks, resumed_high) = (Looks::default(), u64::MAX);
-        let mut partition = Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, pulse };
+        let (looks, loads, resumed_high) = (Looks::default(), Loads::default(), u64::MAX);
+        let mut partition = Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, loads, pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,

@@ -12,14 +12,22 @@ mod away;
 mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
+#[path = "gate.rs"]
+mod gate;
+#[path = "any_log/loads.rs"]
+mod loads;
 #[path = "any_log/node.rs"]
 mod node;
+#[path = "any_log/releases.rs"]
+mod releases;
 #[path = "any_log/retirement.rs"]
 mod retirement;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]
 mod single;
+#[path = "desk/unpaid.rs"]
+mod unpaid;
 
 use domain::order::Status;
 

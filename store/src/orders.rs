@@ -1,8 +1,9 @@
-//! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), and the desk's changes with their outbox
-//! (`desk`). It decides nothing.
+//! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), the desk's changes (`desk`), and the outbox that
+//! they fill (`outbox`). It decides nothing.
 
 mod desk;
 mod find;
+mod outbox;
 mod purchases;
 mod row;
 mod texts;
@@ -12,14 +13,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
-    id::{Generation, LaneId, OrderId, PartitionId, Position, RecordId},
-    order::{OrderRow, Status},
+    id::{Generation, LaneId, OrderId, PartitionId, RecordId},
+    order::{OrderRow, Release, Status},
     shard::{Home, ShardId, ShardMap},
 };
 
 use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError, all};
 
+pub use desk::MARKED_MAX;
 pub use purchases::{LanePurchase, SCAN_LANES_MAX};
 use texts::{TableTexts, Texts};
 
@@ -46,8 +48,8 @@ pub struct ShardWrite {
     /// New rows, all of this shard, in any order.
     pub rows: Vec<OrderRow>,
     /// Releases in log order, all of this shard: set once, after the rows; a release of a released, rejected or unknown order does
-    /// nothing (R1).
-    pub released: Vec<(OrderId, Position)>,
+    /// nothing (R1). With it a row that lost its mark takes it, as [`Status::released`] says (R8).
+    pub released: Vec<Release>,
 }
 
 /// What became of a [`ShardWrite`].

@@ -20,7 +20,10 @@ const LEDGER: &[(&str, &str)] = &[
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
 ];
 /// A shard's schema.
-const ORDERS: &[(&str, &str)] = &[("001", include_str!("../migrations/orders/001.sql"))];
+const ORDERS: &[(&str, &str)] = &[
+    ("001", include_str!("../migrations/orders/001.sql")),
+    ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
+];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
 /// Characters of a namespace, at most: database names have at most 64.
@@ -309,7 +312,9 @@ mod tests {
         spawned(orders.scan(home, &[], 0, None, 1));
         spawned(orders.purchases(home, &[], 0, 1));
         spawned(orders.mark(order, Status::Paid, Status::Paid, None));
-        spawned(orders.overdue(home, 0, 1));
+        spawned(orders.mark_all(home, Status::Paid, Status::Paid, &[]));
+        spawned(orders.overdue(home, None, 0, 1));
+        spawned(orders.outbox_of(home.shard, p, None, 1));
         spawned(orders.outbox_done(home.shard, &[]));
         spawned(ledger.commit(&rows.commit));
         spawned(ledger.restart(&rows.partition, &rows.partition, &[], &[]));

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod stock_live {
+    mod cluster;
     mod contract;
     mod damage;
     mod differential;

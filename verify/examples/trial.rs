@@ -152,7 +152,11 @@ fn play(
     let clock = SystemClock::new();
     let offered = offered(args.partitions, &clock)?;
     for offered in &offered {
-        services.publish(&offered.sale.to_toml()?)?;
+        let file = offered.sale.to_toml()?;
+        services.publish(&file)?;
+        if let Ok(mut published) = offered.published.lock() {
+            *published = file;
+        }
     }
     services.all_ready()?;
     let lanes = |is: &dyn Fn(&Offered) -> bool| -> Vec<_> {

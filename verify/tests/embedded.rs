@@ -8,6 +8,8 @@ mod crash;
 mod damage;
 #[path = "embedded/durable.rs"]
 mod durable;
+#[path = "embedded/expiry.rs"]
+mod expiry;
 #[path = "embedded/first_minute.rs"]
 mod first_minute;
 #[path = "embedded/full_disk.rs"]

@@ -81,8 +81,23 @@ fn release(offset: u64, order: u64, buyer: u64) -> Placed {
     let key = KeyHash([7; 16]);
     placed(
         offset,
-        Record::Released(Released { lane: id(1), order: id(order), buyer: id(buyer), offer: id(10), quantity: 1, key }),
+        Record::Released(Released {
+            lane: id(1),
+            order: id(order),
+            buyer: id(buyer),
+            offer: id(10),
+            quantity: 1,
+            key,
+            became: None,
+        }),
     )
+}
+
+fn released_as(offset: u64, order: u64, buyer: u64, became: Status) -> Placed {
+    let mut placed = release(offset, order, buyer);
+    let Record::Released(released) = &mut placed.record else { unreachable!() };
+    released.became = Some(became);
+    placed
 }
 
 /// Of a program that knows no targets.
@@ -105,10 +120,11 @@ impl Rows {
         for row in &decided.rows {
             assert_eq!(self.0.insert(row.order, row.clone()), None, "one row for one order");
         }
-        for (order, at) in &decided.releases {
+        for Release { order, at, became } in &decided.releases {
             let row = self.0.get_mut(order).unwrap();
             assert_eq!(row.released, None, "R1: set once");
             (row.released, row.number) = (Some(*at), None);
+            row.status = row.status.released(*became).unwrap();
         }
     }
 
@@ -312,7 +328,7 @@ fn r1_a_release_counts_once_its_replay_as_it_did_and_any_other_not_at_all() {
     let released = BTreeMap::from([((id(1), id(10)), -1)]);
     let at = Position { generation: GENERATION, offset: 5, index: 0 };
     let first = carry_out(&lanes, &mut rows, vec![release(5, 100, 50), release(6, 100, 50)]);
-    assert_eq!((&first.sold, &first.releases), (&released, &vec![(id(100), at)]));
+    assert_eq!((&first.sold, &first.releases), (&released, &vec![Release { order: id(100), at, became: None }]));
     assert_eq!(first.movements.iter().map(|m| m.decisions.clone()).collect::<Vec<_>>(), [[1], [0]]);
     assert_eq!(first.movements[0].units, [(id(10), -1)]);
     // The same span again, and the same records one by one.
@@ -326,6 +342,33 @@ fn r1_a_release_counts_once_its_replay_as_it_did_and_any_other_not_at_all() {
     assert!(other.sold.is_empty() && other.releases.is_empty());
     // R8: a repeated release still brings what a lost settlement did not.
     assert_eq!(other.gone, [gone(100, 50, GoneWhy::Released { retired: 0 })]);
+}
+
+/// R8: a database that lost the mark takes it from the record, with the release and once; a mark that stands stays.
+#[test]
+fn r8_a_row_that_lost_its_mark_takes_it_from_the_release() {
+    let (mut lanes, mut rows) = (lanes(1), Rows::default());
+    let span = vec![batch(4, 3, &[(100, 50, 10, 1, 1), (101, 51, 10, 1, 1)])];
+    carry_out(&lanes, &mut rows, span).apply(&mut lanes);
+    rows.cancel(101);
+    let span = vec![released_as(5, 100, 50, Status::Expired), released_as(6, 101, 51, Status::Expired)];
+    let first = carry_out(&lanes, &mut rows, span.clone());
+    assert_eq!((first.sold[&(id(1), id(10))], first.undecidable.len()), (-2, 0));
+    assert_eq!((rows.0[&id(100)].status, rows.0[&id(101)].status), (Status::Expired, Status::Cancelled));
+    let replay = carry_out(&lanes, &mut rows, span);
+    assert_eq!((&replay.sold, replay.releases.len(), &replay.movements), (&first.sold, 0, &first.movements));
+}
+
+/// R8: of money that came in meanwhile the release of an unpaid order says nothing: people look at it.
+#[test]
+fn r8_a_paid_row_is_not_cancelled_by_a_record() {
+    let (mut lanes, mut rows) = (lanes(1), Rows::default());
+    carry_out(&lanes, &mut rows, vec![batch(4, 3, &[(100, 50, 10, 1, 1)])]).apply(&mut lanes);
+    rows.0.get_mut(&id(100)).unwrap().status = Status::Paid;
+    let decided = carry_out(&lanes, &mut rows, vec![released_as(5, 100, 50, Status::Cancelled)]);
+    assert_eq!((decided.sold.len(), decided.undecidable.len(), decided.gone.len()), (0, 1, 0));
+    let decided = carry_out(&lanes, &mut rows, vec![released_as(6, 100, 50, Status::Refunding)]);
+    assert_eq!((decided.sold.len(), rows.0[&id(100)].status), (1, Status::Refunding));
 }
 
 #[test]

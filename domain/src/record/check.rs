@@ -86,7 +86,8 @@ mod tests {
     use crate::{
         id::{BuyerId, KeyHash, OfferId, OrderId, PurchaseNumber, SaleId, SkuId, TenantId},
         money::Money,
-        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE},
+        order::Status,
+        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE, RELEASED_TYPE, Released},
     };
 
     fn reservation(buyer: u64) -> Reservation {
@@ -157,6 +158,26 @@ mod tests {
         assert!(opened(Epoch::MAX.0).is_ok());
         assert!(opened(Epoch::MAX.0 + 1).unwrap_err().to_string().contains(EPOCH_TYPE));
         assert!(read(&batch(u64::MAX, vec![reservation(1)])).unwrap_err().to_string().contains(BATCH_TYPE));
+    }
+
+    /// R8: a status that gives nothing back, or that no program knows, condemns the release.
+    #[test]
+    fn r8_a_release_says_what_gives_back() {
+        let (lane, offer, order) = (LaneId::new(9).unwrap(), OfferId::new(3).unwrap(), OrderId::new(7).unwrap());
+        let (buyer, key) = (BuyerId::new(1).unwrap(), KeyHash([1; 16]));
+        let released = |became| Record::Released(Released { lane, order, buyer, offer, quantity: 1, key, became });
+        let sound = released(Some(Status::Refunded)).encode();
+        assert_eq!(sound.last(), Some(&Status::Refunded.stored()), "the status stands last");
+        for stored in 0..=u8::MAX {
+            let bytes = [&sound[..sound.len() - 1], &[stored & 0x7f]].concat();
+            let status = Status::from_stored(stored & 0x7f).filter(|status| status.gives_back());
+            let read = Record::read(RELEASED_TYPE, bytes.into());
+            match status {
+                Some(status) => assert_eq!(read, Ok(released(Some(status)))),
+                None => assert!(read.unwrap_err().to_string().contains("gives nothing back"), "{stored}"),
+            }
+        }
+        assert_eq!(read(&released(None)), Ok(released(None)), "an older program's record");
     }
 
     #[test]

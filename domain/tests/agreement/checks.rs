@@ -61,6 +61,9 @@ impl World {
             }
         }
         self.check_denied(new)?;
+        if !self.is_whole() {
+            return Ok(());
+        }
         let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
         let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();
         for row in self.tables.rows().filter(|row| row.is_live()) {

@@ -118,6 +118,10 @@ impl World {
     /// INV-4: allotment - units left = sold = live units; and whatever is cancelled has given back.
     fn check_units(&self) -> Played {
         let mut live: BTreeMap<OfferId, u64> = BTreeMap::new();
+        if let Some(row) = self.tables.rows().find(|row| row.released.is_some() && !row.status.gives_back()) {
+            let what = format!("R8: order {} gave back and is {}", row.order, row.status.as_str());
+            return Err(Violation(Invariant::Inv3, what));
+        }
         for row in self.tables.rows().filter(|row| row.is_live()) {
             if row.status == Status::Cancelled {
                 let what = format!("order {} is cancelled and never gave back", row.order);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use domain::{
     decide::{Decided, Known, Lanes, Live, Placed},
-    id::{BatchId, BuyerId, Generation, LaneId, OrderId, Position, RecordId},
-    order::{OrderRow, Status},
+    id::{BatchId, BuyerId, Generation, LaneId, OrderId, RecordId},
+    order::{OrderRow, Release, Status},
     record::{BATCH_TYPE, Record, Released},
 };
 
@@ -99,13 +99,7 @@ pub enum Written {
 
 impl Shard {
     /// Rows and progress in one transaction: all or nothing.
-    pub fn write(
-        &mut self,
-        expected: Mark,
-        next: Mark,
-        rows: &[&OrderRow],
-        released: &[(OrderId, Position)],
-    ) -> Written {
+    pub fn write(&mut self, expected: Mark, next: Mark, rows: &[&OrderRow], released: &[Release]) -> Written {
         if self.progress != expected {
             return Written::Fenced;
         }
@@ -120,9 +114,10 @@ impl Shard {
             }
             self.rows.insert(row.order, row.clone());
         }
-        for (order, at) in released {
+        for Release { order, at, became } in released {
             if let Some(row) = self.rows.get_mut(order).filter(|row| row.released.is_none()) {
                 (row.released, row.number) = (Some(*at), None);
+                row.status = row.status.released(*became).unwrap_or(row.status);
             }
         }
         self.progress = next;
@@ -185,12 +180,13 @@ impl Tables {
     }
 
     /// The desk: a cancellation by compare-and-set, with an outbox row in the same transaction.
-    pub fn cancel(&mut self, order: OrderId, id: RecordId) {
+    pub fn cancel(&mut self, order: OrderId, id: RecordId, carried: Option<Status>) {
         let Some(shard) = self.0.iter_mut().find(|shard| shard.rows.contains_key(&order)) else { return };
         let Some(row) = shard.rows.get_mut(&order).filter(|row| row.status == Status::PendingPayment) else { return };
         row.status = Status::Cancelled;
-        let (lane, buyer, offer, quantity, key) = (row.lane, row.buyer, row.offer, row.quantity, row.key);
-        shard.outbox.push(Outbox { id, release: Released { lane, order, buyer, offer, quantity, key } });
+        let OrderRow { lane, buyer, offer, quantity, key, .. } = *row;
+        let release = Released { lane, order, buyer, offer, quantity, key, became: carried };
+        shard.outbox.push(Outbox { id, release });
     }
 }
 
@@ -200,11 +196,13 @@ pub struct Ledger {
     /// How far it is decided.
     pub at: Mark,
     pub lanes: Lanes,
+    /// What each record of this generation was decided to, by offset (R11).
+    pub movements: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { at: Mark::start(Generation(1)), lanes: Lanes::new() }
+        Self { at: Mark::start(Generation(1)), lanes: Lanes::new(), movements: BTreeMap::new() }
     }
 }
 
@@ -215,6 +213,7 @@ impl Ledger {
             return false;
         }
         self.at = next;
+        self.keep(&decided.movements);
         decided.apply(&mut self.lanes);
         true
     }

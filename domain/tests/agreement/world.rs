@@ -19,6 +19,7 @@ use crate::{
     redis::Redis,
     rng::Rng,
     stores::{Ledger, Log, Mark, Tables},
+    tails::Moments,
     writer::Process,
     wrong::Wrong,
 };
@@ -27,7 +28,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 32] = [
+pub const EVENTS: [&str; 35] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -60,6 +61,9 @@ pub const EVENTS: [&str; 32] = [
     "none by the rows",
     "ledger restored",
     "released during a load",
+    "rows lost",
+    "rows written again",
+    "mark taken",
 ];
 
 /// When a run begins, in epoch milliseconds.
@@ -97,6 +101,8 @@ pub struct Mixture {
     pub lose: usize,
     pub end: usize,
     pub restore: usize,
+    /// See [`Mixture::with_restored_tails`].
+    pub tails: usize,
 }
 
 impl Mixture {
@@ -115,6 +121,7 @@ impl Mixture {
             distrust: rng.pick(&[0, 0, 1]),
             lose: rng.pick(&[0, 0, 0, 1]),
             restore: rng.pick(&[0, 0, 0, 1]),
+            tails: 0,
             end: 0,
         };
         // A merchant who changes what is for sale while units come back.
@@ -164,6 +171,8 @@ pub struct World {
     pub was_at: Option<Mark>,
     /// When the sale was to open by its first version. It was brought forward and opened at once.
     pub first_opens_ms: u64,
+    /// What the databases held at earlier moments.
+    pub moments: Moments,
     /// Nothing new is asked for any more.
     pub ending: bool,
     /// See [`World::forged`].
@@ -193,9 +202,9 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mixture = Mixture::draw(&mut rng);
+        let mut mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         // Of the other seeds each plays what it did before sales ended.
-        mixture.end = if seed % 4 == 3 { rng.pick(&[2, 4, 8]) } else { 0 };
+        mixture.end = if seed % 4 == 1 { rng.pick(&[2, 4, 8]) } else { 0 };
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -215,6 +224,7 @@ impl World {
             backups: VecDeque::new(),
             was_at: None,
             first_opens_ms: 0,
+            moments: Moments::default(),
             ending: false,
             forged: false,
             next_id: 1_000,
@@ -230,7 +240,7 @@ impl World {
         self.forged = true;
         let m = &mut self.mixture;
         (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
-        m.end = 0;
+        (m.tails, m.end) = (0, 0);
         self
     }
 
@@ -346,6 +356,7 @@ impl World {
             m.distrust,
             m.lose,
             m.restore,
+            m.tails,
             m.end,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
@@ -357,6 +368,7 @@ impl World {
             None => true,
         });
         self.now_ms += 1;
+        self.remember();
         match kind {
             Some(0) => self.reserve()?,
             Some(1) => self.append_one(),
@@ -370,6 +382,7 @@ impl World {
             Some(10) => self.distrust(),
             Some(11) => self.lose_log(),
             Some(12) => self.restore_ledger(),
+            Some(13) => self.lose_tail(),
             _ if self.rng.once_in(3) => self.end_or_prolong(),
             _ => {}
         }
@@ -382,7 +395,8 @@ impl World {
         if !live.is_empty() {
             let (order, record) = (self.rng.pick(&live), self.mint::<RecordId>());
             tell!(self, "order {order} is cancelled");
-            self.tables.cancel(order, record);
+            let carried = (!self.is(Wrong::MarkNotCarried)).then_some(Status::Cancelled);
+            self.tables.cancel(order, record, carried);
         }
     }
 

@@ -8,7 +8,7 @@ use domain::{
     decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
     id::{BatchId, Epoch, Generation, LaneId, OfferId, Position},
     invariant::Invariant,
-    order::{Decision, OrderRow, Status},
+    order::{Decision, OrderRow, Release, Status},
     record::{AllotmentChange, Record},
     stock::{Gone, GoneWhy},
 };
@@ -35,7 +35,7 @@ pub struct Process {
     pub loads: BTreeMap<LaneId, Loading>,
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
-    progress: [Mark; SHARDS],
+    pub progress: [Mark; SHARDS],
     span: Option<Span>,
 }
 
@@ -58,6 +58,7 @@ pub enum Todo {
     Raise(usize, Generation),
     CloseAll,
     Restart,
+    Rewrite(usize),
     ReadLanes,
     DistrustClosed,
     NoteEnd,
@@ -111,6 +112,7 @@ impl Process {
             Todo::Raise(shard, generation) => return Ok(self.raise(world, shard, generation)),
             Todo::CloseAll => self.close_all(world),
             Todo::Restart => return Ok(self.restart(world)),
+            Todo::Rewrite(shard) => return Ok(self.rewrite(world, shard)),
             Todo::ReadProgress => self.progress = world.tables.0.each_ref().map(|shard| shard.progress),
             Todo::ReadLanes => self.lanes = world.ledger.lanes.clone(),
             Todo::StopIfStale => {
@@ -133,7 +135,9 @@ impl Process {
     fn find_loss(&mut self, world: &World) {
         let marks = || [self.at].into_iter().chain(self.progress);
         let lost = marks().any(|mark| world.log.has_lost(mark) || mark.generation != self.at.generation);
-        let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else { return };
+        let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else {
+            return (0..SHARDS).for_each(|shard| self.todo.push_front(Todo::Rewrite(shard)));
+        };
         let raise = |shard| Todo::Raise(shard, Generation(highest.0 + 1));
         for todo in [Todo::Restart, Todo::CloseAll, Todo::StopIfStale, Todo::ReadLanes, raise(1), raise(0)] {
             self.todo.push_front(todo);
@@ -169,6 +173,7 @@ impl Process {
         }
         self.at = Mark::start(self.progress[0].generation);
         world.ledger.at = self.at;
+        world.ledger.movements.clear();
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
             numbers.sold = live.map(|row| u64::from(row.quantity)).sum();
@@ -267,7 +272,7 @@ impl Process {
             self.number,
             self.at.offset,
             decided.rows.iter().map(|row| (row.order.get(), row.reason)).collect::<Vec<_>>(),
-            decided.releases.iter().map(|(order, at)| (order.get(), at.offset)).collect::<Vec<_>>(),
+            decided.releases.iter().map(|one| (one.order.get(), one.at.offset)).collect::<Vec<_>>(),
             decided.sold.values().collect::<Vec<_>>(),
             decided.epochs,
             decided.allotments.iter().map(|change| (change.sale_version, change.delta)).collect::<Vec<_>>()
@@ -281,23 +286,23 @@ impl Process {
 
     /// Rows and progress of one shard in one transaction.
     fn write(&mut self, world: &mut World, shard: usize) -> Played<Flow> {
-        let Some(span) = &mut self.span else { return Ok(Flow::On) };
+        let Some(span) = &self.span else { return Ok(Flow::On) };
         let rows: Vec<&OrderRow> = span.decided.rows.iter().filter(|row| shard_of(row.buyer) == shard).collect();
-        let tables = &mut world.tables;
-        let here = |order| tables.0[shard].rows.contains_key(order);
-        let released: Vec<_> = span.decided.releases.iter().filter(|(order, _)| here(order)).copied().collect();
+        let carried = !world.is(Wrong::MarkNotTaken);
+        let releases = span.decided.releases.iter();
+        let released: Vec<_> = releases.map(|one| Release { became: one.became.filter(|_| carried), ..*one }).collect();
         let expected = self.progress[shard];
         let next = if expected.offset > span.next.offset { expected } else { span.next };
-        let written = tables.0[shard].write(expected, next, &rows, &released);
+        let new: Vec<OrderRow> = rows.iter().map(|&row| row.clone()).collect();
+        let written = self.write_shard(world, shard, (expected, next), &rows, &released);
+        let Some(span) = &mut self.span else { return Ok(Flow::On) };
         match written {
             Written::Done => self.progress[shard] = next,
             Written::KeyTaken => span.key_taken = true,
             Written::Fenced => span.fenced = true,
         }
         tell!(world, "writer {} writes shard {shard} up to {}: {written:?}", self.number, next.offset);
-        let new: Vec<OrderRow> =
-            if written == Written::Done { rows.into_iter().cloned().collect() } else { Vec::new() };
-        world.check_rows(&new)?;
+        world.check_rows(if written == Written::Done { &new } else { &[] })?;
         Ok(Flow::On)
     }
 

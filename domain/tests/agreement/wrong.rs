@@ -83,6 +83,12 @@ pub enum Wrong {
     RetiredKeepsItsEpoch,
     /// R14: a lane that is closed and not retired is taken for one whose rows are all there is.
     RowsOfAClosedLaneSayNone,
+    /// R8: the record of a release does not carry what its row became.
+    MarkNotCarried,
+    /// R8: the mark that a release carries is not written where the row lacks it.
+    MarkNotTaken,
+    /// R8, R11: rows are written again without the marks that their releases carry.
+    MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
     /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
@@ -96,7 +102,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -133,6 +139,9 @@ impl Wrong {
         Self::ReopenedWithoutRows,
         Self::RetiredKeepsItsEpoch,
         Self::RowsOfAClosedLaneSayNone,
+        Self::MarkNotCarried,
+        Self::MarkNotTaken,
+        Self::MarkNotRewritten,
         Self::DuplicateCounts,
         Self::RowsFromTheFirstPublishedOpening,
         Self::FirstOrderNotLowered,

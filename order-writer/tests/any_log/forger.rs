@@ -4,6 +4,7 @@ use bytes::Bytes;
 use domain::{
     id::{BuyerId, Epoch, Generation, ID_MAX, KeyHash, OrderId, PartitionId, PurchaseNumber, RecordId, Slot},
     money::Money,
+    order::Status,
     record::{AllotmentChange, Batch, Genesis, Record, Released, Reservation},
 };
 use store::log::Envelope;
@@ -134,6 +135,13 @@ impl Forger {
             offer: r.offer,
             quantity: self.pick(&[r.quantity, 1, 2, 100]),
             key: r.key,
+            became: self.pick(&[
+                None,
+                Some(Status::Cancelled),
+                Some(Status::Expired),
+                Some(Status::Refunded),
+                Some(Status::Paid),
+            ]),
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneView, LoadAnswer, Purchase},
+    stock::{CloseAnswer, Gone, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase, RetireAnswer},
 };
 use store::stock::{LaneKeeping, StockError, local::LocalKeeping};
 
@@ -75,12 +75,29 @@ impl LaneKeeping for Nodes {
         self.reach(lane).await?.close(lane, epoch).await
     }
 
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        self.reach(lane).await?.retire(lane, epoch).await
+    }
+
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
         self.reach(lane).await?.journal(lane).await
     }
 
-    async fn load(&self, lane: LaneId, epoch: Epoch, load: &LaneLoad) -> Result<LoadAnswer, StockError> {
-        self.reach(lane).await?.load(lane, epoch, load).await
+    async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
+        self.reach(lane).await?.clear(lane, epoch).await
+    }
+
+    async fn fill(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        purchases: &[(BuyerId, Purchase)],
+    ) -> Result<Option<u64>, StockError> {
+        self.reach(lane).await?.fill(lane, epoch, purchases).await
+    }
+
+    async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
+        self.reach(lane).await?.open(lane, epoch, opening).await
     }
 
     async fn adjust(

@@ -116,7 +116,7 @@ async fn r14_a_lane_found_closed_after_the_end_is_retired_at_once() {
     let mut rig = Rig::open().await;
     let lane = LANES[0];
     rig.until_buys(lane).await;
-    rig.publish_end(-1);
+    rig.publish_end(-100_000);
     rig.restart().await;
     until_retired(&rig, lane).await;
     assert_eq!(sold(&rig, lane).await, 1);

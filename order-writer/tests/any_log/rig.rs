@@ -46,6 +46,7 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
 use super::node::Nodes;
 
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
@@ -57,6 +58,8 @@ pub(crate) const LANES: [u64; 2] = [5001, 5002];
 pub(crate) const SOUND_LANE: u64 = 5002;
 /// Published late, beside sales that contradict those before.
 pub(crate) const LATE_LANE: u64 = 5004;
+/// Longer than a lane that is found closed waits for its retirement.
+const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
 const PATIENCE: Duration = Duration::from_secs(120);
 const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
@@ -76,7 +79,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = Nodes;
+    type Stock = Gated<Nodes>;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -93,10 +96,13 @@ pub(crate) struct Promise {
 
 pub(crate) struct Rig {
     folder: tempfile::TempDir,
+    /// The partition of the second lane.
+    pub(crate) last: PartitionId,
     pub(crate) store: Store<Sqlite>,
     pub(crate) log: SqliteLog,
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
+    pub(crate) gate: Gate,
     /// The same lanes, as the worker reaches them.
     pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
@@ -147,19 +153,31 @@ impl Rig {
         Self::open_with(sale()).await
     }
 
+    /// The same; the second lane is in a partition of its own.
+    pub(crate) async fn open_over_two() -> Self {
+        let mut sale = sale();
+        sale.lanes[1].partition = PartitionId(1);
+        Self::open_with(sale).await
+    }
+
     /// The same, by another first version of the sale.
     pub(crate) async fn open_with(sale: Sale) -> Self {
+        // The last lane is in the last partition.
+        let last = sale.lanes.last().map_or(PARTITION, |lane| lane.partition);
         let folder = tempfile::tempdir().unwrap();
         let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(1, Arc::clone(&now_ms))).unwrap();
+        let log = SqliteLog::open(&folder.path().join("log.db"), &SqliteSettings::new(last.0 + 1, Arc::clone(&now_ms)))
+            .unwrap();
         let server = SqliteServer::new(folder.path().to_owned(), now_ms, Settings::default()).unwrap();
         let map = ShardMap::even(2, 1).unwrap();
         let store = shards::open(&server, &Namespace::new("shop").unwrap(), map).await.unwrap();
         let stock = LocalStock::new(RunId(1));
         let mut rig = Self {
+            last,
             store,
             log,
             keeping: stock.keeping(),
+            gate: Gate::open(),
             nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
@@ -183,7 +201,7 @@ impl Rig {
         Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.nodes.clone(),
+            stock: Gated::new(self.nodes.clone(), &self.gate),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -193,7 +211,12 @@ impl Rig {
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
-            pace: Pace { look_every: Duration::from_millis(20), gather: Duration::ZERO, ..Pace::default() },
+            pace: Pace {
+                look_every: Duration::from_millis(20),
+                gather: Duration::ZERO,
+                settling: SETTLING,
+                ..Pace::default()
+            },
         })
     }
 
@@ -263,6 +286,13 @@ impl Rig {
     /// The page of metrics.
     pub(crate) fn metrics(&self) -> String {
         self.registry.render().unwrap()
+    }
+
+    /// A figure without labels, as it is shown.
+    pub(crate) fn figure(&self, name: &str) -> String {
+        let text = self.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
     }
 
     /// Publishes the next version of the sale, which ends so many milliseconds from now.
@@ -343,8 +373,12 @@ impl Rig {
     }
 
     pub(crate) async fn append(&self, envelope: Envelope) {
+        self.append_to(PARTITION, envelope).await;
+    }
+
+    pub(crate) async fn append_to(&self, partition: PartitionId, envelope: Envelope) {
         let room = self.log.room().unwrap();
-        self.log.append(PARTITION, envelope, room).await.unwrap();
+        self.log.append(partition, envelope, room).await.unwrap();
     }
 
     pub(crate) fn reservation(&mut self, lane: u64, buyer: BuyerId) -> Reservation {
@@ -412,9 +446,10 @@ impl Rig {
         let Some((promised, envelope)) = self.promise(lane, vec![(reservation, field.into())]).await else {
             return Vec::new();
         };
-        self.append(envelope.clone()).await;
+        let partition = if lane == SOUND_LANE { self.last } else { PARTITION };
+        self.append_to(partition, envelope.clone()).await;
         if twice {
-            self.append(envelope).await;
+            self.append_to(partition, envelope).await;
         }
         promised
     }

@@ -204,7 +204,7 @@ async fn values_beyond_all_bounds_are_parked() {
             epoch,
             after: 0,
         }),
-        Record::Released(Released { lane, order, buyer, offer, quantity: 1, key }),
+        Record::Released(Released { lane, order, buyer, offer, quantity: 1, key, became: None }),
     ];
     for (number, record) in (20..).zip(records) {
         let id = RecordId::new(number).unwrap();

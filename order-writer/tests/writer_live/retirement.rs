@@ -60,12 +60,14 @@ async fn r14_a_lane_is_retired_after_its_sale_and_rebuilt_when_it_is_prolonged()
 /// A Redis that lost a lane after its sale's end: the lane is retired at once, not loaded, and a promise of its last second is superseded.
 #[tokio::test]
 async fn r14_a_lane_lost_after_the_end_is_retired_at_once() {
-    let rig = Rig::open(10, 1).await;
+    let mut rig = Rig::open(10, 1).await;
     rig.buy(Epoch(1), &[1]).await;
     rig.until_at_rest(1).await;
     let lost = rig.promise(Epoch(1), &[2]).await;
+    rig.stop().await;
     rig.lose_lane().await;
-    rig.publish_until(2, (10, 1), -1);
+    rig.publish_until(2, (10, 1), -100_000);
+    rig.start();
     until_retired(&rig).await;
     rig.append(lost[0].batch.clone()).await;
     let row = rig.until_row(lost[0].order).await;

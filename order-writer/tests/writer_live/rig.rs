@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -53,7 +54,11 @@ use store::{
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::gate::{Gate, Gated};
+
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
+/// Longer than a lane that is found closed waits for its retirement.
+const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
 const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Clone)]
@@ -61,7 +66,7 @@ pub(crate) struct Real;
 
 impl Ports for Real {
     type Sql = MySql;
-    type Stock = RedisKeeping;
+    type Stock = Gated<RedisKeeping>;
     type Log = KafkaLog;
     type Source = KafkaSource;
     type Clock = SystemClock;
@@ -71,6 +76,7 @@ pub(crate) struct Rig {
     pub(crate) namespace: String,
     pub(crate) store: Store<MySql>,
     pub(crate) keeping: RedisKeeping,
+    pub(crate) gate: Gate,
     pub(crate) stock: RedisStock,
     pub(crate) kafka: KafkaSettings,
     pub(crate) log: KafkaLog,
@@ -79,6 +85,8 @@ pub(crate) struct Rig {
     pub(crate) offer: OfferId,
     worker: Option<(CancellationToken, JoinHandle<()>, JoinHandle<()>)>,
     minted: AtomicU64,
+    /// So long before now orders are minted.
+    pub(crate) minted_before_ms: u64,
     registry: Registry,
 }
 
@@ -135,6 +143,7 @@ impl Rig {
         let rig = Self {
             store,
             keeping: RedisKeeping::connect(&redis).await.unwrap(),
+            gate: Gate::open(),
             stock: RedisStock::connect(&redis).await.unwrap(),
             log: KafkaLog::new(&kafka).unwrap(),
             kafka,
@@ -144,6 +153,7 @@ impl Rig {
             offer,
             worker: None,
             minted: AtomicU64::new(0),
+            minted_before_ms: 0,
             registry: Registry::new().unwrap(),
         };
         rig.publish(1, allotment, limit);
@@ -193,7 +203,7 @@ impl Rig {
         let shared = Arc::new(Shared::<Real> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: self.keeping.clone(),
+            stock: Gated::new(self.keeping.clone(), &self.gate),
             log: self.log.clone(),
             source: KafkaSource::new(&self.kafka),
             clock: SystemClock::new(),
@@ -203,7 +213,7 @@ impl Rig {
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
-            pace: Pace { look_every: Duration::from_millis(50), ..Pace::default() },
+            pace: Pace { look_every: Duration::from_millis(50), settling: SETTLING, ..Pace::default() },
         });
         let stop = CancellationToken::new();
         let worker = tokio::spawn(work(shared.clone(), PARTITION, stop.clone()));
@@ -222,6 +232,11 @@ impl Rig {
     /// Whether the worker waits for a newer program.
     pub(crate) fn has_stopped(&self) -> bool {
         self.registry.render().unwrap().contains("flashsale_writer_halts_total{cause=\"newer_record\"} 1")
+    }
+
+    /// Whether the worker began anew for any cause.
+    pub(crate) fn has_halted(&self) -> bool {
+        self.registry.render().unwrap().contains("flashsale_writer_halts_total{")
     }
 
     /// A figure without labels, as it is shown.
@@ -281,7 +296,9 @@ impl Rig {
         let buyer = buyer(number);
         let tenant = TenantId::new(7).unwrap();
         let minted = self.minted.fetch_add(1, Relaxed);
-        let order = OrderId::compose(SystemClock::new().now_ms() + minted, Slot::of(buyer), 1, 0).unwrap();
+        let order =
+            OrderId::compose(SystemClock::new().now_ms() - self.minted_before_ms + minted, Slot::of(buyer), 1, 0)
+                .unwrap();
         let reservation = Reservation {
             tenant,
             sale: SaleId::new(1001).unwrap(),
@@ -384,6 +401,12 @@ impl Rig {
         }
     }
 
+    /// Expires what is so old; how many that were.
+    pub(crate) async fn expire(&self, older_than: Duration) -> u64 {
+        let watch = |_: &desk::Expiry| ControlFlow::Continue(());
+        desk::expire(&self.store.orders, &self.store.ledger, older_than, watch).await.unwrap().expired
+    }
+
     /// Deletes the lane's keys: Redis lost everything.
     pub(crate) async fn lose_lane(&self) {
         let mut connection = self.redis().await;
@@ -399,7 +422,7 @@ impl Rig {
         redis::cmd("HSET").arg(key).arg("r").arg("0123abcd").exec_async(&mut self.redis().await).await.unwrap();
     }
 
-    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(env("FLASHSALE_REDIS_URL")).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }

@@ -75,7 +75,8 @@ async fn a_cancelled_order_gives_back_once() {
             && rig.store.orders.outbox(domain::shard::ShardId(1), 10).await.unwrap().is_empty()
     })
     .await;
-    let released = Released { lane: rig.lane, order, buyer: row.buyer, offer: row.offer, quantity: 1, key: row.key };
+    let released =
+        Released { lane: rig.lane, order, buyer: row.buyer, offer: row.offer, quantity: 1, key: row.key, became: None };
     let record = Record::Released(released);
     let again = Envelope { id: RecordId::new(99).unwrap(), kind: record.kind(), payload: record.encode().into() };
     rig.append(again).await;
@@ -97,11 +98,8 @@ async fn unpaid_orders_expire() {
     let order = rig.buy(Epoch(1), &[1]).await[0].order;
     rig.until_at_rest(1).await;
     let hour = Duration::from_secs(3_600);
-    assert_eq!(desk::expire(&rig.store.orders, &rig.store.ledger, hour).await.unwrap(), 0);
-    until("the order is overdue", || async {
-        desk::expire(&rig.store.orders, &rig.store.ledger, Duration::ZERO).await.unwrap() == 1
-    })
-    .await;
+    assert_eq!(rig.expire(hour).await, 0);
+    until("the order is overdue", || async { rig.expire(Duration::ZERO).await == 1 }).await;
     rig.until_at_rest(0).await;
     assert_eq!(rig.row(order).await.unwrap().status, Status::Expired);
     rig.close().await;
@@ -150,6 +148,27 @@ async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
     assert_eq!(rig.left().await, 9);
     let buyers = rig.keeping.buyers(rig.lane).await.unwrap();
     assert!(buyers.iter().any(|(_, purchases)| purchases.iter().any(|p| p.order == order && p.number.is_some())));
+    rig.close().await;
+}
+
+/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps its order.
+#[tokio::test]
+async fn r1_a_release_during_a_load_is_not_forgotten() {
+    let rig = Rig::open(10, 1).await;
+    let orders = rig.buy(Epoch(1), &[1, 2, 3]).await;
+    rig.until_at_rest(3).await;
+    rig.gate.hold(rig.lane);
+    rig.lose_lane().await;
+    until("the load waits", || async { rig.gate.waiting() > 0 }).await;
+    rig.cancel(&[orders[1].order]).await;
+    until("the release is decided", || async { rig.ledger().await.sold == 2 }).await;
+    rig.gate.let_go(rig.lane);
+    rig.until_open(Epoch(2)).await;
+    rig.until_at_rest(2).await;
+    let late = rig.request(2, "key", 1);
+    let batch = domain::id::BatchId::new(late.order.get()).unwrap();
+    let replies = rig.reserve(Epoch(2), batch, &[late]).await;
+    assert_eq!(replies, [domain::stock::ReserveReply::Released { order: orders[1].order }]);
     rig.close().await;
 }
 

@@ -1,15 +1,19 @@
-//! The desk's side: changes of status by compare-and-set, each with its outbox row in the same transaction (R1, R8).
+//! The desk's side: changes of status by compare-and-set, each with its outbox row in the same transaction (R1, R8), one order or many.
+
+use std::collections::BTreeMap;
 
 use domain::{
-    id::{LaneId, OrderId, PartitionId, RecordId},
+    id::OrderId,
     order::{OrderRow, Status},
-    shard::{Home, ShardId},
+    shard::Home,
 };
 
-use super::{Marked, Orders, OutboxRow, find::read_all, row::status, texts::TableTexts};
-use crate::sql::{Row, Sql, SqlError, Tx, Value, retried, stored};
+use super::{Marked, Orders, OutboxRow, find::read_all, outbox, row::status, texts::TableTexts};
+use crate::sql::{Lock, SIZE_MAX, Sql, SqlError, Tx, Value, retried, stored};
 
-const OUTBOX: &str = "SELECT id, order_id, lane, partition_id, payload FROM outbox ORDER BY id LIMIT ?";
+/// Orders that are marked in one transaction, at most: their rows are locked meanwhile, for some tens of milliseconds.
+pub const MARKED_MAX: usize = 500;
+const _: () = assert!(MARKED_MAX <= SIZE_MAX);
 
 impl<S: Sql> Orders<S> {
     /// Changes an order's status, if it is `from`, and puts `release` into the shard's outbox in the same transaction.
@@ -48,7 +52,9 @@ impl<S: Sql> Orders<S> {
                 return found.map_or(Ok(Marked::NotFound), |mut row| status(&mut row).map(Marked::Conflict));
             }
             if let Some(row) = release {
-                tx.exec(&self.texts.outbox_insert, outbox_values(row)).await?;
+                let mut values = Vec::with_capacity(self.texts.outbox_insert.columns());
+                outbox::push(&mut values, row);
+                tx.exec(self.texts.outbox_insert.single(), values).await?;
             }
             Ok(Marked::Done)
         }
@@ -60,57 +66,92 @@ impl<S: Sql> Orders<S> {
         marked
     }
 
-    /// Orders still to be paid that were minted before `reserved_before_ms`, by the database's clock; oldest first. Walks the table
-    /// from its beginning: for a sweep every few minutes, not for a request.
+    /// Changes the status of those of one table's orders that are `from`, each with its release in the shard's outbox, in one transaction.
+    /// What became of each order, by its id: one that has another status is left as it is, and keeps none of the others.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`] all may be; asking again tells. For
+    /// more than [`MARKED_MAX`] orders, or one of another table, before anything happens.
+    pub async fn mark_all(
+        &self,
+        home: Home,
+        from: Status,
+        to: Status,
+        releases: &[OutboxRow],
+    ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
+        if releases.len() > MARKED_MAX || releases.iter().any(|row| self.map.home_of_order(row.order) != home) {
+            let text = format!("mark at most {MARKED_MAX} orders of one table at once, not {} of some", releases.len());
+            return Err(SqlError::Broken(text));
+        }
+        if releases.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let (db, table) = (self.shard(home.shard)?, self.table(home)?);
+        retried(async || self.try_mark_all(db, table, (from, to), releases).await).await
+    }
+
+    async fn try_mark_all(
+        &self,
+        db: &S,
+        table: &TableTexts,
+        (from, to): (Status, Status),
+        releases: &[OutboxRow],
+    ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
+        let mut tx = db.begin().await?;
+        match self.change_all(&mut tx, table, (from, to), releases).await {
+            Ok(marked) => tx.commit().await.map(|()| marked),
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn change_all(
+        &self,
+        tx: &mut S::Tx,
+        table: &TableTexts,
+        (from, to): (Status, Status),
+        releases: &[OutboxRow],
+    ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
+        let mut marked: BTreeMap<OrderId, Marked> = releases.iter().map(|row| (row.order, Marked::NotFound)).collect();
+        let orders: Vec<i64> = marked.keys().map(|order| order.stored()).collect();
+        // Rows are locked by primary key, as writers lock theirs, and those that are not `from` are not touched.
+        for (lock, orders) in table.lock.padded(&orders) {
+            for mut row in tx.lock_rows(lock, orders.into_iter().map(Value::from).collect(), Lock::Wait).await? {
+                let (order, now) = (row.id(OrderId::new)?, status(&mut row)?);
+                marked.insert(order, if now == from { Marked::Done } else { Marked::Conflict(now) });
+            }
+        }
+        let is_done = |order: &OrderId| marked.get(order) == Some(&Marked::Done);
+        let orders: Vec<i64> = marked.keys().filter(|order| is_done(order)).map(|order| order.stored()).collect();
+        for (update, orders) in table.mark_all.padded(&orders) {
+            let mut params = vec![to.stored().into()];
+            params.extend(orders.into_iter().map(Value::from));
+            tx.exec(update, params).await?;
+        }
+        let mut values = Vec::with_capacity(orders.len() * self.texts.outbox_insert.columns());
+        releases.iter().filter(|row| is_done(&row.order)).for_each(|row| outbox::push(&mut values, row));
+        if !values.is_empty() {
+            tx.insert(&self.texts.outbox_insert, values).await?;
+        }
+        Ok(marked)
+    }
+
+    /// Orders of a table still to be paid that were minted before `reserved_before_ms`, by the database's clock; oldest first, after the
+    /// last of the page before. The first page walks the table from its beginning: for a sweep every few minutes, not for a request.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
-    pub async fn overdue(&self, home: Home, reserved_before_ms: u64, limit: u32) -> Result<Vec<OrderRow>, SqlError> {
-        let params = vec![stored(OrderId::floor_at(reserved_before_ms))?.into(), limit.into()];
+    pub async fn overdue(
+        &self,
+        home: Home,
+        after: Option<OrderId>,
+        reserved_before_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        let before = stored(OrderId::floor_at(reserved_before_ms))?;
+        let params = vec![after.map_or(0, OrderId::stored).into(), before.into(), limit.into()];
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.overdue, params).await?)
     }
-
-    /// What a shard's outbox holds, by record id.
-    ///
-    /// # Errors
-    /// [`SqlError`] when the database fails.
-    pub async fn outbox(&self, shard: ShardId, limit: u32) -> Result<Vec<OutboxRow>, SqlError> {
-        let rows = self.shard(shard)?.rows(OUTBOX, vec![limit.into()]).await?;
-        rows.into_iter().map(read_outbox).collect()
-    }
-
-    /// Takes out of a shard's outbox what the ledger has passed (R8).
-    ///
-    /// # Errors
-    /// [`SqlError`] when the database fails; repeating is safe.
-    pub async fn outbox_done(&self, shard: ShardId, ids: &[RecordId]) -> Result<(), SqlError> {
-        let db = self.shard(shard)?;
-        let mut ids: Vec<i64> = ids.iter().map(|id| id.stored()).collect();
-        ids.sort_unstable();
-        for (delete, ids) in self.texts.outbox_delete.padded(&ids) {
-            let params: Vec<Value> = ids.into_iter().map(Value::from).collect();
-            retried(async || db.exec(delete, params.clone()).await).await?;
-        }
-        Ok(())
-    }
-}
-
-fn outbox_values(row: &OutboxRow) -> Vec<Value> {
-    vec![
-        row.id.stored().into(),
-        row.order.stored().into(),
-        row.lane.stored().into(),
-        row.partition.0.into(),
-        row.payload.clone().into(),
-    ]
-}
-
-fn read_outbox(mut row: Row) -> Result<OutboxRow, SqlError> {
-    Ok(OutboxRow {
-        id: row.id(RecordId::new)?,
-        order: row.id(OrderId::new)?,
-        lane: row.id(LaneId::new)?,
-        partition: PartitionId(row.number()?),
-        payload: row.bytes()?,
-    })
 }

@@ -112,7 +112,7 @@ impl<S: Sql> Orders<S> {
 }
 
 /// Keys grouped by the table that holds them.
-fn by_home(keys: impl Iterator<Item = (Home, i64)>) -> HashMap<Home, Vec<i64>> {
+pub(super) fn by_home(keys: impl Iterator<Item = (Home, i64)>) -> HashMap<Home, Vec<i64>> {
     let mut homes: HashMap<Home, Vec<i64>> = HashMap::new();
     keys.for_each(|(home, key)| homes.entry(home).or_default().push(key));
     // A buyer asked for twice in two lists would count twice.

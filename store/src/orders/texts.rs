@@ -11,7 +11,7 @@ use crate::sql::{Fixed, Insert};
 pub(super) struct Texts {
     pub(super) now: String,
     pub(super) tables: Vec<TableTexts>,
-    pub(super) outbox_insert: String,
+    pub(super) outbox_insert: Insert,
     pub(super) outbox_delete: Fixed,
 }
 
@@ -29,6 +29,9 @@ pub(super) struct TableTexts {
     pub(super) overdue: String,
     pub(super) mark: String,
     pub(super) status: String,
+    pub(super) lock: Fixed,
+    pub(super) released: Fixed,
+    pub(super) mark_all: Fixed,
 }
 
 impl Texts {
@@ -36,9 +39,10 @@ impl Texts {
         Self {
             now: format!("SELECT {now}"),
             tables: (0..tables).map(TableTexts::new).collect(),
-            outbox_insert: format!(
-                "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) VALUES (?, ?, ?, ?, ?, {now})"
-            ),
+            outbox_insert: Insert::new(format!(
+                "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) \
+                 VALUES [(?, ?, ?, ?, ?, {now}),]"
+            )),
             outbox_delete: Fixed::new("DELETE FROM outbox WHERE id IN ([?,])"),
         }
     }
@@ -55,9 +59,10 @@ impl TableTexts {
             insert_new: Insert::new(format!("INSERT INTO {table} ({NEW_COLUMNS}, status) VALUES [({new}, 1),]")),
             insert: Insert::new(format!("INSERT INTO {table} ({columns}) VALUES [({new}, {fate}),]")),
             // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the column's type. The first WHEN of
-            // an order wins, as the first release in the log does.
+            // an order wins, as the first release in the log does. R8: what `Status::released` says; NULL, of an older record, says nothing.
             release: Fixed::new(format!(
-                "UPDATE {table} SET released_pos = CASE order_id [WHEN ? THEN ? ] ELSE released_pos END, number = NULL \
+                "UPDATE {table} SET released_pos = CASE order_id [WHEN ? THEN ? ] ELSE released_pos END, number = NULL, \
+                 status = COALESCE(CASE WHEN status = 1 OR status IN (2, 3, 4) AND ? IN (8, 9) THEN ? END, status) \
                  WHERE order_id IN ([?,]) AND released_pos IS NULL AND status <> 7"
             )),
             find: Fixed::new(format!("SELECT {columns} FROM {table} WHERE order_id IN ([?,])")),
@@ -82,10 +87,17 @@ impl TableTexts {
             )),
             // The same range from the other side; 1: pending_payment.
             overdue: format!(
-                "SELECT {columns} FROM {table} WHERE order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
             ),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),
+            lock: Fixed::new(format!(
+                "SELECT order_id, status FROM {table} WHERE order_id IN ([?,]) ORDER BY order_id"
+            )),
+            released: Fixed::new(format!(
+                "SELECT order_id, released_pos FROM {table} WHERE order_id IN ([?,]) AND released_pos IS NOT NULL"
+            )),
+            mark_all: Fixed::new(format!("UPDATE {table} SET status = ? WHERE order_id IN ([?,])")),
         }
     }
 }
@@ -102,5 +114,7 @@ mod tests {
     #[test]
     fn stored_statuses_are_those_in_the_statements() {
         assert_eq!((Status::PendingPayment.stored(), Status::Rejected.stored()), (1, 7));
+        assert_eq!([Status::Paid, Status::Fulfilled, Status::Completed].map(Status::stored), [2, 3, 4]);
+        assert_eq!([Status::Refunding, Status::Refunded].map(Status::stored), [8, 9]);
     }
 }

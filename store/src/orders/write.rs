@@ -2,7 +2,7 @@
 
 use domain::{
     id::{Generation, OrderId, PartitionId, RecordId},
-    order::OrderRow,
+    order::{OrderRow, Release, Status},
     shard::{Home, ShardId},
 };
 
@@ -91,12 +91,14 @@ impl<S: Sql> Orders<S> {
             insert(tx, &texts.insert_new, &new, push_new).await?;
             insert(tx, &texts.insert, &other, push).await?;
         }
-        for released in plan.released.chunk_by(|a, b| a.0 == b.0) {
-            let texts = self.table(released[0].0)?;
+        for released in plan.released.chunk_by(|a, b| (a.home, a.became) == (b.home, b.became)) {
+            let texts = self.table(released[0].home)?;
+            let became = Value::from(released[0].became.map(|status| status.stored().into()));
             for (update, released) in texts.release.padded(released) {
-                let mut params: Vec<Value> = Vec::with_capacity(3 * released.len());
-                released.iter().for_each(|&(_, order, at)| params.extend([order.stored().into(), at.into()]));
-                params.extend(released.iter().map(|&(_, order, _)| Value::from(order.stored())));
+                let mut params: Vec<Value> = Vec::with_capacity(3 * released.len() + 2);
+                released.iter().for_each(|one| params.extend([one.order.stored().into(), one.at.into()]));
+                params.extend([became.clone(), became.clone()]);
+                params.extend(released.iter().map(|one| Value::from(one.order.stored())));
                 tx.exec(update, params).await?;
             }
         }
@@ -122,7 +124,16 @@ async fn insert<T: Tx>(
 struct Plan {
     progress: Vec<Value>,
     rows: Vec<(Home, OrderRow)>,
-    released: Vec<(Home, OrderId, i64)>,
+    released: Vec<Planned>,
+}
+
+/// A release with its place.
+#[derive(Clone, Copy)]
+struct Planned {
+    home: Home,
+    order: OrderId,
+    at: i64,
+    became: Option<Status>,
 }
 
 impl Plan {
@@ -134,11 +145,14 @@ impl Plan {
         let rows = write.rows.into_iter().map(|row| Ok((home_of(row.order)?, row)));
         let mut rows = rows.collect::<Result<Vec<_>, SqlError>>()?;
         rows.sort_unstable_by_key(|(home, row)| (home.table, row.order));
-        let released = write.released.into_iter().map(|(order, at)| Ok((home_of(order)?, order, packed(at)?)));
-        let mut released = released.collect::<Result<Vec<_>, SqlError>>()?;
+        let planned =
+            |Release { order, at, became }| Ok(Planned { home: home_of(order)?, order, at: packed(at)?, became });
+        let mut released = write.released.into_iter().map(planned).collect::<Result<Vec<_>, SqlError>>()?;
         // Of two releases of one order only the first counts.
-        released.sort_unstable_by_key(|&(home, order, at)| (home.table, order, at));
-        released.dedup_by_key(|&mut (_, order, _)| order);
+        released.sort_unstable_by_key(|one| (one.home.table, one.order, one.at));
+        released.dedup_by_key(|one| one.order);
+        // A statement says one status, so that it compares no row with two lists.
+        released.sort_by_key(|one| (one.home.table, one.became.map(Status::stored)));
         let progress = move_params(write.partition, write.expected, write.next)?;
         Ok(Self { progress, rows, released })
     }

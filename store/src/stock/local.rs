@@ -83,12 +83,14 @@ struct Kept {
     calls: u64,
 }
 
+/// A load that is under way, and its epoch.
+type Staged = (Epoch, Arc<Mutex<PreparedLoad>>);
+
 struct Lanes {
     run: RunId,
     /// Written when a lane is closed or retired, else only read: lanes do not wait for each other.
     kept: RwLock<HashMap<LaneId, Arc<Mutex<Kept>>>>,
-    /// Loads that are under way, each with its epoch.
-    staged: Mutex<HashMap<LaneId, (Epoch, Arc<Mutex<PreparedLoad>>)>>,
+    staged: Mutex<HashMap<LaneId, Staged>>,
     observer: Option<Observer>,
 }
 
@@ -237,8 +239,11 @@ impl LaneKeeping for LocalKeeping {
     }
 
     async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
-        let staged = lock_staged(&self.lanes.staged).remove(&lane);
-        let load = staged.filter(|(of, _)| *of == epoch).map(|(_, load)| std::mem::take(&mut *lock_staged(&load)));
+        let staged = {
+            let mut all = lock_staged(&self.lanes.staged);
+            if all.get(&lane).is_some_and(|(of, _)| *of == epoch) { all.remove(&lane) } else { None }
+        };
+        let load = staged.map(|(_, load)| std::mem::take(&mut *lock_staged(&load)));
         let ready = load.and_then(|load| load.ready(opening));
         // The buyers before them are let go of without the lane's lock.
         let before = self.lanes.ask(lane, |machine, run| machine.replace(run, epoch, ready?));

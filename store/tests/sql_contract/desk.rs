@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::{
-    id::{OrderId, RecordId},
+    id::{OrderId, PartitionId, RecordId},
     order::{OrderRow, Status},
 };
 use store::{
@@ -10,7 +10,7 @@ use store::{
     sql::SqlError,
 };
 
-use super::support::{Adapter, MINTED_AT_MS, PARTITION, deployment, row, write};
+use super::support::{Adapter, MINTED_AT_MS, PARTITION, deployment, later, row, write};
 
 fn release(order: &OrderRow, id: u64) -> OutboxRow {
     OutboxRow {
@@ -72,8 +72,12 @@ pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
     assert_eq!(d.orders.mark(rows[2].order, Status::PendingPayment, Status::Paid, None).await.unwrap(), Marked::Done);
     let mut overdue: Vec<OrderId> = Vec::new();
     for home in d.orders.map().all() {
-        let found = d.orders.overdue(home, MINTED_AT_MS + 11, 100).await.unwrap();
-        assert!(d.orders.overdue(home, MINTED_AT_MS + 11, 1).await.unwrap().len() <= 1);
+        let found = d.orders.overdue(home, None, MINTED_AT_MS + 11, 100).await.unwrap();
+        let mut paged = Vec::new();
+        while let [row] = &d.orders.overdue(home, paged.last().copied(), MINTED_AT_MS + 11, 1).await.unwrap()[..] {
+            paged.push(row.order);
+        }
+        assert_eq!(paged, found.iter().map(|row| row.order).collect::<Vec<_>>());
         overdue.extend(found.iter().map(|row| row.order));
     }
     overdue.sort_unstable();
@@ -81,4 +85,79 @@ pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
     assert_eq!(overdue, expected.map(|row| row.order).collect::<Vec<_>>());
     let now = d.orders.now_ms(domain::shard::ShardId(0)).await.unwrap();
     assert!(now > MINTED_AT_MS);
+}
+
+/// Many orders at once: each by compare-and-set, with its outbox row or not at all, and the others whatever one of them is.
+pub(crate) async fn many_orders_are_marked_with_their_outbox_rows<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 2).await;
+    let rows: Vec<OrderRow> = (1..=700).map(row).collect();
+    let _ = write(&d.orders, 1, &rows, &[]).await;
+    let (pending, expired) = (Status::PendingPayment, Status::Expired);
+    let home = d.orders.map().home_of_order(rows[0].order);
+    let here: Vec<&OrderRow> = rows.iter().filter(|row| d.orders.map().home_of_order(row.order) == home).collect();
+    let paid = here[1].order;
+    assert_eq!(d.orders.mark(paid, pending, Status::Paid, None).await.unwrap(), Marked::Done);
+    let gone = later(here[0], 5, 2);
+    let releases: Vec<OutboxRow> =
+        here.iter().rev().copied().chain([&gone]).zip(1..).map(|(row, id)| release(row, id)).collect();
+    let marked = d.orders.mark_all(home, pending, expired, &releases).await.unwrap();
+    assert_eq!(marked.len(), releases.len());
+    for (order, marked) in &marked {
+        let expected = match *order {
+            order if order == paid => Marked::Conflict(Status::Paid),
+            order if order == gone.order => Marked::NotFound,
+            _ => Marked::Done,
+        };
+        assert_eq!(*marked, expected);
+    }
+    let mut found = d.orders.outbox(home.shard, 1_000).await.unwrap();
+    found.sort_unstable_by_key(|row| row.id);
+    let expected: Vec<_> = releases.iter().filter(|row| marked[&row.order] == Marked::Done).cloned().collect();
+    assert_eq!(found, expected);
+    let again = d.orders.mark_all(home, pending, expired, &releases[..2]).await.unwrap();
+    assert!(again.values().all(|marked| *marked == Marked::Conflict(expired)), "{again:?}");
+
+    // An outbox row that cannot be written undoes all of them.
+    let other = d.orders.map().all().find(|other| other.shard == home.shard && *other != home).unwrap();
+    let there: Vec<&OrderRow> = rows.iter().filter(|row| d.orders.map().home_of_order(row.order) == other).collect();
+    let taken = [release(there[0], 9_001), release(there[1], releases[2].id.get())];
+    let refused = d.orders.mark_all(other, pending, expired, &taken).await;
+    assert!(matches!(refused, Err(SqlError::KeyTaken(_))), "{refused:?}");
+    assert_eq!(d.orders.find(&[there[0].order]).await.unwrap()[&there[0].order].status, pending);
+    assert!(d.orders.mark_all(other, pending, expired, &releases[..1]).await.is_err(), "another table's order");
+    assert!(d.orders.mark_all(home, pending, expired, &vec![releases[0].clone(); 501]).await.is_err());
+    assert!(d.orders.mark_all(home, pending, expired, &[]).await.unwrap().is_empty());
+}
+
+/// Fault 26: what waits for one partition hides nothing of another.
+pub(crate) async fn the_outbox_is_read_by_partition<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    let shard = domain::shard::ShardId(0);
+    assert_eq!(d.orders.outbox_partitions(shard).await.unwrap(), []);
+    let rows: Vec<OrderRow> = (1..=300).map(row).collect();
+    let _ = write(&d.orders, 1, &rows, &[]).await;
+    let home = d.orders.map().home_of_order(rows[0].order);
+    let last = PartitionId(u32::MAX);
+    let releases: Vec<OutboxRow> = (1..=300)
+        .zip(&rows)
+        .map(|(id, row)| OutboxRow { partition: if id > 297 { last } else { PartitionId(3) }, ..release(row, id) })
+        .collect();
+    let marked = d.orders.mark_all(home, Status::PendingPayment, Status::Expired, &releases).await.unwrap();
+    assert!(marked.values().all(|marked| *marked == Marked::Done));
+    assert_eq!(d.orders.outbox_partitions(shard).await.unwrap(), [PartitionId(3), last]);
+    assert_eq!(d.orders.outbox_of(shard, last, None, 100).await.unwrap(), releases[297..]);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = d.orders.outbox_of(shard, PartitionId(3), after, 100).await.unwrap();
+        after = page.last().map(|row| row.id);
+        let is_last = page.len() < 100;
+        found.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(found, releases[..297]);
+    d.orders.outbox_done(shard, &found.iter().map(|row| row.id).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(d.orders.outbox_partitions(shard).await.unwrap(), [last]);
+    assert_eq!(d.orders.outbox_of(shard, PartitionId(3), None, 100).await.unwrap(), []);
 }

@@ -7,10 +7,10 @@ use domain::{
     order::{OrderRow, Status},
     shard::ShardId,
 };
-use store::orders::{Marked, ShardWrite, Written};
+use store::orders::{LanePurchase, Marked, SCAN_LANES_MAX, ShardWrite, Written};
 
 use super::support::{
-    Adapter, Deployment, MINTED_AT_MS, PARTITION, at, deployment, lane, later, progress, rejected, row, write,
+    Adapter, Deployment, MINTED_AT_MS, PARTITION, at, deployment, lane, later, progress, rejected, release, row, write,
 };
 
 const MAPS: [(u16, u16); 2] = [(2, 4), (1, 1)];
@@ -44,7 +44,7 @@ pub(crate) async fn a_taken_key_leaves_nothing<A: Adapter>(adapter: A) {
     for taken in [same_id, same_number] {
         let before: Vec<OrderRow> = (2..=600).map(row).collect();
         let rows = [&before[..], &[taken]].concat();
-        assert_eq!(write(&d.orders, 2, &rows, &[(first.order, at(2, 0))]).await, [Written::KeyTaken]);
+        assert_eq!(write(&d.orders, 2, &rows, &[release(first.order, 2, None)]).await, [Written::KeyTaken]);
         assert_eq!(d.orders.progress(PARTITION).await.unwrap(), [Some(progress(1, 1))]);
         let orders = d.space.orders(0);
         assert_eq!(d.space.count(&orders, "orders_0").await + d.space.count(&orders, "orders_1").await, 1);
@@ -95,9 +95,9 @@ pub(crate) async fn a_release_is_set_once<A: Adapter>(adapter: A) {
     for (shards, tables) in MAPS {
         let d = deployment(&adapter, shards, tables).await;
         let rows: Vec<OrderRow> = (1..=40).map(row).chain((41..=50).map(rejected)).collect();
-        let all = |offset: u64| rows.iter().map(move |row| (row.order, at(offset, 0))).collect::<Vec<_>>();
+        let all = |offset: u64| rows.iter().map(move |row| release(row.order, offset, None)).collect::<Vec<_>>();
         // In the same transaction as the rows, and the same order twice in it.
-        let released = [all(1), all(2), vec![(row(99).order, at(1, 0))]].concat();
+        let released = [all(1), all(2), vec![release(row(99).order, 1, None)]].concat();
         assert!(write(&d.orders, 1, &rows, &released).await.iter().all(|w| *w == Written::Done));
         assert!(write(&d.orders, 2, &[], &all(3)).await.iter().all(|w| *w == Written::Done));
         let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
@@ -109,6 +109,40 @@ pub(crate) async fn a_release_is_set_once<A: Adapter>(adapter: A) {
             };
             assert_eq!(found[&row.order], expected);
         }
+    }
+}
+
+/// R8: with its release a row takes the mark that its database lost; one that stands, or a payment, is not overwritten. What a release
+/// of an older program does not say changes nothing.
+pub(crate) async fn r8_a_release_brings_the_mark_that_was_lost<A: Adapter>(adapter: A) {
+    use Status::{Cancelled, Completed, Expired, Fulfilled, Paid, PendingPayment, Refunded, Refunding, Rejected};
+    let all = [PendingPayment, Paid, Fulfilled, Completed, Cancelled, Expired, Refunding, Refunded, Rejected];
+    let marks = [None, Some(Cancelled), Some(Expired), Some(Refunding), Some(Refunded)];
+    for (shards, tables) in MAPS {
+        let d = deployment(&adapter, shards, tables).await;
+        let (mut rows, mut releases) = (Vec::new(), Vec::new());
+        for (n, (status, became)) in (1..).zip(all.into_iter().flat_map(|status| marks.map(|mark| (status, mark)))) {
+            let is_rejected = status == Rejected;
+            rows.push(if is_rejected { rejected(n) } else { OrderRow { status, ..row(n) } });
+            releases.push(release(row(n).order, 1, became));
+            // A second release of the same order comes too late, whatever it says.
+            releases.push(release(row(n).order, 2, Some(Expired)));
+        }
+        assert!(write(&d.orders, 1, &rows, &releases).await.iter().all(|w| *w == Written::Done));
+        let found = d.orders.find(&rows.iter().map(|row| row.order).collect::<Vec<_>>()).await.unwrap();
+        for (row, release) in rows.iter().zip(releases.iter().step_by(2)) {
+            let expected = match row.status {
+                Rejected => row.clone(),
+                status => {
+                    let status = status.released(release.became).unwrap_or(status);
+                    OrderRow { status, released: Some(release.at), number: None, ..row.clone() }
+                }
+            };
+            assert_eq!(found[&row.order], expected, "{:?} became {:?}", row.status, release.became);
+        }
+        let orders: Vec<OrderId> = rows.iter().map(|row| row.order).chain([row(9_999).order]).collect();
+        let decided = found.values().filter_map(|row| Some((row.order, row.released?)));
+        assert_eq!(d.orders.releases_of(&orders).await.unwrap(), decided.collect::<HashMap<_, _>>());
     }
 }
 
@@ -125,7 +159,7 @@ pub(crate) async fn live_purchases_count_until_the_release<A: Adapter>(adapter: 
     rows.push(later(&rows[0], 1, 2));
     rows.push(OrderRow { lane: lane(78), ..later(&rows[1], 1, 1) });
     rows.push(rejected(4));
-    let gone = (rows[2].order, at(1, 0));
+    let gone = release(rows[2].order, 1, None);
     let _ = write(&d.orders, 1, &rows, &[gone]).await;
     let live = live_units(&d, lane(77), &[&buyers[..], &buyers[..2]].concat()).await;
     assert_eq!(live.len(), 2);
@@ -152,11 +186,35 @@ pub(crate) async fn a_buyers_orders_come_newest_first_in_pages<A: Adapter>(adapt
     assert_eq!(page(Some(rows[4].order)).await.unwrap(), []);
 }
 
+/// The orders that a load reads of these lanes, in pages of four.
+async fn purchases<A: Adapter>(d: &Deployment<A>, lanes: &[LaneId], from: u64) -> Vec<OrderId> {
+    let mut found = Vec::new();
+    for (home, lanes) in
+        d.orders.map().all().flat_map(|home| lanes.chunks(SCAN_LANES_MAX).map(move |some| (home, some)))
+    {
+        let mut next = from;
+        loop {
+            let page = d.orders.purchases(home, lanes, next, 4).await.unwrap();
+            for LanePurchase { lane, buyer, purchase } in &page {
+                let row = d.orders.find(&[purchase.order]).await.unwrap().remove(&purchase.order).unwrap();
+                assert_eq!((row.lane, row.buyer, row.offer), (*lane, *buyer, purchase.offer));
+                assert_eq!((row.quantity, row.number, row.key), (purchase.quantity, purchase.number, purchase.key));
+            }
+            found.extend(page.iter().map(|found| found.purchase.order));
+            let Some(last) = page.last().filter(|_| page.len() == 4) else { break };
+            next = last.purchase.order.get() + 1;
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
 /// R5: every row of these lanes from that moment on, in order, each once, however small the pages.
 pub(crate) async fn a_scan_finds_the_rows_of_its_lanes<A: Adapter>(adapter: A) {
     for (shards, tables) in MAPS {
         let d = deployment(&adapter, shards, tables).await;
-        let rows: Vec<OrderRow> = (1..=60).map(|n| OrderRow { lane: lane(70 + n % 3), ..row(n) }).collect();
+        let one = |n| if n % 5 == 0 { rejected(n) } else { row(n) };
+        let rows: Vec<OrderRow> = (1..=60).map(|n| OrderRow { lane: lane(70 + n % 3), ..one(n) }).collect();
         let _ = write(&d.orders, 1, &rows, &[]).await;
         let from = OrderId::floor_at(MINTED_AT_MS + 11);
         let many: Vec<LaneId> = (1..=1_500).map(lane).filter(|l| *l != lane(71)).collect();
@@ -175,9 +233,12 @@ pub(crate) async fn a_scan_finds_the_rows_of_its_lanes<A: Adapter>(adapter: A) {
                     }
                 }
             }
+            let purchases = purchases(&d, &lanes, from).await;
             found.sort_unstable_by_key(|row| row.order);
             let wanted = |row: &&OrderRow| row.order.get() >= from && lanes.contains(&row.lane);
             assert_eq!(found, rows.iter().filter(wanted).cloned().collect::<Vec<_>>());
+            let taken = rows.iter().filter(wanted).filter(|row| row.status != Status::Rejected).map(|row| row.order);
+            assert_eq!(purchases, taken.collect::<Vec<_>>(), "what was rejected never took units");
         }
     }
 }

@@ -17,7 +17,8 @@ macro_rules! contract {
     ($adapter:expr) => {
         $crate::suite::rules! { $adapter,
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
-                only_unpaid_orders_are_overdue;
+                only_unpaid_orders_are_overdue many_orders_are_marked_with_their_outbox_rows
+                the_outbox_is_read_by_partition;
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
@@ -31,7 +32,8 @@ macro_rules! contract {
             opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made
                 named_operations_do_what_they_promise a_transaction_is_alone_with_its_rows a_dropped_transaction_is_undone;
             orders: what_is_written_is_found a_taken_key_leaves_nothing a_zombie_of_an_older_generation_cannot_write
-                a_row_of_another_shard_is_refused a_release_is_set_once live_purchases_count_until_the_release
+                a_row_of_another_shard_is_refused a_release_is_set_once
+                r8_a_release_brings_the_mark_that_was_lost live_purchases_count_until_the_release
                 a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest

@@ -9,7 +9,7 @@ use domain::{
         SaleId, SkuId, Slot, TenantId,
     },
     money::Money,
-    order::{OrderRow, Reason, Status},
+    order::{OrderRow, Reason, Release, Status},
     shard::{ShardId, ShardMap},
 };
 use store::{
@@ -146,6 +146,11 @@ pub(crate) fn rejected(n: u64) -> OrderRow {
     OrderRow { status: Status::Rejected, reason: Some(Reason::Stock), number: None, ..row(n) }
 }
 
+/// A release whose record stands at this offset.
+pub(crate) fn release(order: OrderId, offset: u64, became: Option<Status>) -> Release {
+    Release { order, at: at(offset, 0), became }
+}
+
 /// Another order of the same buyer.
 pub(crate) fn later(row: &OrderRow, ms: u64, number: u8) -> OrderRow {
     let order = OrderId::compose(row.order.minted_at_ms() + ms, row.order.slot(), 7, 0).unwrap();
@@ -157,7 +162,7 @@ pub(crate) async fn write<S: Sql>(
     orders: &Orders<S>,
     offset: u64,
     rows: &[OrderRow],
-    released: &[(OrderId, Position)],
+    released: &[Release],
 ) -> Vec<Written> {
     let mut written = Vec::new();
     for shard in 0..orders.map().shards() {
@@ -169,7 +174,7 @@ pub(crate) async fn write<S: Sql>(
             expected: progress(1, offset - 1),
             next: progress(1, offset),
             rows: rows.iter().filter(|row| here(row.order)).cloned().collect(),
-            released: released.iter().copied().filter(|&(order, _)| here(order)).collect(),
+            released: released.iter().copied().filter(|release| here(release.order)).collect(),
         };
         written.push(orders.write(shard, write).await.unwrap());
     }

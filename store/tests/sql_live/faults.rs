@@ -15,7 +15,7 @@ use store::{
 use tokio::time::timeout;
 
 use super::server::{Live, raw, settings, url};
-use crate::suite::support::{self, PARTITION, Space, progress, row, write};
+use crate::suite::support::{self, PARTITION, Space, progress, release, row, write};
 
 type Deployment = support::Deployment<Live>;
 
@@ -198,7 +198,7 @@ async fn a_deadlock_is_tried_again() {
     .await
     .unwrap();
     let orders = d.orders.clone();
-    let released = vec![(row(1).order, progress_at(2)), (row(2).order, progress_at(2))];
+    let released = vec![release(row(1).order, 2, None), release(row(2).order, 2, None)];
     let next =
         ShardWrite { partition: PARTITION, expected: progress(1, 1), next: progress(1, 2), rows: vec![], released };
     let writing = tokio::spawn(async move { orders.write(ShardId(0), next).await });

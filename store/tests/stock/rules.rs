@@ -5,8 +5,8 @@ use domain::{
     id::{Epoch, LaneId, PurchaseNumber},
     record::Batch,
     stock::{
-        CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LoadAnswer, ReserveAnswer, ReserveReply,
-        ReserveRequest, RetireAnswer,
+        CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneOpening, LoadAnswer, ReserveAnswer,
+        ReserveReply, ReserveRequest, RetireAnswer,
     },
 };
 use store::stock::{LaneKeeping, LaneStock, LoadAtOnce};
@@ -23,6 +23,7 @@ macro_rules! every_rule {
             the_limit_is_of_the_lane
             r3_a_closed_lane_refuses_and_its_journal_stands
             r3_close_is_refused_when_it_comes_late
+            r4_a_load_opens_with_the_buyers_that_are_in_place
             r4_a_lane_is_loaded_once_and_under_its_marker
             r14_a_lane_is_retired_only_closed_under_its_marker
             r14_a_late_deletion_spares_a_reopened_lane
@@ -153,6 +154,33 @@ pub(super) async fn r3_close_is_refused_when_it_comes_late(_: &impl LaneStock, k
     let refused = CloseAnswer::RefusedMarker { marker: Epoch(5) };
     assert_eq!(keeping.close(the_lane(), Epoch(4)).await.unwrap(), refused);
     assert_eq!(keeping.close(the_lane(), Epoch(5)).await.unwrap(), CloseAnswer::Closed);
+}
+
+/// A load in steps: entries come in any order and replace those of the same buyers, and it opens only with as many buyers as were new.
+pub(super) async fn r4_a_load_opens_with_the_buyers_that_are_in_place(_: &impl LaneStock, keeping: &impl LaneKeeping) {
+    let step = Epoch(2);
+    let opening = |buyers| LaneOpening { buyers, limit_per_buyer: 1, offers: fresh(1, &[5]).offers };
+    assert!(!keeping.clear(the_lane(), step).await.unwrap(), "a missing lane is not closed under a marker");
+    keeping.close(the_lane(), step).await.unwrap();
+    let live = |of: u64| (buyer(of), purchase(of, 1, 1, Some(1), 1));
+    assert!(keeping.clear(the_lane(), step).await.unwrap());
+    assert_eq!(keeping.fill(the_lane(), step, &[live(9)]).await.unwrap(), Some(1));
+    assert!(keeping.clear(the_lane(), step).await.unwrap(), "it begins anew");
+    assert_eq!(keeping.fill(the_lane(), step, &[live(3), live(4)]).await.unwrap(), Some(2));
+    let released = (buyer(3), purchase(3, 1, 1, None, 1));
+    assert_eq!(keeping.fill(the_lane(), step, &[live(1), released]).await.unwrap(), Some(1));
+    for other in [1, 3] {
+        assert!(!keeping.clear(the_lane(), Epoch(other)).await.unwrap());
+        assert_eq!(keeping.fill(the_lane(), Epoch(other), &[live(7)]).await.unwrap(), None);
+        assert_eq!(keeping.open(the_lane(), Epoch(other), &opening(3)).await.unwrap(), LoadAnswer::Refused);
+    }
+    assert_eq!(keeping.open(the_lane(), step, &opening(3)).await.unwrap(), LoadAnswer::Loaded);
+    let held = [(buyer(1), vec![live(1).1]), (buyer(3), vec![released.1]), (buyer(4), vec![live(4).1])];
+    assert_eq!(keeping.buyers(the_lane()).await.unwrap(), held);
+    keeping.close(the_lane(), Epoch(5)).await.unwrap();
+    assert!(keeping.clear(the_lane(), Epoch(5)).await.unwrap());
+    assert_eq!(keeping.fill(the_lane(), Epoch(5), &[live(1)]).await.unwrap(), Some(1));
+    assert_eq!(keeping.open(the_lane(), Epoch(5), &opening(2)).await.unwrap(), LoadAnswer::Refused, "a buyer is lost");
 }
 
 pub(super) async fn r4_a_lane_is_loaded_once_and_under_its_marker(stock: &impl LaneStock, keeping: &impl LaneKeeping) {

@@ -53,6 +53,36 @@ impl OwnRedis {
         server
     }
 
+    /// A cluster of three nodes, each with a third of the slots; where one is gone the others go on.
+    pub(super) async fn start_cluster_of_three() -> [Self; 3] {
+        let start = || Self::start(&["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]);
+        let nodes = [start().await, start().await, start().await];
+        for (node, (from, to)) in nodes.iter().zip([(0, 5_460), (5_461, 10_922), (10_923, 16_383)]) {
+            let mut raw = node.raw().await;
+            redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(from).arg(to).exec_async(&mut raw).await.unwrap();
+            let mut meet = redis::cmd("CLUSTER");
+            meet.arg("MEET").arg("127.0.0.1").arg(nodes[0].port).exec_async(&mut raw).await.unwrap();
+        }
+        let started = Instant::now();
+        for node in &nodes {
+            let mut raw = node.raw().await;
+            loop {
+                let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut raw).await.unwrap();
+                if info.contains("cluster_state:ok") && info.contains("cluster_slots_assigned:16384") {
+                    break;
+                }
+                assert!(started.elapsed() < PATIENCE, "no cluster after {PATIENCE:?}: {info}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        nodes
+    }
+
+    /// Stops it where it stands, or lets it go on.
+    pub(super) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
     /// A cluster of one node.
     pub(super) async fn start_cluster() -> Self {
         let server = Self::start(&["--cluster-enabled", "yes"]).await;

@@ -31,7 +31,7 @@ const COME_BACK_MS: std::ops::Range<u64> = 50..800;
 /// In so many of a hundred turns a buyer of before asks again instead of a new one.
 const AGAIN_PERCENT: u32 = 15;
 /// How often a late buyer asks an engine that does not tell.
-const LATE_ATTEMPTS: u32 = 5;
+const LATE_ATTEMPTS: u32 = 2;
 const TOKEN_TTL_MS: u64 = 3_600_000;
 
 /// A sale with its buyers.
@@ -46,12 +46,14 @@ pub(crate) struct Offered {
     pub(crate) open: AtomicBool,
     buyers: AtomicU32,
     version: AtomicU32,
+    /// The file that was published last.
+    pub(crate) published: Mutex<String>,
 }
 
 impl Offered {
     /// A sale that nobody has come to yet.
     pub(crate) fn new(title: &'static str, sale: LoadSale, share: u32, open: bool) -> Self {
-        Self { sale, title, share, open: open.into(), buyers: 0.into(), version: 1.into() }
+        Self { sale, title, share, open: open.into(), buyers: 0.into(), version: 1.into(), published: Mutex::default() }
     }
 
     /// The sale file of its next version, open from and to these epoch milliseconds.

@@ -25,9 +25,9 @@ use rdkafka::{
 use store::log::kafka::{KafkaSettings, ensure_topics};
 
 use crate::{
-    crowd::Crowd,
+    crowd::{Crowd, Offered},
     judge::Taken,
-    plan::{Act, Event, Who},
+    plan::{Act, Database, Event, Who},
     servers::Servers,
     services::{Service, Services},
 };
@@ -71,6 +71,8 @@ pub(crate) struct Field<'a> {
     happened: Mutex<Vec<Happened>>,
     cancelled: Mutex<Vec<(usize, OrderId)>>,
     over: AtomicBool,
+    /// When everything was up again after the faults.
+    settled: Mutex<Duration>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,7 +87,20 @@ impl<'a> Field<'a> {
         (clock, start, seed): (SystemClock, Duration, u64),
     ) -> Self {
         let (busy, happened, cancelled) = Default::default();
-        Self { servers, services, crowd, stores, clock, start, seed, busy, happened, cancelled, over: false.into() }
+        Self {
+            servers,
+            services,
+            crowd,
+            stores,
+            clock,
+            start,
+            seed,
+            busy,
+            happened,
+            cancelled,
+            over: false.into(),
+            settled: Mutex::default(),
+        }
     }
 
     /// Since the first purchase.
@@ -191,7 +206,10 @@ impl<'a> Field<'a> {
             }
             Act::Flush => self.servers.flush(),
             Act::OldRedis(_) => self.servers.restore_redis(),
-            Act::OldDatabase(database, _) => self.servers.restore_database(&self.services.database(database)),
+            Act::OldDatabase(database, _) => {
+                self.servers.restore_database(&self.services.database(database))?;
+                self.publish_again(database)
+            }
             Act::NewTopic => self.new_topic(),
             Act::BringForward => self.republish(2, |now_ms| (now_ms - 60_000, now_ms + WINDOW_MS)),
             Act::Prolong => self.prolong(),
@@ -213,13 +231,30 @@ impl<'a> Field<'a> {
         let offered = &self.crowd.offered[sale];
         let (opens, closes) = window(self.clock.now_ms());
         let file = offered.next_version(opens, closes)?;
+        self.publish(offered, file)?;
+        offered.open.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// A ledger that forgot the last versions is told them again by its merchants.
+    fn publish_again(&self, database: Database) -> anyhow::Result<()> {
+        if database == Database::Ledger {
+            for offered in &self.crowd.offered {
+                let file = locked(&offered.published).clone();
+                self.publish(offered, file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, offered: &Offered, file: String) -> anyhow::Result<()> {
         // Safe to repeat: a merchant tries again while the servers are away.
         let deadline = self.clock.monotonic() + PUBLISHED_WITHIN;
         while let Err(error) = self.services.publish(&file) {
             ensure!(self.clock.monotonic() < deadline, "{error:#}");
             std::thread::sleep(CANCEL_EVERY);
         }
-        offered.open.store(true, Relaxed);
+        *locked(&offered.published) = file;
         Ok(())
     }
 
@@ -264,7 +299,9 @@ impl<'a> Field<'a> {
     /// When something does not come back.
     pub(crate) fn settle(&self) -> anyhow::Result<()> {
         self.servers.stack(&["up"])?;
-        self.services.all_ready()
+        self.services.all_ready()?;
+        *locked(&self.settled) = self.elapsed();
+        Ok(())
     }
 
     /// Orders whose cancellation was acknowledged, by sale.
@@ -281,8 +318,10 @@ impl<'a> Field<'a> {
 
     /// All that happened, with what it cost.
     pub(crate) fn happened(&self) -> Vec<Happened> {
-        let accepted = self.crowd.accepted();
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        // When no buyers come any more, nothing is accepted for that reason.
+        let settled = micros(*locked(&self.settled));
+        let accepted: Vec<u64> = self.crowd.accepted().into_iter().filter(|at| *at <= settled).collect();
         let mut all = locked(&self.happened).clone();
         for happened in &mut all {
             let last = micros(happened.until + AFTERMATH);

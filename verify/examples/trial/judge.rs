@@ -52,6 +52,7 @@ pub(crate) async fn judge(
     (taken, seed): (Taken, u64),
 ) -> anyhow::Result<Judgement> {
     let (clock, mut judgement) = (SystemClock::new(), Judgement::default());
+    let opened_ms = crowd.offered.iter().map(|offered| offered.sale.opens_at_ms).min().unwrap_or(0);
     rest(backends, &clock, &mut judgement).await?;
     eprintln!("           some buyers ask every engine once more");
     late_repeats(crowd, seed);
@@ -63,7 +64,10 @@ pub(crate) async fn judge(
         let mut book = Book::new(offered.buyers());
         let attempts = ordinary(0..offered.buyers());
         book.enter(&crowd.run_of(at), &attempts);
-        let evidence = backends.evidence(&offered.sale, &book).await?;
+        // Rows are looked for from the sale's opening on: a sale that was brought forward has some from before it.
+        let mut sale = offered.sale.clone();
+        sale.opens_at_ms = sale.opens_at_ms.min(opened_ms);
+        let evidence = backends.evidence(&sale, &book).await?;
         let findings = audit::compare(&evidence);
         let mut told = Told { judgement: &mut judgement, title: offered.title };
         told.stores(&findings, taken);

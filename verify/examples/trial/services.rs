@@ -22,7 +22,7 @@ use crate::{plan::Database, servers::Servers};
 /// How long a service may take to be ready, and to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command may take: the servers may be away.
-const COMMAND: Duration = Duration::from_secs(20);
+const COMMAND: Duration = Duration::from_secs(60);
 
 /// What services read from the environment.
 #[derive(Debug, Parser)]

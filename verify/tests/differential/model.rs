@@ -7,7 +7,7 @@ use bytes::Bytes;
 use domain::{
     decide::{Known, LaneLedger, Lanes, Live, OfferLedger, Placed, decide},
     id::{BatchId, Epoch, Generation, KeyHash, OfferId, OrderId, RecordId, Slot},
-    order::{OrderRow, Status},
+    order::{OrderRow, Release, Status},
     record::{AllotmentChange, Batch, Record, Released, Reservation},
     stock::{
         CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, OfferLoad, ReserveAnswer, ReserveCall,
@@ -159,7 +159,7 @@ impl Model {
         }
         row.status = Status::Cancelled;
         let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
-        let released = Released { lane, order, buyer, offer, quantity, key };
+        let released = Released { lane, order, buyer, offer, quantity, key, became: Some(row.status) };
         self.append(order.get() + 1, Record::Released(released));
         Reply::Cancelled
     }
@@ -189,9 +189,10 @@ impl Model {
             self.decided += 1;
             let decided = decide(&self.lanes, std::slice::from_ref(&placed), &self.known());
             assert!(decided.alarms.is_empty() && decided.undecidable.is_empty(), "a promise of the machine holds");
-            for (order, at) in &decided.releases {
+            for Release { order, at, became } in &decided.releases {
                 let row = self.rows.get_mut(order).unwrap();
                 (row.released, row.number) = (Some(*at), None);
+                row.status = row.status.released(*became).unwrap();
             }
             decided.apply(&mut self.lanes);
             let batches: Vec<BatchId> = decided.batches.iter().map(|(_, batch)| *batch).collect();

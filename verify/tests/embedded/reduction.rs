@@ -12,15 +12,15 @@ use verify::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const OFFER: &str = "9001";
 
-struct Shop {
-    folder: Folder,
-    server: Child,
+pub(crate) struct Shop {
+    pub(crate) folder: Folder,
+    pub(crate) server: Child,
     sale: String,
 }
 
 impl Shop {
     /// One offer of ten units, one a buyer.
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let folder = Folder::new().unwrap();
         let mut server = folder.serve_with(&["--no-demo"]).unwrap();
         folder.wait_ready(&mut server).unwrap();
@@ -40,7 +40,7 @@ impl Shop {
     }
 
     /// The order, or the code of the refusal.
-    fn buy(&self, buyer: u64) -> Result<String, String> {
+    pub(crate) fn buy(&self, buyer: u64) -> Result<String, String> {
         let mut bought = None;
         // Right after a publication or a start the lane is still being opened.
         wait_until("the lane answers", PATIENCE, || {
@@ -65,7 +65,7 @@ impl Shop {
         self.wait_numbers(expected);
     }
 
-    fn wait_numbers(&self, [sold, allotment, target]: [u64; 3]) {
+    pub(crate) fn wait_numbers(&self, [sold, allotment, target]: [u64; 3]) {
         wait_until("the ledger has come so far", PATIENCE, || {
             let lanes: Value = serde_json::from_str(&self.page("lanes")?)?;
             let standing: Value = serde_json::from_str(&self.page("standing")?)?;
@@ -84,7 +84,7 @@ impl Shop {
     }
 
     /// The program's audit, once nothing is under way.
-    fn audit(&self) -> String {
+    pub(crate) fn audit(&self) -> String {
         let mut told = String::new();
         wait_until("the audit holds", PATIENCE, || {
             let output = self.folder.command("audit").output()?;
