@@ -16,6 +16,8 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` marks what its other files use")]
 
 mod buyers;
+mod checks;
+mod ended;
 mod faults;
 mod keeper;
 mod loads;
