@@ -22,7 +22,7 @@ fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
     assert!(status == Some(0) && told.starts_with("nothing is parked"), "at rest: {status:?} {told}");
     let log = rusqlite::Connection::open(folder.data().join("log.db")).unwrap();
     let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records RETURNING place";
-    let offset: u64 = log.query_row(newer, (), |row| row.get(0)).unwrap();
+    let offset: i64 = log.query_row(newer, (), |row| row.get(0)).unwrap();
     drop(log);
 
     let mut server = folder.serve().unwrap();
