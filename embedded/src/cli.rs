@@ -10,6 +10,7 @@ use kit::{
     token::{BuyerClaims, LIFETIME_MAX_S, SignError, TokenSigner},
 };
 use loadtest::args::LoadArgs;
+use order_writer::parked::ParkedCommand;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
@@ -52,6 +53,9 @@ enum Command {
     Cancel(CancelCommand),
     /// Expires unpaid orders and gives their units back.
     Expire(ExpireCommand),
+    /// Records that were set aside because nothing could be decided of them, and those that a partition waits for.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Parked(ParkedArgs),
     /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it found.
     Audit(FolderArgs),
     /// Checks the same on a production stack: Redis, Kafka and MySQL.
@@ -124,6 +128,14 @@ struct ExpireCommand {
     /// Only orders that were reserved at least so many seconds ago.
     #[arg(long, value_name = "SECONDS")]
     older_than: u64,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+#[derive(Debug, Args)]
+struct ParkedArgs {
+    #[command(subcommand)]
+    what: ParkedCommand,
     #[command(flatten)]
     folder: FolderArgs,
 }
@@ -232,6 +244,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Publish(args) => publish(&args).await,
         Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
         Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
+        Command::Parked(args) => parked(&args).await,
         Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
         #[cfg(feature = "production")]
         Command::AuditStack(stores) => verdict(audit::stack::audit(&stores).await?),
@@ -265,6 +278,15 @@ async fn wish(folder: &FolderArgs, wish: Wish) -> Result<String, Failure> {
     let done = match folder::running(&config.data)? {
         Some(note) => client::wish(&note, &folder::control_key(&config.data)?, &wish).await?,
         None => serve::wish_at_rest(&config, wish).await?,
+    };
+    done.map_err(Failure::Refused)
+}
+
+async fn parked(args: &ParkedArgs) -> Result<String, Failure> {
+    let config = args.folder.read()?;
+    let done = match folder::running(&config.data)? {
+        Some(note) => client::parked(&note, &folder::control_key(&config.data)?, &args.what).await?,
+        None => serve::parked_at_rest(&config, args.what).await?,
     };
     done.map_err(Failure::Refused)
 }

@@ -8,12 +8,13 @@ use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use order_writer::{desk::Expiry, progress::Progress};
+use order_writer::{desk::Expiry, parked::ParkedCommand, progress::Progress};
 
 use crate::{
     control::ExpiryTold,
     desk::{Done, Wish},
     folder::ServerNote,
+    parked,
 };
 
 /// How long a server may take for anything that it is asked.
@@ -78,6 +79,24 @@ pub async fn wish(note: &ServerNote, key: &str, wish: &Wish) -> Result<Result<St
             progress.end(&sum);
             return Ok(Ok(Done::Expired(sum).told()));
         }
+    }
+}
+
+/// Asks about parked records. The inner error: why not.
+///
+/// # Errors
+/// [`ClientError`]; asking again is harmless.
+pub async fn parked(
+    note: &ServerNote,
+    key: &str,
+    command: &ParkedCommand,
+) -> Result<Result<String, String>, ClientError> {
+    let method = if matches!(command, ParkedCommand::List { .. }) { "GET" } else { "POST" };
+    let (status, answer) = ask(note, key, method, &parked::path(command), Bytes::new()).await?;
+    match status {
+        StatusCode::OK => Ok(Ok(answer)),
+        StatusCode::CONFLICT => Ok(Err(detail(&answer))),
+        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
     }
 }
 

@@ -20,6 +20,7 @@ use kit::{
 use loadtest::durable::Placed;
 use order_writer::{
     desk::{DeskError, Expiry},
+    parked::{ParkedCommand, ParkedError},
     stalls::Stalls,
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ use crate::{
     demo,
     deployment::Deployment,
     desk::{Done, Wish},
+    parked,
 };
 
 /// The stores did not tell.
@@ -131,15 +133,23 @@ impl<C: Clock> Control<C> {
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let is_read = request.method() == Method::GET;
-        let wish = Wish::of(&parts);
-        if wish.is_none() && !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"]) {
+        let (wish, about_parked) = (Wish::of(&parts), parked::of(&parts));
+        if wish.is_none()
+            && about_parked.is_none()
+            && !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"])
+        {
             let there = "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers, /sales and \
-                         /orders/{id}/cancel";
+                         /orders/{id}/cancel, /parked/from/{number}/{limit}/text";
             return Problem::new(Code::NotFound, there).to_response();
         }
         if !kit::token::is_same_secret(shown, &self.key) {
             let needed = "send `Authorization: Bearer` with the content of control.key in the data folder";
             return Problem::new(Code::Unauthenticated, needed).to_response();
+        }
+        if let Some(command) = about_parked {
+            let is_list = matches!(command, ParkedCommand::List { .. });
+            let fits = if is_list { is_read } else { request.method() == Method::POST };
+            return if fits { self.parked(command).await } else { not_allowed(if is_list { "GET" } else { "POST" }) };
         }
         let told = match parts[..] {
             ["standing"] if is_read => self.standing().await.map(|standing| reply::json(StatusCode::OK, &standing)),
@@ -226,6 +236,14 @@ impl<C: Clock> Control<C> {
             Ok(done) => reply::text(StatusCode::OK, done.told()),
             Err(error @ DeskError::NotFound(_)) => Problem::new(Code::NotFound, error.to_string()).to_response(),
             Err(error @ DeskError::Conflict { .. }) => Problem::new(Code::Conflict, error.to_string()).to_response(),
+            Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
+        }
+    }
+
+    async fn parked(&self, command: ParkedCommand) -> Response<Body> {
+        match parked::carry_out(&self.deployment, command).await {
+            Ok(told) => reply::text(StatusCode::OK, told),
+            Err(ParkedError::Refused(why)) => Problem::new(Code::Conflict, why).to_response(),
             Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
         }
     }

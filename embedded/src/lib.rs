@@ -18,6 +18,8 @@ pub mod demo;
 
 pub mod desk;
 
+pub mod parked;
+
 pub mod welcome;
 
 pub mod audit;

@@ -27,6 +27,7 @@ use order_writer::{
     desk::{DeskError, Expiry},
     failpoint::Failpoint,
     metrics::Metrics,
+    parked::{ParkedCommand, ParkedError},
     ports::{Pace, Shared},
     progress::Progress,
     rhythm::Busy,
@@ -45,7 +46,7 @@ use crate::{
     deployment::{Deployment, DeploymentError},
     desk::{Done, Wish},
     folder::{self, Folder, ServerNote, Watched},
-    welcome,
+    parked, welcome,
 };
 
 /// The status with which a program ends that could not serve, or not go on.
@@ -176,6 +177,17 @@ pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<
             }
             Ok(Ok(done.told()))
         }
+    }
+}
+
+/// Does something about the parked records of a folder that no server works on; the next server decides what follows from it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn parked_at_rest(config: &Config, command: ParkedCommand) -> anyhow::Result<Result<String, String>> {
+    match at_rest(config, async |deployment| parked::carry_out(deployment, command).await).await? {
+        Err(ParkedError::Refused(why)) => Ok(Err(why)),
+        done => Ok(Ok(done?)),
     }
 }
 

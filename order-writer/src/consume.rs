@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     decide::{Placed, may_follow},
-    id::PartitionId,
+    id::{Generation, PartitionId},
     record::{Record, RecordError},
 };
 use kit::clock::Clock;
@@ -17,6 +17,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    purge::Purge,
     rhythm::Rhythm,
     stalls::Pulse,
 };
@@ -36,20 +37,16 @@ const LOADS_EVERY: Duration = Duration::from_millis(10);
 /// Works on a partition until it is cancelled, then finishes the span at hand and returns.
 pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: CancellationToken) {
     let pulse = shared.stalls.begin(id, shared.clock.monotonic());
-    let mut faults = 0u32;
+    let (mut faults, mut lost) = (0u32, None);
     while !cancel.is_cancelled() {
-        let halt = match tend(&shared, (id, &pulse), &cancel, &mut faults).await {
+        let halt = match tend(&shared, (id, &pulse), &cancel, (&mut faults, &mut lost)).await {
             Ok(()) => break,
             Err(halt) => halt,
         };
         shared.metrics.halted(halt.cause());
         pulse.halted(&halt);
         match &halt {
-            Halt::NewerRecord { .. } => {
-                tracing::error!(partition = %id, %halt, "this partition waits for a newer order-writer");
-                cancel.cancelled().await;
-                break;
-            }
+            Halt::LostRecords { generation, what, .. } => lost = Some((*generation, what.clone())),
             Halt::Fenced(_) => tracing::warn!(partition = %id, "another writer moved this partition: reading it anew"),
             Halt::Contradiction { .. } => {
                 tracing::error!(partition = %id, %halt, "this partition waits until its stores agree again");
@@ -77,18 +74,21 @@ async fn tend<P: Ports>(
     shared: &Arc<Shared<P>>,
     (id, pulse): (PartitionId, &Arc<Pulse>),
     cancel: &CancellationToken,
-    faults: &mut u32,
+    (faults, lost): (&mut u32, &mut Option<(Generation, String)>),
 ) -> Result<(), Halt> {
-    let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse));
+    let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse), lost.as_ref());
     let Some(mut partition) = or_cancelled(cancel, resuming).await.transpose()? else { return Ok(()) };
+    *lost = None;
     tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
         lanes = partition.lanes.len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
+    let mut purge = Purge::default();
     let mut rhythm = Rhythm::new(shared.busy.clone(), shared.pace.gather);
     while !cancel.is_cancelled() {
         let now = shared.clock.monotonic();
         if now >= look_at {
             partition.look().await?;
+            purge.look(&mut partition).await;
             look_at = shared.clock.monotonic();
             if partition.looks.is_done() {
                 look_at += shared.pace.look_every;
@@ -121,8 +121,10 @@ async fn tend<P: Ports>(
             // Lanes that are closed wait for this.
             look_at = begun;
         }
-        if let Some(halt) = end {
-            return Err(halt);
+        if let Some(halt) = end
+            && or_cancelled(cancel, partition.wait_for_skip(halt)).await.transpose()?.is_none()
+        {
+            break;
         }
     }
     Ok(())
@@ -178,10 +180,16 @@ impl<P: Ports> Partition<P> {
     fn found(&self, entry: &Entry) -> Found {
         match (Record::read(&entry.kind, entry.payload.clone()), entry.id) {
             (Ok(record), Some(id)) => {
+                if self.skips.contains(&(entry.offset, Some(id))) {
+                    return Found::Damaged("set aside: it was appended to another log than what it stands on".into());
+                }
                 Found::Record(Placed { generation: self.row.generation, offset: entry.offset, id, record })
             }
             (Ok(_), None) => Found::Damaged("the record has no id".into()),
-            (Err(error @ RecordError::UnknownType(_)), _) if !entry.kind.is_empty() => {
+            (Err(error @ RecordError::UnknownType(_)), id) if !entry.kind.is_empty() => {
+                if self.skips.contains(&(entry.offset, id)) {
+                    return Found::Damaged(format!("set aside by an operator: {error}"));
+                }
                 let cause = error.to_string();
                 Found::Newer(Halt::NewerRecord { partition: self.id, offset: entry.offset, cause })
             }

@@ -14,7 +14,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::{LaneRow, OfferRow},
-    log::{Entry, Envelope, PartitionReader},
+    log::{Entry, Envelope},
     sql::SqlError,
     stock::{LaneKeeping, StockError},
 };
@@ -101,7 +101,7 @@ impl<P: Ports> Partition<P> {
             || !self.looks.sales.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &sales));
         self.looks.sales = Some(sales.clone());
         self.looks.count += 1;
-        let lag = self.reader.watermarks().await?.high.saturating_sub(self.row.offset);
+        let lag = self.undecided().await?;
         self.shared.metrics.position(self.id, self.row.offset, lag);
         if lag == 0 {
             self.pulse.moved(self.shared.clock.monotonic());
@@ -288,18 +288,19 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append(&Record::EpochOpened { lane: id, epoch }).await?;
+        self.append_epoch(&Record::EpochOpened { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
+        let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
         self.shared.metrics.rebuilds.inc();
         self.wait_for_a_record(id, epoch);
         Ok(())
     }
 
-    /// Appends every batch of a closed lane's journal and waits for the acknowledgements.
-    pub(crate) async fn drain(&self, id: LaneId) -> Result<usize, Halt> {
+    /// Appends every batch of a closed lane's journal and waits for the acknowledgements. Returns where each stands.
+    pub(crate) async fn drain(&self, id: LaneId) -> Result<Vec<(u64, RecordId)>, Halt> {
         let journal = self.shared.stock.journal(id).await?;
-        let batches = journal.len();
+        let mut drained = Vec::with_capacity(journal.len());
         for (batch, payload) in journal {
             let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
             if let Err(damage) = Record::read(BATCH_TYPE, payload.clone()) {
@@ -308,9 +309,10 @@ impl<P: Ports> Partition<P> {
                 self.park(&entry, &damage.to_string()).await?;
                 continue;
             }
-            self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
+            let offset = self.append_raw(Envelope { id: record, kind: BATCH_TYPE, payload }).await?;
+            drained.push((offset, record));
         }
-        Ok(batches)
+        Ok(drained)
     }
 
     /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change

@@ -16,6 +16,7 @@ use order_writer::{
     desk::{self, DeskError},
     failpoint::Failpoint,
     metrics::{Metrics, StoreFigures, show_stores},
+    parked::{self, ParkedCommand, ParkedError},
     ports::{Pace, Ports, Sales, Shared},
     progress::Progress,
     rhythm::Busy,
@@ -25,7 +26,9 @@ use order_writer::{
 };
 use store::{
     ledger::Ledger,
-    log::kafka::{KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
+    log::kafka::{
+        KafkaDeadLetters, KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics,
+    },
     mismatch::is_mismatch,
     shards::{self, Namespace, Store},
     sql::mysql::{MySql, MySqlServer},
@@ -65,6 +68,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if is_mismatch(error.as_ref()) {
         return Exit::Mismatch;
     }
+    if let Some(ParkedError::Refused(_)) = error.downcast_ref() {
+        return Exit::No;
+    }
     match error.downcast_ref() {
         Some(DeskError::NotFound(_) | DeskError::Conflict { .. }) => Exit::No,
         _ => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
@@ -97,9 +103,34 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             progress.end(&done);
             tracing::info!("{}; their units go back when their releases are decided", done.told());
         }
+        Some(Command::Parked(command)) => tell_parked(&settings.stores, &databases, command).await?,
         None => serve(settings, databases).await?,
     }
     Ok(())
+}
+
+async fn tell_parked(args: &StoreArgs, databases: &Store<MySql>, command: ParkedCommand) -> anyhow::Result<()> {
+    let kafka = kafka_settings(args);
+    let redis = RedisSettings::new(args.redis_url.expose(), args.namespace.as_str());
+    let stores = parked::Stores {
+        ledger: &databases.ledger,
+        dead: &KafkaDeadLetters::new(&kafka),
+        source: &KafkaSource::new(&kafka),
+        log: &KafkaLog::new(&kafka)?,
+        stock: &RedisKeeping::connect(&redis).await?,
+        partitions: kafka.partitions,
+    };
+    let told = stores.carry_out(command).await?;
+    std::io::Write::write_all(&mut std::io::stdout(), told.as_bytes())?;
+    Ok(())
+}
+
+fn kafka_settings(args: &StoreArgs) -> KafkaSettings {
+    KafkaSettings {
+        replication: args.kafka.kafka_replication,
+        min_insync: args.kafka.kafka_min_insync,
+        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+    }
 }
 
 async fn open_databases(args: &StoreArgs) -> anyhow::Result<Store<MySql>> {
@@ -120,11 +151,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let admin = tokio::spawn(admin::serve(listener, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
 
     let args = &settings.stores;
-    let kafka = KafkaSettings {
-        replication: args.kafka.kafka_replication,
-        min_insync: args.kafka.kafka_min_insync,
-        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
-    };
+    let kafka = kafka_settings(args);
     ensure_topics(&kafka).await.context("making the topics")?;
     let metrics = Arc::new(Metrics::register(&registry)?);
     let (sales, told) = follow_sales(&kafka, &databases.ledger, &metrics)?;

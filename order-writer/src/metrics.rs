@@ -65,6 +65,11 @@ pub struct Metrics {
     pub recoveries: IntCounter,
     /// Rows written again because a shard lost its tail.
     pub rows_rewritten: IntCounter,
+    /// Rows written again from the lanes, because the log does not hold their records any more.
+    pub rows_rebuilt: IntCounter,
+    lost_units: IntGaugeVec,
+    /// Movements deleted because the log does not hold their records any more.
+    pub movements_deleted: IntCounter,
     /// Lanes closed under a next epoch.
     pub rebuilds: IntCounter,
     /// Lanes retired.
@@ -141,6 +146,15 @@ impl Metrics {
             recoveries: registry.counter("log_recoveries_total", "Generations begun after a log lost records.")?,
             rows_rewritten: registry
                 .counter("rows_rewritten_total", "Rows written again after a shard lost its tail.")?,
+            rows_rebuilt: registry
+                .counter("rows_rebuilt_total", "Rows written again from the lanes: the log had forgotten their records.")?,
+            lost_units: registry.gauges(
+                "lost_units",
+                "Units sold that no row tells of any more, see the table lost_orders of the ledger. Must be 0.",
+                partition,
+            )?,
+            movements_deleted: registry
+                .counter("movements_deleted_total", "Stock movements deleted with the records that they belong to.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
             retirements: registry.counter("lane_retirements_total", "Lanes retired after their sale's end.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
@@ -183,6 +197,11 @@ impl Metrics {
         self.lag.with_label_values(&[&label]).set(lag.cast_signed());
     }
 
+    /// Units of a partition that are sold and that no row tells of.
+    pub fn lost(&self, partition: PartitionId, units: u64) {
+        self.lost_units.with_label_values(&[&partition.to_string()]).set(units.cast_signed());
+    }
+
     /// How long a partition's records wait without being decided.
     pub fn stalled(&self, partition: PartitionId, seconds: u64) {
         self.stalled.with_label_values(&[&partition.to_string()]).set(seconds.cast_signed());
@@ -223,7 +242,9 @@ impl Metrics {
     /// would show them again.
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
-        [&self.next_offset, &self.lag, &self.stalled].into_iter().for_each(|gauge| remove(gauge, &label));
+        [&self.next_offset, &self.lag, &self.stalled, &self.lost_units]
+            .into_iter()
+            .for_each(|gauge| remove(gauge, &label));
         let lanes = self.shown().remove(&partition).unwrap_or_default();
         lanes.into_iter().for_each(|lane| self.remove_lane(lane));
     }

@@ -17,6 +17,7 @@ use crate::{
     keeper::Looks,
     loads::Loads,
     ports::{Halt, Ports, Shared},
+    same_log::SameLog,
     stalls::Pulse,
 };
 
@@ -46,6 +47,10 @@ pub struct Partition<P: Ports> {
     pub looks: Looks,
     /// Lanes whose rows are read beside all else.
     pub loads: Loads,
+    /// Records that an operator set aside: offset and id.
+    pub skips: Vec<(u64, Option<RecordId>)>,
+    /// Checks that the log stays the one that was resumed; `None` before that.
+    pub same_log: Option<SameLog>,
     /// Where it reports that it moves.
     pub pulse: Arc<Pulse>,
 }

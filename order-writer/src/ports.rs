@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::{
-    id::{PartitionId, SaleId},
+    id::{Generation, PartitionId, SaleId},
     sale::Sale,
 };
 use kit::clock::Clock;
@@ -125,7 +125,8 @@ impl Default for Pace {
 /// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy for every lane |
 /// | `Stock`, [`StockError::Broken`] | an operator: the server refuses every lane (memory, rights) |
 /// | `Read`, `Append` | the log, also for parking |
-/// | `NewerRecord` | a newer program; a restart |
+/// | `LostRecords` | nothing: resuming begins a new generation |
+/// | `NewerRecord` | a newer program, or an operator who sets the record aside ([`parked`](crate::parked)) |
 /// | `Contradiction` | an operator: the stores do not agree, the text says what to restore |
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
@@ -145,7 +146,10 @@ pub enum Halt {
     #[error(transparent)]
     Append(#[from] Unacknowledged),
     /// A record of a type this program does not know: only a newer program may go on.
-    #[error("partition {partition} stops at offset {offset}: {cause}")]
+    #[error(
+        "partition {partition} stops at offset {offset}: {cause}; run a newer order-writer, or set this record aside with \
+         `parked skip {partition} {offset}`"
+    )]
     NewerRecord {
         /// The partition.
         partition: PartitionId,
@@ -153,6 +157,16 @@ pub enum Halt {
         offset: u64,
         /// What.
         cause: String,
+    },
+    /// The log is not the one that the position belongs to: a new generation begins (R10).
+    #[error("partition {partition}: the log lost records: {what}")]
+    LostRecords {
+        /// The partition.
+        partition: PartitionId,
+        /// The generation that lost them.
+        generation: Generation,
+        /// What was found.
+        what: String,
     },
     /// The stores contradict each other in a way that no rule covers.
     #[error("partition {partition}: {what}")]
@@ -174,6 +188,7 @@ impl Halt {
             Self::Read(_) => "read",
             Self::Append(_) => "append",
             Self::NewerRecord { .. } => "newer_record",
+            Self::LostRecords { .. } => "lost_records",
             Self::Contradiction { .. } => "contradiction",
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports},
-    resume::genesis_of,
+    resume::identity_of,
 };
 
 /// Rows counted at once.
@@ -54,12 +54,17 @@ impl<P: Ports> Partition<P> {
         // Fences zombies of older generations before the rows are counted.
         let start = Progress { generation, offset: low, record: None };
         for (number, expected) in (0u16..).zip(self.shards.clone()) {
+            if expected.generation <= self.row.generation && expected.offset < self.row.offset {
+                self.note_loss(ShardId(number), self.row.offset).await?;
+            }
             if !self.shared.orders.move_progress(ShardId(number), self.id, expected, start).await? {
                 return Err(Halt::Fenced(self.id));
             }
         }
         self.shards.fill(start);
         self.read_lanes().await?;
+        // While the lanes that can be trusted are still told from the others.
+        self.rebuild_lost_rows().await?;
         self.close_lanes().await?;
         let (sold, first_orders) = self.numbers_by_rows().await?;
         let row = PartitionRow { partition: self.id, generation, log_id, offset: low, record: None };
@@ -91,7 +96,7 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Where the log begins now, and the identity of its genesis; an empty log gets one.
+    /// Where the log begins now, and its identity; an empty log gets a genesis.
     async fn begin_generation(&mut self, generation: Generation) -> Result<(u64, u64), Halt> {
         let marks = self.reader.watermarks().await?;
         if marks.low == marks.high {
@@ -99,8 +104,7 @@ impl<P: Ports> Partition<P> {
             self.append(&Record::Genesis(Genesis { partition: self.id, generation, log_id })).await?;
         }
         let low = self.reader.watermarks().await?.low;
-        let genesis = self.reader.entry_at(low).await?.as_ref().and_then(genesis_of);
-        Ok((low, if low == 0 { genesis.map_or(0, |genesis| genesis.log_id) } else { 0 }))
+        Ok((low, self.reader.entry_at(low).await?.as_ref().map_or(0, identity_of)))
     }
 
     /// Units sold and the lowest order of each lane. The rows may be of a later moment than the ledger, so it does not bound them.
@@ -125,6 +129,13 @@ impl<P: Ports> Partition<P> {
                 }
             }
         }
+        // R15: what no row tells of any more is not sold again.
+        for (offer, lost) in self.shared.ledger.lost_units(self.id).await? {
+            if let Some(units) = sold.get_mut(&offer) {
+                let allotment = self.lanes.values().find_map(|lane| lane.offers.get(&offer)).map_or(0, |o| o.allotment);
+                *units = (*units).max(allotment.min(*units + lost));
+            }
+        }
         // A lane that an older program opened stays without a bound, which that program would not lower.
         let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
         first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
@@ -137,9 +148,7 @@ impl<P: Ports> Partition<P> {
         tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row.offset, "a shard lost its tail: writing its rows again");
         let low = self.reader.watermarks().await?.low;
         if from < low {
-            let lost =
-                format!("its rows of the records {from} to {low} are lost, and the log does not hold them any more");
-            return Err(self.unlike_its_rows(shard, &lost));
+            return self.pass_over(shard, low).await;
         }
         self.reader.seek(from).await?;
         let mut entries = self.reader.read(REWRITE_RECORDS, REWRITE_BYTES, REWRITE_WAIT).await?;

@@ -21,34 +21,50 @@ use crate::{
     loads::Loads,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
+    same_log::SameLog,
     stalls::Pulse,
 };
 
 impl<P: Ports> Partition<P> {
-    /// Takes a partition up where the ledger left it.
+    /// Takes a partition up where the ledger left it. `lost`: a generation of which a worker found that its log lost records, and what it saw.
     ///
     /// # Errors
     /// Any [`Halt`].
-    pub async fn resume(shared: Arc<Shared<P>>, id: PartitionId, pulse: Arc<Pulse>) -> Result<Self, Halt> {
+    pub async fn resume(
+        shared: Arc<Shared<P>>,
+        id: PartitionId,
+        pulse: Arc<Pulse>,
+        lost: Option<&(Generation, String)>,
+    ) -> Result<Self, Halt> {
         let reader = shared.source.reader(id)?;
         let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
         let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         let (looks, loads, resumed_high) = (Looks::default(), Loads::default(), u64::MAX);
-        let mut partition = Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, loads, pulse };
+        let (skips, same_log) = (shared.ledger.skips(id).await?, None);
+        let mut partition =
+            Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, loads, skips, same_log, pulse };
         partition.row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
         };
         partition.read_progress().await?;
-        if let Some(loss) = partition.find_loss().await? {
+        // What a worker has read past is not seen at the position any more.
+        let seen = lost.filter(|(generation, _)| *generation == partition.row.generation).map(|(_, what)| what.clone());
+        let loss = match seen {
+            Some(what) => Some(what),
+            None => partition.find_loss().await?,
+        };
+        if let Some(loss) = loss {
             partition.recover(&loss).await?;
         }
         partition.rewrite_lost_rows().await?;
         partition.read_lanes().await?;
+        partition.rebuild_lost_rows().await?;
         partition.fence_closed_lanes().await?;
         partition.resumed_high = partition.reader.watermarks().await?.high;
         partition.reader.seek(partition.row.offset).await?;
         partition.looks.offset = partition.row.offset;
+        partition.same_log = Some(SameLog::watch(partition.shared.source.clone(), partition.row));
         Ok(partition)
     }
 
@@ -60,7 +76,7 @@ impl<P: Ports> Partition<P> {
         }
         let low = self.reader.watermarks().await?.low;
         let first = self.reader.entry_at(low).await?;
-        let log_id = first.as_ref().and_then(genesis_of).map_or(0, |genesis| genesis.log_id);
+        let log_id = first.as_ref().map_or(0, identity_of);
         // The record itself is decided like any other, so a log whose first record is another loses nothing.
         let row = PartitionRow { partition: self.id, generation: Generation(1), log_id, offset: low, record: None };
         self.shared.ledger.begin_partition(&row).await?;
@@ -100,8 +116,8 @@ impl<P: Ports> Partition<P> {
         }
         if marks.low == 0 && row.log_id != 0 && marks.high > 0 {
             let first = self.reader.entry_at(0).await?;
-            if first.as_ref().and_then(genesis_of).map(|genesis| genesis.log_id) != Some(row.log_id) {
-                return Ok(Some("the log begins with another genesis record".into()));
+            if first.as_ref().map(identity_of) != Some(row.log_id) {
+                return Ok(Some("the log begins with another record".into()));
             }
         }
         for (number, shard) in self.shards.clone().into_iter().enumerate() {
@@ -172,10 +188,10 @@ impl<P: Ports> Partition<P> {
     }
 }
 
-/// The genesis in an entry, if it is one.
-pub(crate) fn genesis_of(entry: &Entry) -> Option<Genesis> {
-    match Record::decode(&entry.kind, Bytes::clone(&entry.payload)) {
-        Ok(Record::Genesis(genesis)) => Some(genesis),
-        _ => None,
+/// What tells a log from another one: the number in its genesis record, or the id of whatever else was first in it; 0 if that has none.
+pub(crate) fn identity_of(first: &Entry) -> u64 {
+    match Record::decode(&first.kind, Bytes::clone(&first.payload)) {
+        Ok(Record::Genesis(genesis)) => genesis.log_id,
+        _ => first.id.map_or(0, RecordId::get),
     }
 }

@@ -5,7 +5,7 @@
 use std::{str::FromStr, time::Duration};
 
 use domain::{
-    id::{Epoch, LaneId},
+    id::{Epoch, LaneId, RecordId},
     record::Record,
     sale::Sale,
     stock::{LaneMode, LaneView, RetireAnswer},
@@ -167,6 +167,7 @@ impl<P: Ports> Partition<P> {
     async fn clean(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
         if let Some((epoch, drained)) = self.close_and_drain(id, epoch).await? {
+            let drained = drained.len();
             tracing::info!(lane = %id, %epoch, drained, "a retired lane was there again");
             self.let_go(id, epoch).await;
         }
@@ -177,8 +178,9 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn retire(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append(&Record::LaneRetired { lane: id, epoch }).await?;
+        self.append_epoch(&Record::LaneRetired { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::RetiredAppended);
+        let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed after its sale, its retirement is in the log");
         self.wait_for_a_record(id, epoch);
         Ok(())
@@ -190,7 +192,7 @@ impl<P: Ports> Partition<P> {
         &mut self,
         id: LaneId,
         at_least: Epoch,
-    ) -> Result<Option<(Epoch, usize)>, Halt> {
+    ) -> Result<Option<(Epoch, Vec<(u64, RecordId)>)>, Halt> {
         self.facts.entry(id).or_default().strikes = 0;
         let Some(epoch) = self.close(id, at_least).await? else { return Ok(None) };
         self.shared.failpoint.reach(Step::Closed);

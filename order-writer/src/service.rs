@@ -30,24 +30,30 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps the newest version of every published sale, for ever: the database says which that is, the topic that there is news. `told`
-/// becomes true when both were read to their end.
+/// becomes true when both were read to their end. A topic that lost its records gets what the database has.
 pub async fn follow_sales<S: Sql>(
     (mut follower, ledger, metrics): (impl SalesFollower, Ledger<S>, Arc<Metrics>),
     sales: watch::Sender<Sales>,
     told: watch::Sender<bool>,
 ) {
     let mut taken = TakenIn { ledger, metrics, sales, delivered: BTreeMap::new() };
+    let mut is_read = false;
     loop {
         match follower.next().await {
             Ok(news) => {
                 let is_end = news.is_empty();
-                while let Err(error) = taken.take_in(&news, is_end || *told.borrow()).await {
+                is_read |= is_end;
+                while let Err(error) = taken.take_in(&news, is_read).await {
                     tracing::warn!(%error, "the published sales cannot be looked up now");
                     tokio::time::sleep(FOLLOW_AGAIN).await;
                 }
                 if is_end {
                     told.send_replace(true);
                 }
+            }
+            Err(error @ ReadError::OutOfRange { .. }) => {
+                tracing::error!(%error, "the topic of the sales lost records: what it lacks is announced again");
+                (taken.delivered, is_read) = (BTreeMap::new(), false);
             }
             Err(error) => {
                 tracing::warn!(%error, "the sales cannot be read now");

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::OrderId;
 use kit::settings::{AdminArgs, StoreArgs};
 
-use crate::{failpoint::Failpoint, retire::Settling};
+use crate::{failpoint::Failpoint, parked::ParkedCommand, retire::Settling};
 
 /// Decides the order log and keeps the lanes. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -55,6 +55,9 @@ pub enum Command {
         #[arg(long, value_parser = seconds)]
         older_than: Duration,
     },
+    /// Records that were set aside because nothing could be decided of them, and those that a partition waits for.
+    #[command(subcommand)]
+    Parked(ParkedCommand),
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

@@ -12,12 +12,16 @@ mod away;
 mod bounds;
 #[path = "any_log/forger.rs"]
 mod forger;
-#[path = "gate.rs"]
+#[path = "any_log/gate.rs"]
 mod gate;
 #[path = "any_log/loads.rs"]
 mod loads;
+#[path = "any_log/lost.rs"]
+mod lost;
 #[path = "any_log/node.rs"]
 mod node;
+#[path = "any_log/parked.rs"]
+mod parked;
 #[path = "any_log/releases.rs"]
 mod releases;
 #[path = "any_log/retirement.rs"]

@@ -6,8 +6,10 @@
 mod damage;
 #[path = "writer_live/faults.rs"]
 mod faults;
-#[path = "gate.rs"]
+#[path = "any_log/gate.rs"]
 mod gate;
+#[path = "writer_live/logs.rs"]
+mod logs;
 #[path = "writer_live/releases.rs"]
 mod releases;
 #[path = "writer_live/retirement.rs"]

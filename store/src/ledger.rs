@@ -5,7 +5,9 @@ mod commit;
 mod distrust;
 mod lane;
 mod lease;
+mod loss;
 mod movement;
+mod skip;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use commit::CommitTexts;
 use lane::RETIRED_LANES;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
+pub use loss::{Loss, LostOrder};
 
 /// How far a partition of the order log is decided (R10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

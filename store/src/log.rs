@@ -162,7 +162,32 @@ pub trait SalesPublisher: Send + Sync + 'static {
 pub trait SalesFollower: Send + 'static {
     /// The next sales, as they come; an empty vector when the topic's end, as it stood at the start, is reached for the first time.
     /// Damaged records are logged and skipped.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] once when the topic lost what it had: from then on it is read from its beginning, and its end is told
+    /// again.
     fn next(&mut self) -> impl Future<Output = Result<Vec<Sale>, ReadError>> + Send;
+}
+
+/// A record in the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its number there; later ones have higher numbers.
+    pub number: u64,
+    /// The partition that it was in.
+    pub partition: PartitionId,
+    /// The record, with its offset in that partition.
+    pub entry: Entry,
+    /// Why it is here.
+    pub cause: String,
+    /// Since when, in epoch milliseconds.
+    pub parked_at_ms: u64,
+}
+
+/// Reads the dead letters: for operators.
+pub trait ParkedRecords: Send + Sync {
+    /// Those from number `from` on, in the order of their numbers, at most `limit`; less only when there are no more.
+    fn parked(&self, from: u64, limit: usize) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
 }
 
 /// Records that cannot be decided, with their cause, on `orders.dead`.

@@ -18,6 +18,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("005-first-orders", include_str!("../migrations/ledger/005-first-orders.sql")),
     ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
+    ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
 ];
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[

@@ -7,7 +7,6 @@ use domain::{
     id::{Epoch, LaneId},
     invariant::Invariant,
     order::{OrderRow, Status},
-    record::Record,
     stock::{CloseAnswer, LaneAnswer, LaneMode},
 };
 
@@ -15,7 +14,7 @@ use crate::{
     buyers::Wish,
     keeper::Next,
     world::{Played, Violation, World, tell},
-    writer::{Process, Todo},
+    writer::{Flow, Process, Todo},
     wrong::Wrong,
 };
 
@@ -120,21 +119,14 @@ impl Process {
         }
     }
 
-    /// R14, the record.
-    pub fn append_retired(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
-        let record = world.mint();
-        tell!(world, "writer {} appends that lane {lane} is retired under {epoch} at {}", self.number, world.log.end());
-        world.log.append(record, &Record::LaneRetired { lane, epoch });
-        self.facts.entry(lane).or_default().rebuilding = Some(epoch);
-    }
-
     /// R14, after the commit: the keys of a lane that is still closed for it.
-    pub fn delete(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+    pub fn delete(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) -> Flow {
         let blind = world.is(Wrong::KeysDeletedWhateverTheMarker);
         let (machine, run) = world.redis.lane(lane);
         let gone = if blind { Some(std::mem::take(machine)) } else { machine.retire(run, epoch) };
         world.event(if gone.is_some() { "keys deleted" } else { "deletion refused" });
         tell!(world, "writer {} deletes lane {lane} under {epoch}: {gone:?}", self.number);
+        Flow::On
     }
 
     /// What a refused close tells of another keeper.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::{BatchId, OfferId};
+use domain::id::OfferId;
 
 use crate::{
     stores::Ledger,
@@ -58,24 +58,6 @@ impl World {
         if self.is(Wrong::MissingIsFull) && lost.is_none() {
             self.open_as_full();
         }
-    }
-
-    /// The log comes back without its last records, and those who read it begin anew.
-    pub fn lose_log(&mut self) {
-        if !self.rng.once_in(3) || self.is_behind() {
-            return;
-        }
-        let lost = self.rng.below(4).min(self.log.0.len() - 1);
-        let fallen = self.log.0.split_off(self.log.0.len() - lost);
-        self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        self.processes = [const { None }; PROCESSES];
-        let mut kept = self.redis.journaled();
-        kept.extend(self.log.0.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
-        for (order, promise) in &mut self.buyers.promises {
-            promise.lost |= !kept.contains(&promise.batch) && self.tables.row(*order).is_none();
-        }
-        self.event("log lost records");
-        tell!(self, "the log loses {lost} records");
     }
 
     /// The ledger's database comes back as it was some commits ago, now and then with Redis empty; those who read it begin anew.

@@ -21,6 +21,7 @@ mod ended;
 mod faults;
 mod keeper;
 mod loads;
+mod loss;
 mod redis;
 mod rest;
 mod rng;

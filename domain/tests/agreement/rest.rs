@@ -47,9 +47,9 @@ impl World {
     /// What is still going on.
     fn unrest(&self) -> &'static str {
         // A keeper's look heals what a crash kept from a lane.
-        let idle = |process: &Process| {
-            process.todo.is_empty() && process.loads.is_empty() && process.looked_at == Some(self.log.end())
-        };
+        let has_looked = |process: &Process| process.looked_at == Some(self.log.end());
+        let is_done = |process: &Process| process.todo.is_empty() && process.loads.is_empty();
+        let idle = |process: &Process| is_done(process) && has_looked(process) && process.has_checked(self.losses);
         let writer_idle = self.processes[0].as_ref().is_some_and(idle);
         let others = self.processes[1..PROCESSES].iter().any(Option::is_some);
         let lanes_kept = self.ledger.lanes.iter().all(|(&lane, numbers)| {

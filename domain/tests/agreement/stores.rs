@@ -65,6 +65,12 @@ impl Log {
         mark.offset > self.end() || mark.record.is_some() && before.map(|entry| entry.id) != mark.record
     }
 
+    /// Whether this batch stands at this offset.
+    pub fn has_batch(&self, offset: u64, batch: BatchId) -> bool {
+        let entry = usize::try_from(offset).ok().and_then(|at| self.0.get(at));
+        entry.is_some_and(|entry| entry.id.get() == batch.get())
+    }
+
     /// The record at an offset, read back from its bytes.
     pub fn read(&self, generation: Generation, offset: u64) -> Option<Placed> {
         let entry = self.0.get(usize::try_from(offset).ok()?)?;

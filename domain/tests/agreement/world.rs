@@ -28,7 +28,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 35] = [
+pub const EVENTS: [&str; 36] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -53,6 +53,7 @@ pub const EVENTS: [&str; 35] = [
     "allotment changed",
     "retired",
     "log lost records",
+    "log lost under a writer",
     "generation begun",
     "lane retired",
     "lane reopened",
@@ -159,6 +160,10 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
+    /// Records that were set aside.
+    pub skips: BTreeSet<RecordId>,
+    /// Times the log lost records.
+    pub losses: u64,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
     /// The sale is over, until it is prolonged.
@@ -218,6 +223,8 @@ impl World {
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
             events: BTreeMap::new(),
+            skips: BTreeSet::new(),
+            losses: 0,
             fallen: BTreeSet::new(),
             over: false,
             reopened: BTreeSet::new(),

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use domain::{
     decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
-    id::{BatchId, Epoch, Generation, LaneId, OfferId, Position},
+    id::{BatchId, Epoch, Generation, LaneId, OfferId},
     invariant::Invariant,
-    order::{Decision, OrderRow, Release, Status},
+    order::{OrderRow, Release, Status},
     record::{AllotmentChange, Record},
     stock::{Gone, GoneWhy},
 };
 
 use crate::{
+    checks::count,
     keeper::{Facts, Next},
     loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
@@ -37,6 +38,14 @@ pub struct Process {
     pub looked_at: Option<u64>,
     pub progress: [Mark; SHARDS],
     span: Option<Span>,
+    /// A position in the log as it was at the last check (R10).
+    pub anchor: Mark,
+    /// Losses of the log at the last check, and how many checks there were since.
+    pub checked: (u64, u32),
+    /// The batches that a rebuild appended, and where.
+    pub drained: Vec<(u64, BatchId)>,
+    /// Its forerunner found the log to be another one.
+    pub found_loss: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +73,7 @@ pub enum Todo {
     NoteEnd,
     Fence(LaneId),
     StopIfStale,
+    CheckLog,
     Look(LaneId),
     Looked,
     Close(LaneId, Next),
@@ -83,6 +93,8 @@ pub enum Todo {
 pub enum Flow {
     On,
     Halt,
+    /// The log is another one.
+    Lost,
 }
 
 impl Process {
@@ -102,6 +114,10 @@ impl Process {
             looked_at: None,
             progress: [Mark::start(Generation(0)); SHARDS],
             span: None,
+            anchor: Mark::start(Generation(0)),
+            checked: (0, 0),
+            drained: Vec::new(),
+            found_loss: false,
         }
     }
 
@@ -109,6 +125,7 @@ impl Process {
         match todo {
             Todo::ReadRow => self.at = world.ledger.at,
             Todo::FindLoss => self.find_loss(world),
+            Todo::CheckLog => return Ok(self.check_log(world)),
             Todo::Raise(shard, generation) => return Ok(self.raise(world, shard, generation)),
             Todo::CloseAll => self.close_all(world),
             Todo::Restart => return Ok(self.restart(world)),
@@ -133,8 +150,10 @@ impl Process {
 
     /// R10: the log lost records if it is not the one that ledger and shards were written from.
     fn find_loss(&mut self, world: &World) {
+        self.anchor = self.at;
         let marks = || [self.at].into_iter().chain(self.progress);
         let lost = marks().any(|mark| world.log.has_lost(mark) || mark.generation != self.at.generation);
+        let lost = lost || self.found_loss;
         let Some(highest) = marks().map(|mark| mark.generation).max().filter(|_| lost) else {
             return (0..SHARDS).for_each(|shard| self.todo.push_front(Todo::Rewrite(shard)));
         };
@@ -172,7 +191,7 @@ impl Process {
             return self.halt(world, "another one began the generation");
         }
         self.at = Mark::start(self.progress[0].generation);
-        world.ledger.at = self.at;
+        (world.ledger.at, self.anchor) = (self.at, self.at);
         world.ledger.movements.clear();
         for (offer, numbers) in world.ledger.lanes.values_mut().flat_map(|lane| &mut lane.offers) {
             let live = world.tables.rows().filter(|row| row.is_live() && row.offer == *offer);
@@ -197,7 +216,10 @@ impl Process {
     }
 
     /// Takes the next records and decides them.
-    fn begin_span(&mut self, world: &mut World) -> Played {
+    fn begin_span(&mut self, world: &mut World) -> Played<Flow> {
+        if self.at.offset > world.log.end() {
+            return Ok(self.halt(world, "its position is out of range"));
+        }
         let mut records: Vec<Placed> = Vec::new();
         let wanted = world.rng.below(4) + 1;
         let mut next = self.at.offset;
@@ -205,10 +227,10 @@ impl Process {
             if records.last().is_some_and(|last| !may_follow(&last.record, &placed.record)) {
                 break;
             }
-            records.push(placed);
+            records.push(world.without_skipped(placed));
             next += 1;
         }
-        let Some(last) = records.last() else { return Ok(()) };
+        let Some(last) = records.last() else { return Ok(Flow::On) };
         let next = Mark { offset: next, record: Some(last.id), ..self.at };
         if world.is(Wrong::LateRecordsAccepted) {
             self.forget_epochs(&mut records);
@@ -226,7 +248,7 @@ impl Process {
             _ => [&rows[..], &[Todo::Settle, Todo::Commit]].concat(),
         };
         self.todo.extend(order);
-        Ok(())
+        Ok(Flow::On)
     }
 
     fn forget_epochs(&self, records: &mut [Placed]) {
@@ -425,29 +447,6 @@ impl Process {
     }
 }
 
-fn count(world: &mut World, records: &[Placed], decided: &Decided, read: bool) {
-    if !read {
-        world.event("fast path");
-    }
-    for (placed, movement) in records.iter().zip(&decided.movements) {
-        let written = |index: usize| {
-            let at = Position { index: index as u8, offset: placed.offset, generation: placed.generation };
-            decided.rows.iter().any(|row| row.position == at)
-        };
-        for (index, &byte) in movement.decisions.iter().enumerate() {
-            let event = match (&placed.record, Decision::unpack(byte)) {
-                (Record::Released(_), Some(Decision::Accepted)) => "released",
-                (Record::Released(_), _) => "release repeated",
-                (_, Some(Decision::Duplicate)) => "duplicate",
-                (_, Some(Decision::Rejected(_))) => "superseded",
-                (_, _) if written(index) => "accepted",
-                _ => "replay",
-            };
-            world.event(event);
-        }
-    }
-}
-
 impl World {
     /// One step of one writer; a dead one starts.
     pub fn advance(&mut self, number: usize) -> Played {
@@ -473,16 +472,20 @@ impl World {
                 // Lanes that are closed wait for it to have caught up.
                 let due = process.looked_at.is_none() && process.at.offset >= process.resumed_end;
                 if due || self.rng.once_in(4) {
-                    process.todo.push_back(Todo::StopIfStale);
+                    process.todo.extend([Todo::StopIfStale, Todo::CheckLog]);
                     process.todo.extend(process.lanes.keys().map(|&lane| Todo::Look(lane)));
                     process.todo.push_back(Todo::Looked);
+                    Flow::On
                 } else {
-                    process.begin_span(self)?;
+                    process.begin_span(self)?
                 }
-                Flow::On
             }
         };
-        self.processes[number] = Some(if flow == Flow::On { process } else { Process::starting(number, self.wrong) });
+        let found_loss = flow == Flow::Lost;
+        self.processes[number] = Some(match flow {
+            Flow::On => process,
+            Flow::Halt | Flow::Lost => Process { found_loss, ..Process::starting(number, self.wrong) },
+        });
         Ok(())
     }
 }

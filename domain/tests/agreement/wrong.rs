@@ -69,6 +69,10 @@ pub enum Wrong {
     FreeUnitsAreNotAsked,
     /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
     LanesOpenOverALostLog,
+    /// R10: a writer that runs never asks whether the log is still the same.
+    RunningReaderNeverLooks,
+    /// R3 and R10: an epoch holds although the batches drained before it stand in a log that is lost.
+    EpochInAnotherLog,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -102,7 +106,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -132,6 +136,8 @@ impl Wrong {
         Self::StaleDifferenceAdded,
         Self::FreeUnitsAreNotAsked,
         Self::LanesOpenOverALostLog,
+        Self::RunningReaderNeverLooks,
+        Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::RetiredUndrained,

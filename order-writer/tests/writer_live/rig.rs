@@ -38,6 +38,7 @@ use order_writer::{
     rhythm::Busy,
     stalls::Stalls,
 };
+use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
 use store::{
     ledger::OfferRow,
     log::{
@@ -104,6 +105,10 @@ pub(crate) fn env(name: &str) -> String {
 
 pub(crate) fn buyer(number: u64) -> BuyerId {
     BuyerId::new(number).unwrap()
+}
+
+pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", env("FLASHSALE_KAFKA_BROKERS")).create().unwrap()
 }
 
 /// Waits until a condition holds.
@@ -251,6 +256,13 @@ impl Rig {
         let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
         let field = buyer.get().to_be_bytes();
         redis::cmd("HSET").arg(key).arg(&field[..]).arg("x").exec_async(&mut self.redis().await).await.unwrap();
+    }
+
+    /// Takes a buyer's entry out of the lane, as if it had never been there.
+    pub(crate) async fn forget_buyer(&self, buyer: BuyerId) {
+        let key = format!("{}:{{{}}}:buyers", self.namespace, self.lane);
+        let field = buyer.get().to_be_bytes();
+        redis::cmd("HDEL").arg(key).arg(&field[..]).exec_async(&mut self.redis().await).await.unwrap();
     }
 
     /// Waits until the lane is open at this epoch.
@@ -439,11 +451,7 @@ impl Rig {
 
     /// Deletes the topics.
     pub(crate) async fn delete_topics(&self) {
-        use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
-        let mut config = ClientConfig::new();
-        let admin: AdminClient<DefaultClientContext> =
-            config.set("bootstrap.servers", env("FLASHSALE_KAFKA_BROKERS")).create().unwrap();
         let topics = [self.kafka.orders_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
-        admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+        admin().delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! Movements: one packed row per decided log record.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use domain::{
     decide::Movement,
@@ -15,6 +17,12 @@ pub(super) const INSERT_MOVEMENTS: &str =
 // A range of the primary key.
 const MOVEMENTS: &str = "SELECT log_offset, lane, units, decisions FROM movements \
                          WHERE partition_id = ? AND generation = ? AND log_offset >= ? AND log_offset <= ? ORDER BY log_offset";
+
+// The first of the primary key's range.
+const OLDEST: &str = "SELECT generation, log_offset FROM movements WHERE partition_id = ? \
+                      ORDER BY partition_id, generation, log_offset LIMIT 1";
+const DELETE: &str = "DELETE FROM movements \
+                      WHERE partition_id = ? AND generation = ? AND log_offset >= ? AND log_offset < ?";
 
 /// Bytes of one offer's units.
 const UNITS: usize = 16;
@@ -35,6 +43,35 @@ impl<S: Sql> Ledger<S> {
         let (from, through) = (stored(from_offset)?, stored(through_offset)?);
         let params = vec![partition.0.into(), generation.0.into(), from.into(), through.into()];
         self.db.rows(MOVEMENTS, params).await?.into_iter().map(read).collect()
+    }
+
+    /// Deletes the oldest movements of a partition, of at most `most` offsets: those of generations before `generation`, and of that one
+    /// those below `below`. Returns how many; with less than there are, the next call goes on.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails; repeating is safe.
+    pub async fn delete_movements(
+        &self,
+        partition: PartitionId,
+        generation: Generation,
+        below: u64,
+        most: u64,
+    ) -> Result<u64, SqlError> {
+        let Some(mut oldest) = self.db.rows(OLDEST, vec![partition.0.into()]).await?.into_iter().next() else {
+            return Ok(0);
+        };
+        let (of, from): (u16, u64) = (oldest.number()?, oldest.number()?);
+        let end = from.saturating_add(most);
+        let end = match Generation(of).cmp(&generation) {
+            Ordering::Less => end,
+            Ordering::Equal => end.min(below),
+            Ordering::Greater => return Ok(0),
+        };
+        if from >= end {
+            return Ok(0);
+        }
+        let params = vec![partition.0.into(), of.into(), stored(from)?.into(), stored(end)?.into()];
+        self.db.exec(DELETE, params).await
     }
 }
 

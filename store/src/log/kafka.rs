@@ -3,6 +3,7 @@
 
 mod append;
 mod cursor;
+mod dead;
 mod envelope;
 mod membership;
 mod read;
@@ -21,6 +22,7 @@ use rdkafka::{
 use crate::log::{ReadError, room::RECORD_BYTES_MAX};
 
 pub use append::KafkaLog;
+pub use dead::KafkaDeadLetters;
 pub use membership::KafkaMembership;
 pub use read::{KafkaReader, KafkaSource};
 pub use sales::KafkaSalesFollower;

@@ -2,6 +2,7 @@
 //! membership and the sales have a file each. Nothing here looks into a record.
 
 mod append;
+mod dead;
 mod file;
 mod look;
 mod mailbox;

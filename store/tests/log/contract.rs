@@ -10,13 +10,14 @@ use domain::{
     sale::{Lane, Offer, Sale, Window},
 };
 use store::log::{
-    Entry, Envelope, OrderLog, OrderLogSource, PartitionReader, ReadError, SalesFollower, SalesPublisher, Watermarks,
-    room::RECORD_BYTES_MAX,
+    DeadLetters, Entry, Envelope, OrderLog, OrderLogSource, ParkedRecords, PartitionReader, ReadError, SalesFollower,
+    SalesPublisher, Watermarks, room::RECORD_BYTES_MAX,
 };
 
 /// One adapter on an empty log of its own.
 pub(crate) trait Rig: Send + Sync + 'static {
-    type Log: OrderLog + SalesPublisher;
+    type Log: OrderLog + SalesPublisher + DeadLetters;
+    type Dead: ParkedRecords;
     type Source: OrderLogSource;
     type Follower: SalesFollower;
 
@@ -28,6 +29,8 @@ pub(crate) trait Rig: Send + Sync + 'static {
     fn source(&self) -> Self::Source;
 
     fn follower(&self) -> Self::Follower;
+
+    fn dead(&self) -> Self::Dead;
 
     /// Deletes what stands before this offset in the partition [`FIRST`].
     fn delete_before(&self, offset: u64) -> impl Future<Output = ()> + Send;
@@ -62,6 +65,7 @@ macro_rules! contract {
             a_read_at_the_end_waits_and_then_gives_what_comes
             a_position_outside_the_log_is_out_of_range
             a_cancelled_read_loses_nothing
+            parked_records_are_read_back_page_by_page
             sales_come_from_the_beginning_then_the_end_then_as_they_are_published
         }
     };
@@ -276,6 +280,27 @@ pub(crate) async fn a_cancelled_read_loses_nothing(rig: impl Rig) {
         }
     }
     assert_eq!(back, entries);
+}
+
+/// Fault 29: whatever was parked is found with its cause, one that is no record at all too.
+pub(crate) async fn parked_records_are_read_back_page_by_page(rig: impl Rig) {
+    let (log, dead) = (rig.log(), rig.dead());
+    assert_eq!(dead.parked(0, 10).await.unwrap(), []);
+    let strange = Entry { offset: 9, id: None, kind: String::new(), payload: Bytes::from_static(&[0xff; 3]) };
+    let entries = [entry(4, &record(41, "first")), strange, entry(7, &record(42, "third"))];
+    for (number, entry) in entries.iter().enumerate() {
+        log.park(SECOND, entry, &format!("cause {number}")).await.unwrap();
+    }
+    let all = dead.parked(0, 10).await.unwrap();
+    let found: Vec<&Entry> = all.iter().map(|parked| &parked.entry).collect();
+    assert_eq!(found, entries.iter().collect::<Vec<_>>());
+    let causes: Vec<&str> = all.iter().map(|parked| parked.cause.as_str()).collect();
+    assert_eq!(causes, ["cause 0", "cause 1", "cause 2"]);
+    assert!(all.iter().all(|parked| parked.partition == SECOND && parked.parked_at_ms > 0));
+    assert!(all.is_sorted_by(|one, next| one.number < next.number));
+    assert_eq!(dead.parked(0, 2).await.unwrap(), all[..2]);
+    assert_eq!(dead.parked(all[1].number, 10).await.unwrap(), all[1..]);
+    assert_eq!(dead.parked(all[2].number + 1, 10).await.unwrap(), []);
 }
 
 pub(crate) fn sale(id: u64, version: u32) -> Sale {

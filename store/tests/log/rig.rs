@@ -56,6 +56,7 @@ impl Rig for SqliteRig {
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Follower = SqliteSalesFollower;
+    type Dead = SqliteLog;
 
     fn log(&self) -> SqliteLog {
         self.log.clone()
@@ -73,6 +74,10 @@ impl Rig for SqliteRig {
 
     fn follower(&self) -> SqliteSalesFollower {
         SqliteSalesFollower::new(&self.log)
+    }
+
+    fn dead(&self) -> SqliteLog {
+        self.log.clone()
     }
 
     async fn delete_before(&self, offset: u64) {

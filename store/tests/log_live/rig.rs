@@ -9,7 +9,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use store::log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSource};
+use store::log::kafka::{KafkaDeadLetters, KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSource};
 
 use super::*;
 use crate::contract::Rig;
@@ -20,6 +20,7 @@ impl Rig for KafkaRig {
     type Log = KafkaLog;
     type Source = KafkaSource;
     type Follower = KafkaSalesFollower;
+    type Dead = KafkaDeadLetters;
 
     fn log(&self) -> KafkaLog {
         KafkaLog::new(&self.0).unwrap()
@@ -37,6 +38,10 @@ impl Rig for KafkaRig {
 
     fn follower(&self) -> KafkaSalesFollower {
         KafkaSalesFollower::new(&self.0).unwrap()
+    }
+
+    fn dead(&self) -> KafkaDeadLetters {
+        KafkaDeadLetters::new(&self.0)
     }
 
     async fn delete_before(&self, offset: u64) {

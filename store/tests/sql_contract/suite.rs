@@ -6,6 +6,7 @@ pub(crate) mod desk;
 pub(crate) mod figures;
 pub(crate) mod leases;
 pub(crate) mod ledger;
+pub(crate) mod losses;
 pub(crate) mod migrations;
 pub(crate) mod opening;
 pub(crate) mod orders;
@@ -27,6 +28,8 @@ macro_rules! contract {
                 a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
                 of_two_committers_exactly_one_wins a_generation_begins_once
                 a_distrusted_lane_is_remembered_until_it_is_trusted;
+            losses: a_loss_is_open_until_it_is_closed what_stays_lost_is_noted_once a_record_is_set_aside_once
+                movements_are_deleted_oldest_first_and_in_steps;
             migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies
                 a_migration_that_broke_half_way_is_gone_on_from a_newer_programs_database_is_refused;
             opening: processes_that_start_at_once_migrate_once another_map_is_refused_before_anything_is_made

@@ -368,9 +368,9 @@ impl DeadLetters for KafkaLog {
         let offset = entry.offset.to_string();
         let id = entry.id.map_or_else(|| format!("{partition}-{offset}"), |id| id.to_string());
         let headers = envelope::headers(&id, &entry.kind, envelope::DEAD);
-        let headers = envelope::put(headers, "cause", cause);
-        let headers = envelope::put(headers, "original_partition", &partition.to_string());
-        let headers = envelope::put(headers, "original_offset", &offset);
+        let headers = envelope::put(headers, envelope::CAUSE, cause);
+        let headers = envelope::put(headers, envelope::ORIGINAL_PARTITION, &partition.to_string());
+        let headers = envelope::put(headers, envelope::ORIGINAL_OFFSET, &offset);
         let (topic, payload) = (&self.0.dead_topic, &entry.payload);
         let outgoing = Outgoing { topic, partition: ONLY_PARTITION, key: None, id: &id, payload, headers };
         self.0.send_aside(outgoing).await.map(drop)

@@ -15,6 +15,13 @@ pub(super) const DEAD: &str = "/flashsale/orders/dead";
 /// `ce_source` of the topic `sales`.
 pub(super) const SALES: &str = "/flashsale/sales";
 
+/// Headers of the topic `orders.dead` beside the four.
+pub(super) const CAUSE: &str = "cause";
+/// The partition that the record was in.
+pub(super) const ORIGINAL_PARTITION: &str = "original_partition";
+/// Its offset there.
+pub(super) const ORIGINAL_OFFSET: &str = "original_offset";
+
 const VERSION: &str = "1.0";
 
 /// The four headers that every record has; more may be [`put`].
