@@ -288,7 +288,7 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append_behind(&Record::EpochOpened { lane: id, epoch }, &drained).await?;
+        self.append_epoch(&Record::EpochOpened { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
         let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");

@@ -242,8 +242,9 @@ impl Metrics {
     /// would show them again.
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
-        let gauges = [&self.next_offset, &self.lag, &self.stalled, &self.lost_units];
-        gauges.into_iter().for_each(|gauge| remove(gauge, &label));
+        [&self.next_offset, &self.lag, &self.stalled, &self.lost_units]
+            .into_iter()
+            .for_each(|gauge| remove(gauge, &label));
         let lanes = self.shown().remove(&partition).unwrap_or_default();
         lanes.into_iter().for_each(|lane| self.remove_lane(lane));
     }

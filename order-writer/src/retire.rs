@@ -167,7 +167,8 @@ impl<P: Ports> Partition<P> {
     async fn clean(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
         if let Some((epoch, drained)) = self.close_and_drain(id, epoch).await? {
-            tracing::info!(lane = %id, %epoch, drained = drained.len(), "a retired lane was there again");
+            let drained = drained.len();
+            tracing::info!(lane = %id, %epoch, drained, "a retired lane was there again");
             self.let_go(id, epoch).await;
         }
         Ok(())
@@ -177,9 +178,9 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn retire(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append_behind(&Record::LaneRetired { lane: id, epoch }, &drained).await?;
-        let drained = drained.len();
+        self.append_epoch(&Record::LaneRetired { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::RetiredAppended);
+        let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed after its sale, its retirement is in the log");
         self.wait_for_a_record(id, epoch);
         Ok(())

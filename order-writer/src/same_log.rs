@@ -66,10 +66,9 @@ impl<P: Ports> Partition<P> {
             return Err(ReadError::OutOfRange { partition: self.id, offset }.into());
         }
         if let Some(same_log) = &self.same_log {
-            let is_cut = marks.high < self.resumed_high;
-            let cut = || format!("the log ends at {}, and it ended at {}", marks.high, self.resumed_high);
-            if let Some(what) = same_log.found.get().cloned().or_else(|| is_cut.then(cut)) {
-                return Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what });
+            if let Some(what) = same_log.found.get() {
+                let (partition, generation) = (self.id, self.row.generation);
+                return Err(Halt::LostRecords { partition, generation, what: what.clone() });
             }
             same_log.decided.send_replace(self.row);
         }
@@ -78,9 +77,9 @@ impl<P: Ports> Partition<P> {
 }
 
 impl<P: Ports> Partition<P> {
-    /// R3, step 3, and R14: appends the record that ends a lane's epoch. The batches drained before it MUST stand before it, or they are
-    /// superseded: in a log that was made anew meanwhile they do not. Such a record is set aside, for ever, and a new generation begins.
-    pub(crate) async fn append_behind(&mut self, record: &Record, drained: &[(u64, RecordId)]) -> Result<(), Halt> {
+    /// R3, step 3, and R14: appends the record that begins a lane's next epoch, to open it or to retire it. The batches drained before it MUST stand before it, or they are superseded: in a log
+    /// that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a new generation begins.
+    pub(crate) async fn append_epoch(&mut self, record: &Record, drained: &[(u64, RecordId)]) -> Result<(), Halt> {
         let id = random_record_id();
         let envelope = Envelope { id, kind: record.kind(), payload: record.encode().into() };
         let end = self.append_raw(envelope).await?;

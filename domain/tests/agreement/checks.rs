@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    decide::OfferLedger,
-    id::{BuyerId, LaneId, OfferId, OrderId},
+    decide::{Decided, OfferLedger, Placed},
+    id::{BuyerId, LaneId, OfferId, OrderId, Position},
     invariant::Invariant,
-    order::{OrderRow, Status},
+    order::{Decision, OrderRow, Status},
+    record::Record,
     stock::{Gone, GoneWhy, LaneMachine},
 };
 
@@ -87,5 +88,29 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// What a span came to, for the events that a run must have seen.
+pub fn count(world: &mut World, records: &[Placed], decided: &Decided, read: bool) {
+    if !read {
+        world.event("fast path");
+    }
+    for (placed, movement) in records.iter().zip(&decided.movements) {
+        let written = |index: usize| {
+            let at = Position { index: index as u8, offset: placed.offset, generation: placed.generation };
+            decided.rows.iter().any(|row| row.position == at)
+        };
+        for (index, &byte) in movement.decisions.iter().enumerate() {
+            let event = match (&placed.record, Decision::unpack(byte)) {
+                (Record::Released(_), Some(Decision::Accepted)) => "released",
+                (Record::Released(_), _) => "release repeated",
+                (_, Some(Decision::Duplicate)) => "duplicate",
+                (_, Some(Decision::Rejected(_))) => "superseded",
+                (_, _) if written(index) => "accepted",
+                _ => "replay",
+            };
+            world.event(event);
+        }
     }
 }

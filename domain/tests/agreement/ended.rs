@@ -7,7 +7,6 @@ use domain::{
     id::{Epoch, LaneId},
     invariant::Invariant,
     order::{OrderRow, Status},
-    record::Record,
     stock::{CloseAnswer, LaneAnswer, LaneMode},
 };
 
@@ -15,7 +14,7 @@ use crate::{
     buyers::Wish,
     keeper::Next,
     world::{Played, Violation, World, tell},
-    writer::{Process, Todo},
+    writer::{Flow, Process, Todo},
     wrong::Wrong,
 };
 
@@ -121,12 +120,13 @@ impl Process {
     }
 
     /// R14, after the commit: the keys of a lane that is still closed for it.
-    pub fn delete(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+    pub fn delete(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) -> Flow {
         let blind = world.is(Wrong::KeysDeletedWhateverTheMarker);
         let (machine, run) = world.redis.lane(lane);
         let gone = if blind { Some(std::mem::take(machine)) } else { machine.retire(run, epoch) };
         world.event(if gone.is_some() { "keys deleted" } else { "deletion refused" });
         tell!(world, "writer {} deletes lane {lane} under {epoch}: {gone:?}", self.number);
+        Flow::On
     }
 
     /// What a refused close tells of another keeper.

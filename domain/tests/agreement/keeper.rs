@@ -60,8 +60,8 @@ impl Process {
                 self.drained.push((world.log.end(), batch));
                 world.log.append_batch(batch, payload);
             }
-            Todo::Drained(lane, epoch, Next::Delete) => self.delete(world, lane, epoch),
-            Todo::Drained(lane, epoch, next) => return Ok(self.append_behind(world, lane, epoch, next)),
+            Todo::Drained(lane, epoch, Next::Delete) => return Ok(self.delete(world, lane, epoch)),
+            Todo::Drained(lane, epoch, next) => return Ok(self.append_epoch(world, lane, epoch, next)),
             Todo::AppendChange(change) => {
                 let record = world.mint();
                 world.log.append(record, &Record::AllotmentChanged(change));
@@ -137,7 +137,6 @@ impl Process {
         self.facts.entry(lane).or_default().strikes = 0;
         let undrained = world.is(if next == Next::Open { Wrong::NoDrain } else { Wrong::RetiredUndrained });
         if let Some(epoch) = self.close_under_next(world, lane, next) {
-            self.drained.clear();
             let drained = if undrained { Todo::Drained } else { Todo::Drain };
             self.todo.push_front(drained(lane, epoch, next));
         }
@@ -163,31 +162,33 @@ impl Process {
         let journal = world.redis.machine(lane).map(LaneMachine::journal).unwrap_or_default();
         tell!(world, "writer {} drains {} batches of lane {lane}", self.number, journal.len());
         self.todo.push_front(Todo::Drained(lane, epoch, next));
+        self.drained.clear();
         for (batch, payload) in journal.into_iter().rev() {
             self.todo.push_front(Todo::AppendBatch(batch, payload));
         }
     }
 
-    /// R3, step 3, and R14. A record that stands in another log than the batches drained for it is set aside, and never decided.
-    fn append_behind(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) -> Flow {
+    /// R3, step 3, and R14: the record that begins the lane's next epoch. One that stands in another log than the batches drained for it is
+    /// set aside, and never decided.
+    fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) -> Flow {
         let id = world.mint();
-        let record = match next {
-            Next::Retire => Record::LaneRetired { lane, epoch },
-            Next::Open | Next::Delete => Record::EpochOpened { lane, epoch },
-        };
-        tell!(world, "writer {} appends {record:?} at {}", self.number, world.log.end());
+        tell!(world, "writer {} appends {next:?} of lane {lane} under {epoch} at {}", self.number, world.log.end());
+        let retired = Record::LaneRetired { lane, epoch };
+        let record = if next == Next::Retire { retired } else { Record::EpochOpened { lane, epoch } };
         world.log.append(id, &record);
-        if next == Next::Open {
-            world.event("rebuilt");
-        }
-        let facts = self.facts.entry(lane).or_default();
-        facts.rebuilding = Some(epoch);
-        let lacks = |&(at, batch): &(u64, BatchId)| at < self.at.offset || !world.log.has_batch(at, batch);
-        if self.drained.iter().any(lacks) && !world.is(Wrong::EpochInAnotherLog) {
+        world.event("rebuilt");
+        self.facts.entry(lane).or_default().rebuilding = Some(epoch);
+        if self.has_lost_drained(world) && !world.is(Wrong::EpochInAnotherLog) {
             world.skips.insert(id);
             return Flow::Lost;
         }
         Flow::On
+    }
+
+    /// Whether the log is another one than that into which a journal was drained.
+    pub fn has_lost_drained(&self, world: &World) -> bool {
+        let lacks = |&(at, batch): &(u64, BatchId)| at < self.at.offset || !world.log.has_batch(at, batch);
+        self.drained.iter().any(lacks)
     }
 
     /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale wants.

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use domain::{
     decide::{self, Decided, Known, Lanes, Placed, decide, may_follow},
-    id::{BatchId, Epoch, Generation, LaneId, OfferId, Position},
+    id::{BatchId, Epoch, Generation, LaneId, OfferId},
     invariant::Invariant,
-    order::{Decision, OrderRow, Release, Status},
+    order::{OrderRow, Release, Status},
     record::{AllotmentChange, Record},
     stock::{Gone, GoneWhy},
 };
 
 use crate::{
+    checks::count,
     keeper::{Facts, Next},
     loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
@@ -443,29 +444,6 @@ impl Process {
         world.back_up();
         world.check_rows(&[])?;
         Ok(Flow::On)
-    }
-}
-
-fn count(world: &mut World, records: &[Placed], decided: &Decided, read: bool) {
-    if !read {
-        world.event("fast path");
-    }
-    for (placed, movement) in records.iter().zip(&decided.movements) {
-        let written = |index: usize| {
-            let at = Position { index: index as u8, offset: placed.offset, generation: placed.generation };
-            decided.rows.iter().any(|row| row.position == at)
-        };
-        for (index, &byte) in movement.decisions.iter().enumerate() {
-            let event = match (&placed.record, Decision::unpack(byte)) {
-                (Record::Released(_), Some(Decision::Accepted)) => "released",
-                (Record::Released(_), _) => "release repeated",
-                (_, Some(Decision::Duplicate)) => "duplicate",
-                (_, Some(Decision::Rejected(_))) => "superseded",
-                (_, _) if written(index) => "accepted",
-                _ => "replay",
-            };
-            world.event(event);
-        }
     }
 }
 

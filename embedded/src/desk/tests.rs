@@ -69,6 +69,7 @@ fn lane() -> LaneRow {
         epoch: Epoch(1),
         limit_per_buyer: 1,
         first_order: None,
+        is_retired: false,
         offers: vec![OfferRow {
             offer: id(9001),
             allotment: ORDERS,

@@ -67,6 +67,7 @@ async fn decided<S: Sql>(ledger: &Ledger<S>, generation: u16, count: u64) {
         sold: vec![],
         first_orders: vec![],
         epochs: vec![],
+        retired_lanes: vec![],
         allotments: vec![],
         retired: vec![],
         movements: movements.collect(),

@@ -18,7 +18,7 @@ use domain::{
     sale::Sale,
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
-        ReserveCall, ReserveRequest,
+        ReserveCall, ReserveRequest, RetireAnswer,
     },
 };
 use store::{
@@ -270,6 +270,10 @@ impl<K: LaneKeeping> LaneKeeping for Listened<K> {
         };
         let asked = self.port.open(lane, epoch, opening);
         self.notes.run(lane, asked, |answer| Call::Load(epoch, load, answer)).await
+    }
+
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        self.port.retire(lane, epoch).await
     }
 
     async fn adjust(
