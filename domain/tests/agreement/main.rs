@@ -109,7 +109,7 @@ fn a_promise_too_many_is_rejected_and_given_back_to_nobody() {
 #[test]
 fn every_kind_of_event_is_played() {
     let mut events = std::collections::BTreeMap::<&'static str, u64>::new();
-    for seed in 0..600 {
+    for seed in 0..1_500 {
         let mut world = World::new(seed, None);
         world.play().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         for (event, times) in &world.events {
