@@ -168,7 +168,7 @@ impl Process {
         let facts = self.facts.entry(lane).or_default();
         facts.rebuilding = Some(epoch);
         let lacks = |&(at, batch): &(u64, BatchId)| at < self.at.offset || !world.log.has_batch(at, batch);
-        if self.drained.iter().any(lacks) && !world.is(Wrong::EpochInAnotherLog) {
+        if self.drained.iter().any(lacks) {
             world.skips.insert(record);
             return Flow::Lost;
         }
