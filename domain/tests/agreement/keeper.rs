@@ -178,7 +178,7 @@ impl Process {
         world.log.append(id, &record);
         world.event("rebuilt");
         self.facts.entry(lane).or_default().rebuilding = Some(epoch);
-        if self.has_lost_drained(world) && !world.is(Wrong::EpochInAnotherLog) {
+        if self.has_lost_drained(world) {
             world.skips.insert(id);
             return Flow::Lost;
         }

@@ -71,8 +71,6 @@ pub enum Wrong {
     LanesOpenOverALostLog,
     /// R10: a writer that runs never asks whether the log is still the same.
     RunningReaderNeverLooks,
-    /// R3 and R10: an epoch holds although the batches drained before it stand in a log that is lost.
-    EpochInAnotherLog,
     /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
@@ -106,7 +104,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 45] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -137,7 +135,6 @@ impl Wrong {
         Self::FreeUnitsAreNotAsked,
         Self::LanesOpenOverALostLog,
         Self::RunningReaderNeverLooks,
-        Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
         Self::RetiredUndrained,
