@@ -242,7 +242,9 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
     let numbers = OfferLedger { allotment: 1_000_000, target: 1_000_000, sold: 0, sale_version: 1, changed_at: 0 };
     let offers = BTreeMap::from([(offer(), numbers)]);
     let (tenant, sale) = (TenantId::new(1).unwrap(), SaleId::new(5).unwrap());
-    Lanes::from([(lane(), LaneLedger { tenant, sale, epoch: EPOCH, limit_per_buyer, first_order: None, offers })])
+    let (epoch, first_order) = (EPOCH, None);
+    let ledger = LaneLedger { tenant, sale, epoch, is_retired: false, limit_per_buyer, first_order, offers };
+    Lanes::from([(lane(), ledger)])
 }
 
 /// The rows of a span, as they are found when it is decided again.

@@ -105,6 +105,8 @@ pub struct Decided {
     pub sold: BTreeMap<(LaneId, OfferId), i64>,
     /// Epochs that begin: whoever commits them loads the lane (R4).
     pub epochs: Vec<(LaneId, Epoch)>,
+    /// Lanes that are retired, each under its last epoch: whoever commits that deletes their keys (R14).
+    pub retired_lanes: Vec<(LaneId, Epoch)>,
     /// R5: lanes with an order below the lowest one known. Whoever commits a lane's first opening adds its own.
     pub first_orders: BTreeMap<LaneId, OrderId>,
     /// Allotments that change.
@@ -127,7 +129,10 @@ const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
 
 /// Whether a record ends the span that it stands in: it changes what comes after it. A run of releases may stand together.
 pub const fn ends_span(record: &Record) -> bool {
-    matches!(record, Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_))
+    matches!(
+        record,
+        Record::EpochOpened { .. } | Record::LaneRetired { .. } | Record::AllotmentChanged(_) | Record::Genesis(_)
+    )
 }
 
 /// Whether two records may stand in one span, next to each other.
@@ -143,7 +148,7 @@ pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
     for placed in span {
         let Record::Batch(batch) = &placed.record else { return true };
         let Some(lane) = lanes.get(&batch.lane) else { return true };
-        if batch.epoch != lane.epoch || lane.limit_per_buyer != 1 {
+        if batch.epoch != lane.epoch || lane.is_retired || lane.limit_per_buyer != 1 {
             return true;
         }
         for (number, reservation) in &batch.reservations {
@@ -200,7 +205,16 @@ impl Span<'_> {
         match &placed.record {
             Record::Batch(batch) => self.batch(at, batch, &mut movement),
             Record::Released(released) => self.released(at, released, &mut movement),
-            &Record::EpochOpened { lane, epoch } => self.epoch(at, lane, epoch),
+            &Record::EpochOpened { lane, epoch } => {
+                if self.begins(at, lane, epoch) {
+                    self.out.epochs.push((lane, epoch));
+                }
+            }
+            &Record::LaneRetired { lane, epoch } => {
+                if self.begins(at, lane, epoch) {
+                    self.out.retired_lanes.push((lane, epoch));
+                }
+            }
             Record::AllotmentChanged(change) => self.allotment(at, change),
             Record::Genesis(_) => {}
         }
@@ -326,8 +340,8 @@ impl Span<'_> {
             // The lane's first owner keeps it.
             return Decision::Rejected(Reason::Foreign);
         };
-        if epoch != lane.epoch {
-            // 3. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
+        if epoch != lane.epoch || lane.is_retired {
+            // 3, R14. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
             return Decision::Rejected(Reason::Superseded);
         }
         let key = (id, reservation.buyer);
@@ -396,19 +410,21 @@ impl Span<'_> {
         self.gone(row.lane, row.order, row.buyer, GoneWhy::Released { retired });
     }
 
-    /// R4: an epoch that is not above the ledger's is a no-op.
-    fn epoch(&mut self, at: Position, id: LaneId, epoch: Epoch) {
+    /// R4, R14: whether an epoch begins here, to open the lane or to retire it. One that is not above the ledger's is a no-op.
+    fn begins(&mut self, at: Position, id: LaneId, epoch: Epoch) -> bool {
         let Some(lane) = self.lanes.get(&id) else {
-            return self.undecidable(at, format!("lane {id} has no ledger row"));
+            self.undecidable(at, format!("lane {id} has no ledger row"));
+            return false;
         };
         if epoch.0.saturating_sub(lane.epoch.0) > EPOCHS_AHEAD_MAX {
-            return self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+            self.undecidable(at, format!("epoch {epoch} of lane {id}, which is in epoch {}", lane.epoch));
+            return false;
         }
-        if epoch <= lane.epoch {
-            return;
+        let is_new = epoch > lane.epoch;
+        if is_new {
+            self.retire_unsold(id, lane);
         }
-        self.out.epochs.push((id, epoch));
-        self.retire_unsold(id, lane);
+        is_new
     }
 
     fn gone(&mut self, lane: LaneId, order: OrderId, buyer: BuyerId, why: GoneWhy) {

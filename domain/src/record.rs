@@ -138,6 +138,13 @@ pub enum Record {
         /// From here on.
         epoch: Epoch,
     },
+    /// A lane whose sale is over is retired (R14).
+    LaneRetired {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch it ends under.
+        epoch: Epoch,
+    },
     /// A stock delta.
     AllotmentChanged(AllotmentChange),
     /// A generation begins.
@@ -149,6 +156,7 @@ pub const BATCH_TYPE: &str = "flashsale.batch.v1";
 /// The `ce_type` of a release: the relay appends outbox rows under it without reading them.
 pub const RELEASED_TYPE: &str = "flashsale.released.v1";
 const EPOCH_TYPE: &str = "flashsale.epoch.v1";
+const RETIRED_TYPE: &str = "flashsale.retired.v1";
 const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
 const GENESIS_TYPE: &str = "flashsale.genesis.v1";
 /// The `ce_type` of a sale on the topic `sales`.
@@ -177,6 +185,7 @@ impl Record {
             Self::Batch(_) => BATCH_TYPE,
             Self::Released(_) => RELEASED_TYPE,
             Self::EpochOpened { .. } => EPOCH_TYPE,
+            Self::LaneRetired { .. } => RETIRED_TYPE,
             Self::AllotmentChanged(_) => ALLOTMENT_TYPE,
             Self::Genesis(_) => GENESIS_TYPE,
         }
@@ -187,7 +196,7 @@ impl Record {
         match self {
             Self::Batch(batch) => Some(batch.lane),
             Self::Released(released) => Some(released.lane),
-            Self::EpochOpened { lane, .. } => Some(*lane),
+            Self::EpochOpened { lane, .. } | Self::LaneRetired { lane, .. } => Some(*lane),
             Self::AllotmentChanged(change) => Some(change.lane),
             Self::Genesis(_) => None,
         }
@@ -208,6 +217,7 @@ impl Record {
             }
             .encode_to_vec(),
             Self::EpochOpened { lane, epoch } => wire::EpochOpened { lane: lane.get(), epoch: epoch.0 }.encode_to_vec(),
+            Self::LaneRetired { lane, epoch } => wire::LaneRetired { lane: lane.get(), epoch: epoch.0 }.encode_to_vec(),
             Self::AllotmentChanged(c) => wire::AllotmentChanged {
                 lane: c.lane.get(),
                 offer: c.offer.get(),
@@ -235,6 +245,9 @@ impl Record {
             RELEASED_TYPE => checked(RELEASED_TYPE, payload, Released::from_wire).map(Self::Released),
             EPOCH_TYPE => checked(EPOCH_TYPE, payload, |w: wire::EpochOpened| {
                 Ok(Self::EpochOpened { lane: LaneId::new(w.lane)?, epoch: Epoch(w.epoch) })
+            }),
+            RETIRED_TYPE => checked(RETIRED_TYPE, payload, |w: wire::LaneRetired| {
+                Ok(Self::LaneRetired { lane: LaneId::new(w.lane)?, epoch: Epoch(w.epoch) })
             }),
             ALLOTMENT_TYPE => checked(ALLOTMENT_TYPE, payload, |w: wire::AllotmentChanged| {
                 Ok(Self::AllotmentChanged(AllotmentChange {

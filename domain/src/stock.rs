@@ -212,6 +212,15 @@ pub enum LoadAnswer {
     Refused,
 }
 
+/// The answer to `retire`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetireAnswer {
+    /// Nothing of the lane is left.
+    Gone,
+    /// It is open, closed under another marker, or by another run of the server (R14): it stays as it is.
+    Refused,
+}
+
 /// State of a lane as its server tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneMode {

@@ -23,8 +23,9 @@ use proptest::prelude::*;
 
 const EPOCH_TYPE: &str = "flashsale.epoch.v1";
 const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
+const RETIRED_TYPE: &str = "flashsale.retired.v1";
 const GENESIS_TYPE: &str = "flashsale.genesis.v1";
-const TYPES: [&str; 5] = [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, ALLOTMENT_TYPE, GENESIS_TYPE];
+const TYPES: [&str; 6] = [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, RETIRED_TYPE, ALLOTMENT_TYPE, GENESIS_TYPE];
 
 /// The largest id: a varint of nine bytes.
 const LAST: u64 = i64::MAX as u64;
@@ -103,6 +104,7 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
             Record::Released(Released { became: Some(Status::Cancelled), ..released() }),
         ),
         ("epoch.v1", EPOCH_TYPE, Record::EpochOpened { lane: id(9), epoch: Epoch(5) }),
+        ("retired.v1", RETIRED_TYPE, Record::LaneRetired { lane: id(9), epoch: Epoch(Epoch::MAX.0) }),
         ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, None))),
         ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0, None))),
         ("allotment-target.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, Some(700)))),
@@ -247,7 +249,7 @@ fn a_record_cut_short_is_malformed() {
         for length in 0..bytes.len() {
             let cut = Record::decode(kind, bytes.slice(..length));
             // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero: valid, but another value.
-            let may_be_zero = matches!(kind, EPOCH_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
+            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
             // An older program's release ends before the status.
             let is_older = cut == Ok(Record::Released(released()));
             assert!(

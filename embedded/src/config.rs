@@ -55,6 +55,8 @@ pub struct Front {
 pub struct Lanes {
     /// Batches in a lane's journal above which it promises nothing more.
     pub journal_max: u32,
+    /// Seconds for which a lane stays open after its sale's end.
+    pub settling_s: u32,
 }
 
 /// The order log.
@@ -99,7 +101,7 @@ impl Default for Front {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { journal_max: 50_000 }
+        Self { journal_max: 50_000, settling_s: 60 }
     }
 }
 
@@ -198,6 +200,7 @@ impl Config {
             ("front.tenant_permits_percent", self.front.tenant_permits_percent.into(), 1, 100),
             ("front.tenant_rate_per_s", self.front.tenant_rate_per_s.into(), 1, 10_000_000),
             ("lanes.journal_max", self.lanes.journal_max.into(), 1, 1_000_000),
+            ("lanes.settling_s", self.lanes.settling_s.into(), 0, 31_536_000),
             ("log.partitions", self.log.partitions.into(), 1, 64),
             ("databases.shards", self.databases.shards.into(), 1, 64),
             ("databases.tables", self.databases.tables.into(), 1, 64),

@@ -74,21 +74,4 @@ impl Done {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wish_finds_its_page() {
-        let order = OrderId::new(77).unwrap();
-        for wish in [Wish::Cancel(order), Wish::Expire(Duration::from_secs(900))] {
-            let path = wish.path();
-            let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-            assert_eq!(Wish::of(&parts), Some(wish));
-        }
-        for other in
-            [&["orders", "x", "cancel"][..], &["orders", "0", "cancel"], &["orders"], &["lanes", "1", "buyers"]]
-        {
-            assert_eq!(Wish::of(other), None);
-        }
-    }
-}
+mod tests;

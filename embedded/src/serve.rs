@@ -89,7 +89,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let pages = tokio::spawn(pages);
     folder.note_server(&note)?;
 
-    let writer = Writer::start(&deployment, &registry, stalls, stop.clone()).await?;
+    let settling = Duration::from_secs(config.lanes.settling_s.into());
+    let pace = Pace { settling: Some(settling), ..Pace::default() };
+    let writer = Writer::start(&deployment, &registry, (stalls, pace), stop.clone()).await?;
     let options = Options {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
@@ -240,7 +242,7 @@ impl Writer {
     async fn start(
         deployment: &Deployment<SystemClock>,
         registry: &Registry,
-        stalls: Stalls,
+        (stalls, pace): (Stalls, Pace),
         ends_all: CancellationToken,
     ) -> anyhow::Result<Self> {
         let (sales_sender, sales) = watch::channel(Default::default());
@@ -263,7 +265,7 @@ impl Writer {
             metrics,
             failpoint: Failpoint::none(),
             busy: Busy::default(),
-            pace: Pace::default(),
+            pace,
         });
         let (stop, members) = (CancellationToken::new(), SoleMember::new(&deployment.log));
         // The engine's readiness is the process's: who buys needs an engine, and is told when a lane is not open.

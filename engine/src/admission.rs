@@ -30,10 +30,6 @@ use crate::{
     sales::{Directory, Lane, Offered},
 };
 
-/// So long after its sale's end a lane is kept open (by the order-writer's keeper): one that is closed later stays so, and its rows
-/// are all there is to know.
-pub const KEPT_AFTER_END_MS: u64 = 60 * 60 * 1_000;
-
 /// The time of a request, read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -70,8 +66,8 @@ pub struct Repeat {
     pub key: KeyHash,
     /// How many.
     pub quantity: Quantity,
-    /// The sale ended longer than [`KEPT_AFTER_END_MS`] ago.
-    pub is_long_over: bool,
+    /// The sale is over and its lane was retired before this was asked: its rows are all there is to know (R14).
+    pub is_retired: bool,
 }
 
 /// A purchase that passed every test of [`Admission::admit`], which alone makes one.
@@ -239,7 +235,7 @@ impl<C: Clock> Admission<C> {
             offered: Arc::clone(offered),
             key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),
             quantity: purchase.quantity,
-            is_long_over: now_ms >= window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS),
+            is_retired: now_ms >= window.closes_at_ms && offered.lane.is_retired(window),
         })
     }
 

@@ -18,6 +18,8 @@ pub mod orders;
 
 pub mod sweep;
 
+mod ended;
+
 pub mod mint;
 
 pub mod ready;

@@ -196,9 +196,13 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         if let Some(row) = self.row(caller, order).await? {
             return Ok(row);
         }
-        let offered = offer.and_then(|offer| self.offered(caller, offer)).ok_or(Unseen::NotFound)?;
+        let (offered, is_retired) = offer.and_then(|offer| self.offered(caller, offer)).ok_or(Unseen::NotFound)?;
         let entry = match self.stock.find(offered.lane.id, caller.buyer).await {
             Ok(LaneAnswer::Open(purchases)) => purchases.into_iter().find(|(purchase, _)| purchase.order == order),
+            // R14: it was retired before the rows were asked once more, so they have every order of it.
+            Ok(LaneAnswer::Closed { .. }) if is_retired => {
+                return self.row(caller, order).await?.ok_or(Unseen::NotFound);
+            }
             Ok(LaneAnswer::Closed { .. }) => return Err(Unseen::Unavailable),
             Err(error) => {
                 tracing::warn!(%error, lane = %offered.lane.id, "a lane could not be asked for a status");
@@ -212,7 +216,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         }
         let (purchase, _) = entry.ok_or(Unseen::NotFound)?;
         // The lane's other offers are of the same sale; one that a later version dropped is not shown before it has a row.
-        let offered = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
+        let (offered, _) = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
         Ok(OrderView {
             order,
             stage: Stage::Pending,
@@ -231,10 +235,12 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         if is_theirs { Ok(Some(row.into())) } else { Err(Unseen::NotFound) }
     }
 
-    fn offered(&self, caller: Caller, offer: OfferId) -> Option<Arc<Offered>> {
+    /// An offer of this caller's shop, and whether its lane is retired.
+    fn offered(&self, caller: Caller, offer: OfferId) -> Option<(Arc<Offered>, bool)> {
         let directory = self.directory.now();
-        let (_, offered) = directory.offer(offer)?;
-        (offered.tenant == caller.tenant).then(|| Arc::clone(offered))
+        let (promotion, offered) = directory.offer(offer)?;
+        let is_retired = offered.lane.is_retired(promotion.sale.window);
+        (offered.tenant == caller.tenant).then(|| (Arc::clone(offered), is_retired))
     }
 }
 

@@ -209,7 +209,11 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
         let promotion = |(sale, board)| Some((board, Arc::clone(directory.sale(sale)?)));
         let wanted: Vec<_> = boards.into_iter().filter_map(promotion).collect();
         self.pages.boards.retain(|sale, _| directory.sale(*sale).is_some());
-        self.ask(wanted.iter().map(|(_, promotion)| &**promotion), now).await;
+        let mut to_ask = Vec::with_capacity(wanted.len());
+        for (_, promotion) in wanted.iter().filter(|(_, promotion)| !promotion.is_retired()) {
+            to_ask.push(&**promotion);
+        }
+        self.ask(to_ask.into_iter(), now).await;
         for (board, promotion) in wanted {
             self.show(&board, promotion, now);
         }

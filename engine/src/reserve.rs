@@ -10,7 +10,7 @@ mod replies;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -42,6 +42,9 @@ pub use queue::{CALLS_OUT_MAX, WAITING_MAX};
 
 /// How long an engine has to append a batch before a sweeper may.
 pub const SWEEP_AFTER_MS: u64 = 5_000;
+
+/// How often queues of lanes that nobody asks are let go of: a queue is made again in a microsecond.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// A promise of the lane, or the earlier one of the same key. Only this module makes one.
 #[derive(Debug)]
@@ -109,10 +112,12 @@ pub struct Desk<S, L, C> {
     pub journal_max: u32,
 }
 
+type Queues = HashMap<LaneId, Arc<Queue>>;
+
 /// The lanes of one front thread.
 pub struct Lanes<S, L, C> {
     desk: Arc<Desk<S, L, C>>,
-    queues: Mutex<HashMap<LaneId, Arc<Queue>>>,
+    queues: Arc<Mutex<Queues>>,
     runtime: Handle,
     tasks: TaskTracker,
 }
@@ -120,7 +125,9 @@ pub struct Lanes<S, L, C> {
 impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     /// Lanes whose tasks run on `runtime`, the thread's own.
     pub fn new(desk: Desk<S, L, C>, runtime: Handle) -> Self {
-        Self { desk: Arc::new(desk), queues: Mutex::default(), runtime, tasks: TaskTracker::new() }
+        let queues = Arc::default();
+        runtime.spawn(forget_idle(Arc::downgrade(&queues)));
+        Self { desk: Arc::new(desk), queues, runtime, tasks: TaskTracker::new() }
     }
 
     /// What is known of a live purchase that a batch promised.
@@ -169,6 +176,18 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     fn queue(&self, lane: LaneId) -> Arc<Queue> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(lane).or_default())
+    }
+}
+
+/// Lets go of the queues that nobody is at, as long as the lanes are there: lanes end, and others come.
+async fn forget_idle(queues: Weak<Mutex<Queues>>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        let Some(queues) = queues.upgrade() else { return };
+        let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is about to join holds it.
+        queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+        queues.shrink_to_fit();
     }
 }
 

@@ -14,7 +14,7 @@ use arc_swap::{ArcSwap, Guard};
 use domain::{
     id::{Epoch, LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
     money::Money,
-    sale::Sale,
+    sale::{Sale, Window},
 };
 use store::log::SalesFollower;
 
@@ -34,6 +34,8 @@ pub struct Lane {
     /// The partition that orders it.
     pub partition: PartitionId,
     epoch: AtomicU64,
+    /// The end of the sale after which it was retired, in epoch milliseconds; 0 while that is not known.
+    retired_after_ms: AtomicU64,
 }
 
 impl Lane {
@@ -45,6 +47,17 @@ impl Lane {
     /// Follows the lane to a later epoch.
     pub fn follow(&self, epoch: Epoch) {
         self.epoch.fetch_max(epoch.0, Ordering::Relaxed);
+    }
+
+    /// Whether the ledger says that it was retired after this window (R14): then every order of it has its row. `false` may be late, `true`
+    /// is not.
+    pub fn is_retired(&self, window: Window) -> bool {
+        self.retired_after_ms.load(Ordering::Acquire) == window.closes_at_ms
+    }
+
+    /// Keeps the end of the sale after which it is retired; `None`: it is not.
+    pub fn note_retired(&self, after_ms: Option<u64>) {
+        self.retired_after_ms.store(after_ms.unwrap_or(0), Ordering::Release);
     }
 }
 
@@ -76,6 +89,11 @@ impl Promotion {
             let offered = kept.next_if(|offered| offered.id == offer.id)?;
             Some((lane, offer, offered))
         })
+    }
+
+    /// Whether all its lanes are retired (R14): there is no stock to ask for.
+    pub fn is_retired(&self) -> bool {
+        self.offers.iter().all(|offered| offered.lane.is_retired(self.sale.window))
     }
 
     /// What a page shows of the stock of each.
@@ -296,7 +314,10 @@ impl Build<'_> {
 
     fn lane(&self, id: LaneId, partition: PartitionId) -> Arc<Lane> {
         let old = self.old.lanes.get(&id).filter(|old| old.partition == partition);
-        old.map_or_else(|| Arc::new(Lane { id, partition, epoch: AtomicU64::new(0) }), Arc::clone)
+        old.map_or_else(
+            || Arc::new(Lane { id, partition, epoch: AtomicU64::new(0), retired_after_ms: AtomicU64::new(0) }),
+            Arc::clone,
+        )
     }
 
     fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {

@@ -37,6 +37,7 @@ use uuid::Uuid;
 use crate::{
     admission::{Admission, Permits, Ticks, TokenSeed},
     buy::Purchases,
+    ended,
     enqueue::{Acknowledged, Appender},
     http::{Front, PreparedAnswers},
     metrics::{Metrics, Stores},
@@ -198,7 +199,7 @@ impl<P: Ports> Engine<P> {
             pages: Arc::default(),
             journal_max: options.journal_max,
         };
-        let (figures, producer) = (ledger.clone(), log.clone());
+        let (figures, producer, lanes) = (ledger.clone(), log.clone(), ledger.clone());
         let (figures, producer) = (move || figures.figures(), move || producer.figures());
         shared.stores.show(registry, Arc::clone(&shared.admission), Arc::clone(&shared.mint), figures, producer)?;
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
@@ -208,6 +209,7 @@ impl<P: Ports> Engine<P> {
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         shared.sweep(&directory, &conditions).await?;
         tokio::spawn(keep_house(shared.clone(), log.clone()));
+        tokio::spawn(ended::follow(lanes, Arc::clone(&directory), clock.clone()));
         read_sales(follower, &directory, &conditions, clock).await;
         Ok(Self { shared, log, conditions, lease, lease_stop })
     }

@@ -142,7 +142,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweeper<S, L, C> {
             if !is_in_time {
                 continue;
             }
-            for offered in &promotion.offers {
+            // R14: of a retired lane everything is decided.
+            for offered in promotion.offers.iter().filter(|offered| !offered.lane.is_retired(window)) {
                 if !self.rests_until.contains_key(&offered.lane.id) {
                     lanes.insert(offered.lane.id, (Arc::clone(&offered.lane), is_idle));
                 }

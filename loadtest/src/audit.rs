@@ -119,6 +119,8 @@ pub struct Evidence {
     pub entries: Vec<EntryEvidence>,
     /// Lanes that have no stock to compare, because they do not sell now: what is left and buyers' entries say nothing of them.
     pub closed: Vec<LaneId>,
+    /// Retired lanes of which the stock still holds something (R14).
+    pub held: Vec<LaneId>,
     /// Entries of the journals.
     pub journal: Vec<(LaneId, BatchId)>,
     /// What buyers were promised.
@@ -198,6 +200,9 @@ pub fn compare(evidence: &Evidence) -> Findings {
     doubles(&rows, &mut findings.doubled);
     units(evidence, &mut findings);
     entries(evidence, &mut findings.leaked);
+    for lane in &evidence.held {
+        findings.leaked.add(1, || format!("lane {lane} is retired, and the stock still holds something of it"));
+    }
     for (lane, batch) in &evidence.journal {
         findings.leaked.add(1, || format!("lane {lane}: journal entry {batch}"));
     }

@@ -81,13 +81,15 @@ pub struct Backends<S, W> {
 struct Asked {
     lane: LaneId,
     limit_per_buyer: u32,
+    is_retired: bool,
     /// As the ledger has them, else as published.
     offers: Vec<OfferRow>,
 }
 
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
-        Self { lane: row.lane, limit_per_buyer: row.limit_per_buyer, offers: row.offers.clone() }
+        let LaneRow { lane, limit_per_buyer, is_retired, .. } = *row;
+        Self { lane, limit_per_buyer, is_retired, offers: row.offers.clone() }
     }
 }
 
@@ -132,13 +134,14 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         Ok(evidence)
     }
 
-    /// All that the audit compares after a load: its lanes must be open and all agree.
+    /// All that the audit compares after a load: its lanes must be open, or retired since, and all agree.
     ///
     /// # Errors
     /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.
     pub async fn evidence(&self, sale: &LoadSale, book: &Book) -> Result<Evidence, BackendsError> {
         let asked = self.asked(sale).await?;
         let (mut evidence, _) = self.gather(&asked).await?;
+        evidence.closed = asked.iter().filter(|asked| asked.is_retired).map(|asked| asked.lane).collect();
         let buyer = |index| sale.buyer(index).map_err(of::<W, _>("buyers"));
         for promise in book.promises() {
             let buyer = buyer(promise.buyer)?;
@@ -160,6 +163,7 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
             asked.push(Asked {
                 lane: published.lane,
                 limit_per_buyer: LIMIT_PER_BUYER,
+                is_retired: row.as_ref().is_some_and(|row| row.is_retired),
                 offers: vec![known.copied().unwrap_or(uncounted)],
             });
         }
@@ -171,13 +175,19 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         let lanes: Vec<LaneId> = asked.iter().map(|asked| asked.lane).collect();
         let mut evidence = Evidence { rows: self.rows(&lanes).await?, ..Evidence::default() };
         let mut closed = Vec::new();
-        for (Asked { lane, limit_per_buyer, offers, .. }, seen) in asked.iter().zip(self.witness.lanes(&lanes).await?) {
+        for (Asked { lane, limit_per_buyer, offers, is_retired, .. }, seen) in
+            asked.iter().zip(self.witness.lanes(&lanes).await?)
+        {
             let (lane, limit_per_buyer) = (*lane, *limit_per_buyer);
             for &OfferRow { offer, allotment, target, sold, .. } in offers {
                 let left = seen.left.iter().find(|(known, _)| *known == offer).map_or(0, |(_, left)| *left);
                 evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, target, sold, left });
             }
-            evidence.entries.extend(self.witness.entries(lane).await?);
+            let entries = self.witness.entries(lane).await?;
+            if *is_retired && !(entries.is_empty() && seen.left.is_empty()) {
+                evidence.held.push(lane);
+            }
+            evidence.entries.extend(entries);
             evidence.journal.extend(seen.journal.iter().map(|batch| (lane, *batch)));
             if !seen.open {
                 closed.push(lane);

@@ -310,6 +310,7 @@ impl<P: Ports> Partition<P> {
             next_record: next.record,
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             epochs: decided.epochs.clone(),
+            retired_lanes: decided.retired_lanes.clone(),
             first_orders: decided.first_orders.iter().map(|(&lane, &order)| (lane, order)).collect(),
             allotments: decided.allotments.clone(),
             retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
@@ -351,6 +352,9 @@ impl<P: Ports> Partition<P> {
         for &(lane, epoch) in &decided.epochs {
             self.shared.failpoint.reach(Step::EpochCommitted);
             self.await_load(lane, epoch, span.records.iter().any(|record| record.offset < self.resumed_high));
+        }
+        for &(lane, epoch) in &decided.retired_lanes {
+            self.retired(lane, epoch).await?;
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ pub async fn work<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, cancel: Can
             () = cancel.cancelled() => {}
         }
     }
-    shared.stalls.end(id, pulse);
+    shared.stalls.end(id, pulse, &shared.metrics);
 }
 
 /// Exponential to `most`, and spread so that two writers at odds do not meet again.

@@ -31,10 +31,14 @@ pub enum Step {
     EpochCommitted,
     /// The lane is loaded.
     Loaded,
+    /// The record of a lane's retirement is in the log.
+    RetiredAppended,
+    /// The retirement is committed in the ledger, the lane's keys are there.
+    RetiredCommitted,
 }
 
 /// All steps with their names, in the order in which they happen.
-pub const STEPS: [(&str, Step); 10] = [
+pub const STEPS: [(&str, Step); 12] = [
     ("decided", Step::Decided),
     ("first-shard", Step::FirstShard),
     ("rows", Step::Rows),
@@ -45,6 +49,8 @@ pub const STEPS: [(&str, Step); 10] = [
     ("epoch-appended", Step::EpochAppended),
     ("epoch-committed", Step::EpochCommitted),
     ("loaded", Step::Loaded),
+    ("retired-appended", Step::RetiredAppended),
+    ("retired-committed", Step::RetiredCommitted),
 ];
 
 /// Where to die and at which visit, as `step` or `step:visit`, counted from 1.

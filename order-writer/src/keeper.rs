@@ -26,8 +26,6 @@ use crate::{
     turn::{Care, Turn},
 };
 
-/// A lane is kept for this long after its sale ended: late settlements and releases find it open.
-const KEPT_AFTER_END_MS: u64 = 3_600_000;
 /// Looks in a row at which a lane must not be open before it is rebuilt.
 const STRIKES: u32 = 2;
 /// After so many looks at which a lane was as it should be and nothing moved, it is at rest.
@@ -55,9 +53,16 @@ pub struct Looks {
     rebuilding: Duration,
     /// Lanes that the ledger did not take, with the version of their sale.
     refused: BTreeSet<(LaneId, u32)>,
+    /// The last retired lane that was looked at.
+    pub(crate) retired_seen: Option<LaneId>,
 }
 
 impl Looks {
+    /// Whether what is done once in so many looks is done in this one.
+    pub(crate) const fn is_turn(&self, every: u64) -> bool {
+        self.count.is_multiple_of(every)
+    }
+
     /// Whether the last look came to all lanes.
     pub(crate) const fn is_done(&self) -> bool {
         !self.is_unfinished
@@ -70,7 +75,6 @@ impl LaneFacts {
         self.strikes = 0;
         self.rebuilding = None;
         self.distrusted = false;
-        self.drained = false;
     }
 
     /// A look that finds the lane closed rebuilds it.
@@ -122,17 +126,15 @@ impl<P: Ports> Partition<P> {
                 done => done?,
             }
         }
-        Ok(())
+        self.look_at_ended(&sales, now, lag == 0 && self.looks.is_done()).await
     }
 
-    /// The lanes to look at, those first that buyers want now. Those of a sale that ended long ago are left alone, unless their journal
-    /// holds promises.
+    /// The lanes to look at, those first that buyers want now, without those at their end.
     fn lanes_by_turn(&self, sales: &Sales, now: u64) -> Vec<LaneId> {
         let mut lanes: Vec<(Turn, LaneId)> = Vec::with_capacity(self.lanes.len());
         for &lane in self.lanes.keys() {
             let window = self.owner_of(sales, lane).map(|sale| sale.window);
-            let is_kept = window.is_none_or(|window| now <= window.closes_at_ms + KEPT_AFTER_END_MS);
-            if is_kept || self.facts.get(&lane).is_some_and(|facts| facts.to_drain && !facts.drained) {
+            if !self.is_at_its_end(sales, lane, now) {
                 lanes.push((Turn::of(window, now), lane));
             }
         }
@@ -153,7 +155,7 @@ impl<P: Ports> Partition<P> {
             }
             view => view?,
         };
-        self.shared.metrics.lane(lane, &view, self.lanes.get(&lane), now, decided);
+        self.shared.metrics.lane((self.id, lane), &view, self.lanes.get(&lane), now, decided);
         self.note_rest(lane, &view);
         self.look_at(lane, &view, sale).await
     }
@@ -217,17 +219,11 @@ impl<P: Ports> Partition<P> {
         let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch).filter(|_| self.has_caught_up()) else {
             return Ok(());
         };
-        if self.loads.is_under_way(id, epoch) {
+        if self.loads.is_under_way(id, epoch) || self.waits_for_a_record(id) {
             return Ok(());
         }
-        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
+        let now = self.shared.clock.monotonic();
         let facts = self.facts.entry(id).or_default();
-        if let Some((asked, since)) = facts.rebuilding {
-            if epoch < asked && now.saturating_sub(since) < patience {
-                return Ok(());
-            }
-            facts.rebuilding = None;
-        }
         let is_open = view.mode == (LaneMode::Open { epoch }) && !facts.distrusted;
         if !is_open {
             facts.strikes += 1;
@@ -241,20 +237,27 @@ impl<P: Ports> Partition<P> {
                 facts.opened();
                 return self.keep_allotments(id, epoch, sale).await;
             }
-            Care::Rebuild => self.rebuild(id).await?,
-            Care::Retire => self.retire(id, view).await?,
+            Care::Retire if self.is_over(sale).await? => self.retire(id).await?,
+            Care::Rebuild | Care::Retire => self.rebuild(id).await?,
         }
         self.looks.rebuilding += self.shared.clock.monotonic().saturating_sub(now);
         Ok(())
     }
 
-    /// Nobody buys from the lane any more. What its journal holds goes into the log once, and it stays closed: its orders are in the rows.
-    async fn retire(&mut self, id: LaneId, view: &LaneView) -> Result<(), Halt> {
-        if view.journal_len > 0 && !self.facts.entry(id).or_default().drained {
-            self.rebuild(id).await?;
-            self.facts.entry(id).or_default().drained = true;
-        }
-        Ok(())
+    /// Whether a record that begins the lane's next epoch is in the log and may still be decided.
+    pub(crate) fn waits_for_a_record(&mut self, id: LaneId) -> bool {
+        let (now, patience) = (self.shared.clock.monotonic(), self.shared.pace.rebuild_patience);
+        let epoch = self.lanes.get(&id).map(|lane| lane.epoch).unwrap_or_default();
+        let Some(facts) = self.facts.get_mut(&id) else { return false };
+        facts.rebuilding =
+            facts.rebuilding.filter(|(asked, since)| epoch < *asked && now.saturating_sub(*since) < patience);
+        facts.rebuilding.is_some()
+    }
+
+    /// Such a record was appended just now.
+    pub(crate) fn wait_for_a_record(&mut self, id: LaneId, epoch: Epoch) {
+        let now = self.shared.clock.monotonic();
+        self.facts.entry(id).or_default().rebuilding = Some((epoch, now));
     }
 
     /// Whether the lane is open at the ledger's epoch.
@@ -264,11 +267,10 @@ impl<P: Ports> Partition<P> {
         Ok(!distrusted && self.shared.stock.inspect(id).await?.mode == LaneMode::Open { epoch })
     }
 
-    /// R3, step 1, under the epoch after the ledger's; `None` when it was refused.
-    pub(crate) async fn close(&mut self, id: LaneId) -> Result<Option<Epoch>, Halt> {
-        let Some(ledger_epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(None) };
+    /// R3, step 1, under this epoch or a later one; `None` when it was refused.
+    pub(crate) async fn close(&mut self, id: LaneId, at_least: Epoch) -> Result<Option<Epoch>, Halt> {
         let facts = self.facts.entry(id).or_default();
-        let epoch = ledger_epoch.next().max(facts.marker_seen);
+        let epoch = at_least.max(facts.marker_seen);
         match self.shared.stock.close(id, epoch).await? {
             CloseAnswer::Closed => return Ok(Some(epoch)),
             CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
@@ -284,23 +286,19 @@ impl<P: Ports> Partition<P> {
     /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
     /// that stand twice in the log are no-ops.
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
-        self.facts.entry(id).or_default().strikes = 0;
-        let Some(epoch) = self.close(id).await? else { return Ok(()) };
-        self.shared.failpoint.reach(Step::Closed);
-        let drained = self.drain(id).await?;
-        self.shared.failpoint.reach(Step::Drained);
-        self.append_epoch(id, epoch, &drained).await?;
+        let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
+        let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
+        self.append_behind(&Record::EpochOpened { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
         let drained = drained.len();
         tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
         self.shared.metrics.rebuilds.inc();
-        let now = self.shared.clock.monotonic();
-        self.facts.entry(id).or_default().rebuilding = Some((epoch, now));
+        self.wait_for_a_record(id, epoch);
         Ok(())
     }
 
     /// Appends every batch of a closed lane's journal and waits for the acknowledgements. Returns where each stands.
-    async fn drain(&self, id: LaneId) -> Result<Vec<(u64, RecordId)>, Halt> {
+    pub(crate) async fn drain(&self, id: LaneId) -> Result<Vec<(u64, RecordId)>, Halt> {
         let journal = self.shared.stock.journal(id).await?;
         let mut drained = Vec::with_capacity(journal.len());
         for (batch, payload) in journal {
@@ -401,6 +399,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
         sale: sale.id,
         partition: lane.partition,
         epoch: Epoch(0),
+        is_retired: false,
         limit_per_buyer: lane.limit_per_buyer,
         first_order: None,
         offers: offers.collect(),

@@ -19,6 +19,7 @@ pub mod purge;
 pub mod recover;
 pub mod relay;
 pub mod resume;
+pub mod retire;
 pub mod rhythm;
 pub mod same_log;
 pub mod service;

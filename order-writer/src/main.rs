@@ -179,7 +179,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         metrics,
         failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
         busy: Busy::default(),
-        pace: Pace::default(),
+        pace: Pace { settling: settings.lane_settling.0, ..Pace::default() },
     });
     if settings.crash.contend {
         service::run(shared, Contender::new(kafka.partitions), readiness, stop).await?;

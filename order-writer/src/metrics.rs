@@ -1,6 +1,10 @@
 //! Everything that the order-writer shows to operators, in one place.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use domain::{
     decide::{Decided, LaneLedger},
@@ -45,6 +49,8 @@ pub struct Metrics {
     open: IntGaugeVec,
     drift: IntGaugeVec,
     oversold: IntGaugeVec,
+    /// Lanes whose gauges are shown, by partition.
+    shown: Mutex<BTreeMap<PartitionId, BTreeSet<LaneId>>>,
     /// Spans whose keys collided and that were decided again with their rows read.
     pub reread: IntCounter,
     /// Settlements that found their lane closed.
@@ -66,6 +72,8 @@ pub struct Metrics {
     pub movements_deleted: IntCounter,
     /// Lanes closed under a next epoch.
     pub rebuilds: IntCounter,
+    /// Lanes retired.
+    pub retirements: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
     /// Releases that the relay gave up because they are parked.
@@ -129,6 +137,7 @@ impl Metrics {
                 lane,
             )?,
             oversold: registry.gauges("oversold_units", "Units sold above the allotment. Must be 0.", lane)?,
+            shown: Mutex::default(),
             reread: registry.counter("spans_reread_total", "Spans decided again with their rows read.")?,
             settled_closed: registry.counter("settlements_closed_total", "Settlements that met a closed lane.")?,
             alarms: registry.counter("broken_promises_total", "Promises of Redis that did not hold. Must be 0.")?,
@@ -147,6 +156,7 @@ impl Metrics {
             movements_deleted: registry
                 .counter("movements_deleted_total", "Stock movements deleted with the records that they belong to.")?,
             rebuilds: registry.counter("lane_rebuilds_total", "Lanes closed under a next epoch.")?,
+            retirements: registry.counter("lane_retirements_total", "Lanes retired after their sale's end.")?,
             relayed: registry.counter("releases_relayed_total", "Releases appended by the relay.")?,
             releases_parked: registry
                 .counter("releases_parked_total", "Releases in the dead letters: their units did not go back. Must be 0.")?,
@@ -198,7 +208,15 @@ impl Metrics {
     }
 
     /// Where a lane stands. Drift is told only at rest: everything decided, nothing in flight.
-    pub fn lane(&self, lane: LaneId, view: &LaneView, ledger: Option<&LaneLedger>, now_ms: u64, decided: bool) {
+    pub fn lane(
+        &self,
+        (partition, lane): (PartitionId, LaneId),
+        view: &LaneView,
+        ledger: Option<&LaneLedger>,
+        now_ms: u64,
+        decided: bool,
+    ) {
+        self.shown().entry(partition).or_default().insert(lane);
         let label = lane.to_string();
         let label = &[label.as_str()][..];
         self.journal.with_label_values(label).set(view.journal_len.cast_signed());
@@ -220,13 +238,38 @@ impl Metrics {
         }
     }
 
-    /// The partition is somebody else's: its figures are theirs.
+    /// The partition is somebody else's: its figures and those of its lanes are theirs. To be called when its worker has ended, or it
+    /// would show them again.
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
-        // Absent labels are no error: the worker may not have shown anything.
-        let shown = [&self.next_offset, &self.lag, &self.stalled, &self.lost_units]
-            .map(|gauge| gauge.remove_label_values(&[&label]).is_ok());
-        tracing::debug!(%partition, ?shown, "figures forgotten");
+        let gauges = [&self.next_offset, &self.lag, &self.stalled, &self.lost_units];
+        gauges.into_iter().for_each(|gauge| remove(gauge, &label));
+        let lanes = self.shown().remove(&partition).unwrap_or_default();
+        lanes.into_iter().for_each(|lane| self.remove_lane(lane));
+    }
+
+    /// The lane is retired: there is nothing to tell of it.
+    pub fn forget_lane(&self, partition: PartitionId, lane: LaneId) {
+        if self.shown().get_mut(&partition).is_some_and(|lanes| lanes.remove(&lane)) {
+            self.remove_lane(lane);
+        }
+    }
+
+    fn remove_lane(&self, lane: LaneId) {
+        let label = lane.to_string();
+        let gauges = [&self.journal, &self.journal_overdue, &self.open, &self.drift, &self.oversold];
+        gauges.into_iter().for_each(|gauge| remove(gauge, &label));
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<PartitionId, BTreeSet<LaneId>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Absent labels are no error: nothing may have been shown.
+fn remove(gauge: &IntGaugeVec, label: &str) {
+    if let Err(absent) = gauge.remove_label_values(&[label]) {
+        tracing::debug!(label, %absent, "a figure that was not shown is forgotten");
     }
 }
 

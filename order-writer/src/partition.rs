@@ -73,10 +73,6 @@ pub struct LaneFacts {
     pub quiet: u32,
     /// Its last epoch is its first opening, so it has no rows.
     pub first_opening: bool,
-    /// It was closed with promises in its journal when this worker resumed.
-    pub to_drain: bool,
-    /// Its journal went into the log since it is closed.
-    pub drained: bool,
     /// A promise did not hold: rebuild whatever it looks like.
     pub distrusted: bool,
     /// Its stock answers nonsense, or nothing: left alone until then, by the monotonic clock.
@@ -132,8 +128,8 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
         };
         (offer.offer, numbers)
     });
-    let LaneRow { tenant, sale, epoch, limit_per_buyer, first_order, .. } = *row;
-    LaneLedger { tenant, sale, epoch, limit_per_buyer, first_order, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, .. } = *row;
+    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, offers: offers.collect() }
 }
 
 /// A new identity for a record.

@@ -20,7 +20,7 @@ use store::{
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy, stalls::Stalls};
+use crate::{failpoint::Failpoint, metrics::Metrics, retire::SETTLING, rhythm::Busy, stalls::Stalls};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -92,6 +92,8 @@ pub struct Pace {
     pub rebuild_patience: Duration,
     /// Longest wait between two attempts to go on after a fault.
     pub retry_max: Duration,
+    /// How long a lane stays open after its sale's end before it is retired; `None`: for ever (R14).
+    pub settling: Option<Duration>,
 }
 
 impl Default for Pace {
@@ -101,6 +103,7 @@ impl Default for Pace {
             gather: Duration::from_millis(40),
             rebuild_patience: Duration::from_secs(10),
             retry_max: Duration::from_secs(1),
+            settling: Some(SETTLING),
         }
     }
 }

@@ -72,14 +72,17 @@ impl<P: Ports> Partition<P> {
             Committed::Done => self.row = row,
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
-        self.facts.values_mut().for_each(|facts| facts.distrusted = true);
+        for (lane, facts) in &mut self.facts {
+            facts.distrusted = self.lanes.get(lane).is_none_or(|lane| !lane.is_retired);
+        }
         Ok(())
     }
 
     /// No lane stays open over a lost log, whatever happens to this process: units of a release that was written and not settled would never
-    /// come back. Closed, a lane is rebuilt by whoever sees it.
+    /// come back. Closed, a lane is rebuilt by whoever sees it. Of retired lanes there is nothing to close.
     async fn close_lanes(&mut self) -> Result<(), Halt> {
-        let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.epoch.next())).collect();
+        let kept = self.lanes.iter().filter(|(_, lane)| !lane.is_retired);
+        let lanes: Vec<_> = kept.map(|(&id, lane)| (id, lane.epoch.next())).collect();
         for (id, epoch) in lanes {
             let closed = match self.shared.stock.close(id, epoch).await {
                 // The ledger lost its tail, too.
@@ -243,7 +246,8 @@ impl Remade {
             }
             (Record::Released(_), [0]) => {}
             (Record::Batch(_) | Record::Released(_), _)
-            | (Record::EpochOpened { .. } | Record::AllotmentChanged(_) | Record::Genesis(_), _) => {
+            | (Record::EpochOpened { .. } | Record::LaneRetired { .. }, _)
+            | (Record::AllotmentChanged(_) | Record::Genesis(_), _) => {
                 return Err(unlike());
             }
         }

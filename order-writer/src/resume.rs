@@ -9,11 +9,11 @@ use domain::{
     record::{Genesis, Record},
     shard::ShardId,
 };
+use kit::clock::Clock;
 use store::{
     ledger::PartitionRow,
     log::{Entry, OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
-    stock::LaneKeeping,
 };
 
 use crate::{
@@ -159,13 +159,15 @@ impl<P: Ports> Partition<P> {
     }
 
     /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
-    /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt when this worker has caught
-    /// up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that sold must not begin again.
+    /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt, or retired after the end of
+    /// its sale, when this worker has caught up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that
+    /// sold must not begin again. Of a retired lane there is nothing to close.
     async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
         self.recall_distrusted().await?;
-        let lanes: Vec<_> = self.lanes.keys().copied().collect();
-        for lane in lanes {
-            if self.is_aside(lane) {
+        let (sales, now_ms) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
+        let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.is_retired)).collect();
+        for (lane, is_retired) in lanes {
+            if self.is_aside(lane) || is_retired && self.is_over_here(&sales, lane, now_ms) {
                 continue;
             }
             match self.fence_closed(lane).await {
@@ -180,11 +182,9 @@ impl<P: Ports> Partition<P> {
         if self.is_open(lane).await? || self.is_open(lane).await? {
             return Ok(());
         }
-        let has_promises = self.shared.stock.inspect(lane).await?.journal_len > 0;
-        let facts = self.facts.entry(lane).or_default();
-        facts.is_due();
-        facts.to_drain = has_promises;
-        self.close(lane).await.map(drop)
+        self.facts.entry(lane).or_default().is_due();
+        let next = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
+        self.close(lane, next).await.map(drop)
     }
 }
 

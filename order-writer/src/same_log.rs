@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{
-    id::{Epoch, LaneId, RecordId},
-    record::Record,
-};
+use domain::{id::RecordId, record::Record};
 use store::{
     ledger::PartitionRow,
     log::{Envelope, OrderLogSource, PartitionReader, ReadError},
@@ -69,9 +66,10 @@ impl<P: Ports> Partition<P> {
             return Err(ReadError::OutOfRange { partition: self.id, offset }.into());
         }
         if let Some(same_log) = &self.same_log {
-            if let Some(what) = same_log.found.get() {
-                let (partition, generation) = (self.id, self.row.generation);
-                return Err(Halt::LostRecords { partition, generation, what: what.clone() });
+            let is_cut = marks.high < self.resumed_high;
+            let cut = || format!("the log ends at {}, and it ended at {}", marks.high, self.resumed_high);
+            if let Some(what) = same_log.found.get().cloned().or_else(|| is_cut.then(cut)) {
+                return Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what });
             }
             same_log.decided.send_replace(self.row);
         }
@@ -80,15 +78,10 @@ impl<P: Ports> Partition<P> {
 }
 
 impl<P: Ports> Partition<P> {
-    /// R3, step 3: appends a lane's next epoch. The batches drained before it MUST stand before it, or they are superseded: in a log
-    /// that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a new generation begins.
-    pub(crate) async fn append_epoch(
-        &mut self,
-        lane: LaneId,
-        epoch: Epoch,
-        drained: &[(u64, RecordId)],
-    ) -> Result<(), Halt> {
-        let (id, record) = (random_record_id(), Record::EpochOpened { lane, epoch });
+    /// R3, step 3, and R14: appends the record that ends a lane's epoch. The batches drained before it MUST stand before it, or they are
+    /// superseded: in a log that was made anew meanwhile they do not. Such a record is set aside, for ever, and a new generation begins.
+    pub(crate) async fn append_behind(&mut self, record: &Record, drained: &[(u64, RecordId)]) -> Result<(), Halt> {
+        let id = random_record_id();
         let envelope = Envelope { id, kind: record.kind(), payload: record.encode().into() };
         let end = self.append_raw(envelope).await?;
         let Some(&(first, _)) = drained.first() else { return Ok(()) };
@@ -97,7 +90,7 @@ impl<P: Ports> Partition<P> {
             return Ok(self.reader.seek(self.row.offset).await?);
         }
         self.shared.ledger.skip(self.id, end, Some(id)).await?;
-        let what = format!("epoch {epoch} of lane {lane} was appended to another log than the batches drained for it");
+        let what = format!("{record:?} was appended to another log than the batches drained for it");
         Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what })
     }
 

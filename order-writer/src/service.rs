@@ -218,7 +218,6 @@ pub async fn run<P: Ports>(
                 for id in partitions {
                     if let Some(stop) = workers.remove(&id) {
                         stop.cancel();
-                        shared.metrics.forget(id);
                     }
                 }
             }

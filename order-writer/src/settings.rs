@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::OrderId;
 use kit::settings::{AdminArgs, StoreArgs};
 
-use crate::{failpoint::Failpoint, parked::ParkedCommand};
+use crate::{failpoint::Failpoint, parked::ParkedCommand, retire::Settling};
 
 /// Decides the order log and keeps the lanes. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -18,6 +18,10 @@ pub struct Settings {
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
+    /// Seconds for which a lane stays open after its sale's end, before it is retired: its memory is given back, its orders stay. `never`
+    /// while order-writers run that do not know such lanes (docs/upgrading.md).
+    #[arg(long, env = "FLASHSALE_LANE_SETTLING", default_value = "60")]
+    pub lane_settling: Settling,
     /// For crash tests.
     #[command(flatten)]
     pub crash: CrashArgs,

@@ -86,12 +86,14 @@ impl Stalls {
         }
     }
 
-    /// A worker has ended. The partition may have come back meanwhile, and its next worker hold the same pulse.
-    pub(crate) fn end(&self, partition: PartitionId, pulse: Arc<Pulse>) {
+    /// A worker has ended: the partition's figures go with it. The partition may have come back meanwhile, and its next worker hold the same
+    /// pulse: then they are that one's.
+    pub(crate) fn end(&self, partition: PartitionId, pulse: Arc<Pulse>, metrics: &Metrics) {
         let mut pulses = self.pulses();
         drop(pulse);
         if pulses.get(&partition).is_some_and(|kept| Arc::strong_count(kept) == 1) {
             pulses.remove(&partition);
+            metrics.forget(partition);
         }
     }
 
@@ -158,9 +160,11 @@ mod tests {
         second.well();
         assert!(stalls.told(at(12_000))[1].ends_with("its worker waits for a call that does not end"));
         let again = stalls.begin(PartitionId(3), at(12_000));
-        stalls.end(PartitionId(3), second);
+        stalls.end(PartitionId(3), second, &metrics);
         assert_eq!(stalls.told(at(12_000)).len(), 2, "its next worker has begun, and it has stood still since before");
-        stalls.end(PartitionId(3), again);
+        stalls.end(PartitionId(3), again, &metrics);
         assert_eq!(stalls.told(at(12_000)).len(), 1);
+        stalls.look(at(12_000), &metrics);
+        assert!(!registry.render().unwrap().contains("partition=\"3\""), "its figures went with it");
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Care {
     Keep,
     /// It is to be open: the next epoch.
     Rebuild,
-    /// Nobody buys from it any more: what its journal holds is decided, and it stays closed.
+    /// Nobody buys from it any more: it is retired (R14).
     Retire,
 }
 

@@ -24,6 +24,8 @@ mod node;
 mod parked;
 #[path = "any_log/releases.rs"]
 mod releases;
+#[path = "any_log/retirement.rs"]
+mod retirement;
 #[path = "any_log/rig.rs"]
 mod rig;
 #[path = "any_log/single.rs"]

@@ -12,6 +12,8 @@ mod gate;
 mod logs;
 #[path = "writer_live/releases.rs"]
 mod releases;
+#[path = "writer_live/retirement.rs"]
+mod retirement;
 #[path = "writer_live/rig.rs"]
 mod rig;
 #[path = "writer_live/rules.rs"]

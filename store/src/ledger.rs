@@ -19,10 +19,11 @@ use domain::{
 use crate::figures::DatabaseFigures;
 use crate::{
     publications::Publications,
-    sql::{Sql, SqlError},
+    sql::{Fixed, Sql, SqlError},
 };
 
 use commit::CommitTexts;
+use lane::RETIRED_LANES;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
 pub use loss::{Loss, LostOrder};
@@ -55,6 +56,8 @@ pub struct LaneRow {
     pub partition: PartitionId,
     /// The last epoch decided.
     pub epoch: Epoch,
+    /// That epoch retired the lane (R14).
+    pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
     /// R5: no order row of the lane has a lower id; `None` before its first opening, and where an older program opened it.
@@ -97,6 +100,8 @@ pub struct LedgerCommit {
     pub sold: Vec<(OfferId, i64)>,
     /// Epochs opened; never lower than the lane's.
     pub epochs: Vec<(LaneId, Epoch)>,
+    /// Lanes retired, each under its last epoch; never lower than the lane's (R14).
+    pub retired_lanes: Vec<(LaneId, Epoch)>,
     /// R5: lower bounds of lanes' order ids, where they are lower than those known, or the first ones.
     pub first_orders: Vec<(LaneId, OrderId)>,
     /// Changes of allotments.
@@ -145,13 +150,19 @@ struct Texts {
     now: String,
     commit: CommitTexts,
     lease: LeaseTexts,
+    retired_lanes: Fixed,
 }
 
 impl<S: Sql> Ledger<S> {
     /// The repository over the ledger's database.
     pub fn new(db: S) -> Self {
         let now = format!("SELECT {}", S::NOW_MS);
-        let texts = Texts { now, commit: CommitTexts::new(), lease: LeaseTexts::new(S::NOW_MS) };
+        let texts = Texts {
+            now,
+            commit: CommitTexts::new(),
+            lease: LeaseTexts::new(S::NOW_MS),
+            retired_lanes: Fixed::new(RETIRED_LANES),
+        };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }
     }
 

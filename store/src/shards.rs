@@ -16,6 +16,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("003-targets", include_str!("../migrations/ledger/003-targets.sql")),
     ("004-worker-ids", include_str!("../migrations/ledger/004-worker-ids.sql")),
     ("005-first-orders", include_str!("../migrations/ledger/005-first-orders.sql")),
+    ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
 ];

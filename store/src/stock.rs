@@ -13,7 +13,7 @@ use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
-        ReserveCall, ReserveRequest,
+        ReserveCall, ReserveRequest, RetireAnswer,
     },
 };
 
@@ -108,6 +108,10 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         epoch: Epoch,
         opening: &LaneOpening,
     ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send;
+
+    /// R14: deletes all that is kept of a lane that is closed under the marker `epoch` in this run. Its journal MUST be in the log. Repeating
+    /// does nothing.
+    fn retire(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<RetireAnswer, StockError>> + Send;
 
     /// R9: tells the lane the ledger's allotment, decided at the packed position `changed_at`.
     fn adjust(

@@ -18,6 +18,8 @@ mod full_disk;
 mod gone;
 #[path = "embedded/older.rs"]
 mod older;
+#[path = "embedded/parked.rs"]
+mod parked;
 #[path = "embedded/reduction.rs"]
 mod reduction;
 #[path = "embedded/rights.rs"]

@@ -29,6 +29,8 @@ pub struct LaneLedger {
     pub sale: SaleId,
     /// Last epoch committed; 0 before the first opening.
     pub epoch: Epoch,
+    /// Its last epoch retired it: nothing is promised before the next one (R14).
+    pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
     /// R5: no order row of the lane has a lower id. `None`: not known, since an older program opened it.
@@ -95,9 +97,10 @@ impl Decided {
                 lane.first_order = Some(lane.first_order.map_or(order, |first| first.min(order)));
             }
         }
-        for &(lane, epoch) in &self.epochs {
+        let opened = self.epochs.iter().map(|epoch| (epoch, false));
+        for (&(lane, epoch), is_retired) in opened.chain(self.retired_lanes.iter().map(|epoch| (epoch, true))) {
             if let Some(lane) = lanes.get_mut(&lane) {
-                lane.epoch = epoch;
+                (lane.epoch, lane.is_retired) = (epoch, is_retired);
             }
         }
     }

@@ -4,6 +4,7 @@
 mod bound;
 mod contradictions;
 mod random;
+mod retirement;
 mod target;
 
 use bytes::Bytes;
@@ -31,7 +32,15 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
     let offers = BTreeMap::from([(id(10), offer(5)), (id(11), offer(2))]);
     Lanes::from([(
         id(1),
-        LaneLedger { tenant: id(1), sale: id(2), epoch: Epoch(3), limit_per_buyer, first_order: None, offers },
+        LaneLedger {
+            tenant: id(1),
+            sale: id(2),
+            epoch: Epoch(3),
+            is_retired: false,
+            limit_per_buyer,
+            first_order: None,
+            offers,
+        },
     )])
 }
 

@@ -33,7 +33,7 @@ impl Record {
                 };
                 epoch_flaw(batch.epoch).or_else(|| batch.reservations.iter().enumerate().find_map(flawed))
             }
-            Self::EpochOpened { epoch, .. } => epoch_flaw(*epoch),
+            Self::EpochOpened { epoch, .. } | Self::LaneRetired { epoch, .. } => epoch_flaw(*epoch),
             Self::AllotmentChanged(change) => change.flaw(),
             Self::Released(_) | Self::Genesis(_) => None,
         }

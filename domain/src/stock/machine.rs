@@ -285,6 +285,13 @@ impl LaneMachine {
         Some(std::mem::replace(self, Self { state: Some(state), buyers, journal: Journal::default() }))
     }
 
+    /// R14: lets go of a lane that is closed under this very marker in this very run; a missing one is gone. Answers the lane as it was, to be
+    /// dropped without a lock; `None` is a refusal.
+    pub fn retire(&mut self, run: RunId, epoch: Epoch) -> Option<Self> {
+        let is_closed_for_it = |state: &LaneState| !state.open && state.marker == epoch && state.run == run;
+        self.state.as_ref().is_none_or(is_closed_for_it).then(|| std::mem::take(self))
+    }
+
     /// R9: follows the ledger's allotment if it was decided later than the known one. Units withheld count again: either the allotment falls
     /// by them, or the reduction that they were withheld for follows a change that is not the last one any more, and is void.
     pub fn adjust(

@@ -63,7 +63,7 @@ impl World {
     /// The ledger's database comes back as it was some commits ago, now and then with Redis empty; those who read it begin anew.
     pub fn restore_ledger(&mut self) {
         self.backups.retain(|(ledger, _)| ledger.at.generation == self.ledger.at.generation);
-        if !self.rng.once_in(3) || self.backups.is_empty() || self.is_behind() {
+        if !self.rng.once_in(3) || self.backups.is_empty() || self.is_behind() || self.log.has_lost(self.ledger.at) {
             return;
         }
         self.backups.truncate(1 + self.rng.below(self.backups.len()));

@@ -20,11 +20,22 @@ use crate::{
 pub struct Facts {
     pub distrusted: bool,
     strikes: u32,
-    marker_seen: Epoch,
-    rebuilding: Option<Epoch>,
+    pub marker_seen: Epoch,
+    pub rebuilding: Option<Epoch>,
     /// The version that was asked for, and the change it was to follow.
     asked: BTreeMap<OfferId, (u32, i64)>,
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
+}
+
+/// What a lane is closed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To be opened under the next epoch.
+    Open,
+    /// To be retired under the next epoch.
+    Retire,
+    /// It is retired: what came back of it goes.
+    Delete,
 }
 
 impl Facts {
@@ -43,13 +54,14 @@ impl Process {
         match todo {
             Todo::DistrustClosed => self.distrust_closed(world),
             Todo::Look(lane) => self.look(world, lane),
-            Todo::Close(lane) => self.close(world, lane),
-            Todo::Drain(lane, epoch) => self.drain(world, lane, epoch),
+            Todo::Close(lane, next) => self.close(world, lane, next),
+            Todo::Drain(lane, epoch, next) => self.drain(world, lane, epoch, next),
             Todo::AppendBatch(batch, payload) => {
                 self.drained.push((world.log.end(), batch));
                 world.log.append_batch(batch, payload);
             }
-            Todo::AppendEpoch(lane, epoch) => return Ok(self.append_epoch(world, lane, epoch)),
+            Todo::Drained(lane, epoch, Next::Delete) => self.delete(world, lane, epoch),
+            Todo::Drained(lane, epoch, next) => return Ok(self.append_behind(world, lane, epoch, next)),
             Todo::AppendChange(change) => {
                 let record = world.mint();
                 world.log.append(record, &Record::AllotmentChanged(change));
@@ -66,7 +78,7 @@ impl Process {
         for (&lane, numbers) in &self.lanes {
             self.facts.entry(lane).or_default();
             let open = world.redis.inspect(lane).mode == (LaneMode::Open { epoch: numbers.epoch });
-            if open && !self.facts[&lane].distrusted {
+            if open && !self.facts[&lane].distrusted || world.over && numbers.is_retired {
                 continue;
             }
             if world.is(Wrong::BootSetsStock) && numbers.epoch > Epoch(0) {
@@ -77,7 +89,7 @@ impl Process {
                 let _closed = machine.close(run, numbers.epoch);
                 let _loaded = machine.load(run, numbers.epoch, &load);
             } else if world.is(Wrong::ReplayedEpochLoads) {
-                self.todo.push_front(Todo::Close(lane));
+                self.todo.push_front(Todo::Close(lane, Next::Open));
             } else {
                 // Before it decides anything: so in front of all else.
                 self.todo.push_front(Todo::Fence(lane));
@@ -88,11 +100,14 @@ impl Process {
     /// R4: what another writer began to load does not open any more. The rebuild comes when it has caught up.
     fn fence(&mut self, world: &mut World, lane: LaneId) {
         self.facts.entry(lane).or_default().is_due();
-        let epoch = self.close_under_next(world, lane);
+        let epoch = self.close_under_next(world, lane, Next::Open);
         tell!(world, "writer {} fences lane {lane}: {epoch:?}", self.number);
     }
 
     fn look(&mut self, world: &mut World, lane: LaneId) {
+        if world.over {
+            return self.look_at_ended(world, lane);
+        }
         let view = world.redis.inspect(lane);
         let epoch = self.lanes[&lane].epoch;
         let impatient = world.rng.once_in(8);
@@ -113,63 +128,63 @@ impl Process {
         }
         facts.strikes += 1;
         if (facts.distrusted || facts.strikes >= 2 || epoch == Epoch(0)) && !world.forged || epoch == Epoch(0) {
-            self.todo.push_back(Todo::Close(lane));
+            self.todo.push_back(Todo::Close(lane, Next::Open));
         }
     }
 
     /// R3, step 1.
-    fn close(&mut self, world: &mut World, lane: LaneId) {
+    fn close(&mut self, world: &mut World, lane: LaneId, next: Next) {
         self.facts.entry(lane).or_default().strikes = 0;
-        if let Some(epoch) = self.close_under_next(world, lane) {
-            self.todo.push_front(match world.wrong {
-                Some(Wrong::NoDrain) => Todo::AppendEpoch(lane, epoch),
-                _ => Todo::Drain(lane, epoch),
-            });
+        let undrained = world.is(if next == Next::Open { Wrong::NoDrain } else { Wrong::RetiredUndrained });
+        if let Some(epoch) = self.close_under_next(world, lane, next) {
+            self.drained.clear();
+            let drained = if undrained { Todo::Drained } else { Todo::Drain };
+            self.todo.push_front(drained(lane, epoch, next));
         }
     }
 
     /// `None` when it was refused.
-    fn close_under_next(&mut self, world: &mut World, lane: LaneId) -> Option<Epoch> {
-        let facts = self.facts.entry(lane).or_default();
-        let epoch = self.lanes[&lane].epoch.next().max(facts.marker_seen);
+    fn close_under_next(&mut self, world: &mut World, lane: LaneId, next: Next) -> Option<Epoch> {
+        let last = self.lanes[&lane].epoch;
+        let marker_seen = self.facts.entry(lane).or_default().marker_seen;
+        let epoch = if next == Next::Delete { last } else { last.next() }.max(marker_seen);
         let (machine, run) = world.redis.lane(lane);
         let answer = machine.close(run, epoch);
-        tell!(world, "writer {} closes lane {lane} under {epoch}: {answer:?}", self.number);
+        tell!(world, "writer {} closes lane {lane} under {epoch} for {next:?}: {answer:?}", self.number);
         match answer {
             CloseAnswer::Closed => return Some(epoch),
-            CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
-            CloseAnswer::RefusedOpen { epoch } => {
-                facts.marker_seen = epoch.next();
-                for todo in [Todo::StopIfStale, Todo::ReadLanes] {
-                    self.todo.push_front(todo);
-                }
-            }
+            refused => self.note_refusal(lane, refused),
         }
         None
     }
 
     /// R3, step 2: from here on the journal cannot grow.
-    fn drain(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) {
+    fn drain(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) {
         let journal = world.redis.machine(lane).map(LaneMachine::journal).unwrap_or_default();
         tell!(world, "writer {} drains {} batches of lane {lane}", self.number, journal.len());
-        self.todo.push_front(Todo::AppendEpoch(lane, epoch));
-        self.drained.clear();
+        self.todo.push_front(Todo::Drained(lane, epoch, next));
         for (batch, payload) in journal.into_iter().rev() {
             self.todo.push_front(Todo::AppendBatch(batch, payload));
         }
     }
 
-    /// R3, step 3. An epoch that stands in another log than the batches drained for it is set aside, and never decided.
-    fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch) -> Flow {
-        let record = world.mint();
-        tell!(world, "writer {} appends epoch {epoch} of lane {lane} at {}", self.number, world.log.end());
-        world.log.append(record, &Record::EpochOpened { lane, epoch });
-        world.event("rebuilt");
+    /// R3, step 3, and R14. A record that stands in another log than the batches drained for it is set aside, and never decided.
+    fn append_behind(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) -> Flow {
+        let id = world.mint();
+        let record = match next {
+            Next::Retire => Record::LaneRetired { lane, epoch },
+            Next::Open | Next::Delete => Record::EpochOpened { lane, epoch },
+        };
+        tell!(world, "writer {} appends {record:?} at {}", self.number, world.log.end());
+        world.log.append(id, &record);
+        if next == Next::Open {
+            world.event("rebuilt");
+        }
         let facts = self.facts.entry(lane).or_default();
         facts.rebuilding = Some(epoch);
         let lacks = |&(at, batch): &(u64, BatchId)| at < self.at.offset || !world.log.has_batch(at, batch);
         if self.drained.iter().any(lacks) && !world.is(Wrong::EpochInAnotherLog) {
-            world.skips.insert(record);
+            world.skips.insert(id);
             return Flow::Lost;
         }
         Flow::On

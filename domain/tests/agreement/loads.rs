@@ -97,7 +97,8 @@ impl Process {
             _ => self.lanes[&lane].rows_from(),
         };
         let rows = world.tables.0[shard].rows.values().filter(|row| row.order.get() >= from);
-        for row in rows.filter(|row| row.lane == lane && row.status != Status::Rejected) {
+        let empty = world.is(Wrong::ReopenedWithoutRows) && world.reopened.contains(&lane);
+        for row in rows.filter(|row| row.lane == lane && row.status != Status::Rejected && !empty) {
             let forgotten = world.is(Wrong::CancelledIsNotLive) && row.status == Status::Cancelled;
             let tombstone = !row.is_live() && world.is(Wrong::NoTombstones);
             if !forgotten && !tombstone {

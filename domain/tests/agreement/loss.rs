@@ -27,6 +27,8 @@ impl World {
         let fallen = self.log.0.split_off(self.log.0.len() - lost);
         self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
         self.losses += 1;
+        // Together with a ledger from before and an empty Redis nobody would know which epochs there were.
+        self.backups.clear();
         if runs_on {
             self.event("log lost under a writer");
         } else {
@@ -54,7 +56,9 @@ impl World {
 impl Process {
     /// R10: a log that lost records under a running writer does not have what was decided before the last check.
     pub fn check_log(&mut self, world: &mut World) -> Flow {
-        if world.log.has_lost(self.anchor) && !world.is(Wrong::RunningReaderNeverLooks) {
+        // Or it ends before where it ended when the writer started.
+        let lost = world.log.has_lost(self.anchor) || world.log.end() < self.resumed_end;
+        if lost && !world.is(Wrong::RunningReaderNeverLooks) {
             self.halt(world, "the log is another one");
             return Flow::Lost;
         }

@@ -16,6 +16,8 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing; `pub` marks what its other files use")]
 
 mod buyers;
+mod checks;
+mod ended;
 mod faults;
 mod keeper;
 mod loads;
@@ -107,7 +109,7 @@ fn a_promise_too_many_is_rejected_and_given_back_to_nobody() {
 #[test]
 fn every_kind_of_event_is_played() {
     let mut events = std::collections::BTreeMap::<&'static str, u64>::new();
-    for seed in 0..300 {
+    for seed in 0..600 {
         let mut world = World::new(seed, None);
         world.play().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         for (event, times) in &world.events {

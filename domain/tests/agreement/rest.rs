@@ -52,7 +52,10 @@ impl World {
         let idle = |process: &Process| is_done(process) && has_looked(process) && process.has_checked(self.losses);
         let writer_idle = self.processes[0].as_ref().is_some_and(idle);
         let others = self.processes[1..PROCESSES].iter().any(Option::is_some);
-        let lanes_open = self.ledger.lanes.iter().all(|(&lane, numbers)| {
+        let lanes_kept = self.ledger.lanes.iter().all(|(&lane, numbers)| {
+            if self.over {
+                return numbers.is_retired && self.is_gone(lane);
+            }
             let view = self.redis.inspect(lane);
             view.mode == LaneMode::Open { epoch: numbers.epoch } && view.journal_len == 0
         });
@@ -68,11 +71,11 @@ impl World {
         let checks = [
             (self.buyers.is_idle(), "batches are held"),
             (self.ledger.at.offset == self.log.end(), "records are undecided"),
-            (lanes_open, "a lane is closed or its journal is not empty"),
+            (lanes_kept, "a lane is closed or its journal is not empty, or it is over and not retired"),
             (self.tables.0.iter().all(|shard| shard.outbox.is_empty()), "releases are on their way"),
             (writer_idle && !others, "writers are at work"),
             (!distrusted || self.forged, "a lane is distrusted"),
-            (allotments, "allotments are to change"),
+            (allotments || self.over, "allotments are to change"),
         ];
         checks.into_iter().find(|(holds, _)| !holds).map_or("", |(_, what)| what)
     }
@@ -127,6 +130,9 @@ impl World {
             *live.entry(row.offer).or_default() += u64::from(row.quantity);
         }
         for (&lane, numbers) in &self.ledger.lanes {
+            if self.over {
+                self.check_retired(lane)?;
+            }
             for (offer, left, known) in self.redis.inspect(lane).offers {
                 let (numbers, live) = (numbers.offers[&offer], live.get(&offer).copied().unwrap_or(0));
                 let promised = left + live;
@@ -152,7 +158,7 @@ impl World {
     /// INV-4: buyers' live entries = live rows.
     fn check_entries(&self) -> Played {
         type Entry = (BuyerId, OrderId, OfferId, u32, Option<PurchaseNumber>);
-        for &lane in self.ledger.lanes.keys() {
+        for &lane in self.ledger.lanes.keys().filter(|_| !self.over) {
             let buyers = self.redis.machine(lane).map(|machine| machine.buyers()).unwrap_or_default();
             let entries = buyers.iter().flat_map(|(buyer, purchases)| {
                 let live = purchases.iter().filter(|purchase| purchase.number.is_some());

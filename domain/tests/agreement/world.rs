@@ -9,9 +9,8 @@ use domain::{
     decide::{LaneLedger, OfferLedger},
     id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, Slot},
     invariant::Invariant,
-    order::{OrderRow, Status},
+    order::Status,
     record::{Genesis, Record},
-    stock::{Gone, GoneWhy, LaneMachine},
 };
 
 use crate::{
@@ -29,7 +28,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 31] = [
+pub const EVENTS: [&str; 36] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -56,6 +55,11 @@ pub const EVENTS: [&str; 31] = [
     "log lost records",
     "log lost under a writer",
     "generation begun",
+    "lane retired",
+    "lane reopened",
+    "keys deleted",
+    "asked for after the end",
+    "none by the rows",
     "ledger restored",
     "released during a load",
     "rows lost",
@@ -96,6 +100,7 @@ pub struct Mixture {
     pub publish: usize,
     pub distrust: usize,
     pub lose: usize,
+    pub end: usize,
     pub restore: usize,
     /// See [`Mixture::with_restored_tails`].
     pub tails: usize,
@@ -118,6 +123,7 @@ impl Mixture {
             lose: rng.pick(&[0, 0, 0, 1]),
             restore: rng.pick(&[0, 0, 0, 1]),
             tails: 0,
+            end: 0,
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -160,6 +166,10 @@ pub struct World {
     pub losses: u64,
     /// Batches that the log had and lost.
     pub fallen: BTreeSet<BatchId>,
+    /// The sale is over, until it is prolonged.
+    pub over: bool,
+    /// Lanes that were opened after they were retired.
+    pub reopened: BTreeSet<LaneId>,
     /// The ledger after its last commits, with the targets of then, oldest first.
     pub backups: VecDeque<Backup>,
     /// Where the ledger was before it was restored to an older moment.
@@ -197,7 +207,9 @@ where
 impl World {
     pub fn new(seed: u64, wrong: Option<Wrong>) -> Self {
         let mut rng = Rng::new(seed);
-        let mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
+        let mut mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
+        // Of the other seeds each plays what it did before sales ended.
+        mixture.end = if seed % 4 == 1 { rng.pick(&[2, 4, 8]) } else { 0 };
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,
@@ -214,6 +226,8 @@ impl World {
             skips: BTreeSet::new(),
             losses: 0,
             fallen: BTreeSet::new(),
+            over: false,
+            reopened: BTreeSet::new(),
             backups: VecDeque::new(),
             was_at: None,
             first_opens_ms: 0,
@@ -233,7 +247,7 @@ impl World {
         self.forged = true;
         let m = &mut self.mixture;
         (m.restart, m.distrust, m.publish, m.kill, m.advance[1], m.lose, m.restore) = (0, 0, 0, 0, 0, 0, 0);
-        m.tails = 0;
+        (m.tails, m.end) = (0, 0);
         self
     }
 
@@ -255,8 +269,8 @@ impl World {
             }
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
             let (tenant, sale) = (id(1), id(1));
-            let epoch = Epoch(0);
-            let ledger = LaneLedger { tenant, sale, epoch, limit_per_buyer, first_order: None, offers: numbers };
+            let (epoch, first_order, offers) = (Epoch(0), None, numbers);
+            let ledger = LaneLedger { tenant, sale, epoch, is_retired: false, limit_per_buyer, first_order, offers };
             self.ledger.lanes.insert(id(lane), ledger);
         }
         self.targets = self.published.allotments.clone();
@@ -323,6 +337,13 @@ impl World {
         self.ending = true;
         self.rest()?;
         self.repeat_all()?;
+        self.rest()?;
+        if self.mixture.end == 0 {
+            return Ok(());
+        }
+        self.end_or_prolong();
+        self.rest()?;
+        self.repeat_all()?;
         self.rest()
     }
 
@@ -343,6 +364,7 @@ impl World {
             m.lose,
             m.restore,
             m.tails,
+            m.end,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|&weight| match draw.checked_sub(weight) {
@@ -367,7 +389,9 @@ impl World {
             Some(10) => self.distrust(),
             Some(11) => self.lose_log(),
             Some(12) => self.restore_ledger(),
-            _ => self.lose_tail(),
+            Some(13) => self.lose_tail(),
+            _ if self.rng.once_in(3) => self.end_or_prolong(),
+            _ => {}
         }
         Ok(())
     }
@@ -424,80 +448,5 @@ impl World {
         }
         self.published.history.insert(self.published.version, self.published.allotments.clone());
         tell!(self, "version {} wants {:?}", self.published.version, self.published.allotments);
-    }
-
-    fn offer_of(&self, order: OrderId) -> Option<OfferId> {
-        self.tables.row(order).map(|row| row.offer)
-    }
-
-    /// R9: while an allotment is above its target, units that come back lower it; only what is beyond the target is sold again.
-    pub fn check_given_back(&self, lane: LaneId, before: &LaneMachine, gone: &[Gone]) -> Played {
-        let Some(after) = self.redis.machine(lane) else { return Ok(()) };
-        let left = |machine: &LaneMachine, offer| {
-            machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.left)
-        };
-        let live = |machine: &LaneMachine| {
-            let entries = machine.buyers().into_iter().flat_map(|(_, purchases)| purchases);
-            entries.filter(|purchase| purchase.number.is_some()).map(|p| (p.order, p)).collect::<BTreeMap<_, _>>()
-        };
-        let (held, kept) = (live(before), live(after));
-        for (&offer, numbers) in &self.ledger.lanes[&lane].offers {
-            let (mut released, mut rejected) = (0, 0);
-            for purchase in held.values().filter(|p| p.offer == offer && !kept.contains_key(&p.order)) {
-                let why = gone.iter().find(|gone| gone.order == purchase.order).map(|gone| gone.why);
-                let units = if matches!(why, Some(GoneWhy::Released { .. })) { &mut released } else { &mut rejected };
-                *units += u64::from(purchase.quantity);
-            }
-            // What a settlement before a crash retired, the ledger has not committed yet.
-            let settled = gone.iter().filter(|gone| !held.contains_key(&gone.order)).map(|gone| match gone.why {
-                GoneWhy::Released { retired } if self.offer_of(gone.order) == Some(offer) => u64::from(retired),
-                _ => 0,
-            });
-            let excess = numbers.allotment.saturating_sub(self.targets[&offer]).saturating_sub(settled.sum());
-            let (was, is) = (left(before, offer), left(after, offer));
-            if is > was + rejected + u64::saturating_sub(released, excess) {
-                let what =
-                    format!("R9: offer {offer}: {was} -> {is} on sale by {released} released, {excess} to retire");
-                return Err(Violation(Invariant::Inv4, what));
-            }
-        }
-        Ok(())
-    }
-
-    /// After every write of rows.
-    pub fn check_rows(&self, new: &[OrderRow]) -> Played {
-        for row in new.iter().filter(|row| row.status == Status::Rejected) {
-            let lost = self.buyers.promises.get(&row.order).is_some_and(|promise| promise.lost);
-            if !lost && !self.forged {
-                let what = format!("order {} is rejected ({:?}) although Redis did not lose it", row.order, row.reason);
-                return Err(Violation(Invariant::Inv3, what));
-            }
-        }
-        if !self.is_whole() {
-            return Ok(());
-        }
-        let mut units: BTreeMap<OfferId, u64> = BTreeMap::new();
-        let mut held: BTreeMap<(LaneId, BuyerId), u32> = BTreeMap::new();
-        for row in self.tables.rows().filter(|row| row.is_live()) {
-            *units.entry(row.offer).or_default() += u64::from(row.quantity);
-            *held.entry((row.lane, row.buyer)).or_default() += row.quantity;
-        }
-        for (lane, numbers) in &self.ledger.lanes {
-            for (offer, OfferLedger { allotment, .. }) in &numbers.offers {
-                let live = units.get(offer).copied().unwrap_or(0);
-                // A restored ledger knows the allotments of its own moment.
-                if live > *allotment && !self.is_behind() {
-                    let what = format!("offer {offer}: {live} live units of {allotment}");
-                    return Err(Violation(Invariant::Inv1, what));
-                }
-            }
-            for ((_, buyer), units) in held.iter().filter(|((of, _), _)| of == lane) {
-                if *units > numbers.limit_per_buyer {
-                    let what = format!("buyer {buyer} holds {units} units of {}", numbers.limit_per_buyer);
-                    return Err(Violation(Invariant::Inv2, what));
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -14,11 +14,11 @@ use domain::{
 };
 
 use crate::{
-    keeper::Facts,
+    keeper::{Facts, Next},
     loads::{Loading, bound_rows},
     stores::{Mark, SHARDS, Written, shard_of},
     world::{Played, Violation, World, tell},
-    wrong::{Wrong, follow_whatever_there_is, give_all_back},
+    wrong::{Wrong, follow_whatever_there_is},
 };
 
 /// A running writer. It holds nothing that it cannot read again.
@@ -75,10 +75,10 @@ pub enum Todo {
     CheckLog,
     Look(LaneId),
     Looked,
-    Close(LaneId),
-    Drain(LaneId, Epoch),
+    Close(LaneId, Next),
+    Drain(LaneId, Epoch, Next),
     AppendBatch(BatchId, Bytes),
-    AppendEpoch(LaneId, Epoch),
+    Drained(LaneId, Epoch, Next),
     AppendChange(AllotmentChange),
     Write(usize),
     Written,
@@ -175,7 +175,7 @@ impl Process {
     /// No lane stays open over a lost log, whatever happens to this process: what was settled by that log alone is not in its stock.
     fn close_all(&mut self, world: &mut World) {
         for (&lane, numbers) in &self.lanes {
-            if world.is(Wrong::LanesOpenOverALostLog) {
+            if world.is(Wrong::LanesOpenOverALostLog) || numbers.is_retired {
                 continue;
             }
             let (machine, run) = world.redis.lane(lane);
@@ -271,7 +271,14 @@ impl Process {
         if world.wrong == Some(Wrong::ChangesOverlap) {
             records.iter_mut().for_each(|placed| follow_whatever_there_is(&self.lanes, &mut placed.record));
         }
-        let mut decided = decide(&self.lanes, &records, &known);
+        let mut lanes = self.lanes.clone();
+        if world.is(Wrong::RetiredKeepsItsEpoch) {
+            lanes.values_mut().for_each(|lane| lane.is_retired = false);
+        }
+        let mut decided = decide(&lanes, &records, &known);
+        if world.is(Wrong::RetiredKeepsItsEpoch) {
+            decided.retired_lanes.iter_mut().for_each(|(lane, epoch)| *epoch = self.lanes[lane].epoch);
+        }
         match world.wrong {
             Some(Wrong::ReplayDecidedAnew | Wrong::DuplicateCounts) => {
                 decided.rows.retain(|row| !stored.contains(&row.order));
@@ -340,36 +347,6 @@ impl Process {
         Flow::On
     }
 
-    fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
-        let is_epoch = !decided.epochs.is_empty();
-        match world.wrong {
-            Some(Wrong::ReductionForgotten) if !is_epoch => {
-                decided.retired.clear();
-                give_all_back(decided);
-            }
-            Some(Wrong::RetiredByTheLedgerOnly) => give_all_back(decided),
-            Some(Wrong::RetiredByTheLaneOnly) if !is_epoch => decided.retired.clear(),
-            Some(Wrong::EpochKeepsTheExcess) if is_epoch => decided.retired.clear(),
-            Some(Wrong::EveryReleaseRetires) => {
-                for (placed, movement) in records.iter().zip(&decided.movements) {
-                    let Record::Released(released) = &placed.record else { continue };
-                    let numbers = self.lanes[&released.lane].offers[&released.offer];
-                    if movement.decisions == [0] && numbers.excess() > 0 {
-                        *decided.retired.entry((released.lane, released.offer)).or_default() += 1;
-                    }
-                }
-            }
-            Some(Wrong::StaleDifferenceAdded) => {
-                for (placed, change) in records.iter().zip(&mut decided.allotments) {
-                    if let Record::AllotmentChanged(asked) = &placed.record {
-                        change.delta = asked.delta;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// A lane hears of a change before a release that is decided after it retires units there: else an adjustment that comes later, with
     /// an allotment from before the release, would put them on sale.
     fn tells_first(&mut self, world: &World) -> bool {
@@ -421,6 +398,10 @@ impl Process {
     fn commit(&mut self, world: &mut World) -> Played<Flow> {
         let Some(span) = &mut self.span else { return Ok(Flow::Halt) };
         bound_rows(world, &self.lanes, &mut span.decided);
+        for &(lane, _) in span.decided.epochs.iter().filter(|(lane, _)| self.lanes[lane].is_retired) {
+            world.event("lane reopened");
+            world.reopened.insert(lane);
+        }
         if !world.ledger.commit(self.at, span.next, &span.decided) {
             return Ok(self.halt(world, "the ledger has moved"));
         }
@@ -433,7 +414,8 @@ impl Process {
         self.at = span.next;
         span.decided.apply(&mut self.lanes);
         if !span.decided.retired.is_empty() {
-            world.event(if span.decided.epochs.is_empty() { "retired" } else { "unsold retired" });
+            let is_epoch = !span.decided.epochs.is_empty() || !span.decided.retired_lanes.is_empty();
+            world.event(if is_epoch { "unsold retired" } else { "retired" });
         }
         if world.is(Wrong::TargetForgottenAtARebuild) {
             for (lane, _) in &span.decided.epochs {
@@ -450,6 +432,10 @@ impl Process {
             if !world.is(Wrong::RetiredBeforeTold) {
                 self.todo.push_back(Todo::Adjust(change.lane, change.offer));
             }
+        }
+        for &(lane, epoch) in &span.decided.retired_lanes {
+            world.event("lane retired");
+            self.todo.push_back(Todo::Drained(lane, epoch, Next::Delete));
         }
         let (gone, epochs) = (span.decided.gone.clone(), span.decided.epochs.clone());
         self.note_released(world, &gone);
@@ -491,8 +477,14 @@ impl World {
             self.processes[number] = Some(Process::starting(number, self.wrong));
             return Ok(());
         };
+        // It loads in pieces, and sleeps between the commit of a retirement and the deletion.
+        let deletes = matches!(process.todo.front(), Some(Todo::Drained(.., Next::Delete)));
         if !process.loads.is_empty() && self.rng.once_in(2) {
             process.go_on_loading(self)?;
+            self.processes[number] = Some(process);
+            return Ok(());
+        }
+        if deletes && !self.ending && !self.rng.once_in(24) {
             self.processes[number] = Some(process);
             return Ok(());
         }

@@ -1,10 +1,12 @@
 //! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
 
 use domain::{
-    decide::{Decided, Lanes},
+    decide::{Decided, Lanes, Placed},
     record::Record,
     stock::GoneWhy,
 };
+
+use crate::{world::World, writer::Process};
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,16 @@ pub enum Wrong {
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
+    /// R14: a lane is retired whose journal is not in the log.
+    RetiredUndrained,
+    /// R14: the keys of a retired lane are deleted although another keeper has closed or opened it since.
+    KeysDeletedWhateverTheMarker,
+    /// R14: a lane that was retired is opened without the buyers of its rows.
+    ReopenedWithoutRows,
+    /// R14: a retired lane decides late records as its last open epoch would.
+    RetiredKeepsItsEpoch,
+    /// R14: a lane that is closed and not retired is taken for one whose rows are all there is.
+    RowsOfAClosedLaneSayNone,
     /// R8: the record of a release does not carry what its row became.
     MarkNotCarried,
     /// R8: the mark that a release carries is not written where the row lacks it.
@@ -94,7 +106,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 46] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -128,6 +140,11 @@ impl Wrong {
         Self::EpochInAnotherLog,
         Self::LanesNewerThanPosition,
         Self::ReplayDecidedAnew,
+        Self::RetiredUndrained,
+        Self::KeysDeletedWhateverTheMarker,
+        Self::ReopenedWithoutRows,
+        Self::RetiredKeepsItsEpoch,
+        Self::RowsOfAClosedLaneSayNone,
         Self::MarkNotCarried,
         Self::MarkNotTaken,
         Self::MarkNotRewritten,
@@ -139,7 +156,8 @@ impl Wrong {
     ];
 }
 
-pub fn give_all_back(decided: &mut Decided) {
+/// Settles releases as if nothing of theirs were retired.
+fn give_all_back(decided: &mut Decided) {
     for (_, gone) in &mut decided.gone {
         if let GoneWhy::Released { retired } = &mut gone.why {
             *retired = 0;
@@ -147,8 +165,41 @@ pub fn give_all_back(decided: &mut Decided) {
     }
 }
 
+/// A change holds whatever change it follows.
 pub fn follow_whatever_there_is(lanes: &Lanes, record: &mut Record) {
     if let Record::AllotmentChanged(change) = record {
         change.after = lanes[&change.lane].offers[&change.offer].changed_at;
+    }
+}
+
+impl Process {
+    pub fn decide_allotments_wrongly(&self, world: &World, records: &[Placed], decided: &mut Decided) {
+        let is_epoch = !decided.epochs.is_empty() || !decided.retired_lanes.is_empty();
+        match world.wrong {
+            Some(Wrong::ReductionForgotten) if !is_epoch => {
+                decided.retired.clear();
+                give_all_back(decided);
+            }
+            Some(Wrong::RetiredByTheLedgerOnly) => give_all_back(decided),
+            Some(Wrong::RetiredByTheLaneOnly) if !is_epoch => decided.retired.clear(),
+            Some(Wrong::EpochKeepsTheExcess) if is_epoch => decided.retired.clear(),
+            Some(Wrong::EveryReleaseRetires) => {
+                for (placed, movement) in records.iter().zip(&decided.movements) {
+                    let Record::Released(released) = &placed.record else { continue };
+                    let numbers = self.lanes[&released.lane].offers[&released.offer];
+                    if movement.decisions == [0] && numbers.excess() > 0 {
+                        *decided.retired.entry((released.lane, released.offer)).or_default() += 1;
+                    }
+                }
+            }
+            Some(Wrong::StaleDifferenceAdded) => {
+                for (placed, change) in records.iter().zip(&mut decided.allotments) {
+                    if let Record::AllotmentChanged(asked) = &placed.record {
+                        change.delta = asked.delta;
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -59,12 +59,13 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         })
     }
 
-    /// For a lane that does not answer. While its records may still be under way, no row says nothing.
+    /// For a lane that does not answer. While its records may still be under way, no row says nothing: only of a retired lane it says that
+    /// there is no order.
     async fn look_in_rows(&self, repeat: &Repeat) -> Result<Earlier, Unseen> {
         match self.row_of_key(repeat.caller, repeat.key).await? {
             Some(row) if row.quantity != repeat.quantity.get() => Ok(Earlier::Mismatch),
             Some(row) => Ok(Earlier::Row(row.order, row.status)),
-            None if repeat.is_long_over => Ok(Earlier::None),
+            None if repeat.is_retired => Ok(Earlier::None),
             None => Err(Unseen::Unavailable),
         }
     }

@@ -58,6 +58,7 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
         offers: offers.collect(),
         entries: entries.collect(),
         closed: vec![],
+        held: Vec::new(),
         journal: vec![],
         promises: promised.map(|r| PromiseEvidence { buyer: r.buyer, order: r.order, accepted: true }).collect(),
         refused: vec![id(9_999)],

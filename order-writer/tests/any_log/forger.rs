@@ -72,14 +72,15 @@ impl Forger {
     fn contradicting(&mut self, known: &[Promise]) -> Record {
         let lane = id(self.pick(&[LANES[0], LANES[0], LANES[0], 5999]));
         let epoch = Epoch(self.pick(&[0, 1, 1, 2, 3, 9, Epoch::MAX.0, ID_MAX, u64::MAX]));
-        match self.below(8) {
+        match self.below(9) {
             0..=3 => {
                 let reservations = (0..self.below(4) + 1).map(|_| self.reservation(known)).collect();
                 Record::Batch(Batch { lane, id: self.fresh(), epoch, reservations })
             }
             4 => self.released(known),
             5 => Record::EpochOpened { lane, epoch },
-            6 => Record::AllotmentChanged(AllotmentChange {
+            6 => Record::LaneRetired { lane, epoch },
+            7 => Record::AllotmentChanged(AllotmentChange {
                 lane,
                 offer: id(self.pick(&[offer_of(LANES[0]), offer_of(LANES[0]) + 100, offer_of(LANES[1]), 99])),
                 sale_version: self.pick(&[0, 1, 2, 3, 4, u32::MAX]),

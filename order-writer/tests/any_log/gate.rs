@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase},
+    stock::{CloseAnswer, Gone, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase, RetireAnswer},
 };
 use store::stock::{LaneKeeping, StockError};
 use tokio::sync::watch;
@@ -79,6 +79,10 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
 
     async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
         self.port.close(lane, epoch).await
+    }
+
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        self.port.retire(lane, epoch).await
     }
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {

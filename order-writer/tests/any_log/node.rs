@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase},
+    stock::{CloseAnswer, Gone, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase, RetireAnswer},
 };
 use store::stock::{LaneKeeping, StockError, local::LocalKeeping};
 
@@ -73,6 +73,10 @@ impl LaneKeeping for Nodes {
 
     async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
         self.reach(lane).await?.close(lane, epoch).await
+    }
+
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        self.reach(lane).await?.retire(lane, epoch).await
     }
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {

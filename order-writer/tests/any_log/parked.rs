@@ -67,6 +67,7 @@ async fn a_record_of_unknown_type_is_set_aside_by_an_operator() {
     assert!(ask(&rig, skip(0, at)).await.unwrap().contains("is set aside"));
     assert!(ask(&rig, skip(0, at)).await.unwrap().contains("was set aside before"));
     until("what stands behind it is decided", || async { is_paid_for(&rig, behind[0].order).await }).await;
+    until("it is in the dead letters", || async { rig.parked().len() == 1 }).await;
     let told = ask(&rig, LIST).await.unwrap();
     assert!(told.contains("set aside by an operator") && !told.contains("waits"), "{told}");
     let told = ask(&rig, ParkedCommand::List { from: 0, limit: 1, json: true }).await.unwrap();

@@ -58,6 +58,8 @@ pub(crate) const LANES: [u64; 2] = [5001, 5002];
 pub(crate) const SOUND_LANE: u64 = 5002;
 /// Published late, beside sales that contradict those before.
 pub(crate) const LATE_LANE: u64 = 5004;
+/// Longer than a lane that is found closed waits for its retirement.
+const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
 const PATIENCE: Duration = Duration::from_secs(120);
 const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
@@ -193,9 +195,10 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn start(&mut self) {
+    /// What a worker stands on, with figures of its own.
+    pub(crate) fn shared(&mut self) -> Arc<Shared<Files>> {
         self.registry = Registry::new().unwrap();
-        let shared = Arc::new(Shared::<Files> {
+        Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
             stock: Gated::new(self.nodes.clone(), &self.gate),
@@ -208,8 +211,17 @@ impl Rig {
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
-            pace: Pace { look_every: Duration::from_millis(20), gather: Duration::ZERO, ..Pace::default() },
-        });
+            pace: Pace {
+                look_every: Duration::from_millis(20),
+                gather: Duration::ZERO,
+                settling: SETTLING,
+                ..Pace::default()
+            },
+        })
+    }
+
+    pub(crate) fn start(&mut self) {
+        let shared = self.shared();
         let stop = CancellationToken::new();
         let running = service::run(shared, SoleMember::new(&self.log), self.readiness.clone(), stop.clone());
         self.worker = Some((stop, tokio::spawn(async { running.await.unwrap() })));
@@ -271,11 +283,27 @@ impl Rig {
         causes.collect::<Result<_, _>>().unwrap()
     }
 
+    /// The page of metrics.
+    pub(crate) fn metrics(&self) -> String {
+        self.registry.render().unwrap()
+    }
+
     /// A figure without labels, as it is shown.
     pub(crate) fn figure(&self, name: &str) -> String {
-        let text = self.registry.render().unwrap();
+        let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
+    /// Publishes the next version of the sale, which ends so many milliseconds from now.
+    pub(crate) fn publish_end(&self, in_ms: i64) {
+        let now = SystemClock::new().now_ms();
+        self.sales.send_modify(|known| {
+            let sale = Arc::make_mut(known).get_mut(&id(SALE)).unwrap();
+            sale.version += 1;
+            sale.window.closes_at_ms = now.checked_add_signed(in_ms).unwrap();
+            sale.window.opens_at_ms = sale.window.opens_at_ms.min(sale.window.closes_at_ms - 1);
+        });
     }
 
     /// The lines of the metrics that tell of halts.

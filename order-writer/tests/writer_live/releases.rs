@@ -132,6 +132,7 @@ fn cpu() -> f64 {
     ProcessSample::of_self().unwrap().cpu_ms as f64 / 1_000.0
 }
 
+#[allow(clippy::print_stdout, reason = "a test that measures tells what it saw")]
 fn told(what: &str, orders: u64, (begun, cpu_before): (Instant, f64)) {
     let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu() - cpu_before);
     let rate = |seconds: f64| (orders as f64 / seconds).round();

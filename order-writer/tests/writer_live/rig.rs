@@ -58,6 +58,8 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, Gated};
 
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
+/// Longer than a lane that is found closed waits for its retirement.
+const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
 const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Clone)]
@@ -165,11 +167,23 @@ impl Rig {
 
     /// Publishes a version of the sale.
     pub(crate) fn publish(&self, version: u32, allotment: u64, limit_per_buyer: u32) {
-        self.publish_opening(0, version, allotment, limit_per_buyer);
+        self.publish_until(version, (allotment, limit_per_buyer), 3_600_000);
     }
 
     fn publish_opening(&self, opens_in_ms: u64, version: u32, allotment: u64, limit_per_buyer: u32) {
         let now = SystemClock::new().now_ms();
+        let window = Window { opens_at_ms: now - 1_000 + opens_in_ms, closes_at_ms: now + 3_600_000 + opens_in_ms };
+        self.publish_window(version, (allotment, limit_per_buyer), window);
+    }
+
+    /// The same, with an end so many milliseconds from now.
+    pub(crate) fn publish_until(&self, version: u32, units: (u64, u32), ends_in_ms: i64) {
+        let now = SystemClock::new().now_ms();
+        let closes_at_ms = now.checked_add_signed(ends_in_ms).unwrap();
+        self.publish_window(version, units, Window { opens_at_ms: now.min(closes_at_ms) - 1_000, closes_at_ms });
+    }
+
+    fn publish_window(&self, version: u32, (allotment, limit_per_buyer): (u64, u32), window: Window) {
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let (sku, title, rate_per_s) = (SkuId::new(77).unwrap(), "Kettle".to_owned(), 1_000);
         let offer = Offer { id: self.offer, sku, title, price, allotment, rate_per_s };
@@ -179,7 +193,7 @@ impl Rig {
             tenant: TenantId::new(7).unwrap(),
             version,
             title: "Night".into(),
-            window: Window { opens_at_ms: now - 1_000 + opens_in_ms, closes_at_ms: now + 3_600_000 + opens_in_ms },
+            window,
             paused: false,
             buyer_rate_per_s: 100,
             shard_map_version: 1,
@@ -204,7 +218,7 @@ impl Rig {
             metrics: Arc::new(Metrics::register(&self.registry).unwrap()),
             failpoint: Failpoint::none(),
             busy: Busy::default(),
-            pace: Pace { look_every: Duration::from_millis(50), ..Pace::default() },
+            pace: Pace { look_every: Duration::from_millis(50), settling: SETTLING, ..Pace::default() },
         });
         let stop = CancellationToken::new();
         let worker = tokio::spawn(work(shared.clone(), PARTITION, stop.clone()));
@@ -375,6 +389,27 @@ impl Rig {
     pub(crate) async fn cancel(&self, orders: &[OrderId]) {
         for &order in orders {
             desk::cancel(&self.store.orders, &self.store.ledger, order).await.unwrap();
+        }
+    }
+
+    /// What Redis holds under the lane's tag, key by key as the server dumps it.
+    pub(crate) async fn keys(&self) -> Vec<(String, Vec<u8>)> {
+        let mut connection = self.redis().await;
+        let pattern = format!("{}:{{{}}}:*", self.namespace, self.lane);
+        let mut dumps = Vec::new();
+        let names: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        for name in names {
+            let dump: Option<Vec<u8>> = redis::cmd("DUMP").arg(&name).query_async(&mut connection).await.unwrap();
+            dumps.extend(dump.map(|dump| (name, dump)));
+        }
+        dumps
+    }
+
+    /// Redis comes back from an old copy: these keys are there again.
+    pub(crate) async fn restore(&self, keys: &[(String, Vec<u8>)]) {
+        let mut connection = self.redis().await;
+        for (name, dump) in keys {
+            redis::cmd("RESTORE").arg(name).arg(0).arg(dump).exec_async(&mut connection).await.unwrap();
         }
     }
 

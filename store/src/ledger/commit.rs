@@ -25,6 +25,8 @@ const RESTART_PARTITION: &str = "UPDATE partitions SET generation = ?, log_id = 
      WHERE partition_id = ? AND generation = ? AND log_id = ? AND log_offset = ? AND record_id = ?";
 // An epoch never goes back.
 const MOVE_EPOCH: &str = "UPDATE lanes SET epoch = ? WHERE lane = ? AND epoch <= ?";
+// R14: the lane is retired while its epoch is this one.
+const RETIRE_LANE: &str = "UPDATE lanes SET retired_epoch = ?, epoch = ? WHERE lane = ? AND epoch <= ?";
 // R5: only ever lower. No row is matched where it is as low already.
 const LOWER_FIRST_ORDER: &str =
     "UPDATE lanes SET first_order = ? WHERE lane = ? AND (first_order IS NULL OR first_order > ?)";
@@ -159,8 +161,11 @@ impl<S: Sql> Ledger<S> {
             let matched = tx.exec(statement, params.clone()).await?;
             all_matched(matched, &[(*offer, 0)], "0 <= sold <= allotment of each offer")?;
         }
-        for &(lane, epoch) in &plan.epochs {
-            let matched = tx.exec(MOVE_EPOCH, vec![epoch.into(), lane.into(), epoch.into()]).await?;
+        for &(lane, (epoch, is_retired)) in &plan.epochs {
+            let mut params = vec![epoch.into(), lane.into(), epoch.into()];
+            let statement = if is_retired { RETIRE_LANE } else { MOVE_EPOCH };
+            params.splice(..0, is_retired.then(|| epoch.into()));
+            let matched = tx.exec(statement, params).await?;
             all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
         }
         lower(tx, &plan.first_orders).await?;
@@ -212,7 +217,8 @@ struct Plan {
     fence: Vec<Value>,
     sold: Vec<(i64, i64)>,
     allotments: Vec<AllotmentUpdate>,
-    epochs: Vec<(i64, i64)>,
+    /// By lane: the epoch, and whether it retires the lane.
+    epochs: Vec<(i64, (i64, bool))>,
     first_orders: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
@@ -233,9 +239,13 @@ impl Plan {
         }
         let allotments = allotments(c, &mut sold)?;
         sold.retain(|_, units| *units != 0);
-        let epochs = c.epochs.iter().map(|&(lane, epoch)| Ok((lane.stored(), stored(epoch.0)?)));
-        // Of two epochs of a lane the last, which is the higher one, stands.
-        let epochs: BTreeMap<i64, i64> = epochs.collect::<Result<_, SqlError>>()?;
+        let mut epochs: BTreeMap<i64, (i64, bool)> = BTreeMap::new();
+        let opened = c.epochs.iter().map(|opened| (opened, false));
+        for (&(lane, epoch), is_retired) in opened.chain(c.retired_lanes.iter().map(|retired| (retired, true))) {
+            // Of two epochs of a lane the higher one, which is the last, stands.
+            let (last, moved) = (epochs.entry(lane.stored()).or_default(), (stored(epoch.0)?, is_retired));
+            *last = moved.max(*last);
+        }
         let (partition, generation) = (c.partition, c.generation);
         let movements = c.movements.iter().map(|m| movement::values(partition, generation, m));
         let movements = movements.collect::<Result<Vec<_>, SqlError>>()?;

@@ -3,11 +3,12 @@
 use domain::id::{Epoch, LaneId, OfferId, OrderId, PartitionId, SaleId, TenantId};
 
 use super::{LaneRow, Ledger, OfferRow};
-use crate::sql::{Row, Sql, SqlError, Tx, retried, stored};
+use crate::sql::{Row, Sql, SqlError, Tx, Value, retried, stored};
 
 // A row of a program that knew no targets has none: its allotment is what it wants.
 // One query, so that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
-const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.limit_per_buyer, l.first_order, \
+const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.retired_epoch, l.limit_per_buyer, \
+                     l.first_order, \
                      o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, o.sale_version, o.changed_at \
                      FROM lanes l LEFT JOIN offers o ON o.lane = l.lane";
 const ORDER: &str = "ORDER BY l.lane, o.offer";
@@ -17,7 +18,24 @@ const ADD_LANE: &str = "INSERT INTO lanes (lane, tenant, sale, partition_id, epo
 const ADD_OFFER: &str =
     "INSERT INTO offers (offer, lane, allotment, target, sold, sale_version, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
 
+pub(super) const RETIRED_LANES: &str = "SELECT lane FROM lanes WHERE retired_epoch = epoch AND lane IN ([?,])";
+
 impl<S: Sql> Ledger<S> {
+    /// Which of these lanes are retired (R14): everything of theirs is decided and stands in the rows.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn retired_lanes(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>, SqlError> {
+        let lanes: Vec<i64> = lanes.iter().map(|lane| lane.stored()).collect();
+        let mut retired = Vec::new();
+        for (query, lanes) in self.texts.retired_lanes.padded(&lanes) {
+            for mut row in self.db.rows(query, lanes.into_iter().map(Value::from).collect()).await? {
+                retired.push(row.id(LaneId::new)?);
+            }
+        }
+        Ok(retired)
+    }
+
     /// The lanes of a partition, by id.
     ///
     /// # Errors
@@ -110,12 +128,15 @@ fn gather(rows: Vec<Row>) -> Result<Vec<LaneRow>, SqlError> {
 }
 
 fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
+    let (lane, tenant, sale) = (row.id(LaneId::new)?, row.id(TenantId::new)?, row.id(SaleId::new)?);
+    let (partition, epoch) = (PartitionId(row.number()?), row.int()?);
     Ok(LaneRow {
-        lane: row.id(LaneId::new)?,
-        tenant: row.id(TenantId::new)?,
-        sale: row.id(SaleId::new)?,
-        partition: PartitionId(row.number()?),
-        epoch: Epoch(row.number()?),
+        lane,
+        tenant,
+        sale,
+        partition,
+        epoch: u64::try_from(epoch).map(Epoch).map_err(|_| SqlError::Broken(format!("{epoch} is no epoch")))?,
+        is_retired: row.int_or_null()? == Some(epoch),
         limit_per_buyer: row.number()?,
         first_order: first_order(row)?,
         offers: Vec::new(),

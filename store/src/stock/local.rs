@@ -11,7 +11,7 @@ use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneMachine, LaneOpening, LaneView, LoadAnswer, PreparedLoad, Purchase,
-        ReserveAnswer, ReserveCall, ReserveRequest, RunId,
+        ReserveAnswer, ReserveCall, ReserveRequest, RetireAnswer, RunId,
     },
 };
 
@@ -88,7 +88,7 @@ type Staged = (Epoch, Arc<Mutex<PreparedLoad>>);
 
 struct Lanes {
     run: RunId,
-    /// Written when a lane is closed for the first time, else only read: lanes do not wait for each other.
+    /// Written when a lane is closed or retired, else only read: lanes do not wait for each other.
     kept: RwLock<HashMap<LaneId, Arc<Mutex<Kept>>>>,
     staged: Mutex<HashMap<LaneId, Staged>>,
     observer: Option<Observer>,
@@ -104,12 +104,25 @@ impl Lanes {
         }
     }
 
-    /// The same for the one call that makes a lane.
+    /// The same for the one call that makes a lane. No lane is retired meanwhile: what it makes stays.
     fn ask_or_keep<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = Arc::clone(all.entry(lane).or_default());
+        self.ask_kept(lane, all.entry(lane).or_default(), act)
+    }
+
+    /// R14: the lane leaves the map; its buyers are let go of while nobody waits. Who holds it still finds it missing.
+    fn retire(&self, lane: LaneId, epoch: Epoch) -> RetireAnswer {
+        let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = all.get(&lane) else { return RetireAnswer::Gone };
+        let retired = self.ask_kept(lane, kept, |machine, run| machine.retire(run, epoch));
+        if retired.is_some() {
+            all.remove(&lane);
+        }
         drop(all);
-        self.ask_kept(lane, &kept, act)
+        if retired.is_some() {
+            lock_staged(&self.staged).remove(&lane);
+        }
+        retired.map_or(RetireAnswer::Refused, |_| RetireAnswer::Gone)
     }
 
     /// R4: whether a load may go on: what it puts in place stands beside the lane until it opens, so this is no call of the lane's.
@@ -235,6 +248,10 @@ impl LaneKeeping for LocalKeeping {
         // The buyers before them are let go of without the lane's lock.
         let before = self.lanes.ask(lane, |machine, run| machine.replace(run, epoch, ready?));
         answered(&self.calls, before.map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded))
+    }
+
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        answered(&self.calls, self.lanes.retire(lane, epoch))
     }
 
     async fn adjust(

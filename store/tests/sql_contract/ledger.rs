@@ -31,6 +31,7 @@ fn lane_row(n: u64) -> LaneRow {
         sale: SaleId::new(6).unwrap(),
         partition: PARTITION,
         epoch: Epoch(0),
+        is_retired: false,
         limit_per_buyer: 2,
         first_order: None,
         offers: vec![offer(10 * n), offer(10 * n + 1)],
@@ -46,6 +47,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         next_record: RecordId::new(100 + next).ok(),
         sold: sold.iter().map(|&(id, units)| (offer(id), units)).collect(),
         epochs: vec![],
+        retired_lanes: vec![],
         first_orders: vec![],
         allotments: vec![],
         retired: vec![],
@@ -247,6 +249,34 @@ pub(crate) async fn a_generation_begins_once<A: Adapter>(adapter: A) {
     let missing = d.ledger.restart(&partition(2, 5), &partition(3, 5), &[(offer(99), 1)], &[]).await;
     assert!(matches!(missing, Err(SqlError::Broken(_))));
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
+}
+
+/// R14: the flag moves with the epoch, and a later epoch takes it back, also when an older program moves it.
+pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
+    for n in 1..=3 {
+        d.ledger.add_lane(&lane_row(n), 1).await.unwrap();
+    }
+    let all = [lane(1), lane(2), lane(3)];
+    let epochs = |offset, epochs: &[(u64, u64)], retired: &[(u64, u64)]| {
+        let of = |moved: &[(u64, u64)]| moved.iter().map(|&(n, epoch)| (lane(n), Epoch(epoch))).collect::<Vec<_>>();
+        LedgerCommit { epochs: of(epochs), retired_lanes: of(retired), ..commit(offset, offset + 1, &[]) }
+    };
+    let opened = epochs(0, &[(1, 1), (2, 1), (3, 1)], &[]);
+    assert_eq!(d.ledger.commit(&opened).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.retired_lanes(&all).await.unwrap(), []);
+    let retired = epochs(1, &[(3, 2)], &[(1, 2), (2, 4)]);
+    assert_eq!(d.ledger.commit(&retired).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.commit(&retired).await.unwrap(), Committed::Fenced, "repeated");
+    assert_eq!(d.ledger.retired_lanes(&all).await.unwrap(), all[..2]);
+    let seen: Vec<_> = d.ledger.lanes(PARTITION).await.unwrap().iter().map(|l| (l.epoch, l.is_retired)).collect();
+    assert_eq!(seen, [(Epoch(2), true), (Epoch(4), true), (Epoch(2), false)]);
+    let back = d.ledger.commit(&epochs(2, &[], &[(2, 3)])).await;
+    assert!(matches!(back, Err(SqlError::Broken(_))), "an epoch goes back");
+    assert_eq!(d.ledger.commit(&epochs(2, &[(1, 3)], &[])).await.unwrap(), Committed::Done);
+    assert_eq!(d.ledger.retired_lanes(&all).await.unwrap(), all[1..2], "lane 1 is reopened");
+    assert!(!d.ledger.lane(lane(1)).await.unwrap().unwrap().is_retired);
 }
 
 /// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own partition.

@@ -187,6 +187,7 @@ fn lane_row(sale: &Sale, at: usize) -> LaneRow {
         sale: sale.id,
         partition: sale.lanes[at].partition,
         epoch: Epoch(0),
+        is_retired: false,
         limit_per_buyer: sale.lanes[at].limit_per_buyer,
         first_order: None,
         offers: vec![],

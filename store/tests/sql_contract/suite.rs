@@ -24,8 +24,8 @@ macro_rules! contract {
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
-                an_allotment_falls_with_what_is_released a_row_without_a_target_wants_its_allotment
-                r5_the_first_order_of_a_lane_only_falls
+                an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
+                a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
                 of_two_committers_exactly_one_wins a_generation_begins_once
                 a_distrusted_lane_is_remembered_until_it_is_trusted;
             losses: a_loss_is_open_until_it_is_closed what_stays_lost_is_noted_once a_record_is_set_aside_once

@@ -6,7 +6,7 @@ use domain::{
     record::Batch,
     stock::{
         CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneLoad, LaneMode, LaneOpening, LoadAnswer, ReserveAnswer,
-        ReserveReply, ReserveRequest,
+        ReserveReply, ReserveRequest, RetireAnswer,
     },
 };
 use store::stock::{LaneKeeping, LaneStock, LoadAtOnce};
@@ -25,6 +25,8 @@ macro_rules! every_rule {
             r3_close_is_refused_when_it_comes_late
             r4_a_load_opens_with_the_buyers_that_are_in_place
             r4_a_lane_is_loaded_once_and_under_its_marker
+            r14_a_lane_is_retired_only_closed_under_its_marker
+            r14_a_late_deletion_spares_a_reopened_lane
             r6_a_tombstone_answers_and_units_go_back_once
             units_go_back_unless_rejected_for_stock
             r9_an_allotment_is_followed_once
@@ -198,6 +200,37 @@ pub(super) async fn r4_a_lane_is_loaded_once_and_under_its_marker(stock: &impl L
     let repeat = ReserveReply::Repeat { order: order(2_500), batch: None, settled: true };
     let expected = ReserveAnswer::Decided { replies: vec![repeat], left: vec![(offer(1), 5)] };
     assert_eq!(answer, LaneAnswer::Open(expected));
+}
+
+/// Nothing of a retired lane is left, and it answers as one that never was.
+pub(super) async fn r14_a_lane_is_retired_only_closed_under_its_marker(
+    stock: &impl LaneStock,
+    keeping: &impl LaneKeeping,
+) {
+    let retire = async |epoch| keeping.retire(the_lane(), Epoch(epoch)).await.unwrap();
+    assert_eq!(retire(1).await, RetireAnswer::Gone, "missing");
+    open(keeping, 1, &fresh(1, &[5])).await;
+    reserve(stock, 10, &[request(10, 1, 1, 1, 1)]).await;
+    assert_eq!(retire(1).await, RetireAnswer::Refused, "open");
+    assert_eq!(keeping.close(the_lane(), Epoch(2)).await.unwrap(), CloseAnswer::Closed);
+    assert_eq!((retire(1).await, retire(3).await), (RetireAnswer::Refused, RetireAnswer::Refused), "another marker");
+    assert_eq!(keeping.journal(the_lane()).await.unwrap().len(), 1);
+    assert_eq!((retire(2).await, retire(2).await), (RetireAnswer::Gone, RetireAnswer::Gone));
+    let view = keeping.inspect(the_lane()).await.unwrap();
+    assert_eq!((view.mode, view.journal_len, view.buyers_len), (LaneMode::Missing, 0, 0));
+    a_missing_lane_is_closed(stock, keeping).await;
+}
+
+/// A keeper that sleeps between commit and deletion does not take away what another one reopened.
+pub(super) async fn r14_a_late_deletion_spares_a_reopened_lane(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
+    assert_eq!(keeping.close(the_lane(), Epoch(2)).await.unwrap(), CloseAnswer::Closed);
+    assert_eq!(keeping.retire(the_lane(), Epoch(2)).await.unwrap(), RetireAnswer::Gone);
+    assert_eq!(keeping.close(the_lane(), Epoch(3)).await.unwrap(), CloseAnswer::Closed);
+    assert_eq!(keeping.retire(the_lane(), Epoch(2)).await.unwrap(), RetireAnswer::Refused, "closed to be reopened");
+    assert_eq!(keeping.load(the_lane(), Epoch(3), &fresh(1, &[5])).await.unwrap(), LoadAnswer::Loaded);
+    assert_eq!(keeping.retire(the_lane(), Epoch(2)).await.unwrap(), RetireAnswer::Refused, "open");
+    let answer = stock.reserve(call(the_lane(), 3, 10), &[request(10, 1, 1, 1, 1)]).await.unwrap();
+    assert!(matches!(answer, LaneAnswer::Open(_)), "{answer:?}");
 }
 
 pub(super) async fn r6_a_tombstone_answers_and_units_go_back_once(stock: &impl LaneStock, keeping: &impl LaneKeeping) {

@@ -17,7 +17,7 @@ use super::{
 const OPERATIONS: u64 = 24;
 const BUYERS: u64 = 6;
 /// Every kind of answer that the scripts must have met.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 17] = [
     "reserved",
     "repeat settled",
     "repeat unsettled",
@@ -32,6 +32,8 @@ const KINDS: [&str; 15] = [
     "refused: marker",
     "loaded",
     "load refused",
+    "retired",
+    "retirement refused",
     "withheld",
 ];
 
@@ -101,7 +103,8 @@ impl<S: Server> Script<S> {
                 let epoch = self.any_epoch();
                 self.world.close(epoch).await;
             }
-            70..72 => {
+            70 => self.retire().await,
+            71 => {
                 let (epoch, load) = (self.any_epoch(), self.snapshot());
                 self.world.load(epoch, &load).await;
             }
@@ -155,6 +158,16 @@ impl<S: Server> Script<S> {
             }
             self.world.load(Epoch(self.epoch), &load).await;
         }
+    }
+
+    /// Mostly of a lane that was closed for it.
+    async fn retire(&mut self) {
+        let epoch = self.any_epoch();
+        if !self.random.one_in(4) {
+            self.world.close(epoch).await;
+        }
+        let epoch = if self.random.one_in(4) { self.any_epoch() } else { epoch };
+        self.world.retire(epoch).await;
     }
 
     async fn restart(&mut self) {

@@ -11,7 +11,7 @@ use domain::{
     record::{Batch, Reservation},
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneMachine, LoadAnswer, ReserveAnswer, ReserveCall, ReserveReply,
-        ReserveRequest, RunId,
+        ReserveRequest, RetireAnswer, RunId,
     },
 };
 use store::stock::{LaneKeeping, LaneStock, LoadAtOnce};
@@ -186,6 +186,17 @@ impl<S: Server> World<S> {
             CloseAnswer::RefusedMarker { .. } => self.saw("refused: marker"),
         }
         machine
+    }
+
+    pub(super) async fn retire(&mut self, epoch: Epoch) {
+        let adapter = self.server.keeping().retire(self.lane, epoch).await.unwrap();
+        let machine = self.machine.retire(self.run, epoch).map_or(RetireAnswer::Refused, |_| RetireAnswer::Gone);
+        self.note(|| format!("retire {epoch:?} -> {machine:?}"));
+        same("retire", &machine, &adapter);
+        if machine == RetireAnswer::Gone {
+            self.stored = None;
+        }
+        self.saw(if machine == RetireAnswer::Gone { "retired" } else { "retirement refused" });
     }
 
     pub(super) async fn load(&mut self, epoch: Epoch, load: &LaneLoad) {

@@ -72,8 +72,15 @@ impl Model {
             (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
         });
         let (tenant, sale, limit_per_buyer) = (place.tenant, place.sale, place.limit);
-        let ledger =
-            LaneLedger { tenant, sale, epoch: EPOCH, limit_per_buyer, first_order: None, offers: offers.collect() };
+        let ledger = LaneLedger {
+            tenant,
+            sale,
+            epoch: EPOCH,
+            is_retired: false,
+            limit_per_buyer,
+            first_order: None,
+            offers: offers.collect(),
+        };
         Self {
             machine,
             lanes: BTreeMap::from([(place.lane, ledger)]),

@@ -27,7 +27,7 @@ fn rows_of(data: &Path) -> PathBuf {
             }
         }
     }
-    files.pop().expect("a file of rows")
+    files.pop().unwrap()
 }
 
 fn status_of(folder: &Folder, token: &str, order: &str) -> String {

@@ -52,7 +52,7 @@ impl Scene {
     fn settles(&self, buyer: u32) -> String {
         wait_until("the key has its order", PATIENCE, || Ok(self.buys(self.engines[0], buyer, "k").status() == 202))
             .unwrap();
-        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|told| order_of(told).expect("an order")).collect();
+        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|told| order_of(told).unwrap()).collect();
         assert_eq!(ids.len(), 1, "one key, one order: {ids:?}");
         ids.into_iter().next().unwrap()
     }

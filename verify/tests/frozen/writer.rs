@@ -25,8 +25,7 @@ struct Hand {
 impl Hand {
     fn reach(namespace: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let opts =
-            Opts::from_url(&std::env::var("FLASHSALE_MYSQL_URL").expect("is the stack up? . stack/env")).unwrap();
+        let opts = Opts::from_url(&std::env::var("FLASHSALE_MYSQL_URL").unwrap()).unwrap();
         let shards = (0..2).map(|shard| {
             let database = format!("{namespace}_orders_{shard:02}");
             let opts = OptsBuilder::from_opts(opts.clone()).db_name(Some(database)).prefer_socket(false);

@@ -10,6 +10,8 @@ use crate::{
     stock::OfferLoad,
 };
 
+mod retirement;
+
 const RUN: RunId = RunId(1);
 const RESTARTED: RunId = RunId(2);
 const FIRST: Epoch = Epoch(1);

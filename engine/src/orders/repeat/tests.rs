@@ -8,9 +8,9 @@ use domain::{
 };
 
 use crate::{
-    admission::KEPT_AFTER_END_MS,
+    admission::Caller,
     buy::{Bought, Declined, Standing},
-    orders::READS_PER_BUYER_PER_S,
+    orders::{READS_PER_BUYER_PER_S, Unseen},
     testing::{NOW_MS, Shop, buyer, offer_id, sale, tenant},
 };
 
@@ -41,7 +41,7 @@ async fn r13_a_known_key_gets_its_order_whatever_window_and_pause_say() {
     let shop = Shop::new(10);
     let order = bought(&shop).await;
     let window = sale(1).window;
-    for wall_ms in [window.opens_at_ms - 1, window.closes_at_ms, window.closes_at_ms + KEPT_AFTER_END_MS] {
+    for wall_ms in [window.opens_at_ms - 1, window.closes_at_ms, window.closes_at_ms + 3_600_000] {
         shop.clock.set_wall(wall_ms);
         assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)), "at {wall_ms}");
     }
@@ -103,8 +103,33 @@ async fn a_closed_lane_is_no_answer_and_its_rows_are_one() {
     assert_eq!(again(&shop).await, Ok((order, Standing::Over(Status::Cancelled))));
     assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::Mismatch));
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed));
-    shop.clock.set_wall(closes_at_ms + KEPT_AFTER_END_MS);
-    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Ended), "nobody opens the lane any more");
+    shop.clock.set_wall(closes_at_ms + 30 * 24 * 3_600_000 - 1);
+    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed), "nobody has said that all is decided");
+}
+
+/// R14: of a retired lane the rows are all there is, and a sale that is prolonged is asked at its lane again.
+#[tokio::test]
+async fn r14_a_retired_lane_is_answered_from_its_rows() {
+    let shop = Shop::new(10);
+    let (order, key) = (bought(&shop).await, KeyHash::of(tenant(), buyer(1), offer_id(1), "k"));
+    let closes_at_ms = sale(1).window.closes_at_ms;
+    shop.clock.set_wall(closes_at_ms);
+    shop.stock.restart();
+    let lane = std::sync::Arc::clone(&shop.directory.now().offer(offer_id(1)).unwrap().1.lane);
+    lane.note_retired(Some(closes_at_ms));
+    let status =
+        |order| shop.purchases.orders.status(Caller { tenant: tenant(), buyer: buyer(1) }, order, Some(offer_id(1)));
+    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Ended), "no row means no order");
+    assert_eq!(status(order).await, Err(Unseen::NotFound));
+    shop.rows.write_of_key(order, buyer(1), Status::PendingPayment, key);
+    assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)), "the same key has its order");
+    assert_eq!(status(order).await.unwrap().order, order);
+    assert_eq!(shop.buy(1, "another", 2).await, Err(Declined::Ended));
+    let mut prolonged = sale(1);
+    (prolonged.version, prolonged.window.closes_at_ms) = (2, closes_at_ms + 1);
+    shop.directory.take_in(vec![prolonged], closes_at_ms);
+    shop.clock.set_wall(closes_at_ms + 1);
+    assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed), "its lane may have sold since");
 }
 
 /// Everybody reloads before the opening: that costs no question. Late ones are bounded as reads are.

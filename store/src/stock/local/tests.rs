@@ -52,3 +52,15 @@ async fn a_panic_in_a_lane_loses_that_lane_alone() {
     assert_eq!(keeping.inspect(lane(2)).await.unwrap().mode, LaneMode::Closed { marker: Epoch(1) });
     assert_eq!(keeping.close(lane(1), Epoch(2)).await.unwrap(), CloseAnswer::Closed);
 }
+
+/// R14: a retired lane takes no room, and who still holds it finds it missing.
+#[tokio::test]
+async fn r14_a_retired_lane_leaves_the_map() {
+    let (stock, keeping) = opened().await;
+    let held = Arc::clone(&stock.lanes.kept.read().unwrap()[&lane(1)]);
+    assert_eq!(keeping.retire(lane(1), Epoch(1)).await.unwrap(), RetireAnswer::Refused, "open");
+    assert_eq!(keeping.close(lane(1), Epoch(2)).await.unwrap(), CloseAnswer::Closed);
+    assert_eq!(keeping.retire(lane(1), Epoch(2)).await.unwrap(), RetireAnswer::Gone);
+    assert!(stock.lanes.kept.read().unwrap().is_empty());
+    assert_eq!(held.lock().unwrap().machine, LaneMachine::default());
+}

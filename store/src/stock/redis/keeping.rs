@@ -7,7 +7,7 @@ use bytes::Bytes;
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId},
-    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase},
+    stock::{CloseAnswer, Gone, GoneWhy, LaneAnswer, LaneOpening, LaneView, LoadAnswer, Purchase, RetireAnswer},
 };
 use redis::{AsyncConnectionConfig, Cmd, RedisWrite, Value, cluster_async::ClusterConnection};
 
@@ -268,6 +268,12 @@ impl LaneKeeping for RedisKeeping {
             run.arg(position(offer.changed_at)?);
         }
         Ok(self.load_step(&run).await?.map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded))
+    }
+
+    async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
+        let mut run = self.run(&scripts::RETIRE, lane);
+        run.arg(epoch.0);
+        reply::retired(self.ask(&run).await?)
     }
 
     async fn adjust(

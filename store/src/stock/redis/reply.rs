@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, KeyHash, OfferId, OrderId, PurchaseNumber},
-    stock::{CloseAnswer, LaneAnswer, LaneMode, LaneView, Purchase, ReserveAnswer, ReserveReply, ReserveRequest},
+    stock::{
+        CloseAnswer, LaneAnswer, LaneMode, LaneView, Purchase, ReserveAnswer, ReserveReply, ReserveRequest,
+        RetireAnswer,
+    },
 };
 use redis::Value;
 
@@ -241,6 +244,15 @@ pub(super) fn loaded(value: Value) -> Result<Option<u64>, StockError> {
     match parts(value)? {
         (1, mut parts) => number(parts.next()).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// The answer of `retire`.
+pub(super) fn retired(value: Value) -> Result<RetireAnswer, StockError> {
+    match parts(value)? {
+        (0, _) => Ok(RetireAnswer::Refused),
+        (1, _) => Ok(RetireAnswer::Gone),
+        _ => Err(broken("an unknown kind")),
     }
 }
 

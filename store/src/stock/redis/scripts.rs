@@ -30,6 +30,7 @@ scripts! {
     CLAIM: "claim.lua" "#!lua flags=allow-oom\n";
     CLOSE: "close.lua" "#!lua flags=allow-oom\n";
     LOAD: "load.lua";
+    RETIRE: "retire.lua" "#!lua flags=allow-oom\n";
     ADJUST: "adjust.lua" "#!lua flags=allow-oom\n";
     WITHHOLD: "withhold.lua" "#!lua flags=allow-oom\n";
     INSPECT: "inspect.lua";

@@ -1,0 +1,50 @@
+//! `flashsale parked`: an operator looks at the record that stops a partition and sets it aside, on a running server and at rest.
+
+use std::time::Duration;
+
+use verify::{child::wait_until, folder::Folder};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fault 29: what stands behind a record of unknown type is decided without a restart, and after one too.
+#[test]
+fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
+    let folder = Folder::new().unwrap();
+    let parked = |arguments: &[&str]| {
+        let output = folder.command("parked").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let mut server = folder.serve().unwrap();
+    folder.wait_selling(&mut server).unwrap();
+    server.terminate().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
+    let (status, told) = parked(&["list"]);
+    assert!(status == Some(0) && told.starts_with("nothing is parked"), "at rest: {status:?} {told}");
+    let log = rusqlite::Connection::open(folder.data().join("log.db")).unwrap();
+    let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records RETURNING place";
+    let offset: i64 = log.query_row(newer, (), |row| row.get(0)).unwrap();
+    drop(log);
+
+    let mut server = folder.serve().unwrap();
+    let waits = format!("partition 0 waits at offset {offset}: type flashsale.tomorrow.v9, record 4711, 1 bytes");
+    wait_until("the list tells", PATIENCE, || Ok(parked(&["list"]).1.starts_with(&waits))).unwrap();
+    let (status, told) = parked(&["skip", "0", "0"]);
+    assert!(status == Some(1) && told.contains("is decided: it stops nothing"), "{status:?} {told}");
+    let (status, told) = parked(&["replay", "7"]);
+    assert!(status == Some(1) && told.contains("there is no parked record 7"), "{status:?} {told}");
+    assert_eq!(parked(&["list", "--limit", "0"]).0, Some(64));
+    let (status, told) = parked(&["skip", "0", &offset.to_string()]);
+    assert!(status == Some(0) && told.contains("is set aside"), "{status:?} {told}");
+    folder.wait_selling(&mut server).unwrap();
+    assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
+    let (status, told) = parked(&["list", "--json"]);
+    assert!(status == Some(0) && told.contains(r#""cause":"set aside by an operator"#), "{status:?} {told}");
+    server.terminate().unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
+
+    let mut server = folder.serve().unwrap();
+    folder.wait_selling(&mut server).unwrap();
+    folder.wait_ready(&mut server).unwrap();
+    let output = folder.command("audit").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
