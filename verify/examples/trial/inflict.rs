@@ -38,8 +38,8 @@ const CANCEL_EVERY: Duration = Duration::from_millis(1_500);
 const CANCEL_AGE: Duration = Duration::from_secs(3);
 /// A publication is tried again for so long.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
-/// An order that is not accepted for so long after a fault is still for that fault's reason.
-const AFTERMATH: Duration = Duration::from_secs(10);
+/// A time without an accepted order that begins later than this after a fault is not for its reason.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// The window of a sale, beyond any trial.
 const WINDOW_MS: u64 = 86_400_000;
 

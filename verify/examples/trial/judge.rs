@@ -21,7 +21,7 @@ const REST: Duration = Duration::from_secs(90);
 /// Between two lines about what is still under way.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Buyers of each sale who ask every engine once more at the end.
-const LATE: usize = 60;
+const LATE: usize = 30;
 
 /// What was taken away in a seed.
 #[derive(Debug, Clone, Copy, Default)]
