@@ -210,6 +210,9 @@ impl World {
         let mut mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         // Of the other seeds each plays what it did before sales ended.
         mixture.end = if seed % 4 == 1 { rng.pick(&[2, 4, 8]) } else { 0 };
+        if let Some(wrong) = wrong {
+            wrong.favour(&mut mixture);
+        }
         let mut world = Self {
             redis: Redis::new(mixture.restart > 0),
             mixture,

@@ -6,7 +6,10 @@ use domain::{
     stock::GoneWhy,
 };
 
-use crate::{world::World, writer::Process};
+use crate::{
+    world::{Mixture, World},
+    writer::Process,
+};
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +107,21 @@ pub enum Wrong {
 }
 
 impl Wrong {
+    /// What only a rare sequence shows is looked for among the events that it needs, and few others.
+    pub fn favour(self, mixture: &mut Mixture) {
+        let lose = match self {
+            Self::RetiredBeforeTold => 0,
+            Self::LanesOpenOverALostLog => 2,
+            _ => return,
+        };
+        (mixture.lose, mixture.restore, mixture.tails, mixture.end) = (lose, 0, 0, 0);
+        (mixture.cancel, mixture.relay) = (mixture.cancel.max(5), mixture.relay.max(4));
+        if self == Self::RetiredBeforeTold {
+            (mixture.publish, mixture.cancel, mixture.relay) = (6, 12, 12);
+            (mixture.kill, mixture.restart, mixture.distrust) = (3, 0, 0);
+        }
+    }
+
     pub const ALL: [Self; 45] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,

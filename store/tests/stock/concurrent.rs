@@ -80,6 +80,8 @@ impl Done {
             Self::Claim(now_ms, n, told) => same(told, &machine.claim(RUN, *now_ms, *n, BACKOFF_MS)),
             Self::Settle(epoch, batches, gone, told) => same(told, &machine.settle(RUN, *epoch, batches, gone)),
             Self::Close(epoch, told) => same(told, &machine.close(RUN, *epoch)),
+            // A load has several steps: between them another keeper may have begun its own. A refused one changes nothing.
+            Self::Load(_, _, LoadAnswer::Refused) => {}
             Self::Load(epoch, load, told) => same(told, &machine.load(RUN, *epoch, load)),
             Self::Adjust(epoch, offer, allotment, at, told) => {
                 same(told, &machine.adjust(RUN, *epoch, *offer, *allotment, *at));

@@ -211,7 +211,9 @@ impl PartitionReader for SqliteReader {
         if !self.arrival(offset, wait).await? {
             return Ok(Vec::new());
         }
-        let entries = self.records(offset, max_records, max_bytes).await?;
+        // The file may hold more already than the watermarks tell: whoever read that would be past the end.
+        let told = usize::try_from(self.marks.borrow().high.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let entries = self.records(offset, max_records.min(told), max_bytes).await?;
         match entries.last() {
             Some(last) => self.next = Some(last.offset + 1),
             // It went while we asked, or somebody took it out.
