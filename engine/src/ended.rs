@@ -1,4 +1,5 @@
-//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so. From then on no row means no order, nothing
+//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so (a lane that it
+//! does not have never sold). From then on no row means no order, nothing
 //! is swept there, and pages do not ask for stock.
 
 use std::{sync::Arc, time::Duration};
@@ -40,8 +41,8 @@ async fn round<S: Sql>(ledger: &Ledger<S>, directory: &Directory, now_ms: u64) -
         }
     }
     let lanes: Vec<LaneId> = asked.iter().map(|(lane, _)| lane.id).collect();
-    let retired = ledger.retired_lanes(&lanes).await?;
-    for (lane, after_ms) in asked.into_iter().filter(|(lane, _)| retired.contains(&lane.id)) {
+    let living = ledger.living_lanes(&lanes).await?;
+    for (lane, after_ms) in asked.into_iter().filter(|(lane, _)| !living.contains(&lane.id)) {
         lane.note_retired(Some(after_ms));
     }
     Ok(())

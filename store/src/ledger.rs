@@ -23,7 +23,7 @@ use crate::{
 };
 
 use commit::CommitTexts;
-use lane::RETIRED_LANES;
+use lane::LIVING_LANES;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
 pub use loss::{Loss, LostOrder};
@@ -150,7 +150,7 @@ struct Texts {
     now: String,
     commit: CommitTexts,
     lease: LeaseTexts,
-    retired_lanes: Fixed,
+    living_lanes: Fixed,
 }
 
 impl<S: Sql> Ledger<S> {
@@ -161,7 +161,7 @@ impl<S: Sql> Ledger<S> {
             now,
             commit: CommitTexts::new(),
             lease: LeaseTexts::new(S::NOW_MS),
-            retired_lanes: Fixed::new(RETIRED_LANES),
+            living_lanes: Fixed::new(LIVING_LANES),
         };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }
     }

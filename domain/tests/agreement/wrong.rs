@@ -118,7 +118,7 @@ impl Wrong {
         (mixture.cancel, mixture.relay) = (mixture.cancel.max(5), mixture.relay.max(4));
         if self == Self::RetiredBeforeTold {
             (mixture.publish, mixture.cancel, mixture.relay) = (6, 12, 12);
-            (mixture.kill, mixture.restart, mixture.distrust) = (3, 0, 0);
+            mixture.advance = [16, 16];
         }
     }
 

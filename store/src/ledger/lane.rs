@@ -18,22 +18,24 @@ const ADD_LANE: &str = "INSERT INTO lanes (lane, tenant, sale, partition_id, epo
 const ADD_OFFER: &str =
     "INSERT INTO offers (offer, lane, allotment, target, sold, sale_version, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
 
-pub(super) const RETIRED_LANES: &str = "SELECT lane FROM lanes WHERE retired_epoch = epoch AND lane IN ([?,])";
+pub(super) const LIVING_LANES: &str =
+    "SELECT lane FROM lanes WHERE (retired_epoch IS NULL OR retired_epoch <> epoch) AND lane IN ([?,])";
 
 impl<S: Sql> Ledger<S> {
-    /// Which of these lanes are retired (R14): everything of theirs is decided and stands in the rows.
+    /// Which of these lanes are here and not retired (R14). Everything of the others is decided and stands in the rows: a lane that is not
+    /// here never sold.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
-    pub async fn retired_lanes(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>, SqlError> {
+    pub async fn living_lanes(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>, SqlError> {
         let lanes: Vec<i64> = lanes.iter().map(|lane| lane.stored()).collect();
-        let mut retired = Vec::new();
-        for (query, lanes) in self.texts.retired_lanes.padded(&lanes) {
+        let mut living = Vec::new();
+        for (query, lanes) in self.texts.living_lanes.padded(&lanes) {
             for mut row in self.db.rows(query, lanes.into_iter().map(Value::from).collect()).await? {
-                retired.push(row.id(LaneId::new)?);
+                living.push(row.id(LaneId::new)?);
             }
         }
-        Ok(retired)
+        Ok(living)
     }
 
     /// The lanes of a partition, by id.

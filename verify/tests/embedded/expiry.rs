@@ -18,12 +18,16 @@ fn an_expiry_tells_how_many_and_gives_their_units_back() {
     let mut shop = Shop::open();
     (1..=3).for_each(|buyer| drop(shop.buy(buyer).unwrap()));
     shop.wait_numbers([3, 10, 10]);
-    assert!(shop.expire().starts_with("3 of 3 overdue orders were expired; "));
+    // Their rows are written then.
+    shop.audit();
+    let told = shop.expire();
+    assert!(told.starts_with("3 of 3 overdue orders were expired; "), "{told}");
     shop.wait_numbers([0, 10, 10]);
     assert!(shop.expire().starts_with("0 of 0 overdue orders were expired; "));
 
     (4..=5).for_each(|buyer| drop(shop.buy(buyer).unwrap()));
     shop.wait_numbers([2, 10, 10]);
+    shop.audit();
     shop.server.terminate().unwrap();
     assert!(shop.server.wait(Duration::from_secs(60)).unwrap().success(), "{}", shop.server.tail());
     assert!(shop.expire().starts_with("2 of 2 overdue orders were expired; "));

@@ -253,6 +253,13 @@ fn early_and_late() {
         let token = scene.market.token(sale, 0).unwrap();
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, sale.offers[0].offer);
         let request = post(&token, "idempotency-key: k\r\n", &body);
+        // Until the engine knows that the lane of the ended sale never sold.
+        wait_until("the engine knows the sale", PATIENCE, || {
+            let mut wire = scene.wire();
+            wire.send(&request)?;
+            Ok(wire.answer().code() == (409, code))
+        })
+        .unwrap();
         expect(&scene, code, request.as_bytes(), Problem(409, code));
         let mut wire = scene.wire();
         wire.send(&request).unwrap();
