@@ -195,10 +195,8 @@ impl Process {
     fn keep_allotments(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, view: &LaneView) {
         for &(offer, ..) in &view.offers {
             let numbers = self.lanes[&lane].offers[&offer];
-            // The variant that tells late does so at few looks, or both writers would have to start in between.
-            let late = world.is(Wrong::RetiredBeforeTold) && !world.ending && !world.rng.once_in(3);
             let told = self.facts.entry(lane).or_default().told.get(&offer);
-            if !late && told != Some(&(epoch, numbers.changed_at)) && numbers.changed_at > 0 {
+            if told != Some(&(epoch, numbers.changed_at)) && numbers.changed_at > 0 {
                 self.adjust(world, lane, offer);
             }
         }

@@ -350,10 +350,10 @@ impl Process {
 
     /// A lane hears of a change before a release that is decided after it retires units there: else an adjustment that comes later, with
     /// an allotment from before the release, would put them on sale.
-    fn tells_first(&mut self, world: &World) -> bool {
+    fn tells_first(&mut self) -> bool {
         let Some(span) = &self.span else { return false };
         let untold: Vec<(LaneId, OfferId)> = (span.decided.retired.keys().copied())
-            .filter(|_| !span.decided.gone.is_empty() && !world.is(Wrong::RetiredBeforeTold))
+            .filter(|_| !span.decided.gone.is_empty())
             .filter(|&(lane, offer)| {
                 let told = self.facts.get(&lane).and_then(|facts| facts.told.get(&offer));
                 told != Some(&self.last_change(lane, offer))
@@ -369,7 +369,7 @@ impl Process {
 
     /// Journal entries go, gone orders give back. A closed lane is rebuilt from the rows instead.
     fn settle(&mut self, world: &mut World) -> Played {
-        if self.tells_first(world) {
+        if self.tells_first() {
             return Ok(());
         }
         let Some(span) = &self.span else { return Ok(()) };
@@ -429,10 +429,7 @@ impl Process {
         for change in &span.decided.allotments {
             world.event("allotment changed");
             world.targets.insert(change.offer, world.published.history[&change.sale_version][&change.offer]);
-            // A variant that tells lanes at looks only: else a crash at this very moment would have to show the fault.
-            if !world.is(Wrong::RetiredBeforeTold) {
-                self.todo.push_back(Todo::Adjust(change.lane, change.offer));
-            }
+            self.todo.push_back(Todo::Adjust(change.lane, change.offer));
         }
         for &(lane, epoch) in &span.decided.retired_lanes {
             world.event("lane retired");

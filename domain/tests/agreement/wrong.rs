@@ -60,8 +60,6 @@ pub enum Wrong {
     RetiredByTheLaneOnly,
     /// R9: every record of a release lowers the allotment once more.
     EveryReleaseRetires,
-    /// R9: a release retires units in a lane that has not heard of the change before it.
-    RetiredBeforeTold,
     /// R9: a rebuild makes the allotment that is there the target.
     TargetForgottenAtARebuild,
     /// R9: a lane is loaded with units that a reduction waits for.
@@ -109,20 +107,13 @@ pub enum Wrong {
 impl Wrong {
     /// What only a rare sequence shows is looked for among the events that it needs, and few others.
     pub fn favour(self, mixture: &mut Mixture) {
-        let lose = match self {
-            Self::RetiredBeforeTold => 0,
-            Self::LanesOpenOverALostLog => 2,
-            _ => return,
-        };
-        (mixture.lose, mixture.restore, mixture.tails, mixture.end) = (lose, 0, 0, 0);
-        (mixture.cancel, mixture.relay) = (mixture.cancel.max(5), mixture.relay.max(4));
-        if self == Self::RetiredBeforeTold {
-            (mixture.publish, mixture.cancel, mixture.relay) = (6, 12, 12);
-            mixture.advance = [16, 16];
+        if self == Self::LanesOpenOverALostLog {
+            (mixture.lose, mixture.restore, mixture.tails, mixture.end) = (2, 0, 0, 0);
+            (mixture.cancel, mixture.relay) = (mixture.cancel.max(5), mixture.relay.max(4));
         }
     }
 
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 44] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -146,7 +137,6 @@ impl Wrong {
         Self::RetiredByTheLedgerOnly,
         Self::RetiredByTheLaneOnly,
         Self::EveryReleaseRetires,
-        Self::RetiredBeforeTold,
         Self::TargetForgottenAtARebuild,
         Self::EpochKeepsTheExcess,
         Self::StaleDifferenceAdded,
