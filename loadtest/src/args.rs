@@ -172,8 +172,8 @@ pub struct Args {
     pub target: Option<Target>,
 
     /// Production over the stack: kills a server in the middle of the last measured part and starts it again, or stops it for a
-    /// while: redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill, mysql-stop [default: @5, at once again or stopped for
-    /// 6, 12 and 15 s]. Buyers who are told to come back do so, with the same key. Without --rate 10000 requests/s come, and
+    /// while: redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill, mysql-stop (by default @5, at once again or stopped for
+    /// 6, 12 and 15 s). Buyers who are told to come back do so, with the same key. Without --rate 10000 requests/s come, and
     /// without --buyers as many as the time of the fault needs.
     #[arg(long, value_name = "FAULT[@SECOND[+SECONDS]]")]
     pub fault: Option<Fault>,
