@@ -1,6 +1,5 @@
-//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so (a lane that it
-//! does not have never sold). From then on no row means no order, nothing
-//! is swept there, and pages do not ask for stock.
+//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so. A lane that it does not have never
+//! sold, which is the same here. From then on no row means no order, nothing is swept there, and pages do not ask for stock.
 
 use std::{sync::Arc, time::Duration};
 

@@ -63,6 +63,9 @@ pub enum RunError {
     /// The sale did not open.
     #[error("{0}")]
     NotOpen(String),
+    /// The lanes of a sale that is over stay.
+    #[error("{0}")]
+    NotRetired(String),
     /// Something of this machine.
     #[error("{0}")]
     Here(String),
@@ -73,7 +76,9 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Here(_) | Self::Generator(_) | Self::Requests(_) => Exit::of_chain(self).unwrap_or(Exit::Software),
-            Self::Stores(_) | Self::Unseen(_) | Self::Service(_) | Self::NotOpen(_) => Exit::Unavailable,
+            Self::Stores(_) | Self::Unseen(_) | Self::Service(_) | Self::NotOpen(_) | Self::NotRetired(_) => {
+                Exit::Unavailable
+            }
         }
     }
 }

@@ -88,8 +88,8 @@ pub(crate) trait UnderTest {
     /// Bytes that the stock's server holds; `None` where it is no server, or does not tell.
     fn stock_memory(&self) -> impl Future<Output = Option<u64>>;
 
-    /// What an operator does when ended lanes are gone and nobody buys. What fails of it changes no figure but a restart's.
-    fn calm(&self) -> impl Future<Output = ()>;
+    /// What an operator does when ended lanes are gone and nobody buys: a restart's figure rests on it.
+    fn calm(&self) -> impl Future<Output = Result<(), RunError>>;
 
     /// The yardsticks it has, not measured yet.
     fn yardsticks(&self) -> Baselines;

@@ -226,8 +226,12 @@ impl<P: Ports> Partition<P> {
         match opened.await {
             Ok(LoadAnswer::Loaded) => {
                 tracing::info!(lane = %id, %epoch, purchases = filled.len(), "lane open");
-                self.facts.entry(id).or_default().opened();
-                self.shared.ledger.trust(id).await?;
+                let facts = self.facts.entry(id).or_default();
+                let was_distrusted = facts.distrusted;
+                facts.opened();
+                if was_distrusted {
+                    self.shared.ledger.trust(id).await?;
+                }
                 self.shared.failpoint.reach(Step::Loaded);
             }
             Ok(LoadAnswer::Refused) => {

@@ -18,8 +18,6 @@ mod gate;
 mod loads;
 #[path = "any_log/lost.rs"]
 mod lost;
-#[path = "any_log/node.rs"]
-mod node;
 #[path = "any_log/parked.rs"]
 mod parked;
 #[path = "any_log/releases.rs"]

@@ -1,6 +1,8 @@
 //! Sales that were before: they lie in the same deployment when the scenario begins, each with its orders, decided, audited, and
 //! over. After each it is noted what Redis and the services hold.
 
+use std::time::Duration;
+
 use kit::clock::Clock;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -9,8 +11,9 @@ use crate::{audit, report::AfterSale, sale::LoadSale, scenario::Part, tally::Boo
 
 /// As many requests as come: a sale of before is only to be there.
 static BEFORE: Part = Part { title: "a sale of before", ..Part::FILLING };
-/// How long the services may take to let go of a sale that is over, beyond the time in which its lanes settle.
-const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long the keeper may take to retire the lanes of a sale that is over, beyond the time in which they settle.
+const RETIRED_WITHIN: Duration = Duration::from_secs(60);
+const RETIRED_POLL: Duration = Duration::from_millis(250);
 
 impl<U: UnderTest> Play<'_, U> {
     /// Plays all sales of before, one after the other.
@@ -38,7 +41,7 @@ impl<U: UnderTest> Play<'_, U> {
         }
         if before.sales > 0 && self.order.args.settling.is_some() {
             self.progress.phase("a calm moment");
-            self.under_test.calm().await;
+            self.under_test.calm().await?;
         }
         Ok(())
     }
@@ -57,18 +60,38 @@ impl<U: UnderTest> Play<'_, U> {
         Ok(())
     }
 
-    /// Ends a sale, gives its lanes the time to settle, and notes what is held.
+    /// Ends a sale, waits until its lanes are retired where the settling time is given, and notes what is held.
     async fn after_sale(&mut self, number: u32, sale: &LoadSale) -> Result<(), RunError> {
         self.progress.phase("ending it");
         let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(here)?;
         let file = self.stage.write(&closed)?;
         self.publisher.publish(&file).await?;
         if let Some(settling) = self.order.args.settling {
-            tokio::time::sleep(std::time::Duration::from_secs(settling.into()) + LET_GO).await;
+            self.wait_retired(sale, Duration::from_secs(settling.into())).await?;
         }
         let [engine_bytes, writer_bytes] = self.stage.memories();
         let stock_bytes = self.under_test.stock_memory().await;
         self.after_sales.push(AfterSale { sale: number, stock_bytes, engine_bytes, writer_bytes });
         Ok(())
+    }
+
+    async fn wait_retired(&self, sale: &LoadSale, settling: Duration) -> Result<(), RunError> {
+        let (lanes, deadline) = (sale.lanes(), self.clock.monotonic() + settling + RETIRED_WITHIN);
+        loop {
+            let known = self.backends.all_lanes().await?;
+            let kept = known.iter().filter(|row| lanes.contains(&row.lane) && !row.is_retired).count();
+            if kept == 0 {
+                return Ok(());
+            }
+            if self.clock.monotonic() >= deadline {
+                return Err(RunError::NotRetired(format!(
+                    "{kept} of {} lanes of an ended sale are not retired {} s after they may be; does whoever keeps the \
+                     lanes run with the same settling time?",
+                    lanes.len(),
+                    RETIRED_WITHIN.as_secs()
+                )));
+            }
+            tokio::time::sleep(RETIRED_POLL).await;
+        }
     }
 }

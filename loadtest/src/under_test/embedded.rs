@@ -74,7 +74,9 @@ impl UnderTest for Embedded {
         None
     }
 
-    async fn calm(&self) {}
+    async fn calm(&self) -> Result<(), RunError> {
+        Ok(())
+    }
 
     fn yardsticks(&self) -> Baselines {
         Baselines::default()

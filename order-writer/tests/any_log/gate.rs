@@ -1,11 +1,14 @@
-//! A stock whose loads wait where a test wants them to: after a lane's rows were read, before its buyers are in place.
+//! A stock in a test's hands. Loads wait where it wants them to: after a lane's rows were read, before its buyers are in place. And lanes
+//! stand as if on several nodes, some of which do not answer: one dead node of a cluster.
+#![allow(dead_code, reason = "two test binaries share it, and one of them uses a part")]
 
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,17 +19,38 @@ use domain::{
 use store::stock::{LaneKeeping, StockError};
 use tokio::sync::watch;
 
-/// Which lanes' loads wait. Clones are one gate.
+/// How long a call waits for a node that does not answer.
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
+
+/// Which lanes do not answer.
+#[derive(Default)]
+pub(crate) enum Dead {
+    #[default]
+    None,
+    These(BTreeSet<LaneId>),
+    All,
+}
+
+/// Which lanes' loads wait, and which lanes do not answer. Clones are one gate.
 #[derive(Clone)]
 pub(crate) struct Gate {
     held: Arc<watch::Sender<BTreeSet<LaneId>>>,
     waiting: Arc<AtomicUsize>,
+    dead: Arc<Mutex<Dead>>,
+    /// Calls that waited for [`SILENCE`] to its end.
+    pub(crate) silent: Arc<AtomicU64>,
 }
 
 impl Gate {
     /// Nothing waits.
     pub(crate) fn open() -> Self {
-        Self { held: Arc::new(watch::channel(BTreeSet::new()).0), waiting: Arc::default() }
+        let held = Arc::new(watch::channel(BTreeSet::new()).0);
+        Self { held, waiting: Arc::default(), dead: Arc::default(), silent: Arc::default() }
+    }
+
+    /// From now on these do not answer, and all others do.
+    pub(crate) fn die(&self, dead: Dead) {
+        *self.dead.lock().unwrap() = dead;
     }
 
     /// From now on the loads of this lane wait.
@@ -64,6 +88,20 @@ impl<K> Gated<K> {
     pub(crate) fn new(port: K, gate: &Gate) -> Self {
         Self { port, gate: gate.clone() }
     }
+
+    async fn reach(&self, lane: LaneId) -> Result<&K, StockError> {
+        let is_dead = match &*self.gate.dead.lock().unwrap() {
+            Dead::None => false,
+            Dead::These(lanes) => lanes.contains(&lane),
+            Dead::All => true,
+        };
+        if !is_dead {
+            return Ok(&self.port);
+        }
+        tokio::time::sleep(SILENCE).await;
+        self.gate.silent.fetch_add(1, SeqCst);
+        Err(StockError::Unknown("its node is dead on purpose".into()))
+    }
 }
 
 impl<K: LaneKeeping> LaneKeeping for Gated<K> {
@@ -74,23 +112,23 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
         batches: &[BatchId],
         gone: &[Gone],
     ) -> Result<LaneAnswer<()>, StockError> {
-        self.port.settle(lane, epoch, batches, gone).await
+        self.reach(lane).await?.settle(lane, epoch, batches, gone).await
     }
 
     async fn close(&self, lane: LaneId, epoch: Epoch) -> Result<CloseAnswer, StockError> {
-        self.port.close(lane, epoch).await
+        self.reach(lane).await?.close(lane, epoch).await
     }
 
     async fn retire(&self, lane: LaneId, epoch: Epoch) -> Result<RetireAnswer, StockError> {
-        self.port.retire(lane, epoch).await
+        self.reach(lane).await?.retire(lane, epoch).await
     }
 
     async fn journal(&self, lane: LaneId) -> Result<Vec<(BatchId, Bytes)>, StockError> {
-        self.port.journal(lane).await
+        self.reach(lane).await?.journal(lane).await
     }
 
     async fn clear(&self, lane: LaneId, epoch: Epoch) -> Result<bool, StockError> {
-        self.port.clear(lane, epoch).await
+        self.reach(lane).await?.clear(lane, epoch).await
     }
 
     async fn fill(
@@ -100,11 +138,11 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
         purchases: &[(BuyerId, Purchase)],
     ) -> Result<Option<u64>, StockError> {
         self.gate.pass(lane).await;
-        self.port.fill(lane, epoch, purchases).await
+        self.reach(lane).await?.fill(lane, epoch, purchases).await
     }
 
     async fn open(&self, lane: LaneId, epoch: Epoch, opening: &LaneOpening) -> Result<LoadAnswer, StockError> {
-        self.port.open(lane, epoch, opening).await
+        self.reach(lane).await?.open(lane, epoch, opening).await
     }
 
     async fn adjust(
@@ -115,7 +153,7 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
         allotment: u64,
         changed_at: i64,
     ) -> Result<LaneAnswer<()>, StockError> {
-        self.port.adjust(lane, epoch, offer, allotment, changed_at).await
+        self.reach(lane).await?.adjust(lane, epoch, offer, allotment, changed_at).await
     }
 
     async fn withhold(
@@ -126,14 +164,14 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
         after: i64,
         units: u64,
     ) -> Result<LaneAnswer<u64>, StockError> {
-        self.port.withhold(lane, epoch, offer, after, units).await
+        self.reach(lane).await?.withhold(lane, epoch, offer, after, units).await
     }
 
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
-        self.port.inspect(lane).await
+        self.reach(lane).await?.inspect(lane).await
     }
 
     async fn buyers(&self, lane: LaneId) -> Result<Vec<(BuyerId, Vec<Purchase>)>, StockError> {
-        self.port.buyers(lane).await
+        self.reach(lane).await?.buyers(lane).await
     }
 }

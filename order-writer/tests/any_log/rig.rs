@@ -47,7 +47,6 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{Gate, Gated};
-use super::node::Nodes;
 
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 pub(crate) const TENANT: u64 = 7;
@@ -79,7 +78,7 @@ pub(crate) struct Files;
 
 impl Ports for Files {
     type Sql = Sqlite;
-    type Stock = Gated<Nodes>;
+    type Stock = Gated<LocalKeeping>;
     type Log = SqliteLog;
     type Source = SqliteSource;
     type Clock = SystemClock;
@@ -103,8 +102,6 @@ pub(crate) struct Rig {
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
     pub(crate) gate: Gate,
-    /// The same lanes, as the worker reaches them.
-    pub(crate) nodes: Nodes,
     pub(crate) readiness: Readiness,
     pub(crate) sales: watch::Sender<Sales>,
     registry: Registry,
@@ -178,7 +175,6 @@ impl Rig {
             log,
             keeping: stock.keeping(),
             gate: Gate::open(),
-            nodes: Nodes::new(stock.keeping()),
             stock,
             readiness: Readiness::new(),
             sales: watch::channel(Arc::new(BTreeMap::from([(sale.id, sale)]))).0,
@@ -201,7 +197,7 @@ impl Rig {
         Arc::new(Shared::<Files> {
             orders: self.store.orders.clone(),
             ledger: self.store.ledger.clone(),
-            stock: Gated::new(self.nodes.clone(), &self.gate),
+            stock: Gated::new(self.stock.keeping(), &self.gate),
             log: self.log.clone(),
             source: SqliteSource::new(&self.log),
             clock: SystemClock::new(),
@@ -240,7 +236,6 @@ impl Rig {
         self.runs += 1;
         self.stock = LocalStock::new(RunId(self.runs));
         self.keeping = self.stock.keeping();
-        self.nodes = Nodes::new(self.stock.keeping());
         self.start();
     }
 
