@@ -25,7 +25,7 @@ use crate::{
     load::{Filled, Outcome, Pass, Prepared, prepare},
     partition::Partition,
     ports::{Halt, Ports},
-    turn::{Care, Turn, Waiting, next_pass},
+    turn::{Turn, Waiting, next_pass},
 };
 
 /// Passes of a partition at the same time: small lanes go by a large one.
@@ -246,15 +246,13 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R4: what follows from the commit of an epoch. One that the log held already when this worker resumed may have sold since: its lane
-    /// gets another. A lane whose sale is over stays closed.
+    /// R4: what follows from the commit of an epoch: a load, whatever the time is by now, because a lane that is left closed would be
+    /// rebuilt again. An epoch that the log held already when this worker resumed may have sold since: its lane gets another.
     pub(crate) fn await_load(&mut self, lane: LaneId, epoch: Epoch, is_replayed: bool) {
-        let (sales, now) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
-        let window = self.owner_of(&sales, lane).map(|sale| sale.window);
         let facts = self.facts.entry(lane).or_default();
         if is_replayed {
             facts.is_due();
-        } else if Care::of(window, false, now) == Care::Rebuild {
+        } else {
             self.loads.add(lane, epoch, facts.first_opening);
         }
     }

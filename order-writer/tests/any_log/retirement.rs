@@ -171,3 +171,19 @@ async fn figures_of_a_partition_that_moved_away_are_gone() {
     running.await.unwrap().unwrap();
     rig.close().await;
 }
+
+/// Where lanes are never retired, one of an ended sale is opened like any other: it must not be closed under one epoch after another.
+#[tokio::test(flavor = "multi_thread")]
+async fn r14_a_lane_that_is_never_retired_opens_after_its_sale() {
+    let mut rig = Rig::open().await;
+    let [lane, _] = LANES;
+    rig.until_buys(lane).await;
+    rig.until_rest().await;
+    rig.settling = None;
+    rig.publish_end(LONG_AGO_MS);
+    rig.restart().await;
+    rig.until_open(lane).await;
+    assert_eq!(rig.is_open(lane).await, Some(Epoch(2)), "one rebuild is enough");
+    assert!(!rig.store.ledger.lane(id(lane)).await.unwrap().unwrap().is_retired);
+    rig.close().await;
+}

@@ -102,6 +102,8 @@ pub(crate) struct Rig {
     pub(crate) stock: LocalStock,
     pub(crate) keeping: LocalKeeping,
     pub(crate) gate: Gate,
+    /// Of workers that start from now on.
+    pub(crate) settling: Option<Duration>,
     pub(crate) readiness: Readiness,
     pub(crate) sales: watch::Sender<Sales>,
     registry: Registry,
@@ -182,6 +184,7 @@ impl Rig {
             worker: None,
             runs: 1,
             minted: 0,
+            settling: SETTLING,
             folder,
         };
         rig.start();
@@ -210,7 +213,7 @@ impl Rig {
             pace: Pace {
                 look_every: Duration::from_millis(20),
                 gather: Duration::ZERO,
-                settling: SETTLING,
+                settling: self.settling,
                 ..Pace::default()
             },
         })
