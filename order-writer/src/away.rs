@@ -12,6 +12,7 @@ use domain::id::{ID_MAX, LaneId};
 use kit::clock::Clock;
 use store::stock::{LaneKeeping, StockError};
 use tokio::{task::JoinSet, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     partition::Partition,
@@ -22,11 +23,17 @@ use crate::{
 /// no reason.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOKS: usize = 2;
-/// How often, and how long, lanes that are left out are asked whether they are back: all at once, and within a twentieth of the time.
+/// How often lanes that are left out are asked whether they are back: all at once, with the same patience, beside the worker.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(100);
 /// Lanes of no sale that are asked too, for partitions whose own lanes are all on one node: in a cluster they are spread over the nodes.
 const OTHERS: u64 = 8;
+
+/// Lanes that are asked whether they are back, and which of them answered.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    lanes: BTreeSet<LaneId>,
+    answered: AbortOnDropHandle<BTreeSet<LaneId>>,
+}
 
 impl<P: Ports> Partition<P> {
     /// A call on this lane was not answered. Asks all lanes at once: those that stay silent while any other answers are left out.
@@ -40,7 +47,7 @@ impl<P: Ports> Partition<P> {
         let others: BTreeSet<LaneId> = (0..OTHERS).filter_map(|n| LaneId::new(ID_MAX - n).ok()).collect();
         let mut is_any_there = false;
         for _ in 0..LOOKS {
-            let answered = self.answering(silent.union(&others), PATIENCE).await;
+            let answered = answering(&self.shared.stock, silent.union(&others).copied()).await;
             is_any_there |= !answered.is_empty();
             silent.retain(|lane| !answered.contains(lane));
             if !is_any_there || !silent.contains(&lane) {
@@ -62,24 +69,30 @@ impl<P: Ports> Partition<P> {
     /// Asks the lanes that are left out, now and then, whether they are back. They are still to be rebuilt.
     pub(crate) async fn look_for_absent(&mut self) {
         let now = self.shared.clock.monotonic();
-        let due = |until: Option<Duration>| until.is_none_or(|until| now >= until);
-        let absent: BTreeSet<LaneId> = self
-            .facts
-            .iter()
-            .filter(|(_, facts)| facts.is_away && due(facts.aside_until))
-            .map(|(&lane, _)| lane)
-            .collect();
-        if absent.is_empty() {
-            return;
-        }
-        let answered = self.answering(absent.iter(), LOOK).await;
-        for (lane, facts) in self.facts.iter_mut().filter(|(lane, _)| absent.contains(lane)) {
-            facts.is_away = !answered.contains(lane);
-            facts.aside_until = facts.is_away.then_some(now + LOOK_EVERY);
-            if !facts.is_away {
-                tracing::info!(%lane, "the stock server of a lane answers again");
+        if let Some(asking) = self.looks.asking.take() {
+            if !asking.answered.is_finished() {
+                self.looks.asking = Some(asking);
+                return;
+            }
+            // A question that broke off has no answer.
+            let answered = asking.answered.await.unwrap_or_default();
+            for (lane, facts) in self.facts.iter_mut().filter(|(lane, _)| asking.lanes.contains(lane)) {
+                facts.is_away = !answered.contains(lane);
+                facts.aside_until = facts.is_away.then_some(now + LOOK_EVERY);
+                if !facts.is_away {
+                    tracing::info!(%lane, "the stock server of a lane answers again");
+                }
             }
         }
+        let due = |until: Option<Duration>| until.is_none_or(|until| now >= until);
+        let absent = self.facts.iter().filter(|(_, facts)| facts.is_away && due(facts.aside_until));
+        let lanes: BTreeSet<LaneId> = absent.map(|(&lane, _)| lane).collect();
+        if lanes.is_empty() {
+            return;
+        }
+        let (stock, asked) = (self.shared.stock.clone(), lanes.clone());
+        let asking = tokio::spawn(async move { answering(&stock, asked.into_iter()).await });
+        self.looks.asking = Some(Asking { lanes, answered: AbortOnDropHandle::new(asking) });
     }
 
     /// What an earlier worker left out is to be rebuilt.
@@ -89,17 +102,17 @@ impl<P: Ports> Partition<P> {
         }
         Ok(())
     }
+}
 
-    /// Which of these lanes answer within so long, whatever they say.
-    async fn answering(&self, lanes: impl Iterator<Item = &LaneId>, patience: Duration) -> BTreeSet<LaneId> {
-        let mut asked = JoinSet::new();
-        for &lane in lanes {
-            let stock = self.shared.stock.clone();
-            asked.spawn(async move {
-                let answer = timeout(patience, stock.inspect(lane)).await;
-                matches!(answer, Ok(Ok(_) | Err(StockError::Broken(_)))).then_some(lane)
-            });
-        }
-        asked.join_all().await.into_iter().flatten().collect()
+/// Which of these lanes answer in time, whatever they say.
+async fn answering<K: LaneKeeping>(stock: &K, lanes: impl Iterator<Item = LaneId>) -> BTreeSet<LaneId> {
+    let mut asked = JoinSet::new();
+    for lane in lanes {
+        let stock = stock.clone();
+        asked.spawn(async move {
+            let answer = timeout(PATIENCE, stock.inspect(lane)).await;
+            matches!(answer, Ok(Ok(_) | Err(StockError::Broken(_)))).then_some(lane)
+        });
     }
+    asked.join_all().await.into_iter().flatten().collect()
 }

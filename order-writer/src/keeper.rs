@@ -20,6 +20,7 @@ use store::{
 };
 
 use crate::{
+    away::Asking,
     failpoint::Step,
     partition::{LaneFacts, Partition},
     ports::{Halt, Ports, Sales},
@@ -55,6 +56,8 @@ pub struct Looks {
     refused: BTreeSet<(LaneId, u32)>,
     /// The last retired lane that was looked at.
     pub(crate) retired_seen: Option<LaneId>,
+    /// Whether lanes that are left out are back.
+    pub(crate) asking: Option<Asking>,
 }
 
 impl Looks {
