@@ -28,7 +28,7 @@ use crate::{
     turn::{Turn, Waiting, next_pass},
 };
 
-/// Passes of a partition at the same time: small lanes go by a large one.
+/// Passes of a partition at the same time, of large lanes only one: small lanes go by.
 const PASSES: usize = 2;
 /// Lanes that are in place and wait for their worker; a pass waits where there are more.
 const PREPARED: usize = 64;
@@ -60,6 +60,7 @@ struct Loading {
 
 struct Running {
     number: u64,
+    is_large: bool,
     task: AbortOnDropHandle<()>,
 }
 
@@ -136,15 +137,16 @@ impl<P: Ports> Partition<P> {
                 alone: loading.alone,
                 units: self.lanes.get(&lane).map_or(0, |lane| lane.offers.values().map(|offer| offer.sold).sum()),
             });
-            let chosen = next_pass(waiting.collect());
+            let waiting: Vec<Waiting> = waiting.collect();
+            let chosen = next_pass(waiting.clone(), self.loads.passes.iter().any(|pass| pass.is_large));
             if chosen.is_empty() {
                 return;
             }
-            self.begin_pass(&chosen);
+            self.begin_pass(&chosen, waiting.iter().any(|w| w.is_large() && chosen.contains(&w.lane)));
         }
     }
 
-    fn begin_pass(&mut self, chosen: &[LaneId]) {
+    fn begin_pass(&mut self, chosen: &[LaneId], is_large: bool) {
         if self.loads.passes.is_empty() {
             self.loads.rows.store(0, Relaxed);
             self.loads.told = self.shared.clock.monotonic();
@@ -163,7 +165,7 @@ impl<P: Ports> Partition<P> {
         }
         let pass = Pass { lanes, from, rows: Arc::clone(&self.loads.rows) };
         let preparing = prepare(Arc::clone(&self.shared), pass, self.loads.tell.clone());
-        self.loads.passes.push(Running { number, task: AbortOnDropHandle::new(tokio::spawn(preparing)) });
+        self.loads.passes.push(Running { number, is_large, task: AbortOnDropHandle::new(tokio::spawn(preparing)) });
     }
 
     async fn take(&mut self, prepared: Prepared) -> Result<(), Halt> {

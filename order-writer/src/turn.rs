@@ -66,8 +66,17 @@ impl Care {
     }
 }
 
-/// The lanes of the next pass: the first to come, and those beside it whose rows are read with its own.
-pub(crate) fn next_pass(mut waiting: Vec<Waiting>) -> Vec<LaneId> {
+impl Waiting {
+    /// It has a pass of its own, which takes seconds.
+    pub(crate) const fn is_large(&self) -> bool {
+        self.units > PASS_UNITS
+    }
+}
+
+/// The lanes of the next pass: the first to come, and those beside it whose rows are read with its own. `beside_large`: a large lane is
+/// being read, and what is free is kept for small ones.
+pub(crate) fn next_pass(mut waiting: Vec<Waiting>, beside_large: bool) -> Vec<LaneId> {
+    waiting.retain(|w| !(beside_large && w.is_large()));
     waiting.sort_unstable_by_key(|w| (w.turn, w.has_rows, w.alone, w.units, w.lane));
     let Some(first) = waiting.first().copied() else { return Vec::new() };
     let class = |w: &Waiting| (std::mem::discriminant(&w.turn), w.has_rows, w.alone);
@@ -110,7 +119,7 @@ mod tests {
     fn passes(mut all: Vec<Waiting>) -> Vec<Vec<u64>> {
         let mut passes = Vec::new();
         while !all.is_empty() {
-            let lanes = next_pass(all.clone());
+            let lanes = next_pass(all.clone(), false);
             all.retain(|w| !lanes.contains(&w.lane));
             passes.push(lanes.iter().map(|lane| lane.get()).collect());
         }
@@ -133,6 +142,9 @@ mod tests {
         ];
         let expected: [&[u64]; 8] = [&[7], &[5, 4], &[2], &[8], &[9], &[3], &[6], &[1]];
         assert_eq!(passes(all), expected);
+        let large = vec![waiting(1, Turn::OnSale, PASS_UNITS + 1), waiting(2, Turn::Other, PASS_UNITS)];
+        assert_eq!(next_pass(large.clone(), true), [large[1].lane], "a small lane goes by the large one");
+        assert_eq!(next_pass(large[..1].to_vec(), true), []);
         let many = passes((1..=1_000).map(|lane| waiting(lane, Turn::OnSale, 1)).collect());
         assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [SCAN_LANES_MAX, 1_000 - SCAN_LANES_MAX]);
     }

@@ -112,6 +112,9 @@ kill_server() {
   pid=$(running_pid "$server") || { complain "$server is not running"; return 1; }
   kill -KILL "$pid"
   while running_pid "$server" >/dev/null; do sleep 0.01; done
+  # The kernel lets go of a dead process's folder before its port. A port that stays taken is another's, as `up` says.
+  local deadline=$((SECONDS + STOP_DEADLINE_S))
+  while port_is_taken "$(port_of "$server")" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.01; done
   rm -f "$(pid_file_of "$server")"
   printf '%-6s killed\n' "$server"
 }

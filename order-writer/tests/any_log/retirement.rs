@@ -179,6 +179,7 @@ async fn r14_a_lane_that_is_never_retired_opens_after_its_sale() {
     let [lane, _] = LANES;
     rig.until_buys(lane).await;
     rig.until_rest().await;
+    rig.stop().await;
     rig.settling = None;
     rig.publish_end(LONG_AGO_MS);
     rig.restart().await;
