@@ -13,11 +13,15 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{Consumer as _, ConsumerContext, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
     util::AsyncRuntime,
 };
+use tokio::time::{Instant, sleep};
 
 use super::{Held, KafkaSettings, Quiet, blocking, unavailable};
 use crate::log::{ReadError, Watermarks};
+
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) type Consumer = StreamConsumer<Quiet, NoTask>;
 
@@ -104,15 +108,35 @@ impl Cursor {
         if self.placed { Ok(()) } else { self.place(Offset::Beginning).await }
     }
 
+    /// Asked again while the partition changes its leader, for as long as one request may take.
     pub(super) async fn watermarks(&self) -> Result<Watermarks, ReadError> {
-        let (consumer, topic, partition) = (self.consumer.get()?, Arc::clone(&self.topic), self.partition);
-        let timeout = self.request_timeout;
-        let ask = move || consumer.fetch_watermarks(&topic, partition, timeout);
-        let (low, high) = blocking(ask).await.map_err(unavailable)?.map_err(unavailable)?;
-        match (u64::try_from(low), u64::try_from(high)) {
-            (Ok(low), Ok(high)) => Ok(Watermarks { low, high }),
-            _ => Err(unavailable(format!("the broker says that the partition goes from {low} to {high}"))),
+        let deadline = Instant::now() + self.request_timeout;
+        loop {
+            let (consumer, topic, partition) = (self.consumer.get()?, Arc::clone(&self.topic), self.partition);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ask = move || consumer.fetch_watermarks(&topic, partition, left);
+            let error = match blocking(ask).await.map_err(unavailable)? {
+                Ok((low, high)) => return marks(low, high),
+                Err(error) => error,
+            };
+            if !changes_leader(&error) || Instant::now() + LEADER_PAUSE >= deadline {
+                return Err(unavailable(error));
+            }
+            sleep(LEADER_PAUSE).await;
         }
+    }
+}
+
+/// A broker that was just told to lead, or no longer leads, says so; the client's next answer is another one.
+fn changes_leader(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+    matches!(error.rdkafka_error_code(), Some(LeaderNotAvailable | NotLeaderForPartition))
+}
+
+fn marks(low: i64, high: i64) -> Result<Watermarks, ReadError> {
+    match (u64::try_from(low), u64::try_from(high)) {
+        (Ok(low), Ok(high)) => Ok(Watermarks { low, high }),
+        _ => Err(unavailable(format!("the broker says that the partition goes from {low} to {high}"))),
     }
 }
 
