@@ -4,11 +4,17 @@ pub mod http;
 
 pub mod buy;
 
+pub mod purchase;
+
 pub mod admission;
+
+pub mod limits;
+
+pub mod hint;
 
 pub mod reserve;
 
-pub mod enqueue;
+pub mod append;
 
 pub mod sales;
 
@@ -22,9 +28,13 @@ mod ended;
 
 pub mod mint;
 
+pub mod moment;
+
 pub mod ready;
 
 pub mod metrics;
+
+pub mod figures;
 
 pub mod openapi;
 

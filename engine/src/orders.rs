@@ -19,7 +19,8 @@ use store::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::{BuyerBuckets, Caller, Limited, Ticks},
+    limits::{BuyerBuckets, Limited, Ticks},
+    purchase::Caller,
     sales::{Directory, Offered},
 };
 
@@ -64,7 +65,7 @@ pub use repeat::Earlier;
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum OrderState {
     /// Promised, no row yet.
     Pending,
     /// As its row says.
@@ -77,7 +78,7 @@ pub struct OrderView {
     /// Its id.
     pub order: OrderId,
     /// Where it stands.
-    pub stage: Stage,
+    pub state: OrderState,
     /// The sale.
     pub sale: SaleId,
     /// The offer.
@@ -97,7 +98,7 @@ impl From<OrderRow> for OrderView {
     fn from(row: OrderRow) -> Self {
         Self {
             order: row.order,
-            stage: Stage::Row(row.status, row.reason),
+            state: OrderState::Row(row.status, row.reason),
             sale: row.sale,
             offer: row.offer,
             sku: Some(row.sku),
@@ -224,7 +225,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         let (offered, _) = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
         Ok(OrderView {
             order,
-            stage: Stage::Pending,
+            state: OrderState::Pending,
             sale: offered.sale,
             offer: offered.id,
             sku: None,

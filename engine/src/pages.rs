@@ -30,9 +30,10 @@ use tokio::{
 };
 
 use crate::{
-    admission::{Coarse, Moment},
+    hint::Coarse,
     http::wire,
     metrics::Metrics,
+    moment::Moment,
     sales::{Directory, Offered, Promotion},
 };
 

@@ -19,7 +19,10 @@ use domain::{
 };
 use store::log::SalesFollower;
 
-use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
+use crate::{
+    hint::{Coarse, StockSeen},
+    limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
+};
 
 /// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only
 /// left out, not forgotten: a clock that was far ahead for a while must not take running sales
@@ -174,15 +177,16 @@ pub struct TenantLimits {
     pub permits_max: u32,
 }
 
-struct Shelf {
+/// Everything published, whether the directory shows it or not.
+struct Published {
     /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
-    /// The time, as it was told last.
+    /// Epoch milliseconds, as of the last change.
     now_ms: u64,
 }
 
-impl Shelf {
+impl Published {
     /// The sales that the directory shows.
     fn shown(&self) -> impl Iterator<Item = &Sale> {
         let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
@@ -193,7 +197,7 @@ impl Shelf {
 /// The directory. Reading it takes no lock; changing it builds it anew.
 pub struct Directory {
     current: ArcSwap<Snapshot>,
-    shelf: Mutex<Shelf>,
+    published: Mutex<Published>,
     ticks: Ticks,
     permits: Arc<Permits>,
     limits: TenantLimits,
@@ -203,8 +207,8 @@ pub struct Directory {
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
-        Self { current: ArcSwap::default(), shelf, ticks, permits, limits, contradictions: AtomicU64::new(0) }
+        let published = Mutex::new(Published { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
+        Self { current: ArcSwap::default(), published, ticks, permits, limits, contradictions: AtomicU64::new(0) }
     }
 
     /// The directory as it is now. Never hold it across an await.
@@ -215,23 +219,25 @@ impl Directory {
     /// Takes in sales as they were published. A version that is not newer than the one at hand is
     /// passed over.
     pub fn take_in(&self, sales: Vec<Sale>, now_ms: u64) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         for sale in sales {
-            if shelf.sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
-                shelf.sales.insert(sale.id, sale);
+            if published.sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+                published.sales.insert(sale.id, sale);
             }
         }
-        shelf.now_ms = now_ms;
-        self.rebuild(&shelf);
+        published.now_ms = now_ms;
+        self.rebuild(&published);
     }
 
     /// Shows what this time shows: fewer sales as it goes on, more when a clock is corrected.
     pub fn keep_time(&self, now_ms: u64) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.now_ms = now_ms;
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.now_ms = now_ms;
         let current = self.current.load();
-        if shelf.shown().count() != current.sales.len() || shelf.shown().any(|sale| current.sale(sale.id).is_none()) {
-            self.rebuild(&shelf);
+        if published.shown().count() != current.sales.len()
+            || published.shown().any(|sale| current.sale(sale.id).is_none())
+        {
+            self.rebuild(&published);
         }
     }
 
@@ -242,10 +248,10 @@ impl Directory {
 
     /// Divides the rates by this many live engines from now on.
     pub fn share_among(&self, engines: u32) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.engines != engines.max(1) {
-            shelf.engines = engines.max(1);
-            self.rebuild(&shelf);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.engines != engines.max(1) {
+            published.engines = engines.max(1);
+            self.rebuild(&published);
         }
     }
 
@@ -256,10 +262,10 @@ impl Directory {
         }
     }
 
-    fn rebuild(&self, shelf: &Shelf) {
-        let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
+    fn rebuild(&self, published: &Published) {
+        let build = Build { directory: self, engines: published.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        let left_out: u64 = shelf.shown().map(|sale| build.add(sale, &mut next)).sum();
+        let left_out: u64 = published.shown().map(|sale| build.add(sale, &mut next)).sum();
         self.contradictions.store(left_out, Ordering::Relaxed);
         self.current.store(Arc::new(next));
     }

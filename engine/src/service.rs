@@ -35,17 +35,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    admission::{Admission, Permits, Ticks, TokenSeed},
+    admission::{Admission, TokenSeed},
+    append::{Acknowledged, Appender},
     buy::Purchases,
     ended,
-    enqueue::{Acknowledged, Appender},
+    figures::Stores,
     http::{Front, PreparedAnswers},
-    metrics::{Metrics, Stores},
+    limits::{Permits, Ticks},
+    metrics::Metrics,
     mint::{LeaseKeeper, Mint},
     orders::{Orders, Reads},
     pages::{Checker, Pages},
     ready::{Conditions, probe_stock},
-    reserve::{Desk, Lanes},
+    reserve::{Lanes, Reserver},
     sales::{self, Directory, TenantLimits},
     sweep::Sweeper,
 };
@@ -282,7 +284,7 @@ impl<P: Ports> Shared<P> {
         self.stores.stock.add(P::stock_calls(&stock));
         let directory = Arc::clone(self.admission.directory());
         let orders = Orders::new(rows, stock.clone(), directory, self.reads);
-        let desk = Desk {
+        let reserver = Reserver {
             stock,
             appender: self.appender,
             mint: self.mint,
@@ -291,7 +293,7 @@ impl<P: Ports> Shared<P> {
             metrics: Arc::clone(&self.metrics),
             journal_max: self.journal_max,
         };
-        let lanes = Lanes::new(desk, Handle::current());
+        let lanes = Lanes::new(reserver, Handle::current());
         let metrics = Arc::clone(&self.metrics);
         let (admission, orders) = (self.admission, Arc::new(orders));
         let purchases = Purchases { admission, lanes, orders, clock: self.clock.clone(), metrics };

@@ -13,11 +13,11 @@ use store::{log::OrderLog, stock::LaneStock};
 use tokio::task::JoinSet;
 
 use crate::{
-    admission::Moment,
-    buy::Standing,
-    enqueue::Appender,
+    append::Appender,
     metrics::Metrics,
     mint::Mint,
+    moment::Moment,
+    purchase::PurchaseState,
     sales::{Directory, Lane},
 };
 
@@ -194,7 +194,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweep<S, L, C> {
             let sweep = Arc::clone(self);
             under_way.spawn(async move {
                 let append = sweep.appender.acknowledge(partition, batch, payload, room);
-                tokio::time::timeout(APPEND_DEADLINE, append).await == Ok(Standing::Accepted)
+                tokio::time::timeout(APPEND_DEADLINE, append).await == Ok(PurchaseState::Accepted)
             });
         }
         while let Some(done) = under_way.join_next().await {

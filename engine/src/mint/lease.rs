@@ -11,7 +11,7 @@ use store::{
 };
 
 use super::{AHEAD_MS_MAX, Mint};
-use crate::admission::Moment;
+use crate::moment::Moment;
 
 /// How long a lease lives without being prolonged.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use store::{
     stock::{LaneStock, StockError},
 };
 
-use super::Desk;
+use super::Reserver;
 use crate::sales::Lane;
 
 /// Everything together: then the outcome is unknown.
@@ -59,7 +59,7 @@ impl Asked {
     }
 }
 
-impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
+impl<S: LaneStock, L: OrderLog, C: Clock> Reserver<S, L, C> {
     /// Asks until there is an answer, the tries are used up, or [`CALL_BUDGET`] is. `call` then
     /// holds the epoch that answered.
     pub(super) async fn ask(&self, lane: &Arc<Lane>, call: &mut ReserveCall, requests: &[ReserveRequest]) -> Asked {
