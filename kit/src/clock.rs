@@ -28,6 +28,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the machine's monotonic clock is read here for everybody")]
     pub fn new() -> Self {
         Self { anchor: Instant::now() }
     }
@@ -40,6 +41,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the machine's wall clock is read here for everybody")]
     fn now_ms(&self) -> u64 {
         // A clock set before 1970 reads as 1970: sales are closed and tokens unexpired, neither of
         // which sells a unit.

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 /// The time, as a value that is handed in: the system's, or one a test moves by hand.
 pub mod clock;

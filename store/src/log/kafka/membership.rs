@@ -21,11 +21,14 @@ use rdkafka::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{KafkaSettings, KafkaSetupError, log_line, unavailable};
-use crate::log::{Membership, MembershipEvent, ReadError};
+use crate::{
+    elapsed::Since,
+    log::{Membership, MembershipEvent, ReadError},
+};
 
 /// How often the polling thread looks whether it is to stop.
 const POLL: Duration = Duration::from_millis(200);
@@ -113,7 +116,7 @@ impl KafkaMembership {
             .set("auto.commit.interval.ms", COMMIT_MS.to_string())
             .set("enable.auto.offset.store", "false");
         let (owned, watched) = watch::channel(Owned::default());
-        let group = Group { owned, polled: Mutex::new(Instant::now()) };
+        let group = Group { owned, polled: Mutex::new(Since::now()) };
         let consumer = Arc::new(BaseConsumer::from_config_and_context(&config, group)?);
         let topic = settings.orders_topic();
         consumer.subscribe(&[&topic])?;
@@ -160,12 +163,12 @@ fn poll(consumer: &BaseConsumer<Group>, leave: &AtomicBool) {
 struct Group {
     owned: watch::Sender<Owned>,
     /// When the polling thread last began to poll.
-    polled: Mutex<Instant>,
+    polled: Mutex<Since>,
 }
 
 impl Group {
     fn polls(&self) {
-        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Since::now();
     }
 
     /// This process did not run for a while.

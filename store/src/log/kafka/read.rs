@@ -1,6 +1,6 @@
 //! Reads one partition of the topic `orders`.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use domain::id::PartitionId;
 use rdkafka::{
@@ -8,7 +8,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::{
     KafkaSettings,
@@ -127,13 +127,17 @@ impl PartitionReader for KafkaReader {
             return Err(self.out_of_range());
         }
         let consumer = self.cursor.consumer()?;
-        let deadline = Instant::now() + wait;
+        let mut waited = pin!(sleep(wait));
         let (mut entries, mut bytes, mut trouble) = (Vec::new(), 0, None);
         while entries.is_empty() || (entries.len() < max_records && bytes < max_bytes) {
             // Only the first record is waited for: from it on nothing suspends, so that a cancelled
             // read has taken none.
             let message = if entries.is_empty() {
-                timeout_at(deadline, consumer.recv()).await.ok()
+                tokio::select! {
+                    biased;
+                    message = consumer.recv() => Some(message),
+                    () = &mut waited => None,
+                }
             } else {
                 at_once(consumer.recv()).await
             };

@@ -8,9 +8,10 @@ use rdkafka::{
     error::{IsError, RDKafkaErrorCode},
     metadata::Metadata,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{Held, KafkaSettings, KafkaSetupError, Quiet, blocking};
+use crate::elapsed::Since;
 
 /// A topic without leaders after this time has no brokers to carry it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -38,9 +39,9 @@ pub async fn ensure_topics(settings: &KafkaSettings) -> Result<(), KafkaSetupErr
     let admin = Held::new(admin.map_err(KafkaSetupError::Thread)??);
     let client = admin.get().map_err(|error| KafkaSetupError::Thread(error.to_string()))?;
     create(&client, settings, &topics).await?;
-    let deadline = Instant::now() + READY_WITHIN;
+    let since = Since::now();
     for topic in &topics {
-        await_ready(&client, topic, settings.request_timeout(), deadline).await?;
+        await_ready(&client, topic, settings.request_timeout(), since).await?;
     }
     Ok(())
 }
@@ -94,7 +95,7 @@ async fn await_ready(
     admin: &Arc<AdminClient<Quiet>>,
     topic: &Topic,
     request_timeout: Duration,
-    deadline: Instant,
+    since: Since,
 ) -> Result<(), KafkaSetupError> {
     loop {
         let (admin, name) = (Arc::clone(admin), topic.name.clone());
@@ -106,7 +107,7 @@ async fn await_ready(
             },
             Err(error) => error.to_string(),
         };
-        if Instant::now() >= deadline {
+        if since.elapsed() >= READY_WITHIN {
             return Err(KafkaSetupError::NotReady { topic: topic.name.clone(), why });
         }
         sleep(READY_PAUSE).await;

@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use domain::id::{PartitionId, RecordId};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::log::{
-    Entry, Unacknowledged,
-    room::{Counted, QueueRoom},
+use crate::{
+    elapsed::Since,
+    log::{
+        Entry, Unacknowledged,
+        room::{Counted, QueueRoom},
+    },
 };
 
 /// Orders of a group, at most.
@@ -99,7 +99,7 @@ pub(super) struct Mailbox {
 struct Inside {
     orders: VecDeque<Order>,
     /// When the first of them came.
-    since: Option<Instant>,
+    since: Option<Since>,
     /// The thread waits for the next.
     idle: bool,
     closed: bool,
@@ -127,7 +127,7 @@ impl Mailbox {
             return;
         }
         if inside.orders.is_empty() {
-            inside.since = Some(Instant::now());
+            inside.since = Some(Since::now());
         }
         inside.orders.push_back(order);
         // Only a sleeper is woken: that is a system call.
@@ -148,7 +148,7 @@ impl Mailbox {
             (inside, _) = woken.unwrap_or_else(PoisonError::into_inner);
             inside.idle = false;
         }
-        let Some(since) = inside.since.take() else {
+        let Some(mut since) = inside.since.take() else {
             return if inside.closed { Taken::Closed } else { Taken::Nothing };
         };
         let mut bytes = 0;
@@ -157,9 +157,9 @@ impl Mailbox {
             bytes += order.bytes();
             group.push(order);
         }
-        let now = Instant::now();
-        inside.since = Some(now).filter(|_| !inside.orders.is_empty());
-        Taken::Group(now - since)
+        let waited = since.restart();
+        inside.since = Some(since).filter(|_| !inside.orders.is_empty());
+        Taken::Group(waited)
     }
 
     /// What is inside is still taken.

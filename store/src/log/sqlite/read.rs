@@ -9,10 +9,7 @@ use std::{
 use bytes::Bytes;
 use domain::id::{PartitionId, RecordId};
 use rusqlite::{Connection, Row};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     Shared, SqliteLog,
@@ -122,21 +119,21 @@ impl SqliteReader {
 
     /// Waits until there is a record at this offset; whether one came in time.
     async fn arrival(&mut self, offset: u64, wait: Duration) -> Result<bool, ReadError> {
-        let deadline = Instant::now() + wait;
-        loop {
-            let Watermarks { low, high } = *self.marks.borrow_and_update();
-            if !(low..=high).contains(&offset) {
-                return Err(self.out_of_range(offset));
+        let arrival = async {
+            loop {
+                let Watermarks { low, high } = *self.marks.borrow_and_update();
+                if !(low..=high).contains(&offset) {
+                    return Err(self.out_of_range(offset));
+                }
+                if offset < high {
+                    return Ok(true);
+                }
+                if self.marks.changed().await.is_err() {
+                    return Err(ReadError::Unavailable("the log was closed".into()));
+                }
             }
-            if offset < high {
-                return Ok(true);
-            }
-            match timeout_at(deadline, self.marks.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(ReadError::Unavailable("the log was closed".into())),
-                Err(_) => return Ok(false),
-            }
-        }
+        };
+        timeout(wait, arrival).await.unwrap_or(Ok(false))
     }
 
     /// Records from this offset on that are in the log; none when the file has no record at that

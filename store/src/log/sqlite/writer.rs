@@ -13,7 +13,6 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use tokio::time::Instant;
 
 use super::{
     Shared, SqliteSetupError,
@@ -22,7 +21,7 @@ use super::{
     mailbox::{Answer, Append, Aside, Order, Rarity, Taken},
     tail::Kept,
 };
-use crate::log::Unacknowledged;
+use crate::{elapsed::Since, log::Unacknowledged};
 
 /// How often retention looks for old records.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
@@ -98,7 +97,7 @@ impl Writer {
     /// The transaction of a group, on the disk; for each order its offset, or a number that says
     /// nothing.
     fn write(&mut self, group: &[Order], waited: Duration) -> Result<Vec<u64>, String> {
-        let began = Instant::now();
+        let began = Since::now();
         let now_ms = (self.shared.settings.now_ms)().cast_signed();
         let partitions = self.shared.tails.len();
         let places = self.in_transaction(|transaction| insert(transaction, group, partitions, now_ms))?;
