@@ -271,12 +271,12 @@ impl<P: Ports> Partition<P> {
             self.stop_if_stale().await?;
             self.undecided().await?;
             let skips = self.shared.ledger.skips(self.id).await?;
-            if is_new(&skips, &self.skips) {
-                self.skips = skips;
+            if is_new(&skips, self.skips()) {
+                self.note_skips(skips);
                 break;
             }
         }
-        self.reader.seek(self.row.offset).await?;
+        self.reader.seek(self.row().offset).await?;
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use store::{
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics, retire::SETTLING, rhythm::Busy, stalls::Stalls};
+use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy, settling::SETTLING, stalls::Stalls};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::OrderId;
 use kit::settings::{AdminArgs, StoreArgs};
 
-use crate::{failpoint::Failpoint, parked::ParkedCommand, retire::Settling};
+use crate::{failpoint::Failpoint, parked::ParkedCommand, settling::Settling};
 
 /// Decides the order log and keeps the lanes. Without a command it serves.
 #[derive(Debug, Parser)]
