@@ -181,7 +181,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
         _ => 0,
     });
     let count = reservations.sum();
-    let mut state = Span {
+    let mut state = Deciding {
         lanes,
         known,
         seen: HashSet::with_capacity(count),
@@ -193,7 +193,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
     state.out
 }
 
-struct Span<'a> {
+struct Deciding<'a> {
     lanes: &'a Lanes,
     known: &'a Known,
     /// Orders that stood in this span already.
@@ -205,7 +205,7 @@ struct Span<'a> {
     out: Decided,
 }
 
-impl Span<'_> {
+impl Deciding<'_> {
     fn record(&mut self, placed: &Placed) {
         let mut movement =
             Movement { offset: placed.offset, lane: placed.record.lane(), units: Vec::new(), decisions: Vec::new() };

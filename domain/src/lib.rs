@@ -6,6 +6,7 @@ pub mod decide;
 pub mod id;
 pub mod invariant;
 pub mod money;
+pub mod namespace;
 pub mod order;
 pub mod record;
 pub mod sale;

@@ -139,6 +139,12 @@ impl Sale {
         }
     }
 
+    /// Whether it is to be kept in the place of `known`, the version at hand: the newest wins, and
+    /// of two that are equally new the first.
+    pub fn is_news_to(&self, known: Option<&Self>) -> bool {
+        known.is_none_or(|known| known.version < self.version)
+    }
+
     /// All offers with their lanes.
     pub fn offers(&self) -> impl Iterator<Item = (&Lane, &Offer)> {
         self.lanes.iter().flat_map(|lane| lane.offers.iter().map(move |offer| (lane, offer)))

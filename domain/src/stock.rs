@@ -8,7 +8,7 @@ use crate::id::{BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, Purc
 
 mod machine;
 
-pub use machine::{LaneMachine, LaneState, PreparedLoad, RunId, Shelf};
+pub use machine::{LaneMachine, LaneState, OfferStock, PreparedLoad, RunId};
 
 /// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over
 /// (`LimitReached`).

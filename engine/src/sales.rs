@@ -221,7 +221,7 @@ impl Directory {
     pub fn take_in(&self, sales: Vec<Sale>, now_ms: u64) {
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         for sale in sales {
-            if published.sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+            if sale.is_news_to(published.sales.get(&sale.id)) {
                 published.sales.insert(sale.id, sale);
             }
         }

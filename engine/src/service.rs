@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     thread,
     time::Duration,
@@ -101,6 +102,18 @@ pub struct Options {
     pub tenant_rate_per_s: u32,
     /// Batches in a lane's journal above which it promises nothing more.
     pub journal_max: u32,
+}
+
+/// Threads that answer buyers: as many as asked for, else one per core.
+pub fn front_threads(asked_for: Option<u16>) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    asked_for.map_or_else(cores, usize::from)
+}
+
+/// Permits of one tenant: its share of all of them in percent, at least one.
+pub fn tenant_permits(permits: u32, percent: u8) -> u32 {
+    let share = u64::from(permits) * u64::from(percent) / 100;
+    u32::try_from(share).unwrap_or(u32::MAX).max(1)
 }
 
 /// Why an engine cannot start or go on.

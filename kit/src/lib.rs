@@ -23,6 +23,9 @@ pub mod metrics;
 /// W3C trace context: which request a line, a record or a refusal belongs to.
 pub mod trace;
 
+/// Response bodies, shared and sent piece by piece.
+mod pieces;
+
 /// Refusals and faults as RFC 9457 `application/problem+json`.
 pub mod problem;
 

@@ -30,7 +30,7 @@ use store::{
         KafkaDeadLetters, KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics,
     },
     mismatch::is_mismatch,
-    shards::{self, Namespace, Store},
+    shards::{self, Store},
     sql::mysql::{MySql, MySqlServer},
     stock::redis::{RedisKeeping, RedisSettings},
 };
@@ -137,7 +137,7 @@ fn kafka_settings(args: &StoreArgs) -> KafkaSettings {
 async fn open_databases(args: &StoreArgs) -> anyhow::Result<Store<MySql>> {
     let server = MySqlServer::new(args.mysql_url.expose(), store::sql::mysql::Settings::default())?;
     let map = ShardMap::even(args.shards, args.tables)?;
-    shards::open(&server, &Namespace::new(args.namespace.as_str())?, map).await.context("opening the databases")
+    shards::open(&server, &args.namespace, map).await.context("opening the databases")
 }
 
 async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()> {

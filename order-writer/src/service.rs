@@ -119,7 +119,7 @@ fn keep(sales: &watch::Sender<Sales>, newest: Vec<Sale>) {
     sales.send_if_modified(|sales| {
         let mut changed = false;
         for sale in newest {
-            if sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+            if sale.is_news_to(sales.get(&sale.id)) {
                 Arc::make_mut(sales).insert(sale.id, sale);
                 changed = true;
             }

@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{sql::SqlError, stock::StockError};
-
 /// One figure under its stable name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
@@ -117,6 +115,21 @@ impl std::ops::AddAssign for Calls {
     }
 }
 
+/// What came of a call, as [`Calls`] counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// See [`Calls::answered`].
+    Answered,
+    /// See [`Calls::refused`].
+    Refused,
+    /// See [`Calls::unsent`].
+    Unsent,
+    /// See [`Calls::unknown`].
+    Unknown,
+    /// See [`Calls::broken`].
+    Broken,
+}
+
 /// The count behind [`Calls`].
 #[derive(Debug, Default)]
 pub(crate) struct CallCount {
@@ -128,26 +141,17 @@ pub(crate) struct CallCount {
 }
 
 impl CallCount {
-    /// Counts a call of the stock server.
-    pub(crate) fn note_stock<T>(&self, outcome: &Result<T, StockError>) {
-        let count = match outcome {
-            Ok(_) => &self.answered,
-            Err(StockError::Unsent(_)) => &self.unsent,
-            Err(StockError::Unknown(_)) => &self.unknown,
-            Err(StockError::Broken(_)) => &self.broken,
-        };
-        count.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a statement.
-    pub(crate) fn note_sql<T>(&self, outcome: &Result<T, SqlError>) {
-        let count = match outcome {
-            Ok(_) => &self.answered,
-            Err(SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_) | SqlError::Unfit(_)) => {
-                &self.refused
-            }
-            Err(error) if error.is_unknown() => &self.unknown,
-            Err(_) => &self.broken,
+    /// Counts a call. An error counts as it says.
+    pub(crate) fn note<T, E>(&self, result: &Result<T, E>)
+    where
+        for<'a> Outcome: From<&'a E>,
+    {
+        let count = match result.as_ref().map_or_else(Outcome::from, |_| Outcome::Answered) {
+            Outcome::Answered => &self.answered,
+            Outcome::Refused => &self.refused,
+            Outcome::Unsent => &self.unsent,
+            Outcome::Unknown => &self.unknown,
+            Outcome::Broken => &self.broken,
         };
         count.fetch_add(1, Relaxed);
     }

@@ -1,6 +1,7 @@
 //! Which databases a deployment has, and opening them all: made, migrated, and with the shard map
 //! they were made for. It moves no rows: another map is another deployment.
 
+pub use domain::namespace::{InvalidNamespace, Namespace};
 use domain::shard::{ShardId, ShardMap};
 
 use crate::{
@@ -27,49 +28,6 @@ const ORDERS: &[(&str, &str)] = &[
     ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
-
-/// Characters of a namespace, at most: database names have at most 64.
-pub const NAMESPACE_MAX: usize = 40;
-
-/// What the names of a deployment's databases begin with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace(String);
-
-/// A text that cannot begin the names of databases.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no namespace: give a small letter, then small letters, digits and underscores, at most {NAMESPACE_MAX}"
-)]
-pub struct InvalidNamespace(String);
-
-impl Namespace {
-    /// Takes a small letter, then small letters, digits and underscores.
-    ///
-    /// # Errors
-    /// [`InvalidNamespace`] for anything else.
-    pub fn new(name: &str) -> Result<Self, InvalidNamespace> {
-        let fits = name.len() <= NAMESPACE_MAX
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if fits { Ok(Self(name.into())) } else { Err(InvalidNamespace(name.into())) }
-    }
-
-    /// The database of the ledger.
-    pub fn ledger(&self) -> String {
-        format!("{}_ledger", self.0)
-    }
-
-    /// The database of a shard.
-    pub fn orders(&self, shard: ShardId) -> String {
-        format!("{}_orders_{:02}", self.0, shard.0)
-    }
-
-    fn owns(&self, database: &str) -> bool {
-        let rest = database.strip_prefix(&self.0);
-        let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        database == self.ledger() || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
-    }
-}
 
 /// Why a deployment's databases do not open.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +173,7 @@ async fn upgraded<S: Sql>(database: &S, name: &str, schema: &[Migration]) -> Res
 /// # Errors
 /// [`SqlError`] of the first database that resists.
 pub async fn drop_all<V: Server>(server: &V, namespace: &Namespace) -> Result<(), SqlError> {
-    for database in server.databases(&namespace.0).await? {
+    for database in server.databases(&namespace.as_str()).await? {
         if namespace.owns(&database) {
             server.destroy(&database).await?;
         }
@@ -278,20 +236,6 @@ mod tests {
         ledger::{LaneRow, LedgerCommit, PartitionRow},
         orders::{Progress, ShardWrite},
     };
-
-    #[test]
-    fn a_namespace_owns_its_databases_only() {
-        let shop = Namespace::new("shop").unwrap();
-        assert!(shop.owns("shop_ledger") && shop.owns("shop_orders_00"));
-        for other in
-            ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_catalog"]
-        {
-            assert!(!shop.owns(other), "{other}");
-        }
-        for bad in ["", "1a", "Shop", "a-b", "a b", "a`b", "ä", &"a".repeat(41)] {
-            assert!(Namespace::new(bad).is_err(), "{bad:?}");
-        }
-    }
 
     struct Rows {
         commit: LedgerCommit,

@@ -18,6 +18,8 @@ use domain::{
     },
 };
 
+use crate::figures::Outcome;
+
 /// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke
 /// nonsense.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +40,16 @@ impl StockError {
     /// Whether the same call may be sent again.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unsent(_) | Self::Unknown(_))
+    }
+}
+
+impl From<&StockError> for Outcome {
+    fn from(error: &StockError) -> Self {
+        match error {
+            StockError::Unsent(_) => Self::Unsent,
+            StockError::Unknown(_) => Self::Unknown,
+            StockError::Broken(_) => Self::Broken,
+        }
     }
 }
 

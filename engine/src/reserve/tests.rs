@@ -356,10 +356,8 @@ async fn a_queue_that_is_full_refuses() {
             key: reservation.key,
             field: Bytes::new(),
         };
-        Waiting {
-            request,
-            seat: Seat { answer: oneshot::channel().0, offered, taken: Duration::ZERO, _permit: permit },
-        }
+        let answer = oneshot::channel().0;
+        Queued { request, waiter: Waiter { answer, offered, since: Duration::ZERO, _permit: permit } }
     };
     let joined: Vec<bool> = (0..WAITING_MAX).map(|_| queue.join(waiting()).unwrap()).collect();
     assert_eq!(joined.iter().filter(|must_drive| **must_drive).count(), CALLS_OUT_MAX);

@@ -8,6 +8,8 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 
+use crate::figures::Outcome;
+
 /// A call to a database failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
@@ -52,6 +54,16 @@ impl SqlError {
     /// Whether a change may or may not have happened: look before repeating what is not idempotent.
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout(_))
+    }
+}
+
+impl From<&SqlError> for Outcome {
+    fn from(error: &SqlError) -> Self {
+        match error {
+            SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_) | SqlError::Unfit(_) => Self::Refused,
+            SqlError::Unreachable(_) | SqlError::Timeout(_) => Self::Unknown,
+            SqlError::Broken(_) => Self::Broken,
+        }
     }
 }
 

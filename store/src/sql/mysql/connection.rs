@@ -41,7 +41,7 @@ impl Held {
             Ok(result) => result.map_err(classify),
             Err(_) => Err(SqlError::Timeout(limit)),
         };
-        self.statements.note_sql(&result);
+        self.statements.note(&result);
         if result.as_ref().is_err_and(SqlError::is_unknown) {
             self.close();
         }

@@ -88,7 +88,7 @@ impl RedisKeeping {
 
     async fn ask(&self, run: &Run) -> Result<Value, StockError> {
         let answer = self.ask_way(run).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 
@@ -113,7 +113,7 @@ impl RedisKeeping {
 
     async fn command(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = self.command_way(cmd).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 

@@ -58,7 +58,7 @@ impl Link {
     /// One answer. A server that does not know the script gets its source.
     pub(super) async fn ask(&self, run: Run) -> Result<Value, StockError> {
         let answer = self.ask_way(run).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 
