@@ -26,7 +26,7 @@ use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics},
     mismatch::is_mismatch,
     shards::{self, OpenError},
-    sql::{SqlError, mysql::MySqlServer},
+    sql::mysql::MySqlServer,
 };
 
 /// The topic of sales is small: reading it to its end takes well under a second.
