@@ -12,7 +12,7 @@ use engine::{
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
-    exit::Exit,
+    exit::{Exit, whole},
     http::{self, Limits},
     metrics::Registry,
     settings::{parse_or_exit, usage_error_and_exit},
@@ -82,7 +82,7 @@ impl Ports for Production {
 fn main() -> ExitCode {
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("engine", &format_args!("{error:#}")),
+        Err(error) => exit_of(&error).tell("engine", &whole(error.as_ref())),
     }
 }
 

@@ -7,7 +7,7 @@ use domain::shard::ShardMap;
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
-    exit::Exit,
+    exit::{Exit, whole},
     http, metrics,
     settings::{StoreArgs, parse_or_exit, usage_error_and_exit},
     shutdown, telemetry,
@@ -61,7 +61,7 @@ impl Ports for Production {
 fn main() -> ExitCode {
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("order-writer", &format_args!("{error:#}")),
+        Err(error) => exit_of(&error).tell("order-writer", &whole(error.as_ref())),
     }
 }
 

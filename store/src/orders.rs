@@ -136,11 +136,13 @@ impl<S: Sql> Orders<S> {
     }
 
     fn shard(&self, shard: ShardId) -> Result<&S, SqlError> {
-        self.shards.get(usize::from(shard.0)).ok_or_else(|| SqlError::Broken(format!("there is no shard {}", shard.0)))
+        self.shards
+            .get(usize::from(shard.0))
+            .ok_or_else(|| SqlError::Broken(format!("there is no shard {}", shard.0).into()))
     }
 
     fn table(&self, home: Home) -> Result<&TableTexts, SqlError> {
         let table = self.texts.tables.get(usize::from(home.table.0));
-        table.ok_or_else(|| SqlError::Broken(format!("there is no order table {}", home.table.0)))
+        table.ok_or_else(|| SqlError::Broken(format!("there is no order table {}", home.table.0).into()))
     }
 }

@@ -5,6 +5,7 @@ pub use domain::namespace::{InvalidNamespace, Namespace};
 use domain::shard::{ShardId, ShardMap};
 
 use crate::{
+    cause::Cause,
     ledger::Ledger,
     orders::Orders,
     sql::{Migration, Row, Server, Sql, SqlError, Tx, all, pending},
@@ -145,7 +146,7 @@ pub async fn look<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<
     let ledger = server.open(&namespace.ledger());
     let rows = ledger.rows(STORED_MAP, vec![]).await?;
     let stored = read_map(rows)?;
-    let map = ShardMap::even(stored.shards, stored.tables).map_err(|error| SqlError::Broken(error.to_string()))?;
+    let map = ShardMap::even(stored.shards, stored.tables).map_err(|error| SqlError::Broken(Cause::of(error)))?;
     let given = MapOutline::from(&map);
     if stored != given {
         return Err(OpenError::OtherMap { ledger: namespace.ledger(), stored, given });

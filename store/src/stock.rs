@@ -18,7 +18,7 @@ use domain::{
     },
 };
 
-use crate::figures::Outcome;
+use crate::{cause::Cause, figures::Outcome};
 
 /// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke
 /// nonsense.
@@ -27,13 +27,13 @@ pub enum StockError {
     /// The call certainly never left this process, because there is no connection: nothing
     /// happened.
     #[error("the stock server cannot be reached: {0}")]
-    Unsent(String),
+    Unsent(#[source] Cause),
     /// No answer in time or a broken connection: the call may or may not have happened.
     #[error("no answer from the stock server: {0}")]
-    Unknown(String),
+    Unknown(#[source] Cause),
     /// The server refused the script or answered in another shape: an operator must look.
     #[error("the stock server answered {0}")]
-    Broken(String),
+    Broken(#[source] Cause),
 }
 
 impl StockError {

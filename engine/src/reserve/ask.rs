@@ -103,7 +103,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Reserver<S, L, C> {
                 // Nothing happened, and the next connection is made meanwhile: the client's retry
                 // finds it.
                 Err(StockError::Unsent(error)) if retries == 0 => {
-                    tracing::debug!(error, lane = %lane.id, "the lane cannot be asked");
+                    tracing::debug!(%error, lane = %lane.id, "the lane cannot be asked");
                     return Asked::Unsent;
                 }
                 Err(error) if error.is_retryable() && retries < RETRIES_MAX => {

@@ -18,6 +18,7 @@ use domain::{
     shard::{Home, ShardId},
 };
 use store::{
+    cause::Cause,
     ledger::Ledger,
     orders::{MARKED_MAX, Marked, Orders},
     sql::{Sql, SqlError},
@@ -104,7 +105,9 @@ pub async fn expire<S: Sql>(
         }
     }
     while let Some(swept) = sweeps.join_next().await {
-        match swept.unwrap_or_else(|error| Err(SqlError::Broken(format!("the expiry of a shard ended: {error}")))) {
+        match swept.unwrap_or_else(|error| {
+            Err(SqlError::Broken(Cause::new(format!("the expiry of a shard ended: {error}"), error)))
+        }) {
             Ok(()) => {}
             Err(cause) => return Err(DeskError::Interrupted { done, cause }),
         }

@@ -34,7 +34,7 @@ impl<S: Sql> Orders<S> {
         let home = self.map.home_of_order(order);
         let (db, table) = (self.shard(home.shard)?, self.table(home)?);
         if release.as_ref().is_some_and(|row| row.order != order) {
-            return Err(SqlError::Broken(format!("an outbox row of another order than {order}")));
+            return Err(SqlError::Broken(format!("an outbox row of another order than {order}").into()));
         }
         let change = (order, from, to);
         retried(async || self.try_mark(db, table, change, release.as_ref()).await).await
@@ -86,7 +86,7 @@ impl<S: Sql> Orders<S> {
     ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
         if releases.len() > MARKED_MAX || releases.iter().any(|row| self.map.home_of_order(row.order) != home) {
             let text = format!("mark at most {MARKED_MAX} orders of one table at once, not {} of some", releases.len());
-            return Err(SqlError::Broken(text));
+            return Err(SqlError::Broken(text.into()));
         }
         if releases.is_empty() {
             return Ok(BTreeMap::new());

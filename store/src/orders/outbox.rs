@@ -37,7 +37,7 @@ impl<S: Sql> Orders<S> {
         while let Some(least) = from {
             let row = db.rows(PARTITION_FROM, vec![least.into()]).await?.into_iter().next();
             let Some(next) = row.map(|mut row| row.int_or_null()).transpose()?.flatten() else { break };
-            let next = u32::try_from(next).map_err(|_| SqlError::Broken(format!("{next} is no partition")))?;
+            let next = u32::try_from(next).map_err(|_| SqlError::Broken(format!("{next} is no partition").into()))?;
             found.push(PartitionId(next));
             from = next.checked_add(1);
         }

@@ -327,7 +327,7 @@ impl Database {
         let result = match timeout(wait, &mut asked).await {
             Ok(result) => result,
             Err(_) if caller.0.withdraw() => {
-                Err(SqlError::LockWait(format!("others kept the database busy for {wait:?}")))
+                Err(SqlError::LockWait(format!("others kept the database busy for {wait:?}").into()))
             }
             Err(_) => timeout(limit, asked).await.unwrap_or(Err(SqlError::Timeout(wait + limit))),
         };
@@ -391,7 +391,7 @@ impl Database {
         };
         let spawned = thread::Builder::new().name("sqlite".into()).spawn(move || work(place));
         let spawned = spawned.map_err(|error| {
-            SqlError::Unreachable(format!("no thread for {} ({error}): allow this user more", path.display()))
+            SqlError::Unreachable(format!("no thread for {} ({error}): allow this user more", path.display()).into())
         })?;
         self.gauge.threads.fetch_add(1, Relaxed);
         Ok(spawned)
