@@ -14,13 +14,13 @@ use kit::{
 };
 use order_writer::{
     desk::{self, DeskError},
-    failpoint::Failpoint,
+    failpoint::CrashArgs,
     metrics::{Metrics, StoreFigures, show_stores},
     parked::{self, ParkedCommand, ParkedError},
     ports::{Pace, Ports, Sales, Shared},
     progress::Progress,
     rhythm::Busy,
-    service::{self, Contender},
+    service,
     settings::{Command, Settings},
     stalls::Stalls,
 };
@@ -178,15 +178,11 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         decided: std::sync::Mutex::new(BTreeMap::new()),
         stalls: Stalls::new(readiness.clone()),
         metrics,
-        failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
+        failpoint: settings.crash.failpoint(),
         busy: Busy::default(),
         pace: Pace { settling: settings.lane_settling.0, ..Pace::default() },
     });
-    if settings.crash.contend {
-        service::run(shared, Contender::new(kafka.partitions), readiness, stop).await?;
-    } else {
-        service::run(shared, KafkaMembership::join(&kafka)?, readiness, stop).await?;
-    }
+    run(shared, &settings.crash, &kafka, readiness, stop).await?;
 
     use store::log::OrderLog;
     let unacknowledged = log.flush(FLUSH_DEADLINE).await;
@@ -194,6 +190,22 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     databases.close().await;
     admin_stop.cancel();
     admin.await??;
+    Ok(())
+}
+
+/// Works until `stop` on the partitions that the group assigns; a contender of a crash test, on
+/// all.
+async fn run(
+    shared: Arc<Shared<Production>>,
+    crash: &CrashArgs,
+    kafka: &KafkaSettings,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    match crash.contender(kafka.partitions) {
+        Some(contender) => service::run(shared, contender, readiness, stop).await?,
+        None => service::run(shared, KafkaMembership::join(kafka)?, readiness, stop).await?,
+    }
     Ok(())
 }
 

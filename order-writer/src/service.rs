@@ -128,32 +128,6 @@ fn keep(sales: &watch::Sender<Sales>, newest: Vec<Sale>) {
     });
 }
 
-/// A member that nobody invited: it works on every partition, whoever else does. For crash tests,
-/// which want two writers at odds.
-pub struct Contender {
-    partitions: Option<Vec<PartitionId>>,
-}
-
-impl Contender {
-    /// For all partitions of the log.
-    pub fn new(partitions: u32) -> Self {
-        Self { partitions: Some((0..partitions).map(PartitionId).collect()) }
-    }
-}
-
-impl Membership for Contender {
-    async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
-        match self.partitions.take() {
-            Some(partitions) => Ok(MembershipEvent::Assigned(partitions)),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn report(&self, _partition: PartitionId, _next_offset: u64) {}
-
-    async fn leave(self, _deadline: Duration) {}
-}
-
 /// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one
 /// partition must not leave it without a worker, nor stop the others.
 async fn worked<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, stop: CancellationToken) {

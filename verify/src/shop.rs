@@ -297,6 +297,8 @@ pub(crate) fn built() -> anyhow::Result<()> {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
         cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest", "-p", "embedded"]);
+        // Crash tests say where the writer dies.
+        cargo.args(["--features", "order-writer/failpoints"]);
         // An example that measures is a release program, and so are those that it measures.
         cargo.args(programs().ends_with("release").then_some("--release"));
         cargo.status().is_ok_and(|status| status.success())

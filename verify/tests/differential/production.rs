@@ -2,7 +2,7 @@
 //! Redis of its own, which restarts.
 
 use domain::{id::LaneId, shard::ShardMap};
-use order_writer::service::Contender;
+use order_writer::failpoint::Contender;
 use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
 use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
