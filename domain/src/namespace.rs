@@ -32,7 +32,7 @@ impl Namespace {
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidNamespace(text.to_owned())) }
     }
 
-    /// The text.
+    /// The text, as it begins a name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -29,13 +29,13 @@ use crate::{
 
 /// A purchase that the sale's window or pause refuses, and that may repeat an earlier one.
 pub struct Repeat {
-    /// Who asks.
+    /// The shop and the buyer who ask.
     pub caller: Caller,
-    /// For what.
+    /// The offer that was bought of.
     pub offered: Arc<Offered>,
-    /// By which key.
+    /// The hash of the idempotency key.
     pub key: KeyHash,
-    /// How many.
+    /// Units asked for; a known key with others is a mismatch.
     pub quantity: Quantity,
     /// The sale is over and its lane was retired before this was asked: its rows are all there is
     /// to know (R14).
@@ -59,7 +59,7 @@ impl Admitted {
         &self.offered.lane
     }
 
-    /// Who buys.
+    /// The buyer, by the token.
     pub fn buyer(&self) -> BuyerId {
         self.buyer
     }
@@ -96,7 +96,7 @@ impl Admitted {
     }
 }
 
-/// The gate.
+/// Every test that a purchase passes before any store is asked.
 pub struct Admission<C> {
     clock: C,
     tokens: Tokens,
@@ -120,7 +120,7 @@ impl<C: Clock> Admission<C> {
         self.tokens.checks()
     }
 
-    /// What is sold.
+    /// The directory whose offers it admits to.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }

@@ -25,9 +25,9 @@ pub struct Purchases<S, L: OrderLog, R, C> {
     pub lanes: Lanes<S, L, C>,
     /// Earlier orders, for repeats.
     pub orders: Arc<Orders<S, R>>,
-    /// The time.
+    /// Measures the stages.
     pub clock: C,
-    /// What is counted.
+    /// Where stages and outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
 

@@ -128,7 +128,7 @@ impl Mint {
         self.minted.get()
     }
 
-    /// Mints nothing more.
+    /// Mints no id until the next lease.
     pub fn stop(&self) {
         self.lease.store(0, Ordering::Release);
     }

@@ -75,22 +75,22 @@ pub enum OrderState {
 /// An order, as its buyer may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderView {
-    /// Its id.
+    /// The order's id.
     pub order: OrderId,
-    /// Where it stands.
+    /// Promised only, or as its row says.
     pub state: OrderState,
-    /// The sale.
+    /// The sale it belongs to.
     pub sale: SaleId,
-    /// The offer.
+    /// The offer that was bought.
     pub offer: OfferId,
     /// What is sold; `None` before there is a row: a later version of the sale may say otherwise
     /// than the purchase.
     pub sku: Option<SkuId>,
-    /// Units.
+    /// Units bought, 1 and more.
     pub quantity: u32,
     /// Of one unit; `None` before there is a row, likewise.
     pub unit_price: Option<Money>,
-    /// Epoch milliseconds.
+    /// When the lane promised it, in epoch milliseconds.
     pub reserved_at_ms: u64,
 }
 
@@ -125,7 +125,7 @@ pub enum Unseen {
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderList {
-    /// Newest first.
+    /// Newest first, at most [`PAGE_MAX`].
     pub orders: Vec<OrderView>,
     /// Whether there are older ones.
     pub has_more: bool,
@@ -151,7 +151,7 @@ impl Reads {
     }
 }
 
-/// Reads orders.
+/// Reads orders for their buyers, out of rows and lanes.
 pub struct Orders<S, R> {
     rows: R,
     stock: S,

@@ -64,7 +64,7 @@ pub struct Page {
     stock: Vec<Option<Coarse>>,
     /// When it was found right, in milliseconds of the monotonic clock.
     checked_ms: u64,
-    /// Its JSON.
+    /// The page as JSON, shared by all who read it.
     pub body: Bytes,
     /// Its entity tag, a strong one: a hash of the body.
     pub tag: Bytes,
@@ -196,7 +196,7 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
         Self { pages, directory, stock, clock, metrics }
     }
 
-    /// Checks for ever.
+    /// Checks pages whenever somebody asks for one; never returns.
     pub async fn run(self) {
         loop {
             self.pages.wanted.notified().await;

@@ -127,17 +127,17 @@ struct Promised<R> {
 
 /// Reserves and appends for all who wait. What all calls of one thread share.
 pub struct Reserver<S, L, C> {
-    /// The lanes' stock.
+    /// Where units are reserved.
     pub stock: S,
     /// The way into the log.
     pub appender: Arc<Appender<L, C>>,
-    /// Order ids.
+    /// Gives each request its order id, and takes unused ones back.
     pub mint: Arc<Mint>,
     /// Keys refused for want of stock.
     pub refused: Arc<RefusedKeys>,
-    /// The time.
+    /// Dates calls and measures stages.
     pub clock: C,
-    /// What is counted.
+    /// Where calls and outcomes are counted.
     pub metrics: Arc<Metrics>,
     /// Journal entries above which a lane promises nothing more.
     pub journal_max: u32,

@@ -34,7 +34,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// A lane as engines know it. One per lane and process, across versions of its sale.
 #[derive(Debug)]
 pub struct Lane {
-    /// Its id.
+    /// The id, which its sale chose.
     pub id: LaneId,
     /// The partition that orders it.
     pub partition: PartitionId,
@@ -71,15 +71,15 @@ impl Lane {
 pub struct Tenant {
     /// Its share of the permits.
     pub share: Arc<TenantShare>,
-    /// Its requests.
+    /// The tokens of all its purchases.
     pub bucket: Bucket,
 }
 
 /// One version of a sale, with what admission keeps of it.
 pub struct Promotion {
-    /// The sale.
+    /// As it was published.
     pub sale: Sale,
-    /// Its shop.
+    /// What admission keeps of its shop.
     pub tenant: Arc<Tenant>,
     /// Its buyers' buckets; they live on while the rate stays the same.
     pub buyers: Arc<BuyerBuckets>,
@@ -113,15 +113,15 @@ impl Promotion {
 pub struct Offered {
     /// Its id.
     pub id: OfferId,
-    /// What is sold.
+    /// The merchant's article.
     pub sku: SkuId,
-    /// Of one unit.
+    /// The price of one unit.
     pub price: Money,
-    /// Whose it is.
+    /// The shop that sells it.
     pub tenant: TenantId,
-    /// Its sale.
+    /// The sale that it belongs to.
     pub sale: SaleId,
-    /// The sale's version.
+    /// The version of the sale that this is read from.
     pub sale_version: u32,
     /// The lane that orders it.
     pub lane: Arc<Lane>,
@@ -129,7 +129,7 @@ pub struct Offered {
     pub stock: Arc<StockSeen>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
-    /// Its shop.
+    /// What admission keeps of its shop.
     pub shop: Arc<Tenant>,
 }
 
@@ -157,7 +157,7 @@ impl Snapshot {
         self.offers.get(&id).map(|(promotion, offered)| (promotion, offered))
     }
 
-    /// A sale.
+    /// A sale that the directory shows.
     pub fn sale(&self, id: SaleId) -> Option<&Arc<Promotion>> {
         self.sales.get(&id)
     }

@@ -64,7 +64,7 @@ struct Sweep<S, L, C> {
 /// What a round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Batches claimed.
+    /// Batches that were due and claimed.
     pub claimed: u64,
     /// Batches appended and acknowledged.
     pub appended: u64,
@@ -96,7 +96,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweeper<S, L, C> {
         Self { sweep: Arc::new(sweep), rests_until: HashMap::new() }
     }
 
-    /// Sweeps for ever.
+    /// Sweeps round after round; never returns.
     pub async fn run(mut self) {
         loop {
             self.round().await;

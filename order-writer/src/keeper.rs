@@ -239,8 +239,8 @@ impl<P: Ports> Partition<P> {
         Ok(drained)
     }
 
-    /// R9: adjusts the lane to the ledger's last change, once in an epoch (a crash may have kept it from
-    /// the lane), and then asks for the change that a newer version of the sale wants; for an
+    /// R9: adjusts the lane to the ledger's last change, once in an epoch (a crash may have kept it
+    /// from the lane), and then asks for the change that a newer version of the sale wants; for an
     /// unchanged allotment too, which gives back what a keeper withheld and never asked for. The
     /// same version asks again while the ledger has another target (a program that knew none
     /// decided it), or units are unsold although the allotment is above the target (they came back

@@ -22,17 +22,17 @@ use store::figures::{Calls, DatabaseFigures, Figure, PoolUse, ProducerFigures};
 pub struct SpanStages {
     /// Decoding what was read.
     pub decode: Timing,
-    /// The decisions.
+    /// Deciding the span, without any I/O.
     pub decide: Timing,
     /// The rows of all shards, durable.
     pub rows: Timing,
-    /// Telling the lanes.
+    /// Settling the lanes: journals, and units that go back.
     pub settle: Timing,
-    /// The ledger's commit.
+    /// The commit that moves the position.
     pub ledger: Timing,
 }
 
-/// The order-writer's metrics.
+/// Everything that an order-writer measures; registered once.
 pub struct Metrics {
     decisions: IntCounterVec,
     span_reservations: Histogram,
@@ -72,7 +72,7 @@ pub struct Metrics {
     pub movements_deleted: IntCounter,
     /// Lanes closed under a next epoch.
     pub rebuilds: IntCounter,
-    /// Lanes retired.
+    /// Lanes whose retirement was committed.
     pub retirements: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
@@ -87,7 +87,7 @@ pub struct Metrics {
 pub struct Outcomes([u64; Decision::COUNT]);
 
 impl Outcomes {
-    /// Counts them.
+    /// Counts what a span decided, by outcome.
     pub fn of(decided: &Decided) -> Self {
         let mut counts = [0; Decision::COUNT];
         for &byte in decided.movements.iter().filter(|m| m.lane.is_some()).flat_map(|m| &m.decisions) {
@@ -278,13 +278,13 @@ fn remove(gauge: &IntGaugeVec, label: &str) {
 pub struct StoreFigures {
     /// The order tables' pools.
     pub orders: DatabaseFigures,
-    /// The ledger's pool.
+    /// Pool and statements of the ledger's database.
     pub ledger: DatabaseFigures,
     /// The pool of connections to the lanes' server.
     pub stock_pool: PoolUse,
     /// Calls of that server.
     pub stock: Calls,
-    /// The log's producer.
+    /// What the log's producer reports.
     pub producer: ProducerFigures,
 }
 

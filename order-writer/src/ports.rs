@@ -41,17 +41,17 @@ pub type Sales = Arc<BTreeMap<SaleId, Sale>>;
 
 /// What every worker of this process shares.
 pub struct Shared<P: Ports> {
-    /// The order rows.
+    /// Order rows and progress, in all shards.
     pub orders: Orders<P::Sql>,
-    /// The ledger.
+    /// Positions, units sold, epochs.
     pub ledger: Ledger<P::Sql>,
-    /// The lanes.
+    /// The lanes' stock, to settle and to load.
     pub stock: P::Stock,
-    /// To append records.
+    /// Appends records, dead letters and sales.
     pub log: P::Log,
-    /// To read partitions.
+    /// Opens readers of partitions.
     pub source: P::Source,
-    /// Time.
+    /// The time of looks, waits and epochs.
     pub clock: P::Clock,
     /// The sales, as the ledger's database has them.
     pub sales: watch::Receiver<Sales>,
@@ -59,13 +59,13 @@ pub struct Shared<P: Ports> {
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,
     /// Which partitions stand still, and why.
     pub stalls: Stalls,
-    /// What operators see.
+    /// Everything measured.
     pub metrics: Arc<Metrics>,
     /// Where a crash test wants this process dead.
     pub failpoint: Failpoint,
     /// Partitions whose spans follow each other.
     pub busy: Busy,
-    /// Pace and bounds.
+    /// How often and how long.
     pub pace: Pace,
 }
 

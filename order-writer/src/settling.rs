@@ -37,7 +37,7 @@ pub(crate) enum End {
     NotYet,
     /// Over, and its lanes are open for what comes late.
     Settling,
-    /// Over, and settled.
+    /// Over, and nothing comes late any more.
     Settled,
 }
 

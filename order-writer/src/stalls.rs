@@ -16,9 +16,9 @@ use kit::admin::Readiness;
 
 use crate::metrics::Metrics;
 
-/// Records that wait longer than this without being decided are reported: longer than a restart of a
-/// store takes to be noticed and a lane of a million buyers to be loaded, and short beside the time
-/// in which an operator can act.
+/// Records that wait longer than this without being decided are reported: longer than a restart of
+/// a store takes to be noticed and a lane of a million buyers to be loaded, and short beside the
+/// time in which an operator can act.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// A partition as its worker reports it.

@@ -88,14 +88,14 @@ impl std::fmt::Display for MapOutline {
 /// A deployment's open databases.
 #[derive(Debug, Clone)]
 pub struct Store<S> {
-    /// The ledger.
+    /// The ledger's database.
     pub ledger: Ledger<S>,
     /// The order rows, all shards.
     pub orders: Orders<S>,
 }
 
 impl<S: Sql> Store<S> {
-    /// Closes all pools.
+    /// Closes the connections to all databases.
     pub async fn close(&self) {
         self.ledger.close().await;
         self.orders.close().await;

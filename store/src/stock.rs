@@ -53,7 +53,7 @@ impl From<&StockError> for Outcome {
     }
 }
 
-/// The engine's port.
+/// What engines ask of a lane: promise, find, sweep.
 pub trait LaneStock: Clone + Send + Sync + 'static {
     /// Decides up to [`BATCH_MAX`](domain::record::BATCH_MAX) requests at once and journals what it
     /// promised in the same call. MUST be atomic; a repeated call with the same batch promises
@@ -86,7 +86,7 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
     fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 }
 
-/// The keeper's port.
+/// What keepers ask of a lane: settle, close, load, retire.
 pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries;
     /// units go back only with a live entry, and those that a release retires lower the known

@@ -29,7 +29,7 @@ pub struct RunId(pub u64);
 /// What a lane knows of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferStock {
-    /// Units left.
+    /// Units that may be promised.
     pub left: u64,
     /// The ledger's allotment, as far as it is known here.
     pub allotment: u64,
@@ -52,7 +52,7 @@ pub struct LaneState {
     pub run: RunId,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// Every offer.
+    /// The stock of every offer.
     pub offers: BTreeMap<OfferId, OfferStock>,
 }
 
@@ -340,7 +340,7 @@ impl LaneMachine {
         LaneAnswer::Open(units.min(stock.withheld))
     }
 
-    /// The lane's state.
+    /// The lane as keepers and metrics see it.
     pub fn inspect(&self, run: RunId) -> LaneView {
         let mode = match &self.state {
             None => LaneMode::Missing,
@@ -357,7 +357,7 @@ impl LaneMachine {
         }
     }
 
-    /// All buyers' entries.
+    /// Every buyer with an entry, and its purchases.
     pub fn buyers(&self) -> Vec<(BuyerId, Vec<Purchase>)> {
         self.buyers.iter().map(|(buyer, purchases)| (buyer, purchases.to_vec())).collect()
     }

@@ -193,7 +193,7 @@ impl<K: Hash + Eq + Clone> BuyerBuckets<K> {
         }
     }
 
-    /// Buyers remembered.
+    /// Buyers whose bucket is not known to be full.
     pub fn len(&self) -> usize {
         self.limiter.load().len()
     }

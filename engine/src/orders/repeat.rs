@@ -15,7 +15,7 @@ use crate::{admission::Repeat, purchase::Caller};
 /// What an earlier purchase by the same key came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Earlier {
-    /// There was none.
+    /// No purchase by this key is known.
     None,
     /// It was for another quantity.
     Mismatch,

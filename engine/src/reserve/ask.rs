@@ -44,7 +44,7 @@ pub(super) enum Asked {
     Closed,
     /// It never left this engine: nothing happened.
     Unsent,
-    /// Nobody knows.
+    /// No answer came: it may have happened or not.
     Unknown,
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     Known(OrderId, PurchaseState),
     /// An order that was released since.
     Released(OrderId),
-    /// Nothing.
+    /// No promise, and why.
     Declined(Declined),
 }
 

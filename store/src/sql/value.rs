@@ -10,13 +10,13 @@ use super::SqlError;
 /// A parameter, or a column of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// NULL.
+    /// No value: SQL's NULL.
     Null,
     /// Ids, counts, times, money.
     Int(i64),
     /// Text. A database may give it back as bytes.
     Text(String),
-    /// A blob.
+    /// Bytes as they are.
     Bytes(Bytes),
 }
 
