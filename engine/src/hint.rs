@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_page_sees_coarse_stock() {
         let seen = StockSeen::default();
-        assert_eq!(seen.coarse(100, 0), None, "nobody told");
+        assert_eq!(seen.coarse(100, 0), None, "no answer yet");
         seen.note(10, E1, 5);
         assert_eq!(seen.coarse(100, 5), Some(Coarse::Available));
         seen.note(9, E1, 5);

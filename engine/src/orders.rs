@@ -1,4 +1,4 @@
-//! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane.
+//! What a buyer sees of orders: the row, and before there is one the buyer's entry in the lane.
 //! It changes nothing.
 
 mod repeat;
@@ -182,7 +182,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
     /// # Errors
     /// [`Unseen`], never `NotFound`.
     pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<OrderList, Unseen> {
-        // One row more tells whether this page is the last.
+        // One row more shows whether this page is the last.
         let read = async { self.rows.of_buyer(caller, before, limit + 1).await.map_err(unavailable) };
         let rows = self.bounded(caller, read).await?;
         let limit = limit as usize;

@@ -45,7 +45,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// The epoch that this engine believes in; 0 until the lane told one.
+    /// The epoch that this engine believes in; 0 until the lane answered with one.
     pub fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
@@ -439,9 +439,9 @@ mod tests {
     }
 
     /// What the topic says, one answer after the other; then nothing more.
-    struct Told(Vec<Result<Vec<Sale>, ReadError>>);
+    struct Scripted(Vec<Result<Vec<Sale>, ReadError>>);
 
-    impl SalesFollower for Told {
+    impl SalesFollower for Scripted {
         async fn next(&mut self) -> Result<Vec<Sale>, ReadError> {
             if self.0.is_empty() { std::future::pending().await } else { self.0.remove(0) }
         }
@@ -451,10 +451,10 @@ mod tests {
     async fn the_end_is_told_once_it_is_read_and_a_failure_is_only_a_pause() {
         let directory = directory();
         let away = || Err(ReadError::Unavailable("away on purpose".into()));
-        let told = Told(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
+        let scripted = Scripted(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
         let known_at_end = Mutex::new(Vec::new());
         let at_end = || known_at_end.lock().unwrap().push(directory.now().sales().count());
-        let following = follow(told, Arc::clone(&directory), || NOW_MS, at_end);
+        let following = follow(scripted, Arc::clone(&directory), || NOW_MS, at_end);
         assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err(), "it follows for ever");
         assert_eq!(*known_at_end.lock().unwrap(), [1]);
         assert_eq!(directory.now().sales().count(), 2);

@@ -368,7 +368,7 @@ impl Shop {
     /// The same with other limits: permits of the engine and of a tenant, entries of a journal.
     pub fn bounded(left: u64, permits: u32, tenant_permits: u32, journal_max: u32) -> Self {
         let (clock, metrics) = (ManualClock::new(NOW_MS), metrics());
-        // So that time before the start can be told from no time at all.
+        // So that time before the start differs from no time at all.
         clock.advance(Duration::from_secs(1));
         clock.set_wall(NOW_MS);
         let directory = directory_on(&clock, &metrics, permits, tenant_permits);

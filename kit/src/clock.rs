@@ -1,5 +1,6 @@
-//! The time as a value. Nothing else in the workspace reads the machine's clocks, so that the same
-//! code runs in simulation.
+//! The time as a value. What is decided or stored takes its time from here, so that the same code
+//! runs in simulation. Only an adapter that measures its own wait looks at a clock itself
+//! (`store::elapsed`); clippy.toml forbids it elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +55,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when told. Clones are the same clock.
+/// A clock that only moves when it is moved. Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     hands: Arc<Hands>,

@@ -15,7 +15,7 @@ pub use armed::{CrashArgs, Failpoint, STEPS, UnknownFailpoint};
 #[cfg(feature = "failpoints")]
 pub use contender::Contender;
 
-/// A step after which the process may be told to die.
+/// A step after which the process may be made to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A span is decided, nothing is written.

@@ -6,7 +6,7 @@
 //!
 //! A row that is written again has the price of the sale as it is published now, no context, and a
 //! position that no record has: offset `to` - 1, index 255. Units that the ledger counts and no row
-//! tells of stay sold: nobody knows that they are free.
+//! holds stay sold: nothing shows that they are free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},

@@ -121,8 +121,8 @@ async fn tell_parked(args: &StoreArgs, databases: &Store<MySql>, command: Parked
         stock: &RedisKeeping::connect(&redis).await?,
         partitions: kafka.partitions,
     };
-    let told = stores.carry_out(command).await?;
-    std::io::Write::write_all(&mut std::io::stdout(), told.as_bytes())?;
+    let output = stores.carry_out(command).await?;
+    std::io::Write::write_all(&mut std::io::stdout(), output.as_bytes())?;
     Ok(())
 }
 
@@ -155,8 +155,8 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let kafka = kafka_settings(args);
     ensure_topics(&kafka).await.context("making the topics")?;
     let metrics = Arc::new(Metrics::register(&registry)?);
-    let (sales, told) = follow_sales(&kafka, &databases.ledger, &metrics)?;
-    wait_for(told).await;
+    let (sales, are_read) = follow_sales(&kafka, &databases.ledger, &metrics)?;
+    wait_for(are_read).await;
     let log = KafkaLog::new(&kafka)?;
     let stock = RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?;
     let (asked_databases, asked_stock, asked_log) = (databases.clone(), stock.clone(), log.clone());
@@ -215,16 +215,16 @@ fn follow_sales(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
     let (sales_sender, sales) = watch::channel(Sales::default());
-    let (told_sender, told) = watch::channel(false);
+    let (read_sender, are_read) = watch::channel(false);
     let following = (KafkaSalesFollower::new(kafka)?, ledger.clone(), Arc::clone(metrics));
-    tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
-    Ok((sales, told))
+    tokio::spawn(service::follow_sales(following, sales_sender, read_sender));
+    Ok((sales, are_read))
 }
 
 /// Lanes of sales that ended are left alone: which ones these are must be known before the first
 /// look.
-async fn wait_for(mut told: watch::Receiver<bool>) {
-    if told.wait_for(|told| *told).await.is_err() {
+async fn wait_for(mut are_read: watch::Receiver<bool>) {
+    if are_read.wait_for(|are_read| *are_read).await.is_err() {
         tracing::warn!("the follower of the sales ended before it had read them");
     }
 }

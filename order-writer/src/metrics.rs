@@ -197,7 +197,7 @@ impl Metrics {
         self.lag.with_label_values(&[&label]).set(lag.cast_signed());
     }
 
-    /// Units of a partition that are sold and that no row tells of.
+    /// Units of a partition that are sold and that no row holds.
     pub fn lost(&self, partition: PartitionId, units: u64) {
         self.lost_units.with_label_values(&[&partition.to_string()]).set(units.cast_signed());
     }
@@ -207,7 +207,7 @@ impl Metrics {
         self.stalled.with_label_values(&[&partition.to_string()]).set(seconds.cast_signed());
     }
 
-    /// Where a lane stands. Drift is told only at rest: everything decided, nothing in flight.
+    /// Where a lane stands. Drift is shown only at rest: everything decided, nothing in flight.
     pub fn lane(
         &self,
         (partition, lane): (PartitionId, LaneId),
@@ -249,7 +249,7 @@ impl Metrics {
         lanes.into_iter().for_each(|lane| self.remove_lane(lane));
     }
 
-    /// The lane is retired: there is nothing to tell of it.
+    /// The lane is retired: there is nothing to show of it.
     pub fn forget_lane(&self, partition: PartitionId, lane: LaneId) {
         if self.shown().get_mut(&partition).is_some_and(|lanes| lanes.remove(&lane)) {
             self.remove_lane(lane);
@@ -274,7 +274,7 @@ fn remove(gauge: &IntGaugeVec, label: &str) {
     }
 }
 
-/// What the stores tell of themselves, asked when somebody looks.
+/// What the stores count, asked when somebody looks.
 pub struct StoreFigures {
     /// The order tables' pools.
     pub orders: DatabaseFigures,
@@ -298,15 +298,15 @@ pub fn show_stores(
 ) -> Result<(), MetricsError> {
     registry.sampled(move |samples| {
         let StoreFigures { orders, ledger, stock_pool, stock, producer } = read();
-        tell(samples, orders.figures("orders"));
-        tell(samples, ledger.figures("ledger"));
-        tell(samples, stock_pool.figures("stock"));
-        tell(samples, stock.stock_figures());
-        tell(samples, producer.figures());
+        show(samples, orders.figures("orders"));
+        show(samples, ledger.figures("ledger"));
+        show(samples, stock_pool.figures("stock"));
+        show(samples, stock.stock_figures());
+        show(samples, producer.figures());
     })
 }
 
-fn tell(samples: &mut Samples, figures: Vec<Figure>) {
+fn show(samples: &mut Samples, figures: Vec<Figure>) {
     for Figure { name, help, is_count, labels, value } in figures {
         samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
     }

@@ -119,7 +119,7 @@ impl Default for Pace {
 /// lane whose stock answers nonsense ([`StockError::Broken`]) is set aside
 /// ([`apart`](crate::apart)), and one whose server does not answer while others' do is left out
 /// ([`away`](crate::away)). What is left waits for something that is mended elsewhere, and goes on
-/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and
+/// by itself then: [`stalls`](crate::stalls) shows operators which partition waits, how long and
 /// for what.
 ///
 /// What each one waits for:

@@ -64,7 +64,7 @@ impl<P: Ports> Partition<P> {
         }
         self.restart_shards(start);
         self.read_lanes().await?;
-        // While the lanes that can be trusted are still told from the others.
+        // While the lanes that can be trusted still differ from the others.
         self.rebuild_lost_rows().await?;
         self.close_lanes().await?;
         let (sold, first_orders) = self.numbers_by_rows().await?;
@@ -130,7 +130,7 @@ impl<P: Ports> Partition<P> {
                 }
             }
         }
-        // R15: what no row tells of any more is not sold again.
+        // R15: what no row holds any more is not sold again.
         for (offer, lost) in self.shared.ledger.lost_units(self.id).await? {
             if let Some(units) = sold.get_mut(&offer) {
                 let allotment =

@@ -133,7 +133,7 @@ impl<P: Ports> Partition<P> {
     }
 
     /// Whether the record before `next` is another one than was decided there. One that retention
-    /// has deleted tells nothing.
+    /// has deleted shows nothing.
     async fn unlike(
         &mut self,
         marks: Watermarks,

@@ -53,7 +53,7 @@ impl SameLog {
     }
 }
 
-/// What tells a log from another one: the number in its genesis record, or the id of whatever else
+/// What one log has and no other one: the number in its genesis record, or the id of whatever else
 /// was first in it; 0 if that has none.
 pub(crate) fn identity_of(first: &Entry) -> u64 {
     match Record::decode(&first.kind, Bytes::clone(&first.payload)) {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// R10: a log that has the record is the same, however it grew; one that has another there, or
-    /// ends before, is not; where retention took the record, what the log began with tells, and
+    /// ends before, is not; where retention took the record, what the log began with decides, and
     /// else nothing does.
     #[tokio::test]
     async fn r10_another_log_is_told_from_the_same_one() {

@@ -46,7 +46,7 @@ pub(super) fn outcomes(
     acknowledged: &Acknowledged,
 ) -> Vec<Outcome> {
     // An earlier try of this call happened if it left a request's own order behind. Its journal
-    // entry may hold other reservations than this answer tells of, so nobody here knows the
+    // entry may hold other reservations than this answer holds, so nobody here knows the
     // record's bytes: the sweeper will append them.
     let is_own = |(reply, request): (&ReserveReply, &ReserveRequest)| match reply {
         ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => *order == request.order,
