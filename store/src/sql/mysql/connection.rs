@@ -25,7 +25,7 @@ impl Held {
             Ok(conn) => {
                 conn.map(|conn| Self { conn: Some(conn), statements: Arc::clone(statements) }).map_err(classify)
             }
-            Err(_) => Err(SqlError::Unreachable(format!("no connection within {limit:?}"))),
+            Err(_) => Err(SqlError::Unreachable(format!("no connection within {limit:?}").into())),
         }
     }
 
