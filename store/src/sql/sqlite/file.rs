@@ -265,11 +265,12 @@ fn demand(conn: &Connection, path: &Path, pragma: &str, wanted: &str) -> Result<
     if found == wanted {
         return Ok(());
     }
-    Err(SqlError::Broken(format!(
+    let what = format!(
         "{} opens with {pragma} = {found} where {wanted} is needed, or a crash could lose what was confirmed: put the data folder \
          on a disk of this machine, and give it to this program only",
         path.display()
-    ).into()))
+    );
+    Err(SqlError::Broken(what.into()))
 }
 
 fn bind(statement: &mut Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
