@@ -182,7 +182,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         busy: Busy::default(),
         pace: Pace { settling: settings.lane_settling.0, ..Pace::default() },
     });
-    run(shared, &settings.crash, &kafka, readiness, stop).await?;
+    work(shared, &settings.crash, &kafka, readiness, stop).await?;
 
     use store::log::OrderLog;
     let unacknowledged = log.flush(FLUSH_DEADLINE).await;
@@ -195,7 +195,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
 
 /// Works until `stop` on the partitions that the group assigns; a contender of a crash test, on
 /// all.
-async fn run(
+async fn work(
     shared: Arc<Shared<Production>>,
     crash: &CrashArgs,
     kafka: &KafkaSettings,

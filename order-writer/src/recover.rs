@@ -27,7 +27,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports},
-    resume::identity_of,
+    same_log::identity_of,
 };
 
 /// Rows counted at once.

@@ -174,7 +174,7 @@ async fn upgraded<S: Sql>(database: &S, name: &str, schema: &[Migration]) -> Res
 /// # Errors
 /// [`SqlError`] of the first database that resists.
 pub async fn drop_all<V: Server>(server: &V, namespace: &Namespace) -> Result<(), SqlError> {
-    for database in server.databases(&namespace.as_str()).await? {
+    for database in server.databases(namespace.as_str()).await? {
         if namespace.owns(&database) {
             server.destroy(&database).await?;
         }

@@ -15,7 +15,7 @@ use crate::{
     limits::Limited,
     orders::{OrderList, OrderView, Unseen},
     pages::Page,
-    purchase::{Bought, Declined, PurchaseState},
+    purchase::{Bought, Caller, Declined, PurchaseState},
 };
 
 /// When to come back to an overloaded engine.
