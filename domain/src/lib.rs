@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod decide;
+pub mod event;
 pub mod id;
 pub mod invariant;
 pub mod money;

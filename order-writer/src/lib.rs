@@ -5,6 +5,7 @@ pub mod away;
 pub mod carry_out;
 pub mod consume;
 pub mod desk;
+mod events;
 pub mod failpoint;
 pub mod keeper;
 mod load;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod consumer;
 pub mod figures;
 pub mod ledger;
 pub mod log;

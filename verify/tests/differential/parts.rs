@@ -70,7 +70,7 @@ pub(crate) trait Stores: Clone + Send + Sync + 'static {
     type Sql: Sql;
     type Stock: LaneStock;
     type Keeping: LaneKeeping;
-    type Log: OrderLog + DeadLetters + SalesPublisher;
+    type Log: OrderLog + Topics + DeadLetters + SalesPublisher;
     type Source: OrderLogSource;
     type Member: Membership;
     type Follower: SalesFollower;

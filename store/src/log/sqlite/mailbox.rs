@@ -13,6 +13,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::Stream;
 use crate::log::{
     Entry, Unacknowledged,
     room::{Counted, QueueRoom},
@@ -36,9 +37,9 @@ pub(super) enum Order {
     Mark(Answer),
 }
 
-/// A record of the topic `orders`.
+/// A record of a topic.
 pub(super) struct Append {
-    pub(super) partition: PartitionId,
+    pub(super) stream: Stream,
     pub(super) id: RecordId,
     pub(super) kind: &'static str,
     pub(super) payload: Bytes,
