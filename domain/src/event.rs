@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The generated protobuf messages; nothing outside this module speaks them.
-#[allow(missing_docs, unreachable_pub, reason = "generated; the schema file is their documentation")]
+#[allow(missing_docs, unreachable_pub, dead_code, reason = "generated; the schema file is their documentation")]
 mod wire {
     include!(concat!(env!("OUT_DIR"), "/flashsale.events.v1.rs"));
 }

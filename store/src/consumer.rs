@@ -11,12 +11,14 @@
 //! | two work on one partition | the second finds the position moved, and undoes its own work |
 //! | retention deleted what was not read | an error is logged, and it goes on from the first record that is left |
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use domain::{id::PartitionId, record::Topic};
 
+use tokio::task::JoinSet;
+
 use crate::{
-    log::{Entry, PartitionReader, ReadError},
+    log::{Entry, Membership, MembershipEvent, PartitionReader, ReadError},
     sql::{Sql, SqlError, Tx, Value, stored},
 };
 
@@ -162,7 +164,7 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
     }
 
     fn key(&self) -> Vec<Value> {
-        vec![self.name.as_ref().into(), self.topic.name().into(), self.partition.0.into()]
+        vec![(&*self.name).into(), self.topic.name().into(), self.partition.0.into()]
     }
 
     fn moved(&self, from: u64, to: u64) -> Result<Vec<Value>, SqlError> {
@@ -181,6 +183,44 @@ pub async fn follow<S: Sql, R: PartitionReader>(mut consumer: Consumer<S, R>, mu
             let (name, topic, partition) = (&*consumer.name, consumer.topic.name(), consumer.partition);
             tracing::warn!(consumer = name, topic, %partition, %error, "a consumer waits; it goes on by itself");
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Consumes the partitions that a group gives to this process, side by side, until the future is
+/// dropped, which may be at any moment. `begin` makes the consumer of a partition and its handler.
+/// That two processes work on a partition for a moment does no harm: the position fences one of them.
+///
+/// # Errors
+/// [`ReadError`] when the group cannot be followed any more, or `begin` fails.
+pub async fn share<S: Sql, R: PartitionReader, H: Handler<S> + 'static>(
+    mut membership: impl Membership,
+    mut begin: impl FnMut(PartitionId) -> Result<(Consumer<S, R>, H), ReadError>,
+) -> Result<(), ReadError> {
+    let (mut tasks, mut working) = (JoinSet::new(), BTreeMap::new());
+    loop {
+        let event = tokio::select! {
+            event = membership.next() => event?,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                match ended {
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    // Revoked.
+                    _ => continue,
+                }
+            }
+        };
+        match event {
+            MembershipEvent::Assigned(partitions) => {
+                for partition in partitions {
+                    let (consumer, handler) = begin(partition)?;
+                    working.insert(partition, tasks.spawn(follow(consumer, handler)));
+                }
+            }
+            MembershipEvent::Revoked(partitions) => {
+                for task in partitions.iter().filter_map(|partition| working.remove(partition)) {
+                    task.abort();
+                }
+            }
         }
     }
 }

@@ -164,7 +164,7 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
     let rush = night.shop.rush(SELLOUT).unwrap();
     wait_until("the writer dies where it was told to", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some()))
         .unwrap();
-    night.writer = night.shop.order_writer(&["--die-at", "settled:9"]).unwrap();
+    night.writer = night.shop.order_writer(&["--die-at", "settled"]).unwrap();
     night.engine.kill().unwrap();
     night.engine = night.shop.engine().unwrap();
     wait_until("the writer dies again", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some())).unwrap();

@@ -70,6 +70,7 @@ pub enum Transition {
 }
 
 /// A line of the table.
+#[derive(Clone, Copy)]
 struct Line {
     transition: Transition,
     /// `None`: there is no row before.
@@ -142,8 +143,8 @@ impl Transition {
         line.map(|line| line.transition)
     }
 
-    const fn line(self) -> &'static Line {
-        &TABLE[self as usize]
+    const fn line(self) -> Line {
+        TABLE[self as usize]
     }
 
     /// The state that the order has before; `None` where it has no row yet.

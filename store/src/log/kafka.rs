@@ -147,9 +147,14 @@ impl KafkaSettings {
         format!("{}.sales", self.namespace)
     }
 
+    /// The group of a service that shares a topic's partitions among its processes.
+    pub fn group(&self, service: &str) -> String {
+        format!("{}.{service}", self.namespace)
+    }
+
     /// The group of the order-writers.
     pub fn writers_group(&self) -> String {
-        format!("{}.order-writer", self.namespace)
+        self.group("order-writer")
     }
 
     fn request_timeout(&self) -> Duration {

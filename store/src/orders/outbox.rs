@@ -110,8 +110,8 @@ pub(super) fn push(values: &mut Vec<Value>, row: &OutboxRow) {
         row.order.stored().into(),
         row.lane.stored().into(),
         row.partition.0.into(),
-        row.kind.as_ref().into(),
-        row.topic.as_ref().into(),
+        (&*row.kind).into(),
+        (&*row.topic).into(),
         row.payload.clone().into(),
     ]);
 }

@@ -10,8 +10,8 @@ use domain::{
     record::Topic,
 };
 use store::{
-    consumer::{Consumer, Handler},
-    log::{Entry, PartitionReader, ReadError, Watermarks},
+    consumer::{Consumer, Handler, share},
+    log::{Entry, Membership, MembershipEvent, PartitionReader, ReadError, Watermarks},
     sql::{Sql, SqlError, Tx},
 };
 
@@ -45,9 +45,12 @@ impl PartitionReader for Held {
     }
 
     /// Three at once, so that a few steps are needed.
-    async fn read(&mut self, _: usize, _: usize, _: Duration) -> Result<Vec<Entry>, ReadError> {
+    async fn read(&mut self, _: usize, _: usize, wait: Duration) -> Result<Vec<Entry>, ReadError> {
         if !(self.low..=self.high).contains(&self.next) {
             return Err(ReadError::OutOfRange { partition: PARTITION, offset: self.next });
+        }
+        if self.next == self.high {
+            tokio::time::sleep(wait).await;
         }
         let offsets = self.next..self.high.min(self.next + 3);
         self.next = offsets.end;
@@ -132,5 +135,47 @@ pub(crate) async fn what_a_topic_lost_is_passed_over<A: Adapter>(adapter: A) {
     assert_eq!(anew.step(&mut handler, WAIT).await.unwrap(), 0);
     assert!(anew.step(&mut handler, WAIT).await.is_err(), "its first record is noted already");
     assert_eq!(noted(&db).await, [0, 1, 2, 7, 8]);
+    db.close().await;
+}
+
+/// Tells these events, and nothing more.
+struct Group(Vec<MembershipEvent>);
+
+impl Membership for Group {
+    async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
+        match self.0.pop() {
+            Some(event) => Ok(event),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn report(&self, _: PartitionId, _: u64) {}
+
+    async fn leave(self, _: Duration) {}
+}
+
+pub(crate) async fn a_process_consumes_the_partitions_that_it_is_given<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    let db = d.space.hand(&d.space.ledger());
+    let group = Group(vec![
+        MembershipEvent::Assigned(vec![PartitionId(2)]),
+        MembershipEvent::Revoked(vec![PartitionId(1)]),
+        MembershipEvent::Assigned(vec![PartitionId(0), PartitionId(1)]),
+    ]);
+    let begin = |partition: PartitionId| {
+        let first = 10 * u64::from(partition.0);
+        // What is revoked at once has nothing to read, so that it is not seen to be so early or late.
+        let held = if partition.0 == 1 { Held::new(10, 10) } else { Held::new(first, first + 4) };
+        Ok((Consumer::new(db.clone(), "toy", Topic::OrderEvents, partition, held), Noting { refused: None }))
+    };
+    let all_noted = async {
+        while noted(&db).await != [0, 1, 2, 3, 20, 21, 22, 23] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        shared = share(group, begin) => panic!("the group ended: {shared:?}"),
+        () = all_noted => {}
+    }
     db.close().await;
 }

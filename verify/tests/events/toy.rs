@@ -15,7 +15,7 @@ use store::{
     log::{Entry, OrderLogSource, PartitionReader},
     shards::{Store, consumers},
     sql::{
-        Migration, Server, Sql, SqlError, Tx,
+        Migration, Server, Sql, SqlError, Tx, Value,
         sqlite::{Settings, Sqlite, SqliteServer},
     },
 };
@@ -45,7 +45,7 @@ impl<S: Sql> Handler<S> for Keeping {
                 let rows = tx.rows(HIGHEST, vec![order.into()]).await?;
                 let highest = rows.into_iter().next().unwrap().int()?;
                 let values = [order, event.sequence.into(), event.kind.number().into(), highest];
-                if !tx.insert_absent(KEEP, values.map(Into::into).to_vec()).await? {
+                if !tx.insert_absent(KEEP, values.map(Value::from).to_vec()).await? {
                     self.again += 1;
                 }
             }
