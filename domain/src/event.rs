@@ -115,8 +115,8 @@ const EVENTS: u32 = 1;
 const _: () = assert!(EVENT_BYTES_MAX < 0x80);
 
 /// The record that tells what became of the orders of a decided record; `None` when that decided
-/// nothing new of any order. `given_back`: what the row of a release's order is then, if the release
-/// counts.
+/// nothing new of any order. `given_back`: what the row of a release's order is then, if the
+/// release counts.
 pub fn events_of(placed: &Placed, movement: &Movement, given_back: Option<Status>, lanes: &Lanes) -> Option<Bytes> {
     let mut out = Vec::new();
     match &placed.record {
@@ -239,8 +239,8 @@ impl OrderEvent {
 /// Reads a record of the topic `order-events`.
 ///
 /// # Errors
-/// [`RecordError::UnknownType`] for a type of a newer program, [`RecordError::Malformed`] for damage
-/// and for a kind of event that this program does not know: stop there until it is updated.
+/// [`RecordError::UnknownType`] for a type of a newer program, [`RecordError::Malformed`] for
+/// damage and for a kind of event that this program does not know: stop there until it is updated.
 pub fn decode_events(kind: &str, payload: Bytes) -> Result<Vec<OrderEvent>, RecordError> {
     if kind != ORDER_EVENTS_TYPE {
         return Err(RecordError::UnknownType(kind.into()));

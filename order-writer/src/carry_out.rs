@@ -1,5 +1,6 @@
-//! One span of records: decide, rows, events, settle, ledger, in this order. Whatever fails, the worker reads everything anew and does the
-//! span again: each step is idempotent, and the row's own position tells a replay from a duplicate.
+//! One span of records: decide, rows, events, settle, ledger, in this order. Whatever fails, the
+//! worker reads everything anew and does the span again: each step is idempotent, and the row's own
+//! position tells a replay from a duplicate.
 
 use std::{
     collections::{BTreeMap, HashMap},

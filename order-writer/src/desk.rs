@@ -75,8 +75,8 @@ async fn release<S: Sql>(
     }
 }
 
-/// The outbox row of an order that goes through a transition which gives its units back. Its record says what the order
-/// becomes (R8), and from that the order's events follow.
+/// The outbox row of an order that goes through a transition which gives its units back. Its record
+/// says what the order becomes (R8), and from that the order's events follow.
 fn release_of(row: &OrderRow, partition: PartitionId, wanted: Transition) -> OutboxRow {
     let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
     let released = Released { lane, order, buyer, offer, quantity, key, became: Some(wanted.to()) };

@@ -1,7 +1,8 @@
 //! The events of a span, onto the topic `order-events`: after its rows are durable, so that what is
-//! told is what stands, and acknowledged before the ledger passes its records, so that none is lost.
-//! Whatever ends the worker in between, the span is done again and tells the same in the same bytes:
-//! a consumer may see an event twice, and never one before those that come before it in its order.
+//! told is what stands, and acknowledged before the ledger passes its records, so that none is
+//! lost. Whatever ends the worker in between, the span is done again and tells the same in the same
+//! bytes: a consumer may see an event twice, and never one before those that come before it in its
+//! order.
 
 use domain::{decide::Decided, event::events_of, record::ORDER_EVENTS_TYPE};
 use store::log::{Envelope, OrderLog, Unacknowledged};

@@ -28,7 +28,8 @@ pub struct SpanStages {
     pub rows: Timing,
     /// Telling the lanes.
     pub settle: Timing,
-    /// What is left of the wait until its events are acknowledged, which begins before the settlement.
+    /// What is left of the wait until its events are acknowledged, which begins before the
+    /// settlement.
     pub events: Timing,
     /// The ledger's commit.
     pub ledger: Timing,

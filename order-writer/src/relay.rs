@@ -1,11 +1,14 @@
-//! The outbox relays: published sales go onto their topic, and records that somebody wrote beside an order's row go into the log, each onto
-//! its topic. What a topic's readers do not confirm is out when it is acknowledged. What the order-writers decide, the releases, is
-//! appended again until the ledger has passed it (R8). Each partition has a pass of its own: one that waits delays no other. A repeated release is a
-//! no-op for the rows and still gives back what a lost settlement did not.
+//! The outbox relays: published sales go onto their topic, and records that somebody wrote beside
+//! an order's row go into the log, each onto its topic. What a topic's readers do not confirm is
+//! out when it is acknowledged. What the order-writers decide, the releases, is appended again
+//! until the ledger has passed it (R8). Each partition has a pass of its own: one that waits delays
+//! no other. A repeated release is a no-op for the rows and still gives back what a lost settlement
+//! did not.
 //!
-//! The row of a release is taken out when the ledger has passed it, or when its release is parked: the ledger has passed two appends of it,
-//! one after the other, and its row has none. (One is not enough to know: the log may have lost it before it was read, or the row's
-//! database its tail. The second was appended when the ledger was past the first, so that both would have shown by then.)
+//! The row of a release is taken out when the ledger has passed it, or when its release is parked:
+//! the ledger has passed two appends of it, one after the other, and its row has none. (One is not
+//! enough to know: the log may have lost it before it was read, or the row's database its tail. The
+//! second was appended when the ledger was past the first, so that both would have shown by then.)
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -31,7 +34,8 @@ use crate::ports::{Halt, Ports, Shared};
 
 /// Rows read at once, of one shard and partition.
 const PAGE: u32 = 1_000;
-/// Records of a partition on their way into the log at one time: they share the producer's room with the buyers' batches.
+/// Records of a partition on their way into the log at one time: they share the producer's room
+/// with the buyers' batches.
 const ON_THE_WAY: usize = 256;
 /// Passes of a partition begin at least this far apart.
 const EVERY: Duration = Duration::from_millis(250);
@@ -197,7 +201,8 @@ impl ShardTrack {
         Ok(moved)
     }
 
-    /// Appends what is new, takes out what the ledger has passed. Whether any of the rows did not just wait.
+    /// Appends what is new, takes out what the ledger has passed. Whether any of the rows did not
+    /// just wait.
     async fn relay_decided<P: Ports>(
         &mut self,
         shared: &Arc<Shared<P>>,
@@ -266,8 +271,9 @@ struct Outgoing {
     row: OutboxRow,
 }
 
-/// Appends what nobody decides, and takes out what is acknowledged. Whether any of the rows did not just wait: an order's records wait
-/// until the ledger has passed its row, because by then its first event is on the topic.
+/// Appends what nobody decides, and takes out what is acknowledged. Whether any of the rows did not
+/// just wait: an order's records wait until the ledger has passed its row, because by then its
+/// first event is on the topic.
 async fn relay_told<P: Ports>(
     shared: &Arc<Shared<P>>,
     (shard, partition): (ShardId, PartitionId),

@@ -7,9 +7,9 @@
 //! | the process dies | the transaction is undone or done, and the next start reads its position |
 //! | the answer to the commit is lost | the position is read again before anything is done |
 //! | a record comes twice by its position | it is below the position, and not read |
-//! | the topic holds a record twice | its handler tells by what the record names (an event: order and sequence) |
+//! | the topic holds a record twice | its handler tells (an event: by order and sequence) |
 //! | two work on one partition | the second finds the position moved, and undoes its own work |
-//! | retention deleted what was not read | an error is logged, and it goes on from the first record that is left |
+//! | retention deleted what was not read | an error is logged; the first record left is next |
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -40,12 +40,12 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// What a service makes of a topic's records.
 pub trait Handler<S: Sql>: Send {
     /// Takes these records of one partition, in their order, and changes the database in this
-    /// transaction only. A record may be handed over again whose changes stand, when the topic holds
-    /// it twice. After an error the transaction is undone and the same records come again.
+    /// transaction only. A record may be handed over again whose changes stand, when the topic
+    /// holds it twice. After an error the transaction is undone and the same records come again.
     ///
     /// # Errors
-    /// Whatever kept it from being done; [`SqlError::Broken`] for a record that it cannot read, which
-    /// stops the partition until this program is updated.
+    /// Whatever kept it from being done; [`SqlError::Broken`] for a record that it cannot read,
+    /// which stops the partition until this program is updated.
     fn handle(
         &mut self,
         tx: &mut S::Tx,
@@ -78,18 +78,18 @@ pub struct Consumer<S, R> {
 
 impl<S: Sql, R: PartitionReader> Consumer<S, R> {
     /// The consumer with this name, at most 64 bytes, which keeps its position in this database:
-    /// there the migration [`consumers`](crate::shards::consumers) MUST be applied. `reader`: of that
-    /// partition of the topic.
+    /// there the migration [`consumers`](crate::shards::consumers) MUST be applied. `reader`: of
+    /// that partition of the topic.
     pub fn new(db: S, name: &str, topic: Topic, partition: PartitionId, reader: R) -> Self {
         Self { db, name: name.into(), topic, partition, reader, position: None }
     }
 
-    /// Hands over what comes within `wait`, and moves on. How many records that were; 0 when another
-    /// process was quicker, too.
+    /// Hands over what comes within `wait`, and moves on. How many records that were; 0 when
+    /// another process was quicker, too.
     ///
     /// # Errors
-    /// [`ConsumeError`]: nothing happened, or after [`SqlError::is_unknown`] maybe all. The next step
-    /// looks.
+    /// [`ConsumeError`]: nothing happened, or after [`SqlError::is_unknown`] maybe all. The next
+    /// step looks.
     pub async fn step(&mut self, handler: &mut impl Handler<S>, wait: Duration) -> Result<usize, ConsumeError> {
         let from = match self.position {
             Some(position) => position,
@@ -189,7 +189,8 @@ pub async fn follow<S: Sql, R: PartitionReader>(mut consumer: Consumer<S, R>, mu
 
 /// Consumes the partitions that a group gives to this process, side by side, until the future is
 /// dropped, which may be at any moment. `begin` makes the consumer of a partition and its handler.
-/// That two processes work on a partition for a moment does no harm: the position fences one of them.
+/// That two processes work on a partition for a moment does no harm: the position fences one of
+/// them.
 ///
 /// # Errors
 /// [`ReadError`] when the group cannot be followed any more, or `begin` fails.

@@ -1,5 +1,5 @@
-//! The log: append, read in batches, positions, topic by topic. It orders and keeps records and never looks into
-//! them.
+//! The log: append, read in batches, positions, topic by topic. It orders and keeps records and
+//! never looks into them.
 
 #[cfg(feature = "production")]
 pub mod kafka;

@@ -244,8 +244,8 @@ fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
     Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
 }
 
-/// The migration that a consumer's database needs ([`consumer`](crate::consumer)), to stand in the list of its service
-/// under this name.
+/// The migration that a consumer's database needs ([`consumer`](crate::consumer)), to stand in the
+/// list of its service under this name.
 pub fn consumers(name: &str) -> Migration {
     Migration { name: name.into(), statements: statements(CONSUMERS.1, 0) }
 }

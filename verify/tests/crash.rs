@@ -156,8 +156,8 @@ async fn at_rest(databases: &Store<MySql>, orders: &KafkaSource, partitions: u32
     true
 }
 
-/// `order-events`: engine and writer are killed in the middle of a sellout, the writer again while orders are cancelled and expire. A
-/// consumer that is killed, too, hears of every order.
+/// `order-events`: engine and writer are killed in the middle of a sellout, the writer again while
+/// orders are cancelled and expire. A consumer that is killed, too, hears of every order.
 #[test]
 fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
     let mut night = open("events", &["--die-at", "rows:8"]);

@@ -80,7 +80,8 @@ fn heads(events: &[Vec<OrderEvent>]) -> Vec<Vec<(u64, u8, EventKind)>> {
     events.iter().map(|events| events.iter().map(head).collect()).collect()
 }
 
-/// Accepted, rejected, sold out; a batch that comes twice tells nothing more; a replay tells the same again.
+/// Accepted, rejected, sold out; a batch that comes twice tells nothing more; a replay tells the
+/// same again.
 #[test]
 fn a_batch_tells_each_of_its_orders_once_and_a_replay_the_same() {
     use EventKind::{Created, Rejected};
@@ -97,7 +98,8 @@ fn a_batch_tells_each_of_its_orders_once_and_a_replay_the_same() {
     assert_eq!(told(&span, &again), first);
 }
 
-/// A release tells what gave the units back and that they are back, in this order; a repeated one tells nothing.
+/// A release tells what gave the units back and that they are back, in this order; a repeated one
+/// tells nothing.
 #[test]
 fn a_release_tells_what_its_row_is_and_that_its_units_are_back() {
     use EventKind::{Cancelled, Expired, Released};

@@ -7,8 +7,8 @@
 pub enum Topic {
     /// What the order-writers decide: promises, releases, epochs.
     Orders = 0,
-    /// What they decided, for other services. It has the partitions of `orders`: a lane's orders are
-    /// in the same one, so that one writer appends the events of an order, in their order.
+    /// What they decided, for other services. It has the partitions of `orders`: a lane's orders
+    /// are in the same one, so that one writer appends the events of an order, in their order.
     OrderEvents = 1,
 }
 

@@ -1,5 +1,5 @@
-//! The events of orders: what the topic `order-events` tells is what the rows say, in the order of each order's sequence, also over restarts
-//! and over appends that fail.
+//! The events of orders: what the topic `order-events` tells is what the rows say, in the order of
+//! each order's sequence, also over restarts and over appends that fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,8 @@ pub(crate) async fn tell_what_the_rows_say(rig: &Rig, lanes: &[u64], seed: u64) 
     assert!(told.is_empty(), "seed {seed}: events of no row: {told:?}");
 }
 
-/// While the topic takes nothing the ledger does not pass the records, and nothing is lost: all is told when it takes records again.
+/// While the topic takes nothing the ledger does not pass the records, and nothing is lost: all is
+/// told when it takes records again.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_passed_by_the_ledger_before_its_events_are_durable() {
     let mut rig = Rig::open().await;
@@ -107,8 +108,8 @@ async fn nothing_is_passed_by_the_ledger_before_its_events_are_durable() {
     rig.close().await;
 }
 
-/// A row of the outbox goes to the topic that it names, under its kind, and is out when it is acknowledged. What this program does not know
-/// waits, and delays nothing.
+/// A row of the outbox goes to the topic that it names, under its kind, and is out when it is
+/// acknowledged. What this program does not know waits, and delays nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_row_goes_to_its_topic_and_an_unknown_kind_waits() {
     let mut rig = Rig::open().await;

@@ -1,5 +1,6 @@
-//! The log in a file, for one process: settings, and what its parts share. The file, the queue, the thread that writes, reading,
-//! membership and the sales have a file each. Nothing here looks into a record.
+//! The log in a file, for one process: settings, and what its parts share. The file, the queue, the
+//! thread that writes, reading, membership and the sales have a file each. Nothing here looks into
+//! a record.
 
 mod append;
 mod dead;
@@ -49,15 +50,15 @@ pub const PARTITIONS_MAX: u32 = 4_096;
 pub struct SqliteSettings {
     /// Partitions of each [`Topic`]. Fixed for ever: lanes are bound to them.
     pub partitions: u32,
-    /// Milliseconds for which records are kept; of the topic `orders` those that are not decided are kept longer
-    /// ([`SqliteLog::keep_from`]).
+    /// Milliseconds for which records are kept; of the topic `orders` those that are not decided
+    /// are kept longer ([`SqliteLog::keep_from`]).
     pub retention_ms: u64,
     /// Records on the way, at most.
     pub queue_records_max: usize,
     /// Bytes on the way, at most; a room that holds no record yet counts [`RECORD_BYTES_MAX`].
     pub queue_bytes_max: usize,
-    /// Bytes of the newest records of the topic `orders` that stay in memory for readers that keep up, over all
-    /// partitions.
+    /// Bytes of the newest records of the topic `orders` that stay in memory for readers that keep
+    /// up, over all partitions.
     pub tail_bytes_max: usize,
     /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is acknowledged, as on a full disk.
     pub file_bytes_max: Option<u64>,
@@ -208,8 +209,8 @@ impl Shared {
 struct Stream {
     /// Its place in the vectors of [`Shared`]: those of a topic stand together.
     index: usize,
-    /// What its records' places in the file begin with. Those of the topic `orders` are the partitions' own numbers,
-    /// as files of older programs have them.
+    /// What its records' places in the file begin with. Those of the topic `orders` are the
+    /// partitions' own numbers, as files of older programs have them.
     number: usize,
 }
 

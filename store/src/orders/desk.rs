@@ -16,12 +16,14 @@ pub const MARKED_MAX: usize = 500;
 const _: () = assert!(MARKED_MAX <= SIZE_MAX);
 
 impl<S: Sql> Orders<S> {
-    /// Takes an order through a transition, if its status is the one before it, and puts `out` into the shard's outbox in
-    /// the same transaction: the release of a transition that gives units back.
+    /// Takes an order through a transition, if its status is the one before it, and puts `out` into
+    /// the shard's outbox in the same transaction: the release of a transition that gives units
+    /// back.
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the row: it may be changed. `KeyTaken` for an
-    /// outbox row whose id exists. `Broken` for a transition that makes a row, before anything happens.
+    /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the row: it may be
+    /// changed. `KeyTaken` for an outbox row whose id exists. `Broken` for a transition that makes
+    /// a row, before anything happens.
     pub async fn mark(
         &self,
         order: OrderId,
@@ -66,14 +68,14 @@ impl<S: Sql> Orders<S> {
         marked
     }
 
-    /// Takes those of one table's orders that can through a transition, each with its release in the shard's outbox, in one
-    /// transaction. What became of each order, by its id: one that has another status is left as it is, and keeps none of the
-    /// others.
+    /// Takes those of one table's orders that can through a transition, each with its release in
+    /// the shard's outbox, in one transaction. What became of each order, by its id: one that has
+    /// another status is left as it is, and keeps none of the others.
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`] all may be; asking again
-    /// tells. `Broken` for more than [`MARKED_MAX`] orders, for one of another table, and for a transition that gives no
-    /// units back, before anything happens.
+    /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`]
+    /// all may be; asking again tells. `Broken` for more than [`MARKED_MAX`] orders, for one of
+    /// another table, and for a transition that gives no units back, before anything happens.
     pub async fn mark_all(
         &self,
         home: Home,

@@ -1,4 +1,5 @@
-//! The outbox: records on their way into the log (R8), read partition by partition, so that none waits for another.
+//! The outbox: records on their way into the log (R8), read partition by partition, so that none
+//! waits for another.
 
 use std::collections::HashMap;
 

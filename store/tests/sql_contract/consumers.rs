@@ -1,6 +1,6 @@
 //! Goal: a consumer's position and what it made of the records are one change, whatever ends it and
-//! whoever else consumes. Method: a topic in memory; a handler that notes each record under a unique
-//! key in the same database, so that a record that counts twice is an error.
+//! whoever else consumes. Method: a topic in memory; a handler that notes each record under a
+//! unique key in the same database, so that a record that counts twice is an error.
 
 use std::time::Duration;
 
@@ -106,7 +106,8 @@ pub(crate) async fn a_position_moves_with_what_was_made_of_the_records<A: Adapte
     handler.refused = None;
     assert_eq!(first.step(&mut handler, WAIT).await.unwrap(), 3);
 
-    // A process that starts goes on from there, and one that believes in an older position is fenced.
+    // A process that starts goes on from there, and one that believes in an older position is
+    // fenced.
     let mut second = consumer(&db, Held::new(2, 9));
     assert_eq!(second.step(&mut handler, WAIT).await.unwrap(), 1);
     assert_eq!(first.step(&mut handler, WAIT).await.unwrap(), 0, "the second one has its record");
@@ -164,7 +165,8 @@ pub(crate) async fn a_process_consumes_the_partitions_that_it_is_given<A: Adapte
     ]);
     let begin = |partition: PartitionId| {
         let first = 10 * u64::from(partition.0);
-        // What is revoked at once has nothing to read, so that it is not seen to be so early or late.
+        // What is revoked at once has nothing to read, so that it is not seen to be so early or
+        // late.
         let held = if partition.0 == 1 { Held::new(10, 10) } else { Held::new(first, first + 4) };
         Ok((Consumer::new(db.clone(), "toy", Topic::OrderEvents, partition, held), Noting { refused: None }))
     };

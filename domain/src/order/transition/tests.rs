@@ -81,7 +81,8 @@ fn a_pair_of_states_names_its_transition_or_none() {
     assert_eq!(Transition::between(Status::Cancelled, Status::PendingPayment), None);
 }
 
-/// R8: a row that lost such a mark takes it from the release, and the release has an event before it.
+/// R8: a row that lost such a mark takes it from the release, and the release has an event before
+/// it.
 #[test]
 fn what_gives_units_back_is_what_a_release_may_say() {
     for way in Transition::all().filter(|way| way.units() == Units::GivenBack) {

@@ -41,8 +41,8 @@ type Producer = ThreadedProducer<Deliveries>;
 type Answer = oneshot::Receiver<Result<u64, Unacknowledged>>;
 type Record<'a> = BaseRecord<'a, [u8], [u8], Box<Delivery>>;
 
-/// Appends to one [`Topic`], to `orders.dead` and to `sales`. [`Topics::of`] gives a clone that appends to another
-/// one.
+/// Appends to one [`Topic`], to `orders.dead` and to `sales`. [`Topics::of`] gives a clone that
+/// appends to another one.
 ///
 /// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses neither the record nor its
 /// room. What is on the way when the last clone is dropped gets another `message_timeout_ms`, on a thread of its own; a

@@ -1,5 +1,5 @@
-//! Membership in a group that shares a topic's partitions. The group only says who works on what; this consumer fetches nothing, and
-//! positions come from its members' databases.
+//! Membership in a group that shares a topic's partitions. The group only says who works on what;
+//! this consumer fetches nothing, and positions come from its members' databases.
 
 use std::{
     collections::BTreeMap,

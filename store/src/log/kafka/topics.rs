@@ -25,7 +25,8 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that each [`Topic`](domain::record::Topic), `orders.dead` and `sales` exist and are ready. Doing it again changes nothing.
+/// Makes sure that each [`Topic`](domain::record::Topic), `orders.dead` and `sales` exist and are
+/// ready. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken back.

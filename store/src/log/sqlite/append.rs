@@ -28,7 +28,8 @@ use crate::{
 
 type Answered = oneshot::Receiver<Result<u64, Unacknowledged>>;
 
-/// Appends to a topic of a log in a file, to `orders` unless [`Topics::of`] says another, and opens its readers.
+/// Appends to a topic of a log in a file, to `orders` unless [`Topics::of`] says another, and opens
+/// its readers.
 ///
 /// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses neither the record nor its room. It is
 /// acknowledged when the transaction that holds it, and all that came with it, is on the disk. When the last clone is dropped, what is on
@@ -74,8 +75,9 @@ impl SqliteLog {
         Arc::clone(&self.owner.shared)
     }
 
-    /// Everything before this offset of the topic `orders` is decided for good. Of that, retention deletes what is older than [`SqliteSettings::retention_ms`],
-    /// all but the record right before this offset: the ledger's position names it (R10). Until this is called, nothing is deleted.
+    /// Everything before this offset of the topic `orders` is decided for good. Of that, retention
+    /// deletes what is older than [`SqliteSettings::retention_ms`], all but the record right before
+    /// this offset: the ledger's position names it (R10). Until this is called, nothing is deleted.
     pub fn keep_from(&self, partition: PartitionId, next_offset: u64) {
         self.owner.shared.keep_from(partition, next_offset);
     }

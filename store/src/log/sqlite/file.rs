@@ -35,8 +35,9 @@ const OFFSET_BITS: u32 = 44;
 /// that has more was made by a newer program and is refused.
 const MIGRATIONS: &[&str] = &[TABLES];
 
-/// Placed by stream (a partition of a topic) and offset in one number: the newest record of a partition is the last of its range, found by one
-/// step, and records are appended without an index beside them.
+/// Placed by stream (a partition of a topic) and offset in one number: the newest record of a
+/// partition is the last of its range, found by one step, and records are appended without an index
+/// beside them.
 const TABLES: &str = "
     CREATE TABLE shape (partitions INTEGER NOT NULL) STRICT;
     CREATE TABLE records (
@@ -59,8 +60,8 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Where a record of the stream with this number stands in the table. Offsets and numbers are far below what would
-/// overflow.
+/// Where a record of the stream with this number stands in the table. Offsets and numbers are far
+/// below what would overflow.
 pub(super) fn place(number: usize, offset: u64) -> i64 {
     let number = u64::try_from(number).unwrap_or(u64::MAX);
     ((number << OFFSET_BITS) | offset.min((1 << OFFSET_BITS) - 1)).cast_signed()
@@ -243,7 +244,8 @@ impl LogFile {
         }
     }
 
-    /// Where each stream begins and ends, by its index, and the sequence of the sale published last.
+    /// Where each stream begins and ends, by its index, and the sequence of the sale published
+    /// last.
     pub(super) fn positions(&self, connection: &Connection) -> Result<(Vec<Watermarks>, u64), SqliteSetupError> {
         let oldest = "SELECT min(place) FROM records WHERE place >= ?1 AND place < ?2";
         let marks = |number| {
