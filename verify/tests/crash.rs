@@ -195,10 +195,11 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
             }
         });
         assert!(waited.await.is_ok(), "the releases are decided in time");
-        let counts = toy::tells_of_every_order(&databases, &KafkaSource::of(&kafka, Topic::OrderEvents), partitions);
-        (counts.await, some.len() as u64)
+        let events = KafkaSource::of(&kafka, Topic::OrderEvents);
+        (toy::tells_of_every_order(&databases, &events, partitions).await, some.len() as u64)
     });
     let (counts, cancelled) = counts;
+    println!("heard of {counts:?}");
     assert_eq!((counts.cancelled, counts.unpaid), (cancelled, 0), "{counts:?}");
     assert_eq!(counts.expired, SELLOUT.units - cancelled, "{counts:?}");
 }

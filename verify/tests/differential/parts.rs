@@ -36,7 +36,7 @@ use order_writer::{
     stalls::Stalls,
 };
 use store::{
-    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher},
+    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher, Topics},
     orders::Orders as Rows,
     shards::Store,
     sql::Sql,

@@ -81,6 +81,7 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
         let source = SqliteSource::of(&log, Topic::OrderEvents);
         tells_of_every_order(&look(&folder).await, &source, partitions).await
     });
+    println!("heard of {counts:?}");
     assert_eq!((counts.cancelled, counts.unpaid), (CANCELLED as u64, 0), "{counts:?}");
     assert_eq!(counts.expired, SELLOUT.units - CANCELLED as u64, "{counts:?}");
 }

@@ -106,6 +106,8 @@ pub(crate) struct Counts {
     pub(crate) rejected: u64,
     pub(crate) cancelled: u64,
     pub(crate) expired: u64,
+    /// Events that came again.
+    pub(crate) again: u64,
 }
 
 /// Consumes the topic and compares what it told with every row. Nothing may be under way.
@@ -146,7 +148,7 @@ pub(crate) async fn tells_of_every_order<S: Sql, O: OrderLogSource>(
             *counted += 1;
         }
     }
-    println!("the toy consumer heard of {counts:?}; {} events came again", handler.again);
+    counts.again = handler.again;
     database.close().await;
     counts
 }
