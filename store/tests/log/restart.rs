@@ -45,7 +45,8 @@ async fn events_are_there_again_and_retention_asks_nobody_about_them() {
     assert_eq!(read(&mut reader, 5).await, written);
     folder.pass_retention();
     assert_eq!(append(&log.of(Topic::OrderEvents), SECOND, &record(6, "young")).await, 5);
-    assert_eq!(log.purge().await.unwrap(), 5);
+    // The log may have done so by itself.
+    log.purge().await.unwrap();
     assert_eq!(reader.watermarks().await.unwrap(), Watermarks { low: 5, high: 6 });
     assert_eq!(read(&mut SqliteSource::new(&log).reader(SECOND).unwrap(), 2).await, promised);
 }
