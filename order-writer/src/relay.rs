@@ -77,7 +77,8 @@ pub async fn relay<P: Ports>(shared: Arc<Shared<P>>, cancel: CancellationToken) 
     }
 }
 
-/// The partitions that any shard's outbox holds rows for; `None` when that is not known of all shards.
+/// The partitions that any shard's outbox holds rows for; `None` when that is not known of all
+/// shards.
 async fn waiting<P: Ports>(shared: &Arc<Shared<P>>) -> Option<BTreeSet<PartitionId>> {
     let mut waiting = BTreeSet::new();
     for shard in (0..shared.orders.map().shards()).map(ShardId) {
@@ -92,7 +93,8 @@ async fn waiting<P: Ports>(shared: &Arc<Shared<P>>) -> Option<BTreeSet<Partition
     Some(waiting)
 }
 
-/// What was appended of a partition's releases. A process that starts knows nothing and appends each once more, which is harmless.
+/// What was appended of a partition's releases. A process that starts knows nothing and appends
+/// each once more, which is harmless.
 #[derive(Default)]
 struct Track {
     /// Of the ledger when it was appended: a log that begins anew has none of it.
@@ -146,7 +148,8 @@ async fn look_at_all<P: Ports>(shared: &Arc<Shared<P>>, partition: PartitionId, 
             if is_last {
                 of_shard.come_round();
             }
-            // A page that only waits says that the next ones do so too: they have their turn in the next pass.
+            // A page that only waits says that the next ones do so too: they have their turn in the
+            // next pass.
             if is_last || !moved {
                 break;
             }
@@ -157,7 +160,8 @@ async fn look_at_all<P: Ports>(shared: &Arc<Shared<P>>, partition: PartitionId, 
 }
 
 impl Track {
-    /// What the log does not hold any more, although it was acknowledged, is appended again. Only what waits for long is looked for.
+    /// What the log does not hold any more, although it was acknowledged, is appended again. Only
+    /// what waits for long is looked for.
     async fn forget_lost<P: Ports>(&mut self, shared: &Arc<Shared<P>>, partition: PartitionId) -> Result<(), Halt> {
         let now = shared.clock.monotonic();
         if now.saturating_sub(self.looked_at) < LOOKED_FOR_AFTER || self.shards.values().all(|of| of.sent.is_empty()) {

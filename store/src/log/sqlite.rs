@@ -60,7 +60,8 @@ pub struct SqliteSettings {
     /// Bytes of the newest records of the topic `orders` that stay in memory for readers that keep
     /// up, over all partitions.
     pub tail_bytes_max: usize,
-    /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is acknowledged, as on a full disk.
+    /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is
+    /// acknowledged, as on a full disk.
     pub file_bytes_max: Option<u64>,
     /// Milliseconds since 1970.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -84,7 +85,8 @@ impl SqliteSettings {
 /// The log cannot be opened. The file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteSetupError {
-    /// [`SqliteSettings::queue_bytes_max`] or [`SqliteSettings::queue_records_max`] has no room for a single record.
+    /// [`SqliteSettings::queue_bytes_max`] or [`SqliteSettings::queue_records_max`] has no room for
+    /// a single record.
     #[error(
         "the queue has no room for a record: it needs queue_records_max >= 1 and queue_bytes_max >= {RECORD_BYTES_MAX}"
     )]
