@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod decide;
+pub mod event;
 pub mod id;
 pub mod invariant;
 pub mod money;

@@ -1,5 +1,5 @@
-//! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker
-//! reads everything anew and does the span again: each step is idempotent, and the row's own
+//! One span of records: decide, rows, events, settle, ledger, in this order. Whatever fails, the
+//! worker reads everything anew and does the span again: each step is idempotent, and the row's own
 //! position tells a replay from a duplicate.
 
 use std::{
@@ -11,14 +11,14 @@ use domain::{
     decide::{self, Decided, Known, LaneLedger, Live, Movement, Placed, decide},
     id::{BatchId, LaneId, OfferId, RecordId},
     order::Status,
-    record::Record,
+    record::{Record, Topic},
     shard::ShardId,
     stock::{Gone, LaneAnswer},
 };
 use kit::{clock::Clock, metrics::Timing};
 use store::{
     ledger::{Committed, LedgerCommit},
-    log::Entry,
+    log::{Entry, Topics},
     orders::{Progress, ShardWrite, Written},
     sql::SqlError,
     stock::LaneKeeping,
@@ -78,11 +78,18 @@ impl<P: Ports> Partition<P> {
         self.shared.failpoint.reach(Step::Rows);
         self.park_undecided(&decided, span).await?;
         let mut at = self.shared.clock.monotonic();
+        let log = self.shared.log.of(Topic::OrderEvents);
+        let events = self.append_events(&log, &decided, span)?;
         self.settle(&decided).await?;
         self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);
         let outcomes = Outcomes::of(&decided);
         self.bound_first_openings(&mut decided).await?;
+        // From the ledger's commit on nobody tells them again.
+        for acknowledgement in events {
+            acknowledgement.await?;
+        }
+        self.lap(&mut at, |stages| &stages.events);
         self.commit(&mut decided, span).await?;
         self.lap(&mut at, |stages| &stages.ledger);
         self.pulse.moved(at);

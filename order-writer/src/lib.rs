@@ -7,6 +7,7 @@ pub mod carry_out;
 pub mod consume;
 pub mod desk;
 mod epoch;
+mod events;
 pub mod failpoint;
 pub mod keeper;
 mod load;

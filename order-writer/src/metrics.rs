@@ -28,6 +28,9 @@ pub struct SpanStages {
     pub rows: Timing,
     /// Settling the lanes: journals, and units that go back.
     pub settle: Timing,
+    /// What is left of the wait until its events are acknowledged, which begins before the
+    /// settlement.
+    pub events: Timing,
     /// The commit that moves the position.
     pub ledger: Timing,
 }
@@ -319,11 +322,11 @@ fn rows(registry: &Registry) -> Result<[IntCounter; 2], MetricsError> {
 
 fn stages(registry: &Registry) -> Result<SpanStages, MetricsError> {
     let help = "Where a span's time goes, in the order of its steps.";
-    let names = [["decode"], ["decide"], ["rows"], ["settle"], ["ledger"]];
+    let names = [["decode"], ["decide"], ["rows"], ["settle"], ["events"], ["ledger"]];
     let mut stages = registry.timings("span_stage_seconds", help, ["stage"], &names)?.into_iter();
     // One for each name.
     let mut next = || stages.next().unwrap_or_default();
-    Ok(SpanStages { decode: next(), decide: next(), rows: next(), settle: next(), ledger: next() })
+    Ok(SpanStages { decode: next(), decide: next(), rows: next(), settle: next(), events: next(), ledger: next() })
 }
 
 fn outcome(byte: u8) -> &'static str {

@@ -13,7 +13,7 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::Ledger,
-    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Unacknowledged},
+    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Topics, Unacknowledged},
     orders::Orders,
     sql::{Sql, SqlError},
     stock::{LaneKeeping, StockError},
@@ -29,7 +29,7 @@ pub trait Ports: Clone + Send + Sync + 'static {
     /// Lanes.
     type Stock: LaneKeeping;
     /// Appending.
-    type Log: OrderLog + DeadLetters + SalesPublisher;
+    type Log: OrderLog + Topics + DeadLetters + SalesPublisher;
     /// Reading.
     type Source: OrderLogSource;
     /// Time.

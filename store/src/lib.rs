@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod cause;
+pub mod consumer;
 #[cfg(any(feature = "embedded", feature = "production"))]
 mod elapsed;
 pub mod figures;

@@ -22,11 +22,14 @@ const LEDGER: &[(&str, &str)] = &[
     ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
+    CONSUMERS,
 ];
+const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/orders/001.sql")),
     ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
+    ("003-outbox-kinds", include_str!("../migrations/orders/003-outbox-kinds.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
@@ -205,6 +208,12 @@ fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
     Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
 }
 
+/// The migration that a consumer's database needs ([`consumer`](crate::consumer)), to stand in the
+/// list of its service under this name.
+pub fn consumers(name: &str) -> Migration {
+    Migration { name: name.into(), statements: statements(CONSUMERS.1, 0) }
+}
+
 fn migrations(list: &[(&str, &str)], tables: u16) -> Vec<Migration> {
     let named = |&(name, file): &(&str, &str)| Migration { name: name.into(), statements: statements(file, tables) };
     list.iter().map(named).collect()
@@ -229,7 +238,7 @@ fn statements(file: &str, tables: u16) -> Vec<String> {
 mod tests {
     use domain::{
         id::{Generation, LaneId, OrderId, PartitionId, RecordId},
-        order::Status,
+        order::Transition,
     };
 
     use super::*;
@@ -262,8 +271,8 @@ mod tests {
         spawned(orders.live_purchases(lane, &[]));
         spawned(orders.scan(home, &[], 0, None, 1));
         spawned(orders.purchases(home, &[], 0, 1));
-        spawned(orders.mark(order, Status::Paid, Status::Paid, None));
-        spawned(orders.mark_all(home, Status::Paid, Status::Paid, &[]));
+        spawned(orders.mark(order, Transition::Pay, None));
+        spawned(orders.mark_all(home, Transition::Expire, &[]));
         spawned(orders.overdue(home, None, 0, 1));
         spawned(orders.outbox_of(home.shard, p, None, 1));
         spawned(orders.outbox_done(home.shard, &[]));

@@ -62,7 +62,7 @@ async fn a_full_disk_undoes_the_transaction_and_heals() {
     limited(1).await; // SQLite takes the pages there are for the least.
     let mut tx = db.begin().await.unwrap();
     tx.exec("UPDATE progress SET log_offset = 99", vec![]).await.unwrap();
-    let grow = "INSERT INTO outbox VALUES (?, 1, 1, 1, zeroblob(100000), 0)";
+    let grow = "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) VALUES (?, 1, 1, 1, zeroblob(100000), 0)";
     let full = tx.exec(grow, vec![1_i64.into()]).await.unwrap_err();
     assert!(full.is_unknown() && full.to_string().contains("is full: make room; nothing is lost"), "{full:?}");
     assert!(tx.commit().await.is_err(), "what was undone is never committed");

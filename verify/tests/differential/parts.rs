@@ -38,7 +38,7 @@ use order_writer::{
     stalls::Stalls,
 };
 use store::{
-    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher},
+    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher, Topics},
     orders::Orders as Rows,
     shards::Store,
     sql::Sql,
@@ -72,7 +72,7 @@ pub(crate) trait Stores: Clone + Send + Sync + 'static {
     type Sql: Sql;
     type Stock: LaneStock;
     type Keeping: LaneKeeping;
-    type Log: OrderLog + DeadLetters + SalesPublisher;
+    type Log: OrderLog + Topics + DeadLetters + SalesPublisher;
     type Source: OrderLogSource;
     type Member: Membership;
     type Follower: SalesFollower;

@@ -1,8 +1,8 @@
-//! Reads one partition of the topic `orders`.
+//! Reads one partition of a topic.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 use rdkafka::{
     Offset,
     error::{KafkaError, RDKafkaErrorCode},
@@ -17,14 +17,22 @@ use super::{
 };
 use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
 
-/// Opens readers of the topic `orders`.
+/// Opens readers of one topic.
 #[derive(Debug, Clone)]
-pub struct KafkaSource(Arc<KafkaSettings>);
+pub struct KafkaSource {
+    settings: Arc<KafkaSettings>,
+    topic: Topic,
+}
 
 impl KafkaSource {
-    /// Connects to nothing yet.
+    /// Of the topic `orders`. Connects to nothing yet.
     pub fn new(settings: &KafkaSettings) -> Self {
-        Self(Arc::new(settings.clone()))
+        Self::of(settings, Topic::Orders)
+    }
+
+    /// The same of another topic.
+    pub fn of(settings: &KafkaSettings, topic: Topic) -> Self {
+        Self { settings: Arc::new(settings.clone()), topic }
     }
 }
 
@@ -32,15 +40,16 @@ impl OrderLogSource for KafkaSource {
     type Reader = KafkaReader;
 
     fn reader(&self, partition: PartitionId) -> Result<KafkaReader, ReadError> {
-        if partition.0 >= self.0.partitions {
-            return Err(unavailable(format!("there is no partition {partition}: there are {}", self.0.partitions)));
+        let settings = &self.settings;
+        if partition.0 >= settings.partitions {
+            return Err(unavailable(format!("there is no partition {partition}: there are {}", settings.partitions)));
         }
         let more = [
             // A lost position is for people and R10 to solve, never for a default.
             ("auto.offset.reset", "error"),
         ];
-        let cursor = Cursor::new(&self.0, self.0.orders_topic(), partition, &more)?;
-        Ok(KafkaReader { cursor, partition, next: 0, lost: false, entry_timeout: self.0.request_timeout() })
+        let cursor = Cursor::new(settings, settings.topic(self.topic), partition, &more)?;
+        Ok(KafkaReader { cursor, partition, next: 0, lost: false, entry_timeout: settings.request_timeout() })
     }
 }
 

@@ -26,8 +26,8 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that `orders`, `orders.dead` and `sales` exist and are ready. Doing it again changes
-/// nothing.
+/// Makes sure that each [`Topic`](domain::record::Topic), `orders.dead` and `sales` exist and are
+/// ready. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken
@@ -46,18 +46,20 @@ pub async fn ensure_topics(settings: &KafkaSettings) -> Result<(), KafkaSetupErr
     Ok(())
 }
 
-fn topics(settings: &KafkaSettings) -> [Topic; 3] {
+fn topics(settings: &KafkaSettings) -> Vec<Topic> {
     let topic = |name, partitions, cleanup, retention_ms: u64| Topic {
         name,
         partitions,
         cleanup,
         retention_ms: retention_ms.to_string(),
     };
-    [
-        topic(settings.orders_topic(), settings.partitions, "delete", settings.retention_ms),
+    let partitioned = domain::record::Topic::ALL
+        .map(|named| topic(settings.topic(named), settings.partitions, "delete", settings.retention_ms));
+    let single = [
         topic(settings.dead_topic(), 1, "delete", DEAD_RETENTION_MS),
         topic(settings.sales_topic(), 1, "compact", settings.retention_ms),
-    ]
+    ];
+    partitioned.into_iter().chain(single).collect()
 }
 
 async fn create(admin: &AdminClient<Quiet>, settings: &KafkaSettings, topics: &[Topic]) -> Result<(), KafkaSetupError> {

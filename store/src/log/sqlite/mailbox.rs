@@ -11,6 +11,7 @@ use bytes::Bytes;
 use domain::id::{PartitionId, RecordId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::Stream;
 use crate::{
     elapsed::Since,
     log::{
@@ -37,9 +38,9 @@ pub(super) enum Order {
     Mark(Answer),
 }
 
-/// A record of the topic `orders`.
+/// A record of a topic.
 pub(super) struct Append {
-    pub(super) partition: PartitionId,
+    pub(super) stream: Stream,
     pub(super) id: RecordId,
     pub(super) kind: &'static str,
     pub(super) payload: Bytes,
