@@ -9,7 +9,7 @@ use kit::{
     exit::{Exit, whole},
     token::{BuyerClaims, LIFETIME_MAX_S, SignError, TokenSigner},
 };
-use loadtest::args::LoadArgs;
+use loadtest::spec::LoadArgs;
 use order_writer::parked::ParkedCommand;
 use tracing::level_filters::LevelFilter;
 

@@ -18,7 +18,7 @@ use kit::{
     },
     problem::{Code, Problem},
 };
-use loadtest::durable::Placed;
+use loadtest::durable::PartitionPosition;
 use order_writer::{
     desk::{DeskError, Expiry},
     parked::{ParkedCommand, ParkedError},
@@ -65,7 +65,7 @@ struct Standing {
     outstanding: Vec<String>,
     /// Offers that may still sell more than their sale wants (R9).
     above_target: Vec<AboveTarget>,
-    partitions: Vec<Placed>,
+    partitions: Vec<PartitionPosition>,
     stalled: Vec<String>,
 }
 
@@ -191,7 +191,7 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
-            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
+            standing.partitions.push(PartitionPosition { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }

@@ -95,7 +95,7 @@ fn retries_over_a_killed_engine_get_the_same_order() {
 fn the_writer_dies_at(step: &str) {
     let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
     let rush = night.shop.rush(SELLOUT).unwrap();
-    wait_until("the writer dies where it was told to", std::time::Duration::from_secs(60), || {
+    wait_until("the writer dies where its failpoint is", std::time::Duration::from_secs(60), || {
         Ok(night.writer.ended()?.is_some())
     })
     .unwrap();

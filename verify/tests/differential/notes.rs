@@ -1,5 +1,5 @@
 //! What is listened to between our parts and the stores, without changing a call: the log's
-//! records, to append them again, and for some lanes every call that changes them, to play them
+//! records, to append them again, and for some lanes every call that changes them, to run them
 //! again.
 
 use std::{
@@ -46,7 +46,7 @@ pub(crate) enum Call {
     Load(Epoch, LaneLoad, Option<LoadAnswer>),
 }
 
-/// A call, and the lane's count at its answer if the stock told it.
+/// A call, and the lane's count at its answer if the stock gave it.
 #[derive(Debug, Clone)]
 pub(crate) struct Noted {
     pub(crate) call: Call,
@@ -61,7 +61,7 @@ pub(crate) struct Notes {
     promises: Mutex<HashMap<OrderId, Envelope>>,
     releases: Mutex<HashMap<OrderId, Envelope>>,
     parked: AtomicU64,
-    /// What was put in place of loads that are under way.
+    /// What was put instead of loads that are under way.
     filled: Mutex<HashMap<LaneId, BTreeMap<BuyerId, Vec<Purchase>>>>,
     /// Lanes whose calls are kept.
     watched: HashSet<LaneId>,

@@ -243,11 +243,11 @@ async fn start_writer<S: Stores>(
     helpers: &mut Vec<JoinHandle<()>>,
 ) -> (Arc<Shared<WriterPorts<S>>>, JoinHandle<()>, CancellationToken) {
     let (sales_sender, sales) = watch::channel(Default::default());
-    let (told_sender, mut told) = watch::channel(false);
+    let (read_sender, mut read) = watch::channel(false);
     let metrics = Arc::new(WriterMetrics::register(&Registry::new().unwrap()).unwrap());
     let following = (stores.follower(), stores.databases().ledger.clone(), Arc::clone(&metrics));
-    helpers.push(tokio::spawn(service::follow_sales(following, sales_sender, told_sender)));
-    assert!(timeout(PATIENCE, told.wait_for(|told| *told)).await.is_ok(), "the sales are read");
+    helpers.push(tokio::spawn(service::follow_sales(following, sales_sender, read_sender)));
+    assert!(timeout(PATIENCE, read.wait_for(|read| *read)).await.is_ok(), "the sales are read");
     let shared = Arc::new(Shared::<WriterPorts<S>> {
         orders: stores.databases().orders.clone(),
         ledger: stores.databases().ledger.clone(),

@@ -31,8 +31,8 @@ fn a_partition_that_stands_still_is_told_everywhere() {
     assert_eq!(log(newer), 1);
 
     let mut server = folder.serve().unwrap();
-    let told = || Ok(folder.readiness().is_ok_and(|probe| probe.contains("partition 0 has not been decided for")));
-    wait_until("the probe tells", PATIENCE, told).unwrap();
+    let named = || Ok(folder.readiness().is_ok_and(|probe| probe.contains("partition 0 has not been decided for")));
+    wait_until("the probe names it", PATIENCE, named).unwrap();
     let probe = folder.readiness().unwrap();
     assert!(probe.starts_with("HTTP/1.1 503") && probe.contains("flashsale.tomorrow.v9"), "{probe}");
     assert!(folder.metric("flashsale_partition_stalled_seconds").unwrap() >= 5.0);

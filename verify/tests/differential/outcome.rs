@@ -14,7 +14,7 @@ use engine::{
 };
 use order_writer::desk::DeskError;
 
-use super::place::Place;
+use super::seed_shop::SeedShop;
 
 /// The answer to a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Orders {
         self.ids.len()
     }
 
-    /// An order that no reply told of stays without a number, and so shows.
+    /// An order that no reply named stays without a number, and so shows.
     fn known(&self, order: OrderId) -> Option<usize> {
         self.numbers.get(&order).copied()
     }
@@ -105,7 +105,7 @@ impl Reply {
 
 /// A row, as far as deployments must agree on it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RowTold {
+pub(crate) struct RowSeen {
     order: Option<usize>,
     buyer: u64,
     offer: Option<usize>,
@@ -119,7 +119,7 @@ pub(crate) struct RowTold {
 
 /// A buyer's entry in the lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EntryTold {
+pub(crate) struct EntrySeen {
     buyer: u64,
     order: Option<usize>,
     offer: Option<usize>,
@@ -133,8 +133,8 @@ pub(crate) struct Ending {
     /// By offer: units left and allotment in the lane; allotment, target and units sold in the
     /// ledger.
     offers: Vec<[u64; 5]>,
-    rows: Vec<RowTold>,
-    entries: Vec<EntryTold>,
+    rows: Vec<RowSeen>,
+    entries: Vec<EntrySeen>,
     journal: u64,
 }
 
@@ -148,27 +148,27 @@ pub(crate) struct Remains<'a> {
 }
 
 impl Ending {
-    pub(crate) fn of(place: &Place, orders: &Orders, remains: Remains<'_>) -> Self {
+    pub(crate) fn of(shop: &SeedShop, orders: &Orders, remains: Remains<'_>) -> Self {
         let Remains { view, ledger, rows, buyers } = remains;
         let offers = view.offers.iter().map(|&(offer, left, allotment)| {
             let (by_ledger, target, sold) = ledger(offer);
             [left, allotment, by_ledger, target, sold]
         });
-        let row = |row: OrderRow| RowTold {
+        let row = |row: OrderRow| RowSeen {
             order: orders.known(row.order),
-            buyer: place.number_of(row.buyer),
-            offer: place.number_of_offer(row.offer),
+            buyer: shop.number_of(row.buyer),
+            offer: shop.number_of_offer(row.offer),
             quantity: row.quantity,
             number: row.number.map(|number| number.0),
             status: row.status.as_str(),
             reason: row.reason.map(|reason| reason.as_str()),
             is_live: row.is_live(),
-            is_right: place.is_row_right(&row),
+            is_right: shop.is_row_right(&row),
         };
-        let entry = |buyer: BuyerId, purchase: Purchase| EntryTold {
-            buyer: place.number_of(buyer),
+        let entry = |buyer: BuyerId, purchase: Purchase| EntrySeen {
+            buyer: shop.number_of(buyer),
             order: orders.known(purchase.order),
-            offer: place.number_of_offer(purchase.offer),
+            offer: shop.number_of_offer(purchase.offer),
             quantity: purchase.quantity,
             number: purchase.number.map(|number| number.0),
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kit::clock::Clock;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{Play, RunError, here};
+use super::{RunError, Runner, local};
 use crate::{audit, report::AfterSale, sale::LoadSale, scenario::Part, tally::Book, under_test::UnderTest};
 
 /// As many requests as come: a sale of before is only to be there.
@@ -16,31 +16,31 @@ static BEFORE: Part = Part { title: "a sale of before", ..Part::FILLING };
 const RETIRED_WITHIN: Duration = Duration::from_secs(60);
 const RETIRED_POLL: Duration = Duration::from_millis(250);
 
-impl<U: UnderTest> Play<'_, U> {
+impl<U: UnderTest> Runner<'_, U> {
     /// Plays all sales of before, one after the other.
-    pub(super) async fn play_before(&mut self) -> Result<(), RunError> {
-        let before = self.order.before();
+    pub(super) async fn run_earlier_sales(&mut self) -> Result<(), RunError> {
+        let before = self.spec.earlier_sales();
         for number in 1..=before.sales {
             self.progress.phase(&format!("sale {number} of {} before", before.sales));
             let now_ms = self.clock.now_ms();
             let (units, partitions) = (u64::from(before.buyers), self.under_test.partitions());
             let sale = LoadSale::fresh(units, 1, partitions, now_ms, &mut StdRng::from_rng(&mut rand::rng()));
-            let mut sale = sale.map_err(here)?;
-            self.publisher.publish(&self.stage.write_sale(&sale)?).await?;
+            let mut sale = sale.map_err(local)?;
+            self.publisher.publish(&self.environment.write_sale(&sale)?).await?;
             // The measured sale, its book and its picture wait aside meanwhile.
             let lanes = sale.lanes();
             std::mem::swap(&mut self.sale, &mut sale);
             self.backends.watch(lanes);
             let book = std::mem::replace(&mut self.book, Book::new(0));
             let timeline = std::mem::take(&mut self.timeline);
-            let played = self.one_before(before.buyers).await;
+            let finished = self.one_before(before.buyers).await;
             std::mem::swap(&mut self.sale, &mut sale);
             self.backends.watch(self.sale.lanes());
             (self.book, self.timeline) = (book, timeline);
-            played?;
+            finished?;
             self.after_sale(number, &sale).await?;
         }
-        if before.sales > 0 && self.order.args.settling.is_some() {
+        if before.sales > 0 && self.spec.args.settling.is_some() {
             self.progress.phase("a calm moment");
             self.under_test.calm().await?;
         }
@@ -49,14 +49,14 @@ impl<U: UnderTest> Play<'_, U> {
 
     async fn one_before(&mut self, buyers: u32) -> Result<(), RunError> {
         self.wait_open().await?;
-        let cast = self.cast_of(&BEFORE, 0..buyers, None, super::part::UNMEASURED_SECONDS).await?;
-        let played = self.perform(&BEFORE, &cast, None).await?;
-        self.damage_before.extend(played.outstanding());
+        let prepared = self.prepare_buyers(&BEFORE, 0..buyers, None, super::part::UNMEASURED_SECONDS).await?;
+        let finished = self.run_part(&BEFORE, &prepared, None).await?;
+        self.earlier_damage.extend(finished.outstanding());
         self.progress.phase("auditing it");
         let findings = audit::compare(&self.backends.evidence(&self.sale, &self.book).await?);
         if !findings.is_clean() {
             let words = findings.words().map(|(word, finding)| format!("{word} {}", finding.count)).join(", ");
-            self.damage_before.push(format!("sale {} of before: {words}", self.sale.id));
+            self.earlier_damage.push(format!("sale {} of before: {words}", self.sale.id));
         }
         Ok(())
     }
@@ -65,13 +65,13 @@ impl<U: UnderTest> Play<'_, U> {
     /// what is held.
     async fn after_sale(&mut self, number: u32, sale: &LoadSale) -> Result<(), RunError> {
         self.progress.phase("ending it");
-        let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(here)?;
-        let file = self.stage.write(&closed)?;
+        let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(local)?;
+        let file = self.environment.write(&closed)?;
         self.publisher.publish(&file).await?;
-        if let Some(settling) = self.order.args.settling {
+        if let Some(settling) = self.spec.args.settling {
             self.wait_retired(sale, Duration::from_secs(settling.into())).await?;
         }
-        let [engine_bytes, writer_bytes] = self.stage.memories();
+        let [engine_bytes, writer_bytes] = self.environment.memories();
         let stock_bytes = self.under_test.stock_memory().await;
         self.after_sales.push(AfterSale { sale: number, stock_bytes, engine_bytes, writer_bytes });
         Ok(())

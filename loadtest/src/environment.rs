@@ -1,20 +1,21 @@
-//! What stands around a run: the folder, the services when they are ours, and the processes whose
-//! CPU time counts.
+//! The environment of a run: its folder, the services that it started, and the processes whose CPU
+//! time counts.
 
 use std::{path::Path, process::Stdio};
 
 use domain::id::BuyerId;
 use kit::{
     clock::{Clock, SystemClock},
+    metrics::{ProcessSample, process_cpu_time},
     token::{BuyerClaims, SignError, TokenSigner},
 };
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{RunError, here};
 use crate::{
-    args::Target,
-    cpu::{self, Memory},
+    deployment::Target,
+    error::{RunError, local},
+    report::Memory,
     sale::LoadSale,
     services::{Service, ServiceError, free_address},
     timeline::CpuTimes,
@@ -23,8 +24,8 @@ use crate::{
 /// Buyers' tokens outlive any run.
 const TOKEN_TTL_MS: u64 = 86_400_000;
 
-/// The surroundings of a run.
-pub(crate) struct Stage {
+/// The environment of a run.
+pub(crate) struct Environment {
     folder: TempDir,
     keep: bool,
     target: Target,
@@ -34,11 +35,11 @@ pub(crate) struct Stage {
     pids: [Option<u32>; 5],
 }
 
-impl Stage {
+impl Environment {
     /// An empty one. Without a target the engine is to listen on a free port.
-    pub(super) fn new(target: Option<&Target>, keep: bool) -> Result<Self, RunError> {
+    pub(crate) fn new(target: Option<&Target>, keep: bool) -> Result<Self, RunError> {
         Ok(Self {
-            folder: tempfile::Builder::new().prefix("loadtest-").tempdir().map_err(here)?,
+            folder: tempfile::Builder::new().prefix("loadtest-").tempdir().map_err(local)?,
             keep,
             target: target.cloned().map_or_else(own_target, Ok)?,
             services: Vec::new(),
@@ -53,18 +54,18 @@ impl Stage {
 
     /// Writes the sale file and returns its path.
     pub(crate) fn write_sale(&self, sale: &LoadSale) -> Result<String, RunError> {
-        self.write(&sale.to_toml().map_err(here)?)
+        self.write(&sale.to_toml().map_err(local)?)
     }
 
     /// Writes the text of a sale file and returns its path.
-    pub(super) fn write(&self, sale: &str) -> Result<String, RunError> {
+    pub(crate) fn write(&self, sale: &str) -> Result<String, RunError> {
         let file = self.folder().join("sale.toml");
-        std::fs::write(&file, sale).map_err(here)?;
+        std::fs::write(&file, sale).map_err(local)?;
         Ok(file.to_string_lossy().into_owned())
     }
 
-    /// Takes a service that was started; the last one is ended first. Returns its process id.
-    pub(crate) fn employ(&mut self, service: Service) -> Option<u32> {
+    /// Adds a service that was started; the last one is stopped first. Returns its process id.
+    pub(crate) fn add_service(&mut self, service: Service) -> Option<u32> {
         let pid = service.pid();
         self.services.push(service);
         pid
@@ -89,53 +90,60 @@ impl Stage {
     }
 
     /// That our services still run.
-    pub(super) fn check_running(&mut self) -> Result<(), ServiceError> {
+    pub(crate) fn check_running(&mut self) -> Result<(), ServiceError> {
         self.services.iter_mut().try_for_each(Service::check_running)
     }
 
     /// CPU time so far.
-    pub(super) fn cpu(&self) -> CpuTimes {
+    pub(crate) fn cpu(&self) -> CpuTimes {
         let [engine, redis, kafka, writer, mysql] = self.pids;
-        [Some(std::process::id()), engine, redis, kafka, writer, mysql].map(|pid| cpu::process(pid?))
+        [Some(std::process::id()), engine, redis, kafka, writer, mysql].map(|pid| process_cpu_time(pid?).ok())
     }
 
     /// The engine's memory, when its process is known.
-    pub(super) fn engine_memory(&self) -> Option<Memory> {
-        cpu::memory(self.pids[0]?)
+    pub(crate) fn engine_memory(&self) -> Option<Memory> {
+        memory(self.pids[0]?)
     }
 
     /// Resident bytes of engine and order-writer, when their processes are known.
-    pub(super) fn memories(&self) -> [Option<u64>; 2] {
-        [self.pids[0], self.pids[3]].map(|pid| cpu::memory(pid?).map(|memory| memory.now))
+    pub(crate) fn memories(&self) -> [Option<u64>; 2] {
+        [self.pids[0], self.pids[3]].map(|pid| memory(pid?).map(|memory| memory.now))
     }
 
     /// The folder stays, whatever comes.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         self.keep = true;
     }
 
-    /// Ends the services, the engine first, and says which did not end well.
-    pub(super) async fn strike(self) -> Vec<ServiceError> {
-        let mut unruly = Vec::new();
+    /// Stops the services, the engine first, and returns the failures of those that did not end
+    /// well.
+    pub(crate) async fn stop(self) -> Vec<ServiceError> {
+        let mut failed = Vec::new();
         for service in self.services.into_iter().rev() {
             if let Err(error) = service.stop().await {
-                unruly.push(error);
+                failed.push(error);
             }
         }
-        if self.keep || !unruly.is_empty() {
+        if self.keep || !failed.is_empty() {
             eprintln!("sale file, logs and what else this run left are in {}", self.folder.keep().display());
         }
-        unruly
+        failed
     }
 }
 
+/// Resident memory of a process; `None` for one that is gone.
+fn memory(pid: u32) -> Option<Memory> {
+    let sample = ProcessSample::of_pid(pid).ok().filter(|sample| sample.resident_bytes > 0)?;
+    Some(Memory { now: sample.resident_bytes, peak: sample.resident_peak_bytes })
+}
+
 fn own_target() -> Result<Target, RunError> {
-    let address = free_address().map_err(here)?;
+    let address = free_address().map_err(local)?;
     Ok(Target { address, host: address.to_string() })
 }
 
 /// Signs the tokens of a sale's buyers.
-pub(super) fn signer(
+pub(crate) fn signer(
     signer: &TokenSigner,
     sale: &LoadSale,
     clock: SystemClock,
@@ -150,18 +158,18 @@ pub(super) fn signer(
 }
 
 /// CPU time from one look to the other.
-pub(super) fn differences(before: CpuTimes, after: CpuTimes) -> CpuTimes {
+pub(crate) fn differences(before: CpuTimes, after: CpuTimes) -> CpuTimes {
     std::array::from_fn(|i| after[i].zip(before[i]).map(|(after, before)| after.saturating_sub(before)))
 }
 
 /// The git revision of the sources, `-dirty` when they were changed since.
-pub(super) async fn revision() -> Option<String> {
+pub(crate) async fn revision() -> Option<String> {
     let describe = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12"];
-    said(Command::new("git").args(describe)).await
+    output_of(Command::new("git").args(describe)).await
 }
 
-/// What a command prints, unless it fails.
-pub(crate) async fn said(command: &mut Command) -> Option<String> {
+/// The standard output of a command; `None` when it fails or prints nothing.
+pub(crate) async fn output_of(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).output().await.ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
