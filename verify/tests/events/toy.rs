@@ -11,6 +11,7 @@ use domain::{
 };
 use kit::clock::{Clock, SystemClock};
 use store::{
+    cause::Cause,
     consumer::{Consumer, Handler},
     log::{Entry, OrderLogSource, PartitionReader},
     shards::{Store, consumers},
@@ -40,7 +41,7 @@ impl<S: Sql> Handler<S> for Keeping {
     async fn handle(&mut self, tx: &mut S::Tx, _: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
         for record in records {
             let events = decode_events(&record.kind, record.payload.clone());
-            for event in events.map_err(|error| SqlError::Broken(error.to_string()))? {
+            for event in events.map_err(|error| SqlError::Broken(Cause::of(error)))? {
                 let order = event.order.stored();
                 let rows = tx.rows(HIGHEST, vec![order.into()]).await?;
                 let highest = rows.into_iter().next().unwrap().int()?;
