@@ -222,7 +222,8 @@ fn events_of_orders_of_version_1_read_and_write_as_ever() {
     assert_eq!(ORDER_EVENTS_TYPE, "flashsale.order-events.v1", "the type is part of the format");
 }
 
-/// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's record must be the same bytes.
+/// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's
+/// record must be the same bytes.
 #[test]
 fn what_redis_concatenates_is_what_the_engine_encodes() {
     let batch = batch();

@@ -106,7 +106,8 @@ pub trait Topics: Clone {
     fn of(&self, topic: Topic) -> Self;
 }
 
-/// Offsets between which a partition can be read: `low` is the first record, `high` the next to be written.
+/// Offsets between which a partition can be read: `low` is the first record, `high` the next to be
+/// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// First offset.

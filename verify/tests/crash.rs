@@ -208,7 +208,8 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
     assert_eq!(counts.expired, SELLOUT.units - cancelled, "{counts:?}");
 }
 
-/// Failure point 16: two writers for one partition. The second one does not know of the first; the ledger sorts them out.
+/// Failure point 16: two writers for one partition. The second one does not know of the first; the
+/// ledger sorts them out.
 #[test]
 fn two_writers_fight_for_a_partition() {
     let mut night = open("fight", &[]);

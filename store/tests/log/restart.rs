@@ -51,7 +51,8 @@ async fn events_are_there_again_and_retention_asks_nobody_about_them() {
     assert_eq!(read(&mut SqliteSource::new(&log).reader(SECOND).unwrap(), 2).await, promised);
 }
 
-/// What a killed process leaves: the file and its write-ahead log as they are at the moment of an acknowledgement.
+/// What a killed process leaves: the file and its write-ahead log as they are at the moment of an
+/// acknowledgement.
 #[tokio::test]
 async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
     let folder = Folder::new();

@@ -37,8 +37,9 @@ const HELD: Duration = Duration::from_secs(2);
 /// How often reported offsets are told to the broker.
 const COMMIT_MS: u32 = 1_000;
 
-/// A member of a group. A thread of its own polls, so that heartbeats and rebalances go on
-/// whatever the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for that.
+/// A member of a group. A thread of its own polls, so that heartbeats and rebalances go on whatever
+/// the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for
+/// that.
 ///
 /// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
 /// Partitions that were lost because the brokers were silent are kept until the next assignment

@@ -236,7 +236,8 @@ impl Writer {
             let streams = streams(shared.settings.partitions);
             for (stream, (tail, kept)) in streams.zip(shared.tails.iter().zip(&shared.keep_from)) {
                 let (marks, decided) = (tail.now(), kept.load(Relaxed));
-                // The newest record says which offset comes next, and the one before the ledger's position what it stands on.
+                // The newest record says which offset comes next, and the one before the ledger's
+                // position what it stands on.
                 let end = decided.min(marks.high).saturating_sub(1).min(marks.low + PURGE_STEP);
                 lows.push(delete(transaction, stream.number, marks.low, end, cutoff_ms)?);
             }
@@ -257,7 +258,8 @@ impl Writer {
     }
 }
 
-/// Deletes the records of `low..end` that stand before the first young one; where the partition begins then.
+/// Deletes the records of `low..end` that stand before the first young one; where the partition
+/// begins then.
 fn delete(transaction: &Transaction<'_>, number: usize, low: u64, end: u64, cutoff_ms: i64) -> rusqlite::Result<u64> {
     if low >= end {
         return Ok(low);
