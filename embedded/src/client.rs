@@ -1,4 +1,5 @@
-//! Asks a running server over its second port. One request a connection: people type these commands.
+//! Asks a running server over its second port. One request a connection: people type these
+//! commands.
 
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ pub async fn publish(note: &ServerNote, key: &str, text: String) -> Result<Resul
     }
 }
 
-/// Asks for something at the desk, for an expiry again until nothing is left. The inner error: why not.
+/// Asks for something at the desk, for an expiry again until nothing is left. The inner error: why
+/// not.
 ///
 /// # Errors
 /// [`ClientError`]; asking again is harmless, and goes on with what is left.

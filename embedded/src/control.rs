@@ -1,5 +1,6 @@
-//! The pages of the second port that the commands `publish` and `audit` and the load test ask: how far everything is, what the lanes
-//! hold, and taking a sale file. Who asks shows the folder's control key, so whoever can read the folder may ask.
+//! The pages of the second port that the commands `publish` and `audit` and the load test ask: how
+//! far everything is, what the lanes hold, and taking a sale file. Who asks shows the folder's
+//! control key, so whoever can read the folder may ask.
 
 use std::{fmt::Write as _, ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -123,7 +124,8 @@ struct OfferTold {
 }
 
 impl<C: Clock> Control<C> {
-    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this process.
+    /// Pages over these stores, for who knows this key. `stalls`: of the order-writer of this
+    /// process.
     pub fn new(deployment: Deployment<C>, stalls: Stalls, key: &str) -> Self {
         Self { deployment, stalls, key: key.into() }
     }
@@ -176,7 +178,8 @@ impl<C: Clock> Control<C> {
         let Deployment { databases, source, partitions, keeping, .. } = &self.deployment;
         let mut standing = Standing::default();
         let lanes = databases.ledger.all_lanes().await?;
-        // The journals first: what leaves them is in the log, and what is in the log is looked for after that.
+        // The journals first: what leaves them is in the log, and what is in the log is looked for
+        // after that.
         for lane in &lanes {
             let entries = keeping.inspect(lane.lane).await?.journal_len;
             standing.journal += entries;

@@ -1,5 +1,5 @@
-//! The buyer's URL: requests in, domain types through, responses out. Only here are paths, statuses and JSON; nothing past this
-//! module knows HTTP.
+//! The buyer's URL: requests in, domain types through, responses out. Only here are paths, statuses
+//! and JSON; nothing past this module knows HTTP.
 
 mod answers;
 mod body;
@@ -134,7 +134,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     async fn answer(&self, request: Request<Incoming>) -> (Route, Response<Body>) {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        // What asks a database is boxed: its futures are large, and every purchase would carry their room about.
+        // What asks a database is boxed: its futures are large, and every purchase would carry
+        // their room about.
         match Path::of(request.uri().path()) {
             Some(Path::Orders) if request.method() == Method::POST => (Route::Buy, self.buy(request).await),
             Some(Path::Orders) if reads => (Route::OrderPage, Box::pin(self.page(&request)).await),
@@ -274,7 +275,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         problem.to_response()
     }
 
-    /// For a body that was not read to its end: what follows on the connection cannot be told from it.
+    /// For a body that was not read to its end: what follows on the connection cannot be told from
+    /// it.
     fn refuse_and_close(&self, problem: &Problem) -> Response<Body> {
         let mut response = self.refuse(problem);
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,4 +1,5 @@
-//! The OpenAPI document of the buyer's surface. `engine/openapi.json` is generated from it: `cargo run -p engine -- openapi`.
+//! The OpenAPI document of the buyer's surface. `engine/openapi.json` is generated from it:
+//! `cargo run -p engine -- openapi`.
 
 use utoipa::{
     Modify, OpenApi,
@@ -37,8 +38,9 @@ impl Modify for BuyerToken {
 
 /// Buy.
 ///
-/// Promises units of an offer, at once or not at all. The same Idempotency-Key of the same buyer and offer gets the same order at
-/// any time, whether the sale is open or not, and what became of it; another quantity under it is refused.
+/// Promises units of an offer, at once or not at all. The same Idempotency-Key of the same buyer
+/// and offer gets the same order at any time, whether the sale is open or not, and what became of
+/// it; another quantity under it is refused.
 #[utoipa::path(
     post, path = "/v1/orders", operation_id = "buy", tag = "orders", security(("buyer" = [])),
     request_body = PurchaseRequest,
@@ -117,8 +119,8 @@ fn get_order() {}
 
 /// A sale.
 ///
-/// Public. State by the server's clock, stock only roughly; right within a second. Nothing in it changes without a new ETag: the
-/// clock is `/v1/time`.
+/// Public. State by the server's clock, stock only roughly; right within a second. Nothing in it
+/// changes without a new ETag: the clock is `/v1/time`.
 #[utoipa::path(
     get, path = "/v1/sales/{sale_id}", operation_id = "getSale", tag = "sales",
     params(

@@ -1,5 +1,5 @@
-//! The engine as a whole: what all its threads share, its front threads, its background work and its drain. The stores come in as
-//! [`Ports`], so that every deployment runs this very code.
+//! The engine as a whole: what all its threads share, its front threads, its background work and
+//! its drain. The stores come in as [`Ports`], so that every deployment runs this very code.
 
 use std::{
     future::Future,
@@ -50,7 +50,8 @@ use crate::{
     sweep::Sweeper,
 };
 
-/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a batch, and a look costs a system call.
+/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a
+/// batch, and a look costs a system call.
 const TASKS_PER_POLL: u32 = 256;
 /// Deadlines of the drain, one after the other: below the 30 s an orchestrator grants.
 pub const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
@@ -120,7 +121,8 @@ pub enum ServiceError {
     Lease,
 }
 
-/// One listener per front thread on the same address, all of them before any is served, or early connections crowd the first.
+/// One listener per front thread on the same address, all of them before any is served, or early
+/// connections crowd the first.
 ///
 /// # Errors
 /// When the address is taken, or not of this machine.
@@ -166,7 +168,8 @@ pub struct Engine<P: Ports> {
 }
 
 impl<P: Ports> Engine<P> {
-    /// Starts the background work and waits until all sales are read: before, every offer is unknown.
+    /// Starts the background work and waits until all sales are read: before, every offer is
+    /// unknown.
     ///
     /// # Errors
     /// [`ServiceError`] when a metric's name is taken or the lanes' server refuses its settings.
@@ -214,8 +217,8 @@ impl<P: Ports> Engine<P> {
         Ok(Self { shared, log, conditions, lease, lease_stop })
     }
 
-    /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer, the lease. The deadline of the
-    /// requests is that of `limits`.
+    /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer,
+    /// the lease. The deadline of the requests is that of `limits`.
     ///
     /// # Errors
     /// [`ServiceError`] when a front thread cannot work: one that cannot serve ends all.
@@ -255,7 +258,8 @@ impl<P: Ports> Engine<P> {
 }
 
 impl<P: Ports> Shared<P> {
-    /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a connection of their own.
+    /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a
+    /// connection of their own.
     async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> Result<(), StockError> {
         let stock = self.ports.stock().await?;
         self.stores.stock.add(P::stock_calls(&stock));

@@ -1,5 +1,6 @@
-//! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front served over in-memory lanes, log and
-//! rows, on a clock that stands still; a plain HTTP/1.1 client.
+//! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front
+//! served over in-memory lanes, log and rows, on a clock that stands still; a plain HTTP/1.1
+//! client.
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
 
@@ -112,7 +113,8 @@ fn challenge(answer: &Answer) -> &str {
     told.strip_suffix('"').unwrap_or(told)
 }
 
-/// The way of a purchase: 202 with its place, pending there, then the row; and the same for a repeat.
+/// The way of a purchase: 202 with its place, pending there, then the row; and the same for a
+/// repeat.
 #[tokio::test]
 async fn an_order_from_promise_to_row() {
     let shop = Served::new(10);
@@ -362,7 +364,8 @@ async fn r7_a_log_that_fails_is_pending_and_not_an_error() {
     assert_eq!(shop.buy(1, "k").await.body["order_id"], order);
 }
 
-/// R13 as a client sees it: the stock server is silent, and no id is told; a repeat gets the order that there is.
+/// R13 as a client sees it: the stock server is silent, and no id is told; a repeat gets the order
+/// that there is.
 #[tokio::test]
 async fn r13_an_unknown_outcome_is_503_without_an_id() {
     let shop = Served::new(10);
@@ -377,8 +380,8 @@ async fn r13_an_unknown_outcome_is_503_without_an_id() {
     assert_eq!(shop.buy(2, "k").await.code(), (503, "temporarily_unavailable"));
 }
 
-/// R13: an order that was pending when the stock server lost it ends: unavailable while the lane is rebuilt, then a 404 that says what
-/// to do. The key then buys anew.
+/// R13: an order that was pending when the stock server lost it ends: unavailable while the lane is
+/// rebuilt, then a 404 that says what to do. The key then buys anew.
 #[tokio::test]
 async fn r13_a_pending_order_that_is_lost_ends_with_words() {
     let shop = Served::new(10);
@@ -399,7 +402,8 @@ async fn r13_a_pending_order_that_is_lost_ends_with_words() {
     assert_ne!(shop.buy(1, "k").await.body["order_id"], lost.body["order_id"]);
 }
 
-/// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as far as that can be mended.
+/// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as
+/// far as that can be mended.
 #[tokio::test]
 async fn expired_early_and_malformed_tokens_are_told_apart() {
     let shop = Served::new(10);
@@ -444,7 +448,8 @@ async fn pages_go_on_by_opaque_cursors() {
     assert_eq!(seen, ["5", "4", "3", "2", "1"]);
 }
 
-/// R13 and R6: a repeat of a known key is 202 with its order, after the end too, and says what became of it.
+/// R13 and R6: a repeat of a known key is 202 with its order, after the end too, and says what
+/// became of it.
 #[tokio::test]
 async fn a_repeat_is_told_its_order_and_what_became_of_it() {
     let shop = Served::new(10);

@@ -1,5 +1,6 @@
-//! The second port of every service: metrics for Prometheus, probes for the orchestrator. Never reachable by buyers,
-//! so it asks for no token; it changes nothing. It answers to addresses and to names that it was given.
+//! The second port of every service: metrics for Prometheus, probes for the orchestrator. Never
+//! reachable by buyers, so it asks for no token; it changes nothing. It answers to addresses and to
+//! names that it was given.
 
 /// By which names it may be asked for.
 mod hosts;
@@ -22,7 +23,8 @@ use crate::http::{self, Body, DrainOutcome, Handler, Limits, reply};
 use crate::metrics::{CONTENT_TYPE_EXPOSITION, Registry};
 use crate::problem::{Code, Problem};
 
-/// Prometheus, the orchestrator's probes and a person or two: more connections than that are a mistake.
+/// Prometheus, the orchestrator's probes and a person or two: more connections than that are a
+/// mistake.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Whoever asks during the drain can ask again.
@@ -58,17 +60,19 @@ impl Readiness {
         self.inner.state.store(READY, Ordering::Release);
     }
 
-    /// Requests are not welcome for now, and why: while draining, or while something needed is away. A process that
-    /// has not started stays not started.
+    /// Requests are not welcome for now, and why: while draining, or while something needed is
+    /// away. A process that has not started stays not started.
     pub fn not_ready(&self, reason: impl Into<Cow<'static, str>>) {
         *self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.into();
-        // Whatever it was but for "starting", it is "not ready" now; a failed exchange is what should happen then.
+        // Whatever it was but for "starting", it is "not ready" now; a failed exchange is what
+        // should happen then.
         let was_ready = self.inner.state.compare_exchange(READY, NOT_READY, Ordering::AcqRel, Ordering::Acquire);
         tracing::debug!(was_ready = was_ready.is_ok(), "not ready");
     }
 
-    /// What a part of this process cannot do now, whatever else is well; none when it can again. `/readyz` answers 503 and shows
-    /// them, for operators: the service itself goes on with what it can do.
+    /// What a part of this process cannot do now, whatever else is well; none when it can again.
+    /// `/readyz` answers 503 and shows them, for operators: the service itself goes on with what it
+    /// can do.
     pub fn trouble(&self, troubles: Vec<String>) {
         self.inner.is_troubled.store(!troubles.is_empty(), Ordering::Release);
         *self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
@@ -102,8 +106,8 @@ impl Readiness {
     }
 }
 
-/// Serves the second port until `shutdown`. Cancel it last: an orchestrator that cannot ask takes a draining process
-/// for a dead one.
+/// Serves the second port until `shutdown`. Cancel it last: an orchestrator that cannot ask takes a
+/// draining process for a dead one.
 ///
 /// # Errors
 ///
@@ -135,7 +139,8 @@ pub async fn serve_with(
     http::serve(listener, Admin { hosts, registry, readiness, pages }, limits, shutdown).await
 }
 
-/// Answers to the paths that are not the same in every service. Whoever answers decides who may ask.
+/// Answers to the paths that are not the same in every service. Whoever answers decides who may
+/// ask.
 pub trait Pages: Send + Sync + 'static {
     /// The answer to a request for none of the common paths.
     fn page(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
@@ -186,8 +191,8 @@ impl<P> Admin<P> {
                 refused
             }
             "/metrics" => self.metrics(),
-            // Being able to answer is all that "alive" means: a check of what lies behind would restart us for its
-            // faults.
+            // Being able to answer is all that "alive" means: a check of what lies behind would
+            // restart us for its faults.
             "/livez" => reply::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.probe(self.readiness.is_ready()),
             "/startupz" => self.probe(self.readiness.has_started()),
@@ -252,7 +257,8 @@ mod tests {
         assert_eq!(get(&admin, "/readyz").await.0, 200);
     }
 
-    /// A part that is in trouble is told as long as it is, and outlives what else is said of the process.
+    /// A part that is in trouble is told as long as it is, and outlives what else is said of the
+    /// process.
     #[tokio::test]
     async fn troubles_are_told_until_they_are_over() {
         let admin = admin();

@@ -1,5 +1,6 @@
-//! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read within bounds,
-//! one clean drain. It has no router: services match paths themselves. No TLS: that ends before us.
+//! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read
+//! within bounds, one clean drain. It has no router: services match paths themselves. No TLS: that
+//! ends before us.
 
 /// Every limit, with its default and its reason.
 mod limits;
@@ -52,8 +53,9 @@ pub use crate::trace::TraceContext;
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. A fault becomes a response too; there is nobody above to catch it.
     ///
-    /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or when the drain
-    /// deadline passes. A client that merely closes its sending half does not end it. The future MUST bound its own
-    /// time: the server limits what it waits for from the client, not what the handler waits for.
+    /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or
+    /// when the drain deadline passes. A client that merely closes its sending half does not end
+    /// it. The future MUST bound its own time: the server limits what it waits for from the client,
+    /// not what the handler waits for.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }

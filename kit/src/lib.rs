@@ -6,7 +6,8 @@ pub mod clock;
 /// Why a program ends: one table of exit statuses.
 pub mod exit;
 
-/// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a deadline.
+/// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a
+/// deadline.
 pub mod shutdown;
 
 /// Settings that several services share, read from flags and the environment.

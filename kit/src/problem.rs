@@ -1,5 +1,5 @@
-//! Refusals and faults as RFC 9457 problems. Which rule refused is a `Code`; which service refused, and why, is the
-//! service's own business.
+//! Refusals and faults as RFC 9457 problems. Which rule refused is a `Code`; which service refused,
+//! and why, is the service's own business.
 
 /// The stable codes and their HTTP status.
 mod code;
@@ -39,7 +39,8 @@ pub struct FieldError {
     pub message: Cow<'static, str>,
 }
 
-/// What a client may still ask, as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+/// What a client may still ask, as `RateLimit` and `RateLimit-Policy`
+/// (draft-ietf-httpapi-ratelimit-headers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// Name of the policy: letters, digits, `-` and `_`.
@@ -59,7 +60,8 @@ pub struct RateLimit {
 pub struct Problem {
     /// What kind; decides the status and the title.
     pub code: Code,
-    /// What happened this time, in a sentence for a person. Carries no secret and nothing of another tenant.
+    /// What happened this time, in a sentence for a person. Carries no secret and nothing of
+    /// another tenant.
     pub detail: Cow<'static, str>,
     /// What is wrong with the input, field by field; may be empty.
     pub field_errors: Vec<FieldError>,

@@ -1,5 +1,5 @@
-//! Logs to standard error. Levels come from `RUST_LOG` (default `info`), the form from `FLASHSALE_LOG_FORMAT`.
-//! Metrics are elsewhere: a declined buyer is counted, never logged.
+//! Logs to standard error. Levels come from `RUST_LOG` (default `info`), the form from
+//! `FLASHSALE_LOG_FORMAT`. Metrics are elsewhere: a declined buyer is counted, never logged.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -48,7 +48,8 @@ pub fn init_at(default: LevelFilter) -> Result<(), TelemetryError> {
     let format = format_of(env::var(LOG_FORMAT_VARIABLE).ok().as_deref())?;
     let filter =
         EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(TelemetryError::Filter)?;
-    // A terminal that is gone takes no lines, and an error about that would be written to it, which panics.
+    // A terminal that is gone takes no lines, and an error about that would be written to it, which
+    // panics.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let installed = match format {
         Format::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),

@@ -1,5 +1,5 @@
-//! W3C Trace Context, level 1: reading, minting and writing `traceparent`. It records no spans; it lets a log line,
-//! a record and a refusal name the request they belong to.
+//! W3C Trace Context, level 1: reading, minting and writing `traceparent`. It records no spans; it
+//! lets a log line, a record and a refusal name the request they belong to.
 
 use std::cell::Cell;
 use std::fmt;
@@ -69,8 +69,9 @@ impl TraceContext {
         Self { span_id: random_id(), ..*self }
     }
 
-    /// Reads a `traceparent`, strictly: lower-case hexadecimal, ids not zero, version 00 with nothing behind it.
-    /// A later version is read as far as version 00 goes, as the standard asks. `None` means: start a new trace.
+    /// Reads a `traceparent`, strictly: lower-case hexadecimal, ids not zero, version 00 with
+    /// nothing behind it. A later version is read as far as version 00 goes, as the standard asks.
+    /// `None` means: start a new trace.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let bytes = header.as_bytes();
@@ -91,8 +92,8 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags })
     }
 
-    /// The step of this process in the caller's trace, or a new trace when the caller sent none, several, or a broken
-    /// one.
+    /// The step of this process in the caller's trace, or a new trace when the caller sent none,
+    /// several, or a broken one.
     #[must_use]
     pub fn of_request(headers: &HeaderMap) -> Self {
         let mut sent = headers.get_all(&TRACEPARENT).iter();
@@ -117,7 +118,8 @@ impl TraceContext {
 
     /// Sets `traceparent` among `headers`.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
-        // Hexadecimal digits and dashes always make a header value; were it not so, the trace would end here.
+        // Hexadecimal digits and dashes always make a header value; were it not so, the trace would
+        // end here.
         if let Ok(value) = HeaderValue::from_bytes(&self.written()) {
             headers.insert(TRACEPARENT, value);
         }
@@ -149,7 +151,8 @@ fn write_hex(mut value: u128, digits: &mut [u8]) {
     }
 }
 
-/// Reads lower-case hexadecimal digits only; `u128::from_str_radix` would also take capitals and a sign.
+/// Reads lower-case hexadecimal digits only; `u128::from_str_radix` would also take capitals and a
+/// sign.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |value, digit| {
         let nibble = match digit {
@@ -161,7 +164,8 @@ fn hex(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// One step of SplitMix64 on a per-thread state that std seeded from the system: a few nanoseconds, no lock.
+/// One step of SplitMix64 on a per-thread state that std seeded from the system: a few nanoseconds,
+/// no lock.
 fn random_id() -> NonZeroU64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());

@@ -1,4 +1,5 @@
-//! CPU time of processes and threads, and their memory, as Linux tells them in `/proc`. Elsewhere, and for a process that is gone: unknown.
+//! CPU time of processes and threads, and their memory, as Linux tells them in `/proc`. Elsewhere,
+//! and for a process that is gone: unknown.
 
 use std::{fs, time::Duration};
 

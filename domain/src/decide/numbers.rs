@@ -10,7 +10,8 @@ use crate::id::{Epoch, LaneId, OfferId, OrderId, SaleId, TenantId};
 pub struct OfferLedger {
     /// Units it may sell now: the effective allotment.
     pub allotment: u64,
-    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are released, never below it.
+    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are
+    /// released, never below it.
     pub target: u64,
     /// Units in live orders.
     pub sold: u64,
@@ -33,15 +34,17 @@ pub struct LaneLedger {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// R5: no order row of the lane has a lower id. `None`: not known, since an older program opened it.
+    /// R5: no order row of the lane has a lower id. `None`: not known, since an older program
+    /// opened it.
     pub first_order: Option<OrderId>,
     /// Its offers.
     pub offers: BTreeMap<OfferId, OfferLedger>,
 }
 
-/// Ids that were minted so long before a lane's first opening may still stand in it: far more than
-/// engines' clocks are off the database's, and than a request takes.
-const BEFORE_OPENING_MS: u64 = 3_600_000;
+/// More than engines' clocks are usually off the database's, and than a request takes: so the first
+/// orders of a lane need not move its bound. One that is older still moves it, by its own commit.
+/// Short, because a load reads whatever other lanes sold in this time.
+const BEFORE_OPENING_MS: u64 = 10_000;
 
 impl LaneLedger {
     /// R5: the number from which on the lane's order rows are looked for.

@@ -1,4 +1,5 @@
-//! The body of `POST /v1/orders`, strictly: an object of these members, each once, each of its type.
+//! The body of `POST /v1/orders`, strictly: an object of these members, each once, each of its
+//! type.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,8 +14,8 @@ use serde_json::value::RawValue;
 
 use crate::buy::Quantity;
 
-/// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes beyond that would only be memory
-/// that slow clients hold.
+/// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes
+/// beyond that would only be memory that slow clients hold.
 pub(super) const PURCHASE_BYTES_MAX: usize = 8 * 1024;
 const _: () = assert!(PURCHASE_BYTES_MAX >= 8 * CONTEXT_MAX && PURCHASE_BYTES_MAX <= kit::http::BODY_BYTES_MAX);
 

@@ -1,5 +1,6 @@
-//! The body of a response: bytes that many responses may share, sent piece by piece. hyper copies what it is handed into the
-//! connection's buffer; handed a page of megabytes whole, it would copy all of it for each client that does not read.
+//! The body of a response: bytes that many responses may share, sent piece by piece. hyper copies
+//! what it is handed into the connection's buffer; handed a page of megabytes whole, it would copy
+//! all of it for each client that does not read.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! Query strings, for the few GET routes that have one. Names are plain, each may come once, values are UTF-8.
+//! Query strings, for the few GET routes that have one. Names are plain, each may come once, values
+//! are UTF-8.
 
 use std::borrow::Cow;
 
@@ -37,8 +38,8 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads what follows the `?`, as `request.uri().query()` gives it. `+` is a space; `a` and `a=` are both the
-    /// empty value; empty parts (`a=1&&b=2`) are passed over.
+    /// Reads what follows the `?`, as `request.uri().query()` gives it. `+` is a space; `a` and
+    /// `a=` are both the empty value; empty parts (`a=1&&b=2`) are passed over.
     ///
     /// # Errors
     ///
@@ -65,7 +66,8 @@ impl<'a> Query<'a> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
-    /// Refuses parameters the route does not have: a misspelt `limt` must not silently mean "no limit given".
+    /// Refuses parameters the route does not have: a misspelt `limt` must not silently mean "no
+    /// limit given".
     ///
     /// # Errors
     ///

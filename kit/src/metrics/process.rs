@@ -1,12 +1,13 @@
-//! What a process has cost, read from Linux's `/proc`. Also of other processes: the load test sums the CPU of all
-//! that take part, because that is steadier than a rate on a shared machine.
+//! What a process has cost, read from Linux's `/proc`. Also of other processes: the load test sums
+//! the CPU of all that take part, because that is steadier than a rate on a shared machine.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, which Linux fixes at 100 for user space.
+/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, which Linux fixes at 100 for user
+/// space.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Milliseconds in a tick.
@@ -97,8 +98,9 @@ impl ProcessSample {
     }
 }
 
-/// CPU ticks spent and the tick of the start: fields 14, 15 and 22 of `stat`. The second field, the program's name,
-/// may hold spaces and parentheses, so counting starts behind the last parenthesis, at field 3.
+/// CPU ticks spent and the tick of the start: fields 14, 15 and 22 of `stat`. The second field, the
+/// program's name, may hold spaces and parentheses, so counting starts behind the last parenthesis,
+/// at field 3.
 fn ticks_of(stat: &str) -> Option<(u64, u64)> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();

@@ -10,7 +10,8 @@ use std::{
 pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut outputs: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
-    // A wake-up does not tell whom it is for, so each polls all that still run: they are as many as there are tables.
+    // A wake-up does not tell whom it is for, so each polls all that still run: they are as many as
+    // there are tables.
     poll_fn(|context| {
         let mut done = true;
         for (future, output) in running.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
