@@ -196,7 +196,7 @@ impl<C: Clock> Control<C> {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
-        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
+        standing.stalled = self.stalls.report(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
         let offers = || lanes.iter().flat_map(|lane| &lane.offers);
         standing.sold = offers().map(|offer| offer.sold).sum();

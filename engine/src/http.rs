@@ -21,11 +21,11 @@ use kit::{
 use store::{log::OrderLog, stock::LaneStock};
 
 use crate::{
-    admission::Caller,
-    buy::{Declined, Purchase, Purchases, Standing},
-    metrics::Metrics,
+    buy::Purchases,
+    metrics::{Metrics, Route},
     orders::{OrderRows, PAGE_MAX, Unseen},
     pages::Pages,
+    purchase::{Caller, Declined, Purchase, PurchaseState},
 };
 
 use answers::Answers;
@@ -34,40 +34,6 @@ use purchase::{PURCHASE_BYTES_MAX, PurchaseBody};
 
 /// Orders of one page, unless the client says otherwise.
 const PAGE_DEFAULT: u32 = 20;
-
-/// What a request is counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `POST /v1/orders`.
-    Buy,
-    /// `GET /v1/orders`.
-    OrderPage,
-    /// `GET /v1/orders/{id}`.
-    Order,
-    /// `GET /v1/sales/{id}`.
-    Sale,
-    /// `GET /v1/time`.
-    Time,
-    /// Everything else.
-    Other,
-}
-
-impl Route {
-    /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] = [Self::Buy, Self::OrderPage, Self::Order, Self::Sale, Self::Time, Self::Other];
-
-    /// The name in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Buy => "buy",
-            Self::OrderPage => "order_page",
-            Self::Order => "order",
-            Self::Sale => "sale",
-            Self::Time => "time",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// A path of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +134,11 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         };
         match self.purchases.buy(Purchase { token: bearer(&head.headers), offer, quantity, key, context }).await {
             Ok(bought) => {
-                match bought.standing {
-                    Standing::Accepted => self.metrics.accepted.inc(),
-                    Standing::Pending => self.metrics.pending.inc(),
+                match bought.state {
+                    PurchaseState::Accepted => self.metrics.accepted.inc(),
+                    PurchaseState::Pending => self.metrics.pending.inc(),
                     // Nothing was bought: it is what became of an earlier order.
-                    Standing::Over(_) => {}
+                    PurchaseState::Over(_) => {}
                 }
                 answers::bought(bought)
             }

@@ -1,8 +1,6 @@
 //! Everything this crate measures, in one place. Handles are kept, so that a request looks no label
 //! up, and what every request writes is counted by each thread for itself.
 
-mod stores;
-
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -14,9 +12,39 @@ use kit::{
     problem::Code,
 };
 
-pub use stores::Stores;
+/// What a request is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /v1/orders`.
+    Buy,
+    /// `GET /v1/orders`.
+    OrderPage,
+    /// `GET /v1/orders/{id}`.
+    Order,
+    /// `GET /v1/sales/{id}`.
+    Sale,
+    /// `GET /v1/time`.
+    Time,
+    /// Everything else.
+    Other,
+}
 
-use crate::http::Route;
+impl Route {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Buy, Self::OrderPage, Self::Order, Self::Sale, Self::Time, Self::Other];
+
+    /// The name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::OrderPage => "order_page",
+            Self::Order => "order",
+            Self::Sale => "sale",
+            Self::Time => "time",
+            Self::Other => "other",
+        }
+    }
+}
 
 /// First digits of a status.
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -37,7 +65,7 @@ impl RouteMetrics {
     }
 }
 
-/// Buckets whose refusals are told apart: [`Limited::policy`](crate::admission::Limited).
+/// Buckets whose refusals are counted apart: [`Limited::policy`](crate::limits::Limited).
 const POLICIES: [&str; 4] = ["buyer", "buyer_reads", "tenant", "offer"];
 
 /// `stage_seconds`: where a purchase's time goes.
@@ -47,8 +75,8 @@ pub struct Stages {
     pub admit: Timing,
     /// From admission to the lane's answer: waiting for the call, and the call.
     pub reserve: Timing,
-    /// From the promise to the answer that its record got.
-    pub enqueue: Timing,
+    /// From the promise to the log's answer for its record.
+    pub append: Timing,
 }
 
 /// `token_checks_total`: whether a valid token was remembered.
@@ -207,11 +235,11 @@ fn routes(registry: &Registry) -> Result<Vec<RouteMetrics>, MetricsError> {
 
 fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
     let help = "Where a purchase's time goes: admission, waiting for the lane's answer, waiting for the log.";
-    let names = [["admit"], ["reserve"], ["enqueue"]];
+    let names = [["admit"], ["reserve"], ["append"]];
     let mut stages = registry.timings("stage_seconds", help, ["stage"], &names)?.into_iter();
     // One for each name.
     let mut next = || stages.next().unwrap_or_default();
-    Ok(Stages { admit: next(), reserve: next(), enqueue: next() })
+    Ok(Stages { admit: next(), reserve: next(), append: next() })
 }
 
 #[cfg(test)]
@@ -244,7 +272,7 @@ mod tests {
             "flashsale_rate_limited_total{policy=\"tenant\"} 1",
             "flashsale_stage_seconds_count{stage=\"admit\"} 0",
             "flashsale_stage_seconds_bucket{stage=\"reserve\",le=\"0.001\"} 1",
-            "flashsale_stage_seconds_count{stage=\"enqueue\"} 0",
+            "flashsale_stage_seconds_count{stage=\"append\"} 0",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

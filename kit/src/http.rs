@@ -20,9 +20,6 @@ mod connection;
 /// Request bodies, whole and bounded.
 mod body;
 
-/// Response bodies, shared and sent piece by piece.
-mod pieces;
-
 /// The few request headers that services read.
 mod headers;
 
@@ -44,9 +41,9 @@ pub use self::descriptors::raise_descriptor_limit;
 pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
-pub use self::pieces::{Body, PIECE_BYTES_MAX};
 pub use self::query::{Query, QueryError};
 pub use self::server::{ConnectionMetrics, DrainOutcome, serve, serve_measured};
+pub use crate::pieces::{Body, PIECE_BYTES_MAX};
 pub use crate::trace::TraceContext;
 
 /// What a service does with a request. One handler serves all connections of a listener.

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use self::code::Code;
 pub use self::prepared::PreparedProblem;
-use crate::http::Body;
+use crate::pieces::Body;
 use crate::trace::TraceId;
 
 /// Media type of a problem.

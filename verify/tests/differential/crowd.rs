@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::id::OrderId;
 use engine::{
-    buy::{Bought, Declined},
-    orders::{Stage, Unseen},
+    orders::{OrderState, Unseen},
+    purchase::{Bought, Declined},
 };
 use tokio::{
     task::JoinSet,
@@ -105,7 +105,7 @@ async fn cancel_when_there<S: Stores>(parts: &Parts<S>, shop: &SeedShop, order: 
     let there = timeout(PATIENCE, async {
         loop {
             match look(parts, shop, order, wish).await {
-                Ok(view) if view.stage != Stage::Pending => return Ok(()),
+                Ok(view) if view.state != OrderState::Pending => return Ok(()),
                 Ok(_) | Err(Unseen::TooOften(_) | Unseen::Overloaded) => sleep(LOOK_AGAIN).await,
                 Err(other) => return Err(Reply::Unexpected(format!("{other:?}"))),
             }

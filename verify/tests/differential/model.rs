@@ -16,8 +16,8 @@ use domain::{
     },
 };
 use engine::{
-    buy::{Bought, Declined, Standing},
-    orders::Stage,
+    orders::OrderState,
+    purchase::{Bought, Declined, PurchaseState},
 };
 
 use super::{
@@ -111,7 +111,7 @@ impl Model {
         else {
             panic!("the model's lane is open and its journal has room")
         };
-        let accepted = |order| Ok(Bought { order, offer, standing: Standing::Accepted });
+        let accepted = |order| Ok(Bought { order, offer, state: PurchaseState::Accepted });
         let outcome = match replies[0] {
             ReserveReply::Reserved(number) => {
                 let reservations = vec![(number, reservation)];
@@ -168,7 +168,7 @@ impl Model {
     /// What its buyer is answered about an order.
     pub(crate) fn look(&self, order: usize) -> Reply {
         let row = self.orders.id(order).and_then(|order| self.rows.get(&order));
-        Reply::of_status(Ok(row.map_or(Stage::Pending, |row| Stage::Row(row.status, row.reason))))
+        Reply::of_status(Ok(row.map_or(OrderState::Pending, |row| OrderState::Row(row.status, row.reason))))
     }
 
     /// Appends the record of an order's promise, or of its release, again.

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId, OrderId, PartitionId},
-    record::Record,
+    record::{Record, Topic},
     sale::Sale,
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
@@ -24,7 +24,7 @@ use domain::{
 };
 use store::{
     figures::ProducerFigures,
-    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged},
+    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Topics, Unacknowledged},
     stock::{LaneKeeping, LaneStock, StockError},
 };
 
@@ -141,6 +141,13 @@ pub(crate) struct Listened<P> {
 impl<P> Listened<P> {
     pub(crate) fn new(port: P, notes: &Arc<Notes>) -> Self {
         Self { port, notes: Arc::clone(notes) }
+    }
+}
+
+/// What is appended to another topic is noted for nobody.
+impl<L: Topics> Topics for Listened<L> {
+    fn of(&self, topic: Topic) -> Self {
+        Self { port: self.port.of(topic), notes: Arc::default() }
     }
 }
 

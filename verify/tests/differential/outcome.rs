@@ -9,8 +9,8 @@ use domain::{
     stock::{LaneView, Purchase},
 };
 use engine::{
-    buy::{Bought, Declined, Standing},
-    orders::{Stage, Unseen},
+    orders::{OrderState, Unseen},
+    purchase::{Bought, Declined, PurchaseState},
 };
 use order_writer::desk::DeskError;
 
@@ -21,7 +21,7 @@ use super::seed_shop::SeedShop;
 pub(crate) enum Reply {
     Bought {
         order: usize,
-        standing: Standing,
+        state: PurchaseState,
     },
     Declined(Declined),
     Cancelled,
@@ -72,10 +72,10 @@ impl Reply {
     /// same to the script before and after.
     pub(crate) fn of_purchase(outcome: Result<Bought, Declined>, orders: &mut Orders) -> Self {
         match outcome {
-            Ok(Bought { order, standing: Standing::Over(Status::Cancelled), .. }) => {
-                Self::Bought { order: orders.number(order), standing: Standing::Accepted }
+            Ok(Bought { order, state: PurchaseState::Over(Status::Cancelled), .. }) => {
+                Self::Bought { order: orders.number(order), state: PurchaseState::Accepted }
             }
-            Ok(bought) => Self::Bought { order: orders.number(bought.order), standing: bought.standing },
+            Ok(bought) => Self::Bought { order: orders.number(bought.order), state: bought.state },
             Err(declined) => Self::Declined(declined),
         }
     }
@@ -90,10 +90,10 @@ impl Reply {
     }
 
     /// When a row appears is nobody's to say: a promise and its row are the same to the script.
-    pub(crate) fn of_status(outcome: Result<Stage, Unseen>) -> Self {
+    pub(crate) fn of_status(outcome: Result<OrderState, Unseen>) -> Self {
         match outcome {
-            Ok(Stage::Pending | Stage::Row(Status::PendingPayment, None)) => Self::Seen("placed"),
-            Ok(Stage::Row(status, None)) => Self::Seen(status.as_str()),
+            Ok(OrderState::Pending | OrderState::Row(Status::PendingPayment, None)) => Self::Seen("placed"),
+            Ok(OrderState::Row(status, None)) => Self::Seen(status.as_str()),
             other => Self::Unexpected(format!("{other:?}")),
         }
     }

@@ -14,7 +14,7 @@ use domain::{
         ReserveReply, ReserveRequest, RunId,
     },
 };
-use engine::buy::{Declined, Standing};
+use engine::purchase::{Declined, PurchaseState};
 
 use super::{
     crowd::{Bid, TASK, number_in},
@@ -121,7 +121,7 @@ impl<'a> Replay<'a> {
     pub(crate) fn compare(&mut self, bids: &HashMap<u64, Bid>) {
         for (&number, bid) in bids {
             let fault = match (self.said.get(&number).map(Vec::as_slice), bid.outcome) {
-                (Some([said]), outcome) => fault_of(said, bid, outcome.map(|bought| (bought.order, bought.standing))),
+                (Some([said]), outcome) => fault_of(said, bid, outcome.map(|bought| (bought.order, bought.state))),
                 (None, Err(Declined::SoldOut)) => self.fault_of_hint(number, bid, bids),
                 (said, _) => Some(format!("the lane answered it {} times", said.map_or(0, <[Said]>::len))),
             };
@@ -201,16 +201,16 @@ fn reservation(call: ReserveCall, request: &ReserveRequest) -> Option<Reservatio
 }
 
 /// What is wrong with what a buyer was answered.
-fn fault_of(said: &Said, bid: &Bid, got: Result<(OrderId, Standing), Declined>) -> Option<String> {
+fn fault_of(said: &Said, bid: &Bid, got: Result<(OrderId, PurchaseState), Declined>) -> Option<String> {
     let is_right = match said.reply {
-        ReserveReply::Reserved(_) => got == Ok((said.own, Standing::Accepted)),
+        ReserveReply::Reserved(_) => got == Ok((said.own, PurchaseState::Accepted)),
         // R12: between promise and settlement it is accepted only if this engine saw the
         // acknowledgement, whose moment no lane knows.
         ReserveReply::Repeat { order, settled: false, batch } if batch != Some(said.call.batch) => {
             got.is_ok_and(|(got, _)| got == order)
         }
-        ReserveReply::Repeat { order, .. } => got == Ok((order, Standing::Accepted)),
-        ReserveReply::Released { order } => got == Ok((order, Standing::Over(Status::Cancelled))),
+        ReserveReply::Repeat { order, .. } => got == Ok((order, PurchaseState::Accepted)),
+        ReserveReply::Released { order } => got == Ok((order, PurchaseState::Over(Status::Cancelled))),
         ReserveReply::Mismatch { .. } => got == Err(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => got == Err(Declined::LimitReached),
         ReserveReply::SoldOut { .. } => got == Err(Declined::SoldOut),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use engine::buy::Declined;
+use engine::purchase::Declined;
 
 use super::{
     outcome::Reply,

@@ -9,9 +9,9 @@ use domain::{
     stock::{LaneMode, LaneView},
 };
 use engine::{
-    admission::{Caller, HINT_MS_MAX},
-    buy::{Bought, Declined, Purchase, Quantity},
+    hint::HINT_MS_MAX,
     orders::{OrderView, Unseen},
+    purchase::{Bought, Caller, Declined, Purchase, Quantity},
 };
 use kit::{clock::Clock, token::BuyerClaims};
 use order_writer::desk;
@@ -75,7 +75,7 @@ impl ScriptRunner {
             Step::Look { order } => match (self.orders.id(order), self.wishes.get(&order).copied()) {
                 (Some(order), Some(wish)) => {
                     let seen = look(parts, &self.shop, order, wish).await;
-                    Reply::of_status(seen.map(|view| view.stage))
+                    Reply::of_status(seen.map(|view| view.state))
                 }
                 _ => no_such(order),
             },

@@ -25,7 +25,9 @@ fn a_partition_that_stands_still_is_told_everywhere() {
     let log = |statement: &str| {
         rusqlite::Connection::open(folder.data().join("log.db")).unwrap().execute(statement, ()).unwrap()
     };
-    let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records";
+    // Of the topic `orders`: those of others have higher places.
+    let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records \
+                 WHERE place < 4096 << 44";
     assert_eq!(log(newer), 1);
 
     let mut server = folder.serve().unwrap();

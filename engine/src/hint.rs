@@ -41,9 +41,9 @@ const _: () = assert!(HINT_MS_MAX < SHOWN_MS_MAX);
 pub enum Coarse {
     /// A tenth or more is left.
     Available,
-    /// Less.
+    /// Less than a tenth is left.
     Low,
-    /// Nothing.
+    /// No unit is left.
     SoldOut,
 }
 
@@ -69,7 +69,7 @@ pub struct StockSeen {
 }
 
 impl StockSeen {
-    /// Keeps an answer.
+    /// Keeps what the lane answered: units left, under which epoch and when.
     pub fn note(&self, left: u64, epoch: Epoch, monotonic_ms: u64) {
         self.hint.store(packed(left, epoch, monotonic_ms), Ordering::Relaxed);
         self.left.store(left + 1, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl Default for RefusedKeys {
 }
 
 impl RefusedKeys {
-    /// Remembers one.
+    /// Remembers that the lane refused this key under this epoch.
     pub fn note(&self, key: KeyHash, epoch: Epoch) {
         let print = fingerprint(key, epoch);
         self.place(print).store(print, Ordering::Relaxed);
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_page_sees_coarse_stock() {
         let seen = StockSeen::default();
-        assert_eq!(seen.coarse(100, 0), None, "nobody told");
+        assert_eq!(seen.coarse(100, 0), None, "no answer yet");
         seen.note(10, E1, 5);
         assert_eq!(seen.coarse(100, 5), Some(Coarse::Available));
         seen.note(9, E1, 5);

@@ -81,7 +81,7 @@ fn share(fleet_per_s: u32, engines: u32) -> (u64, NonZeroU32) {
     (period_ns, NonZeroU32::new(fleet_per_s / engines).unwrap_or(NonZeroU32::MIN))
 }
 
-/// One bucket for all who come. What it holds is told by one number (the generic cell rate
+/// One bucket for all who come. What it holds is kept as one number (the generic cell rate
 /// algorithm), so that a token can be given back: governor's limiters cannot take one.
 pub struct Bucket {
     /// When it will be full, in nanoseconds of the monotonic clock. Written for every purchase, so
@@ -193,7 +193,7 @@ impl<K: Hash + Eq + Clone> BuyerBuckets<K> {
         }
     }
 
-    /// Buyers remembered.
+    /// Buyers whose bucket is not known to be full.
     pub fn len(&self) -> usize {
         self.limiter.load().len()
     }

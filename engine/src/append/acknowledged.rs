@@ -37,7 +37,7 @@ impl Acknowledged {
         Self { inner: Mutex::default(), max }
     }
 
-    /// Remembers an acknowledgement.
+    /// Remembers that the log acknowledged this batch, at this monotonic millisecond.
     pub fn note(&self, batch: BatchId, monotonic_ms: u64) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.at.insert(batch, monotonic_ms).is_some() {

@@ -1,4 +1,4 @@
-//! What the stores, admission and the mint tell of themselves. They are asked when somebody looks
+//! What stores, admission and mint count. They are asked when somebody looks
 //! at the metrics.
 
 use std::sync::Arc;
@@ -33,10 +33,10 @@ impl Stores {
     ) -> Result<(), MetricsError> {
         let stores = self.clone();
         registry.sampled(move |samples| {
-            tell(samples, stores.orders.sum().figures("orders"));
-            tell(samples, ledger().figures("ledger"));
-            tell(samples, stores.stock.sum().stock_figures());
-            tell(samples, producer().figures());
+            show(samples, stores.orders.sum().figures("orders"));
+            show(samples, ledger().figures("ledger"));
+            show(samples, stores.stock.sum().stock_figures());
+            show(samples, producer().figures());
             let buyers: usize = admission.directory().now().sales().map(|promotion| promotion.buyers.len()).sum();
             samples.add(Kind::Gauge, "buyers_remembered", "Buyers who have a bucket.", &[], buyers as f64);
             let contradictions = admission.directory().contradictions() as f64;
@@ -52,7 +52,7 @@ impl Stores {
     }
 }
 
-fn tell(samples: &mut Samples, figures: Vec<Figure>) {
+fn show(samples: &mut Samples, figures: Vec<Figure>) {
     for Figure { name, help, is_count, labels, value } in figures {
         samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
     }
@@ -65,7 +65,8 @@ mod tests {
     use super::*;
     use crate::testing::Shop;
 
-    /// Every figure is there before the first thread tells, and moves with what the threads tell.
+    /// Every figure is there before the first thread reports, and moves with what the threads
+    /// report.
     #[tokio::test]
     async fn figures_of_all_threads_are_summed() {
         let shop = Shop::new(10);
