@@ -1,4 +1,5 @@
-//! `flashsale serve`: all services in one process. Folder, listeners, stores, order-writer, engine; and the same backwards at the end.
+//! `flashsale serve`: all services in one process. Folder, listeners, stores, order-writer, engine;
+//! and the same backwards at the end.
 
 use std::{
     collections::BTreeMap,
@@ -81,7 +82,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let deployment = open(&folder, &config, run).await?;
     let on_sale = demo::on_sale(&deployment, config.demo).await;
     let on_sale = on_sale.map_err(|error| folder::cause_of(folder.path(), error))?;
-    // The process has one probe. A partition that stands still shows there, and its buyers are served all the same.
+    // The process has one probe. A partition that stands still shows there, and its buyers are
+    // served all the same.
     let stalls = Stalls::new(readiness.clone());
     let control = Control::new(deployment.clone(), stalls.clone(), &folder.control_key()?);
     let (hosts, stop_pages) = (Hosts::default(), admin_stop.clone());
@@ -101,14 +103,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
-    let engine = Engine::start(stores, (options, verifier), &registry, readiness.clone()).await?;
-    // A token is printed with the demo only, and with that once: on a shop's terminal it would be a secret for all to see.
+    let engine = Engine::start((), stores, (options, verifier), &registry, readiness.clone()).await?;
+    // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
+    // secret for all to see.
     let key = (folder.is_new() && config.demo).then_some(key);
     let welcoming = tokio::spawn(greet(deployment.clone(), (note, config.data), key, on_sale, readiness));
     let watched = Watched::of(folder.path())?;
 
     let served = tokio::select! {
-        // At once and without a drain: what would still be answered "accepted" has no file to be in.
+        // At once and without a drain: what would still be answered "accepted" has no file to be
+        // in.
         gone = watched.until_gone() => {
             let _status = gone.exit().tell("flashsale", &gone);
             gone.exit().now()
@@ -139,7 +143,8 @@ async fn greet(
     drop(text.map(|text| io::stdout().lock().write_all(text.as_bytes())));
 }
 
-/// Publishes a sale file on a folder that no server works on. The inner error: what is wrong with the file.
+/// Publishes a sale file on a folder that no server works on. The inner error: what is wrong with
+/// the file.
 ///
 /// # Errors
 /// As [`serve`].
@@ -157,7 +162,8 @@ pub async fn publish_at_rest(config: &Config, text: &str) -> anyhow::Result<Resu
     }
 }
 
-/// Does something at the desk of a folder that no server works on; the next server decides what follows from it.
+/// Does something at the desk of a folder that no server works on; the next server decides what
+/// follows from it.
 ///
 /// # Errors
 /// As [`serve`].
@@ -180,7 +186,8 @@ pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<
     }
 }
 
-/// Does something about the parked records of a folder that no server works on; the next server decides what follows from it.
+/// Does something about the parked records of a folder that no server works on; the next server
+/// decides what follows from it.
 ///
 /// # Errors
 /// As [`serve`].
@@ -238,7 +245,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Should it ever end by itself, `ends_all` is cancelled: a shop that promises and never decides must not go on.
+    /// Should it ever end by itself, `ends_all` is cancelled: a shop that promises and never
+    /// decides must not go on.
     async fn start(
         deployment: &Deployment<SystemClock>,
         registry: &Registry,
@@ -250,7 +258,8 @@ impl Writer {
         let (metrics, ledger) = (Arc::new(Metrics::register(registry)?), deployment.databases.ledger.clone());
         let following = (deployment.follow_sales(), ledger, Arc::clone(&metrics));
         tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
-        // Lanes of sales that ended are left alone: which ones these are must be known before the first look.
+        // Lanes of sales that ended are left alone: which ones these are must be known before the
+        // first look.
         told.wait_for(|told| *told).await.context("the sales cannot be read")?;
         let shared = Arc::new(Shared::<Deployment<SystemClock>> {
             orders: deployment.databases.orders.clone(),
@@ -268,7 +277,8 @@ impl Writer {
             pace,
         });
         let (stop, members) = (CancellationToken::new(), SoleMember::new(&deployment.log));
-        // The engine's readiness is the process's: who buys needs an engine, and is told when a lane is not open.
+        // The engine's readiness is the process's: who buys needs an engine, and is told when a
+        // lane is not open.
         let (running, ends_all) =
             (service::run(shared, members, Readiness::new(), stop.clone()), ends_all.drop_guard());
         let work = tokio::spawn(async move {

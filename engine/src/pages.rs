@@ -1,6 +1,7 @@
-//! The public page of a sale: written once a change, its bytes and its tag shared by all who ask. A page that somebody asks for is
-//! checked against sale, clock and lanes at most a few times a second, however many ask; one that nobody asks for costs nothing. Readers
-//! write nothing and ask no lane.
+//! The public page of a sale: written once a change, its bytes and its tag shared by all who ask. A
+//! page that somebody asks for is checked against sale, clock and lanes at most a few times a
+//! second, however many ask; one that nobody asks for costs nothing. Readers write nothing and ask
+//! no lane.
 
 mod pace;
 
@@ -50,7 +51,8 @@ const ASK_DEADLINE: Duration = Duration::from_millis(400);
 const ASKED_AT_ONCE: usize = 64;
 /// Longest wait for a check.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of earlier versions of a page that clients may hold by not reading them. Beyond, its stock is not written anew.
+/// Bytes of earlier versions of a page that clients may hold by not reading them. Beyond, its stock
+/// is not written anew.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// A page as it is sent.
@@ -86,7 +88,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The page of a sale as it was at most a second ago. `None` when it could not be checked in time.
+    /// The page of a sale as it was at most a second ago. `None` when it could not be checked in
+    /// time.
     pub async fn of(&self, promotion: &Promotion, now: Moment) -> Option<Arc<Page>> {
         let board = self.board(promotion.sale.id);
         let mut told = board.page.subscribe();
@@ -204,7 +207,8 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
     async fn round(&self) {
         let boards = self.pages.boards.iter().filter(|board| board.is_wanted.swap(false, Ordering::AcqRel));
         let boards: Vec<_> = boards.map(|board| (*board.key(), Arc::clone(&board))).collect();
-        // After that, so that whoever wanted one of them before sees a page that is newer than the question.
+        // After that, so that whoever wanted one of them before sees a page that is newer than the
+        // question.
         let (now, directory) = (Moment::of(&self.clock), Arc::clone(&self.directory.now()));
         let promotion = |(sale, board)| Some((board, Arc::clone(directory.sale(sale)?)));
         let wanted: Vec<_> = boards.into_iter().filter_map(promotion).collect();

@@ -1,6 +1,7 @@
-//! Goal: whatever bytes come, the front answers or closes; it never panics, never calls a fault its own, and reserves nothing. Method:
-//! proptest against a served front with in-memory stores; the bytes are noise, or a purchase with a part of it broken whose token is good but
-//! of another shop, so that nothing of it may be bought.
+//! Goal: whatever bytes come, the front answers or closes; it never panics, never calls a fault its
+//! own, and reserves nothing. Method: proptest against a served front with in-memory stores; the
+//! bytes are noise, or a purchase with a part of it broken whose token is good but of another shop,
+//! so that nothing of it may be bought.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
@@ -117,7 +118,8 @@ fn damaged_purchases() {
         .unwrap();
 }
 
-/// The proof that the tests above would see a purchase: the same bytes, undamaged, get as far as the offer.
+/// The proof that the tests above would see a purchase: the same bytes, undamaged, get as far as
+/// the offer.
 #[test]
 fn an_undamaged_one_is_understood() {
     let served = served();

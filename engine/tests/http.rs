@@ -1,8 +1,11 @@
-//! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front served over in-memory lanes, log and
-//! rows, on a clock that stands still; a plain HTTP/1.1 client.
+//! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front
+//! served over in-memory lanes, log and rows, on a clock that stands still; a plain HTTP/1.1
+//! client, which holds each answer against the OpenAPI document.
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
 
+#[path = "http/documented.rs"]
+mod documented;
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;
@@ -77,7 +80,7 @@ impl Served {
         let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", "shop");
+        let mut request = Request::builder().method(&method).uri(path).header("host", "shop");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -85,7 +88,9 @@ impl Served {
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let status = head.status.as_u16();
+        documented::check(&method, path, (status, &head.headers, &body));
+        Answer { status, headers: head.headers, body }
     }
 
     async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -112,7 +117,8 @@ fn challenge(answer: &Answer) -> &str {
     told.strip_suffix('"').unwrap_or(told)
 }
 
-/// The way of a purchase: 202 with its place, pending there, then the row; and the same for a repeat.
+/// The way of a purchase: 202 with its place, pending there, then the row; and the same for a
+/// repeat.
 #[tokio::test]
 async fn an_order_from_promise_to_row() {
     let shop = Served::new(10);
@@ -256,6 +262,11 @@ async fn malformed_requests_get_a_clear_answer() {
     }
     assert_eq!(shop.get("/v1/orders/1?offer_id=x", Some(token)).await.code(), (400, "invalid_request"));
     assert!(shop.stock.calls().is_empty(), "nothing of this reached a lane");
+    // Who has no good token learns of that before all else that is wrong.
+    for headers in [&[][..], &[("authorization", "Bearer a.b.c")], &[("idempotency-key", "k")]] {
+        let refused = shop.send(Method::POST, "/v1/orders", headers, "{}").await;
+        assert_eq!(refused.code(), (401, "unauthenticated"), "{headers:?}");
+    }
 }
 
 #[tokio::test]
@@ -340,8 +351,12 @@ async fn a_sale_is_public_and_cached_by_its_tag() {
 async fn every_answer_continues_the_callers_trace() {
     let shop = Served::new(1);
     let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    for path in ["/v1/time", "/nothing"] {
-        let answer = shop.send(Method::GET, path, &[("traceparent", sent)], "").await;
+    for path in ["/v1/time", "/nothing", "/v1/orders?limit=0"] {
+        let bearer = format!("Bearer {}", shop.tokens[1]);
+        let headers = [("traceparent", sent), ("authorization", &bearer)];
+        let answer = shop.send(Method::GET, path, &headers, "").await;
+        let named = answer.body["trace_id"].as_str();
+        assert_eq!(named, (answer.status >= 400).then_some(&sent[3..35]), "a refusal names it too");
         let told = answer.headers["traceparent"].to_str().unwrap();
         assert_eq!(&told[..36], &sent[..36], "the trace");
         assert_ne!(&told[36..52], &sent[36..52], "a step of its own");
@@ -362,7 +377,8 @@ async fn r7_a_log_that_fails_is_pending_and_not_an_error() {
     assert_eq!(shop.buy(1, "k").await.body["order_id"], order);
 }
 
-/// R13 as a client sees it: the stock server is silent, and no id is told; a repeat gets the order that there is.
+/// R13 as a client sees it: the stock server is silent, and no id is told; a repeat gets the order
+/// that there is.
 #[tokio::test]
 async fn r13_an_unknown_outcome_is_503_without_an_id() {
     let shop = Served::new(10);
@@ -377,8 +393,8 @@ async fn r13_an_unknown_outcome_is_503_without_an_id() {
     assert_eq!(shop.buy(2, "k").await.code(), (503, "temporarily_unavailable"));
 }
 
-/// R13: an order that was pending when the stock server lost it ends: unavailable while the lane is rebuilt, then a 404 that says what
-/// to do. The key then buys anew.
+/// R13: an order that was pending when the stock server lost it ends: unavailable while the lane is
+/// rebuilt, then a 404 that says what to do. The key then buys anew.
 #[tokio::test]
 async fn r13_a_pending_order_that_is_lost_ends_with_words() {
     let shop = Served::new(10);
@@ -399,7 +415,8 @@ async fn r13_a_pending_order_that_is_lost_ends_with_words() {
     assert_ne!(shop.buy(1, "k").await.body["order_id"], lost.body["order_id"]);
 }
 
-/// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as far as that can be mended.
+/// RFC 6750: who sent no token is told the scheme; who sent one is told what is wrong with it, as
+/// far as that can be mended.
 #[tokio::test]
 async fn expired_early_and_malformed_tokens_are_told_apart() {
     let shop = Served::new(10);
@@ -444,7 +461,8 @@ async fn pages_go_on_by_opaque_cursors() {
     assert_eq!(seen, ["5", "4", "3", "2", "1"]);
 }
 
-/// R13 and R6: a repeat of a known key is 202 with its order, after the end too, and says what became of it.
+/// R13 and R6: a repeat of a known key is 202 with its order, after the end too, and says what
+/// became of it.
 #[tokio::test]
 async fn a_repeat_is_told_its_order_and_what_became_of_it() {
     let shop = Served::new(10);

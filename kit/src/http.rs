@@ -1,5 +1,6 @@
-//! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read within bounds,
-//! one clean drain. It has no router: services match paths themselves. No TLS: that ends before us.
+//! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read
+//! within bounds, one clean drain, and the router by which services share a port. No TLS: that ends
+//! before us.
 
 /// Every limit, with its default and its reason.
 mod limits;
@@ -22,11 +23,23 @@ mod body;
 /// Response bodies, shared and sent piece by piece.
 mod pieces;
 
+/// Response bodies that stay open: server-sent events.
+mod events;
+
 /// The few request headers that services read.
 mod headers;
 
 /// Query strings of GET routes.
 mod query;
+
+/// Lists in pages.
+mod paging;
+
+/// Routes of services that share a port.
+mod router;
+
+/// What requests come to, by route and refusal.
+mod requests;
 
 /// The everyday answers.
 pub mod reply;
@@ -40,11 +53,15 @@ pub use hyper::{Method, Request, Response, StatusCode, Uri};
 
 pub use self::body::{BodyError, read_body};
 pub use self::descriptors::raise_descriptor_limit;
+pub use self::events::{Event, EventSender, EventsEnded, events};
 pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
+pub use self::paging::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageAsked};
 pub use self::pieces::{Body, PIECE_BYTES_MAX};
-pub use self::query::{Query, QueryError};
+pub use self::query::{Query, QueryError, wrong_parameter};
+pub use self::requests::RequestMetrics;
+pub use self::router::{Asked, Both, Mount, OneOf, RouteError, Router, Service, Table};
 pub use self::server::{ConnectionMetrics, DrainOutcome, serve, serve_measured};
 pub use crate::trace::TraceContext;
 
@@ -52,8 +69,9 @@ pub use crate::trace::TraceContext;
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. A fault becomes a response too; there is nobody above to catch it.
     ///
-    /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or when the drain
-    /// deadline passes. A client that merely closes its sending half does not end it. The future MUST bound its own
-    /// time: the server limits what it waits for from the client, not what the handler waits for.
+    /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or
+    /// when the drain deadline passes. A client that merely closes its sending half does not end
+    /// it. The future MUST bound its own time: the server limits what it waits for from the client,
+    /// not what the handler waits for.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }

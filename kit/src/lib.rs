@@ -6,7 +6,8 @@ pub mod clock;
 /// Why a program ends: one table of exit statuses.
 pub mod exit;
 
-/// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a deadline.
+/// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a
+/// deadline.
 pub mod shutdown;
 
 /// Settings that several services share, read from flags and the environment.
@@ -24,8 +25,14 @@ pub mod trace;
 /// Refusals and faults as RFC 9457 `application/problem+json`.
 pub mod problem;
 
-/// The HTTP/1.1 server: listeners, limits, bodies, drain. Routes belong to the services.
+/// The HTTP/1.1 server: listeners, limits, bodies, drain, routes of services that share a port.
 pub mod http;
+
+/// One service asks another.
+pub mod client;
+
+/// What the OpenAPI documents of all services share.
+pub mod openapi;
 
 /// How the system hands out this process's memory.
 pub mod memory;

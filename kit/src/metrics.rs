@@ -1,5 +1,5 @@
-//! What a service counts and measures. Each crate declares its own metrics, all in one place; this file gives them
-//! their prefix, their exposition and the process's own cost.
+//! What a service counts and measures. Each crate declares its own metrics, all in one place; this
+//! file gives them their prefix, their exposition and the process's own cost.
 
 /// What this process has cost so far, from `/proc`.
 mod process;
@@ -12,7 +12,7 @@ mod spread;
 
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
-pub use self::process::ProcessSample;
+pub use self::process::{Memory, ProcessSample, cpu_of, memory_of};
 pub use self::sampled::{Kind, Samples, Sources};
 pub use self::spread::{SpreadCounter, Timing};
 pub use prometheus::core::Collector;
@@ -103,7 +103,8 @@ impl Registry {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A value that goes up and down in parts of its base unit, such as the age of something in seconds.
+    /// A value that goes up and down in parts of its base unit, such as the age of something in
+    /// seconds.
     ///
     /// # Errors
     ///
@@ -158,7 +159,8 @@ impl Registry {
         TextEncoder::new().encode_utf8(&self.inner.gather(), &mut text)?;
         match ProcessSample::of_self() {
             Ok(sample) => sample.render_into(&mut text),
-            // Not on this system, or no right to look: our own metrics are worth showing without it.
+            // Not on this system, or no right to look: our own metrics are worth showing without
+            // it.
             Err(error) => tracing::debug!(%error, "the process's own cost cannot be read"),
         }
         Ok(text)

@@ -1,5 +1,5 @@
-//! Refusals and faults as RFC 9457 problems. Which rule refused is a `Code`; which service refused, and why, is the
-//! service's own business.
+//! Refusals and faults as RFC 9457 problems. Which rule refused is a `Code`; which service refused,
+//! and why, is the service's own business.
 
 /// The stable codes and their HTTP status.
 mod code;
@@ -14,11 +14,12 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use self::code::Code;
 pub use self::prepared::PreparedProblem;
 use crate::http::Body;
-use crate::trace::TraceId;
+use crate::trace::{TraceContext, TraceId};
 
 /// Media type of a problem.
 pub const CONTENT_TYPE_PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -31,15 +32,19 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// One thing that is wrong with one field of the input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// Where: a member name, or a path such as `items[0].quantity`.
+    /// Which: a member of the body or a path such as `items[0].quantity`, a parameter of the query,
+    /// or a header.
+    #[schema(value_type = String)]
     pub field: Cow<'static, str>,
     /// What is wrong, and what would be right.
+    #[schema(value_type = String)]
     pub message: Cow<'static, str>,
 }
 
-/// What a client may still ask, as `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+/// What a client may still ask, as `RateLimit` and `RateLimit-Policy`
+/// (draft-ietf-httpapi-ratelimit-headers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// Name of the policy: letters, digits, `-` and `_`.
@@ -59,7 +64,8 @@ pub struct RateLimit {
 pub struct Problem {
     /// What kind; decides the status and the title.
     pub code: Code,
-    /// What happened this time, in a sentence for a person. Carries no secret and nothing of another tenant.
+    /// What happened this time, in a sentence for a person. Carries no secret and nothing of
+    /// another tenant.
     pub detail: Cow<'static, str>,
     /// What is wrong with the input, field by field; may be empty.
     pub field_errors: Vec<FieldError>,
@@ -119,24 +125,25 @@ impl Problem {
         self
     }
 
-    /// The whole response.
+    /// The whole response. It names the trace of the request that is being answered.
     #[must_use]
     pub fn to_response(&self) -> Response<Body> {
-        let mut response = Response::new(Body::new(Bytes::from(self.render())));
+        let mut response = Response::new(Body::new(Bytes::from(self.render(current_trace()))));
         *response.status_mut() = self.code.status();
         *response.headers_mut() = self.headers();
         response
     }
 
-    fn render(&self) -> Vec<u8> {
-        let rendered = Rendered {
+    /// `asked`: the trace that is named unless the problem names one itself.
+    fn render(&self, asked: Option<TraceId>) -> Vec<u8> {
+        let rendered = ProblemBody {
             type_uri: self.code.type_uri(),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             code: self.code.as_str(),
-            detail: &self.detail,
-            errors: &self.field_errors,
-            trace_id: self.trace_id,
+            detail: self.detail.clone(),
+            errors: self.field_errors.clone(),
+            trace_id: self.trace_id.or(asked),
         };
         // Strings and numbers always serialise; an empty body would still carry the status.
         serde_json::to_vec(&rendered).unwrap_or_default()
@@ -160,6 +167,10 @@ impl Problem {
     }
 }
 
+fn current_trace() -> Option<TraceId> {
+    TraceContext::current().map(|trace| trace.trace_id())
+}
+
 impl From<&Problem> for Response<Body> {
     fn from(problem: &Problem) -> Self {
         problem.to_response()
@@ -172,18 +183,31 @@ impl From<Problem> for Response<Body> {
     }
 }
 
-/// The members, in the order they are sent.
-#[derive(Serialize)]
-struct Rendered<'a> {
+/// A refusal or fault (RFC 9457): the members of a problem, in the order they are sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// `urn:flashsale:problem:` and the code.
     #[serde(rename = "type")]
-    type_uri: &'a str,
-    title: &'a str,
+    type_uri: &'static str,
+    /// The same for every occurrence of the code.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    code: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    errors: &'a [FieldError],
+    /// For programs; stable.
+    #[schema(example = "sold_out")]
+    code: &'static str,
+    /// For people; of this occurrence.
+    #[schema(value_type = String)]
+    detail: Cow<'static, str>,
+    /// What is wrong with the input, field by field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<FieldError>>, nullable = false)]
+    errors: Vec<FieldError>,
+    /// The request's trace, also in the header `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^[0-9a-f]{32}$")]
     trace_id: Option<TraceId>,
 }
 
@@ -212,7 +236,6 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::trace::TraceContext;
 
     pub(super) async fn json_of(response: Response<Body>) -> serde_json::Value {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -241,9 +264,19 @@ mod tests {
         assert_eq!(json_of(response).await, expected);
     }
 
+    #[tokio::test]
+    async fn a_problem_names_the_trace_of_the_request_that_it_answers() {
+        let (asked, own) = (TraceContext::generate(), TraceContext::generate());
+        let answered = async { json_of(Problem::new(Code::SoldOut, "gone").to_response()).await };
+        assert_eq!(asked.within(answered).await["trace_id"], asked.trace_id().to_string());
+        let problem = Problem::new(Code::SoldOut, "gone").with_trace_id(own.trace_id());
+        let answered = async { json_of(problem.to_response()).await };
+        assert_eq!(asked.within(answered).await["trace_id"], own.trace_id().to_string());
+    }
+
     #[test]
     fn members_without_a_value_are_left_out() {
-        let text = String::from_utf8(Problem::new(Code::SoldOut, "gone").render()).unwrap();
+        let text = String::from_utf8(Problem::new(Code::SoldOut, "gone").render(None)).unwrap();
         assert!(text.starts_with("{\"type\":\"urn:flashsale:problem:sold_out\",\"title\":"), "{text}");
         assert!(!text.contains("errors") && !text.contains("trace_id") && !text.contains("null"), "{text}");
     }

@@ -1,8 +1,9 @@
-//! W3C Trace Context, level 1: reading, minting and writing `traceparent`. It records no spans; it lets a log line,
-//! a record and a refusal name the request they belong to.
+//! W3C Trace Context, level 1: reading, minting and writing `traceparent`. It records no spans; it
+//! lets a log line, a refusal and a request to another service name the request they belong to.
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::{NonZeroU64, NonZeroU128};
 
@@ -16,6 +17,11 @@ const TRACEPARENT_LEN: usize = 55;
 
 /// Bit of the flags by which the caller says that it may have recorded the trace.
 const FLAG_SAMPLED: u8 = 0x01;
+
+tokio::task_local! {
+    /// The request that the task works on. Setting it allocates nothing: the hot path does.
+    static CURRENT: TraceContext;
+}
 
 /// Names one request across all services. Never zero; prints as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,8 +75,9 @@ impl TraceContext {
         Self { span_id: random_id(), ..*self }
     }
 
-    /// Reads a `traceparent`, strictly: lower-case hexadecimal, ids not zero, version 00 with nothing behind it.
-    /// A later version is read as far as version 00 goes, as the standard asks. `None` means: start a new trace.
+    /// Reads a `traceparent`, strictly: lower-case hexadecimal, ids not zero, version 00 with
+    /// nothing behind it. A later version is read as far as version 00 goes, as the standard asks.
+    /// `None` means: start a new trace.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let bytes = header.as_bytes();
@@ -91,8 +98,8 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags })
     }
 
-    /// The step of this process in the caller's trace, or a new trace when the caller sent none, several, or a broken
-    /// one.
+    /// The step of this process in the caller's trace, or a new trace when the caller sent none,
+    /// several, or a broken one.
     #[must_use]
     pub fn of_request(headers: &HeaderMap) -> Self {
         let mut sent = headers.get_all(&TRACEPARENT).iter();
@@ -101,6 +108,18 @@ impl TraceContext {
             _ => None,
         };
         only.and_then(Self::parse).map_or_else(Self::generate, |caller| caller.child())
+    }
+
+    /// Does something as a part of this trace: log lines that are written meanwhile, problems that
+    /// are answered and requests to other services name it. What is spawned meanwhile does not.
+    pub async fn within<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    /// The trace that the task works for, if for one.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(|trace| *trace).ok()
     }
 
     /// Which trace.
@@ -117,7 +136,8 @@ impl TraceContext {
 
     /// Sets `traceparent` among `headers`.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
-        // Hexadecimal digits and dashes always make a header value; were it not so, the trace would end here.
+        // Hexadecimal digits and dashes always make a header value; were it not so, the trace would
+        // end here.
         if let Ok(value) = HeaderValue::from_bytes(&self.written()) {
             headers.insert(TRACEPARENT, value);
         }
@@ -149,7 +169,8 @@ fn write_hex(mut value: u128, digits: &mut [u8]) {
     }
 }
 
-/// Reads lower-case hexadecimal digits only; `u128::from_str_radix` would also take capitals and a sign.
+/// Reads lower-case hexadecimal digits only; `u128::from_str_radix` would also take capitals and a
+/// sign.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |value, digit| {
         let nibble = match digit {
@@ -161,7 +182,8 @@ fn hex(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// One step of SplitMix64 on a per-thread state that std seeded from the system: a few nanoseconds, no lock.
+/// One step of SplitMix64 on a per-thread state that std seeded from the system: a few nanoseconds,
+/// no lock.
 fn random_id() -> NonZeroU64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());

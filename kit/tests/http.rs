@@ -1,5 +1,5 @@
-//! Drives the server over real loopback sockets with raw bytes: what a client of any manners gets. Waits are on
-//! conditions; limits are made small where a test must see one pass.
+//! Drives the server over real loopback sockets with raw bytes: what a client of any manners gets.
+//! Waits are on conditions; limits are made small where a test must see one pass.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "http/hostile.rs"]
@@ -29,8 +29,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 const BODY_MAX: usize = 1_024;
 
-/// Echoes bodies, which `/hurry` waits for only shortly; `/held` answers when the gate opens; `/large` with what all share; `/panic` does
-/// what no handler should.
+/// Echoes bodies, which `/hurry` waits for only shortly; `/held` answers when the gate opens;
+/// `/large` with what all share; `/panic` does what no handler should.
 #[derive(Clone, Default)]
 struct Echo {
     gate: Arc<Notify>,
@@ -292,7 +292,8 @@ fn a_flood_of_header_bytes_is_answered_431_and_closed() {
     client.send(with_header_of(8 * 1_024));
     assert_eq!(client.answer().status, 431);
     assert!(client.is_closed());
-    // Far more than the server reads: it closes on a client still sending, which may lose the answer by the reset.
+    // Far more than the server reads: it closes on a client still sending, which may lose the
+    // answer by the reset.
     let mut client = server.connect();
     let sent = client.stream.get_mut().write_all(with_header_of(32 * 1_024 * 1_024).as_bytes());
     assert!(sent.is_err());

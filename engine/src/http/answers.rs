@@ -1,4 +1,5 @@
-//! Outcomes to responses: the one place where an outcome gets its code and a status. Refusals that never vary are rendered once.
+//! Outcomes to responses: the one place where an outcome gets its code and a status. Refusals that
+//! never vary are rendered once.
 
 use std::time::Duration;
 
@@ -123,7 +124,8 @@ impl Answers {
         match why {
             Declined::NoToken => self.no_token.response(),
             Declined::Token(error) if error.is_forbidden() => self.forbidden.response(),
-            // Whose clock is wrong, or who only needs a new one, can mend it; of all else a forger learns nothing.
+            // Whose clock is wrong, or who only needs a new one, can mend it; of all else a forger
+            // learns nothing.
             Declined::Token(TokenError::Expired) => self.expired_token.response(),
             Declined::Token(TokenError::NotYetValid) => self.early_token.response(),
             Declined::Token(_) => self.bad_token.response(),

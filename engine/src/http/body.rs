@@ -13,7 +13,8 @@ pub(super) fn rfc3339(epoch_ms: u64) -> String {
     format!("{:.3}", moment.unwrap_or(Timestamp::MAX))
 }
 
-/// Checks that the body says that it is plain JSON in UTF-8, or says nothing: what it is will be seen.
+/// Checks that the body says that it is plain JSON in UTF-8, or says nothing: what it is will be
+/// seen.
 ///
 /// # Errors
 /// 415 for another media type, charset or content coding; 400 for a header that came twice.
@@ -72,7 +73,8 @@ mod tests {
         assert_eq!(rfc3339(1_735_689_600_120), "2025-01-01T00:00:00.120Z");
     }
 
-    /// RFC 9110: 415 is for what cannot be read as it is meant; a header that came twice is a broken request.
+    /// RFC 9110: 415 is for what cannot be read as it is meant; a header that came twice is a
+    /// broken request.
     #[test]
     fn other_media_types_charsets_and_codings_are_refused() {
         let with = |name, value: &'static str| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);

@@ -1,5 +1,6 @@
-//! Where a page of orders goes on: opaque to clients, so that nobody makes one up or reads anything from it, and what it is made of may
-//! change. Not a secret: a buyer sees nothing but that buyer's own orders, whatever the cursor says.
+//! Where a page of orders goes on: opaque to clients, so that nobody makes one up or reads anything
+//! from it, and what it is made of may change. Not a secret: a buyer sees nothing but that buyer's
+//! own orders, whatever the cursor says.
 
 use std::hash::Hasher;
 

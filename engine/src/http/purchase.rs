@@ -1,4 +1,5 @@
-//! The body of `POST /v1/orders`, strictly: an object of these members, each once, each of its type.
+//! The body of `POST /v1/orders`, strictly: an object of these members, each once, each of its
+//! type.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,11 +11,12 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::buy::Quantity;
 
-/// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes beyond that would only be memory
-/// that slow clients hold.
+/// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes
+/// beyond that would only be memory that slow clients hold.
 pub(super) const PURCHASE_BYTES_MAX: usize = 8 * 1024;
 const _: () = assert!(PURCHASE_BYTES_MAX >= 8 * CONTEXT_MAX && PURCHASE_BYTES_MAX <= kit::http::BODY_BYTES_MAX);
 
@@ -31,14 +33,22 @@ pub(super) struct PurchaseBody {
     pub(super) context: Bytes,
 }
 
-/// The members of a good body. Read in one pass, without a copy.
-#[derive(Deserialize)]
+/// A purchase. Strict: no other members, each at most once.
+// Read in one pass, without a copy.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Sent<'a> {
+pub(crate) struct PurchaseRequest<'a> {
+    /// What.
     #[serde(borrow)]
+    #[schema(value_type = String, example = "42", pattern = "^[1-9][0-9]{0,18}$")]
     offer_id: Cow<'a, str>,
+    /// How many units.
+    #[schema(minimum = 1, maximum = 100, example = 1)]
     quantity: u32,
+    /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the
+    /// order.
     #[serde(borrow, default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>, nullable = false)]
     context: Option<&'a RawValue>,
 }
 
@@ -61,7 +71,7 @@ impl PurchaseBody {
         if sent.trim_ascii_start().first() != Some(&b'{') {
             return None;
         }
-        let read: Sent<'_> = serde_json::from_slice(sent).ok()?;
+        let read: PurchaseRequest<'_> = serde_json::from_slice(sent).ok()?;
         let context = match read.context.map(RawValue::get) {
             None => Bytes::new(),
             Some(raw) => context(raw).then(|| sent.slice_ref(raw.as_bytes()))?,

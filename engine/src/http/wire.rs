@@ -24,7 +24,8 @@ pub struct Time {
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Price {
-    /// Minor units by ISO 4217: 9900 is 99.00 CNY, 9900 JPY, 9.900 KWD. At most 2^53 - 1, also in totals.
+    /// Minor units by ISO 4217: 9900 is 99.00 CNY, 9900 JPY, 9.900 KWD. At most 2^53 - 1, also in
+    /// totals.
     #[schema(example = 9900)]
     pub amount: i64,
     /// An active code of ISO 4217.
@@ -60,7 +61,8 @@ pub struct Sale {
 }
 
 impl Sale {
-    /// A version of a sale at a moment: its phase, and the stock of its offers in their order. Nothing in it changes by itself.
+    /// A version of a sale at a moment: its phase, and the stock of its offers in their order.
+    /// Nothing in it changes by itself.
     pub fn of(promotion: &Promotion, phase: Phase, stock: &[Option<Coarse>]) -> Self {
         let sale = &promotion.sale;
         let offers = promotion.offered().zip(stock).map(|((lane, offer, _), stock)| Offer {
@@ -97,7 +99,8 @@ pub struct Offer {
     pub price: Price,
     /// Units one buyer may hold, of this offer and those that share its limit.
     pub limit_per_buyer: u32,
-    /// `available`, `low` or `sold_out`, at most a second old; absent while nobody knows, as before the offer's stock is opened.
+    /// `available`, `low` or `sold_out`, at most a second old; absent while nobody knows, as before
+    /// the offer's stock is opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "available", nullable = false)]
     pub stock: Option<&'static str>,
@@ -109,11 +112,12 @@ pub struct Order {
     /// Its id.
     #[schema(example = "249300234895360")]
     pub order_id: String,
-    /// `pending`, `pending_payment`, `paid`, `fulfilled`, `completed`, `cancelled`, `expired`, `rejected`, `refunding` or
-    /// `refunded`.
+    /// `pending`, `pending_payment`, `paid`, `fulfilled`, `completed`, `cancelled`, `expired`,
+    /// `rejected`, `refunding` or `refunded`.
     #[schema(example = "pending_payment")]
     pub status: &'static str,
-    /// Why it was rejected: `superseded`, `limit`, `stock`, or `foreign` (the lane belongs to another sale).
+    /// Why it was rejected: `superseded`, `limit`, `stock`, or `foreign` (the lane belongs to
+    /// another sale).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reason: Option<&'static str>,
@@ -145,7 +149,8 @@ impl From<&OrderView> for Order {
             Stage::Pending => ("pending", None),
             Stage::Row(status, reason) => (status.as_str(), reason.map(|reason| reason.as_str())),
         };
-        // A published price times the largest quantity fits: it was checked when the sale was published.
+        // A published price times the largest quantity fits: it was checked when the sale was
+        // published.
         let total = view.unit_price.and_then(|price| price.times(view.quantity));
         Self {
             order_id: view.order.to_string(),
@@ -173,59 +178,15 @@ pub struct OrderPage {
     pub next_cursor: Option<String>,
 }
 
-/// A purchase. Strict: no other members, each at most once.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PurchaseRequest {
-    /// What.
-    #[schema(example = "42", pattern = "^[1-9][0-9]{0,18}$")]
-    pub offer_id: String,
-    /// How many units.
-    #[schema(minimum = 1, maximum = 100, example = 1)]
-    pub quantity: u32,
-    /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the order.
-    #[schema(value_type = Option<Object>, nullable = false)]
-    pub context: Option<()>,
-}
-
 /// A promised order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Bought {
     /// Its id; of a repeated key, that of the first order.
     #[schema(example = "249300234895360")]
     pub order_id: String,
-    /// `accepted`: the order log holds it. `pending`: promised, and not yet confirmed by the log; ask for its status. Of a repeated key whose order is over,
-    /// its status: `cancelled`, `expired`, `rejected`, `refunding` or `refunded`.
+    /// `accepted`: the order log holds it. `pending`: promised, and not yet confirmed by the log;
+    /// ask for its status. Of a repeated key whose order is over, its status: `cancelled`,
+    /// `expired`, `rejected`, `refunding` or `refunded`.
     #[schema(example = "accepted")]
     pub status: String,
-}
-
-/// A refusal or fault (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// `urn:flashsale:problem:` and the code.
-    #[serde(rename = "type")]
-    pub type_uri: String,
-    /// The same for every occurrence of the code.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// For programs; stable.
-    #[schema(example = "sold_out")]
-    pub code: String,
-    /// For people; of this occurrence.
-    pub detail: String,
-    /// What is wrong with the input, field by field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub errors: Option<Vec<FieldError>>,
-}
-
-/// What is wrong with one field.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct FieldError {
-    /// Which: a member of the body, a parameter of the query, or a header.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub message: String,
 }

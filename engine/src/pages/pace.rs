@@ -1,14 +1,16 @@
-//! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays nothing: without a bound a few
-//! clients would keep the front threads busy with sending. Who comes too early waits for a turn, so that one who asks once is served
-//! beside others who ask all the while; who would wait too long is told to come back. While purchases are under way pages yield to them:
-//! an answer of nothing but its head costs a front thread as much as a refused purchase.
+//! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays
+//! nothing: without a bound a few clients would keep the front threads busy with sending. Who comes
+//! too early waits for a turn, so that one who asks once is served beside others who ask all the
+//! while; who would wait too long is told to come back. While purchases are under way pages yield
+//! to them: an answer of nothing but its head costs a front thread as much as a refused purchase.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// Bytes of pages that leave an engine in a second, over all its threads: a quarter of a gigabit line, and a few percent of a core.
+/// Bytes of pages that leave an engine in a second, over all its threads: a quarter of a gigabit
+/// line, and a few percent of a core.
 pub const PAGE_BYTES_PER_S: u64 = 32 << 20;
 /// What even the smallest answer costs: 16,384 of them a second.
 const COST_MIN: u64 = 2 << 10;
@@ -24,12 +26,14 @@ const US_PER_S: u64 = 1_000_000;
 /// Turns, given in the order of asking.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// When all that was let through so far has left at the full rate, in microseconds of the monotonic clock.
+    /// When all that was let through so far has left at the full rate, in microseconds of the
+    /// monotonic clock.
     free_at_us: AtomicU64,
 }
 
 impl Pace {
-    /// How long an answer of so many bytes waits before it may leave; `None`: too long. `selling`: purchases are under way.
+    /// How long an answer of so many bytes waits before it may leave; `None`: too long. `selling`:
+    /// purchases are under way.
     pub fn turn(&self, bytes: usize, selling: bool, now: Duration) -> Option<Duration> {
         let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         let cost_min = if selling { COST_MIN_SELLING } else { COST_MIN };
@@ -50,7 +54,8 @@ mod tests {
 
     const MEGABYTE: usize = 1 << 20;
 
-    /// Each turn comes after those before it, at the full rate; who would wait longer than a second gets none, and takes none.
+    /// Each turn comes after those before it, at the full rate; who would wait longer than a second
+    /// gets none, and takes none.
     #[test]
     fn turns_come_at_the_full_rate_and_not_later_than_a_second() {
         let (pace, now) = (Pace::default(), Duration::from_secs(1));

@@ -1,5 +1,6 @@
-//! Goal: a page is right within a second at any time, is written once a change, and its readers share it. Method: a shop on a clock that
-//! moves by hand; what was written and which lanes were asked is counted.
+//! Goal: a page is right within a second at any time, is written once a change, and its readers
+//! share it. Method: a shop on a clock that moves by hand; what was written and which lanes were
+//! asked is counted.
 
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ fn large(offers: u64) -> Sale {
     large
 }
 
-/// Nobody buys, the page is not asked for, and an hour later it is right all the same: also when the stock moved meanwhile.
+/// Nobody buys, the page is not asked for, and an hour later it is right all the same: also when
+/// the stock moved meanwhile.
 #[tokio::test]
 async fn a_page_at_rest_says_what_the_lane_says() {
     let shop = Shop::new(1);
@@ -96,7 +98,8 @@ async fn stock_that_nobody_knows_is_not_shown() {
     assert_eq!(stock(&pages, &shop).await, some("sold_out"));
 }
 
-/// The state changes by the clock alone, at the very millisecond, and the tag with it; nothing else does.
+/// The state changes by the clock alone, at the very millisecond, and the tag with it; nothing else
+/// does.
 #[tokio::test]
 async fn the_state_is_part_of_the_tag_and_time_is_not() {
     let shop = Shop::new(10);
@@ -120,7 +123,8 @@ async fn the_state_is_part_of_the_tag_and_time_is_not() {
     assert_eq!(says(&pages, &shop, 1).await.0, "paused", "a publication is shown at once");
 }
 
-/// Fault 13: however many read it, a page of 11,700 offers is written once a change, and its bytes are there once.
+/// Fault 13: however many read it, a page of 11,700 offers is written once a change, and its bytes
+/// are there once.
 #[tokio::test]
 async fn a_large_page_is_written_once_and_shared_by_its_readers() {
     let shop = Shop::new(10);
@@ -155,7 +159,8 @@ async fn a_lane_that_sells_is_not_asked() {
     assert_eq!(shop.stock.inspected(), 0);
 }
 
-/// Versions of a page that clients hold by not reading them are bounded: then its stock waits, its state does not.
+/// Versions of a page that clients hold by not reading them are bounded: then its stock waits, its
+/// state does not.
 #[tokio::test]
 async fn a_page_that_clients_hold_is_not_written_without_end() {
     let board = Board::default();

@@ -1,5 +1,6 @@
-//! By which names the second port may be asked for. It asks for no token, so a page in the browser of somebody on this network must
-//! not read it: such a page can lead a name of its own here (DNS rebinding), but it cannot make its own address ours.
+//! By which names the second port may be asked for. It asks for no token, so a page in the browser
+//! of somebody on this network must not read it: such a page can lead a name of its own here (DNS
+//! rebinding), but it cannot make its own address ours.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -20,7 +21,8 @@ impl Hosts {
         Self(names.into())
     }
 
-    /// Whether the request asks for one of them. A request that names nobody (HTTP/1.0) comes from no browser.
+    /// Whether the request asks for one of them. A request that names nobody (HTTP/1.0) comes from
+    /// no browser.
     pub(super) fn admit<B>(&self, request: &Request<B>) -> bool {
         let mut named = request.headers().get_all(HOST).iter();
         let header = match (named.next(), named.next()) {

@@ -1,5 +1,5 @@
-//! Request bodies, whole and bounded in size and time. The common small body, which came with its headers, costs no
-//! copy and no timer.
+//! Request bodies, whole and bounded in size and time. The common small body, which came with its
+//! headers, costs no copy and no timer.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 
 use crate::problem::{Code, Problem};
 
-/// Why there is no body. The connection is closed after the answer: what follows on it cannot be told from the rest
-/// of this body.
+/// Why there is no body. The connection is closed after the answer: what follows on it cannot be
+/// told from the rest of this body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is larger than allowed, or says that it will be.
@@ -36,9 +36,9 @@ impl From<BodyError> for Problem {
     }
 }
 
-/// Reads a whole body of at most `bytes_max`, waiting at most `deadline` for it. A `Content-Length` beyond the limit is
-/// refused before a byte is read. The usual bounds are [`BODY_BYTES_MAX`](super::BODY_BYTES_MAX) and
-/// [`BODY_DEADLINE`](super::BODY_DEADLINE).
+/// Reads a whole body of at most `bytes_max`, waiting at most `deadline` for it. A `Content-Length`
+/// beyond the limit is refused before a byte is read. The usual bounds are
+/// [`BODY_BYTES_MAX`](super::BODY_BYTES_MAX) and [`BODY_DEADLINE`](super::BODY_DEADLINE).
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
-//! One connection: the pulse that its task beats and the sweep of its server reads. hyper can time headers out by
-//! itself, but arms a fresh timer for each request to do so and knows no other limit for an idle connection; a pulse
-//! costs a few plain stores a request and tells the two waits apart.
+//! One connection: the pulse that its task beats and the sweep of its server reads. hyper can time
+//! headers out by itself, but arms a fresh timer for each request to do so and knows no other limit
+//! for an idle connection; a pulse costs a few plain stores a request and tells the two waits
+//! apart.
 
 use std::cmp::Reverse;
 use std::io;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use tokio::time::Sleep;
 
-/// What `reads` is compared with before the first request: a new connection must send headers at once, silence
-/// included.
+/// What `reads` is compared with before the first request: a new connection must send headers at
+/// once, silence included.
 const NOT_YET_SERVED: u64 = u64::MAX;
 
 /// Longest wait for a client that still sends after its last answer, to see that answer and close.
@@ -29,8 +30,8 @@ const LINGER_STEP: usize = 4 * 1024;
 
 /// How far a connection has come. Written by its task, read by the sweep.
 ///
-/// Relaxed throughout: the sweep only compares counters that rarely change between its rounds, and a stale one costs
-/// one more round.
+/// Relaxed throughout: the sweep only compares counters that rarely change between its rounds, and
+/// a stale one costs one more round.
 #[derive(Debug)]
 pub(super) struct Pulse {
     /// Requests begun plus requests ended: odd while a handler runs.
@@ -53,8 +54,8 @@ impl Pulse {
         }
     }
 
-    /// Says that the last request was refused while it was still coming: the connection ends with it, but the client has to
-    /// see why.
+    /// Says that the last request was refused while it was still coming: the connection ends with
+    /// it, but the client has to see why.
     pub(super) fn cut_short(&self) {
         self.is_cut_short.store(true, Ordering::Relaxed);
     }
@@ -64,6 +65,12 @@ impl Pulse {
         let reads = self.reads.load(Ordering::Relaxed);
         self.is_cut_short.load(Ordering::Relaxed)
             || (reads > 0 && reads != self.reads_when_served.load(Ordering::Relaxed))
+    }
+
+    /// A sign of life of an answer that goes on after its handler ended.
+    pub(super) fn beat(&self) {
+        step(&self.steps);
+        step(&self.steps);
     }
 
     /// Says that a handler runs until the guard is dropped, however it ends.
@@ -104,8 +111,8 @@ pub(super) struct Rounds {
     pub(super) idle: u32,
 }
 
-/// Who gives way first when connections are short: those that owe headers before those between two requests; of each, the one
-/// that has waited for the most rounds; of those, the oldest.
+/// Who gives way first when connections are short: those that owe headers before those between two
+/// requests; of each, the one that has waited for the most rounds; of those, the oldest.
 pub(super) type GivesWay = (bool, Reverse<u32>, u64);
 
 /// What the sweep remembers of a connection between its rounds.
@@ -117,8 +124,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes the pulse once a round. A wait is overdue when it was seen in *more* rounds than allowed, so that the
-    /// first sighting, which may come right after the wait began, counts for nothing.
+    /// Takes the pulse once a round. A wait is overdue when it was seen in *more* rounds than
+    /// allowed, so that the first sighting, which may come right after the wait began, counts for
+    /// nothing.
     pub(super) fn take(&mut self, pulse: &Pulse, allowed: Rounds) -> Option<Overdue> {
         let steps = pulse.steps.load(Ordering::Relaxed);
         let is_serving = steps % 2 == 1;
@@ -143,7 +151,8 @@ impl Watch {
 }
 
 impl Watch {
-    /// The place of a connection among those that give way. `None` while a handler runs: its buyer waits for an answer.
+    /// The place of a connection among those that give way. `None` while a handler runs: its buyer
+    /// waits for an answer.
     pub(super) fn gives_way(&self, pulse: &Pulse, number: u64) -> Option<GivesWay> {
         let steps = pulse.steps.load(Ordering::Relaxed);
         if steps % 2 == 1 {
@@ -155,9 +164,9 @@ impl Watch {
     }
 }
 
-/// A transport that counts its reads, and at its end sees to it that the last answer is not lost: closing a socket on a client
-/// that still sends resets the connection, and the reset may overtake the answer. So it passes over what still comes, for a
-/// while.
+/// A transport that counts its reads, and at its end sees to it that the last answer is not lost:
+/// closing a socket on a client that still sends resets the connection, and the reset may overtake
+/// the answer. So it passes over what still comes, for a while.
 pub(super) struct Counted<T> {
     transport: T,
     pulse: Arc<Pulse>,
@@ -167,7 +176,8 @@ pub(super) struct Counted<T> {
 /// How far the end of a transport is.
 enum End {
     NotYet,
-    /// Our half is closed; so many bytes may still be passed over. The timer is set when first there is something to wait for.
+    /// Our half is closed; so many bytes may still be passed over. The timer is set when first
+    /// there is something to wait for.
     Lingers {
         bytes: usize,
         until: Option<Pin<Box<Sleep>>>,

@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one: the soft one, often 1,024, is low for the sake of programs that use `select`. To be
-/// called once, at start. Returns what the process may open now.
+/// Raises the soft limit to the hard one: the soft one, often 1,024, is low for the sake of
+/// programs that use `select`. To be called once, at start. Returns what the process may open now.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! The few request headers that services read. None may come twice: two readers must not see two different values.
+//! The few request headers that services read. None may come twice: two readers must not see two
+//! different values.
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
@@ -28,13 +29,15 @@ pub enum IdempotencyKeyError {
 
 impl From<IdempotencyKeyError> for Problem {
     fn from(error: IdempotencyKeyError) -> Self {
-        Self::new(Code::InvalidRequest, error.to_string())
+        let problem = Self::new(Code::InvalidRequest, error.to_string());
+        problem.with_field("Idempotency-Key", error.to_string())
     }
 }
 
-/// The request's idempotency key: 1 to 255 visible ASCII characters. The draft (draft-ietf-httpapi-idempotency-key-header)
-/// writes it as a string between quotes; quoted and bare it is one key. A quoted one holds no quote and no backslash: each key
-/// has one spelling between quotes, and it is borrowed as it stands.
+/// The request's idempotency key: 1 to 255 visible ASCII characters. The draft
+/// (draft-ietf-httpapi-idempotency-key-header) writes it as a string between quotes; quoted and
+/// bare it is one key. A quoted one holds no quote and no backslash: each key has one spelling
+/// between quotes, and it is borrowed as it stands.
 ///
 /// # Errors
 ///
@@ -57,8 +60,8 @@ fn quoted(key: &str) -> Option<&str> {
     (!inner.contains(['"', '\\'])).then_some(inner)
 }
 
-/// The bearer token of the request. `None` when there is no `Authorization`, more than one, or another scheme: all the
-/// same to the caller, who answers 401.
+/// The bearer token of the request. `None` when there is no `Authorization`, more than one, or
+/// another scheme: all the same to the caller, who answers 401.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut sent = headers.get_all(AUTHORIZATION).iter();

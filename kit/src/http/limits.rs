@@ -17,11 +17,13 @@ const HEADERS_MAX: usize = 64;
 /// Longest wait for a request's headers once their first byte, or a new connection, is here.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Longest silence between two requests of a connection. Above the 60 s after which load balancers commonly drop an
-/// idle connection: the one that sends requests should be the one that closes, or it meets a closed door.
+/// Longest silence between two requests of a connection. Above the 60 s after which load balancers
+/// commonly drop an idle connection: the one that sends requests should be the one that closes, or
+/// it meets a closed door.
 const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 
-/// Most connections of one listener. For a further one those that have waited longest for their client are closed.
+/// Most connections of one listener. For a further one those that have waited longest for their
+/// client are closed.
 const CONNECTIONS_MAX: usize = 16 * 1024;
 
 /// File descriptors of a process that are not for clients: stores, the admin port, files, runtimes.
@@ -30,7 +32,8 @@ const DESCRIPTORS_KEPT: u64 = 512;
 /// Largest read buffer of a connection. Bodies beyond it arrive in pieces.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// Longest wait for requests in flight at shutdown. Below the 30 s an orchestrator grants by default.
+/// Longest wait for requests in flight at shutdown. Below the 30 s an orchestrator grants by
+/// default.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The least buffer hyper accepts.
@@ -44,8 +47,9 @@ const _: () = assert!(HEADERS_MAX <= 100);
 /// What a listener grants its clients. Tests make them small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections of one listener; with a listener per core the process has that many times the cores. One of them costs
-    /// some 20 KiB (seen with 10,000 of them, a quarter served once, in a debug build).
+    /// Most connections of one listener; with a listener per core the process has that many times
+    /// the cores. One of them costs some 20 KiB (seen with 10,000 of them, a quarter served once,
+    /// in a debug build).
     pub connections_max: usize,
     /// Most header lines of a request.
     pub headers_max: usize,
@@ -53,17 +57,19 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Largest read buffer of a connection in bytes; hyper's floor of 8 KiB applies.
     pub buffer_bytes_max: usize,
-    /// Longest wait for whole headers, from a connection's start or the first byte of a further request.
+    /// Longest wait for whole headers, from a connection's start or the first byte of a further
+    /// request.
     pub header_deadline: Duration,
-    /// Longest silence between requests; also the longest wait for a client that does not read its answer.
+    /// Longest silence between requests; also the longest wait for a client that does not read its
+    /// answer.
     pub idle_deadline: Duration,
     /// Longest wait for requests in flight at shutdown.
     pub drain_deadline: Duration,
 }
 
 impl Limits {
-    /// The defaults for one of `listeners` in a process that may open `descriptors` files: clients never use up those that
-    /// the process needs for itself.
+    /// The defaults for one of `listeners` in a process that may open `descriptors` files: clients
+    /// never use up those that the process needs for itself.
     #[must_use]
     pub fn sharing(descriptors: u64, listeners: usize) -> Self {
         // Half of them, when there are hardly any.

@@ -1,4 +1,5 @@
-//! Listening sockets: set up so that each core's runtime can have one of its own on the same address.
+//! Listening sockets: set up so that each core's runtime can have one of its own on the same
+//! address.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,15 +9,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections the kernel completes before we accept them. The system's `somaxconn` may cap it.
 const BACKLOG: i32 = 4096;
 
-/// What the kernel keeps for a connection, asked for: it takes twice as much, bookkeeping included. Requests and answers are
-/// small, and whoever does not read his answers, or sends what nobody reads, shall not fill the kernel's memory: by itself it
-/// grows these to megabytes. Enough for a few MB/s over a continent.
+/// What the kernel keeps for a connection, asked for: it takes twice as much, bookkeeping included.
+/// Requests and answers are small, and whoever does not read his answers, or sends what nobody
+/// reads, shall not fill the kernel's memory: by itself it grows these to megabytes. Enough for a
+/// few MB/s over a continent.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Opens a listener. With `reuse_port`, several listeners can share the address and the kernel spreads connections
-/// over them by a hash: open one per runtime, and all of them before serving, or early connections crowd the first.
-/// Port 0 takes a free one; share it by binding the rest to the first one's `local_addr`.
+/// Opens a listener. With `reuse_port`, several listeners can share the address and the kernel
+/// spreads connections over them by a hash: open one per runtime, and all of them before serving,
+/// or early connections crowd the first. Port 0 takes a free one; share it by binding the rest to
+/// the first one's `local_addr`.
 ///
 /// Accepted connections inherit `TCP_NODELAY` and bounded buffers.
 ///

@@ -1,27 +1,57 @@
-//! The body of a response: bytes that many responses may share, sent piece by piece. hyper copies what it is handed into the
-//! connection's buffer; handed a page of megabytes whole, it would copy all of it for each client that does not read.
+//! The body of a response: bytes that many responses may share, sent piece by piece, or a stream of
+//! events. hyper copies what it is handed into the connection's buffer; handed a page of megabytes
+//! whole, it would copy all of it for each client that does not read.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
+use super::connection::Pulse;
+use super::events::EventBody;
+
 /// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
 
-/// A body whose length is known. Cloning its bytes copies nothing.
-#[derive(Debug, Clone, Default)]
+/// The body of a response.
+#[derive(Debug, Default)]
 pub struct Body {
-    rest: Bytes,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The rest of what is known. Cloning it copied nothing.
+    Bytes(Bytes),
+    /// Boxed: everyday bodies stay small.
+    Events(Box<EventBody>),
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
 }
 
 impl Body {
     /// A body of these bytes.
     #[must_use]
     pub const fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes }
+        Self { content: Content::Bytes(bytes) }
+    }
+
+    pub(super) fn of_events(events: EventBody) -> Self {
+        Self { content: Content::Events(Box::new(events)) }
+    }
+
+    /// Has a stream of events beat its connection's pulse, so that it is not taken for an idle one.
+    pub(super) fn keep_alive(&mut self, pulse: &Arc<Pulse>) {
+        if let Content::Events(events) = &mut self.content {
+            events.keep_alive(Arc::clone(pulse));
+        }
     }
 }
 
@@ -31,22 +61,31 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
+        let rest = match &mut self.content {
+            Content::Bytes(rest) => rest,
+            Content::Events(events) => {
+                return events.poll_next(context).map(|next| next.map(|event| Ok(Frame::data(event))));
+            }
+        };
+        if rest.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.rest.len().min(PIECE_BYTES_MAX);
-        let piece = self.rest.split_to(length);
+        let length = rest.len().min(PIECE_BYTES_MAX);
+        let piece = rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        matches!(&self.content, Content::Bytes(rest) if rest.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+        match &self.content {
+            Content::Bytes(rest) => SizeHint::with_exact(u64::try_from(rest.len()).unwrap_or(u64::MAX)),
+            Content::Events(_) => SizeHint::default(),
+        }
     }
 }
 

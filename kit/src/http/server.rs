@@ -1,5 +1,6 @@
-//! From a listener to handled requests. One task accepts, keeps the list of connections, sweeps out those that wait
-//! too long, and at shutdown sees every one of them end: no connection outlives `serve`.
+//! From a listener to handled requests. One task accepts, keeps the list of connections, sweeps out
+//! those that wait too long, and at shutdown sees every one of them end: no connection outlives
+//! `serve`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -31,12 +32,12 @@ use crate::metrics::{MetricsError, Registry};
 /// Rounds of the sweep in the shortest deadline: a wait ends at most a quarter of it late.
 const ROUNDS_PER_DEADLINE: u32 = 4;
 
-/// Pause after an accept that failed for want of a resource: descriptors come back as connections end, not sooner for
-/// being asked.
+/// Pause after an accept that failed for want of a resource: descriptors come back as connections
+/// end, not sooner for being asked.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// One in so many connections is closed at a time when there is no room: choosing them means looking at all, and an attacker
-/// who connects fast must not make us do that for each of his.
+/// One in so many connections is closed at a time when there is no room: choosing them means
+/// looking at all, and an attacker who connects fast must not make us do that for each of his.
 const EVICTED_SHARE: usize = 64;
 
 /// Least time between two lines of the log about a shortage, however fast somebody makes us short.
@@ -51,7 +52,8 @@ pub struct DrainOutcome {
     pub aborted: usize,
 }
 
-/// What all listeners of a process count together. Requests are counted by the services, which know their routes.
+/// What all listeners of a process count together. Requests are counted by the services, which know
+/// their routes.
 #[derive(Debug, Clone)]
 pub struct ConnectionMetrics {
     open: IntGauge,
@@ -86,15 +88,17 @@ impl ConnectionMetrics {
     }
 }
 
-/// Serves a listener on the current runtime until `shutdown`, then drains: the listener closes, connections finish the
-/// request they are at, and what has not ended by [`Limits::drain_deadline`] is cut.
+/// Serves a listener on the current runtime until `shutdown`, then drains: the listener closes,
+/// connections finish the request they are at, and what has not ended by [`Limits::drain_deadline`]
+/// is cut.
 ///
-/// Serve one listener per current-thread runtime, each [`bind`](super::bind)ed with `reuse_port`, to use all cores
-/// without a wake-up across threads.
+/// Serve one listener per current-thread runtime, each [`bind`](super::bind)ed with `reuse_port`,
+/// to use all cores without a wake-up across threads.
 ///
 /// # Errors
 ///
-/// When the runtime cannot register the listener. Failing accepts are not errors: they are logged and retried.
+/// When the runtime cannot register the listener. Failing accepts are not errors: they are logged
+/// and retried.
 pub async fn serve<H: Handler>(
     listener: StdListener,
     handler: H,
@@ -167,15 +171,16 @@ impl Watched {
     }
 }
 
-/// Tells every connection of a listener to finish. A flag beside the notification, because reading a flag is all that
-/// the other polls of a connection should pay.
+/// Tells every connection of a listener to finish. A flag beside the notification, because reading
+/// a flag is all that the other polls of a connection should pay.
 #[derive(Default)]
 struct Stop {
     is_set: AtomicBool,
     told: Notify,
 }
 
-/// What the requests of one connection share: one reference count per request, and not one that cores fight over.
+/// What the requests of one connection share: one reference count per request, and not one that
+/// cores fight over.
 struct Served<H> {
     handler: Arc<H>,
     pulse: Arc<Pulse>,
@@ -223,7 +228,8 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Starts a connection, or keeps it in hand until another one has given way. The rest wait in the backlog.
+    /// Starts a connection, or keeps it in hand until another one has given way. The rest wait in
+    /// the backlog.
     fn admit(&mut self, stream: TcpStream) {
         if self.tasks.len() < self.limits.connections_max {
             return self.start(stream);
@@ -232,8 +238,8 @@ impl<H: Handler> Server<H> {
         self.make_room();
     }
 
-    /// Closes those connections that have waited longest for their client: whoever only holds connections must not keep
-    /// others out. Those whose requests are being answered stay.
+    /// Closes those connections that have waited longest for their client: whoever only holds
+    /// connections must not keep others out. Those whose requests are being answered stay.
     fn make_room(&mut self) {
         if self.leaving > 0 {
             return;
@@ -290,12 +296,14 @@ impl<H: Handler> Server<H> {
         let (protocol, stop, counted) = (self.protocol.clone(), Arc::clone(&self.stop), Arc::clone(&pulse));
         let task = self.tasks.spawn(async move {
             let mut told = pin!(stop.told.notified());
-            // hyper takes a buffer before it reads: a client that says nothing shall not have one. Listening for the stop
-            // once is enough: the waker it leaves behind is this task's, and that never changes.
+            // hyper takes a buffer before it reads: a client that says nothing shall not have one.
+            // Listening for the stop once is enough: the waker it leaves behind is this task's, and
+            // that never changes.
             tokio::select! {
                 biased;
                 () = told.as_mut() => return,
-                // The flag is read after that and set before the call, so the call cannot fall between the two.
+                // The flag is read after that and set before the call, so the call cannot fall
+                // between the two.
                 () = std::future::ready(()), if stop.is_set.load(Ordering::Acquire) => return,
                 _readable = stream.readable() => {}
             }
@@ -309,7 +317,8 @@ impl<H: Handler> Server<H> {
                 connection.as_mut().poll(context)
             });
             if let Err(error) = ended.await {
-                // The client's doing, all of it: broken off, malformed, too large. Metrics of routes tell the rest.
+                // The client's doing, all of it: broken off, malformed, too large. Metrics of
+                // routes tell the rest.
                 tracing::debug!(%error, "connection ended early");
             }
         });
@@ -404,7 +413,8 @@ impl<H: Handler> Served<H> {
             return response;
         }
         let _serving = self.pulse.serving();
-        let response = self.handler.handle(request).await;
+        let mut response = self.handler.handle(request).await;
+        response.body_mut().keep_alive(&self.pulse);
         if response.status().is_client_error() && response.headers().contains_key(CONNECTION) {
             self.pulse.cut_short();
         }
@@ -421,13 +431,14 @@ fn protocol(limits: &Limits) -> http1::Builder {
         // Beyond a floor hyper panics; the header limit stands apart and may be smaller.
         .max_buf_size(limits.buffer_bytes_max.max(BUFFER_BYTES_FLOOR))
         .keep_alive(true)
-        // Not `pipeline_flush`: while unread bytes are left in the buffer hyper then withholds the answer, also when
-        // they are half a request, and loses it altogether when they are what made the request malformed. It also
-        // lifts the cap on unsent answers.
+        // Not `pipeline_flush`: while unread bytes are left in the buffer hyper then withholds the
+        // answer, also when they are half a request, and loses it altogether when they are what
+        // made the request malformed. It also lifts the cap on unsent answers.
         .pipeline_flush(false)
         // Answers are small: one copy is cheaper than a list of pieces for writev.
         .writev(false)
-        // A client that closes its sending half still reads. Its request was made: it is answered, not dropped halfway.
+        // A client that closes its sending half still reads. Its request was made: it is answered,
+        // not dropped halfway.
         .half_close(true);
     protocol
 }
@@ -441,7 +452,8 @@ fn sweep_plan(limits: &Limits) -> (Duration, Rounds) {
     (round, Rounds { headers: rounds_in(limits.header_deadline), idle: rounds_in(limits.idle_deadline) })
 }
 
-/// Errors that accept(2) reports of a connection that was lost while it waited; the next one may be well.
+/// Errors that accept(2) reports of a connection that was lost while it waited; the next one may be
+/// well.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, WouldBlock};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | WouldBlock)

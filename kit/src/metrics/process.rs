@@ -1,12 +1,14 @@
-//! What a process has cost, read from Linux's `/proc`. Also of other processes: the load test sums the CPU of all
-//! that take part, because that is steadier than a rate on a shared machine.
+//! What a process has cost, read from Linux's `/proc`. Also of other processes: the load test sums
+//! the CPU of all that take part, because that is steadier than a rate on a shared machine.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, which Linux fixes at 100 for user space.
+/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, which Linux fixes at 100 for user
+/// space.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Milliseconds in a tick.
@@ -97,8 +99,35 @@ impl ProcessSample {
     }
 }
 
-/// CPU ticks spent and the tick of the start: fields 14, 15 and 22 of `stat`. The second field, the program's name,
-/// may hold spaces and parentheses, so counting starts behind the last parenthesis, at field 3.
+/// CPU time of a process of the same user so far, user and system, its ended threads included, its
+/// children not. `None`: it is gone, or this is not Linux.
+#[must_use]
+pub fn cpu_of(pid: u32) -> Option<Duration> {
+    let (ticks, _) = ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(Duration::from_millis(ticks * TICK_MS))
+}
+
+/// Memory of a process in RAM, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub now: u64,
+    /// The most that ever was.
+    pub peak: u64,
+}
+
+/// Memory of a process of the same user. `None`: it is gone, it is one of the kernel's, or this is
+/// not Linux.
+#[must_use]
+pub fn memory_of(pid: u32) -> Option<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let bytes = |word| Some(number_after(&status, word)? * 1024);
+    Some(Memory { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+}
+
+/// CPU ticks spent and the tick of the start: fields 14, 15 and 22 of `stat`. The second field, the
+/// program's name, may hold spaces and parentheses, so counting starts behind the last parenthesis,
+/// at field 3.
 fn ticks_of(stat: &str) -> Option<(u64, u64)> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
@@ -137,6 +166,14 @@ mod tests {
         assert!(sample.started_ms > 1_600_000_000_000, "{sample:?}");
         let by_pid = ProcessSample::of_pid(std::process::id()).unwrap();
         assert_eq!(by_pid.started_ms, sample.started_ms);
+    }
+
+    #[test]
+    fn a_process_has_cpu_time_and_memory_while_it_is_there() {
+        let pid = std::process::id();
+        assert!(cpu_of(pid).is_some());
+        assert!(memory_of(pid).is_some_and(|memory| memory.now > 0 && memory.now <= memory.peak));
+        assert_eq!((cpu_of(u32::MAX), memory_of(u32::MAX)), (None, None));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Figures that somebody else keeps, such as a pool of connections: they are asked for when the registry is rendered, and cost nothing in
-//! between.
+//! Figures that somebody else keeps, such as a pool of connections: they are asked for when the
+//! registry is rendered, and cost nothing in between.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -35,7 +35,8 @@ struct Family {
 }
 
 impl Samples {
-    /// Adds a value. Values under the same name and labels are summed, so that each of several parts may tell its own.
+    /// Adds a value. Values under the same name and labels are summed, so that each of several
+    /// parts may tell its own.
     pub fn add(
         &mut self,
         kind: Kind,
@@ -83,8 +84,9 @@ impl<T: Default + AddAssign> Sources<T> {
 }
 
 impl Registry {
-    /// Figures that `read` tells whenever the registry is rendered. It MUST NOT wait for anybody, and MUST tell the same names, with the
-    /// same labels, each time: those that it does not tell at once are not shown.
+    /// Figures that `read` tells whenever the registry is rendered. It MUST NOT wait for anybody,
+    /// and MUST tell the same names, with the same labels, each time: those that it does not tell
+    /// at once are not shown.
     ///
     /// # Errors
     ///

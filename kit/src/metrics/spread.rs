@@ -1,5 +1,6 @@
-//! Counts that every front thread writes for every request. A line of memory that two cores write travels between them each time, so each
-//! thread has cells of its own, and whoever looks adds them up. Writing is an addition or two: no lock, no label, no allocation.
+//! Counts that every front thread writes for every request. A line of memory that two cores write
+//! travels between them each time, so each thread has cells of its own, and whoever looks adds them
+//! up. Writing is an addition or two: no lock, no label, no allocation.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The stable codes: what a client program may act on. Their spelling, once published, never changes.
+//! The stable codes: what a client program may act on. Their spelling, once published, never
+//! changes.
 
 use std::fmt;
 
@@ -59,9 +60,11 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     /// All clients together ask too much.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Overloaded";
-    /// The lane is closed while its stock is rebuilt, or something behind the service is away. Not a "no".
+    /// The lane is closed while its stock is rebuilt, or something behind the service is away. Not
+    /// a "no".
     TemporarilyUnavailable = "temporarily_unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable";
-    /// Something behind the service did not answer: the request may have been carried out or not. Its idempotency key finds out.
+    /// Something behind the service did not answer: the request may have been carried out or not.
+    /// Its idempotency key finds out.
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Outcome unknown";
     /// The same idempotency key came before with another request.
     IdempotencyMismatch = "idempotency_mismatch", UNPROCESSABLE_ENTITY, "Idempotency key used for another request";

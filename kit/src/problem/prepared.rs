@@ -1,5 +1,5 @@
-//! Problems whose every byte is known at start. A refusal is the most frequent answer of the system (80,000 a second
-//! on two cores): it must not cost a serialisation each time.
+//! Problems whose every byte is known at start. A refusal is the most frequent answer of the system
+//! (80,000 a second on two cores): it must not cost a serialisation each time.
 
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ use super::{Problem, retry_after_value};
 use crate::http::Body;
 use crate::trace::TraceContext;
 
-/// A problem rendered once. Its body names no trace: where one is wanted it travels as `traceparent`.
+/// A problem rendered once. Its body names no trace: where one is wanted it travels as
+/// `traceparent`.
 ///
-/// The body's bytes are leaked on purpose, so that cores which send the same refusal share no reference count.
-/// Prepare a fixed set at start, never one per request; for anything that varies there is [`Problem::to_response`].
+/// The body's bytes are leaked on purpose, so that cores which send the same refusal share no
+/// reference count. Prepare a fixed set at start, never one per request; for anything that varies
+/// there is [`Problem::to_response`].
 #[derive(Debug, Clone)]
 pub struct PreparedProblem {
     status: StatusCode,
@@ -30,7 +32,7 @@ impl PreparedProblem {
         Self {
             status: untraced.code.status(),
             headers: untraced.headers(),
-            body: Bytes::from_static(Vec::leak(untraced.render())),
+            body: Bytes::from_static(Vec::leak(untraced.render(None))),
         }
     }
 

@@ -1,10 +1,12 @@
-//! Clients that mean harm: what they hold, they lose to the next one who comes; what they send, nobody takes for something else.
+//! Clients that mean harm: what they hold, they lose to the next one who comes; what they send,
+//! nobody takes for something else.
 
 use kit::metrics::ProcessSample;
 
 use super::*;
 
-/// Whoever only holds connections keeps nobody out: the newcomer is served at once, and the one that waited longest is closed.
+/// Whoever only holds connections keeps nobody out: the newcomer is served at once, and the one
+/// that waited longest is closed.
 #[test]
 fn a_newcomer_takes_the_place_of_the_one_that_waited_longest() {
     let server = Running::start(Limits { connections_max: 3, ..patient() });
@@ -42,7 +44,8 @@ fn a_flood_of_silent_connections_displaces_only_itself() {
     drop(flood);
 }
 
-/// The answer to a body that is too large reaches a client who reads only after it has sent all of it.
+/// The answer to a body that is too large reaches a client who reads only after it has sent all of
+/// it.
 #[test]
 fn a_client_that_sends_a_megabyte_before_it_reads_still_gets_its_answer() {
     let server = Running::start(patient());
@@ -59,7 +62,8 @@ fn a_client_that_sends_a_megabyte_before_it_reads_still_gets_its_answer() {
     eventually(|| server.metric("flashsale_http_connections_open") == 0);
 }
 
-/// What one request hides in its body, or says twice about its length, is never taken for a second request.
+/// What one request hides in its body, or says twice about its length, is never taken for a second
+/// request.
 #[test]
 fn nothing_is_smuggled_behind_a_request() {
     let server = Running::start(patient());
@@ -68,7 +72,8 @@ fn nothing_is_smuggled_behind_a_request() {
     for (request, is_refused) in [
         (format!("GET /seen HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{hidden}"), false),
         (format!("HEAD /seen HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{hidden}"), false),
-        // RFC 9112, 6.3: one that says both is answered by its chunks at most, and its connection closed.
+        // RFC 9112, 6.3: one that says both is answered by its chunks at most, and its connection
+        // closed.
         (
             format!(
                 "POST /seen HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
@@ -107,7 +112,8 @@ fn nothing_is_smuggled_behind_a_request() {
     }
 }
 
-/// A client that pipelines and never reads is cut off; until then it holds one answer's worth of memory, not thousands.
+/// A client that pipelines and never reads is cut off; until then it holds one answer's worth of
+/// memory, not thousands.
 #[test]
 fn a_client_that_reads_nothing_is_closed() {
     let server = Running::start(Limits { idle_deadline: SHORT, header_deadline: SHORT, ..patient() });
@@ -115,12 +121,14 @@ fn a_client_that_reads_nothing_is_closed() {
     client.stream.get_ref().set_write_timeout(Some(PATIENCE)).unwrap();
     let request = format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", "x".repeat(4_096));
     let mut writer = client.stream.get_ref();
-    // Ends when the server has closed; the kernel's buffers on both sides are bounded, so it cannot go on for ever.
+    // Ends when the server has closed; the kernel's buffers on both sides are bounded, so it cannot
+    // go on for ever.
     while writer.write_all(request.as_bytes()).is_ok() {}
     eventually(|| server.metric("flashsale_http_connections_open") == 0);
 }
 
-/// Fault 13: an answer of megabytes that all share is there once, however many clients ask for it and read nothing.
+/// Fault 13: an answer of megabytes that all share is there once, however many clients ask for it
+/// and read nothing.
 #[test]
 fn clients_that_do_not_read_a_large_answer_hold_no_copy_of_it() {
     const LARGE: usize = 4 << 20;

@@ -1,4 +1,5 @@
-//! Bodies that chance makes: nothing panics, and what is accepted says the same to a parser that knows nothing of purchases.
+//! Bodies that chance makes: nothing panics, and what is accepted says the same to a parser that
+//! knows nothing of purchases.
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
@@ -35,7 +36,8 @@ fn check(body: &[u8]) -> Result<(), TestCaseError> {
     let is_object = read.context.starts_with(b"{") && read.context.len() <= CONTEXT_MAX;
     prop_assert!(read.context.is_empty() || is_object);
     prop_assert!((1..=LIMIT_MAX).contains(&read.quantity.get()));
-    // A number beyond all floats, or half a pair of surrogates, is the context's own business: not every parser takes those.
+    // A number beyond all floats, or half a pair of surrogates, is the context's own business: not
+    // every parser takes those.
     if let Ok(value) = serde_json::from_slice::<Value>(&sent) {
         prop_assert_eq!(value["offer_id"].as_str(), Some(&*read.offer.to_string()));
         prop_assert_eq!(value["quantity"].as_u64(), Some(read.quantity.get().into()));
