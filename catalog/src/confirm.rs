@@ -72,7 +72,8 @@ pub fn window(sale: &Sale, now_ms: u64) -> String {
     }
 }
 
-/// A length of time in the two units that matter, such as `2 h` or `1 h 30 min`; the rest is dropped.
+/// A length of time in the two units that matter, such as `2 h` or `1 h 30 min`; the rest is
+/// dropped.
 fn span(ms: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
     let seconds = ms / 1_000;

@@ -1,4 +1,5 @@
-//! The sale file: strict, every flaw at once, each with its line. It knows nothing of what is published.
+//! The sale file: strict, every flaw at once, each with its line. It knows nothing of what is
+//! published.
 
 /// The tables of a file as fields: kinds, unknown keys, repeated ids, lines.
 mod fields;
@@ -91,10 +92,12 @@ impl Draft {
     }
 }
 
-/// Reads a sale file: its form, and all rules of a sale that need no knowledge of what is published.
+/// Reads a sale file: its form, and all rules of a sale that need no knowledge of what is
+/// published.
 ///
 /// # Errors
-/// Every flaw at once, in reading order (of form at most [`FLAWS_MAX`]); for text that is no TOML only those of its syntax.
+/// Every flaw at once, in reading order (of form at most [`FLAWS_MAX`]); for text that is no TOML
+/// only those of its syntax.
 pub fn parse(text: &str) -> Result<Draft, Vec<Flaw>> {
     if text.len() > FILE_BYTES_MAX {
         return Err(vec![Flaw::of_file(format!("is larger than {FILE_BYTES_MAX} bytes"))]);
@@ -107,7 +110,8 @@ pub fn parse(text: &str) -> Result<Draft, Vec<Flaw>> {
     let draft = sale(&mut Fields::open(&mut reader, "", root.get_ref(), SALE_KEYS));
     let (mut flaws, places) = reader.finish();
     let Some(draft) = draft.map(|draft| Draft { places, ..draft }) else { return Err(in_reading_order(flaws)) };
-    // Flawed fields hold stand-ins that are valid, so that this finds what else is wrong and blames nothing twice.
+    // Flawed fields hold stand-ins that are valid, so that this finds what else is wrong and blames
+    // nothing twice.
     let blamed: HashSet<String> = flaws.iter().map(|flaw| flaw.field.clone()).collect();
     let partitions: Vec<_> = draft.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
     if let Err(found) = draft.to_sale(1, 1, &partitions).validate(u32::MAX) {

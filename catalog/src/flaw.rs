@@ -5,7 +5,8 @@ use std::{collections::HashMap, fmt};
 /// One thing that is wrong with a sale file, or with what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// Counted from 1; `None` where no line is to blame, such as for a key that is missing at the top.
+    /// Counted from 1; `None` where no line is to blame, such as for a key that is missing at the
+    /// top.
     pub line: Option<usize>,
     /// Path of the field, such as `lanes[0].offers[2].price.amount`; empty for the file as a whole.
     pub field: String,
@@ -44,7 +45,8 @@ impl Places {
         self.0.insert(field.to_owned(), line);
     }
 
-    /// A flaw of this field, with the line of the field, or of the nearest thing around it that stands in the file.
+    /// A flaw of this field, with the line of the field, or of the nearest thing around it that
+    /// stands in the file.
     pub(crate) fn flaw(&self, field: &str, message: impl Into<String>) -> Flaw {
         Flaw { line: self.line_of(field), field: field.to_owned(), message: message.into() }
     }

@@ -18,5 +18,6 @@ pub mod render;
 /// What a person is told after a publication.
 pub mod confirm;
 
-/// A commented sale file; `catalog example` prints it with a window that is open ([`render::example_open_at`]).
+/// A commented sale file; `catalog example` prints it with a window that is open
+/// ([`render::example_open_at`]).
 pub const EXAMPLE: &str = include_str!("../example.toml");

@@ -45,7 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Publishes a sale file as the next version of its sale. Publishing the same again changes nothing.
+    /// Publishes a sale file as the next version of its sale. Publishing the same again changes
+    /// nothing.
     Publish {
         /// A sale file; `catalog example` prints one.
         file: PathBuf,
@@ -84,7 +85,8 @@ struct LogArgs {
     partitions: PartitionArgs,
 }
 
-/// Where it is decided what is published. Of the stores that hold passwords only this one is asked for.
+/// Where it is decided what is published. Of the stores that hold passwords only this one is asked
+/// for.
 #[derive(Debug, Args)]
 struct LedgerArgs {
     /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.

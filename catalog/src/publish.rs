@@ -1,5 +1,5 @@
-//! From a draft to the next version of its sale, into the ledger's database, and from there onto the topic. `plan` is pure; `publish`
-//! is the thin rest.
+//! From a draft to the next version of its sale, into the ledger's database, and from there onto
+//! the topic. `plan` is pure; `publish` is the thin rest.
 
 /// What may not change once it is published.
 mod rules;
@@ -28,14 +28,16 @@ use crate::{
 /// The slot map that sales are published for: `domain::shard` knows no other yet.
 pub const SHARD_MAP_VERSION: u32 = 1;
 
-/// The sale that this draft publishes, its version and every partition settled. Equal to the published one when there is
-/// nothing to publish: then the file has been published already, or asks for no change.
+/// The sale that this draft publishes, its version and every partition settled. Equal to the
+/// published one when there is nothing to publish: then the file has been published already, or
+/// asks for no change.
 ///
-/// `published`: what the topic holds. `partitions`: of the order log. `now_ms`: epoch milliseconds, to tell which sales
-/// have ended.
+/// `published`: what the topic holds. `partitions`: of the order log. `now_ms`: epoch milliseconds,
+/// to tell which sales have ended.
 ///
 /// # Errors
-/// Every flaw at once: what a sale may never be ([`Sale::validate`]) and what may not change once published.
+/// Every flaw at once: what a sale may never be ([`Sale::validate`]) and what may not change once
+/// published.
 pub fn plan(draft: &Draft, published: &[Sale], partitions: u32, now_ms: u64) -> Result<Sale, Vec<Flaw>> {
     let previous = newest(published, draft.id);
     let mut flaws = rules::unbroken(draft, published, previous);
@@ -72,7 +74,8 @@ impl Publication {
 pub struct Announced {
     /// The publication.
     pub publication: Publication,
-    /// Why the topic may lack it still: it is published, and any order-writer feeds the topic when the log is back.
+    /// Why the topic may lack it still: it is published, and any order-writer feeds the topic when
+    /// the log is back.
     pub undelivered: Option<FeedError>,
 }
 
@@ -107,8 +110,9 @@ pub enum PublishError {
     },
 }
 
-/// Reads what is published, plans, and unless `dry_run` publishes the sale if that is not done yet. Safe to repeat, and for any
-/// number of publishers at the same moment: of two next versions one is published, the other is told which came first.
+/// Reads what is published, plans, and unless `dry_run` publishes the sale if that is not done yet.
+/// Safe to repeat, and for any number of publishers at the same moment: of two next versions one is
+/// published, the other is told which came first.
 ///
 /// # Errors
 /// [`PublishError`]; only after `Unknown` may something new be published.

@@ -1,4 +1,5 @@
-//! What is published: the ledger's database, after it has taken in what only the topic `sales` holds.
+//! What is published: the ledger's database, after it has taken in what only the topic `sales`
+//! holds.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,7 +47,8 @@ pub enum Unknowable {
     Database(#[from] SqlError),
 }
 
-/// Everything published, by id, once the database has adopted what came by the topic past it: published by an older program.
+/// Everything published, by id, once the database has adopted what came by the topic past it:
+/// published by an older program.
 ///
 /// # Errors
 /// [`Unknowable`].
@@ -64,7 +66,8 @@ pub async fn catch_up<S: Sql>(
     if unknown.is_empty() { Ok(known) } else { Ok(publications.all().await?) }
 }
 
-/// The same without changing anything: the newest version of each sale that database or topic holds.
+/// The same without changing anything: the newest version of each sale that database or topic
+/// holds.
 ///
 /// # Errors
 /// [`Unknowable`].
@@ -85,8 +88,9 @@ fn is_unknown(sale: &Sale, known: &[Sale]) -> bool {
     known.is_none_or(|known| known.version < sale.version || (known.version == sale.version && known != sale))
 }
 
-/// Everything that the topic holds, the newest version of each sale, by id. `follower` stands at the topic's beginning. While the log
-/// cannot be reached it is asked again: one broker of several that is away says so too.
+/// Everything that the topic holds, the newest version of each sale, by id. `follower` stands at
+/// the topic's beginning. While the log cannot be reached it is asked again: one broker of several
+/// that is away says so too.
 ///
 /// # Errors
 /// [`Unreadable`]: half a topic is as good as none, for the rules need all of it.

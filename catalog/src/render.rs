@@ -9,7 +9,8 @@ use domain::{
 use jiff::Timestamp;
 use toml::Value;
 
-/// The sale as TOML, keys in the order of the example; [`crate::file::parse`] reads it back as the same sale.
+/// The sale as TOML, keys in the order of the example; [`crate::file::parse`] reads it back as the
+/// same sale.
 pub fn to_toml(sale: &Sale) -> String {
     let mut text = String::new();
     // Writing to a String never fails; should it, the file would end early and not parse.
@@ -23,7 +24,8 @@ const EXAMPLE_OPENS_AT: &str = "2026-11-21T04:00:00Z";
 const EXAMPLE_CLOSES_AT: &str = "2026-11-22T12:00:00+08:00";
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The commented sale file, of a sale that opens now and for a day: whoever publishes it as it is can buy at once.
+/// The commented sale file, of a sale that opens now and for a day: whoever publishes it as it is
+/// can buy at once.
 pub fn example_open_at(now_ms: u64) -> String {
     let opens_at_ms = now_ms / 1000 * 1000;
     crate::EXAMPLE
@@ -135,8 +137,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: what `show` prints is the sale, whole. Method: any valid sale, printed and read back, is nothing new to
-        /// publish; and without what is published it plans to the same.
+        /// Goal: what `show` prints is the sale, whole. Method: any valid sale, printed and read
+        /// back, is nothing new to publish; and without what is published it plans to the same.
         #[test]
         fn a_shown_sale_reads_back_as_the_same_sale(sale in sale()) {
             let text = to_toml(&sale);

@@ -1,4 +1,5 @@
-//! Goal: the command line keeps its word on exit status and output, without a log. Method: the real binary.
+//! Goal: the command line keeps its word on exit status and output, without a log. Method: the real
+//! binary.
 
 #[cfg(test)]
 mod cli {

@@ -1,5 +1,6 @@
-//! Goal: a publication is made once, when it may, whoever publishes beside it, and what is known about it is said. Method: the real
-//! ledger in a file; a topic and a follower that record and obey.
+//! Goal: a publication is made once, when it may, whoever publishes beside it, and what is known
+//! about it is said. Method: the real ledger in a file; a topic and a follower that record and
+//! obey.
 
 #[cfg(test)]
 mod publishing {
@@ -136,7 +137,8 @@ mod publishing {
         assert_eq!((shop.published().await, shop.appended()), (vec![other], vec![]));
     }
 
-    /// Once it is committed it is published, whatever the log says; the next one who comes feeds the topic.
+    /// Once it is committed it is published, whatever the log says; the next one who comes feeds
+    /// the topic.
     #[tokio::test]
     async fn a_log_that_is_silent_does_not_undo_a_publication() {
         let mut shop = Deployment { is_silent: true, ..Deployment::new().await };
@@ -183,8 +185,9 @@ mod publishing {
         }
     }
 
-    /// Each round: two sales that name the same offers, then two edits of the one that was first, all at the same moment. The loser is
-    /// told at its line what it lost to; an edit that was told published is in the sale.
+    /// Each round: two sales that name the same offers, then two edits of the one that was first,
+    /// all at the same moment. The loser is told at its line what it lost to; an edit that was told
+    /// published is in the sale.
     async fn race<S: Sql>(shop: &Deployment<S>) {
         for round in 0..ROUNDS {
             let (ids, offer) = ([10_000 + 2 * round, 10_001 + 2 * round], 100_000 + 2 * round);

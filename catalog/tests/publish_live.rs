@@ -1,5 +1,5 @@
-//! Goal: sales reach the real MySQL and Kafka, and those who follow. Method: the real binary on topics and databases of its own, which
-//! are deleted however a test ends.
+//! Goal: sales reach the real MySQL and Kafka, and those who follow. Method: the real binary on
+//! topics and databases of its own, which are deleted however a test ends.
 
 #[cfg(test)]
 mod live {
@@ -151,7 +151,8 @@ mod live {
         .await;
     }
 
-    /// Two programs at the same moment, each with a sale that names the same offers: one is told what it lost to.
+    /// Two programs at the same moment, each with a sale that names the same offers: one is told
+    /// what it lost to.
     #[tokio::test(flavor = "multi_thread")]
     async fn of_two_programs_at_once_one_is_told_what_it_lost_to() {
         on_fresh_topics(async |deployment| {

@@ -1,4 +1,5 @@
-//! What the pure parts cost: the lane machine's reserve, a batch's bytes, and decide. Everything in memory; figures are per reservation.
+//! What the pure parts cost: the lane machine's reserve, a batch's bytes, and decide. Everything in
+//! memory; figures are per reservation.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a benchmark: what fails ends it")]
 
@@ -99,7 +100,8 @@ fn call(batch: u64) -> ReserveCall {
     }
 }
 
-/// An open lane with units for [`BUYERS_BEFORE`] buyers and `free` more, the first of which are sold.
+/// An open lane with units for [`BUYERS_BEFORE`] buyers and `free` more, the first of which are
+/// sold.
 fn machine(free: u64) -> LaneMachine {
     let mut machine = LaneMachine::default();
     machine.close(RUN, EPOCH);
@@ -138,7 +140,8 @@ fn reserve(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A number of its own for each of the first 2^32, without an order that could be seen: buyers do not come by their ids.
+/// A number of its own for each of the first 2^32, without an order that could be seen: buyers do
+/// not come by their ids.
 const fn scattered(n: u64) -> u64 {
     1 + n.wrapping_mul(2_654_435_761) % (1 << 32)
 }
@@ -168,7 +171,8 @@ fn many(criterion: &mut Criterion) {
     machine.load(RUN, EPOCH, &load);
     drop(load);
     group.throughput(Throughput::Elements(32));
-    // One lane for all calls, which take away what they brought: what stays is that no call finds its buyers where the last one left them.
+    // One lane for all calls, which take away what they brought: what stays is that no call finds
+    // its buyers where the last one left them.
     let mut next = MANY;
     group.bench_function("accepted/32", |bencher| {
         bencher.iter_custom(|calls| {
@@ -268,7 +272,8 @@ fn spans(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("must_read", size), |bencher| {
             bencher.iter(|| must_read(&lanes, &span));
         });
-        // Fresh: nothing is known of the orders. Replay: every row stands already, at this very position.
+        // Fresh: nothing is known of the orders. Replay: every row stands already, at this very
+        // position.
         for (name, known) in [("fresh", Known::default()), ("replay", known(&lanes, &span))] {
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
                 bencher.iter_with_large_drop(|| decide(&lanes, &span, &known));

@@ -1,5 +1,6 @@
-//! Who owns a sale's lanes and offers, and what remains of a sale that contradicts it. The first owner stays
-//! the owner: what others sell by the same id would be counted, limited and paid for as its own.
+//! Who owns a sale's lanes and offers, and what remains of a sale that contradicts it. The first
+//! owner stays the owner: what others sell by the same id would be counted, limited and paid for as
+//! its own.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -71,15 +72,15 @@ pub struct Contradiction {
 /// What remains of a sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
-    /// The sale with everything that contradicts nothing; it may have no lanes. Its version is the next one when something was
-    /// changed.
+    /// The sale with everything that contradicts nothing; it may have no lanes. Its version is the
+    /// next one when something was changed.
     pub sale: Sale,
     /// What was changed, and why; empty for a sound sale.
     pub contradictions: Vec<Contradiction>,
 }
 
-/// Compares a sale that was found published with its version that is known, if there is one, and with the owners of its ids.
-/// `found` MUST NOT be older than `known`.
+/// Compares a sale that was found published with its version that is known, if there is one, and
+/// with the owners of its ids. `found` MUST NOT be older than `known`.
 pub fn adopt(found: &Sale, known: Option<&Sale>, owners: &Owners) -> Adopted {
     let mut adoption = Adoption {
         found,

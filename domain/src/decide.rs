@@ -1,6 +1,7 @@
-//! Decide: what the order-writer makes of each record, in log order, against ledger and rows. The rules are those of the
-//! protocol, in its numbering. Nothing is read or written here: the caller gives what is [`Known`] and carries out what is
-//! [`Decided`], in this order: rows, settle, ledger.
+//! Decide: what the order-writer makes of each record, in log order, against ledger and rows. The
+//! rules are those of the protocol, in its numbering. Nothing is read or written here: the caller
+//! gives what is [`Known`] and carries out what is [`Decided`], in this order: rows, settle,
+//! ledger.
 
 mod allotment;
 mod numbers;
@@ -53,7 +54,8 @@ pub struct Known {
     pub rows: HashMap<OrderId, OrderRow>,
     /// Live rows of the buyers of the span.
     pub live: HashMap<(LaneId, BuyerId), Live>,
-    /// Orders whose rows the database refuses, each with its words: they get no row and count nothing.
+    /// Orders whose rows the database refuses, each with its words: they get no row and count
+    /// nothing.
     pub refused: HashMap<OrderId, String>,
 }
 
@@ -70,7 +72,8 @@ pub struct Movement {
     pub decisions: Vec<u8>,
 }
 
-/// Something that must never happen under the current epoch: the lane closes and an operator is called.
+/// Something that must never happen under the current epoch: the lane closes and an operator is
+/// called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alarm {
     /// The lane whose promises did not hold.
@@ -105,9 +108,11 @@ pub struct Decided {
     pub sold: BTreeMap<(LaneId, OfferId), i64>,
     /// Epochs that begin: whoever commits them loads the lane (R4).
     pub epochs: Vec<(LaneId, Epoch)>,
-    /// Lanes that are retired, each under its last epoch: whoever commits that deletes their keys (R14).
+    /// Lanes that are retired, each under its last epoch: whoever commits that deletes their keys
+    /// (R14).
     pub retired_lanes: Vec<(LaneId, Epoch)>,
-    /// R5: lanes with an order below the lowest one known. Whoever commits a lane's first opening adds its own.
+    /// R5: lanes with an order below the lowest one known. Whoever commits a lane's first opening
+    /// adds its own.
     pub first_orders: BTreeMap<LaneId, OrderId>,
     /// Allotments that change.
     pub allotments: Vec<AllotmentMove>,
@@ -123,11 +128,12 @@ pub struct Decided {
     pub accepted: u64,
 }
 
-/// How far an epoch may be ahead of the ledger's: further than any keeper comes with a ledger that lost its tail, and so near that
-/// nobody's record uses the epochs up.
+/// How far an epoch may be ahead of the ledger's: further than any keeper comes with a ledger that
+/// lost its tail, and so near that nobody's record uses the epochs up.
 const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
 
-/// Whether a record ends the span that it stands in: it changes what comes after it. A run of releases may stand together.
+/// Whether a record ends the span that it stands in: it changes what comes after it. A run of
+/// releases may stand together.
 pub const fn ends_span(record: &Record) -> bool {
     matches!(
         record,
@@ -140,9 +146,10 @@ pub const fn may_follow(previous: &Record, next: &Record) -> bool {
     !ends_span(previous) && !ends_span(next) && matches!(previous, Record::Batch(_)) == matches!(next, Record::Batch(_))
 }
 
-/// Whether the rows must be read before this span can be decided. They need not be where reading cannot change a decision: only
-/// batches of known lanes, all of the current epoch, one unit a buyer (so that the unique key (buyer, lane, number) catches a second
-/// purchase), and units enough for all of them. The primary key catches replays and duplicates.
+/// Whether the rows must be read before this span can be decided. They need not be where reading
+/// cannot change a decision: only batches of known lanes, all of the current epoch, one unit a
+/// buyer (so that the unique key (buyer, lane, number) catches a second purchase), and units enough
+/// for all of them. The primary key catches replays and duplicates.
 pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
     let mut wanted: BTreeMap<(LaneId, OfferId), u64> = BTreeMap::new();
     for placed in span {
@@ -166,7 +173,8 @@ pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
     })
 }
 
-/// Decides a span in log order. Spans that [`must_read`] come with what is known; others with an empty [`Known`].
+/// Decides a span in log order. Spans that [`must_read`] come with what is known; others with an
+/// empty [`Known`].
 pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
     let reservations = span.iter().map(|placed| match &placed.record {
         Record::Batch(batch) => batch.reservations.len(),
@@ -250,8 +258,8 @@ impl Span<'_> {
         }
     }
 
-    /// R5: an order that is older than the lane's first opening says (an engine's clock, or a ledger
-    /// that lost its tail) moves the bound of its rows, whatever was decided of it.
+    /// R5: an order that is older than the lane's first opening says (an engine's clock, or a
+    /// ledger that lost its tail) moves the bound of its rows, whatever was decided of it.
     fn lower_first_order(&mut self, id: LaneId, lane: &LaneLedger, batch: &Batch) {
         let lowest = batch.reservations.iter().map(|(_, reservation)| reservation.order).min();
         if let (Some(lowest), Some(first)) = (lowest, lane.first_order)
@@ -262,8 +270,9 @@ impl Span<'_> {
         }
     }
 
-    /// Something in a reservation is against what the ledger or a row holds, or cannot be stored. The others of its batch are decided
-    /// all the same: an engine promises to several buyers at once.
+    /// Something in a reservation is against what the ledger or a row holds, or cannot be stored.
+    /// The others of its batch are decided all the same: an engine promises to several buyers at
+    /// once.
     fn contradict(&mut self, position: Position, what: impl FnOnce() -> String) {
         self.contradiction.get_or_insert_with(|| format!("reservation {}: {}", position.index, what()));
     }
@@ -341,7 +350,8 @@ impl Span<'_> {
             return Decision::Rejected(Reason::Foreign);
         };
         if epoch != lane.epoch || lane.is_retired {
-            // 3, R14. A newer epoch than the ledger's cannot be: its lane is loaded after the ledger's commit only.
+            // 3, R14. A newer epoch than the ledger's cannot be: its lane is loaded after the
+            // ledger's commit only.
             return Decision::Rejected(Reason::Superseded);
         }
         let key = (id, reservation.buyer);
@@ -370,9 +380,10 @@ impl Span<'_> {
         }
     }
 
-    /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op; each is settled, so that a
-    /// repeated one still gives back what a lost settle did not. R8: a row that lost its mark takes it from the record. R9: while the allotment is above its target, units that come back
-    /// lower it.
+    /// R1: the first release of an order counts, its replay counts as it did, any other is a no-op;
+    /// each is settled, so that a repeated one still gives back what a lost settle did not. R8: a
+    /// row that lost its mark takes it from the record. R9: while the allotment is above its
+    /// target, units that come back lower it.
     fn released(&mut self, at: Position, released: &Released, movement: &mut Movement) {
         let Some(row) = self.known.rows.get(&released.order) else {
             return self.undecidable(at, format!("release of order {}, which has no row", released.order));
@@ -410,7 +421,8 @@ impl Span<'_> {
         self.gone(row.lane, row.order, row.buyer, GoneWhy::Released { retired });
     }
 
-    /// R4, R14: whether an epoch begins here, to open the lane or to retire it. One that is not above the ledger's is a no-op.
+    /// R4, R14: whether an epoch begins here, to open the lane or to retire it. One that is not
+    /// above the ledger's is a no-op.
     fn begins(&mut self, at: Position, id: LaneId, epoch: Epoch) -> bool {
         let Some(lane) = self.lanes.get(&id) else {
             self.undecidable(at, format!("lane {id} has no ledger row"));

@@ -1,4 +1,5 @@
-//! Ids and positions: every number that names something. It mints nothing; clocks and leases are elsewhere.
+//! Ids and positions: every number that names something. It mints nothing; clocks and leases are
+//! elsewhere.
 
 use std::{fmt, hash::Hasher, num::NonZeroU64, str::FromStr};
 
@@ -129,7 +130,8 @@ const _: () = assert!(1 << SLOT_BITS == SLOTS as u32 && 1 << SEQUENCE_BITS == SE
 pub struct Slot(u16);
 
 impl Slot {
-    /// The slot of a buyer. Fixed for ever: rows are found by it. (The finalizer of splitmix64, top 10 bits.)
+    /// The slot of a buyer. Fixed for ever: rows are found by it. (The finalizer of splitmix64, top
+    /// 10 bits.)
     pub const fn of(buyer: BuyerId) -> Self {
         let mut z = buyer.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -153,8 +155,8 @@ impl Slot {
 pub type WorkerNumber = u8;
 
 impl OrderId {
-    /// 40 bits of milliseconds since 2025, 10 slot, 8 worker, 5 sequence. `None` before 2025, after 2059, or for a sequence of
-    /// [`SEQUENCES`] and more.
+    /// 40 bits of milliseconds since 2025, 10 slot, 8 worker, 5 sequence. `None` before 2025, after
+    /// 2059, or for a sequence of [`SEQUENCES`] and more.
     pub const fn compose(epoch_ms: u64, slot: Slot, worker: WorkerNumber, sequence: u8) -> Option<Self> {
         let Some(ms) = epoch_ms.checked_sub(ORDER_EPOCH_MS) else { return None };
         if ms == 0 || ms >> TIME_BITS != 0 || sequence >= SEQUENCES {
@@ -187,7 +189,8 @@ impl OrderId {
         ((self.get() >> SEQUENCE_BITS) & 0xff) as u8
     }
 
-    /// A lower bound of all ids minted at or after this moment: for range scans on the time-ordered primary key.
+    /// A lower bound of all ids minted at or after this moment: for range scans on the time-ordered
+    /// primary key.
     pub const fn floor_at(epoch_ms: u64) -> u64 {
         epoch_ms.saturating_sub(ORDER_EPOCH_MS) << (SLOT_BITS + WORKER_BITS + SEQUENCE_BITS)
     }
@@ -223,11 +226,13 @@ impl fmt::Display for PartitionId {
     }
 }
 
-/// Generation of a partition of the log, counted from 1: a lost or recreated log starts a new one. Below 4096.
+/// Generation of a partition of the log, counted from 1: a lost or recreated log starts a new one.
+/// Below 4096.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u16);
 
-/// Where a reservation or record stands in its partition: generation, offset, index within the batch. Ordered as the log is.
+/// Where a reservation or record stands in its partition: generation, offset, index within the
+/// batch. Ordered as the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Generation of the partition.
@@ -242,7 +247,8 @@ const INDEX_BITS: u32 = 8;
 const OFFSET_BITS: u32 = 43;
 
 impl Position {
-    /// One signed 64-bit number in the same order: 12 bits generation, 43 offset, 8 index. `None` if a part is out of range.
+    /// One signed 64-bit number in the same order: 12 bits generation, 43 offset, 8 index. `None`
+    /// if a part is out of range.
     pub const fn pack(self) -> Option<i64> {
         if self.generation.0 >= 1 << 12 || self.offset >> OFFSET_BITS != 0 {
             return None;
@@ -267,8 +273,8 @@ impl Position {
 pub struct KeyHash(pub [u8; 16]);
 
 impl KeyHash {
-    /// SipHash-1-3, 128 bits, over the scope (tenant, buyer, offer) and the key as the client sent it. The scope holds the
-    /// buyer, so that a forged collision hurts only its maker.
+    /// SipHash-1-3, 128 bits, over the scope (tenant, buyer, offer) and the key as the client sent
+    /// it. The scope holds the buyer, so that a forged collision hurts only its maker.
     pub fn of(tenant: TenantId, buyer: BuyerId, offer: OfferId, key: &str) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write(&tenant.get().to_be_bytes());
@@ -279,8 +285,8 @@ impl KeyHash {
     }
 }
 
-/// Which of a buyer's live purchases in a lane: 1 is the first. The lowest free one is given, so that the unique key (buyer,
-/// lane, number) holds at most as many live rows as the limit allows.
+/// Which of a buyer's live purchases in a lane: 1 is the first. The lowest free one is given, so
+/// that the unique key (buyer, lane, number) holds at most as many live rows as the limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PurchaseNumber(pub u8);
 

@@ -1,5 +1,6 @@
-//! What must always hold: the invariants by their ids, so that tests, metrics and documents name them from one source. It checks
-//! nothing; the audit that compares the stores at rest is the load test's.
+//! What must always hold: the invariants by their ids, so that tests, metrics and documents name
+//! them from one source. It checks nothing; the audit that compares the stores at rest is the load
+//! test's.
 
 use std::fmt;
 
@@ -74,7 +75,8 @@ impl fmt::Display for Invariant {
 mod tests {
     use super::*;
 
-    /// Documents and alerts find an invariant by its id: ids count from 1 without a gap, and each says one sentence.
+    /// Documents and alerts find an invariant by its id: ids count from 1 without a gap, and each
+    /// says one sentence.
     #[test]
     fn every_invariant_has_its_number_and_one_sentence() {
         for (number, invariant) in (1..).zip(Invariant::ALL) {

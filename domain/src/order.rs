@@ -55,14 +55,17 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.stored() == stored)
     }
 
-    /// Whether an order in this state may give its units back: the desk marks it before it asks for the release (R8).
+    /// Whether an order in this state may give its units back: the desk marks it before it asks for
+    /// the release (R8).
     pub const fn gives_back(self) -> bool {
         matches!(self, Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded)
     }
 
-    /// R8: what a row in this state is when the release of an order that `became` so is decided; `None` where the release contradicts
-    /// the row. A row whose database lost the mark takes it from the record. One that gives back already stays as it is: its mark was
-    /// compared and set, and somebody may have been told of it; the units go back once, whichever of two marks they go back for.
+    /// R8: what a row in this state is when the release of an order that `became` so is decided;
+    /// `None` where the release contradicts the row. A row whose database lost the mark takes it
+    /// from the record. One that gives back already stays as it is: its mark was compared and set,
+    /// and somebody may have been told of it; the units go back once, whichever of two marks they
+    /// go back for.
     pub const fn released(self, became: Option<Self>) -> Option<Self> {
         match (self, became) {
             (Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded, _) => Some(self),
@@ -101,7 +104,8 @@ pub enum Reason {
     Limit = 2,
     /// The offer's units are sold.
     Stock = 3,
-    /// Its tenant, its sale or its offer is not the lane's: whoever promised it took the lane for another one.
+    /// Its tenant, its sale or its offer is not the lane's: whoever promised it took the lane for
+    /// another one.
     Foreign = 4,
 }
 
@@ -177,7 +181,8 @@ pub struct Release {
     pub order: OrderId,
     /// Where its record stands in the log (R1).
     pub at: Position,
-    /// What its record says that it became: the row is then what [`Status::released`] makes of it (R8).
+    /// What its record says that it became: the row is then what [`Status::released`] makes of it
+    /// (R8).
     pub became: Option<Status>,
 }
 
@@ -268,7 +273,8 @@ impl OrderRow {
 mod tests {
     use super::*;
 
-    /// R8: a lost mark is taken from the record, a mark that stands stays, and money that came in is not forgotten.
+    /// R8: a lost mark is taken from the record, a mark that stands stays, and money that came in
+    /// is not forgotten.
     #[test]
     fn r8_a_row_takes_the_mark_that_its_database_lost() {
         use Status::{Cancelled, Completed, Expired, Paid, PendingPayment, Refunded, Refunding, Rejected};

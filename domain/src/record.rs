@@ -1,4 +1,5 @@
-//! The records of the log: domain types, their protobuf bytes, and the checks that a record read back must pass.
+//! The records of the log: domain types, their protobuf bytes, and the checks that a record read
+//! back must pass.
 
 mod check;
 mod field;
@@ -89,8 +90,8 @@ pub struct Released {
     pub quantity: u32,
     /// Its key, for the tombstone (R6).
     pub key: KeyHash,
-    /// What its row became, one that [gives back](Status::gives_back): a database that loses the mark takes it from here (R8). `None` in
-    /// records of older programs.
+    /// What its row became, one that [gives back](Status::gives_back): a database that loses the
+    /// mark takes it from here (R8). `None` in records of older programs.
     pub became: Option<Status>,
 }
 
@@ -103,11 +104,14 @@ pub struct AllotmentChange {
     pub offer: OfferId,
     /// The version of the sale that asked for it.
     pub sale_version: u32,
-    /// Units, negative for a reduction: then those that were withheld for it. A program that knows no targets applies this alone.
+    /// Units, negative for a reduction: then those that were withheld for it. A program that knows
+    /// no targets applies this alone.
     pub delta: i64,
-    /// Units that the version wants the offer to have; `None` in records of older programs: what `delta` makes of the allotment.
+    /// Units that the version wants the offer to have; `None` in records of older programs: what
+    /// `delta` makes of the allotment.
     pub target: Option<u64>,
-    /// For a reduction: the epoch under which its units were withheld in Redis. Under another one it is void.
+    /// For a reduction: the epoch under which its units were withheld in Redis. Under another one
+    /// it is void.
     pub epoch: Epoch,
     /// Packed position of the change it follows; 0 for the first.
     pub after: i64,

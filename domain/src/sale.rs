@@ -1,4 +1,5 @@
-//! What a merchant sells: sale, lane, offer, window; and what makes a sale valid. The hot path knows only offers.
+//! What a merchant sells: sale, lane, offer, window; and what makes a sale valid. The hot path
+//! knows only offers.
 
 use crate::{
     id::{LaneId, ORDER_END, ORDER_END_MS, OfferId, PartitionId, SaleId, SkuId, TenantId},
@@ -143,7 +144,8 @@ impl Sale {
         self.lanes.iter().flat_map(|lane| lane.offers.iter().map(move |offer| (lane, offer)))
     }
 
-    /// Every flaw at once, so that a merchant mends a file in one go. `partitions`: of the order log.
+    /// Every flaw at once, so that a merchant mends a file in one go. `partitions`: of the order
+    /// log.
     ///
     /// # Errors
     /// One [`Flaw`] per wrong field.

@@ -1,5 +1,6 @@
-//! The lane: what it is asked, what it answers, and the pure lane machine, which is the specification of the Lua scripts.
-//! No time passes here and nothing fails here: `now_ms` comes as an argument, and unknown outcomes belong to the adapters.
+//! The lane: what it is asked, what it answers, and the pure lane machine, which is the
+//! specification of the Lua scripts. No time passes here and nothing fails here: `now_ms` comes as
+//! an argument, and unknown outcomes belong to the adapters.
 
 use bytes::Bytes;
 
@@ -9,7 +10,8 @@ mod machine;
 
 pub use machine::{LaneMachine, LaneState, PreparedLoad, RunId, Shelf};
 
-/// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over (`LimitReached`).
+/// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over
+/// (`LimitReached`).
 pub const TOMBSTONES_MAX: usize = 64;
 
 /// What stands before the requests of one reserve call.
@@ -21,7 +23,8 @@ pub struct ReserveCall {
     pub epoch: Epoch,
     /// Key of the journal entry, if anything is accepted.
     pub batch: BatchId,
-    /// Epoch milliseconds by the engine's clock: the entry is due for the sweeper `sweep_after_ms` later.
+    /// Epoch milliseconds by the engine's clock: the entry is due for the sweeper `sweep_after_ms`
+    /// later.
     pub now_ms: u64,
     /// How long the engine has to append the batch before a sweeper may.
     pub sweep_after_ms: u64,
@@ -42,7 +45,8 @@ pub struct ReserveRequest {
     pub quantity: u32,
     /// Hash of the idempotency key.
     pub key: KeyHash,
-    /// The reservation as a field of its batch ([`Reservation::append_field`](crate::record::Reservation::append_field)).
+    /// The reservation as a field of its batch
+    /// ([`Reservation::append_field`](crate::record::Reservation::append_field)).
     pub field: Bytes,
 }
 
@@ -60,7 +64,8 @@ pub enum ReserveReply {
         /// Its batch has left the journal: its row is durable (R12).
         settled: bool,
     },
-    /// The key was used before, and its order was released since (R6): its row says whether it was cancelled or expired.
+    /// The key was used before, and its order was released since (R6): its row says whether it was
+    /// cancelled or expired.
     Released {
         /// The first order.
         order: OrderId,
@@ -87,7 +92,8 @@ pub enum ReserveReply {
 pub enum LaneAnswer<T> {
     /// The lane is open under the caller's epoch.
     Open(T),
-    /// It is closed, missing, reloaded under another epoch, or its Redis restarted. Never "sold out", never "full".
+    /// It is closed, missing, reloaded under another epoch, or its Redis restarted. Never "sold
+    /// out", never "full".
     Closed {
         /// The epoch stored in the lane, to follow; 0 when it is missing.
         epoch: Epoch,
@@ -130,7 +136,8 @@ pub struct Purchase {
 pub enum GoneWhy {
     /// Released: units go back, a tombstone stays (R6).
     Released {
-        /// Units of it that lower the allotment instead of going back, because it is above its target (R9); at most its quantity.
+        /// Units of it that lower the allotment instead of going back, because it is above its
+        /// target (R9); at most its quantity.
         retired: u32,
     },
     /// Rejected, but not for stock: units go back, no tombstone.
@@ -155,7 +162,8 @@ pub struct Gone {
 pub enum CloseAnswer {
     /// Closed, marked with the epoch asked for; the journal cannot grow any more.
     Closed,
-    /// It is open at this epoch or a later one under the running server: somebody rebuilt it already.
+    /// It is open at this epoch or a later one under the running server: somebody rebuilt it
+    /// already.
     RefusedOpen {
         /// The lane's epoch.
         epoch: Epoch,
@@ -187,8 +195,8 @@ pub struct LaneLoad {
     pub limit_per_buyer: u32,
     /// Every offer of the lane.
     pub offers: Vec<OfferLoad>,
-    /// Live purchases and tombstones with their buyers: those of one buyer together, oldest first. One flat list, because a lane may have a
-    /// million.
+    /// Live purchases and tombstones with their buyers: those of one buyer together, oldest first.
+    /// One flat list, because a lane may have a million.
     pub purchases: Vec<(BuyerId, Purchase)>,
 }
 
@@ -217,7 +225,8 @@ pub enum LoadAnswer {
 pub enum RetireAnswer {
     /// Nothing of the lane is left.
     Gone,
-    /// It is open, closed under another marker, or by another run of the server (R14): it stays as it is.
+    /// It is open, closed under another marker, or by another run of the server (R14): it stays as
+    /// it is.
     Refused,
 }
 

@@ -1,6 +1,7 @@
-//! The bytes of every record, version 1, as they stand in logs that were written long ago: each must read back as the same value and be
-//! written as the same bytes, for ever. A new version gets new files; these never change. Then what a reader must bear: fields of a
-//! newer writer, unknown types, damage.
+//! The bytes of every record, version 1, as they stand in logs that were written long ago: each
+//! must read back as the same value and be written as the same bytes, for ever. A new version gets
+//! new files; these never change. Then what a reader must bear: fields of a newer writer, unknown
+//! types, damage.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -172,7 +173,8 @@ fn a_sale_of_version_1_reads_and_writes_as_ever() {
     assert_eq!(decode_sale(golden("sale.v1")).unwrap(), sale(), "read");
 }
 
-/// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's record must be the same bytes.
+/// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's
+/// record must be the same bytes.
 #[test]
 fn what_redis_concatenates_is_what_the_engine_encodes() {
     let batch = batch();
@@ -232,7 +234,8 @@ fn with_reservation_field(addition: &[u8]) -> Bytes {
     Batch::concatenate(&bytes, std::iter::empty(), &numbers).into()
 }
 
-/// It must stop a partition, and not be parked: so it is told apart from damage, whatever the bytes are.
+/// It must stop a partition, and not be parked: so it is told apart from damage, whatever the bytes
+/// are.
 #[test]
 fn an_unknown_type_is_told_apart_from_damage() {
     for kind in ["flashsale.batch.v2", "flashsale.close.v1", "", "FLASHSALE.BATCH.V1", "flashsale.sale.v1"] {
@@ -248,7 +251,8 @@ fn a_record_cut_short_is_malformed() {
         let bytes = golden(name);
         for length in 0..bytes.len() {
             let cut = Record::decode(kind, bytes.slice(..length));
-            // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero: valid, but another value.
+            // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero:
+            // valid, but another value.
             let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
             // An older program's release ends before the status.
             let is_older = cut == Ok(Record::Released(released()));

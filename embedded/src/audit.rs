@@ -1,5 +1,5 @@
-//! `flashsale audit`: INV-1 to INV-5 on a data folder or on a production stack, read from outside. It says what it compared and what
-//! it found, and repairs nothing.
+//! `flashsale audit`: INV-1 to INV-5 on a data folder or on a production stack, read from outside.
+//! It says what it compared and what it found, and repairs nothing.
 
 #[cfg(feature = "production")]
 pub mod stack;
@@ -106,7 +106,8 @@ fn logged(path: &Path) -> Result<Vec<PromiseEvidence>, ReadError> {
     Ok(promises)
 }
 
-/// What a record that cannot be read promised, nobody knows: the order-writer parks it with an alarm.
+/// What a record that cannot be read promised, nobody knows: the order-writer parks it with an
+/// alarm.
 fn promised(entry: Entry) -> Vec<PromiseEvidence> {
     let Ok(Record::Batch(batch)) = Record::read(&entry.kind, entry.payload) else { return Vec::new() };
     let promised = |(_, reservation): (_, domain::record::Reservation)| PromiseEvidence {
@@ -117,7 +118,8 @@ fn promised(entry: Entry) -> Vec<PromiseEvidence> {
     batch.reservations.into_iter().map(promised).collect()
 }
 
-/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept. `works`: somebody decides what waits.
+/// Audits what these stores hold. `logged`: the orders of the log, as far as it is kept. `works`:
+/// somebody decides what waits.
 async fn audit<S: Sql, W: LaneWitness>(
     mut backends: Backends<S, W>,
     logged: Vec<PromiseEvidence>,

@@ -39,13 +39,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sells until it is told to end. On an empty folder it makes a demo tenant with a running sale.
+    /// Sells until it is told to end. On an empty folder it makes a demo tenant with a running
+    /// sale.
     Serve(ServeArgs),
     /// Prints the settings file with every key, its meaning and its default.
     Config,
     /// Prints a buyer's token.
     Token(TokenCommand),
-    /// Publishes a sale file as the next version of its sale, whether a server runs on the folder or not.
+    /// Publishes a sale file as the next version of its sale, whether a server runs on the folder
+    /// or not.
     Publish(PublishCommand),
     /// Prints a commented sale file.
     Example,
@@ -53,15 +55,18 @@ enum Command {
     Cancel(CancelCommand),
     /// Expires unpaid orders and gives their units back.
     Expire(ExpireCommand),
-    /// Records that were set aside because nothing could be decided of them, and those that a partition waits for.
+    /// Records that were set aside because nothing could be decided of them, and those that a
+    /// partition waits for.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Parked(ParkedArgs),
-    /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it found.
+    /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it
+    /// found.
     Audit(FolderArgs),
     /// Checks the same on a production stack: Redis, Kafka and MySQL.
     #[cfg(feature = "production")]
     AuditStack(kit::settings::StoreArgs),
-    /// Loads a server of its own on a fresh folder, audits it and draws a picture; `orders` when no scenario is named.
+    /// Loads a server of its own on a fresh folder, audits it and draws a picture; `orders` when no
+    /// scenario is named.
     #[command(mut_arg("scenario", |scenario| scenario.required(false).default_value("orders")))]
     Load(LoadArgs),
 }
@@ -201,7 +206,8 @@ impl Failure {
 }
 
 impl Cli {
-    /// What is logged unless `RUST_LOG` says otherwise: a server tells its life, a command its answer only.
+    /// What is logged unless `RUST_LOG` says otherwise: a server tells its life, a command its
+    /// answer only.
     pub fn log_level(&self) -> LevelFilter {
         match self.command {
             None | Some(Command::Serve(_)) => LevelFilter::WARN,

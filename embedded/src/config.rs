@@ -1,5 +1,5 @@
-//! The settings: the file `flashsale.toml`, which is also the manual, and what the command line says before it. What contradicts
-//! itself does not boot. It opens nothing.
+//! The settings: the file `flashsale.toml`, which is also the manual, and what the command line
+//! says before it. What contradicts itself does not boot. It opens nothing.
 
 use std::{
     net::SocketAddr,

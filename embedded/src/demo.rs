@@ -16,8 +16,8 @@ use crate::deployment::Deployment;
 /// Reading a log that was just made.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// The sale to show: the one that sells, else the one that opens or opened last. A shop without any gets the example, open from now
-/// on for a day, if `demo` is wanted.
+/// The sale to show: the one that sells, else the one that opens or opened last. A shop without any
+/// gets the example, open from now on for a day, if `demo` is wanted.
 ///
 /// # Errors
 /// When the stores do not tell, or do not take it.

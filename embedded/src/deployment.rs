@@ -1,4 +1,5 @@
-//! The stores of the embedded deployment, opened on a data folder, and how engine and order-writer come to them. It makes no decision.
+//! The stores of the embedded deployment, opened on a data folder, and how engine and order-writer
+//! come to them. It makes no decision.
 
 use std::{path::Path, sync::Arc};
 
@@ -85,8 +86,8 @@ pub struct Deployment<C> {
 }
 
 impl<C: Clock> Deployment<C> {
-    /// Opens the stores of a folder; makes what is missing. The lanes are empty, and so closed: the keeper derives them from ledger
-    /// and log. `run` MUST be another one for each opening.
+    /// Opens the stores of a folder; makes what is missing. The lanes are empty, and so closed: the
+    /// keeper derives them from ledger and log. `run` MUST be another one for each opening.
     ///
     /// # Errors
     /// [`DeploymentError`].

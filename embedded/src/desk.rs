@@ -1,4 +1,5 @@
-//! What an operator asks of orders: one cancelled, the overdue ones expired. The rules are the order-writer's desk's.
+//! What an operator asks of orders: one cancelled, the overdue ones expired. The rules are the
+//! order-writer's desk's.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -37,7 +38,8 @@ impl Wish {
         }
     }
 
-    /// Does it; what was done. `watch` hears how far an expiry is, and may end it between two batches.
+    /// Does it; what was done. `watch` hears how far an expiry is, and may end it between two
+    /// batches.
     ///
     /// # Errors
     /// [`DeskError`]; asking again is harmless.

@@ -1,5 +1,5 @@
-//! The data folder: one process and one user at a time, of a format that this program knows, with the keys that are made once. What
-//! is in its files is the business of the stores.
+//! The data folder: one process and one user at a time, of a format that this program knows, with
+//! the keys that are made once. What is in its files is the business of the stores.
 
 mod files;
 mod rights;
@@ -188,7 +188,8 @@ fn who(holder: &Option<ServerNote>) -> String {
 
 /// Whether a process is stopped by a signal, as Linux tells it; elsewhere it is not known to be.
 fn is_stopped(pid: u32) -> bool {
-    // The state is the first field after the name, which may hold anything but ends with the last parenthesis.
+    // The state is the first field after the name, which may hold anything but ends with the last
+    // parenthesis.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
@@ -259,7 +260,8 @@ impl Folder {
             rights::check(&path)?;
             check_format(&path)?;
         }
-        // Files that may be written to in a folder that may not would be worked on before anybody noticed.
+        // Files that may be written to in a folder that may not would be worked on before anybody
+        // noticed.
         rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from).map_err(at(&path))?;
         let lock = take_lock(&path)?;
         rights::close_folder(&path)?;
@@ -352,8 +354,9 @@ pub fn running(path: &Path) -> Result<Option<ServerNote>, FolderError> {
     }
 }
 
-/// What to tell when the stores of a folder did not open: the system's own error if the folder takes no file, else `error`. A database
-/// may call a full or read-only disk a file that cannot be opened.
+/// What to tell when the stores of a folder did not open: the system's own error if the folder
+/// takes no file, else `error`. A database may call a full or read-only disk a file that cannot be
+/// opened.
 pub fn cause_of<E: From<FolderError>>(folder: &Path, error: E) -> E {
     files::probe(folder).map_or_else(E::from, |()| error)
 }
@@ -392,7 +395,8 @@ fn has_content(path: &Path) -> Result<bool, FolderError> {
     Ok(entries.any(|entry| entry.is_ok_and(|entry| !is_left(&entry.file_name()))))
 }
 
-/// Whether a name is taken, by whatever. A folder that may not be looked into is an error: it does not say that nothing is there.
+/// Whether a name is taken, by whatever. A folder that may not be looked into is an error: it does
+/// not say that nothing is there.
 fn is_there(path: &Path) -> Result<bool, FolderError> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),

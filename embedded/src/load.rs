@@ -1,5 +1,5 @@
-//! `flashsale load`: the load test against a server of its own on a folder of its own, with a picture at the end. The shop that may run
-//! meanwhile is not touched.
+//! `flashsale load`: the load test against a server of its own on a folder of its own, with a
+//! picture at the end. The shop that may run meanwhile is not touched.
 
 use std::{io, path::PathBuf};
 
@@ -45,7 +45,8 @@ impl LoadError {
     }
 }
 
-/// Runs the load and tells what came of it. Returns what is printed last, and whether all was clean.
+/// Runs the load and tells what came of it. Returns what is printed last, and whether all was
+/// clean.
 ///
 /// # Errors
 /// [`LoadError`].

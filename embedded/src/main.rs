@@ -1,4 +1,5 @@
-//! Composes the program: command line, log, command, exit status. Everything else is in the library.
+//! Composes the program: command line, log, command, exit status. Everything else is in the
+//! library.
 
 use std::{
     io::{self, ErrorKind, Write},

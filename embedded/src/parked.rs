@@ -1,5 +1,5 @@
-//! What an operator asks about parked records, of a running server by its second port or of a folder at rest. The rules are the
-//! order-writer's.
+//! What an operator asks about parked records, of a running server by its second port or of a
+//! folder at rest. The rules are the order-writer's.
 
 use kit::clock::Clock;
 use order_writer::parked::{PAGE_MAX, ParkedCommand, ParkedError, Stores};

@@ -1,7 +1,9 @@
-//! What a purchase costs an engine before and around the lane's call, per request: its parts by themselves, on the machine's clock; and
-//! whole requests through the front, over connections in memory and in-memory lanes, log and rows.
+//! What a purchase costs an engine before and around the lane's call, per request: its parts by
+//! themselves, on the machine's clock; and whole requests through the front, over connections in
+//! memory and in-memory lanes, log and rows.
 //!
-//! The cases of the group `front` differ by one step each, so that a step's cost is the difference of two of them.
+//! The cases of the group `front` differ by one step each, so that a step's cost is the difference
+//! of two of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a benchmark: what fails ends it")]
 
@@ -32,7 +34,8 @@ use kit::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Above every number of tokens that the memory of tokens holds, so that going round finds none of them there.
+/// Above every number of tokens that the memory of tokens holds, so that going round finds none of
+/// them there.
 const STRANGERS: u64 = 1 << 17;
 /// Buyers whose tokens stay remembered.
 const REGULARS: u64 = 1 << 10;

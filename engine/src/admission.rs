@@ -1,5 +1,5 @@
-//! Who may try to buy: every test that needs no answer from anybody. It does no I/O and awaits nothing; a refusal here costs
-//! a few hundred nanoseconds.
+//! Who may try to buy: every test that needs no answer from anybody. It does no I/O and awaits
+//! nothing; a refusal here costs a few hundred nanoseconds.
 
 mod buckets;
 mod hint;
@@ -66,7 +66,8 @@ pub struct Repeat {
     pub key: KeyHash,
     /// How many.
     pub quantity: Quantity,
-    /// The sale is over and its lane was retired before this was asked: its rows are all there is to know (R14).
+    /// The sale is over and its lane was retired before this was asked: its rows are all there is
+    /// to know (R14).
     pub is_retired: bool,
 }
 
@@ -102,7 +103,8 @@ impl Admitted {
         self.moment
     }
 
-    /// What the log will say of it, frozen now; the offer, to keep its stock; the permit, to hold until the answer.
+    /// What the log will say of it, frozen now; the offer, to keep its stock; the permit, to hold
+    /// until the answer.
     pub fn freeze(self, order: OrderId) -> (Reservation, Arc<Offered>, Permit) {
         let Self { offered, buyer, quantity, key, context, moment, permit } = self;
         let reservation = Reservation {
@@ -173,10 +175,11 @@ impl<C: Clock> Admission<C> {
 
     /// Admits a purchase, or says why not.
     ///
-    /// The order of the tests: first what costs nothing and nobody. Then the permit, which comes back by itself. Then the
-    /// buckets, whose tokens do not: the buyer's own first, so that one who hammers empties no common bucket; then the
-    /// tenant's, so that one shop's rush is not drawn from an offer; the offer's last, because its tokens are what all wait
-    /// for. Whoever is refused by a later bucket loses the buyer's own token and no other.
+    /// The order of the tests: first what costs nothing and nobody. Then the permit, which comes
+    /// back by itself. Then the buckets, whose tokens do not: the buyer's own first, so that one
+    /// who hammers empties no common bucket; then the tenant's, so that one shop's rush is not
+    /// drawn from an offer; the offer's last, because its tokens are what all wait for. Whoever is
+    /// refused by a later bucket loses the buyer's own token and no other.
     ///
     /// # Errors
     /// The first test that fails.
@@ -220,9 +223,10 @@ impl<C: Clock> Admission<C> {
         })
     }
 
-    /// What to look for when the sale's window or pause refuses a purchase; `None` when there can be no earlier one. A sale that
-    /// has yet to open was open before only if it was moved, and then this engine has followed its lane: whoever comes early to any other
-    /// costs nobody a question.
+    /// What to look for when the sale's window or pause refuses a purchase; `None` when there can
+    /// be no earlier one. A sale that has yet to open was open before only if it was moved, and
+    /// then this engine has followed its lane: whoever comes early to any other costs nobody a
+    /// question.
     pub fn repeat(&self, purchase: &Purchase<'_>) -> Option<Repeat> {
         let now_ms = self.moment().wall_ms;
         let caller = self.caller(purchase.token, now_ms).ok()?;

@@ -1,5 +1,6 @@
-//! THE purchase: admit, reserve, enqueue. Each step takes the proof that only the step before can make, so that none can be
-//! skipped. What happens in a step stands in its own file; what the buyer is told, in `http`.
+//! THE purchase: admit, reserve, enqueue. Each step takes the proof that only the step before can
+//! make, so that none can be skipped. What happens in a step stands in its own file; what the buyer
+//! is told, in `http`.
 
 use bytes::Bytes;
 use domain::{
@@ -84,8 +85,9 @@ pub struct Bought {
     pub standing: Standing,
 }
 
-/// Why no order is told. Business outcomes and shortages alike; faults became [`Standing::Pending`], [`Declined::LaneClosed`] or
-/// [`Declined::OutcomeUnknown`] before they got here.
+/// Why no order is told. Business outcomes and shortages alike; faults became
+/// [`Standing::Pending`], [`Declined::LaneClosed`] or [`Declined::OutcomeUnknown`] before they got
+/// here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Declined {
     /// No bearer token came.
@@ -113,9 +115,11 @@ pub enum Declined {
     RateLimited(Limited),
     /// No room: no permit, a full queue, a full journal, a log that does not keep up.
     Overloaded,
-    /// The lane is closed, or cannot be asked, or this engine has no worker number: not a "no", come again.
+    /// The lane is closed, or cannot be asked, or this engine has no worker number: not a "no",
+    /// come again.
     LaneClosed,
-    /// The lane was asked and did not answer: this purchase may be promised or not. Its key finds out (R13).
+    /// The lane was asked and did not answer: this purchase may be promised or not. Its key finds
+    /// out (R13).
     OutcomeUnknown,
 }
 
@@ -125,7 +129,8 @@ impl Declined {
         matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended)
     }
 
-    /// What a buyer is told whose earlier order could not be looked up: never "no", for there may be one.
+    /// What a buyer is told whose earlier order could not be looked up: never "no", for there may
+    /// be one.
     const fn of_unseen(why: Unseen) -> Self {
         match why {
             Unseen::NotFound | Unseen::Unavailable => Self::LaneClosed,
@@ -150,7 +155,8 @@ pub struct Purchases<S, L: OrderLog, R, C> {
 }
 
 impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
-    /// Buys. Dropping this future takes nothing back: what was asked of the lane goes its way, and the same key finds it again.
+    /// Buys. Dropping this future takes nothing back: what was asked of the lane goes its way, and
+    /// the same key finds it again.
     ///
     /// # Errors
     /// [`Declined`]: nothing was promised, but for [`Declined::OutcomeUnknown`].
@@ -190,7 +196,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
         Ok(Bought { order, offer, standing: Standing::of_row(status) })
     }
 
-    /// Admission, and the time it takes. The other stages are measured where many purchases share them.
+    /// Admission, and the time it takes. The other stages are measured where many purchases share
+    /// them.
     fn admit(&self, purchase: Purchase<'_>) -> Result<Admitted, Declined> {
         let begun = self.clock.monotonic();
         let admitted = self.admission.admit(purchase);

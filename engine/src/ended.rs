@@ -1,5 +1,6 @@
-//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so. A lane that it does not have never
-//! sold, which is the same here. From then on no row means no order, nothing is swept there, and pages do not ask for stock.
+//! Which lanes are retired (R14): the ledger is asked for those of ended sales until it says so. A
+//! lane that it does not have never sold, which is the same here. From then on no row means no
+//! order, nothing is swept there, and pages do not ask for stock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,8 @@ use store::{
 
 use crate::sales::{Directory, Lane};
 
-/// Pause between two rounds. Who asks for the first time in it after a retirement is told to come again.
+/// Pause between two rounds. Who asks for the first time in it after a retirement is told to come
+/// again.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Asks for ever.

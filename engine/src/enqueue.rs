@@ -1,6 +1,6 @@
-//! From promise to log: the reservations of one call are one record. Acknowledged means accepted; everything else means pending,
-//! because nobody can know. Engines never release, whatever the error says (R7): the journal holds the batch, and the sweeper
-//! appends it again.
+//! From promise to log: the reservations of one call are one record. Acknowledged means accepted;
+//! everything else means pending, because nobody can know. Engines never release, whatever the
+//! error says (R7): the journal holds the batch, and the sweeper appends it again.
 
 mod acknowledged;
 
@@ -52,7 +52,8 @@ impl Fate {
     }
 }
 
-/// Waits until the log has the reservation's record, or until nobody waits any longer. Nothing can be declined here.
+/// Waits until the log has the reservation's record, or until nobody waits any longer. Nothing can
+/// be declined here.
 pub async fn enqueue(reserved: Reserved) -> Bought {
     let (order, offer, fate) = reserved.into_parts();
     Bought { order, offer, standing: fate.wait().await }
@@ -72,7 +73,8 @@ impl<L: OrderLog, C: Clock> Appender<L, C> {
         Self { log, clock, acknowledged, metrics }
     }
 
-    /// Room for one record: a permit taken before units are promised, so that a full queue refuses before it promises (R7).
+    /// Room for one record: a permit taken before units are promised, so that a full queue refuses
+    /// before it promises (R7).
     pub fn room(&self) -> Option<L::Room> {
         self.log.room()
     }
@@ -82,8 +84,9 @@ impl<L: OrderLog, C: Clock> Appender<L, C> {
         &self.acknowledged
     }
 
-    /// Appends a batch, the same bytes that its journal entry holds, and decides its fate. Ends when the log has answered:
-    /// an acknowledgement after the buyers' deadline still counts for their repeats (R12).
+    /// Appends a batch, the same bytes that its journal entry holds, and decides its fate. Ends
+    /// when the log has answered: an acknowledgement after the buyers' deadline still counts for
+    /// their repeats (R12).
     pub async fn append(&self, partition: PartitionId, batch: BatchId, payload: Bytes, room: L::Room, fate: &Fate) {
         let started = self.clock.monotonic();
         let mut appending = std::pin::pin!(self.acknowledge(partition, batch, payload, room));

@@ -112,7 +112,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         http::bind(settings.admin.admin_addr, false).with_context(|| cannot_listen(settings.admin.admin_addr))?;
     let hosts = settings.admin.hosts();
     let admin = tokio::spawn(admin::serve(listener, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
-    // Before our own connections, one of which could be given this very port. Who comes early waits.
+    // Before our own connections, one of which could be given this very port. Who comes early
+    // waits.
     let listeners =
         service::bind(settings.listen, settings.front_threads()).with_context(|| cannot_listen(settings.listen))?;
     let engine = tokio::select! {

@@ -1,5 +1,5 @@
-//! Everything this crate measures, in one place. Handles are kept, so that a request looks no label up, and what every request writes
-//! is counted by each thread for itself.
+//! Everything this crate measures, in one place. Handles are kept, so that a request looks no label
+//! up, and what every request writes is counted by each thread for itself.
 
 mod stores;
 

@@ -1,5 +1,5 @@
-//! Order ids: unique across threads, processes and steps of the clock, or none at all. The number of this engine is leased
-//! (`lease`); without a lease nothing is minted.
+//! Order ids: unique across threads, processes and steps of the clock, or none at all. The number
+//! of this engine is leased (`lease`); without a lease nothing is minted.
 //!
 //! Ids carry a clock of their own: the wall clock, and where that steps back, the time that went by
 //! since on the monotonic clock. So a clock that is set back, by a minute or a day, stops nobody.
@@ -17,7 +17,8 @@ pub use lease::{FOLLOW_MS_MAX, LEASE_TTL, LeaseKeeper, LeaseWatch, MARGIN, RENEW
 
 use crate::admission::Moment;
 
-/// How far the ids of a slot may run ahead of the clock: a burst of 32 buyers of one slot in one millisecond takes the next one.
+/// How far the ids of a slot may run ahead of the clock: a burst of 32 buyers of one slot in one
+/// millisecond takes the next one.
 pub const AHEAD_MS_MAX: u64 = 100;
 
 const SEQUENCE_BITS: u32 = SEQUENCES.trailing_zeros();
@@ -36,7 +37,8 @@ pub enum NotMinted {
 /// Mints order ids. One per process, shared by all threads. Every field but the slots changes a few
 /// times a minute at most.
 pub struct Mint {
-    /// Monotonic milliseconds until which may be minted, and the worker number in the low bits. 0: no lease.
+    /// Monotonic milliseconds until which may be minted, and the worker number in the low bits. 0:
+    /// no lease.
     lease: AtomicU64,
     /// The last millisecond that ids may carry, as it stands in the lease's row.
     ids_until_ms: AtomicU64,
@@ -186,7 +188,8 @@ mod tests {
         assert_eq!((id.slot(), id.worker(), id.minted_at_ms()), (slot(), 7, NOW_MS));
     }
 
-    /// The 33rd id of a slot in a millisecond takes the next one; a hundred milliseconds ahead is too far.
+    /// The 33rd id of a slot in a millisecond takes the next one; a hundred milliseconds ahead is
+    /// too far.
     #[test]
     fn a_used_up_millisecond_moves_on_within_bounds() {
         let mint = minting();

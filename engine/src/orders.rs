@@ -1,4 +1,5 @@
-//! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane. It changes nothing.
+//! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane.
+//! It changes nothing.
 
 mod repeat;
 
@@ -26,8 +27,8 @@ use crate::{
 pub const PAGE_MAX: u32 = kit::http::PAGE_LIMIT_MAX;
 /// Reads of this engine under way, at most: those beyond would only wait for a connection.
 pub const READS_MAX: usize = 512;
-/// Reads a second of one buyer: a page that asks for a status twice a second in many tabs stays far below, and one token alone
-/// cannot keep the databases busy.
+/// Reads a second of one buyer: a page that asks for a status twice a second in many tabs stays far
+/// below, and one token alone cannot keep the databases busy.
 pub const READS_PER_BUYER_PER_S: u32 = 50;
 /// The name of that quota, beside that of a buyer's purchases.
 const READS_POLICY: &str = "buyer_reads";
@@ -36,7 +37,8 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The rows, to be read.
 pub trait OrderRows: Clone + Send + Sync + 'static {
-    /// The row of an order. MUST see what was written before it was asked (failure 19: no lagging replica).
+    /// The row of an order. MUST see what was written before it was asked (failure 19: no lagging
+    /// replica).
     fn find(&self, order: OrderId) -> impl Future<Output = Result<Option<OrderRow>, SqlError>> + Send;
 
     /// A buyer's rows in a shop, newest first, at most `limit` of those before `before`.
@@ -80,7 +82,8 @@ pub struct OrderView {
     pub sale: SaleId,
     /// The offer.
     pub offer: OfferId,
-    /// What is sold; `None` before there is a row: a later version of the sale may say otherwise than the purchase.
+    /// What is sold; `None` before there is a row: a later version of the sale may say otherwise
+    /// than the purchase.
     pub sku: Option<SkuId>,
     /// Units.
     pub quantity: u32,
@@ -199,7 +202,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         let (offered, is_retired) = offer.and_then(|offer| self.offered(caller, offer)).ok_or(Unseen::NotFound)?;
         let entry = match self.stock.find(offered.lane.id, caller.buyer).await {
             Ok(LaneAnswer::Open(purchases)) => purchases.into_iter().find(|(purchase, _)| purchase.order == order),
-            // R14: it was retired before the rows were asked once more, so they have every order of it.
+            // R14: it was retired before the rows were asked once more, so they have every order of
+            // it.
             Ok(LaneAnswer::Closed { .. }) if is_retired => {
                 return self.row(caller, order).await?.ok_or(Unseen::NotFound);
             }
@@ -215,7 +219,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
             return Ok(row);
         }
         let (purchase, _) = entry.ok_or(Unseen::NotFound)?;
-        // The lane's other offers are of the same sale; one that a later version dropped is not shown before it has a row.
+        // The lane's other offers are of the same sale; one that a later version dropped is not
+        // shown before it has a row.
         let (offered, _) = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
         Ok(OrderView {
             order,

@@ -1,5 +1,5 @@
-//! When this engine wants requests: the topic of sales was read to its end, a worker number is held, and the lanes' server
-//! answered once. It decides nothing else.
+//! When this engine wants requests: the topic of sales was read to its end, a worker number is
+//! held, and the lanes' server answered once. It decides nothing else.
 
 use std::{
     borrow::Cow,
@@ -92,7 +92,8 @@ impl LeaseWatch for Arc<Conditions> {
     }
 }
 
-/// Asks the lanes' server for anything until it answers. What it says of a lane that need not exist does not matter.
+/// Asks the lanes' server for anything until it answers. What it says of a lane that need not exist
+/// does not matter.
 pub async fn probe_stock<S: LaneStock>(stock: S, conditions: Arc<Conditions>) {
     let (Ok(lane), Ok(buyer)) = (LaneId::new(1), BuyerId::new(1)) else { return };
     while let Err(error) = stock.find(lane, buyer).await {

@@ -1,8 +1,9 @@
-//! From admission to promise: requests waiting for the same lane travel together. While one call is out the next batch collects;
-//! no timer holds anybody back. Each front thread has its own lanes and its own tasks.
+//! From admission to promise: requests waiting for the same lane travel together. While one call is
+//! out the next batch collects; no timer holds anybody back. Each front thread has its own lanes
+//! and its own tasks.
 //!
-//! The work belongs to the lane's task, not to the request: a client that hangs up takes nothing back, and the same key finds
-//! its order again.
+//! The work belongs to the lane's task, not to the request: a client that hangs up takes nothing
+//! back, and the same key finds its order again.
 
 mod ask;
 mod queue;
@@ -43,7 +44,8 @@ pub use queue::{CALLS_OUT_MAX, WAITING_MAX};
 /// How long an engine has to append a batch before a sweeper may.
 pub const SWEEP_AFTER_MS: u64 = 5_000;
 
-/// How often queues of lanes that nobody asks are let go of: a queue is made again in a microsecond.
+/// How often queues of lanes that nobody asks are let go of: a queue is made again in a
+/// microsecond.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// A promise of the lane, or the earlier one of the same key. Only this module makes one.
@@ -72,7 +74,8 @@ pub enum Held {
 
 type Answer = Result<Held, Declined>;
 
-/// Where an answer is waited for. The permit comes back with the answer, not with the client's patience.
+/// Where an answer is waited for. The permit comes back with the answer, not with the client's
+/// patience.
 struct Seat {
     answer: oneshot::Sender<Answer>,
     offered: Arc<Offered>,
@@ -179,7 +182,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     }
 }
 
-/// Lets go of the queues that nobody is at, as long as the lanes are there: lanes end, and others come.
+/// Lets go of the queues that nobody is at, as long as the lanes are there: lanes end, and others
+/// come.
 async fn forget_idle(queues: Weak<Mutex<Queues>>) {
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
@@ -203,7 +207,8 @@ async fn drive<S: LaneStock, L: OrderLog, C: Clock>(
 }
 
 impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
-    /// One call, and everybody's answer: at once for the refused, with the record's fate for the promised.
+    /// One call, and everybody's answer: at once for the refused, with the record's fate for the
+    /// promised.
     async fn travel(&self, batch: Vec<Waiting>, tasks: &TaskTracker) {
         let Some(first) = batch.first() else { return };
         let lane = Arc::clone(&first.seat.offered.lane);
@@ -251,13 +256,14 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 seats.iter().for_each(|seat| seat.offered.give_back());
                 decline(seats, Declined::LaneClosed);
             }
-            // R13: the lane may have these ids, or other ones by the same keys, or none. So none is told, and none is used again.
+            // R13: the lane may have these ids, or other ones by the same keys, or none. So none is
+            // told, and none is used again.
             Asked::Unknown => decline(seats, Declined::OutcomeUnknown),
         }
     }
 
-    /// Tells everybody their outcome. The promised are told when their record's fate is known: they would only wait on, and are
-    /// woken once instead of twice.
+    /// Tells everybody their outcome. The promised are told when their record's fate is known: they
+    /// would only wait on, and are woken once instead of twice.
     fn tell(
         &self,
         call: &ReserveCall,

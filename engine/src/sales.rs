@@ -1,5 +1,6 @@
-//! The directory of offers: what is sold, by whom, in which lane, and what admission keeps of each. Built from the topic `sales`;
-//! the newest version of a sale wins. It sells nothing and asks nobody.
+//! The directory of offers: what is sold, by whom, in which lane, and what admission keeps of each.
+//! Built from the topic `sales`; the newest version of a sale wins. It sells nothing and asks
+//! nobody.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,8 +21,9 @@ use store::log::SalesFollower;
 
 use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
 
-/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only left out, not forgotten: a clock
-/// that was far ahead for a while must not take running sales away.
+/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only
+/// left out, not forgotten: a clock that was far ahead for a while must not take running sales
+/// away.
 const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +36,8 @@ pub struct Lane {
     /// The partition that orders it.
     pub partition: PartitionId,
     epoch: AtomicU64,
-    /// The end of the sale after which it was retired, in epoch milliseconds; 0 while that is not known.
+    /// The end of the sale after which it was retired, in epoch milliseconds; 0 while that is not
+    /// known.
     retired_after_ms: AtomicU64,
 }
 
@@ -49,8 +52,8 @@ impl Lane {
         self.epoch.fetch_max(epoch.0, Ordering::Relaxed);
     }
 
-    /// Whether the ledger says that it was retired after this window (R14): then every order of it has its row. `false` may be late, `true`
-    /// is not.
+    /// Whether the ledger says that it was retired after this window (R14): then every order of it
+    /// has its row. `false` may be late, `true` is not.
     pub fn is_retired(&self, window: Window) -> bool {
         self.retired_after_ms.load(Ordering::Acquire) == window.closes_at_ms
     }
@@ -82,7 +85,8 @@ pub struct Promotion {
 }
 
 impl Promotion {
-    /// Its offers as published, each with what is kept of it. Those that the directory left out are not sold here.
+    /// Its offers as published, each with what is kept of it. Those that the directory left out are
+    /// not sold here.
     pub fn offered(&self) -> impl Iterator<Item = (&domain::sale::Lane, &domain::sale::Offer, &Arc<Offered>)> {
         let mut kept = self.offers.iter().peekable();
         self.sale.offers().filter_map(move |(lane, offer)| {
@@ -127,7 +131,8 @@ pub struct Offered {
 }
 
 impl Offered {
-    /// Gives the tokens back that admitted a purchase which took nothing. The buyer's own is spent: it bounds what one buyer asks.
+    /// Gives the tokens back that admitted a purchase which took nothing. The buyer's own is spent:
+    /// it bounds what one buyer asks.
     pub fn give_back(&self) {
         self.bucket.give_back();
         self.shop.bucket.give_back();
@@ -207,7 +212,8 @@ impl Directory {
         self.current.load()
     }
 
-    /// Takes in sales as they were published. A version that is not newer than the one at hand is passed over.
+    /// Takes in sales as they were published. A version that is not newer than the one at hand is
+    /// passed over.
     pub fn take_in(&self, sales: Vec<Sale>, now_ms: u64) {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         for sale in sales {
@@ -267,9 +273,10 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Adds a sale; returns how many of its offers are left out. An id stays with the sale that has it: the order-writer settles who
-    /// that is and publishes what remains of the other, so this lasts a moment. Until then a unit of one is never sold as the other's,
-    /// and no buyer meets the limit of another's lane.
+    /// Adds a sale; returns how many of its offers are left out. An id stays with the sale that has
+    /// it: the order-writer settles who that is and publishes what remains of the other, so this
+    /// lasts a moment. Until then a unit of one is never sold as the other's, and no buyer meets
+    /// the limit of another's lane.
     fn add(&self, sale: &Sale, next: &mut Snapshot) -> u64 {
         let tenant = Arc::clone(next.tenants.entry(sale.tenant).or_insert_with(|| self.tenant(sale.tenant)));
         let old = self.old.sale(sale.id);
@@ -321,7 +328,8 @@ impl Build<'_> {
     }
 
     fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
-        // An id that another sale or lane had is another offer: nothing that is known of the one is true of the other (INV-7).
+        // An id that another sale or lane had is another offer: nothing that is known of the one is
+        // true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
         let old = old.filter(|old| (old.tenant, old.sale, old.lane.id) == (sale.tenant, sale.id, lane.id));
         let bucket = old.filter(|old| old.bucket.is_for(offer.rate_per_s, self.engines)).map(|old| &old.bucket);
@@ -341,7 +349,8 @@ impl Build<'_> {
     }
 }
 
-/// Follows the topic `sales` for ever; `at_end` is called once, when all that was there at the start is taken in.
+/// Follows the topic `sales` for ever; `at_end` is called once, when all that was there at the
+/// start is taken in.
 pub async fn follow<F: SalesFollower>(
     mut follower: F,
     directory: Arc<Directory>,
@@ -383,7 +392,8 @@ mod tests {
         assert_eq!(directory.now().sale(SaleId::new(1).unwrap()).unwrap().sale.version, 3);
     }
 
-    /// A new version must not refill the buckets, forget the lane's epoch, or forget the stock seen.
+    /// A new version must not refill the buckets, forget the lane's epoch, or forget the stock
+    /// seen.
     #[test]
     fn a_new_version_keeps_what_admission_knows() {
         let directory = directory();

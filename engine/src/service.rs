@@ -1,5 +1,5 @@
-//! The engine as a whole: what all its threads share, its front threads, its background work and its drain. The stores come in as
-//! [`Ports`], so that every deployment runs this very code.
+//! The engine as a whole: what all its threads share, its front threads, its background work and
+//! its drain. The stores come in as [`Ports`], so that every deployment runs this very code.
 
 use std::{
     future::Future,
@@ -50,7 +50,8 @@ use crate::{
     sweep::Sweeper,
 };
 
-/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a batch, and a look costs a system call.
+/// Tasks that a front thread runs before it looks for new input: answers leave in bursts of a
+/// batch, and a look costs a system call.
 const TASKS_PER_POLL: u32 = 256;
 /// Deadlines of the drain, one after the other: below the 30 s an orchestrator grants.
 pub const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
@@ -123,7 +124,8 @@ pub enum ServiceError {
     Lease,
 }
 
-/// One listener per front thread on the same address, all of them before any is served, or early connections crowd the first.
+/// One listener per front thread on the same address, all of them before any is served, or early
+/// connections crowd the first.
 ///
 /// # Errors
 /// When the address is taken, or not of this machine.
@@ -179,8 +181,8 @@ pub struct Engine<P: Ports, B: Service = ()> {
 }
 
 impl<P: Ports, B: Service + Clone> Engine<P, B> {
-    /// Starts the background work and waits until all sales are read: before, every offer is unknown.
-    /// `beside` shares the buyers' port; `()` where the engine has it for itself.
+    /// Starts the background work and waits until all sales are read: before, every offer is
+    /// unknown. `beside` shares the buyers' port; `()` where the engine has it for itself.
     ///
     /// # Errors
     /// [`ServiceError`] when a metric's name is taken, the lanes' server refuses its settings, or
@@ -235,8 +237,8 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         Ok(Self { shared, log, conditions, lease, lease_stop })
     }
 
-    /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer, the lease. The deadline of the
-    /// requests is that of `limits`.
+    /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer,
+    /// the lease. The deadline of the requests is that of `limits`.
     ///
     /// # Errors
     /// [`ServiceError`] when a front thread cannot work: one that cannot serve ends all.
@@ -276,7 +278,8 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
 }
 
 impl<P: Ports, B: Service> Shared<P, B> {
-    /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a connection of their own.
+    /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a
+    /// connection of their own.
     async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> Result<(), StockError> {
         let stock = self.ports.stock().await?;
         self.stores.stock.add(P::stock_calls(&stock));

@@ -1,4 +1,5 @@
-//! The command line of the engine. Each flag is also an environment variable; what all services share stands in `kit`.
+//! The command line of the engine. Each flag is also an environment variable; what all services
+//! share stands in `kit`.
 
 use std::{net::SocketAddr, num::NonZeroUsize, thread};
 
@@ -47,15 +48,18 @@ pub struct Settings {
         value_parser = clap::value_parser!(u32).range(1..))]
     pub tenant_rate_per_s: u32,
 
-    /// Batches in a lane's journal above which it promises nothing more: the order-writer does not keep up.
+    /// Batches in a lane's journal above which it promises nothing more: the order-writer does not
+    /// keep up.
     #[arg(long, env = "FLASHSALE_JOURNAL_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub journal_max: u32,
 
-    /// Milliseconds for which a record waits for others of its partition, so that they share a produce request.
+    /// Milliseconds for which a record waits for others of its partition, so that they share a
+    /// produce request.
     #[arg(long, env = "FLASHSALE_KAFKA_LINGER_MS", default_value_t = kafka::LINGER_MS, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub kafka_linger_ms: u32,
 
-    /// Produce requests that are out to one broker at a time. 1 costs least; raise it where brokers are far and hot partitions many.
+    /// Produce requests that are out to one broker at a time. 1 costs least; raise it where brokers
+    /// are far and hot partitions many.
     #[arg(long, env = "FLASHSALE_KAFKA_REQUESTS_IN_FLIGHT", default_value_t = kafka::REQUESTS_IN_FLIGHT,
         value_parser = clap::value_parser!(u32).range(1..=5))]
     pub kafka_requests_in_flight: u32,

@@ -1,5 +1,5 @@
-//! Batches that stayed in a journal are appended again, the same bytes, by any engine. It only rolls forward: nobody ever gives
-//! stock back because of a timeout or an error.
+//! Batches that stayed in a journal are appended again, the same bytes, by any engine. It only
+//! rolls forward: nobody ever gives stock back because of a timeout or an error.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -25,7 +25,8 @@ use crate::{
 pub const ROUND: Duration = Duration::from_secs(1);
 /// A lane that sells nothing any more and had nothing due is asked only so often.
 const IDLE_EVERY_MS: u64 = 30_000;
-/// How long after its end a sale's lanes are still swept: longer than any outage of the log that is repaired the same day.
+/// How long after its end a sale's lanes are still swept: longer than any outage of the log that is
+/// repaired the same day.
 const AFTER_END_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How long before its opening they begin to be: a clock ahead of this one may have opened it.
 const BEFORE_OPENING_MS: u64 = 60_000;

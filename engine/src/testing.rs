@@ -1,5 +1,5 @@
-//! A shop for tests: in-memory lanes, log and rows, a clock that moves by hand, faults on demand. Paths begin with `engine::`, so
-//! that unit tests and `tests/` share this file.
+//! A shop for tests: in-memory lanes, log and rows, a clock that moves by hand, faults on demand.
+//! Paths begin with `engine::`, so that unit tests and `tests/` share this file.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -358,7 +358,8 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// A shop with sale 1 open, its lane loaded with `left` units under epoch 1. To be made inside a runtime.
+    /// A shop with sale 1 open, its lane loaded with `left` units under epoch 1. To be made inside
+    /// a runtime.
     pub fn new(left: u64) -> Self {
         Self::bounded(left, PERMITS, PERMITS, 10_000)
     }

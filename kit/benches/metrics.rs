@@ -1,5 +1,6 @@
-//! What measuring costs: one count or latency, written by one thread, and by two at the same time, which is what front threads do.
-//! `shared` is the Prometheus library's own type, `spread` ours for what every request writes.
+//! What measuring costs: one count or latency, written by one thread, and by two at the same time,
+//! which is what front threads do. `shared` is the Prometheus library's own type, `spread` ours for
+//! what every request writes.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is a benchmark: what fails ends it")]
 

@@ -1,5 +1,5 @@
-//! The time as a value. Nothing else in the workspace reads the machine's clocks, so that the same code runs in
-//! simulation.
+//! The time as a value. Nothing else in the workspace reads the machine's clocks, so that the same
+//! code runs in simulation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the time comes from.
 pub trait Clock: Clone + Send + Sync + 'static {
-    /// Wall time in milliseconds since 1970-01-01 UTC. MAY step in either direction when the machine's clock is set.
+    /// Wall time in milliseconds since 1970-01-01 UTC. MAY step in either direction when the
+    /// machine's clock is set.
     fn now_ms(&self) -> u64;
 
     /// Time since some fixed moment of this clock. MUST NOT go back; says nothing about the wall.
@@ -16,8 +17,9 @@ pub trait Clock: Clone + Send + Sync + 'static {
 
 /// The machine's clocks.
 ///
-/// Wall time is read anew at each call, because servers must agree on when a sale opens and only the machine's wall
-/// clock is kept in step with the others. Monotonic time counts from the moment this value was made; clones share it.
+/// Wall time is read anew at each call, because servers must agree on when a sale opens and only
+/// the machine's wall clock is kept in step with the others. Monotonic time counts from the moment
+/// this value was made; clones share it.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     anchor: Instant,
@@ -39,7 +41,8 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
-        // A clock set before 1970 reads as 1970: sales are closed and tokens unexpired, neither of which sells a unit.
+        // A clock set before 1970 reads as 1970: sales are closed and tokens unexpired, neither of
+        // which sells a unit.
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     }
@@ -68,7 +71,8 @@ impl ManualClock {
         Self { hands: Arc::new(Hands { wall_ms: AtomicU64::new(wall_ms), monotonic_ns: AtomicU64::new(0) }) }
     }
 
-    /// Lets time pass on both hands. The wall shows whole milliseconds: parts of one that are passed are not saved up.
+    /// Lets time pass on both hands. The wall shows whole milliseconds: parts of one that are
+    /// passed are not saved up.
     pub fn advance(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);

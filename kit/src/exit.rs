@@ -1,5 +1,6 @@
-//! Exit statuses: one table for all programs, in the numbers of `sysexits.h` where it has one, so that a script can tell what to do
-//! next without reading the message. The same cause ends every program with the same status.
+//! Exit statuses: one table for all programs, in the numbers of `sysexits.h` where it has one, so
+//! that a script can tell what to do next without reading the message. The same cause ends every
+//! program with the same status.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -9,25 +10,32 @@ use std::process::ExitCode;
 /// Why a program ends. 0 is success: what was asked for is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 1: the program did its work, and the answer is no: an audit found damage, an order cannot be cancelled, a sale is not there.
+    /// 1: the program did its work, and the answer is no: an audit found damage, an order cannot be
+    /// cancelled, a sale is not there.
     No,
     /// 64 (`EX_USAGE`): the command line or a setting is wrong. Correct it.
     Usage,
     /// 65 (`EX_DATAERR`): a file that was handed in has flaws: they are named. Correct the file.
     Data,
-    /// 66 (`EX_NOINPUT`): a file or folder that was named is not there or cannot be read. Name another one.
+    /// 66 (`EX_NOINPUT`): a file or folder that was named is not there or cannot be read. Name
+    /// another one.
     NoInput,
-    /// 69 (`EX_UNAVAILABLE`): a server, a store or a port that is needed is not to be had. Start it, or free it.
+    /// 69 (`EX_UNAVAILABLE`): a server, a store or a port that is needed is not to be had. Start
+    /// it, or free it.
     Unavailable,
-    /// 70 (`EX_SOFTWARE`): a fault of the program's own, or a stored state that contradicts itself. Report it.
+    /// 70 (`EX_SOFTWARE`): a fault of the program's own, or a stored state that contradicts itself.
+    /// Report it.
     Software,
     /// 74 (`EX_IOERR`): the disk: full, read-only, broken, or the folder is gone. Mend it.
     Disk,
-    /// 75 (`EX_TEMPFAIL`): not now: another process has the folder, or work is under way. Try again later.
+    /// 75 (`EX_TEMPFAIL`): not now: another process has the folder, or work is under way. Try again
+    /// later.
     Later,
-    /// 77 (`EX_NOPERM`): this user may not, or others may what they should not. Run it as another user, or correct the rights.
+    /// 77 (`EX_NOPERM`): this user may not, or others may what they should not. Run it as another
+    /// user, or correct the rights.
     Permission,
-    /// 78 (`EX_CONFIG`): the stored data belong to another version or other settings than this program's. Run the right one.
+    /// 78 (`EX_CONFIG`): the stored data belong to another version or other settings than this
+    /// program's. Run the right one.
     Mismatch,
     /// 130: a second signal, or an interrupt of a program that has nothing to drain.
     Impatient,
@@ -67,7 +75,8 @@ impl Exit {
         }
     }
 
-    /// What an error of the system means, wherever it stands in a chain of causes. `None`: there is none, or it may mean anything.
+    /// What an error of the system means, wherever it stands in a chain of causes. `None`: there is
+    /// none, or it may mean anything.
     #[must_use]
     pub fn of_chain(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut cause = Some(error);

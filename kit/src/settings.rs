@@ -1,5 +1,6 @@
-//! Settings that several services share. Each is a flag and an environment variable; a service flattens the groups it
-//! needs into its own `clap::Parser`. Checked here is what a value must look like, not whether anything answers there.
+//! Settings that several services share. Each is a flag and an environment variable; a service
+//! flattens the groups it needs into its own `clap::Parser`. Checked here is what a value must look
+//! like, not whether anything answers there.
 
 /// Values that must not be printed.
 mod redacted;
@@ -32,11 +33,12 @@ const DIVISIONS_MAX: u64 = 1024;
 /// Longest namespace: it begins names of topics, databases and keys that have limits of their own.
 const NAMESPACE_LEN_MAX: usize = 31;
 
-/// Where the three things that remember are, and how they are divided. All services of a deployment MUST agree.
+/// Where the three things that remember are, and how they are divided. All services of a deployment
+/// MUST agree.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
-    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. With a password: by the environment, or
-    /// `file:PATH`, a file that holds it.
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. With a password:
+    /// by the environment, or `file:PATH`, a file that holds it.
     #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
     pub redis_url: ServiceUrl,
 
@@ -44,8 +46,8 @@ pub struct StoreArgs {
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`. By the environment, or `file:PATH`, a file that
-    /// holds it.
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`. By the environment,
+    /// or `file:PATH`, a file that holds it.
     #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
     pub mysql_url: ServiceUrl,
 
@@ -82,19 +84,21 @@ pub struct KafkaArgs {
     pub kafka_min_insync: u16,
 }
 
-/// The keys of buyers' tokens. To rotate, put the new key first everywhere, wait until the last old token has expired,
-/// then drop the old one; an engine must know a key before the issuer uses it.
+/// The keys of buyers' tokens. To rotate, put the new key first everywhere, wait until the last old
+/// token has expired, then drop the old one; an engine must know a key before the issuer uses it.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
     /// Ids of the keys, the one to sign with first, separated by commas.
     #[arg(long, env = "FLASHSALE_TOKEN_KID", value_delimiter = ',', required = true)]
     pub token_kid: Vec<String>,
 
-    /// Their secrets in the same order, base64url, at least 32 bytes each. By the environment, or `file:PATH`, a file that holds one.
+    /// Their secrets in the same order, base64url, at least 32 bytes each. By the environment, or
+    /// `file:PATH`, a file that holds one.
     #[arg(long, env = "FLASHSALE_TOKEN_SECRET", value_delimiter = ',', required = true, hide_env_values = true)]
     pub token_secret: Vec<Secret>,
 
-    /// For which tenants each may sign, in the same order: `*` for every tenant, or ids joined by `+`, such as `7+8`.
+    /// For which tenants each may sign, in the same order: `*` for every tenant, or ids joined by
+    /// `+`, such as `7+8`.
     #[arg(long, env = "FLASHSALE_TOKEN_TENANTS", value_delimiter = ',', required = true)]
     pub token_tenants: Vec<Tenants>,
 
@@ -145,8 +149,8 @@ pub struct AdminArgs {
     #[arg(long, env = "FLASHSALE_ADMIN_ADDR", default_value = "127.0.0.1:9464")]
     pub admin_addr: SocketAddr,
 
-    /// Names by which metrics and probes may be asked for, separated by commas. IP addresses and `localhost` always may; another
-    /// name could be one that somebody's page leads here.
+    /// Names by which metrics and probes may be asked for, separated by commas. IP addresses and
+    /// `localhost` always may; another name could be one that somebody's page leads here.
     #[arg(long, env = "FLASHSALE_ADMIN_HOSTS", value_delimiter = ',')]
     pub admin_hosts: Vec<String>,
 }
@@ -159,7 +163,8 @@ impl AdminArgs {
     }
 }
 
-/// What names of a deployment begin with: a lower-case letter, then up to 30 lower-case letters, digits or `_`.
+/// What names of a deployment begin with: a lower-case letter, then up to 30 lower-case letters,
+/// digits or `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Namespace(String);
 
@@ -196,8 +201,8 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// The settings of this process. On a usage error prints clap's message and exits with [`Exit::Usage`]; on `--help` and
-/// `--version` prints them and exits with 0.
+/// The settings of this process. On a usage error prints clap's message and exits with
+/// [`Exit::Usage`]; on `--help` and `--version` prints them and exits with 0.
 #[must_use]
 pub fn parse_or_exit<T: Parser>() -> T {
     match parse(std::env::args_os()) {
@@ -243,7 +248,8 @@ pub fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(),
     matches.subcommand().map_or(Ok(()), |(_, matches)| refuse_secrets(command, matches))
 }
 
-/// Ends the process over settings that clap could not judge, such as a secret that is too short, the same way.
+/// Ends the process over settings that clap could not judge, such as a secret that is too short,
+/// the same way.
 pub fn usage_error_and_exit(error: &dyn std::error::Error) -> ! {
     // The log may be what could not be set.
     let _status = Exit::Usage.tell("settings", &error);
@@ -337,7 +343,8 @@ mod tests {
         All::command().debug_assert();
     }
 
-    /// A key without tenants would sign for every shop; a setting that was forgotten must not mean that.
+    /// A key without tenants would sign for every shop; a setting that was forgotten must not mean
+    /// that.
     #[test]
     fn the_tenants_of_a_key_are_always_said() {
         let secret = format!("--token-secret={SECRET}");

@@ -1,5 +1,6 @@
-//! How a process is asked to end: the first signal cancels a token, the second ends the process at once.
-//! What ending means (which listener first, which queue last) is the business of each `main.rs`.
+//! How a process is asked to end: the first signal cancels a token, the second ends the process at
+//! once. What ending means (which listener first, which queue last) is the business of each
+//! `main.rs`.
 
 use std::fs;
 use std::future::{self, Future};
@@ -11,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
 
-/// Listens for SIGTERM, SIGINT and SIGHUP and returns the token the first of them cancels. A second SIGTERM or SIGINT exits the
-/// process with [`Exit::Impatient`] at once, without any drain. A second SIGHUP does nothing: a terminal that closes sends several.
-/// A process that was started with SIGHUP ignored (`nohup`) goes on ignoring it.
+/// Listens for SIGTERM, SIGINT and SIGHUP and returns the token the first of them cancels. A second
+/// SIGTERM or SIGINT exits the process with [`Exit::Impatient`] at once, without any drain. A
+/// second SIGHUP does nothing: a terminal that closes sends several. A process that was started
+/// with SIGHUP ignored (`nohup`) goes on ignoring it.
 ///
 /// The runtime this is called on must live as long as the process should listen.
 ///
 /// # Errors
 ///
-/// When the signal handlers cannot be installed. Panics, as tokio does, outside a runtime with IO enabled.
+/// When the signal handlers cannot be installed. Panics, as tokio does, outside a runtime with IO
+/// enabled.
 pub fn on_signals() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -40,8 +43,8 @@ pub fn on_signals() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Waits for `work` to finish, at most `deadline`, and says which part of the shutdown was cut if it was.
-/// Returns what the work returned, or `None` when time ran out; the work is dropped then.
+/// Waits for `work` to finish, at most `deadline`, and says which part of the shutdown was cut if
+/// it was. Returns what the work returned, or `None` when time ran out; the work is dropped then.
 pub async fn drain_within<F: Future>(part: &'static str, deadline: Duration, work: F) -> Option<F::Output> {
     match tokio::time::timeout(deadline, work).await {
         Ok(output) => Some(output),
@@ -66,8 +69,8 @@ async fn next_hangup(hangup: &mut Option<Signal>) {
     }
 }
 
-/// Whether whoever started this process had it ignore the signal: bit number - 1 of the mask that Linux shows of a process.
-/// Elsewhere nothing shows it, and the signal is listened for.
+/// Whether whoever started this process had it ignore the signal: bit number - 1 of the mask that
+/// Linux shows of a process. Elsewhere nothing shows it, and the signal is listened for.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

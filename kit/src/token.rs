@@ -1,6 +1,7 @@
-//! Buyers' tokens: bearer JWTs, HS256 with `kid`, the secret shared by issuer and engines. A public-key signature would
-//! cost 15 to 100 µs a buyer; this costs less than one. Tokens of people and services (ES256) are another matter and
-//! stand elsewhere: a buyer's token can do nothing of a merchant's, and the reverse.
+//! Buyers' tokens: bearer JWTs, HS256 with `kid`, the secret shared by issuer and engines. A
+//! public-key signature would cost 15 to 100 µs a buyer; this costs less than one. Tokens of people
+//! and services (ES256) are another matter and stand elsewhere: a buyer's token can do nothing of a
+//! merchant's, and the reverse.
 
 /// Keys, checked at start.
 mod key;
@@ -34,8 +35,9 @@ pub const TOKEN_BYTES_MAX: usize = 2 * 1024;
 /// How far the clocks of issuer and engine may differ, in seconds.
 pub const LEEWAY_S: u64 = 5;
 
-/// Longest life of a token in seconds, unless the verifier is given another: 31 days. A buyer's token cannot be called back, so
-/// that one which was stolen, or signed by mistake for ever, ends by itself.
+/// Longest life of a token in seconds, unless the verifier is given another: 31 days. A buyer's
+/// token cannot be called back, so that one which was stolen, or signed by mistake for ever, ends
+/// by itself.
 pub const LIFETIME_MAX_S: u64 = 31 * 24 * 3_600;
 
 /// Largest buyer id: ids are kept as signed 64-bit integers in the database.
@@ -48,7 +50,8 @@ pub struct BuyerClaims {
     pub tenant: u32,
     /// The buyer, claim `sub`, a decimal string there; 1 to 2^63 - 1.
     pub buyer: u64,
-    /// When the token stops being valid, claim `exp`, in milliseconds since 1970. Whole seconds in the token.
+    /// When the token stops being valid, claim `exp`, in milliseconds since 1970. Whole seconds in
+    /// the token.
     pub expires_ms: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Sends real signals to a child: this test binary itself, started again as the process that waits for them.
+//! Sends real signals to a child: this test binary itself, started again as the process that waits
+//! for them.
 #![allow(clippy::unwrap_used, reason = "a failing step of a test ends the test")]
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,5 @@
-//! What the generator itself costs: CPU per request against the most trivial server there is, in a closed loop.
+//! What the generator itself costs: CPU per request against the most trivial server there is, in a
+//! closed loop.
 //!
 //!     cargo run --release -p loadtest --example generator_cost [REQUESTS [CONNECTIONS]]
 

@@ -65,7 +65,8 @@ pub struct Target {
     pub host: String,
 }
 
-/// What to send, how, and where the report goes: whatever is under test. Other programs may flatten it into their command lines.
+/// What to send, how, and where the report goes: whatever is under test. Other programs may flatten
+/// it into their command lines.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
     /// What kind of load.
@@ -80,16 +81,18 @@ pub struct LoadArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX as i64))]
     pub buyers: Option<u32>,
 
-    /// Buyers of the unmeasured first part of `steady`, `warmed` and `curve` [default: the scenario's].
+    /// Buyers of the unmeasured first part of `steady`, `warmed` and `curve` [default: the
+    /// scenario's].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX as i64))]
     pub first_buyers: Option<u32>,
 
-    /// Requests a second, each with its intended time (open loop) [default: as fast as answers come (closed loop); in
-    /// `steady` and `curve` a share of the rate found].
+    /// Requests a second, each with its intended time (open loop) [default: as fast as answers come
+    /// (closed loop); in `steady` and `curve` a share of the rate found].
     #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
 
-    /// Sending of a measured part ends after so many seconds, whatever is left [default: the scenario's].
+    /// Sending of a measured part ends after so many seconds, whatever is left [default: the
+    /// scenario's].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=SECONDS_MAX))]
     pub seconds: Option<u32>,
 
@@ -105,17 +108,18 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
 
-    /// Threads on which the engine answers buyers; the fixed answer that it is compared with gets as many [default: one per core].
+    /// Threads on which the engine answers buyers; the fixed answer that it is compared with gets
+    /// as many [default: one per core].
     #[arg(long, env = "FLASHSALE_FRONT_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub front_threads: Option<u16>,
 
-    /// Do not measure what this machine gives beside the engine: a fixed answer and, over Redis, raw
-    /// EVALSHA, before and after the load.
+    /// Do not measure what this machine gives beside the engine: a fixed answer and, over Redis,
+    /// raw EVALSHA, before and after the load.
     #[arg(long)]
     pub no_baselines: bool,
 
-    /// Orders of ended sales that lie in the same deployment before the scenario begins: eight sales, made as fast as answers
-    /// come, each audited and then ended.
+    /// Orders of ended sales that lie in the same deployment before the scenario begins: eight
+    /// sales, made as fast as answers come, each audited and then ended.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=BUYERS_MAX as i64))]
     pub beside: u32,
 
@@ -123,8 +127,9 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub count: u32,
 
-    /// Seconds after which the services let go of the lanes of an ended sale (FLASHSALE_LANE_SETTLING); after each sale of before
-    /// so long is waited and 10 s more [default: as the services do, and nothing is waited for].
+    /// Seconds after which the services let go of the lanes of an ended sale
+    /// (FLASHSALE_LANE_SETTLING); after each sale of before so long is waited and 10 s more
+    /// [default: as the services do, and nothing is waited for].
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=SECONDS_MAX))]
     pub settling: Option<u32>,
 
@@ -147,9 +152,11 @@ pub struct LoadArgs {
 
 /// Load, latencies, and the audit of what came of it.
 ///
-/// Production: starts the engine and the order-writer over the running stack (`stack/stack up`, `. stack/env`). Embedded: starts
-/// `flashsale serve` on a data folder. Publishes a fresh sale there; or loads an engine that runs already (`--target`). Exit status:
-/// 0 clean; 1 something was lost, doubled, oversold or leaked, or did not become durable; 64 usage; 69 and others it could not run.
+/// Production: starts the engine and the order-writer over the running stack (`stack/stack up`,
+/// `. stack/env`). Embedded: starts `flashsale serve` on a data folder. Publishes a fresh sale
+/// there; or loads an engine that runs already (`--target`). Exit status: 0 clean; 1 something was
+/// lost, doubled, oversold or leaked, or did not become durable; 64 usage; 69 and others it could
+/// not run.
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version)]
 pub struct Args {
@@ -161,20 +168,22 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub deployment: Deployment,
 
-    /// Embedded: the data folder, made when it is missing, kept afterwards [default: a fresh one among the system's temporary files,
-    /// which goes after a clean run. Its disk is what is measured].
+    /// Embedded: the data folder, made when it is missing, kept afterwards [default: a fresh one
+    /// among the system's temporary files, which goes after a clean run. Its disk is what is
+    /// measured].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// An engine that runs already: nothing is started. Production: with its order-writer, on these stores and this namespace.
-    /// Embedded: on the folder `--data`.
+    /// An engine that runs already: nothing is started. Production: with its order-writer, on these
+    /// stores and this namespace. Embedded: on the folder `--data`.
     #[arg(long, value_name = "URL", value_parser = target)]
     pub target: Option<Target>,
 
-    /// Production over the stack: kills a server in the middle of the last measured part and starts it again, or stops it for a
-    /// while: redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill, mysql-stop (by default @5, at once again or stopped for
-    /// 6, 12 and 15 s). Buyers who are told to come back do so, with the same key. Without --rate 10000 requests/s come, and
-    /// without --buyers as many as the time of the fault needs.
+    /// Production over the stack: kills a server in the middle of the last measured part and starts
+    /// it again, or stops it for a while: redis-kill, redis-stop, kafka-kill, kafka-stop,
+    /// mysql-kill, mysql-stop (by default @5, at once again or stopped for 6, 12 and 15 s). Buyers
+    /// who are told to come back do so, with the same key. Without --rate 10000 requests/s come,
+    /// and without --buyers as many as the time of the fault needs.
     #[arg(long, value_name = "FAULT[@SECOND[+SECONDS]]")]
     pub fault: Option<Fault>,
 }
@@ -240,7 +249,8 @@ impl Order {
         Ok(Self { scenario, size, args, place, target, fault: None })
     }
 
-    /// Orders it with a fault. What is not said of pace and size is chosen so that the load lasts through the fault and after it.
+    /// Orders it with a fault. What is not said of pace and size is chosen so that the load lasts
+    /// through the fault and after it.
     ///
     /// # Errors
     /// [`WrongSize`] when units and buyers do not make the scenario.
@@ -285,7 +295,8 @@ impl Order {
     }
 }
 
-/// The whole command line: ours, and what the production deployment must be told, which nobody else has to say.
+/// The whole command line: ours, and what the production deployment must be told, which nobody else
+/// has to say.
 fn command() -> clap::Command {
     production::augment(Args::command())
 }

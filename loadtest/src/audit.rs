@@ -1,6 +1,7 @@
-//! The audit: what was said to buyers, against what the three things that remember hold at rest, in the words of the
-//! protocol. Pure: evidence in, findings out. It reads nothing and repairs nothing. There may be millions of rows: they are put into
-//! order and not into tables, which would take ten times the memory.
+//! The audit: what was said to buyers, against what the three things that remember hold at rest, in
+//! the words of the protocol. Pure: evidence in, findings out. It reads nothing and repairs
+//! nothing. There may be millions of rows: they are put into order and not into tables, which would
+//! take ten times the memory.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,8 @@ pub struct OfferEvidence {
     pub limit_per_buyer: u32,
     /// Units it may sell: by the ledger, else as published.
     pub allotment: u64,
-    /// Units that its sale wants it to sell; the allotment is above it while a reduction waits for units to come back (R9).
+    /// Units that its sale wants it to sell; the allotment is above it while a reduction waits for
+    /// units to come back (R9).
     pub target: u64,
     /// Units sold by the ledger, 0 when the ledger does not know it.
     pub sold: u64,
@@ -117,7 +119,8 @@ pub struct Evidence {
     pub rows: Vec<RowEvidence>,
     /// Live purchases in the stock.
     pub entries: Vec<EntryEvidence>,
-    /// Lanes that have no stock to compare, because they do not sell now: what is left and buyers' entries say nothing of them.
+    /// Lanes that have no stock to compare, because they do not sell now: what is left and buyers'
+    /// entries say nothing of them.
     pub closed: Vec<LaneId>,
     /// Retired lanes of which the stock still holds something (R14).
     pub held: Vec<LaneId>,
@@ -149,7 +152,8 @@ impl Finding {
     }
 }
 
-/// What the audit says. All but the first four words are reported and do not decide the exit status.
+/// What the audit says. All but the first four words are reported and do not decide the exit
+/// status.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     /// Answered `202 accepted`, no row of any status.
@@ -158,9 +162,11 @@ pub struct Findings {
     pub doubled: Finding,
     /// Sum over offers of max(0, live - allotment).
     pub oversold: Finding,
-    /// Sum of |allotment - left - live| + |sold - live| + entries without a live row and the reverse + journal entries.
+    /// Sum of |allotment - left - live| + |sold - live| + entries without a live row and the
+    /// reverse + journal entries.
     pub leaked: Finding,
-    /// Answered `202 accepted`, the row is rejected. 0 unless the stock or the log lost acknowledged data.
+    /// Answered `202 accepted`, the row is rejected. 0 unless the stock or the log lost
+    /// acknowledged data.
     pub rejected_after_accepted: Finding,
     /// Live units of a buyer in a lane beyond its limit (INV-2).
     pub over_limit: Finding,

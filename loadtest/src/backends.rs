@@ -1,6 +1,6 @@
-//! What the load test asks of the stores: is the sale open, how far is everything, and the evidence for the audit. It only reads.
-//! Ledger and order rows it reads itself, over any database; lanes, journals and log are a [`LaneWitness`]'s. Only the adapters
-//! below name technologies.
+//! What the load test asks of the stores: is the sale open, how far is everything, and the evidence
+//! for the audit. It only reads. Ledger and order rows it reads itself, over any database; lanes,
+//! journals and log are a [`LaneWitness`]'s. Only the adapters below name technologies.
 
 pub mod embedded;
 #[cfg(feature = "production")]
@@ -58,8 +58,9 @@ pub trait LaneWitness {
     /// What to do when a store does not answer.
     const ADVICE: &'static str;
 
-    /// What is under way in these lanes and anywhere in the log; `sold` is not told. The journals MUST be looked at first: what
-    /// leaves them is in the log, and what is in the log is looked for after that.
+    /// What is under way in these lanes and anywhere in the log; `sold` is not told. The journals
+    /// MUST be looked at first: what leaves them is in the log, and what is in the log is looked
+    /// for after that.
     fn under_way(&mut self, lanes: &[LaneId]) -> impl Future<Output = Result<Standing, BackendsError>>;
 
     /// These lanes, in this order.
@@ -94,7 +95,8 @@ impl From<&LaneRow> for Asked {
 }
 
 impl<S: Sql, W: LaneWitness> Backends<S, W> {
-    /// Looks at these stores; `lanes` are those of which [`Witness::look`] and [`Backends::closed_lanes`] tell.
+    /// Looks at these stores; `lanes` are those of which [`Witness::look`] and
+    /// [`Backends::closed_lanes`] tell.
     pub fn new(store: Store<S>, witness: W, lanes: Vec<LaneId>) -> Self {
         let Store { ledger, orders } = store;
         Self { ledger, orders, witness, lanes }
@@ -122,8 +124,9 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         self.ledger.all_lanes().await.map_err(of::<W, _>(W::DATABASE))
     }
 
-    /// All that the audit compares of these lanes, without what buyers were told. Of a lane that is not open (its sale is to come,
-    /// or is over, or nothing runs) nothing is compared but ledger and rows.
+    /// All that the audit compares of these lanes, without what buyers were told. Of a lane that is
+    /// not open (its sale is to come, or is over, or nothing runs) nothing is compared but ledger
+    /// and rows.
     ///
     /// # Errors
     /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.
@@ -134,7 +137,8 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         Ok(evidence)
     }
 
-    /// All that the audit compares after a load: its lanes must be open, or retired since, and all agree.
+    /// All that the audit compares after a load: its lanes must be open, or retired since, and all
+    /// agree.
     ///
     /// # Errors
     /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.

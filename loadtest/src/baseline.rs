@@ -1,5 +1,6 @@
-//! What this machine gives without the engine, measured in the same run as the load, before it and after it: a rate on a shared
-//! machine says little, a ratio to what the same machine did in the same minute says more.
+//! What this machine gives without the engine, measured in the same run as the load, before it and
+//! after it: a rate on a shared machine says little, a ratio to what the same machine did in the
+//! same minute says more.
 
 #[cfg(feature = "production")]
 mod evalsha;
@@ -73,9 +74,11 @@ pub enum Side {
 /// All yardsticks of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Baselines {
-    /// Raw EVALSHA calls a second: one reservation a call, 50 connections, no pipelining. `None`: the deployment has no such calls.
+    /// Raw EVALSHA calls a second: one reservation a call, 50 connections, no pipelining. `None`:
+    /// the deployment has no such calls.
     pub evalsha_per_s: Option<Yardstick>,
-    /// Requests a second that plain hyper answers with a constant refusal, over the run's connections.
+    /// Requests a second that plain hyper answers with a constant refusal, over the run's
+    /// connections.
     pub fixed_answer_per_s: Yardstick,
     /// What could not be measured, and why.
     pub troubles: Vec<String>,

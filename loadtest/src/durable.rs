@@ -1,21 +1,23 @@
-//! When everything is durable: the log decided to its end and the journals empty. It asks a witness and waits; who that is,
-//! it does not know.
+//! When everything is durable: the log decided to its end and the journals empty. It asks a witness
+//! and waits; who that is, it does not know.
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use kit::clock::Clock;
 use serde::{Deserialize, Serialize};
 
-/// How long everything may take to become durable once the last answer is there. Batches of which only the journal knows wait
-/// for the sweeper.
+/// How long everything may take to become durable once the last answer is there. Batches of which
+/// only the journal knows wait for the sweeper.
 pub const DEADLINE: Duration = Duration::from_secs(120);
-/// How long a partition may stand at one record before it counts as stuck: an order-writer says so itself after 5 s.
+/// How long a partition may stand at one record before it counts as stuck: an order-writer says so
+/// itself after 5 s.
 const STUCK_AFTER: Duration = Duration::from_secs(6);
 /// How long an audit waits for what is under way.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(20);
 /// Between looks.
 const POLL: Duration = Duration::from_millis(25);
-/// At rest is what was at rest in looks so far apart: a request whose client is gone may still be on its way.
+/// At rest is what was at rest in looks so far apart: a request whose client is gone may still be
+/// on its way.
 const REST: Duration = Duration::from_millis(300);
 
 /// How far the system is, at one moment.
@@ -76,8 +78,8 @@ pub struct Rest {
     pub standing: Standing,
 }
 
-/// Waits until everything is durable, at most until `deadline` by the clock's monotonic time. `sold` and `since`: what
-/// was seen last, and when. `show` is shown every look.
+/// Waits until everything is durable, at most until `deadline` by the clock's monotonic time.
+/// `sold` and `since`: what was seen last, and when. `show` is shown every look.
 ///
 /// # Errors
 /// [`Unseen`] when the last look before the deadline failed; earlier failures are looked past.
@@ -216,7 +218,8 @@ mod tests {
         rest(&mut Script { looks: looks.to_vec(), at: 0, clock: clock.clone() }, &clock).await
     }
 
-    /// Moving is under way, and standing still with records behind it is stuck, as soon as either is certain.
+    /// Moving is under way, and standing still with records behind it is stuck, as soon as either
+    /// is certain.
     #[tokio::test(start_paused = true)]
     async fn an_audit_tells_under_way_from_stuck() {
         assert_eq!(audited(&[Some((5, 3, 1)), Some((6, 2, 0)), Some((8, 0, 0))]).await, Ok(()));

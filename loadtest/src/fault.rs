@@ -1,5 +1,6 @@
-//! A fault in the middle of a load: a server of the stack is killed or held, and comes back. What it is and when stands on the
-//! command line; what it cost buyers is read from the generator's own notes. Whoever runs the servers makes it happen.
+//! A fault in the middle of a load: a server of the stack is killed or held, and comes back. What
+//! it is and when stands on the command line; what it cost buyers is read from the generator's own
+//! notes. Whoever runs the servers makes it happen.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -8,13 +9,17 @@ use serde::Serialize;
 
 use crate::generator::{Kind, Note, Run};
 
-/// When a fault happens unless said otherwise, seconds from the first request: the load is warm by then.
+/// When a fault happens unless said otherwise, seconds from the first request: the load is warm by
+/// then.
 const AT_S: u32 = 5;
-/// How long a load goes on after a fault is over: what it did to the tail of latencies is seen by then.
+/// How long a load goes on after a fault is over: what it did to the tail of latencies is seen by
+/// then.
 const AFTERWARDS_S: u32 = 15;
-/// Requests a second of a load with a fault, unless said otherwise: any machine that sells has something left to catch up with.
+/// Requests a second of a load with a fault, unless said otherwise: any machine that sells has
+/// something left to catch up with.
 const RATE: f64 = 10_000.0;
-/// Of a hundred buyers so many find a unit, where a scenario has too few: the sale sells out after the fault.
+/// Of a hundred buyers so many find a unit, where a scenario has too few: the sale sells out after
+/// the fault.
 const UNITS_PERCENT: u64 = 90;
 /// The longest latency kept apart, microseconds.
 const LATENCY_MAX_US: u64 = 600_000_000;
@@ -114,7 +119,8 @@ impl Fault {
         self.at_s + self.lasts_s + AFTERWARDS_S
     }
 
-    /// Requests a second when none are asked for: in a closed loop the buyers would all be gone before the fault.
+    /// Requests a second when none are asked for: in a closed loop the buyers would all be gone
+    /// before the fault.
     pub const fn rate(&self) -> f64 {
         RATE
     }
@@ -143,11 +149,13 @@ pub struct FaultReport {
     pub at_s: f64,
     /// When the server answered again, or went on, seconds after that.
     pub lasted_s: f64,
-    /// The longest time without an accepted order that ended after the signal, seconds; `null`: none was accepted any more.
+    /// The longest time without an accepted order that ended after the signal, seconds; `null`:
+    /// none was accepted any more.
     pub without_accepted_s: Option<f64>,
     /// When it began, seconds from the first request.
     pub without_accepted_from_s: Option<f64>,
-    /// The longest time without a new row in the ledger's count, seconds, seen four times a second; `null`: no row came any more.
+    /// The longest time without a new row in the ledger's count, seconds, seen four times a second;
+    /// `null`: no row came any more.
     pub without_rows_s: Option<f64>,
     /// Of promises that came before the signal, milliseconds.
     pub p99_before_ms: Option<f64>,
@@ -180,7 +188,8 @@ impl FaultReport {
     }
 }
 
-/// The longest time between two of these moments, and before the first, that ends after `from`; all in microseconds.
+/// The longest time between two of these moments, and before the first, that ends after `from`; all
+/// in microseconds.
 pub fn longest_gap(mut moments: Vec<u64>, from: u64) -> Option<(u64, u64)> {
     moments.sort_unstable();
     let begins = std::iter::once(0).chain(moments.iter().copied());

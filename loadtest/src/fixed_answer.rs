@@ -1,6 +1,7 @@
-//! A server that knows one answer: what HTTP itself costs on this machine, and so the most that an engine can reach. Plain hyper,
-//! one single-threaded runtime and listener for each thread as in the engine, and nothing else of it. A process of its own, so that
-//! its CPU time is not the generator's: `loadtest fixed-answer ADDRESS THREADS`.
+//! A server that knows one answer: what HTTP itself costs on this machine, and so the most that an
+//! engine can reach. Plain hyper, one single-threaded runtime and listener for each thread as in
+//! the engine, and nothing else of it. A process of its own, so that its CPU time is not the
+//! generator's: `loadtest fixed-answer ADDRESS THREADS`.
 
 use std::{convert::Infallible, io, net::SocketAddr, thread};
 
@@ -20,7 +21,8 @@ use kit::{
 };
 use tokio::{net::TcpListener, runtime::Builder, task::LocalSet};
 
-/// The word on the command line that makes a server of this program. It is no scenario, and the help does not tell it.
+/// The word on the command line that makes a server of this program. It is no scenario, and the
+/// help does not tell it.
 pub const COMMAND: &str = "fixed-answer";
 
 /// Why there is no server.
@@ -105,7 +107,8 @@ mod tests {
         services::free_address,
     };
 
-    /// What the generator counts as a refusal of the engine it must count as one here, request after request on one connection.
+    /// What the generator counts as a refusal of the engine it must count as one here, request
+    /// after request on one connection.
     #[test]
     fn every_request_is_refused_as_the_engine_refuses() {
         let address = free_address().unwrap();

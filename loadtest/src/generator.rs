@@ -1,6 +1,6 @@
-//! The generator: sends a plan over keep-alive connections and notes every answer with its latency. Its threads have
-//! runtimes of their own, so that nothing else of the load test stands between an answer and its time. It judges nothing:
-//! what the notes mean is `tally`'s business.
+//! The generator: sends a plan over keep-alive connections and notes every answer with its latency.
+//! Its threads have runtimes of their own, so that nothing else of the load test stands between an
+//! answer and its time. It judges nothing: what the notes mean is `tally`'s business.
 
 mod connection;
 mod line;
@@ -51,8 +51,9 @@ pub struct Load {
     pub grace: Duration,
     /// `GET /v1/time` over all connections before the clock starts.
     pub warm_up: u32,
-    /// A buyer who was told to come back, or heard nothing, asks again with the same key, after a random time of at most a
-    /// second, until the outcome is known or sending ends. Each attempt is noted.
+    /// A buyer who was told to come back, or heard nothing, asks again with the same key, after a
+    /// random time of at most a second, until the outcome is known or sending ends. Each attempt is
+    /// noted.
     pub persistent: bool,
 }
 
@@ -107,7 +108,8 @@ struct Part {
 /// Starts the threads, opens all connections and warms them.
 ///
 /// # Errors
-/// [`GeneratorError`] when the target cannot be reached or answers `/v1/time` with anything but 200.
+/// [`GeneratorError`] when the target cannot be reached or answers `/v1/time` with anything
+/// but 200.
 pub async fn arm(load: Load, meters: &Arc<Meters>, clock: SystemClock) -> Result<Armed, GeneratorError> {
     if load.sends.len() >= connection::IDLE as usize {
         return Err(GeneratorError::WarmUp(format!("{} sends are too many", load.sends.len())));
@@ -137,8 +139,8 @@ pub async fn arm(load: Load, meters: &Arc<Meters>, clock: SystemClock) -> Result
 }
 
 impl Armed {
-    /// Starts the clock and sends. `start` is the moment by the clock given to [`arm`] from which notes count; it may lie a
-    /// little ahead.
+    /// Starts the clock and sends. `start` is the moment by the clock given to [`arm`] from which
+    /// notes count; it may lie a little ahead.
     ///
     /// # Errors
     /// [`GeneratorError::Lost`] when a thread is gone.

@@ -1,4 +1,5 @@
-//! Composes a run: command line, runtime, run, report, exit status. Everything else is in the library.
+//! Composes a run: command line, runtime, run, report, exit status. Everything else is in the
+//! library.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -54,7 +55,8 @@ async fn perform(order: &Order) -> ExitCode {
 fn tell(done: &Done, order: &Order) -> ExitCode {
     match telling::tell(done, &order.args) {
         Ok(true) => ExitCode::SUCCESS,
-        // Something was lost, doubled, oversold or leaked, did not become durable, or a service did not end well.
+        // Something was lost, doubled, oversold or leaked, did not become durable, or a service did
+        // not end well.
         Ok(false) => Exit::No.into(),
         Err(error) => not_run(&error, error.exit()),
     }

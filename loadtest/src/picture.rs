@@ -1,5 +1,6 @@
-//! A run as one page: figures, the four zeros, and charts drawn as SVG. The page needs nothing but itself: no scripts, no fonts, no
-//! requests; it follows the reader's choice of light and dark, and fits a phone.
+//! A run as one page: figures, the four zeros, and charts drawn as SVG. The page needs nothing but
+//! itself: no scripts, no fonts, no requests; it follows the reader's choice of light and dark, and
+//! fits a phone.
 
 mod chart;
 mod charts;

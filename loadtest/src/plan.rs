@@ -1,4 +1,5 @@
-//! Who sends when, and who reads the answer: a part as a seeded list of sends, made before the clock starts.
+//! Who sends when, and who reads the answer: a part as a seeded list of sends, made before the
+//! clock starts.
 
 use std::ops::Range;
 
@@ -6,7 +7,8 @@ use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 use crate::scenario::Part;
 
-/// The longest an impatient client waits before it goes away, so that aborts strike at every stage of a purchase.
+/// The longest an impatient client waits before it goes away, so that aborts strike at every stage
+/// of a purchase.
 const ABORT_AFTER_MS_MAX: u8 = 15;
 
 /// What the client does after it has written the request.

@@ -1,4 +1,5 @@
-//! Single questions over HTTP, before and around the load: is it ready, is the sale open. Slow and simple on purpose.
+//! Single questions over HTTP, before and around the load: is it ready, is the sale open. Slow and
+//! simple on purpose.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +12,8 @@ use crate::response::{self, ANSWER_MAX};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for a page that tells all buyers of a lane, and how long that may be: a million take about 60 MB.
+/// The same for a page that tells all buyers of a lane, and how long that may be: a million take
+/// about 60 MB.
 const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 const LONG_MAX: usize = 900_000_000;
 

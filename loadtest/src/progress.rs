@@ -1,5 +1,5 @@
-//! What a person sees while it runs, on standard error: one live line on a terminal, plain lines elsewhere. The report is not
-//! made here.
+//! What a person sees while it runs, on standard error: one live line on a terminal, plain lines
+//! elsewhere. The report is not made here.
 
 use std::{io::IsTerminal, time::Duration};
 

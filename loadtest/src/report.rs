@@ -1,4 +1,5 @@
-//! The report: the figures of a run with what they were measured on, as JSON for programs and as a table for people.
+//! The report: the figures of a run with what they were measured on, as JSON for programs and as a
+//! table for people.
 
 mod cpu;
 mod table;
@@ -93,7 +94,8 @@ pub struct PartFigures {
     pub latency_ms: Option<Latency>,
     /// Of refusals, milliseconds.
     pub refused_latency_ms: Option<Latency>,
-    /// CPU time of processes per durable order, microseconds. Processes that the deployment does not have are `null`.
+    /// CPU time of processes per durable order, microseconds. Processes that the deployment does
+    /// not have are `null`.
     pub cpu_us_per_order: CpuEach,
     /// The same CPU time per request, microseconds.
     pub cpu_us_per_request: CpuEach,
@@ -158,7 +160,8 @@ pub struct Report {
     /// What was held after each sale of before; only where there were such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after_sales: Vec<AfterSale>,
-    /// The log was decided to its end and the journals were empty when each part ended and the audit looked.
+    /// The log was decided to its end and the journals were empty when each part ended and the
+    /// audit looked.
     pub at_rest: bool,
     /// What was not, if anything.
     pub outstanding: Vec<String>,

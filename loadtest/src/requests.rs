@@ -1,5 +1,6 @@
-//! The requests, ready to be written before the clock starts: one template, and in it what differs from buyer to buyer,
-//! each with a fixed place and length. Signing the tokens is the expensive part, so all cores do it.
+//! The requests, ready to be written before the clock starts: one template, and in it what differs
+//! from buyer to buyer, each with a fixed place and length. Signing the tokens is the expensive
+//! part, so all cores do it.
 
 use std::{
     ops::Range,
@@ -51,7 +52,8 @@ pub fn key_of(buyer: BuyerId) -> String {
 }
 
 impl Requests {
-    /// Signs the tokens of these buyers on `threads` threads and counts them in `signed` as they come.
+    /// Signs the tokens of these buyers on `threads` threads and counts them in `signed` as they
+    /// come.
     ///
     /// # Errors
     /// [`RequestsError`] of the first token that fails.

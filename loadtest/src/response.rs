@@ -1,5 +1,5 @@
-//! Reads one HTTP/1.1 answer: no more than the engine may send, and strictly, for a generator that overlooks a wrong
-//! answer measures nothing. It knows no connection.
+//! Reads one HTTP/1.1 answer: no more than the engine may send, and strictly, for a generator that
+//! overlooks a wrong answer measures nothing. It knows no connection.
 
 use domain::id::OrderId;
 
@@ -43,7 +43,8 @@ pub struct Answer<'a> {
     pub closes: bool,
 }
 
-/// Where the parts of a whole answer stand: it borrows nothing, so that a buffer can go on filling in between.
+/// Where the parts of a whole answer stand: it borrows nothing, so that a buffer can go on filling
+/// in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     status: u16,
@@ -135,7 +136,8 @@ fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
-/// The text of a JSON member, whose value must be a string without escapes: enough for ids, codes and states.
+/// The text of a JSON member, whose value must be a string without escapes: enough for ids, codes
+/// and states.
 pub fn member<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
     let mut from = 0;
     while let Some(at) = find(&body[from..], name.as_bytes()) {

@@ -1,5 +1,6 @@
-//! A run from its order to its report: the sale is published, the services start, the parts of the scenario are played one after
-//! the other, each until everything is durable, and the audit looks at all of them. Nothing is printed here but progress.
+//! A run from its order to its report: the sale is published, the services start, the parts of the
+//! scenario are played one after the other, each until everything is durable, and the audit looks
+//! at all of them. Nothing is printed here but progress.
 
 mod beside;
 mod part;
@@ -238,7 +239,8 @@ impl<U: UnderTest> Play<'_, U> {
         self.judge(played, memory).await
     }
 
-    /// Measures what this machine gives without the engine. Where that fails the report says so, and has the rest.
+    /// Measures what this machine gives without the engine. Where that fails the report says so,
+    /// and has the rest.
     async fn compare(&mut self, load: &Load, side: Side) {
         if self.order.args.no_baselines {
             return;

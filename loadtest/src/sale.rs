@@ -1,10 +1,11 @@
-//! The sale of a run: fresh random ids, so that runs on one stack never meet; its sale file; where its buyers go.
+//! The sale of a run: fresh random ids, so that runs on one stack never meet; its sale file; where
+//! its buyers go.
 
 use domain::id::{BuyerId, InvalidId, LaneId, OfferId, PartitionId, SaleId, TenantId};
 use rand::{Rng, RngExt};
 
-/// Every id of a run has 15 digits, and so has every request one length. Counting up from a random first one stays below
-/// the ceiling: there are fewer than 2^32 buyers.
+/// Every id of a run has 15 digits, and so has every request one length. Counting up from a random
+/// first one stays below the ceiling: there are fewer than 2^32 buyers.
 const ID_FLOOR: u64 = 100_000_000_000_000;
 const ID_FIRST_MAX: u64 = 999_999_999_999_999 - (1 << 32);
 /// How long the window stands open before and after now.
@@ -44,8 +45,8 @@ pub struct LoadSale {
 }
 
 impl LoadSale {
-    /// A sale of `units` units in `lanes` lanes, open since a minute. With a number of partitions its lanes are spread over them; else
-    /// the catalog does it.
+    /// A sale of `units` units in `lanes` lanes, open since a minute. With a number of partitions
+    /// its lanes are spread over them; else the catalog does it.
     ///
     /// # Errors
     /// [`InvalidId`] never, for ids are made in range.

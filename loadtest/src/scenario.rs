@@ -1,5 +1,6 @@
-//! The scenarios, as data: what differs between them stands in one table, and no other file asks which one runs. A scenario is a
-//! list of parts, played one after the other on one sale; what was said in any of them is audited, and only some are measured.
+//! The scenarios, as data: what differs between them stands in one table, and no other file asks
+//! which one runs. A scenario is a list of parts, played one after the other on one sale; what was
+//! said in any of them is audited, and only some are measured.
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,8 @@ pub enum Stock {
 /// Who buys in a part. Each part has buyers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// As many as are asked for, else as the scenario says. With a pace of its own a part takes no more of them than its time needs.
+    /// As many as are asked for, else as the scenario says. With a pace of its own a part takes no
+    /// more of them than its time needs.
     Asked,
     /// As many first buyers as are asked for, else so many.
     First(u32),
@@ -48,14 +50,17 @@ pub enum Pace {
     Asked,
     /// As fast as answers come.
     Closed,
-    /// At the rate asked for, else at so many percent of the rate that the closed part before sustained.
+    /// At the rate asked for, else at so many percent of the rate that the closed part before
+    /// sustained.
     Share(u8),
-    /// At so many percent of the rate asked for, else of the rate that the closed part before sustained.
+    /// At so many percent of the rate asked for, else of the rate that the closed part before
+    /// sustained.
     Step(u8),
 }
 
 impl Pace {
-    /// Requests a second, each with its intended time; `None`: as fast as answers come, or nothing is known to take a share of.
+    /// Requests a second, each with its intended time; `None`: as fast as answers come, or nothing
+    /// is known to take a share of.
     pub fn rate(self, asked: Option<f64>, sustained: Option<f64>) -> Option<f64> {
         let percent = |percent: u8, whole: Option<f64>| whole.map(|whole| whole * f64::from(percent) / 100.0);
         match self {
@@ -105,7 +110,8 @@ impl Part {
     /// Not measured, as fast as answers come: orders that are only to be there.
     pub(crate) const FILLING: Self =
         Self { title: "filling", measured: false, who: Who::First(1_000_000), pace: Pace::Closed, ..Self::LOAD };
-    /// Finds the rate of which others take a share. The first second of a load is slower: a shorter part would find too little.
+    /// Finds the rate of which others take a share. The first second of a load is slower: a shorter
+    /// part would find too little.
     const CALIBRATION: Self =
         Self { title: "calibration", measured: false, who: Who::First(200_000), pace: Pace::Closed, ..Self::LOAD };
 
@@ -169,7 +175,8 @@ pub static ORDERS: Scenario = Scenario {
     parts: &[Part::LOAD],
 };
 
-/// Everybody comes too late. Who has bought nothing can be refused by the lane alone (R13): this is what a refusal costs there.
+/// Everybody comes too late. Who has bought nothing can be refused by the lane alone (R13): this is
+/// what a refusal costs there.
 pub static SOLDOUT: Scenario = Scenario {
     name: "soldout",
     about: "all units are sold before, then every buyer is refused: refusals a second",

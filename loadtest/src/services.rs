@@ -1,5 +1,6 @@
-//! The services under test as child processes: built when cargo is the parent, started with logs in files, asked whether
-//! they are ready, ended by SIGTERM. What they are told beyond their addresses stands in the environment given here.
+//! The services under test as child processes: built when cargo is the parent, started with logs in
+//! files, asked whether they are ready, ended by SIGTERM. What they are told beyond their addresses
+//! stands in the environment given here.
 
 use std::{
     fs::File,
@@ -74,7 +75,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The programs beside this one; built first from these packages, in the same profile, when cargo runs us.
+    /// The programs beside this one; built first from these packages, in the same profile, when
+    /// cargo runs us.
     ///
     /// # Errors
     /// [`ServiceError::Build`], or [`ServiceError::Io`] when this program cannot tell where it is.
@@ -129,7 +131,8 @@ impl Program {
         Err(ServiceError::Failed { name, what: format!("{} failed ({})", arguments.join(" "), output.status), log })
     }
 
-    /// Starts it as a service whose arguments put its probes at `admin`. Its output goes to a file in `logs`.
+    /// Starts it as a service whose arguments put its probes at `admin`. Its output goes to a file
+    /// in `logs`.
     ///
     /// # Errors
     /// [`ServiceError`] when it cannot be started.
@@ -265,7 +268,8 @@ impl Service {
     /// Asks it to end (SIGTERM) and waits until it has.
     ///
     /// # Errors
-    /// [`ServiceError::Failed`] when it had ended before, does not end in time, or ends with another status than 0.
+    /// [`ServiceError::Failed`] when it had ended before, does not end in time, or ends with
+    /// another status than 0.
     pub async fn stop(mut self) -> Result<(), ServiceError> {
         self.check_running()?;
         let io = |source| ServiceError::Io { name: self.name, source };

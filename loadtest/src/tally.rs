@@ -1,4 +1,5 @@
-//! From notes to figures: what was answered, how fast, and what each buyer was told in the end. Pure: notes in, figures out.
+//! From notes to figures: what was answered, how fast, and what each buyer was told in the end.
+//! Pure: notes in, figures out.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -116,7 +117,8 @@ impl Figures {
         self.refused_by_code.values().sum()
     }
 
-    /// Adds the counts of a later run. Rates and latencies stay those of the first: only it is the load asked for.
+    /// Adds the counts of a later run. Rates and latencies stay those of the first: only it is the
+    /// load asked for.
     pub fn add_counts(&mut self, later: &Self) {
         self.sent += later.sent;
         self.accepted += later.accepted;
@@ -148,7 +150,8 @@ impl Timing {
         self.first_us = Some(self.first_us.map_or(note.at_us, |first| first.min(note.at_us)));
         self.last_us = self.last_us.max(note.at_us);
         if self.histogram.is_none() {
-            // These bounds are valid; were they not, there would be no latencies, and the report would say so.
+            // These bounds are valid; were they not, there would be no latencies, and the report
+            // would say so.
             self.histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).ok();
         }
         if let Some(histogram) = &mut self.histogram {
@@ -222,7 +225,8 @@ impl Book {
     /// Enters a run.
     pub fn enter(&mut self, run: &Run, attempts: &[Attempt]) {
         let mut order: Vec<&Note> = run.notes.iter().collect();
-        // Threads hand their notes over one after the other; what a buyer was told last must stand last.
+        // Threads hand their notes over one after the other; what a buyer was told last must stand
+        // last.
         order.sort_by_key(|note| note.at_us);
         for note in order {
             let Some(name) = run.names.get(usize::from(note.name)) else { continue };
@@ -297,7 +301,8 @@ mod tests {
         (Kind::Unexpected, "401 forbidden"),
     ];
 
-    /// Notes as (send, name, order); one every millisecond, each with a latency of its number in milliseconds.
+    /// Notes as (send, name, order); one every millisecond, each with a latency of its number in
+    /// milliseconds.
     fn run(notes: &[(u32, u8, u64)]) -> Run {
         let note = |(i, &(send, name, order)): (u32, &(u32, u8, u64))| Note {
             order,
@@ -344,7 +349,8 @@ mod tests {
         let attempts = plan::ordinary([0, 0, 1, 1, 2, 3, 4].into_iter());
         let mut book = Book::new(2);
         book.admit(6);
-        // Buyer 0: aborted, then accepted. 1: refused. 2: overloaded. 3: pending. 4: reset. 5: never sent.
+        // Buyer 0: aborted, then accepted. 1: refused. 2: overloaded. 3: pending. 4: reset. 5:
+        // never sent.
         book.enter(&run(&[(0, 4, 0), (1, 0, 70), (2, 4, 0), (3, 2, 0), (4, 3, 0), (5, 1, 73), (6, 4, 0)]), &attempts);
         assert_eq!(book.unknown(), [2, 4]);
         assert_eq!(book.refused(), [1]);
@@ -354,7 +360,8 @@ mod tests {
             Promise { buyer: 3, order: order(73), accepted: false },
         ];
         assert_eq!(book.promises(), expected);
-        // The retries: 2 is told another thing, 3 gets another order for the same key, 4 is refused.
+        // The retries: 2 is told another thing, 3 gets another order for the same key, 4 is
+        // refused.
         book.enter(&run(&[(0, 0, 72), (1, 0, 74), (2, 2, 0)]), &plan::ordinary([2, 3, 4].into_iter()));
         assert_eq!(book.unknown(), [0_u32; 0]);
         assert_eq!(book.changed(), [Changed { buyer: 3, from: 73, to: 74 }]);

@@ -1,4 +1,5 @@
-//! What a run came to, told: the table on standard output, JSON and the page in the files that were asked for.
+//! What a run came to, told: the table on standard output, JSON and the page in the files that were
+//! asked for.
 
 use std::{
     fmt, io,
@@ -25,8 +26,8 @@ impl TellError {
     }
 }
 
-/// Tells a run. Returns whether it was clean: nothing lost, doubled, oversold or leaked, everything durable, and all services ended
-/// well.
+/// Tells a run. Returns whether it was clean: nothing lost, doubled, oversold or leaked, everything
+/// durable, and all services ended well.
 ///
 /// # Errors
 /// [`TellError`] of the first file that could not be written; the table is told all the same.

@@ -1,4 +1,5 @@
-//! How a run went from moment to moment: counts so far, by the run's own clock. What is shown of it is `picture`'s business.
+//! How a run went from moment to moment: counts so far, by the run's own clock. What is shown of it
+//! is `picture`'s business.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ pub type CpuTimes = [Option<Duration>; 6];
 /// The processes whose CPU time is told, in this order everywhere.
 pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writer", "mysql"];
 
-/// How many of them there are where one process is the whole server: it stands in the engine's place.
+/// How many of them there are where one process is the whole server: it stands in the engine's
+/// place.
 pub const ONE_PROCESS: usize = 2;
 
 /// How it stood at one moment. All counts are of the whole run.
@@ -72,7 +74,8 @@ impl Timeline {
         });
     }
 
-    /// When the ledger's count of units was seen to have grown, from this moment of the run on, as times since then.
+    /// When the ledger's count of units was seen to have grown, from this moment of the run on, as
+    /// times since then.
     pub fn growth_since(&self, from: Duration) -> Vec<Duration> {
         let seen = self.samples.iter().filter(|sample| sample.at >= from);
         let counts: Vec<(Duration, u64)> = seen.filter_map(|sample| Some((sample.at, sample.durable?))).collect();

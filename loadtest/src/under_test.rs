@@ -1,5 +1,6 @@
-//! What is under test: how each deployment is started, told of the sale, looked at and paid for in CPU time. Beside the adapters in
-//! `backends` and `baseline` the only place that knows one from the other.
+//! What is under test: how each deployment is started, told of the sale, looked at and paid for in
+//! CPU time. Beside the adapters in `backends` and `baseline` the only place that knows one from
+//! the other.
 
 mod embedded;
 #[cfg(feature = "production")]
@@ -82,18 +83,21 @@ pub(crate) trait UnderTest {
     /// Starts its services on the stage, unless they run already, and publishes the sale.
     fn raise(&self, scene: Scene<'_>) -> impl Future<Output = Result<Raised<Self::Sql, Self::Witness>, RunError>>;
 
-    /// Has one of its servers fail, and returns when it is back. Dropped amid it, the server is brought back all the same.
+    /// Has one of its servers fail, and returns when it is back. Dropped amid it, the server is
+    /// brought back all the same.
     fn fail(&self, fault: Fault) -> impl Future<Output = Result<(), RunError>>;
 
     /// Bytes that the stock's server holds; `None` where it is no server, or does not tell.
     fn stock_memory(&self) -> impl Future<Output = Option<u64>>;
 
-    /// What an operator does when ended lanes are gone and nobody buys: a restart's figure rests on it.
+    /// What an operator does when ended lanes are gone and nobody buys: a restart's figure rests on
+    /// it.
     fn calm(&self) -> impl Future<Output = Result<(), RunError>>;
 
     /// The yardsticks it has, not measured yet.
     fn yardsticks(&self) -> Baselines;
 
-    /// Raw reservations a second without the engine, or why there is no rate; `None` where there is no such yardstick.
+    /// Raw reservations a second without the engine, or why there is no rate; `None` where there is
+    /// no such yardstick.
     fn raw_reservations(&self, clock: SystemClock) -> impl Future<Output = Option<Result<f64, String>>>;
 }

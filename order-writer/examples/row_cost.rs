@@ -1,9 +1,11 @@
-//! What a durable row costs writer and database, by the number of rows that share a commit: the writer's own transactions (all shards at
-//! once, then the ledger) without log and lanes. The sizes take turns in one run, so that they meet the same tables.
+//! What a durable row costs writer and database, by the number of rows that share a commit: the
+//! writer's own transactions (all shards at once, then the ledger) without log and lanes. The sizes
+//! take turns in one run, so that they meet the same tables.
 //!
 //!     . stack/env; cargo run --release -p order-writer --example row_cost [ROWS [SPAN...]]
 //!
-//! With `MYSQL_PID` the server's CPU is told too; with `ARRAYS=0` rows go in statements of many rows, as to a MySQL. Everything happens in databases of its own, which are dropped at the end.
+//! With `MYSQL_PID` the server's CPU is told too; with `ARRAYS=0` rows go in statements of many
+//! rows, as to a MySQL. Everything happens in databases of its own, which are dropped at the end.
 
 use std::{error::Error, fs, sync::Arc, time::Duration};
 

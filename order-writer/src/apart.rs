@@ -1,6 +1,7 @@
-//! What one record or one lane spoils is taken apart, so that it stops nothing else (failure point 17). A span with a value that the
-//! database refuses is carried out record by record, and the record that fails by itself row by row: its sound rows stand, the refused
-//! ones are left out and parked. A lane whose stock answers nonsense is closed and left alone for a while.
+//! What one record or one lane spoils is taken apart, so that it stops nothing else (failure point
+//! 17). A span with a value that the database refuses is carried out record by record, and the
+//! record that fails by itself row by row: its sound rows stand, the refused ones are left out and
+//! parked. A lane whose stock answers nonsense is closed and left alone for a while.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,8 @@ use crate::{
 };
 
 impl<P: Ports> Partition<P> {
-    /// A span that failed as a whole with this error of its values: nothing of a failed shard is written, and each shard's progress is known.
+    /// A span that failed as a whole with this error of its values: nothing of a failed shard is
+    /// written, and each shard's progress is known.
     pub(crate) async fn take_apart(&mut self, span: Span, error: SqlError) -> Result<(), Halt> {
         if span.entries.len() == 1 {
             return self.salvage(span, error).await;
@@ -58,7 +60,8 @@ impl<P: Ports> Partition<P> {
         self.conclude(decided, &single, started).await
     }
 
-    /// Writes each row of a batch in a transaction of its own; those that are refused, with the database's words.
+    /// Writes each row of a batch in a transaction of its own; those that are refused, with the
+    /// database's words.
     async fn write_each(&mut self, single: &Span) -> Result<HashMap<OrderId, String>, Halt> {
         let known = self.read_known(&single.records).await?;
         let (decided, after) = (self.decide(&single.records, &known), self.after(single));
@@ -93,8 +96,9 @@ impl<P: Ports> Partition<P> {
         Ok(written)
     }
 
-    /// A damaged batch that its lane's journal holds too would be appended by the sweepers for ever, and what it promised is not known: the
-    /// lane is rebuilt from its rows, and its journal ends with it. A damaged copy of a sound entry changes nothing.
+    /// A damaged batch that its lane's journal holds too would be appended by the sweepers for
+    /// ever, and what it promised is not known: the lane is rebuilt from its rows, and its journal
+    /// ends with it. A damaged copy of a sound entry changes nothing.
     pub(crate) async fn distrust_damaged(&mut self, span: &Span) -> Result<(), Halt> {
         let is_damaged = |offset| span.damaged.iter().any(|(damaged, _)| *damaged == offset);
         for entry in span.entries.iter().filter(|entry| entry.kind == BATCH_TYPE && is_damaged(entry.offset)) {
@@ -113,8 +117,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// The stock of one lane answers nonsense: the lane is closed, so that it is rebuilt from ledger and rows whatever happens to this
-    /// process; where it cannot even be closed it is left alone for a while. A server that does not answer is another matter ([`away`](crate::away)),
+    /// The stock of one lane answers nonsense: the lane is closed, so that it is rebuilt from
+    /// ledger and rows whatever happens to this process; where it cannot even be closed it is left
+    /// alone for a while. A server that does not answer is another matter ([`away`](crate::away)),
     /// and trouble of the whole server is waited for.
     pub(crate) async fn set_aside(&mut self, lane: LaneId, error: StockError) -> Result<(), Halt> {
         if error.is_retryable() {
@@ -126,8 +131,9 @@ impl<P: Ports> Partition<P> {
         match &closed {
             Ok(CloseAnswer::Closed | CloseAnswer::RefusedMarker { .. } | CloseAnswer::RefusedOpen { .. }) => {}
             Err(unknown) if unknown.is_retryable() => return Err(error.into()),
-            // Not even its state is readable, so it sells nothing. A lane that can be read, or a server that refuses any lane, is another
-            // matter: the server has no memory, or no rights are given.
+            // Not even its state is readable, so it sells nothing. A lane that can be read, or a
+            // server that refuses any lane, is another matter: the server has no memory, or no
+            // rights are given.
             Err(_) => {
                 let other = LaneId::new(ID_MAX).map_err(|error| self.contradiction(error.to_string()))?;
                 if stock.inspect(lane).await.is_ok() || stock.inspect(other).await.is_err() {

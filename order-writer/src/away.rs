@@ -1,10 +1,12 @@
-//! Lanes whose stock server does not answer while others do: a dead node of a cluster, a slot that a proxy refuses. They are left out, and the
-//! partition goes on; only where nothing answers does it wait.
+//! Lanes whose stock server does not answer while others do: a dead node of a cluster, a slot that
+//! a proxy refuses. They are left out, and the partition goes on; only where nothing answers does
+//! it wait.
 //!
-//! A lane that is left out may still be open, and promise to engines that reach it. That is safe: what the ledger decides does not depend on
-//! the stock, what is left out is a settlement, which only gives back, and the lane is rebuilt from ledger and rows before it is settled again, which
-//! closes it first (R3). That it must be rebuilt stands in the ledger before the partition goes on, so that it is not forgotten when this
-//! process dies.
+//! A lane that is left out may still be open, and promise to engines that reach it. That is safe:
+//! what the ledger decides does not depend on the stock, what is left out is a settlement, which
+//! only gives back, and the lane is rebuilt from ledger and rows before it is settled again, which
+//! closes it first (R3). That it must be rebuilt stands in the ledger before the partition goes on,
+//! so that it is not forgotten when this process dies.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,13 +21,15 @@ use crate::{
     ports::{Halt, Ports},
 };
 
-/// How long a lane is given to answer before it is left out, in each of two looks: a lane is closed for seconds when it is rebuilt, so one slow answer is
-/// no reason.
+/// How long a lane is given to answer before it is left out, in each of two looks: a lane is closed
+/// for seconds when it is rebuilt, so one slow answer is no reason.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOKS: usize = 2;
-/// How often lanes that are left out are asked whether they are back: all at once, with the same patience, beside the worker.
+/// How often lanes that are left out are asked whether they are back: all at once, with the same
+/// patience, beside the worker.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Lanes of no sale that are asked too, for partitions whose own lanes are all on one node: in a cluster they are spread over the nodes.
+/// Lanes of no sale that are asked too, for partitions whose own lanes are all on one node: in a
+/// cluster they are spread over the nodes.
 const OTHERS: u64 = 8;
 
 /// Lanes that are asked whether they are back, and which of them answered.
@@ -36,10 +40,12 @@ pub(crate) struct Asking {
 }
 
 impl<P: Ports> Partition<P> {
-    /// A call on this lane was not answered. Asks all lanes at once: those that stay silent while any other answers are left out.
+    /// A call on this lane was not answered. Asks all lanes at once: those that stay silent while
+    /// any other answers are left out.
     ///
     /// # Errors
-    /// [`Halt::Stock`] with `error` where no lane answers, and where this one does by now: then the call is simply done again.
+    /// [`Halt::Stock`] with `error` where no lane answers, and where this one does by now: then the
+    /// call is simply done again.
     pub(crate) async fn leave_out(&mut self, lane: LaneId, error: StockError) -> Result<(), Halt> {
         let known: Vec<LaneId> = self.lanes.keys().copied().collect();
         let mut silent: BTreeSet<LaneId> = known.into_iter().filter(|&lane| !self.is_aside(lane)).collect();
@@ -66,7 +72,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Asks the lanes that are left out, now and then, whether they are back. They are still to be rebuilt.
+    /// Asks the lanes that are left out, now and then, whether they are back. They are still to be
+    /// rebuilt.
     pub(crate) async fn look_for_absent(&mut self) {
         let now = self.shared.clock.monotonic();
         if let Some(asking) = self.looks.asking.take() {

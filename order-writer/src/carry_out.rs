@@ -1,5 +1,6 @@
-//! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker reads everything anew and does the
-//! span again: each step is idempotent, and the row's own position tells a replay from a duplicate.
+//! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker
+//! reads everything anew and does the span again: each step is idempotent, and the row's own
+//! position tells a replay from a duplicate.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -107,7 +108,8 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn decide_and_write(&mut self, records: &[Placed], next: Progress) -> Result<Decided, Halt> {
-        // A shard that is ahead of the ledger has rows of this span: they must be read, or they would collide.
+        // A shard that is ahead of the ledger has rows of this span: they must be read, or they
+        // would collide.
         let ahead = self.shards.iter().any(|shard| shard.offset > self.row.offset);
         if !ahead && !decide::must_read(&self.lanes, records) {
             let mut decided = self.decide(records, &Known::default());
@@ -121,7 +123,8 @@ impl<P: Ports> Partition<P> {
         if self.write_rows(&mut decided, next).await? {
             return Ok(decided);
         }
-        // Another writer would have moved the shard's progress: so a row that no reading finds holds the key.
+        // Another writer would have moved the shard's progress: so a row that no reading finds
+        // holds the key.
         Err(SqlError::KeyTaken("an order id or a purchase number".into()).into())
     }
 
@@ -159,8 +162,8 @@ impl<P: Ports> Partition<P> {
         Ok(Known { rows, live, ..Known::default() })
     }
 
-    /// Writes the rows of all shards at once, and takes them out of what is decided. `false`: a key was taken somewhere, read and decide
-    /// again.
+    /// Writes the rows of all shards at once, and takes them out of what is decided. `false`: a key
+    /// was taken somewhere, read and decide again.
     pub(crate) async fn write_rows(&mut self, decided: &mut Decided, next: Progress) -> Result<bool, Halt> {
         let mut at = self.shared.clock.monotonic();
         let rows = decided.rows.len();
@@ -236,7 +239,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Rows first, then Redis, then the ledger: a crash between repeats this, and repeating gives nothing back twice.
+    /// Rows first, then Redis, then the ledger: a crash between repeats this, and repeating gives
+    /// nothing back twice.
     async fn settle(&mut self, decided: &Decided) -> Result<(), Halt> {
         if !decided.gone.is_empty() {
             self.tell_before_retiring(decided).await?;
@@ -260,7 +264,8 @@ impl<P: Ports> Partition<P> {
             };
             match self.shared.stock.settle(lane, epoch, &batches, &gone).await {
                 Ok(LaneAnswer::Open(())) => {}
-                // A closed lane is rebuilt from the rows, which are written: nothing is left to give back.
+                // A closed lane is rebuilt from the rows, which are written: nothing is left to
+                // give back.
                 Ok(LaneAnswer::Closed { .. }) => self.shared.metrics.settled_closed.inc(),
                 Err(error) => self.set_aside(lane, error).await?,
             }
@@ -268,8 +273,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R9: a lane hears of the last change before a release decided after it retires units there. Told later, with the allotment from before
-    /// a release that is settled and not committed, it would put the retired units on sale.
+    /// R9: a lane hears of the last change before a release decided after it retires units there.
+    /// Told later, with the allotment from before a release that is settled and not committed, it
+    /// would put the retired units on sale.
     async fn tell_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
         for &(lane, offer) in decided.retired.keys() {
             if self.has_told(lane, offer) {

@@ -1,6 +1,7 @@
-//! The loop of one partition: resume, then read, decide and carry out, span after span, and look at the lanes between them. On a fault
-//! it forgets everything and resumes; it never skips a record and never goes on from what it only believes. Nothing that is in a log stops it
-//! for ever: what contradicts what it holds is parked, and what it waits for is listed at [`Halt`].
+//! The loop of one partition: resume, then read, decide and carry out, span after span, and look at
+//! the lanes between them. On a fault it forgets everything and resumes; it never skips a record
+//! and never goes on from what it only believes. Nothing that is in a log stops it for ever: what
+//! contradicts what it holds is parked, and what it waits for is listed at [`Halt`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +27,8 @@ use crate::{
 const READ_RECORDS: usize = 512;
 /// Bytes that one read may return: about 100 full batches.
 const READ_BYTES: usize = 4 << 20;
-/// Reservations of one span: enough to fill the inserts of every table, few enough to keep a commit short.
+/// Reservations of one span: enough to fill the inserts of every table, few enough to keep a commit
+/// short.
 const SPAN_RESERVATIONS: usize = 4096;
 /// Releases of one span.
 const SPAN_RELEASES: usize = 512;
@@ -147,8 +149,8 @@ enum Found {
 }
 
 impl<P: Ports> Partition<P> {
-    /// Cuts what was read from `from` on into spans, up to a record that only a newer program may decide: that ends them. A damaged
-    /// record keeps its place in the log and decides nothing.
+    /// Cuts what was read from `from` on into spans, up to a record that only a newer program may
+    /// decide: that ends them. A damaged record keeps its place in the log and decides nothing.
     pub(crate) fn spans(&self, entries: Vec<Entry>, from: u64) -> (Vec<Span>, Option<Halt>) {
         let mut spans: Vec<Span> = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.offset >= from) {
@@ -197,7 +199,8 @@ impl<P: Ports> Partition<P> {
         }
     }
 
-    /// Failure point 17: a record that cannot be decided goes to the dead letters with its cause, and the partition moves on.
+    /// Failure point 17: a record that cannot be decided goes to the dead letters with its cause,
+    /// and the partition moves on.
     pub(crate) async fn park(&self, entry: &Entry, cause: &str) -> Result<(), Halt> {
         tracing::error!(partition = %self.id, offset = entry.offset, cause, "a record is parked in the dead letters");
         self.shared.log.park(self.id, entry, cause).await?;

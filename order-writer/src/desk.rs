@@ -1,6 +1,7 @@
-//! The desk: what people and time do to an order after it is decided. It changes the row by compare-and-set and writes the release
-//! beside it in the same transaction; only the writer frees units and purchase numbers, when the release comes by in the log (R1).
-//! The public routes come later: for now an operator's command asks.
+//! The desk: what people and time do to an order after it is decided. It changes the row by
+//! compare-and-set and writes the release beside it in the same transaction; only the writer frees
+//! units and purchase numbers, when the release comes by in the log (R1). The public routes come
+//! later: for now an operator's command asks.
 
 mod expire;
 

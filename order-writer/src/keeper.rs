@@ -1,6 +1,7 @@
-//! The keeper of a partition's lanes: the only one that opens and rebuilds them. A rebuild is a record in the log (R3): close, drain the
-//! journal, append the epoch; the worker decides up to it, and the winner of its commit loads the lane (R4). Any number of keepers may
-//! run: markers, epochs and the ledger's compare-and-set sort them out.
+//! The keeper of a partition's lanes: the only one that opens and rebuilds them. A rebuild is a
+//! record in the log (R3): close, drain the journal, append the epoch; the worker decides up to it,
+//! and the winner of its commit loads the lane (R4). Any number of keepers may run: markers, epochs
+//! and the ledger's compare-and-set sort them out.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -31,7 +32,8 @@ use crate::{
 const STRIKES: u32 = 2;
 /// After so many looks at which a lane was as it should be and nothing moved, it is at rest.
 const RESTING_AFTER: u32 = 4;
-/// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as today's.
+/// A lane at rest is looked at once in so many looks: yesterday's sales would cost as much as
+/// today's.
 const RESTING_LOOK: u64 = 8;
 /// How long one look may rebuild lanes while records wait to be decided.
 const LOOK_MAX: Duration = Duration::from_millis(100);
@@ -44,11 +46,13 @@ pub struct Looks {
     count: u64,
     /// Where the partition stood at the last look.
     pub(crate) offset: u64,
-    /// A lane was not open: a server that restarted closes all of them, so the next look spares none.
+    /// A lane was not open: a server that restarted closes all of them, so the next look spares
+    /// none.
     wary: bool,
     /// The sales at the last look: a new version may ask a lane at rest for another allotment.
     sales: Option<Sales>,
-    /// Lanes were left out, because rebuilding others took long: records are decided first, then the next look goes on.
+    /// Lanes were left out, because rebuilding others took long: records are decided first, then
+    /// the next look goes on.
     is_unfinished: bool,
     /// Time that this look has spent on rebuilding.
     rebuilding: Duration,
@@ -178,8 +182,9 @@ impl<P: Ports> Partition<P> {
         facts.quiet = if open && view.journal_len == 0 { facts.quiet.saturating_add(1) } else { 0 };
     }
 
-    /// Creates the ledger rows of lanes that were published for this partition, once. A lane that the ledger does not take, because it
-    /// or one of its offers is another's, is parked: the others go on.
+    /// Creates the ledger rows of lanes that were published for this partition, once. A lane that
+    /// the ledger does not take, because it or one of its offers is another's, is parked: the
+    /// others go on.
     async fn add_lanes(&mut self, sales: &Sales) -> Result<(), Halt> {
         let now = self.shared.clock.now_ms();
         let selling = sales.values().filter(|sale| sale.window.closes_at_ms > now);
@@ -230,7 +235,8 @@ impl<P: Ports> Partition<P> {
         let is_open = view.mode == (LaneMode::Open { epoch }) && !facts.distrusted;
         if !is_open {
             facts.strikes += 1;
-            // A lane that was never opened cannot be open by anybody else's work that is still to be seen.
+            // A lane that was never opened cannot be open by anybody else's work that is still to
+            // be seen.
             if !facts.distrusted && facts.strikes < STRIKES && epoch != Epoch(0) {
                 return Ok(());
             }
@@ -278,7 +284,8 @@ impl<P: Ports> Partition<P> {
             CloseAnswer::Closed => return Ok(Some(epoch)),
             CloseAnswer::RefusedMarker { marker } => facts.marker_seen = marker,
             CloseAnswer::RefusedOpen { epoch: open } => {
-                // Open above what this worker believes: either its memory is stale, or the ledger lost its tail.
+                // Open above what this worker believes: either its memory is stale, or the ledger
+                // lost its tail.
                 facts.marker_seen = open.next();
                 self.read_lanes().await?;
             }
@@ -286,8 +293,8 @@ impl<P: Ports> Partition<P> {
         Ok(None)
     }
 
-    /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is idempotent, batches and epoch records
-    /// that stand twice in the log are no-ops.
+    /// R3, steps 1 to 3. Whatever stays unclear is done again by a later look: closing again is
+    /// idempotent, batches and epoch records that stand twice in the log are no-ops.
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
@@ -300,14 +307,16 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Appends every batch of a closed lane's journal and waits for the acknowledgements. Returns where each stands.
+    /// Appends every batch of a closed lane's journal and waits for the acknowledgements. Returns
+    /// where each stands.
     pub(crate) async fn drain(&self, id: LaneId) -> Result<Vec<(u64, RecordId)>, Halt> {
         let journal = self.shared.stock.journal(id).await?;
         let mut drained = Vec::with_capacity(journal.len());
         for (batch, payload) in journal {
             let record = RecordId::new(batch.get()).map_err(|error| self.contradiction(error.to_string()))?;
             if let Err(damage) = Record::read(BATCH_TYPE, payload.clone()) {
-                // The log would not take it for a record either, and the next load ends the journal.
+                // The log would not take it for a record either, and the next load ends the
+                // journal.
                 let entry = Entry { offset: self.row.offset, id: Some(record), kind: BATCH_TYPE.into(), payload };
                 self.park(&entry, &damage.to_string()).await?;
                 continue;
@@ -318,10 +327,12 @@ impl<P: Ports> Partition<P> {
         Ok(drained)
     }
 
-    /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from the lane), and then asks for the change
-    /// that a newer version of the sale wants; for an unchanged allotment too, which gives back what a keeper withheld and never asked for.
-    /// The same version asks again while the ledger has another target (a program that knew none decided it), or units are unsold
-    /// although the allotment is above the target (they came back before the change was decided, or a keeper withheld them and died).
+    /// R9: tells the lane the ledger's last change, once in an epoch (a crash may have kept it from
+    /// the lane), and then asks for the change that a newer version of the sale wants; for an
+    /// unchanged allotment too, which gives back what a keeper withheld and never asked for. The
+    /// same version asks again while the ledger has another target (a program that knew none
+    /// decided it), or units are unsold although the allotment is above the target (they came back
+    /// before the change was decided, or a keeper withheld them and died).
     async fn keep_allotments(&mut self, id: LaneId, epoch: Epoch, sale: Option<&Sale>) -> Result<(), Halt> {
         let Some(offers) = self.lanes.get(&id).map(|lane| lane.offers.clone()) else { return Ok(()) };
         for &offer in offers.keys() {
@@ -363,7 +374,8 @@ impl<P: Ports> Partition<P> {
             return Ok(());
         }
         if delta < 0 {
-            // A reduction is first reserved like an order of the house, and takes only what is free.
+            // A reduction is first reserved like an order of the house, and takes only what is
+            // free.
             match self.shared.stock.withhold(lane, epoch, offer, after, delta.unsigned_abs()).await? {
                 LaneAnswer::Open(units) => change.delta = -units.cast_signed(),
                 LaneAnswer::Closed { .. } => return Ok(()),

@@ -1,5 +1,6 @@
-//! A pass over the rows: what some lanes start from is read and put in place, beside their worker, which decides on and opens them (R4).
-//! Tables are read side by side. All rows of a buyer are in one table, so a table's buyers are put in place as soon as it is read.
+//! A pass over the rows: what some lanes start from is read and put in place, beside their worker,
+//! which decides on and opens them (R4). Tables are read side by side. All rows of a buyer are in
+//! one table, so a table's buyers are put in place as soon as it is read.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -58,7 +59,8 @@ pub(crate) enum Outcome {
     Unclear(String),
 }
 
-/// The buyers of a lane. They stay in memory until it opens, about 56 bytes a purchase, because a release may change their entries.
+/// The buyers of a lane. They stay in memory until it opens, about 56 bytes a purchase, because a
+/// release may change their entries.
 #[derive(Default)]
 pub(crate) struct Filled {
     /// As many as the stock has.
@@ -72,7 +74,8 @@ impl Filled {
         self.by_home.values().map(Vec::len).sum()
     }
 
-    /// R1, R6: releases that were decided since the rows were read leave tombstones. Returns the entries that change.
+    /// R1, R6: releases that were decided since the rows were read leave tombstones. Returns the
+    /// entries that change.
     pub(crate) fn release(&mut self, map: &ShardMap, released: &[(BuyerId, OrderId)]) -> Purchases {
         let mut changed: Purchases = Vec::new();
         let mut buyers: Vec<BuyerId> = Vec::new();
@@ -101,7 +104,8 @@ impl Filled {
     }
 }
 
-/// Makes a pass and tells what came of each of its lanes. It may be dropped anywhere: its lanes then stay closed.
+/// Makes a pass and tells what came of each of its lanes. It may be dropped anywhere: its lanes
+/// then stay closed.
 pub(crate) async fn prepare<P: Ports>(shared: Arc<Shared<P>>, pass: Pass, told: Sender<Prepared>) {
     let mut lanes: BTreeMap<LaneId, (Epoch, Outcome)> = BTreeMap::new();
     for &(lane, epoch) in &pass.lanes {
@@ -216,7 +220,8 @@ fn merge(lanes: &mut BTreeMap<LaneId, (Epoch, Outcome)>, found: Vec<Found>) {
     }
 }
 
-/// Puts the purchases of one buyer together, by age. A lane keeps a bounded number of tombstones of a buyer; the newest matter most.
+/// Puts the purchases of one buyer together, by age. A lane keeps a bounded number of tombstones of
+/// a buyer; the newest matter most.
 fn forget_oldest_tombstones(purchases: &mut Purchases) {
     purchases.sort_unstable_by_key(|(buyer, purchase)| (*buyer, purchase.order));
     let (mut of, mut kept) = (None, 0);
@@ -250,7 +255,8 @@ mod tests {
         (BuyerId::new(buyer).unwrap(), purchase)
     }
 
-    /// R6: of each buyer the newest tombstones are kept, and every live purchase however old; a buyer's purchases stand together, by age.
+    /// R6: of each buyer the newest tombstones are kept, and every live purchase however old; a
+    /// buyer's purchases stand together, by age.
     #[test]
     fn r6_the_newest_tombstones_of_each_buyer_are_loaded() {
         let excess = 3;
@@ -264,8 +270,9 @@ mod tests {
         assert_eq!(purchases, expected);
     }
 
-    /// R1: a release that was decided after the rows were read takes the purchase out of its buyer's entry, whose whole entry is put in place
-    /// again. One that the rows told already changes nothing.
+    /// R1: a release that was decided after the rows were read takes the purchase out of its
+    /// buyer's entry, whose whole entry is put in place again. One that the rows told already
+    /// changes nothing.
     #[test]
     fn r1_a_release_during_a_load_leaves_a_tombstone() {
         let map = ShardMap::even(1, 1).unwrap();

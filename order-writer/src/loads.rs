@@ -1,6 +1,7 @@
-//! Loads of lanes as their worker sees them: it begins passes over the rows, goes on deciding while they run, and opens a lane between two
-//! spans, with the numbers of that very moment (R4). The winner of an epoch's commit loads, once; a worker that reads everything
-//! anew drops its loads with all else it holds, and the lane's next epoch makes sure that none of them opens anything.
+//! Loads of lanes as their worker sees them: it begins passes over the rows, goes on deciding while
+//! they run, and opens a lane between two spans, with the numbers of that very moment (R4). The
+//! winner of an epoch's commit loads, once; a worker that reads everything anew drops its loads
+//! with all else it holds, and the lane's next epoch makes sure that none of them opens anything.
 
 use std::{
     collections::BTreeMap,
@@ -89,7 +90,8 @@ impl Loads {
         self.lanes.insert(lane, Loading { epoch, first_opening, alone, pass, released });
     }
 
-    /// Releases are committed. The closed lane cannot be told, and its rows may have been read before.
+    /// Releases are committed. The closed lane cannot be told, and its rows may have been read
+    /// before.
     pub(crate) fn note_released(&mut self, gone: &[(LaneId, Gone)]) {
         if self.lanes.is_empty() {
             return;
@@ -188,7 +190,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// A row that cannot be read stops its own lane only: the lanes of a pass are read again, each by itself.
+    /// A row that cannot be read stops its own lane only: the lanes of a pass are read again, each
+    /// by itself.
     fn unreadable(&mut self, lane: LaneId, error: &SqlError) {
         let Some(loading) = self.loads.lanes.get_mut(&lane) else { return };
         if !std::mem::replace(&mut loading.alone, true) {
@@ -207,7 +210,8 @@ impl<P: Ports> Partition<P> {
         self.facts.entry(lane).or_default().is_due();
     }
 
-    /// R4: units by the ledger at this moment; buyers by the rows, and by what was released since they were read.
+    /// R4: units by the ledger at this moment; buyers by the rows, and by what was released since
+    /// they were read.
     async fn open(&mut self, id: LaneId, epoch: Epoch, mut filled: Filled) -> Result<(), Halt> {
         let (Some(loading), Some(lane)) = (self.loads.lanes.remove(&id), self.lanes.get(&id)) else { return Ok(()) };
         let offers = lane.offers.iter().map(|(&offer, numbers)| OfferLoad {
@@ -248,8 +252,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R4: what follows from the commit of an epoch: a load, whatever the time is by now, because a lane that is left closed would be
-    /// rebuilt again. An epoch that the log held already when this worker resumed may have sold since: its lane gets another.
+    /// R4: what follows from the commit of an epoch: a load, whatever the time is by now, because a
+    /// lane that is left closed would be rebuilt again. An epoch that the log held already when
+    /// this worker resumed may have sold since: its lane gets another.
     pub(crate) fn await_load(&mut self, lane: LaneId, epoch: Epoch, is_replayed: bool) {
         let facts = self.facts.entry(lane).or_default();
         if is_replayed {

@@ -1,10 +1,12 @@
-//! R15: a shard lost rows whose records the log does not hold any more (its backup is older than the log's retention, or log and shard
-//! were lost together). The loss is noted in the ledger's database first; then the shard's progress passes it, so that the partition goes
-//! on; then every row that an open lane still holds is written again, and what stays lost is noted for people. A crash anywhere is gone on
-//! from: a loss stays open until all of that is done.
+//! R15: a shard lost rows whose records the log does not hold any more (its backup is older than
+//! the log's retention, or log and shard were lost together). The loss is noted in the ledger's
+//! database first; then the shard's progress passes it, so that the partition goes on; then every
+//! row that an open lane still holds is written again, and what stays lost is noted for people. A
+//! crash anywhere is gone on from: a loss stays open until all of that is done.
 //!
-//! A row that is written again has the price of the sale as it is published now, no context, and a position that no record has:
-//! offset `to` - 1, index 255. Units that the ledger counts and no row tells of stay sold: nobody knows that they are free.
+//! A row that is written again has the price of the sale as it is published now, no context, and a
+//! position that no record has: offset `to` - 1, index 255. Units that the ledger counts and no row
+//! tells of stay sold: nobody knows that they are free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -63,7 +65,8 @@ struct Rebuild {
 }
 
 impl<P: Ports> Partition<P> {
-    /// Notes that a shard lost its rows of the records from its progress to the offset `to` for good.
+    /// Notes that a shard lost its rows of the records from its progress to the offset `to` for
+    /// good.
     pub(crate) async fn note_loss(&self, shard: ShardId, to: u64) -> Result<(), Halt> {
         let Progress { generation, offset: from, .. } = self.shards[usize::from(shard.0)];
         tracing::error!(partition = %self.id, shard = shard.0, from, to, "a shard lost rows whose records the log does not hold any \
@@ -86,7 +89,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Does about every loss what can be done. All rows that the log can give back MUST be written before.
+    /// Does about every loss what can be done. All rows that the log can give back MUST be written
+    /// before.
     pub(crate) async fn rebuild_lost_rows(&mut self) -> Result<(), Halt> {
         let losses = self.shared.ledger.open_losses(self.id).await?;
         if !losses.is_empty() {
@@ -129,7 +133,8 @@ impl<P: Ports> Partition<P> {
                     if row.is_live() {
                         *rebuild.live.entry(row.offer).or_default() += units;
                     }
-                    // What shards ahead of the ledger hold, the ledger has still to count or to give back.
+                    // What shards ahead of the ledger hold, the ledger has still to count or to
+                    // give back.
                     let is_released = row.released.is_some_and(passed);
                     if row.status != Status::Rejected && passed(row.position) && !is_released {
                         *rebuild.counted.entry(row.offer).or_default() += units;
@@ -142,7 +147,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// The rows of one lane. An entry whose batch is in the journal, or in the part of the log that is not decided, is no lost row.
+    /// The rows of one lane. An entry whose batch is in the journal, or in the part of the log that
+    /// is not decided, is no lost row.
     async fn rebuild_from(&mut self, id: LaneId, rebuild: &mut Rebuild) -> Result<(), Halt> {
         let is_trusted = self.is_open(id).await?;
         let map = self.shared.orders.map();
@@ -150,7 +156,8 @@ impl<P: Ports> Partition<P> {
         let entries = self.shared.stock.buyers(id).await?;
         let entries = entries.into_iter().flat_map(|(buyer, purchases)| purchases.into_iter().map(move |p| (buyer, p)));
         let mut entries: Vec<(BuyerId, Purchase)> = entries.filter(|(_, purchase)| is_lost(purchase.order)).collect();
-        // In this order: what leaves the journal between the two was decided, and what is decided is in the log that is read after.
+        // In this order: what leaves the journal between the two was decided, and what is decided
+        // is in the log that is read after.
         let journal: BTreeSet<_> = self.shared.stock.journal(id).await?.into_iter().map(|(batch, _)| batch).collect();
         entries.retain(|(_, purchase)| purchase.batch.is_none_or(|batch| !journal.contains(&batch)));
         if entries.is_empty() {

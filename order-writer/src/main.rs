@@ -40,7 +40,8 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A thread decides several hundred thousand orders a second: more threads than the databases can follow only wake each other.
+/// A thread decides several hundred thousand orders a second: more threads than the databases can
+/// follow only wake each other.
 const CORES_PER_THREAD: usize = 4;
 /// How long the producer may take to send what waits when the service ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -208,7 +209,8 @@ fn follow_sales(
     Ok((sales, told))
 }
 
-/// Lanes of sales that ended are left alone: which ones these are must be known before the first look.
+/// Lanes of sales that ended are left alone: which ones these are must be known before the first
+/// look.
 async fn wait_for(mut told: watch::Receiver<bool>) {
     if told.wait_for(|told| *told).await.is_err() {
         tracing::warn!("the follower of the sales ended before it had read them");

@@ -238,8 +238,8 @@ impl Metrics {
         }
     }
 
-    /// The partition is somebody else's: its figures and those of its lanes are theirs. To be called when its worker has ended, or it
-    /// would show them again.
+    /// The partition is somebody else's: its figures and those of its lanes are theirs. To be
+    /// called when its worker has ended, or it would show them again.
     pub fn forget(&self, partition: PartitionId) {
         let label = partition.to_string();
         [&self.next_offset, &self.lag, &self.stalled, &self.lost_units]

@@ -1,5 +1,6 @@
-//! Records that were set aside, for operators: what is in the dead letters and which record a partition waits at (`list`), setting the
-//! record aside that stops a partition (`skip`), and appending a parked one again when it can be decided by now (`replay`).
+//! Records that were set aside, for operators: what is in the dead letters and which record a
+//! partition waits at (`list`), setting the record aside that stops a partition (`skip`), and
+//! appending a parked one again when it can be decided by now (`replay`).
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is asked about parked records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum ParkedCommand {
-    /// Shows what was parked and why, oldest first, and at which record of unknown type a partition waits.
+    /// Shows what was parked and why, oldest first, and at which record of unknown type a partition
+    /// waits.
     List {
         /// Begin with this number: the `next` of the page before.
         #[arg(long, default_value_t = 0)]
@@ -53,7 +55,8 @@ pub enum ParkedCommand {
         /// The record's offset in it.
         offset: u64,
     },
-    /// Appends a parked record again, at the end of its partition. What it says that was decided since changes nothing.
+    /// Appends a parked record again, at the end of its partition. What it says that was decided
+    /// since changes nothing.
     Replay {
         /// Its number in the list.
         number: u64,
@@ -250,7 +253,8 @@ fn as_object(waiting: &[(PartitionId, Entry)], parked: &[Parked], next: Option<u
 }
 
 impl<P: Ports> Partition<P> {
-    /// Waits until the record that only a newer program may decide is set aside, and goes back to it.
+    /// Waits until the record that only a newer program may decide is set aside, and goes back to
+    /// it.
     ///
     /// # Errors
     /// Any [`Halt`]: the partition moved without this worker, or the log is another one.

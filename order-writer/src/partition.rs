@@ -1,4 +1,5 @@
-//! What a worker holds in memory of its partition: a copy of the ledger at one position, and nothing that cannot be read again.
+//! What a worker holds in memory of its partition: a copy of the ledger at one position, and
+//! nothing that cannot be read again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -38,8 +39,9 @@ pub struct Partition<P: Ports> {
     pub shards: Vec<Progress>,
     /// The lanes' numbers.
     pub lanes: Lanes,
-    /// Where the log ended when this worker resumed. Before it has decided up to there, its numbers are of an older moment than what stands in
-    /// the log: it closes no lane under a next epoch for good, and opens none (R4).
+    /// Where the log ended when this worker resumed. Before it has decided up to there, its numbers
+    /// are of an older moment than what stands in the log: it closes no lane under a next epoch for
+    /// good, and opens none (R4).
     pub resumed_high: u64,
     /// What else there is to know of each lane.
     pub facts: BTreeMap<LaneId, LaneFacts>,
@@ -62,14 +64,16 @@ pub struct LaneFacts {
     pub strikes: u32,
     /// The marker of another keeper that was seen: the next rebuild asks for no lower epoch.
     pub marker_seen: Epoch,
-    /// A rebuild that waits for its record to be decided: the epoch, and since when by the monotonic clock.
-    pub rebuilding: Option<(Epoch, Duration)>,
-    /// Allotment changes that were appended: the version of the sale, the position of the change that it follows, and when by the
+    /// A rebuild that waits for its record to be decided: the epoch, and since when by the
     /// monotonic clock.
+    pub rebuilding: Option<(Epoch, Duration)>,
+    /// Allotment changes that were appended: the version of the sale, the position of the change
+    /// that it follows, and when by the monotonic clock.
     pub asked: BTreeMap<OfferId, (u32, i64, Duration)>,
     /// The change of allotment that the lane was told last: the epoch, and its packed position.
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
-    /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the look before.
+    /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the
+    /// look before.
     pub quiet: u32,
     /// Its last epoch is its first opening, so it has no rows.
     pub first_opening: bool,
@@ -77,13 +81,15 @@ pub struct LaneFacts {
     pub distrusted: bool,
     /// Its stock answers nonsense, or nothing: left alone until then, by the monotonic clock.
     pub aside_until: Option<Duration>,
-    /// Its stock server does not answer, and others do: nothing is asked of it but whether it is back.
+    /// Its stock server does not answer, and others do: nothing is asked of it but whether it is
+    /// back.
     pub is_away: bool,
 }
 
 impl<P: Ports> Partition<P> {
-    /// Reads the lanes' numbers from the ledger. What the keeper knows of lanes it had already stays. Numbers that are newer than the
-    /// position would count a replay twice and reject sound reservations for good: so the position is looked at again after them.
+    /// Reads the lanes' numbers from the ledger. What the keeper knows of lanes it had already
+    /// stays. Numbers that are newer than the position would count a replay twice and reject sound
+    /// reservations for good: so the position is looked at again after them.
     pub async fn read_lanes(&mut self) -> Result<(), Halt> {
         for row in self.shared.ledger.lanes(self.id).await? {
             self.facts.entry(row.lane).or_default();
@@ -97,7 +103,8 @@ impl<P: Ports> Partition<P> {
         self.row.offset >= self.resumed_high
     }
 
-    /// A worker that sleeps while another one takes its partition over must not go on with what it remembers.
+    /// A worker that sleeps while another one takes its partition over must not go on with what it
+    /// remembers.
     pub(crate) async fn stop_if_stale(&self) -> Result<(), Halt> {
         if self.shared.ledger.partition(self.id).await? == Some(self.row) { Ok(()) } else { Err(Halt::Fenced(self.id)) }
     }

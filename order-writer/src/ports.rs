@@ -86,13 +86,15 @@ impl<P: Ports> Shared<P> {
 pub struct Pace {
     /// How often a keeper looks at its lanes, and how long a read waits.
     pub look_every: Duration,
-    /// Under load the spans of all partitions together begin this far apart, so that a commit is shared by all that came meanwhile.
+    /// Under load the spans of all partitions together begin this far apart, so that a commit is
+    /// shared by all that came meanwhile.
     pub gather: Duration,
     /// How long an appended epoch record may take to be decided before the keeper asks again.
     pub rebuild_patience: Duration,
     /// Longest wait between two attempts to go on after a fault.
     pub retry_max: Duration,
-    /// How long a lane stays open after its sale's end before it is retired; `None`: for ever (R14).
+    /// How long a lane stays open after its sale's end before it is retired; `None`: for ever
+    /// (R14).
     pub settling: Option<Duration>,
 }
 
@@ -108,26 +110,33 @@ impl Default for Pace {
     }
 }
 
-/// Why a worker cannot go on from what it holds in memory. Whatever the reason, it reads everything anew before it goes on: an
-/// unknown outcome (a lost COMMIT answer too) is found out by reading the position again.
+/// Why a worker cannot go on from what it holds in memory. Whatever the reason, it reads everything
+/// anew before it goes on: an unknown outcome (a lost COMMIT answer too) is found out by reading
+/// the position again.
 ///
-/// None of them comes from what a record says: such a record is parked with its cause, a row that the database refuses
-/// ([`SqlError::Unfit`], [`SqlError::KeyTaken`]) is left out and parked, and a lane whose stock answers nonsense
-/// ([`StockError::Broken`]) is set aside ([`apart`](crate::apart)), and one whose server does not answer while others' do is left out
+/// None of them comes from what a record says: such a record is parked with its cause, a row that
+/// the database refuses ([`SqlError::Unfit`], [`SqlError::KeyTaken`]) is left out and parked, and a
+/// lane whose stock answers nonsense ([`StockError::Broken`]) is set aside
+/// ([`apart`](crate::apart)), and one whose server does not answer while others' do is left out
 /// ([`away`](crate::away)). What is left waits for something that is mended elsewhere, and goes on
-/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and for what.
+/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and
+/// for what.
 ///
-/// | halt | waits for |
-/// |---|---|
-/// | `Fenced` | nothing: the other writer's position is read |
-/// | `Sql`, [`is_unknown`](SqlError::is_unknown) or [`is_retryable`](SqlError::is_retryable) | the database: down, slow, full, locked |
-/// | `Sql`, [`SqlError::Broken`] | an operator: damaged file or row, rights, schema, an assertion of the ledger |
-/// | `Stock`, [`is_retryable`](StockError::is_retryable) | the lanes' server: down, loading, busy for every lane |
-/// | `Stock`, [`StockError::Broken`] | an operator: the server refuses every lane (memory, rights) |
-/// | `Read`, `Append` | the log, also for parking |
-/// | `LostRecords` | nothing: resuming begins a new generation |
-/// | `NewerRecord` | a newer program, or an operator who sets the record aside ([`parked`](crate::parked)) |
-/// | `Contradiction` | an operator: the stores do not agree, the text says what to restore |
+/// What each one waits for:
+///
+/// - `Fenced`: nothing; the other writer's position is read.
+/// - `Sql`, [`is_unknown`](SqlError::is_unknown) or [`is_retryable`](SqlError::is_retryable): the
+///   database, which is down, slow, full or locked.
+/// - `Sql`, [`SqlError::Broken`]: an operator; a damaged file or row, rights, schema, an assertion
+///   of the ledger.
+/// - `Stock`, [`is_retryable`](StockError::is_retryable): the lanes' server, which is down, loading
+///   or busy for every lane.
+/// - `Stock`, [`StockError::Broken`]: an operator; the server refuses every lane (memory, rights).
+/// - `Read`, `Append`: the log, also for parking.
+/// - `LostRecords`: nothing; resuming begins a new generation.
+/// - `NewerRecord`: a newer program, or an operator who sets the record aside
+///   ([`parked`](crate::parked)).
+/// - `Contradiction`: an operator; the stores do not agree, the text says what to restore.
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
     /// Somebody else moved the partition: this worker's memory is stale.

@@ -1,4 +1,5 @@
-//! Shows a person at a terminal, or whoever reads standard error, how far an expiry is. It is the commands' part; services log.
+//! Shows a person at a terminal, or whoever reads standard error, how far an expiry is. It is the
+//! commands' part; services log.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -1,5 +1,6 @@
-//! Movements go with the records that they belong to: R11 asks for one only to write the rows of a record again that the log still
-//! holds. So those below the log's beginning and below every shard's progress are deleted, and those of older generations.
+//! Movements go with the records that they belong to: R11 asks for one only to write the rows of a
+//! record again that the log still holds. So those below the log's beginning and below every
+//! shard's progress are deleted, and those of older generations.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ pub(crate) struct Purge {
 }
 
 impl Purge {
-    /// One step, if it is due and the partition has nothing else to do. A fault is for the next one.
+    /// One step, if it is due and the partition has nothing else to do. A fault is for the next
+    /// one.
     pub(crate) async fn look<P: Ports>(&mut self, partition: &mut Partition<P>) {
         let now = partition.shared.clock.monotonic();
         if now < self.at {

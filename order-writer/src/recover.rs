@@ -1,6 +1,7 @@
-//! The log or a shard lost data. R10: a log that lost records starts a new generation, with units sold derived from the rows and the
-//! lanes rebuilt, and is decided again from its beginning: whatever has a row is a duplicate and counts nothing, and the journals bring
-//! back what was lost. R11: a shard that lost its tail gets its rows again, with the decisions that were made.
+//! The log or a shard lost data. R10: a log that lost records starts a new generation, with units
+//! sold derived from the rows and the lanes rebuilt, and is decided again from its beginning:
+//! whatever has a row is a duplicate and counts nothing, and the journals bring back what was lost.
+//! R11: a shard that lost its tail gets its rows again, with the decisions that were made.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -78,8 +79,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// No lane stays open over a lost log, whatever happens to this process: units of a release that was written and not settled would never
-    /// come back. Closed, a lane is rebuilt by whoever sees it. Of retired lanes there is nothing to close.
+    /// No lane stays open over a lost log, whatever happens to this process: units of a release
+    /// that was written and not settled would never come back. Closed, a lane is rebuilt by whoever
+    /// sees it. Of retired lanes there is nothing to close.
     async fn close_lanes(&mut self) -> Result<(), Halt> {
         let kept = self.lanes.iter().filter(|(_, lane)| !lane.is_retired);
         let lanes: Vec<_> = kept.map(|(&id, lane)| (id, lane.epoch.next())).collect();
@@ -107,7 +109,8 @@ impl<P: Ports> Partition<P> {
         Ok((low, self.reader.entry_at(low).await?.as_ref().map_or(0, identity_of)))
     }
 
-    /// Units sold and the lowest order of each lane. The rows may be of a later moment than the ledger, so it does not bound them.
+    /// Units sold and the lowest order of each lane. The rows may be of a later moment than the
+    /// ledger, so it does not bound them.
     async fn numbers_by_rows(&self) -> Result<(Vec<(OfferId, u64)>, Vec<(LaneId, OrderId)>), Halt> {
         let mut sold: BTreeMap<OfferId, u64> =
             self.lanes.values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
@@ -136,13 +139,15 @@ impl<P: Ports> Partition<P> {
                 *units = (*units).max(allotment.min(*units + lost));
             }
         }
-        // A lane that an older program opened stays without a bound, which that program would not lower.
+        // A lane that an older program opened stays without a bound, which that program would not
+        // lower.
         let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
         first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
         Ok((sold.into_iter().collect(), first_orders.into_iter().collect()))
     }
 
-    /// R11: writes a stretch of a shard's rows again, from its progress towards the ledger's position.
+    /// R11: writes a stretch of a shard's rows again, from its progress towards the ledger's
+    /// position.
     pub(crate) async fn rewrite_some(&mut self, shard: ShardId) -> Result<(), Halt> {
         let from = self.shards[usize::from(shard.0)].offset;
         tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row.offset, "a shard lost its tail: writing its rows again");
@@ -225,7 +230,8 @@ struct Remade {
 }
 
 impl Remade {
-    /// Takes what one record came to by its movement. Each record that was decided has one: an empty one if it was parked.
+    /// Takes what one record came to by its movement. Each record that was decided has one: an
+    /// empty one if it was parked.
     fn take(&mut self, placed: &Placed, made: Option<&Vec<u8>>) -> Result<(), String> {
         let made = made.ok_or_else(|| format!("the ledger has no movement of the record at {}", placed.offset))?;
         let unlike = || format!("the movement at {} does not fit its record: {made:?}", placed.offset);

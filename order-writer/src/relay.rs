@@ -1,10 +1,12 @@
-//! The outbox relays: published sales go onto their topic, and releases that the desk wrote beside their rows go into the log, again
-//! until the ledger has passed them (R8). Each partition has a pass of its own: one that waits delays no other. A repeated release is a
-//! no-op for the rows and still gives back what a lost settlement did not.
+//! The outbox relays: published sales go onto their topic, and releases that the desk wrote beside
+//! their rows go into the log, again until the ledger has passed them (R8). Each partition has a
+//! pass of its own: one that waits delays no other. A repeated release is a no-op for the rows and
+//! still gives back what a lost settlement did not.
 //!
-//! A row is taken out when the ledger has passed its release, or when its release is parked: the ledger has passed two appends of it,
-//! one after the other, and its row has none. (One is not enough to know: the log may have lost it before it was read, or the row's
-//! database its tail. The second was appended when the ledger was past the first, so that both would have shown by then.)
+//! A row is taken out when the ledger has passed its release, or when its release is parked: the
+//! ledger has passed two appends of it, one after the other, and its row has none. (One is not
+//! enough to know: the log may have lost it before it was read, or the row's database its tail. The
+//! second was appended when the ledger was past the first, so that both would have shown by then.)
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -30,7 +32,8 @@ use crate::ports::{Halt, Ports, Shared};
 
 /// Outbox rows read at once, of one shard and partition.
 const PAGE: u32 = 1_000;
-/// Releases of a partition on their way into the log at one time: they share the producer's room with the buyers' batches.
+/// Releases of a partition on their way into the log at one time: they share the producer's room
+/// with the buyers' batches.
 const ON_THE_WAY: usize = 256;
 /// Passes of a partition begin at least this far apart.
 const EVERY: Duration = Duration::from_millis(250);
@@ -72,7 +75,8 @@ pub async fn relay<P: Ports>(shared: Arc<Shared<P>>, cancel: CancellationToken) 
     }
 }
 
-/// The partitions that any shard's outbox holds rows for; `None` when that is not known of all shards.
+/// The partitions that any shard's outbox holds rows for; `None` when that is not known of all
+/// shards.
 async fn waiting<P: Ports>(shared: &Arc<Shared<P>>) -> Option<BTreeSet<PartitionId>> {
     let mut waiting = BTreeSet::new();
     for shard in (0..shared.orders.map().shards()).map(ShardId) {
@@ -87,7 +91,8 @@ async fn waiting<P: Ports>(shared: &Arc<Shared<P>>) -> Option<BTreeSet<Partition
     Some(waiting)
 }
 
-/// What was appended of a partition's releases. A process that starts knows nothing and appends each once more, which is harmless.
+/// What was appended of a partition's releases. A process that starts knows nothing and appends
+/// each once more, which is harmless.
 #[derive(Default)]
 struct Track {
     /// Of the ledger when it was appended: a log that begins anew has none of it.
@@ -141,7 +146,8 @@ async fn look_at_all<P: Ports>(shared: &Arc<Shared<P>>, partition: PartitionId, 
             if is_last {
                 of_shard.come_round();
             }
-            // A page that only waits says that the next ones do so too: they have their turn in the next pass.
+            // A page that only waits says that the next ones do so too: they have their turn in the
+            // next pass.
             if is_last || !moved {
                 break;
             }
@@ -152,7 +158,8 @@ async fn look_at_all<P: Ports>(shared: &Arc<Shared<P>>, partition: PartitionId, 
 }
 
 impl Track {
-    /// What the log does not hold any more, although it was acknowledged, is appended again. Only what waits for long is looked for.
+    /// What the log does not hold any more, although it was acknowledged, is appended again. Only
+    /// what waits for long is looked for.
     async fn forget_lost<P: Ports>(&mut self, shared: &Arc<Shared<P>>, partition: PartitionId) -> Result<(), Halt> {
         let now = shared.clock.monotonic();
         if now.saturating_sub(self.looked_at) < LOOKED_FOR_AFTER || self.shards.values().all(|of| of.sent.is_empty()) {
@@ -166,7 +173,8 @@ impl Track {
 }
 
 impl ShardTrack {
-    /// Appends what is new, takes out what the ledger has passed. Whether anything of the page did not just wait.
+    /// Appends what is new, takes out what the ledger has passed. Whether anything of the page did
+    /// not just wait.
     async fn page<P: Ports>(
         &mut self,
         shared: &Arc<Shared<P>>,

@@ -1,5 +1,6 @@
-//! What a worker does before it decides anything: read the ledger, make sure that the log still holds what the ledger says was decided
-//! (R10), bring shards that lost their tail up to it (R11), and close lanes that are not open as the ledger has them (R4).
+//! What a worker does before it decides anything: read the ledger, make sure that the log still
+//! holds what the ledger says was decided (R10), bring shards that lost their tail up to it (R11),
+//! and close lanes that are not open as the ledger has them (R4).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,7 +27,8 @@ use crate::{
 };
 
 impl<P: Ports> Partition<P> {
-    /// Takes a partition up where the ledger left it. `lost`: a generation of which a worker found that its log lost records, and what it saw.
+    /// Takes a partition up where the ledger left it. `lost`: a generation of which a worker found
+    /// that its log lost records, and what it saw.
     ///
     /// # Errors
     /// Any [`Halt`].
@@ -68,7 +70,8 @@ impl<P: Ports> Partition<P> {
         Ok(partition)
     }
 
-    /// A partition without a ledger row: its log begins with a genesis record. Of two that write one the first counts.
+    /// A partition without a ledger row: its log begins with a genesis record. Of two that write
+    /// one the first counts.
     async fn begin(&mut self) -> Result<PartitionRow, Halt> {
         if self.reader.watermarks().await?.high == 0 {
             let log_id = random_record_id().get();
@@ -77,7 +80,8 @@ impl<P: Ports> Partition<P> {
         let low = self.reader.watermarks().await?.low;
         let first = self.reader.entry_at(low).await?;
         let log_id = first.as_ref().map_or(0, identity_of);
-        // The record itself is decided like any other, so a log whose first record is another loses nothing.
+        // The record itself is decided like any other, so a log whose first record is another loses
+        // nothing.
         let row = PartitionRow { partition: self.id, generation: Generation(1), log_id, offset: low, record: None };
         self.shared.ledger.begin_partition(&row).await?;
         let row = self.shared.ledger.partition(self.id).await?;
@@ -89,7 +93,8 @@ impl<P: Ports> Partition<P> {
         let first = Progress { generation: self.row.generation, offset: 0, record: None };
         for (number, progress) in (0u16..).zip(&found) {
             if progress.is_none() {
-                // A new shard, or one that lost everything: below the ledger, so its rows are written again.
+                // A new shard, or one that lost everything: below the ledger, so its rows are
+                // written again.
                 self.shared.orders.begin_progress(ShardId(number), self.id, first).await?;
             }
         }
@@ -101,7 +106,8 @@ impl<P: Ports> Partition<P> {
         Err(self.contradiction("a shard has no progress row after one was made; look at its database".into()))
     }
 
-    /// R10: what shows that the log is not the one that the ledger and the shards were written from.
+    /// R10: what shows that the log is not the one that the ledger and the shards were written
+    /// from.
     async fn find_loss(&mut self) -> Result<Option<String>, Halt> {
         let marks = self.reader.watermarks().await?;
         let row = self.row;
@@ -133,7 +139,8 @@ impl<P: Ports> Partition<P> {
         Ok(None)
     }
 
-    /// Whether the record before `next` is another one than was decided there. One that retention has deleted tells nothing.
+    /// Whether the record before `next` is another one than was decided there. One that retention
+    /// has deleted tells nothing.
     async fn unlike(
         &mut self,
         marks: Watermarks,
@@ -147,8 +154,8 @@ impl<P: Ports> Partition<P> {
         Ok((found != Some(expected)).then(|| format!("the record at {before} is not the one that the {who} knows")))
     }
 
-    /// R11: a shard behind the ledger lost its tail. Its rows are written again with the decisions of the stock movements, before
-    /// anything else is decided or loaded.
+    /// R11: a shard behind the ledger lost its tail. Its rows are written again with the decisions
+    /// of the stock movements, before anything else is decided or loaded.
     async fn rewrite_lost_rows(&mut self) -> Result<(), Halt> {
         for number in 0..self.shared.orders.map().shards() {
             while self.shards[usize::from(number)].offset < self.row.offset {
@@ -158,10 +165,12 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still not, is closed under the next epoch
-    /// before anything is decided, so that no load that another worker began opens it any more. It is rebuilt, or retired after the end of
-    /// its sale, when this worker has caught up: a ledger that lost its tail knows of no epoch that the log holds beyond it, and one that
-    /// sold must not begin again. Of a retired lane there is nothing to close.
+    /// R4, for a starting writer: a lane not open at the ledger's epoch, and on a second look still
+    /// not, is closed under the next epoch before anything is decided, so that no load that another
+    /// worker began opens it any more. It is rebuilt, or retired after the end of its sale, when
+    /// this worker has caught up: a ledger that lost its tail knows of no epoch that the log holds
+    /// beyond it, and one that sold must not begin again. Of a retired lane there is nothing to
+    /// close.
     async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
         self.recall_distrusted().await?;
         let (sales, now_ms) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
@@ -188,7 +197,8 @@ impl<P: Ports> Partition<P> {
     }
 }
 
-/// What tells a log from another one: the number in its genesis record, or the id of whatever else was first in it; 0 if that has none.
+/// What tells a log from another one: the number in its genesis record, or the id of whatever else
+/// was first in it; 0 if that has none.
 pub(crate) fn identity_of(first: &Entry) -> u64 {
     match Record::decode(&first.kind, Bytes::clone(&first.payload)) {
         Ok(Record::Genesis(genesis)) => genesis.log_id,

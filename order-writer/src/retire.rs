@@ -1,6 +1,7 @@
-//! R14, the end of a lane. When its sale is over and the settling time has passed, or when it is found closed after the end, the lane is
-//! closed, its journal goes into the log, and the record `retired` follows. Whoever commits that deletes what the stock holds of the lane;
-//! its rows stay. A sale that is prolonged has its lanes rebuilt like any that are not open.
+//! R14, the end of a lane. When its sale is over and the settling time has passed, or when it is
+//! found closed after the end, the lane is closed, its journal goes into the log, and the record
+//! `retired` follows. Whoever commits that deletes what the stock holds of the lane; its rows stay.
+//! A sale that is prolonged has its lanes rebuilt like any that are not open.
 
 use std::{str::FromStr, time::Duration};
 
@@ -19,11 +20,13 @@ use crate::{
     ports::{Halt, Ports, Sales},
 };
 
-/// How long a lane stays open after the end of its sale. An append takes 5 s at most, a sweep finds what it left within 15 s, and clocks
-/// differ by a few seconds: a minute holds them three times, and those who repeat their purchase meanwhile are answered by the lane. All
-/// that comes later is answered and decided by the rows.
+/// How long a lane stays open after the end of its sale. An append takes 5 s at most, a sweep finds
+/// what it left within 15 s, and clocks differ by a few seconds: a minute holds them three times,
+/// and those who repeat their purchase meanwhile are answered by the lane. All that comes later is
+/// answered and decided by the rows.
 pub const SETTLING: Duration = Duration::from_secs(60);
-/// Lanes that one look retires: each costs a few calls and an append, and the partition decides nothing meanwhile.
+/// Lanes that one look retires: each costs a few calls and an append, and the partition decides
+/// nothing meanwhile.
 const RETIRED_AT_ONCE: usize = 8;
 /// Retired lanes that a round looks at: a stock server restored from a copy brings their keys back.
 const ROUND: usize = 16;
@@ -82,7 +85,8 @@ impl<P: Ports> Partition<P> {
         self.end_of(sales, lane, now_ms) != End::NotYet
     }
 
-    /// Whether a lane is none of the keeper's ordinary looks: its sale is over, and it is retired or to be retired whatever it looks like.
+    /// Whether a lane is none of the keeper's ordinary looks: its sale is over, and it is retired
+    /// or to be retired whatever it looks like.
     pub(crate) fn is_at_its_end(&self, sales: &Sales, lane: LaneId, now_ms: u64) -> bool {
         let is_retired = self.lanes.get(&lane).is_some_and(|lane| lane.is_retired);
         match self.end_of(sales, lane, now_ms) {
@@ -92,7 +96,8 @@ impl<P: Ports> Partition<P> {
         }
     }
 
-    /// Whether a lane that is not open has no use any more, also by the database's clock: one that is set ahead here retires nothing.
+    /// Whether a lane that is not open has no use any more, also by the database's clock: one that
+    /// is set ahead here retires nothing.
     pub(crate) async fn is_over(&self, sale: Option<&Sale>) -> Result<bool, Halt> {
         let Some(sale) = sale else { return Ok(false) };
         let is_over = |now_ms| end_of(sale, now_ms, self.shared.pace.settling) != End::NotYet;
@@ -138,8 +143,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// What came back of retired lanes goes again, a few lanes at a time. Their journals go into the log first, though everything in them was
-    /// there before: so nothing that was ever promised rests on that.
+    /// What came back of retired lanes goes again, a few lanes at a time. Their journals go into
+    /// the log first, though everything in them was there before: so nothing that was ever promised
+    /// rests on that.
     async fn look_at_retired(&mut self, retired: Vec<LaneId>) -> Result<(), Halt> {
         let after = self.looks.retired_seen;
         let begin = retired.partition_point(|lane| Some(*lane) <= after);
@@ -174,7 +180,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R14, up to the record. Whatever stays unclear is done again by a later look, as with a rebuild.
+    /// R14, up to the record. Whatever stays unclear is done again by a later look, as with a
+    /// rebuild.
     pub(crate) async fn retire(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
@@ -186,8 +193,8 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// R3, steps 1 and 2: closes a lane under this epoch or a later one, and brings its journal into the log. `None`: another keeper is at
-    /// work on it.
+    /// R3, steps 1 and 2: closes a lane under this epoch or a later one, and brings its journal
+    /// into the log. `None`: another keeper is at work on it.
     pub(crate) async fn close_and_drain(
         &mut self,
         id: LaneId,
@@ -201,8 +208,8 @@ impl<P: Ports> Partition<P> {
         Ok(Some((epoch, drained)))
     }
 
-    /// A lane whose retirement this worker has just committed: nothing of it stays in the stock, in memory or among the figures. Should this
-    /// fail, a later round sees what is left.
+    /// A lane whose retirement this worker has just committed: nothing of it stays in the stock, in
+    /// memory or among the figures. Should this fail, a later round sees what is left.
     pub(crate) async fn retired(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         self.shared.failpoint.reach(Step::RetiredCommitted);
         if self.facts.insert(id, LaneFacts::default()).is_some_and(|facts| facts.distrusted) {

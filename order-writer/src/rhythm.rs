@@ -1,5 +1,6 @@
-//! How far apart the spans of a partition begin. A span costs its statements, commits and settlement however little it carries, so
-//! under load the partitions of a process take turns: together they begin one span in [`Pace::gather`](crate::ports::Pace).
+//! How far apart the spans of a partition begin. A span costs its statements, commits and
+//! settlement however little it carries, so under load the partitions of a process take turns:
+//! together they begin one span in [`Pace::gather`](crate::ports::Pace).
 
 use std::{
     sync::{
@@ -9,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-/// Turns that a partition waits, at most: its rows are late by so many times the pause, and no more.
+/// Turns that a partition waits, at most: its rows are late by so many times the pause, and no
+/// more.
 const TURNS_MAX: u32 = 4;
 
 /// Partitions of this process whose spans follow each other closely. Clones count together.
@@ -33,8 +35,9 @@ impl Rhythm {
         Self { busy, gather, is_busy: false, begun: None, is_behind: false }
     }
 
-    /// How long the next span waits from `now` on for more to share its cost. A lone record waits for nothing: it comes long after the
-    /// span before it. Neither does a partition that is behind.
+    /// How long the next span waits from `now` on for more to share its cost. A lone record waits
+    /// for nothing: it comes long after the span before it. Neither does a partition that is
+    /// behind.
     pub fn rest(&self, now: Duration) -> Duration {
         match self.begun {
             Some(begun) if !self.is_behind => (begun + self.pause()).saturating_sub(now),
@@ -107,7 +110,8 @@ mod tests {
         assert_eq!(rhythm.rest(at(1)), Duration::ZERO);
     }
 
-    /// However many partitions are busy, the process begins one span in a pause, until rows would be too late.
+    /// However many partitions are busy, the process begins one span in a pause, until rows would
+    /// be too late.
     #[test]
     fn busy_partitions_take_turns() {
         let busy = Busy::default();

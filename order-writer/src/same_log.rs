@@ -1,10 +1,12 @@
-//! R10 while a worker runs: whether the log that it reads is still the one that its position belongs to. A topic that is deleted and
-//! made anew under a running reader may have grown past its position before it reads on: it would skip what stands before. So a
-//! record of the worker's own is read back every two seconds, beside its reading, and watermarks that contradict the position are
-//! seen at each look. A finding makes the worker resume, which judges what is lost.
+//! R10 while a worker runs: whether the log that it reads is still the one that its position
+//! belongs to. A topic that is deleted and made anew under a running reader may have grown past its
+//! position before it reads on: it would skip what stands before. So a record of the worker's own
+//! is read back every two seconds, beside its reading, and watermarks that contradict the position
+//! are seen at each look. A finding makes the worker resume, which judges what is lost.
 //!
-//! Why nothing is missed for longer than one check: the record that a check compares was decided before the check before it began,
-//! and that one found the log to be the same. So it stands in the log of then, and another log does not have it.
+//! Why nothing is missed for longer than one check: the record that a check compares was decided
+//! before the check before it began, and that one found the log to be the same. So it stands in the
+//! log of then, and another log does not have it.
 
 use std::{
     collections::HashSet,
@@ -26,8 +28,8 @@ use crate::{
     resume::identity_of,
 };
 
-/// Between two checks: records of a topic that was made anew are skipped for so long at most. A check costs two questions and a
-/// fetch of one record.
+/// Between two checks: records of a topic that was made anew are skipped for so long at most. A
+/// check costs two questions and a fetch of one record.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// Records read at once to find those that a rebuild drained.
 const READ_RECORDS: usize = 512;
@@ -36,7 +38,8 @@ const READ_BYTES: usize = 4 << 20;
 /// How long the log may take to give records that it has.
 const READ_WAIT: Duration = Duration::from_secs(10);
 
-/// Compares the log with a worker's position, on a reader of its own, so that the worker waits for nothing. Ends when dropped.
+/// Compares the log with a worker's position, on a reader of its own, so that the worker waits for
+/// nothing. Ends when dropped.
 #[derive(Debug)]
 pub struct SameLog {
     decided: watch::Sender<PartitionRow>,
@@ -58,7 +61,8 @@ impl<P: Ports> Partition<P> {
     /// Records that are not decided yet.
     ///
     /// # Errors
-    /// [`Halt::Read`] when the log does not reach from its beginning to the position, [`Halt::LostRecords`] when it is another log.
+    /// [`Halt::Read`] when the log does not reach from its beginning to the position,
+    /// [`Halt::LostRecords`] when it is another log.
     pub(crate) async fn undecided(&mut self) -> Result<u64, Halt> {
         let marks = self.reader.watermarks().await?;
         let offset = self.row.offset;
@@ -77,8 +81,10 @@ impl<P: Ports> Partition<P> {
 }
 
 impl<P: Ports> Partition<P> {
-    /// R3, step 3, and R14: appends the record that begins a lane's next epoch, to open it or to retire it. The batches drained before it MUST stand before it, or they are superseded: in a log
-    /// that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a new generation begins.
+    /// R3, step 3, and R14: appends the record that begins a lane's next epoch, to open it or to
+    /// retire it. The batches drained before it MUST stand before it, or they are superseded: in a
+    /// log that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a
+    /// new generation begins.
     pub(crate) async fn append_epoch(&mut self, record: &Record, drained: &[(u64, RecordId)]) -> Result<(), Halt> {
         let id = random_record_id();
         let envelope = Envelope { id, kind: record.kind(), payload: record.encode().into() };
@@ -133,7 +139,8 @@ async fn check_again<S: OrderLogSource>(
                 return;
             }
             Err(error) => {
-                // A reader that holds what it knew of a topic is no help with the next one of that name.
+                // A reader that holds what it knew of a topic is no help with the next one of that
+                // name.
                 reader = None;
                 tracing::debug!(partition = %anchor.partition, %error, "the log cannot be checked now");
             }
@@ -224,8 +231,9 @@ mod tests {
         PartitionRow { partition, generation, log_id, offset, record: RecordId::new(record).ok() }
     }
 
-    /// R10: a log that has the record is the same, however it grew; one that has another there, or ends before, is not; where retention
-    /// took the record, what the log began with tells, and else nothing does.
+    /// R10: a log that has the record is the same, however it grew; one that has another there, or
+    /// ends before, is not; where retention took the record, what the log began with tells, and
+    /// else nothing does.
     #[tokio::test]
     async fn r10_another_log_is_told_from_the_same_one() {
         let whole = |ids: &[u64]| Log { low: 0, ids: ids.to_vec(), genesis: Some(77) };

@@ -1,4 +1,5 @@
-//! The service: follows the sales, joins the group of writers, runs one worker per partition that it is given, and drains.
+//! The service: follows the sales, joins the group of writers, runs one worker per partition that
+//! it is given, and drains.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,8 +30,9 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 /// Pause before the sales are asked for again after a fault.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
-/// Keeps the newest version of every published sale, for ever: the database says which that is, the topic that there is news. `told`
-/// becomes true when both were read to their end. A topic that lost its records gets what the database has.
+/// Keeps the newest version of every published sale, for ever: the database says which that is, the
+/// topic that there is news. `told` becomes true when both were read to their end. A topic that
+/// lost its records gets what the database has.
 pub async fn follow_sales<S: Sql>(
     (mut follower, ledger, metrics): (impl SalesFollower, Ledger<S>, Arc<Metrics>),
     sales: watch::Sender<Sales>,
@@ -73,8 +75,9 @@ struct TakenIn<S> {
 }
 
 impl<S: Sql> TakenIn<S> {
-    /// Takes news in; repeating it is harmless. Without news, at the topic's end, everything that the database has. `is_current`: the
-    /// topic was read to its end before, so that what it lacks now it lacks indeed.
+    /// Takes news in; repeating it is harmless. Without news, at the topic's end, everything that
+    /// the database has. `is_current`: the topic was read to its end before, so that what it lacks
+    /// now it lacks indeed.
     async fn take_in(&mut self, news: &[Sale], is_current: bool) -> Result<(), SqlError> {
         let publications = self.ledger.publications().clone();
         for sale in news {
@@ -102,8 +105,8 @@ impl<S> TakenIn<S> {
         self.sales.borrow().get(&sale.id).is_some_and(|known| known.version > sale.version || known == sale)
     }
 
-    /// Of the sales in these news, without news of all, those whose version the topic lacks: a late record of an older version came
-    /// after the newer one, or the topic lost its records.
+    /// Of the sales in these news, without news of all, those whose version the topic lacks: a late
+    /// record of an older version came after the newer one, or the topic lost its records.
     fn undelivered(&self, news: &[Sale]) -> Vec<Sale> {
         let is_asked = |id| news.is_empty() || news.iter().any(|sale| sale.id == id);
         let lacks = |sale: &Sale| self.delivered.get(&sale.id).is_none_or(|&version| version < sale.version);
@@ -125,7 +128,8 @@ fn keep(sales: &watch::Sender<Sales>, newest: Vec<Sale>) {
     });
 }
 
-/// A member that nobody invited: it works on every partition, whoever else does. For crash tests, which want two writers at odds.
+/// A member that nobody invited: it works on every partition, whoever else does. For crash tests,
+/// which want two writers at odds.
 pub struct Contender {
     partitions: Option<Vec<PartitionId>>,
 }
@@ -150,8 +154,8 @@ impl Membership for Contender {
     async fn leave(self, _deadline: Duration) {}
 }
 
-/// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one partition must not leave it without
-/// a worker, nor stop the others.
+/// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one
+/// partition must not leave it without a worker, nor stop the others.
 async fn worked<P: Ports>(shared: Arc<Shared<P>>, id: PartitionId, stop: CancellationToken) {
     while let Err(panic) = bound(work(shared.clone(), id, stop.clone())).await {
         shared.metrics.halted("panicked");
@@ -181,7 +185,8 @@ async fn again(stop: &CancellationToken, pause: Duration) {
     }
 }
 
-/// Runs workers for the partitions that the group gives to this process, until cancelled; then every worker finishes its span.
+/// Runs workers for the partitions that the group gives to this process, until cancelled; then
+/// every worker finishes its span.
 ///
 /// # Errors
 /// [`ReadError`] when the group cannot be followed any more.

@@ -18,8 +18,9 @@ pub struct Settings {
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
-    /// Seconds for which a lane stays open after its sale's end, before it is retired: its memory is given back, its orders stay. `never`
-    /// while order-writers run that do not know such lanes (docs/upgrading.md).
+    /// Seconds for which a lane stays open after its sale's end, before it is retired: its memory
+    /// is given back, its orders stay. `never` while order-writers run that do not know such lanes
+    /// (docs/upgrading.md).
     #[arg(long, env = "FLASHSALE_LANE_SETTLING", default_value = "60")]
     pub lane_settling: Settling,
     /// For crash tests.
@@ -55,7 +56,8 @@ pub enum Command {
         #[arg(long, value_parser = seconds)]
         older_than: Duration,
     },
-    /// Records that were set aside because nothing could be decided of them, and those that a partition waits for.
+    /// Records that were set aside because nothing could be decided of them, and those that a
+    /// partition waits for.
     #[command(subcommand)]
     Parked(ParkedCommand),
 }

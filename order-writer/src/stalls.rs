@@ -1,5 +1,5 @@
-//! Which partitions of this process stand still although records wait, since when and why: for the probe, a gauge and the log. Workers
-//! report, a clock asks; it decides nothing.
+//! Which partitions of this process stand still although records wait, since when and why: for the
+//! probe, a gauge and the log. Workers report, a clock asks; it decides nothing.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,9 @@ use kit::admin::Readiness;
 
 use crate::{metrics::Metrics, ports::Halt};
 
-/// Records that wait longer than this without being decided are told: longer than a restart of a store takes to be noticed and a lane
-/// of a million buyers to be loaded, and short beside the time in which an operator can act.
+/// Records that wait longer than this without being decided are told: longer than a restart of a
+/// store takes to be noticed and a lane of a million buyers to be loaded, and short beside the time
+/// in which an operator can act.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// A partition as its worker reports it.
@@ -86,8 +87,8 @@ impl Stalls {
         }
     }
 
-    /// A worker has ended: the partition's figures go with it. The partition may have come back meanwhile, and its next worker hold the same
-    /// pulse: then they are that one's.
+    /// A worker has ended: the partition's figures go with it. The partition may have come back
+    /// meanwhile, and its next worker hold the same pulse: then they are that one's.
     pub(crate) fn end(&self, partition: PartitionId, pulse: Arc<Pulse>, metrics: &Metrics) {
         let mut pulses = self.pulses();
         drop(pulse);
@@ -135,7 +136,8 @@ mod tests {
 
     use super::*;
 
-    /// The probe, the gauge and the page tell the partition and the cause of its halt, and stop when it moves again.
+    /// The probe, the gauge and the page tell the partition and the cause of its halt, and stop
+    /// when it moves again.
     #[test]
     fn a_partition_that_stands_still_is_told_with_its_cause_until_it_moves() {
         let (readiness, registry) = (Readiness::new(), Registry::new().unwrap());

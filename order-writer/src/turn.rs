@@ -5,11 +5,12 @@ use store::orders::SCAN_LANES_MAX;
 
 /// So long after its sale closed a lane may still be asked for by clocks that are behind.
 const OVER_MS: u64 = 60_000;
-/// Units sold of the lanes that one pass over the rows reads, together: a small lane waits for so many rows at most. A larger lane has a
-/// pass of its own.
+/// Units sold of the lanes that one pass over the rows reads, together: a small lane waits for so
+/// many rows at most. A larger lane has a pass of its own.
 const PASS_UNITS: u64 = 100_000;
 
-/// When a lane's buyers want it: those on sale now come first, then the next to open, then all others.
+/// When a lane's buyers want it: those on sale now come first, then the next to open, then all
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Turn {
     /// Its sale is on.
@@ -73,8 +74,8 @@ impl Waiting {
     }
 }
 
-/// The lanes of the next pass: the first to come, and those beside it whose rows are read with its own. `beside_large`: a large lane is
-/// being read, and what is free is kept for small ones.
+/// The lanes of the next pass: the first to come, and those beside it whose rows are read with its
+/// own. `beside_large`: a large lane is being read, and what is free is kept for small ones.
 pub(crate) fn next_pass(mut waiting: Vec<Waiting>, beside_large: bool) -> Vec<LaneId> {
     waiting.retain(|w| !(beside_large && w.is_large()));
     waiting.sort_unstable_by_key(|w| (w.turn, w.has_rows, w.alone, w.units, w.lane));
@@ -126,7 +127,8 @@ mod tests {
         passes
     }
 
-    /// Small lanes on sale do not wait for a large one, lanes to come for none that is over, and what is small is read together.
+    /// Small lanes on sale do not wait for a large one, lanes to come for none that is over, and
+    /// what is small is read together.
     #[test]
     fn passes_take_small_lanes_on_sale_first_and_together() {
         let all = vec![

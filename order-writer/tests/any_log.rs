@@ -1,7 +1,8 @@
-//! Goal: nothing that is in a log stops a partition for ever, sound lanes go on selling, and INV-1 to INV-5 hold afterwards. Method: a worker
-//! over the embedded deployment's stores (SQLite, lanes in this process), fed with sound, damaged and contradicting records drawn
-//! from a seed; then single damages, each in the log, in a lane or in the databases. `ANY_LOG_SEEDS=100` plays more seeds,
-//! `ANY_LOG_SEED=n` one again.
+//! Goal: nothing that is in a log stops a partition for ever, sound lanes go on selling, and INV-1
+//! to INV-5 hold afterwards. Method: a worker over the embedded deployment's stores (SQLite, lanes
+//! in this process), fed with sound, damaged and contradicting records drawn from a seed; then
+//! single damages, each in the log, in a lane or in the databases. `ANY_LOG_SEEDS=100` plays more
+//! seeds, `ANY_LOG_SEED=n` one again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "any_log/audit.rs"]
@@ -43,8 +44,8 @@ fn seeds() -> Vec<u64> {
     number("ANY_LOG_SEED").map_or_else(|| (0..number("ANY_LOG_SEEDS").unwrap_or(4)).collect(), |seed| vec![seed])
 }
 
-/// Whatever is appended, the worker reaches the end of the log without a halt; what was promised and appended has its row, in the lane that
-/// nobody names falsely an accepted one.
+/// Whatever is appended, the worker reaches the end of the log without a halt; what was promised
+/// and appended has its row, in the lane that nobody names falsely an accepted one.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_in_a_log_stops_a_partition() {
     for seed in seeds() {
@@ -80,7 +81,8 @@ async fn nothing_in_a_log_stops_a_partition() {
             let accepted = row.status == Status::PendingPayment;
             assert!(accepted || promise.lane != SOUND_LANE, "seed {seed}: {promise:?} became {row:?}");
         }
-        // Forged promises that fit sold units that no lane knows of: a start derives the lanes from what is decided.
+        // Forged promises that fit sold units that no lane knows of: a start derives the lanes from
+        // what is decided.
         rig.restart().await;
         rig.until_rest().await;
         rig.until_open(LATE_LANE).await;

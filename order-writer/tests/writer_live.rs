@@ -1,5 +1,6 @@
-//! Goal: the writer's rules hold on the real Redis, Kafka and MySQL that `stack/` starts. Method: one worker in this process over a
-//! namespace of the test's own; purchases go the engine's way (reserve, append) without its HTTP; faults are made by hand.
+//! Goal: the writer's rules hold on the real Redis, Kafka and MySQL that `stack/` starts. Method:
+//! one worker in this process over a namespace of the test's own; purchases go the engine's way
+//! (reserve, append) without its HTTP; faults are made by hand.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "writer_live/damage.rs"]

@@ -1,6 +1,7 @@
-//! Appending to a log in a file, and to a real Kafka, as `stack/` starts it (`. stack/env` first): batches of reservations, acknowledged
-//! when they are on the disk or by all in-sync replicas, many records under way. Figures are per reservation; what the file's log tells of
-//! itself stands on the error stream. `-- sqlite` needs no server.
+//! Appending to a log in a file, and to a real Kafka, as `stack/` starts it (`. stack/env` first):
+//! batches of reservations, acknowledged when they are on the disk or by all in-sync replicas, many
+//! records under way. Figures are per reservation; what the file's log tells of itself stands on
+//! the error stream. `-- sqlite` needs no server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of this is a benchmark: what fails ends it")]
 

@@ -1,6 +1,6 @@
-//! The writer's transactions on a real MySQL or MariaDB, as `stack/` starts it (`. stack/env` first), and on SQLite: the rows of a span
-//! into 2 databases of 4 tables, and the ledger's commit. Each is durable when it is measured as done. Figures are per row, and per
-//! record.
+//! The writer's transactions on a real MySQL or MariaDB, as `stack/` starts it (`. stack/env`
+//! first), and on SQLite: the rows of a span into 2 databases of 4 tables, and the ledger's commit.
+//! Each is durable when it is measured as done. Figures are per row, and per record.
 
 #![allow(
     clippy::unwrap_used,

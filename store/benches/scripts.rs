@@ -1,7 +1,9 @@
-//! The reserve and settle scripts on a real Redis, as `stack/` starts it (`. stack/env` first), beside what a usual front does: one
-//! request a call, by a naive script that only counts. Figures are per reservation.
+//! The reserve and settle scripts on a real Redis, as `stack/` starts it (`. stack/env` first),
+//! beside what a usual front does: one request a call, by a naive script that only counts. Figures
+//! are per reservation.
 //!
-//! Each case also prints how long the server itself ran scripts for a reservation, which the way there and back does not blur.
+//! Each case also prints how long the server itself ran scripts for a reservation, which the way
+//! there and back does not blur.
 
 #![allow(
     clippy::unwrap_used,

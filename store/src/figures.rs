@@ -1,5 +1,5 @@
-//! What the adapters tell of themselves, as plain values for whoever shows them to operators. Counting is a relaxed addition; nothing
-//! decides anything by these numbers.
+//! What the adapters tell of themselves, as plain values for whoever shows them to operators.
+//! Counting is a relaxed addition; nothing decides anything by these numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -74,7 +74,8 @@ impl std::ops::AddAssign for PoolUse {
 pub struct Calls {
     /// The server did as it was asked.
     pub answered: u64,
-    /// It could not for a reason that belongs to the work: a taken key, a deadlock, a lock that others hold.
+    /// It could not for a reason that belongs to the work: a taken key, a deadlock, a lock that
+    /// others hold.
     pub refused: u64,
     /// It never left this process, for want of a connection.
     pub unsent: u64,
@@ -200,7 +201,8 @@ pub struct Appended {
     pub too_large: u64,
     /// Lost with a producer that failed for good, or was closed.
     pub producer_failed: u64,
-    /// Refused by the broker, or stored without telling where; in a group that could not be committed.
+    /// Refused by the broker, or stored without telling where; in a group that could not be
+    /// committed.
     pub refused: u64,
 }
 
@@ -222,8 +224,9 @@ impl Appended {
     }
 }
 
-/// What Kafka's client library tells of itself every few seconds. Of a log in a file: a request is a group of records that is committed
-/// at once, its round trip the commit, and the intervals are its last [`GROUPS_REMEMBERED`] groups.
+/// What Kafka's client library tells of itself every few seconds. Of a log in a file: a request is
+/// a group of records that is committed at once, its round trip the commit, and the intervals are
+/// its last [`GROUPS_REMEMBERED`] groups.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProducerClient {
     /// Records in its queues.
@@ -236,11 +239,13 @@ pub struct ProducerClient {
     pub retries: u64,
     /// Requests that timed out.
     pub request_timeouts: u64,
-    /// From sending a request to its answer, of the slowest broker, over the last interval: the median, in seconds.
+    /// From sending a request to its answer, of the slowest broker, over the last interval: the
+    /// median, in seconds.
     pub round_trip_p50_s: f64,
     /// The same, the 99th percentile.
     pub round_trip_p99_s: f64,
-    /// From taking a record to sending it, of the slowest broker, over the last interval: the median, in seconds.
+    /// From taking a record to sending it, of the slowest broker, over the last interval: the
+    /// median, in seconds.
     pub queued_p50_s: f64,
     /// The same, the 99th percentile.
     pub queued_p99_s: f64,

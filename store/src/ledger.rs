@@ -1,5 +1,6 @@
-//! The ledger: how far each partition is decided, what each offer has sold, a movement per log record, and the numbers of engines.
-//! Position, sold and movements move together (`commit`) or not at all.
+//! The ledger: how far each partition is decided, what each offer has sold, a movement per log
+//! record, and the numbers of engines. Position, sold and movements move together (`commit`) or not
+//! at all.
 
 mod commit;
 mod distrust;
@@ -39,7 +40,8 @@ pub struct PartitionRow {
     pub log_id: u64,
     /// The next offset to decide.
     pub offset: u64,
-    /// Id of the record before it, which the log must still hold; `None` when nothing was decided, or it has no id.
+    /// Id of the record before it, which the log must still hold; `None` when nothing was decided,
+    /// or it has no id.
     pub record: Option<RecordId>,
 }
 
@@ -60,7 +62,8 @@ pub struct LaneRow {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// R5: no order row of the lane has a lower id; `None` before its first opening, and where an older program opened it.
+    /// R5: no order row of the lane has a lower id; `None` before its first opening, and where an
+    /// older program opened it.
     pub first_order: Option<OrderId>,
     /// Its offers, by id.
     pub offers: Vec<OfferRow>,
@@ -73,7 +76,8 @@ pub struct OfferRow {
     pub offer: OfferId,
     /// Units it may sell: the effective allotment.
     pub allotment: u64,
-    /// Units that the sale wants it to sell; the allotment where nothing else was asked for yet (R9).
+    /// Units that the sale wants it to sell; the allotment where nothing else was asked for yet
+    /// (R9).
     pub target: u64,
     /// Units sold and not released.
     pub sold: u64,
@@ -102,7 +106,8 @@ pub struct LedgerCommit {
     pub epochs: Vec<(LaneId, Epoch)>,
     /// Lanes retired, each under its last epoch; never lower than the lane's (R14).
     pub retired_lanes: Vec<(LaneId, Epoch)>,
-    /// R5: lower bounds of lanes' order ids, where they are lower than those known, or the first ones.
+    /// R5: lower bounds of lanes' order ids, where they are lower than those known, or the first
+    /// ones.
     pub first_orders: Vec<(LaneId, OrderId)>,
     /// Changes of allotments.
     pub allotments: Vec<AllotmentMove>,
@@ -175,7 +180,8 @@ impl<S: Sql> Ledger<S> {
         rows.into_iter().next().ok_or_else(|| SqlError::Broken("the clock gave no row".into()))?.number()
     }
 
-    /// What is published: decided in the same database, so that a lane's owner and its ledger row cannot part.
+    /// What is published: decided in the same database, so that a lane's owner and its ledger row
+    /// cannot part.
     pub const fn publications(&self) -> &Publications<S> {
         &self.publications
     }

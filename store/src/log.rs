@@ -1,4 +1,5 @@
-//! The order log: append, read in batches, positions. It orders and keeps records and never looks into them.
+//! The order log: append, read in batches, positions. It orders and keeps records and never looks
+//! into them.
 
 #[cfg(feature = "production")]
 pub mod kafka;
@@ -41,7 +42,8 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
-/// No acknowledgement. R7: the record may or may not be in the log, and may still come; nobody gives anything back.
+/// No acknowledgement. R7: the record may or may not be in the log, and may still come; nobody
+/// gives anything back.
 #[derive(Debug, thiserror::Error)]
 #[error("no acknowledgement from the log: {0}")]
 pub struct Unacknowledged(pub String);
@@ -62,7 +64,8 @@ pub enum ReadError {
     },
 }
 
-/// Room for one record in the producer's queue, taken before units are promised (R7); goes back when dropped.
+/// Room for one record in the producer's queue, taken before units are promised (R7); goes back
+/// when dropped.
 pub trait Room: Send + 'static {}
 
 /// Appends to the topic `orders`.
@@ -73,8 +76,10 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
     /// Room for one record, `None` when the queue is full.
     fn room(&self) -> Option<Self::Room>;
 
-    /// Appends and waits until the record is durable: acknowledged by all in-sync replicas, or on the disk. Returns the record's offset. The record MUST be on
-    /// its way when this returns: dropping the future takes nothing back, and the room goes back when the record's fate is known.
+    /// Appends and waits until the record is durable: acknowledged by all in-sync replicas, or on
+    /// the disk. Returns the record's offset. The record MUST be on its way when this returns:
+    /// dropping the future takes nothing back, and the room goes back when the record's fate is
+    /// known.
     fn append(
         &self,
         partition: PartitionId,
@@ -82,7 +87,8 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
         room: Self::Room,
     ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send;
 
-    /// Sends all that waits, at most `deadline` long; says how many records are still unacknowledged.
+    /// Sends all that waits, at most `deadline` long; says how many records are still
+    /// unacknowledged.
     fn flush(&self, deadline: Duration) -> impl Future<Output = usize> + Send;
 
     /// Rooms taken: records that are on the way or about to be.
@@ -92,7 +98,8 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
     fn figures(&self) -> ProducerFigures;
 }
 
-/// Offsets between which a partition can be read: `low` is the first record, `high` the next to be written.
+/// Offsets between which a partition can be read: `low` is the first record, `high` the next to be
+/// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// First offset.
@@ -106,14 +113,15 @@ pub trait PartitionReader: Send + Sync + 'static {
     /// Where the partition begins and ends now.
     fn watermarks(&mut self) -> impl Future<Output = Result<Watermarks, ReadError>> + Send;
 
-    /// The record at exactly this offset, `None` when there is none. The reader then stands anywhere: seek before reading on.
+    /// The record at exactly this offset, `None` when there is none. The reader then stands
+    /// anywhere: seek before reading on.
     fn entry_at(&mut self, offset: u64) -> impl Future<Output = Result<Option<Entry>, ReadError>> + Send;
 
     /// Goes to this offset; the next read begins there. A new reader stands at the first record.
     fn seek(&mut self, offset: u64) -> impl Future<Output = Result<(), ReadError>> + Send;
 
-    /// At least one record, unless `wait` passes; at most `max_records` and about `max_bytes`. Reads what is there and does not
-    /// wait to fill up.
+    /// At least one record, unless `wait` passes; at most `max_records` and about `max_bytes`.
+    /// Reads what is there and does not wait to fill up.
     fn read(
         &mut self,
         max_records: usize,
@@ -136,10 +144,12 @@ pub trait Membership: Send + 'static {
     /// The next change.
     fn next(&mut self) -> impl Future<Output = Result<MembershipEvent, ReadError>> + Send;
 
-    /// Tells the group how far a partition is decided: for lag displays, and for a log that keeps what is not decided.
+    /// Tells the group how far a partition is decided: for lag displays, and for a log that keeps
+    /// what is not decided.
     fn report(&self, partition: PartitionId, next_offset: u64);
 
-    /// Leaves the group, so that others take over at once and not when the session ends; at most `deadline` long.
+    /// Leaves the group, so that others take over at once and not when the session ends; at most
+    /// `deadline` long.
     fn leave(self, deadline: Duration) -> impl Future<Output = ()> + Send;
 }
 
@@ -160,12 +170,12 @@ pub trait SalesPublisher: Send + Sync + 'static {
 
 /// Follows the topic `sales` from its beginning, without a group.
 pub trait SalesFollower: Send + 'static {
-    /// The next sales, as they come; an empty vector when the topic's end, as it stood at the start, is reached for the first time.
-    /// Damaged records are logged and skipped.
+    /// The next sales, as they come; an empty vector when the topic's end, as it stood at the
+    /// start, is reached for the first time. Damaged records are logged and skipped.
     ///
     /// # Errors
-    /// [`ReadError::OutOfRange`] once when the topic lost what it had: from then on it is read from its beginning, and its end is told
-    /// again.
+    /// [`ReadError::OutOfRange`] once when the topic lost what it had: from then on it is read from
+    /// its beginning, and its end is told again.
     fn next(&mut self) -> impl Future<Output = Result<Vec<Sale>, ReadError>> + Send;
 }
 
@@ -186,7 +196,8 @@ pub struct Parked {
 
 /// Reads the dead letters: for operators.
 pub trait ParkedRecords: Send + Sync {
-    /// Those from number `from` on, in the order of their numbers, at most `limit`; less only when there are no more.
+    /// Those from number `from` on, in the order of their numbers, at most `limit`; less only when
+    /// there are no more.
     fn parked(&self, from: u64, limit: usize) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
 }
 

@@ -1,5 +1,5 @@
-//! Whether what is stored was made for other settings, or by a newer version, than this program's: nothing is broken then, and
-//! nothing is away.
+//! Whether what is stored was made for other settings, or by a newer version, than this program's:
+//! nothing is broken then, and nothing is away.
 
 use std::error::Error;
 

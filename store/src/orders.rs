@@ -1,5 +1,5 @@
-//! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), the desk's changes (`desk`), and the outbox that
-//! they fill (`outbox`). It decides nothing.
+//! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), the desk's
+//! changes (`desk`), and the outbox that they fill (`outbox`). It decides nothing.
 
 mod desk;
 mod find;
@@ -47,8 +47,9 @@ pub struct ShardWrite {
     pub next: Progress,
     /// New rows, all of this shard, in any order.
     pub rows: Vec<OrderRow>,
-    /// Releases in log order, all of this shard: set once, after the rows; a release of a released, rejected or unknown order does
-    /// nothing (R1). With it a row that lost its mark takes it, as [`Status::released`] says (R8).
+    /// Releases in log order, all of this shard: set once, after the rows; a release of a released,
+    /// rejected or unknown order does nothing (R1). With it a row that lost its mark takes it, as
+    /// [`Status::released`] says (R8).
     pub released: Vec<Release>,
 }
 
@@ -100,7 +101,8 @@ pub struct Orders<S> {
 }
 
 impl<S: Sql> Orders<S> {
-    /// The repository over these databases, which hold the tables of this map: one handle per shard, by its number.
+    /// The repository over these databases, which hold the tables of this map: one handle per
+    /// shard, by its number.
     pub fn new(map: ShardMap, shards: Vec<S>) -> Self {
         debug_assert_eq!(shards.len(), usize::from(map.shards()));
         let texts = Texts::new(map.tables(), S::NOW_MS);

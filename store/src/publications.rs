@@ -1,5 +1,6 @@
-//! What is published, decided in the ledger's database: the newest version of each sale by compare-and-set, and who owns a
-//! lane or an offer by unique keys, in one transaction with an outbox row. The topic `sales` only carries the news.
+//! What is published, decided in the ledger's database: the newest version of each sale by
+//! compare-and-set, and who owns a lane or an offer by unique keys, in one transaction with an
+//! outbox row. The topic `sales` only carries the news.
 
 mod feed;
 mod owners;
@@ -25,7 +26,8 @@ const REPLACE: &str = "UPDATE sales SET version = ?, payload = ? WHERE sale = ?"
 const PARKED: &str = "SELECT COUNT(*) FROM parked_sales";
 /// Bytes of a parked sale's cause.
 const CAUSE_MAX: usize = 2_000;
-/// Tries of a transaction that met another publisher's keys, or whose outcome nobody knows. Each looks anew at what is there.
+/// Tries of a transaction that met another publisher's keys, or whose outcome nobody knows. Each
+/// looks anew at what is there.
 const TRIES_MAX: u32 = 5;
 
 /// What became of a publication.
@@ -72,7 +74,8 @@ impl<S: Sql> Publications<S> {
         Self { db, texts: Arc::new(OwnerTexts::new()), park: park.into() }
     }
 
-    /// Everything published, the newest version of each sale, by id. A damaged row is logged and left out: its ids stay taken.
+    /// Everything published, the newest version of each sale, by id. A damaged row is logged and
+    /// left out: its ids stay taken.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
@@ -99,11 +102,13 @@ impl<S: Sql> Publications<S> {
         rows.into_iter().next().ok_or_else(|| SqlError::Broken("a count gave no row".into()))?.number()
     }
 
-    /// Publishes a version after the one `expected`, `None` for the first, unless that is not the newest any more or another sale
-    /// owns one of its ids. Publishing again what is published is [`Published::Done`].
+    /// Publishes a version after the one `expected`, `None` for the first, unless that is not the
+    /// newest any more or another sale owns one of its ids. Publishing again what is published is
+    /// [`Published::Done`].
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails. After [`SqlError::is_unknown`] it may be published; the same call again tells.
+    /// [`SqlError`] when the database fails. After [`SqlError::is_unknown`] it may be published;
+    /// the same call again tells.
     pub async fn publish(&self, sale: &Sale, expected: Option<u32>) -> Result<Published, SqlError> {
         let mut tries = 0;
         loop {
@@ -142,8 +147,9 @@ impl<S: Sql> Publications<S> {
         ended(tx, published, is_done).await
     }
 
-    /// Takes in a sale that came by the topic: published by an older program, or before the database lost its tail. What contradicts
-    /// nothing is kept; the rest is parked with its cause, and what remains becomes the next version, for the topic too.
+    /// Takes in a sale that came by the topic: published by an older program, or before the
+    /// database lost its tail. What contradicts nothing is kept; the rest is parked with its cause,
+    /// and what remains becomes the next version, for the topic too.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; the same call again is harmless.
@@ -252,7 +258,8 @@ fn late(known: Option<&Sale>) -> Contradiction {
     Contradiction { place: Place::Version, message }
 }
 
-/// Writes the sale's row, which this transaction has locked if it is there; `false` when another put it meanwhile.
+/// Writes the sale's row, which this transaction has locked if it is there; `false` when another
+/// put it meanwhile.
 async fn put<T: Tx>(tx: &mut T, sale: &Sale, is_there: bool) -> Result<bool, SqlError> {
     let payload = Bytes::from(encode_sale(sale));
     if is_there {

@@ -1,5 +1,5 @@
-//! Which databases a deployment has, and opening them all: made, migrated, and with the shard map they were made for. It moves no
-//! rows: another map is another deployment.
+//! Which databases a deployment has, and opening them all: made, migrated, and with the shard map
+//! they were made for. It moves no rows: another map is another deployment.
 
 use domain::shard::{ShardId, ShardMap};
 
@@ -9,7 +9,8 @@ use crate::{
     sql::{Migration, Row, Server, Sql, SqlError, Tx, all, pending},
 };
 
-/// The ledger's schema: name and file, in the order in which they are applied. `docs/upgrading.md` says how to add one.
+/// The ledger's schema: name and file, in the order in which they are applied. `docs/upgrading.md`
+/// says how to add one.
 const LEDGER: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/ledger/001.sql")),
     ("002-publications", include_str!("../migrations/ledger/002-publications.sql")),
@@ -142,7 +143,8 @@ impl<S: Sql> Store<S> {
     }
 }
 
-/// Makes what is missing of a deployment's databases and opens them. Any number of processes may do so at the same time.
+/// Makes what is missing of a deployment's databases and opens them. Any number of processes may do
+/// so at the same time.
 ///
 /// # Errors
 /// [`OpenError::OtherMap`] before anything is made, [`OpenError::Sql`] when a database fails.
@@ -156,7 +158,8 @@ pub async fn open<V: Server>(server: &V, namespace: &Namespace, map: ShardMap) -
     Ok(Store { ledger: Ledger::new(ledger), orders: Orders::new(map, shards) })
 }
 
-/// Makes what is missing of the ledger's database and opens it, for who publishes: sales know no map of shards.
+/// Makes what is missing of the ledger's database and opens it, for who publishes: sales know no
+/// map of shards.
 ///
 /// # Errors
 /// [`OpenError::Sql`] when the database fails.
@@ -174,10 +177,12 @@ pub async fn look_ledger<V: Server>(server: &V, namespace: &Namespace) -> Result
     Ok(Ledger::new(ledger))
 }
 
-/// Opens a deployment's databases to look at them: makes and migrates nothing. For audits, beside those who work or after them.
+/// Opens a deployment's databases to look at them: makes and migrates nothing. For audits, beside
+/// those who work or after them.
 ///
 /// # Errors
-/// [`OpenError::OtherMap`] for a map that this program cannot read, [`OpenError::Sql`] when a database is missing or fails.
+/// [`OpenError::OtherMap`] for a map that this program cannot read, [`OpenError::Sql`] when a
+/// database is missing or fails.
 pub async fn look<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<V::Sql>, OpenError> {
     let ledger = server.open(&namespace.ledger());
     let rows = ledger.rows(STORED_MAP, vec![]).await?;
@@ -246,8 +251,8 @@ fn migrations(list: &[(&str, &str)], tables: u16) -> Vec<Migration> {
     list.iter().map(named).collect()
 }
 
-/// The statements of a migration file: each ends in `;` at the end of a line, `--` begins a comment line, and one with
-/// `{table}` stands for itself once per order table.
+/// The statements of a migration file: each ends in `;` at the end of a line, `--` begins a comment
+/// line, and one with `{table}` stands for itself once per order table.
 fn statements(file: &str, tables: u16) -> Vec<String> {
     let code: Vec<&str> = file.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
     let mut statements = Vec::new();

@@ -1,6 +1,6 @@
-//! The portable face of a relational database, on which every repository is written once: `?` placeholders; ids, times and money
-//! as `i64`; bytes as blobs. What dialects say differently is a named operation here, never an `if` in a repository. It knows no
-//! table.
+//! The portable face of a relational database, on which every repository is written once: `?`
+//! placeholders; ids, times and money as `i64`; bytes as blobs. What dialects say differently is a
+//! named operation here, never an `if` in a repository. It knows no table.
 
 mod error;
 mod fixed;
@@ -50,13 +50,15 @@ pub trait Server: Clone + Send + Sync + 'static {
     fn destroy(&self, database: &str) -> impl Future<Output = Result<(), SqlError>> + Send;
 }
 
-/// A handle to one database, with its pool. Every call is bounded by a timeout and takes a connection of its own; a call that is
-/// dropped, or that fails with [`SqlError::is_unknown`], MUST NOT leave a half-used connection in the pool.
+/// A handle to one database, with its pool. Every call is bounded by a timeout and takes a
+/// connection of its own; a call that is dropped, or that fails with [`SqlError::is_unknown`], MUST
+/// NOT leave a half-used connection in the pool.
 pub trait Sql: Clone + Send + Sync + 'static {
     /// Its transactions.
     type Tx: Tx;
 
-    /// SQL expression: the database's clock in epoch milliseconds, as an integer. Times that programs compare come from here.
+    /// SQL expression: the database's clock in epoch milliseconds, as an integer. Times that
+    /// programs compare come from here.
     const NOW_MS: &'static str;
 
     /// Whether a database of a newer program is opened.
@@ -65,19 +67,21 @@ pub trait Sql: Clone + Send + Sync + 'static {
     /// The rows of a query, in a transaction of its own.
     fn rows(&self, query: &str, params: Vec<Value>) -> impl Future<Output = Result<Vec<Row>, SqlError>> + Send;
 
-    /// One change in a transaction of its own. Returns how many rows its WHERE matched, changed or not.
+    /// One change in a transaction of its own. Returns how many rows its WHERE matched, changed or
+    /// not.
     fn exec(&self, change: &str, params: Vec<Value>) -> impl Future<Output = Result<u64, SqlError>> + Send;
 
-    /// A plain INSERT of one row in a transaction of its own; `false` when one of its unique keys exists. Every other error MUST
-    /// stay one.
+    /// A plain INSERT of one row in a transaction of its own; `false` when one of its unique keys
+    /// exists. Every other error MUST stay one.
     fn insert_absent(&self, insert: &str, params: Vec<Value>) -> impl Future<Output = Result<bool, SqlError>> + Send;
 
     /// Begins a transaction, READ COMMITTED or stricter.
     fn begin(&self) -> impl Future<Output = Result<Self::Tx, SqlError>> + Send;
 
-    /// Applies those of this list that were not applied yet, in its order, each once, while no other process does the same; a
-    /// crash half way is gone on from. Give the whole list: a database that has a later one was made by a newer program, and is
-    /// refused as [`Sql::NEWER`] says. Returns how many were applied.
+    /// Applies those of this list that were not applied yet, in its order, each once, while no
+    /// other process does the same; a crash half way is gone on from. Give the whole list: a
+    /// database that has a later one was made by a newer program, and is refused as [`Sql::NEWER`]
+    /// says. Returns how many were applied.
     fn migrate(&self, migrations: &[Migration]) -> impl Future<Output = Result<usize, SqlError>> + Send;
 
     /// How its pool is used, and what came of its statements.
@@ -95,8 +99,8 @@ pub trait Tx: Send {
     /// One change. Returns how many rows its WHERE matched, changed or not.
     fn exec(&mut self, change: &str, params: Vec<Value>) -> impl Future<Output = Result<u64, SqlError>> + Send;
 
-    /// Inserts rows whose values stand one after the other, in as few round trips as the database allows. After an error a part of
-    /// them may stand: roll back.
+    /// Inserts rows whose values stand one after the other, in as few round trips as the database
+    /// allows. After an error a part of them may stand: roll back.
     fn insert(&mut self, insert: &Insert, values: Vec<Value>) -> impl Future<Output = Result<(), SqlError>> + Send;
 
     /// As [`Sql::insert_absent`]; after `false` the transaction goes on.
@@ -106,8 +110,8 @@ pub trait Tx: Send {
         params: Vec<Value>,
     ) -> impl Future<Output = Result<bool, SqlError>> + Send;
 
-    /// Puts a row: `values` are those of the `key` columns, which MUST be the table's only unique key, then of the `set` columns,
-    /// which are overwritten where the key exists.
+    /// Puts a row: `values` are those of the `key` columns, which MUST be the table's only unique
+    /// key, then of the `set` columns, which are overwritten where the key exists.
     fn upsert(
         &mut self,
         table: &str,
@@ -116,8 +120,8 @@ pub trait Tx: Send {
         values: Vec<Value>,
     ) -> impl Future<Output = Result<(), SqlError>> + Send;
 
-    /// The rows of a query, locked against others until the transaction ends. Query by primary key or in its order: rows that
-    /// are only looked at may be locked too.
+    /// The rows of a query, locked against others until the transaction ends. Query by primary key
+    /// or in its order: rows that are only looked at may be locked too.
     fn lock_rows(
         &mut self,
         query: &str,
@@ -128,6 +132,7 @@ pub trait Tx: Send {
     /// Makes it durable. After [`SqlError::is_unknown`] it may be or not: look.
     fn commit(self) -> impl Future<Output = Result<(), SqlError>> + Send;
 
-    /// Undoes it. Where that cannot be said to the database, the connection is closed, which undoes it too.
+    /// Undoes it. Where that cannot be said to the database, the connection is closed, which undoes
+    /// it too.
     fn rollback(self) -> impl Future<Output = ()> + Send;
 }

@@ -1,5 +1,6 @@
-//! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method is idempotent or says so;
-//! an error means *unknown* or, where the adapter is certain, *never sent*; it never means *no*.
+//! The lanes' stock: the two ports that `domain::stock` specifies, and their adapters. Every method
+//! is idempotent or says so; an error means *unknown* or, where the adapter is certain, *never
+//! sent*; it never means *no*.
 
 #[cfg(feature = "embedded")]
 pub mod local;
@@ -17,10 +18,12 @@ use domain::{
     },
 };
 
-/// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke nonsense.
+/// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke
+/// nonsense.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StockError {
-    /// The call certainly never left this process, because there is no connection: nothing happened.
+    /// The call certainly never left this process, because there is no connection: nothing
+    /// happened.
     #[error("the stock server cannot be reached: {0}")]
     Unsent(String),
     /// No answer in time or a broken connection: the call may or may not have happened.
@@ -40,8 +43,9 @@ impl StockError {
 
 /// The engine's port.
 pub trait LaneStock: Clone + Send + Sync + 'static {
-    /// Decides up to [`BATCH_MAX`](domain::record::BATCH_MAX) requests at once and journals what it promised in the same call.
-    /// MUST be atomic; a repeated call with the same batch promises nothing twice.
+    /// Decides up to [`BATCH_MAX`](domain::record::BATCH_MAX) requests at once and journals what it
+    /// promised in the same call. MUST be atomic; a repeated call with the same batch promises
+    /// nothing twice.
     fn reserve(
         &self,
         call: ReserveCall,
@@ -55,8 +59,8 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
         buyer: BuyerId,
     ) -> impl Future<Output = Result<LaneAnswer<Vec<(Purchase, bool)>>, StockError>> + Send;
 
-    /// At most `n` batches whose due time has passed; moves their due time on by `backoff_ms` in the same call, so that replicas
-    /// sweep without a storm.
+    /// At most `n` batches whose due time has passed; moves their due time on by `backoff_ms` in
+    /// the same call, so that replicas sweep without a storm.
     fn claim(
         &self,
         lane: LaneId,
@@ -65,15 +69,17 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
         backoff_ms: u64,
     ) -> impl Future<Output = Result<LaneAnswer<Vec<(BatchId, Bytes)>>, StockError>> + Send;
 
-    /// The lane's state: units left, for the pages of sales that nobody buys from just now. As the keeper's.
+    /// The lane's state: units left, for the pages of sales that nobody buys from just now. As the
+    /// keeper's.
     fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 }
 
 /// The keeper's port.
 pub trait LaneKeeping: Clone + Send + Sync + 'static {
-    /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries; units go back only with a
-    /// live entry, and those that a release retires lower the known allotment instead (R9). Repeating does nothing. The lane MUST have
-    /// heard of the last change of an offer's allotment before a release retires units of it.
+    /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries;
+    /// units go back only with a live entry, and those that a release retires lower the known
+    /// allotment instead (R9). Repeating does nothing. The lane MUST have heard of the last change
+    /// of an offer's allotment before a release retires units of it.
     fn settle(
         &self,
         lane: LaneId,
@@ -82,18 +88,21 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         gone: &[Gone],
     ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
 
-    /// R3: closes the lane under the marker `epoch`. What of it cannot be read is set aside first, so that the lane can be rebuilt.
+    /// R3: closes the lane under the marker `epoch`. What of it cannot be read is set aside first,
+    /// so that the lane can be rebuilt.
     fn close(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<CloseAnswer, StockError>> + Send;
 
     /// Every journal entry of the lane.
     fn journal(&self, lane: LaneId) -> impl Future<Output = Result<Vec<(BatchId, Bytes)>, StockError>> + Send;
 
-    /// R4: begins the load of a lane that is closed under this marker in this run: it has no buyers and no journal any more. `false` is a
-    /// refusal. After an error of this step or those that follow the caller MUST ask for the next epoch.
+    /// R4: begins the load of a lane that is closed under this marker in this run: it has no buyers
+    /// and no journal any more. `false` is a refusal. After an error of this step or those that
+    /// follow the caller MUST ask for the next epoch.
     fn clear(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<bool, StockError>> + Send;
 
-    /// R4: puts buyers' entries in place, live purchases and tombstones, those of one buyer together, oldest first; several calls may run at
-    /// the same time. An entry replaces the one that its buyer has. Answers how many buyers are new; `None` is a refusal.
+    /// R4: puts buyers' entries in place, live purchases and tombstones, those of one buyer
+    /// together, oldest first; several calls may run at the same time. An entry replaces the one
+    /// that its buyer has. Answers how many buyers are new; `None` is a refusal.
     fn fill(
         &self,
         lane: LaneId,
@@ -109,8 +118,8 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         opening: &LaneOpening,
     ) -> impl Future<Output = Result<LoadAnswer, StockError>> + Send;
 
-    /// R14: deletes all that is kept of a lane that is closed under the marker `epoch` in this run. Its journal MUST be in the log. Repeating
-    /// does nothing.
+    /// R14: deletes all that is kept of a lane that is closed under the marker `epoch` in this run.
+    /// Its journal MUST be in the log. Repeating does nothing.
     fn retire(&self, lane: LaneId, epoch: Epoch) -> impl Future<Output = Result<RetireAnswer, StockError>> + Send;
 
     /// R9: tells the lane the ledger's allotment, decided at the packed position `changed_at`.
@@ -123,8 +132,9 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         changed_at: i64,
     ) -> impl Future<Output = Result<LaneAnswer<()>, StockError>> + Send;
 
-    /// R9: takes up to `units` free units out of sale for a reduction that follows the change decided at the packed position `after` (0 for
-    /// none); answers how many, none after another change. Repeating answers the same.
+    /// R9: takes up to `units` free units out of sale for a reduction that follows the change
+    /// decided at the packed position `after` (0 for none); answers how many, none after another
+    /// change. Repeating answers the same.
     fn withhold(
         &self,
         lane: LaneId,

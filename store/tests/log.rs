@@ -1,4 +1,5 @@
-//! The order log in a file: what the ports promise, and what the file adds to it. Each test has a folder of its own.
+//! The order log in a file: what the ports promise, and what the file adds to it. Each test has a
+//! folder of its own.
 
 #[cfg(test)]
 #[macro_use]

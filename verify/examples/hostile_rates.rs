@@ -1,11 +1,15 @@
-//! What honest buyers lose while somebody attacks: the same load with and without each attack, alternated in one run.
+//! What honest buyers lose while somebody attacks: the same load with and without each attack,
+//! alternated in one run.
 //!
-//!     . stack/env && cargo run --release -p verify --example hostile_rates -- [--rounds 2] [--seconds 3] [ATTACK ...]
+//!     . stack/env && cargo run --release -p verify --example hostile_rates -- [--rounds 2]
+//!     [--seconds 3] [ATTACK ...]
 //!
-//! For each attack a fresh sale; in it rounds of two measures, each without and with the attack: a closed loop (what rate is left), and an
-//! open loop at a fixed rate (what is delivered, and how late). Everything runs on one machine, so the attacker's own work is taken from the
-//! engine as well: attacks are chosen that are cheap for whoever makes them, and their CPU is shown beside. Between two measures everything
-//! becomes durable first. The order of "without" and "with" is turned around each round, so that a drift counts for neither.
+//! For each attack a fresh sale; in it rounds of two measures, each without and with the attack: a
+//! closed loop (what rate is left), and an open loop at a fixed rate (what is delivered, and how
+//! late). Everything runs on one machine, so the attacker's own work is taken from the engine as
+//! well: attacks are chosen that are cheap for whoever makes them, and their CPU is shown beside.
+//! Between two measures everything becomes durable first. The order of "without" and "with" is
+//! turned around each round, so that a drift counts for neither.
 
 #[path = "hostile_rates/attack.rs"]
 mod attack;
@@ -42,7 +46,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CONNECTIONS: usize = 256;
 /// Between attack and measure: connections stand, the first limits have struck.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Most honest purchases a second that a closed loop is expected to make: so many buyers are kept for it.
+/// Most honest purchases a second that a closed loop is expected to make: so many buyers are kept
+/// for it.
 const CLOSED_RATE_MAX: u32 = 60_000;
 const TOKEN_TTL_MS: u64 = 3_600_000;
 /// Offers of a sale with a large page, each in a lane of its own.
@@ -179,7 +184,8 @@ impl Scene {
         Ok(Self { market, sale, requests: requests.into(), target, runtime })
     }
 
-    /// One load of buyers who have not bought yet. Promises a second, and their p99 in milliseconds.
+    /// One load of buyers who have not bought yet. Promises a second, and their p99 in
+    /// milliseconds.
     fn load(
         &self,
         args: &Args,

@@ -1,11 +1,14 @@
-//! The trial: engines, order-writers and servers that are killed, held, emptied and put back to older copies in the middle of a sale,
-//! while buyers ask again until they know; afterwards the audit, by rows.
+//! The trial: engines, order-writers and servers that are killed, held, emptied and put back to
+//! older copies in the middle of a sale, while buyers ask again until they know; afterwards the
+//! audit, by rows.
 //!
-//!     cargo run --release -p verify --example trial -- [--seeds 5] [--seconds 120] [--engines 3] [--writers 2] [--partitions 4]
+//!     cargo run --release -p verify --example trial -- [--seeds 5] [--seconds 120] [--engines 3]
+//!     [--writers 2] [--partitions 4]
 //!
-//! It starts a Redis, a Kafka and a MariaDB of its own (`stack/`, in a temporary folder, on free ports) and needs no other. Each seed
-//! makes a plan of faults; the same seed makes the same plan. Exit status: 0 nothing is lost, doubled, oversold or leaked, one id for
-//! each key, no purchase without an end; 1 something is: the seed that shows it is told; others: it could not run.
+//! It starts a Redis, a Kafka and a MariaDB of its own (`stack/`, in a temporary folder, on free
+//! ports) and needs no other. Each seed makes a plan of faults; the same seed makes the same plan.
+//! Exit status: 0 nothing is lost, doubled, oversold or leaked, one id for each key, no purchase
+//! without an end; 1 something is: the seed that shows it is told; others: it could not run.
 
 #[path = "trial/crowd.rs"]
 mod crowd;
@@ -122,7 +125,8 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// A trial that is broken off leaves no server behind: they would outlive it, and the services go with it.
+/// A trial that is broken off leaves no server behind: they would outlive it, and the services go
+/// with it.
 fn end_well_on_signals(stack: PathBuf) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -197,8 +201,8 @@ fn play(
     Ok((judgement, happened))
 }
 
-/// One sale with units for everybody, so that it shows when orders are accepted; one with a few; one that is brought forward; one
-/// that ends and is prolonged.
+/// One sale with units for everybody, so that it shows when orders are accepted; one with a few;
+/// one that is brought forward; one that ends and is prolonged.
 fn offered(partitions: u16, clock: &SystemClock) -> anyhow::Result<Vec<Offered>> {
     let (now_ms, mut random) = (clock.now_ms(), rand::rng());
     let mut fresh = |units, lanes| LoadSale::fresh(units, lanes, Some(partitions.into()), now_ms, &mut random);

@@ -1,4 +1,5 @@
-//! Child processes that never outlive their test, with their output in a file that is shown when something goes wrong.
+//! Child processes that never outlive their test, with their output in a file that is shown when
+//! something goes wrong.
 
 use std::{
     fs::{self, File},
@@ -60,7 +61,8 @@ impl Child {
         self.signal("-TERM")
     }
 
-    /// Stops it where it stands (SIGSTOP), as a virtual machine that is paused: its connections stay, and nothing answers.
+    /// Stops it where it stands (SIGSTOP), as a virtual machine that is paused: its connections
+    /// stay, and nothing answers.
     ///
     /// # Errors
     /// When `kill` cannot be run.

@@ -1,5 +1,5 @@
-//! The embedded deployment on a data folder of its own: one process, started and killed at will, and the load test that buys and
-//! audits. It needs no server.
+//! The embedded deployment on a data folder of its own: one process, started and killed at will,
+//! and the load test that buys and audits. It needs no server.
 
 use std::{
     net::SocketAddr,
@@ -136,7 +136,8 @@ impl Folder {
         Ok(DataFolder::new(self.data()).signer()?)
     }
 
-    /// What the order rows, the ledger and the lanes say, once nothing is under way. The first two are read from their files.
+    /// What the order rows, the ledger and the lanes say, once nothing is under way. The first two
+    /// are read from their files.
     ///
     /// # Errors
     /// When it does not come to rest, or something cannot be read.

@@ -1,4 +1,5 @@
-//! A whole shop at work: engine, order-writer, sales, and eyes on everything that remembers. For tests that come as buyers, or worse.
+//! A whole shop at work: engine, order-writer, sales, and eyes on everything that remembers. For
+//! tests that come as buyers, or worse.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -100,7 +101,8 @@ impl Market {
         Ok(Self { shop, engine, writer, deployment, signer, runtime })
     }
 
-    /// Makes and publishes a sale of one offer whose window begins so many milliseconds from now (or began), and lasts a day.
+    /// Makes and publishes a sale of one offer whose window begins so many milliseconds from now
+    /// (or began), and lasts a day.
     ///
     /// # Errors
     /// When it cannot be published, or the engine does not learn of it.

@@ -1,4 +1,5 @@
-//! A real Redis of a test's own, with the settings of production, which can be killed and lose the end of its log.
+//! A real Redis of a test's own, with the settings of production, which can be killed and lose the
+//! end of its log.
 
 use std::{
     fs::{self, OpenOptions},
@@ -112,7 +113,8 @@ impl RedisServer {
         self.wait_until_up()
     }
 
-    /// kill -9, cuts its log back to `len` bytes, and starts it again: it forgets what came later, as after a power loss.
+    /// kill -9, cuts its log back to `len` bytes, and starts it again: it forgets what came later,
+    /// as after a power loss.
     ///
     /// # Errors
     /// When any of that fails.

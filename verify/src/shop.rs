@@ -73,7 +73,8 @@ impl Shop {
         let mut command = Command::new(program);
         command.args(arguments);
         command.env("FLASHSALE_NAMESPACE", &self.namespace).env("FLASHSALE_REDIS_URL", self.redis.url());
-        // Without a backtrace: what is shown of a child that ended is its end, and that should be its error.
+        // Without a backtrace: what is shown of a child that ended is its end, and that should be
+        // its error.
         command.env("RUST_LOG", "info").env("RUST_BACKTRACE", "0");
         command
     }
@@ -96,7 +97,8 @@ impl Shop {
         self.start_engine(command)
     }
 
-    /// Starts an engine that may open so many files: not even one connection each for those who want one.
+    /// Starts an engine that may open so many files: not even one connection each for those who
+    /// want one.
     ///
     /// # Errors
     /// When it cannot be started.

@@ -1,4 +1,5 @@
-//! Bytes on a socket, written by hand: no client library is between, which would put right what is meant to be wrong.
+//! Bytes on a socket, written by hand: no client library is between, which would put right what is
+//! meant to be wrong.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -9,7 +10,8 @@ use std::{
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// Longest wait for an answer or a close: above every limit of the server but that for silence between two requests.
+/// Longest wait for an answer or a close: above every limit of the server but that for silence
+/// between two requests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came back.
@@ -63,7 +65,8 @@ impl Wire {
         Self::over(TcpStream::connect(to)?)
     }
 
-    /// Connects from one of the loopback's many addresses, each of which has ports of its own: an address has too few for a crowd.
+    /// Connects from one of the loopback's many addresses, each of which has ports of its own: an
+    /// address has too few for a crowd.
     ///
     /// # Errors
     /// When it cannot.

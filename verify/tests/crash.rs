@@ -1,5 +1,6 @@
-//! Goal: whatever dies in the middle of a sale, nothing is oversold, lost, doubled or leaked, and every buyer gets one answer. Method: real
-//! servers and real processes; a kill at a moment that is waited for, not slept for; then the load test's own audit of the databases.
+//! Goal: whatever dies in the middle of a sale, nothing is oversold, lost, doubled or leaked, and
+//! every buyer gets one answer. Method: real servers and real processes; a kill at a moment that is
+//! waited for, not slept for; then the load test's own audit of the databases.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 use serde_json::Value;
@@ -56,7 +57,8 @@ fn the_engine_is_killed_in_the_middle_of_a_sale() {
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
 }
 
-/// R13: everybody sends the same purchase three times, half hang up, and in the middle the engine is killed: a retry gets the same order.
+/// R13: everybody sends the same purchase three times, half hang up, and in the middle the engine
+/// is killed: a retry gets the same order.
 #[test]
 fn retries_over_a_killed_engine_get_the_same_order() {
     let mut night = open("retries", &[]);
@@ -73,7 +75,8 @@ fn retries_over_a_killed_engine_get_the_same_order() {
     }
 }
 
-/// Failure points 13 and 14: at each step between decide and ledger the writer dies, and another one takes over.
+/// Failure points 13 and 14: at each step between decide and ledger the writer dies, and another
+/// one takes over.
 fn the_writer_dies_at(step: &str) {
     let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
     let rush = night.shop.rush(SELLOUT).unwrap();
@@ -111,8 +114,9 @@ the_writer_dies! {
     the_writer_dies_after_a_load: "loaded";
 }
 
-/// Failure point 10: Redis forgets its last second. Orders promised in it and not decided are visibly rejected or brought back by the log;
-/// nothing that was accepted and decided is lost, and nothing is sold twice.
+/// Failure point 10: Redis forgets its last second. Orders promised in it and not decided are
+/// visibly rejected or brought back by the log; nothing that was accepted and decided is lost, and
+/// nothing is sold twice.
 #[test]
 fn redis_restarts_without_its_last_second() {
     let mut night = open("redis", &[]);
@@ -125,7 +129,8 @@ fn redis_restarts_without_its_last_second() {
     assert_sold_out(&report);
 }
 
-/// Failure point 16: two writers for one partition. The second one does not know of the first; the ledger sorts them out.
+/// Failure point 16: two writers for one partition. The second one does not know of the first; the
+/// ledger sorts them out.
 #[test]
 fn two_writers_fight_for_a_partition() {
     let mut night = open("fight", &[]);

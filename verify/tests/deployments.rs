@@ -1,7 +1,8 @@
-//! Goal: a client cannot tell the embedded deployment from the big one. Method: the same sale files are published to both, the same requests
-//! are sent to both as bytes, for the same buyers (each with a token of its deployment's key), and the answers are compared in status,
-//! headers and body. The table of requests reaches every route, status and code that the OpenAPI document names; what it does not reach is
-//! named with the reason.
+//! Goal: a client cannot tell the embedded deployment from the big one. Method: the same sale files
+//! are published to both, the same requests are sent to both as bytes, for the same buyers (each
+//! with a token of its deployment's key), and the answers are compared in status, headers and body.
+//! The table of requests reaches every route, status and code that the OpenAPI document names; what
+//! it does not reach is named with the reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "deployments/answer.rs"]
@@ -43,7 +44,8 @@ fn misses(case: &Case, told: &Told, documented: Option<&Documented>) -> Vec<Stri
     missed
 }
 
-/// INV-7, and "same routes" of the embedded deployment: every answer of one is the answer of the other.
+/// INV-7, and "same routes" of the embedded deployment: every answer of one is the answer of the
+/// other.
 #[test]
 fn both_deployments_answer_alike() {
     let now = Timestamp::now();
@@ -66,7 +68,8 @@ fn both_deployments_answer_alike() {
     embedded.is_well().unwrap();
 }
 
-/// Every route, status and code of the document has its case in the table, or stands in the list of those that have none and why.
+/// Every route, status and code of the document has its case in the table, or stands in the list of
+/// those that have none and why.
 #[test]
 fn the_table_reaches_all_that_is_documented() {
     let (documented, cases) = (document(), table());

@@ -1,7 +1,9 @@
-//! Goal: the pure machine, the embedded deployment and the production deployment answer the same, step by step, whatever is delivered
-//! twice and whatever restarts in between, and the same is left at the end. Method: scripts drawn from seeds. Each seed has a lane of its
-//! own, so that the seeds of a wave share a deployment and play side by side, in this process, over the engine's and the order-writer's own
-//! code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` plays one alone.
+//! Goal: the pure machine, the embedded deployment and the production deployment answer the same,
+//! step by step, whatever is delivered twice and whatever restarts in between, and the same is left
+//! at the end. Method: scripts drawn from seeds. Each seed has a lane of its own, so that the seeds
+//! of a wave share a deployment and play side by side, in this process, over the engine's and the
+//! order-writer's own code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` plays one
+//! alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing step of a test ends the test")]
 #![allow(clippy::print_stdout, reason = "cargo test shows it with the failing test, and only then")]
 

@@ -1,5 +1,6 @@
-//! Goal: one process on one folder keeps what it says, whenever it dies and whatever its folder has come to. Method: the real program, real
-//! files, kill -9 at moments drawn from a seed, system calls watched from outside; then the load test's own audit of the files.
+//! Goal: one process on one folder keeps what it says, whenever it dies and whatever its folder has
+//! come to. Method: the real program, real files, kill -9 at moments drawn from a seed, system
+//! calls watched from outside; then the load test's own audit of the files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "embedded/crash.rs"]

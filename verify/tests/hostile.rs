@@ -1,6 +1,7 @@
-//! Goal: no request, however ugly, hurts the engine: each gets a clear problem or a clean close within the server's limits, nothing is
-//! reserved, memory and descriptors come back, and an honest buyer is served all the while. Method: a real engine over the real servers; bytes
-//! written by hand; afterwards a look into Redis, the ledger and the rows.
+//! Goal: no request, however ugly, hurts the engine: each gets a clear problem or a clean close
+//! within the server's limits, nothing is reserved, memory and descriptors come back, and an honest
+//! buyer is served all the while. Method: a real engine over the real servers; bytes written by
+//! hand; afterwards a look into Redis, the ledger and the rows.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 #[path = "hostile/crowd.rs"]
@@ -25,8 +26,9 @@ use verify::{
 const UNITS: u64 = 1_000;
 /// The sale opened a minute ago.
 const OPEN_MS: i64 = -60_000;
-/// What the engine's memory may grow by in any of these tests: some 26 KiB for each of 10,000 connections. It is an upper bound for a debug
-/// build; what a connection really costs is printed by the test of the crowd.
+/// What the engine's memory may grow by in any of these tests: some 26 KiB for each of 10,000
+/// connections. It is an upper bound for a debug build; what a connection really costs is printed
+/// by the test of the crowd.
 const GROWTH_MAX: u64 = 256 << 20;
 
 /// Connections that the engine's stores may open while a test runs.
@@ -61,7 +63,8 @@ impl Scene {
         Wire::connect(self.market.address()).unwrap()
     }
 
-    /// A request as a good client writes it, but for its `more` headers and its body. Indices of hostile buyers begin at 500,000.
+    /// A request as a good client writes it, but for its `more` headers and its body. Indices of
+    /// hostile buyers begin at 500,000.
     fn post(&self, more: &str, body: &str) -> String {
         let token = self.market.token(&self.sale, 500_000).unwrap();
         post(&token, more, body)
@@ -119,7 +122,8 @@ fn post(token: &str, more: &str, body: &str) -> String {
 enum Expected {
     /// A problem with this status and code.
     Problem(u16, &'static str),
-    /// This status without a body, and then the end of the connection: bytes that are no request have no more to be told.
+    /// This status without a body, and then the end of the connection: bytes that are no request
+    /// have no more to be told.
     Bare(u16),
     /// This status.
     Status(u16),

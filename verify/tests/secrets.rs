@@ -1,5 +1,6 @@
-//! Goal: no secret stands where other users of the machine read it: in the arguments of a program. Method: every program that is
-//! started is watched (strace); and each program is handed a secret as a flag and must refuse it.
+//! Goal: no secret stands where other users of the machine read it: in the arguments of a program.
+//! Method: every program that is started is watched (strace); and each program is handed a secret
+//! as a flag and must refuse it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 use std::{fs, path::Path, process::Command};

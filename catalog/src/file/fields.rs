@@ -1,4 +1,5 @@
-//! The tables of a sale file as fields. It finds flaws of form; the ranges of a sale are `domain`'s.
+//! The tables of a sale file as fields. It finds flaws of form; the ranges of a sale are
+//! `domain`'s.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -235,7 +236,8 @@ impl<'r, 't> Fields<'r, 't> {
         read(&mut Fields::open(self.reader, &path, table, known))
     }
 
-    /// An array of tables, each read in turn; none of them when one is no table, so that an index always means its own.
+    /// An array of tables, each read in turn; none of them when one is no table, so that an index
+    /// always means its own.
     pub(super) fn tables<T>(&mut self, key: &str, known: &[&str], read: Read<T>) -> Vec<T> {
         let Some(value) = self.required(key) else { return Vec::new() };
         let DeValue::Array(elements) = value else {

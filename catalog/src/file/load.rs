@@ -12,7 +12,8 @@ use crate::flaw::Flaw;
 /// Reads the file's text, at most [`FILE_BYTES_MAX`] bytes of it.
 ///
 /// # Errors
-/// One [`Flaw`] that says what the path is instead of a readable text: nothing, a directory, too large, not UTF-8.
+/// One [`Flaw`] that says what the path is instead of a readable text: nothing, a directory, too
+/// large, not UTF-8.
 pub fn load(path: &Path) -> Result<String, Flaw> {
     let cannot = |error: std::io::Error| {
         Flaw::of_file(match error.kind() {
@@ -24,7 +25,8 @@ pub fn load(path: &Path) -> Result<String, Flaw> {
     };
     let file = File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
-    // One byte more than allowed tells that there is more; a pipe or a device has no length to ask for.
+    // One byte more than allowed tells that there is more; a pipe or a device has no length to ask
+    // for.
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() > FILE_BYTES_MAX {

@@ -1,4 +1,5 @@
-//! Goal: each flaw is found, named by path and line, and all at once. Method: the example, with one thing broken.
+//! Goal: each flaw is found, named by path and line, and all at once. Method: the example, with one
+//! thing broken.
 
 use super::*;
 use crate::EXAMPLE;

@@ -1,4 +1,5 @@
-//! What may not change once it is published, and which version comes next. Ranges and repeats are checked elsewhere.
+//! What may not change once it is published, and which version comes next. Ranges and repeats are
+//! checked elsewhere.
 
 use std::collections::{HashMap, HashSet};
 
@@ -36,7 +37,8 @@ pub(super) fn next_version(draft: &Draft, sale: &Sale, previous: Option<&Sale>) 
         };
     };
     let known = previous.version;
-    // The same content again is the same publication, so that it may be repeated when its outcome is unknown.
+    // The same content again is the same publication, so that it may be repeated when its outcome
+    // is unknown.
     let is_repeat = Sale { version: known, ..sale.clone() } == *previous;
     match (draft.version, known.checked_add(1)) {
         (None, _) if is_repeat => Ok(known),

@@ -1,4 +1,5 @@
-//! Which partition a new lane gets. A published lane keeps its own; a chosen one stands in the sale from then on.
+//! Which partition a new lane gets. A published lane keeps its own; a chosen one stands in the sale
+//! from then on.
 
 use domain::{id::PartitionId, sale::Sale};
 
@@ -7,8 +8,8 @@ use crate::{
     published::newest_of_all,
 };
 
-/// For each lane of the draft: the partition it asks for, or the published one, or the one with the fewest lanes of sales
-/// that have not ended, the lowest of several.
+/// For each lane of the draft: the partition it asks for, or the published one, or the one with the
+/// fewest lanes of sales that have not ended, the lowest of several.
 pub(super) fn partitions_of_lanes(
     draft: &Draft,
     published: &[Sale],

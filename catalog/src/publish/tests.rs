@@ -1,5 +1,5 @@
-//! Goal: what is published binds, and everything else may change. Method: the example published, then a draft that
-//! differs in one thing.
+//! Goal: what is published binds, and everything else may change. Method: the example published,
+//! then a draft that differs in one thing.
 
 use domain::{
     id::{LaneId, PartitionId},

@@ -1,5 +1,5 @@
-//! Goal: the first owner stays the owner, and nothing else is taken from a sale. Method: small sales by hand, then random
-//! ones that name each other's ids.
+//! Goal: the first owner stays the owner, and nothing else is taken from a sale. Method: small
+//! sales by hand, then random ones that name each other's ids.
 
 use proptest::prelude::*;
 
@@ -37,7 +37,8 @@ fn sale(id: u64, version: u32, lanes: &[Lane]) -> Sale {
     }
 }
 
-/// The owners after these sales were taken in, in this order; lanes that `in_ledger` names have a row there.
+/// The owners after these sales were taken in, in this order; lanes that `in_ledger` names have a
+/// row there.
 fn owners(sales: &[Sale], in_ledger: &[u64]) -> Owners {
     let mut owners = Owners::default();
     for sale in sales {
@@ -125,7 +126,8 @@ fn any_sale() -> impl Strategy<Value = Sale> {
 }
 
 proptest! {
-    /// Whatever is published in whatever order: each id has one owner, who never changes; what is adopted is adopted again as it is.
+    /// Whatever is published in whatever order: each id has one owner, who never changes; what is
+    /// adopted is adopted again as it is.
     #[test]
     fn owners_never_change(found in prop::collection::vec(any_sale(), 1..12)) {
         let mut taken: BTreeMap<SaleId, Sale> = BTreeMap::new();

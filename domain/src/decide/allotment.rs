@@ -1,5 +1,6 @@
-//! R9: the allotment that a sale publishes is a target. An allotment below it rises at once; one above it falls by what is free, and then by
-//! what releases bring back, which is not sold again before the target is reached.
+//! R9: the allotment that a sale publishes is a target. An allotment below it rises at once; one
+//! above it falls by what is free, and then by what releases bring back, which is not sold again
+//! before the target is reached.
 
 use super::{LaneLedger, OfferLedger, Span};
 use crate::{
@@ -37,8 +38,9 @@ impl Span<'_> {
         more
     }
 
-    /// An epoch begins: the lane is closed and its promises are decided, so an allotment above its target falls to what is sold, and the lane
-    /// is loaded without units that a reduction waits for.
+    /// An epoch begins: the lane is closed and its promises are decided, so an allotment above its
+    /// target falls to what is sold, and the lane is loaded without units that a reduction waits
+    /// for.
     pub(super) fn retire_unsold(&mut self, id: LaneId, lane: &LaneLedger) {
         for (&offer, numbers) in &lane.offers {
             let unsold = numbers.allotment.saturating_sub(numbers.sold).min(numbers.excess());
@@ -48,9 +50,11 @@ impl Span<'_> {
         }
     }
 
-    /// R9: only after the change that it was made for, so each holds once, and never after a newer version's. An allotment below the
-    /// target rises to it; one above it falls by the units withheld, which are there only in the epoch in which they were withheld.
-    /// A record without a target is of an older program and is decided by its rules: once per version, and void if it does not fit.
+    /// R9: only after the change that it was made for, so each holds once, and never after a newer
+    /// version's. An allotment below the target rises to it; one above it falls by the units
+    /// withheld, which are there only in the epoch in which they were withheld. A record without a
+    /// target is of an older program and is decided by its rules: once per version, and void if it
+    /// does not fit.
     pub(super) fn allotment(&mut self, at: Position, change: &AllotmentChange) {
         let Some(lane) = self.lanes.get(&change.lane) else {
             return self.undecidable(at, format!("lane {} has no ledger row", change.lane));
@@ -80,7 +84,8 @@ fn changed(change: &AllotmentChange, offer: &OfferLedger, epoch: Epoch) -> Optio
         return offer.allotment.checked_add_signed(change.delta).filter(|&units| holds && units >= offer.sold);
     };
     let withheld = if is_of_epoch { change.delta.min(0).unsigned_abs() } else { 0 };
-    // Releases may have lowered it since the change was asked for: the target holds, not the difference of then.
+    // Releases may have lowered it since the change was asked for: the target holds, not the
+    // difference of then.
     let falls_to = offer.allotment.saturating_sub(withheld).max(offer.sold);
     (change.sale_version >= offer.sale_version).then_some(falls_to.max(target))
 }

@@ -10,7 +10,8 @@ use crate::id::{Epoch, LaneId, OfferId, OrderId, SaleId, TenantId};
 pub struct OfferLedger {
     /// Units it may sell now: the effective allotment.
     pub allotment: u64,
-    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are released, never below it.
+    /// Units that the sale wants it to sell (R9). An allotment above it falls as units are
+    /// released, never below it.
     pub target: u64,
     /// Units in live orders.
     pub sold: u64,
@@ -33,7 +34,8 @@ pub struct LaneLedger {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// R5: no order row of the lane has a lower id. `None`: not known, since an older program opened it.
+    /// R5: no order row of the lane has a lower id. `None`: not known, since an older program
+    /// opened it.
     pub first_order: Option<OrderId>,
     /// Its offers.
     pub offers: BTreeMap<OfferId, OfferLedger>,

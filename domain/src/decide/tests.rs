@@ -1,5 +1,6 @@
-//! The decision rules of the protocol, each by its number; every test fails without its rule. Rows are kept by a small shadow of the
-//! order tables ([`Rows`]), so that replays see what the first attempt wrote.
+//! The decision rules of the protocol, each by its number; every test fails without its rule. Rows
+//! are kept by a small shadow of the order tables ([`Rows`]), so that replays see what the first
+//! attempt wrote.
 
 mod bound;
 mod contradictions;
@@ -143,7 +144,8 @@ impl Rows {
         Known { rows: self.0.clone(), live, ..Known::default() }
     }
 
-    /// Whether an insert of this row finds the primary key or the unique key (buyer, lane, number) taken.
+    /// Whether an insert of this row finds the primary key or the unique key (buyer, lane, number)
+    /// taken.
     fn collides(&self, row: &OrderRow) -> bool {
         let same = |other: &&OrderRow| {
             (other.buyer, other.lane, other.number) == (row.buyer, row.lane, row.number) && row.number.is_some()
@@ -190,7 +192,8 @@ fn rule_6_accepts_and_counts_what_is_promised_under_the_current_epoch() {
     assert_eq!(lanes[&id(1)].offers[&id(10)].sold, 3);
 }
 
-/// The ledger did not move, so the same span comes again: the rows answer, nothing is written, and everything counts as it did.
+/// The ledger did not move, so the same span comes again: the rows answer, nothing is written, and
+/// everything counts as it did.
 #[test]
 fn rule_1_a_replay_stands_and_counts_as_it_was() {
     let (lanes, mut rows) = (lanes(1), Rows::default());
@@ -211,7 +214,8 @@ fn rule_1_a_replay_stands_and_counts_as_it_was() {
     assert!(replayed.alarms.is_empty(), "an alarm rings once");
 }
 
-/// A replay may be cut otherwise, and only some shards may hold their rows: the decisions are the same.
+/// A replay may be cut otherwise, and only some shards may hold their rows: the decisions are the
+/// same.
 #[test]
 fn rule_1_holds_whatever_the_shards_hold_and_wherever_the_span_is_cut() {
     let start = lanes(2);
@@ -278,14 +282,16 @@ fn rule_3_an_older_epoch_is_superseded_with_a_row_and_without_an_alarm() {
     assert_eq!(decided.gone, [gone(100, 50, GoneWhy::Rejected)]);
 }
 
-/// A lane is loaded after the ledger's commit only, so a newer epoch than the ledger's is no promise of a lane that anybody opened.
+/// A lane is loaded after the ledger's commit only, so a newer epoch than the ledger's is no
+/// promise of a lane that anybody opened.
 #[test]
 fn rule_3_a_newer_epoch_than_the_ledgers_is_not_accepted() {
     let decided = decide(&lanes(1), &[batch(4, 4, &[(100, 50, 10, 1, 1)])], &Known::default());
     assert_eq!(decisions(&decided), [[refused(Reason::Superseded)]]);
 }
 
-/// Rows and the orders before it in the span count alike, units and not orders are counted, and another buyer is not touched.
+/// Rows and the orders before it in the span count alike, units and not orders are counted, and
+/// another buyer is not touched.
 #[test]
 fn rule_4_live_units_beyond_the_limit_are_rejected_and_ring() {
     let (lanes, mut rows) = (lanes(3), Rows::default());
@@ -307,7 +313,8 @@ fn rule_4_a_number_that_a_live_row_holds_is_rejected_before_it_stops_the_partiti
     assert_eq!(decisions(&decided), [[refused(Reason::Limit)]]);
 }
 
-/// Units sold by the ledger and by the records before it in the span count; a smaller order after a refused one still fits.
+/// Units sold by the ledger and by the records before it in the span count; a smaller order after a
+/// refused one still fits.
 #[test]
 fn rule_5_units_beyond_the_allotment_are_rejected_for_stock_and_ring() {
     let (mut lanes, mut rows) = (lanes(3), Rows::default());
@@ -344,7 +351,8 @@ fn r1_a_release_counts_once_its_replay_as_it_did_and_any_other_not_at_all() {
     assert_eq!(other.gone, [gone(100, 50, GoneWhy::Released { retired: 0 })]);
 }
 
-/// R8: a database that lost the mark takes it from the record, with the release and once; a mark that stands stays.
+/// R8: a database that lost the mark takes it from the record, with the release and once; a mark
+/// that stands stays.
 #[test]
 fn r8_a_row_that_lost_its_mark_takes_it_from_the_release() {
     let (mut lanes, mut rows) = (lanes(1), Rows::default());
@@ -359,7 +367,8 @@ fn r8_a_row_that_lost_its_mark_takes_it_from_the_release() {
     assert_eq!((&replay.sold, replay.releases.len(), &replay.movements), (&first.sold, 0, &first.movements));
 }
 
-/// R8: of money that came in meanwhile the release of an unpaid order says nothing: people look at it.
+/// R8: of money that came in meanwhile the release of an unpaid order says nothing: people look at
+/// it.
 #[test]
 fn r8_a_paid_row_is_not_cancelled_by_a_record() {
     let (mut lanes, mut rows) = (lanes(1), Rows::default());
@@ -438,7 +447,8 @@ fn a_genesis_decides_nothing() {
     assert_eq!(decided.movements.len(), 1);
 }
 
-/// Whatever can change a later decision stands alone; batches stand with batches, releases with releases.
+/// Whatever can change a later decision stands alone; batches stand with batches, releases with
+/// releases.
 #[test]
 fn a_record_that_changes_decisions_ends_the_span() {
     let kinds = [batch(1, 3, &[(100, 50, 10, 1, 1)]), release(1, 100, 50), opened(1, 1, 4), change(1, 2, 1, 3)];
@@ -449,7 +459,8 @@ fn a_record_that_changes_decisions_ends_the_span() {
     assert_eq!(kinds.each_ref().map(|a| ends_span(&a.record)), [false, false, true, true]);
 }
 
-/// Each condition of the fast path, by itself: without it a read would be left out that could change a decision.
+/// Each condition of the fast path, by itself: without it a read would be left out that could
+/// change a decision.
 #[test]
 fn reading_is_left_out_only_where_it_can_change_nothing() {
     let one = |wish: Wish| vec![batch(4, 3, &[wish])];

@@ -1,5 +1,6 @@
-//! What every record of ours keeps beyond its shape: values that no engine and no writer of ours ever produces, and that a database
-//! could not hold or a decision could not bear. Pure and cheap: a few comparisons a reservation, nothing is allocated for a sound one.
+//! What every record of ours keeps beyond its shape: values that no engine and no writer of ours
+//! ever produces, and that a database could not hold or a decision could not bear. Pure and cheap:
+//! a few comparisons a reservation, nothing is allocated for a sound one.
 
 use bytes::Bytes;
 
@@ -13,9 +14,9 @@ impl Record {
     /// [`Record::decode`], then the check that a record must pass before it is decided.
     ///
     /// # Errors
-    /// As [`Record::decode`]; [`RecordError::Malformed`] too for values that no program of ours produces. One such value condemns the
-    /// whole record: engines take every value of a batch from their own types, so the record is damaged or forged, and nothing else in
-    /// it is worth more.
+    /// As [`Record::decode`]; [`RecordError::Malformed`] too for values that no program of ours
+    /// produces. One such value condemns the whole record: engines take every value of a batch from
+    /// their own types, so the record is damaged or forged, and nothing else in it is worth more.
     pub fn read(kind: &str, payload: Bytes) -> Result<Self, RecordError> {
         let record = Self::decode(kind, payload)?;
         match record.flaw() {
@@ -47,7 +48,8 @@ fn epoch_flaw(epoch: Epoch) -> Option<String> {
 impl Reservation {
     fn flaw(&self) -> Option<String> {
         if self.order.slot() != Slot::of(self.buyer) {
-            // Its row would stand in another table than its buyer's other rows, and the limit would not hold.
+            // Its row would stand in another table than its buyer's other rows, and the limit would
+            // not hold.
             return Some(format!("order {} has another slot than its buyer {}", self.order, self.buyer));
         }
         if self.unit_price.amount < 0 || self.unit_price.times(self.quantity).is_none() {
@@ -67,7 +69,8 @@ impl AllotmentChange {
 }
 
 impl Batch {
-    /// Lane and batch that stand in the head, also where what follows is damaged; `None` when the head is.
+    /// Lane and batch that stand in the head, also where what follows is damaged; `None` when the
+    /// head is.
     pub fn named(payload: &[u8]) -> Option<(LaneId, BatchId)> {
         use prost::encoding::{WireType, decode_key, decode_varint};
         let mut rest = payload;
@@ -118,7 +121,8 @@ mod tests {
         Record::read(record.kind(), record.encode().into())
     }
 
-    /// Each bound by itself, on both sides: what a program of ours writes is sound up to the last value.
+    /// Each bound by itself, on both sides: what a program of ours writes is sound up to the last
+    /// value.
     #[test]
     fn values_that_no_program_of_ours_produces_condemn_the_record() {
         type Harm = fn(&mut Reservation);

@@ -1,5 +1,6 @@
-//! A reservation's bytes, written once per order on the hot path: as prost would write them (a test compares), but without the owned
-//! copy of the message that prost wants first, which took five allocations.
+//! A reservation's bytes, written once per order on the hot path: as prost would write them (a test
+//! compares), but without the owned copy of the message that prost wants first, which took five
+//! allocations.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
@@ -13,8 +14,8 @@ const FIELD_BYTES: usize = 144;
 const FRAME_BYTES: usize = 2;
 
 impl Reservation {
-    /// Appends this reservation as one `reservations` field of a [`Batch`](super::Batch): what a request carries to Redis, so that
-    /// the script only concatenates.
+    /// Appends this reservation as one `reservations` field of a [`Batch`](super::Batch): what a
+    /// request carries to Redis, so that the script only concatenates.
     pub fn append_field(&self, out: &mut Vec<u8>) {
         out.reserve(FIELD_BYTES + self.context.len());
         encode_key(RESERVATIONS, WireType::LengthDelimited, out);

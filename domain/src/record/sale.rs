@@ -27,7 +27,8 @@ pub fn encode_sale(sale: &Sale) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Reads a sale back. It checks shape, and what ledger and lanes can hold; [`Sale::validate`] is for those who publish.
+/// Reads a sale back. It checks shape, and what ledger and lanes can hold; [`Sale::validate`] is
+/// for those who publish.
 ///
 /// # Errors
 /// [`RecordError::Malformed`].

@@ -1,5 +1,6 @@
-//! The pure lane machine: one lane as a value. What the Lua scripts do to its keys they do as this does to its fields; the server's run
-//! id comes as an argument, so that a restart is another number and a loss an older clone.
+//! The pure lane machine: one lane as a value. What the Lua scripts do to its keys they do as this
+//! does to its fields; the server's run id comes as an argument, so that a restart is another
+//! number and a loss an older clone.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
 use std::collections::BTreeMap;
@@ -69,7 +70,8 @@ pub struct LaneMachine {
     journal: Journal,
 }
 
-/// A load made ready apart from its lane: the work of many buyers is done before the lane is touched.
+/// A load made ready apart from its lane: the work of many buyers is done before the lane is
+/// touched.
 #[derive(Debug, Default)]
 pub struct PreparedLoad {
     limit_per_buyer: u32,
@@ -95,7 +97,8 @@ impl LaneMachine {
         if !self.is_open_at(run, call.epoch) {
             return self.closed();
         }
-        // "Full" says that nothing was promised: a repeated call, which promises nothing new, gets its replies.
+        // "Full" says that nothing was promised: a repeated call, which promises nothing new, gets
+        // its replies.
         let repeated = self.has_run(call.batch, requests);
         let is_full = u32::try_from(self.journal.len()).map_or(true, |entries| entries >= call.journal_max);
         if is_full && !repeated {
@@ -116,8 +119,9 @@ impl LaneMachine {
         LaneAnswer::Open(ReserveAnswer::Decided { replies, left: self.left_of(requests) })
     }
 
-    /// Whether this call ran before and its answer was lost: its batch is in the journal, or a request finds its own order. (The
-    /// batch alone does not tell it: a sweeper may have brought it into the log, and its settlement taken it out again.)
+    /// Whether this call ran before and its answer was lost: its batch is in the journal, or a
+    /// request finds its own order. (The batch alone does not tell it: a sweeper may have brought
+    /// it into the log, and its settlement taken it out again.)
     fn has_run(&self, batch: BatchId, requests: &[ReserveRequest]) -> bool {
         let is_own = |request: &ReserveRequest| {
             let purchases = self.buyers.of(request.buyer);
@@ -126,7 +130,8 @@ impl LaneMachine {
         self.journal.contains(batch) || requests.iter().any(is_own)
     }
 
-    /// Units left of each offer asked for, in the order of first asking; 0 for offers that are not here.
+    /// Units left of each offer asked for, in the order of first asking; 0 for offers that are not
+    /// here.
     fn left_of(&self, requests: &[ReserveRequest]) -> Vec<(OfferId, u64)> {
         let mut left: Vec<(OfferId, u64)> = Vec::new();
         for request in requests {
@@ -145,8 +150,8 @@ impl LaneMachine {
         purchase.batch.is_none_or(|batch| !self.journal.contains(batch))
     }
 
-    /// A call that is `repeated` promises nothing new: what it did not promise then it refused, and its journal entry may be in
-    /// the log already.
+    /// A call that is `repeated` promises nothing new: what it did not promise then it refused, and
+    /// its journal entry may be in the log already.
     fn reserve_one(&mut self, batch: BatchId, repeated: bool, request: &ReserveRequest) -> ReserveReply {
         let purchases = self.buyers.of(request.buyer);
         if let Some(first) = purchases.iter().find(|purchase| purchase.key == request.key) {
@@ -206,8 +211,9 @@ impl LaneMachine {
         LaneAnswer::Open(self.journal.claim(now_ms, n, now_ms.saturating_add(backoff_ms)))
     }
 
-    /// Takes decided batches out of the journal and gone orders out of their buyers' entries. R9: units that a release retires lower the
-    /// known allotment in the same step, so that a repeated settlement retires nothing twice.
+    /// Takes decided batches out of the journal and gone orders out of their buyers' entries. R9:
+    /// units that a release retires lower the known allotment in the same step, so that a repeated
+    /// settlement retires nothing twice.
     pub fn settle(&mut self, run: RunId, epoch: Epoch, batches: &[BatchId], gone: &[Gone]) -> LaneAnswer<()> {
         if !self.is_open_at(run, epoch) {
             return self.closed();
@@ -274,8 +280,8 @@ impl LaneMachine {
         self.replace(run, epoch, PreparedLoad::new(load)).map_or(LoadAnswer::Refused, |_| LoadAnswer::Loaded)
     }
 
-    /// The same in an instant, however many buyers there are: for who holds a lock. Answers the lane as it was, to be let go of without
-    /// the lock; `None` is a refusal.
+    /// The same in an instant, however many buyers there are: for who holds a lock. Answers the
+    /// lane as it was, to be let go of without the lock; `None` is a refusal.
     pub fn replace(&mut self, run: RunId, epoch: Epoch, load: PreparedLoad) -> Option<Self> {
         if !self.is_closed_under(run, epoch) {
             return None;
@@ -285,15 +291,16 @@ impl LaneMachine {
         Some(std::mem::replace(self, Self { state: Some(state), buyers, journal: Journal::default() }))
     }
 
-    /// R14: lets go of a lane that is closed under this very marker in this very run; a missing one is gone. Answers the lane as it was, to be
-    /// dropped without a lock; `None` is a refusal.
+    /// R14: lets go of a lane that is closed under this very marker in this very run; a missing one
+    /// is gone. Answers the lane as it was, to be dropped without a lock; `None` is a refusal.
     pub fn retire(&mut self, run: RunId, epoch: Epoch) -> Option<Self> {
         let is_closed_for_it = |state: &LaneState| !state.open && state.marker == epoch && state.run == run;
         self.state.as_ref().is_none_or(is_closed_for_it).then(|| std::mem::take(self))
     }
 
-    /// R9: follows the ledger's allotment if it was decided later than the known one. Units withheld count again: either the allotment falls
-    /// by them, or the reduction that they were withheld for follows a change that is not the last one any more, and is void.
+    /// R9: follows the ledger's allotment if it was decided later than the known one. Units
+    /// withheld count again: either the allotment falls by them, or the reduction that they were
+    /// withheld for follows a change that is not the last one any more, and is void.
     pub fn adjust(
         &mut self,
         run: RunId,
@@ -314,8 +321,9 @@ impl LaneMachine {
         LaneAnswer::Open(())
     }
 
-    /// R9: takes free units out of sale for a reduction that follows the change at `after`. The pool only grows until the next change
-    /// of the allotment empties it, and after another change nothing is answered: so units are never counted for two reductions.
+    /// R9: takes free units out of sale for a reduction that follows the change at `after`. The
+    /// pool only grows until the next change of the allotment empties it, and after another change
+    /// nothing is answered: so units are never counted for two reductions.
     pub fn withhold(&mut self, run: RunId, epoch: Epoch, offer: OfferId, after: i64, units: u64) -> LaneAnswer<u64> {
         if !self.is_open_at(run, epoch) {
             return self.closed();

@@ -89,7 +89,8 @@ impl World {
             let wish = Wish { buyer, offer, key: KeyHash([self.rng.range(1, 3) as u8; 16]) };
             let fresh = if self.forged || self.rng.once_in(2) { 1 } else { self.rng.range(1, u64::from(limit)) as u32 };
             let quantity = *self.buyers.quantities.entry(wish).or_insert(fresh);
-            // Now and then the same key comes with other units. (A forged unit is told apart only if all orders are for one.)
+            // Now and then the same key comes with other units. (A forged unit is told apart only
+            // if all orders are for one.)
             let other = self.rng.once_in(12) && !self.forged;
             wishes.push((wish, if other { quantity % limit + 1 } else { quantity }));
         }
@@ -217,7 +218,8 @@ impl World {
         Ok(())
     }
 
-    /// INV-5: an earlier order for the same purchase is the same one, unless Redis lost it undecided.
+    /// INV-5: an earlier order for the same purchase is the same one, unless Redis lost it
+    /// undecided.
     pub fn same_order(&mut self, wish: Wish, order: OrderId) -> Played {
         let orders = self.buyers.purchases.entry(wish).or_default();
         if orders.last() == Some(&order) {
@@ -235,7 +237,8 @@ impl World {
         Ok(())
     }
 
-    /// The engine or a sweeper appends one batch that it holds: at once or late, once or twice, and the answer may be unclear.
+    /// The engine or a sweeper appends one batch that it holds: at once or late, once or twice, and
+    /// the answer may be unclear.
     pub fn append_one(&mut self) {
         let from_sweeper = self.rng.once_in(2);
         let held = if from_sweeper { &mut self.buyers.swept } else { &mut self.buyers.unsent };
@@ -291,7 +294,8 @@ impl World {
         }
     }
 
-    /// A sweeper claims due batches; it appends them when [`World::append_one`] comes to it, or dies with them.
+    /// A sweeper claims due batches; it appends them when [`World::append_one`] comes to it, or
+    /// dies with them.
     pub fn sweep(&mut self) {
         let lanes = self.lanes();
         let lane = self.rng.pick(&lanes);

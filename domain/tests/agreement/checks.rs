@@ -18,7 +18,8 @@ impl World {
         self.tables.row(order).map(|row| row.offer)
     }
 
-    /// R9: while an allotment is above its target, units that come back lower it; only what is beyond the target is sold again.
+    /// R9: while an allotment is above its target, units that come back lower it; only what is
+    /// beyond the target is sold again.
     pub fn check_given_back(&self, lane: LaneId, before: &LaneMachine, gone: &[Gone]) -> Played {
         let Some(after) = self.redis.machine(lane) else { return Ok(()) };
         let left = |machine: &LaneMachine, offer| {

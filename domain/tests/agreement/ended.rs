@@ -1,5 +1,5 @@
-//! A sale ends, its lanes are retired, and it may be prolonged (R14). Who asks again for an earlier purchase is answered by the lane while
-//! it is open, else by the rows.
+//! A sale ends, its lanes are retired, and it may be prolonged (R14). Who asks again for an earlier
+//! purchase is answered by the lane while it is open, else by the rows.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,9 @@ impl World {
         self.repeat(lane, wish)
     }
 
-    /// What the lane says of an earlier purchase; of a lane that is not open, what the rows say. That the lane is retired is known before the
-    /// rows are read: then no row means that there is no order.
+    /// What the lane says of an earlier purchase; of a lane that is not open, what the rows say.
+    /// That the lane is retired is known before the rows are read: then no row means that there is
+    /// no order.
     pub fn repeat(&mut self, lane: LaneId, wish: Wish) -> Played {
         self.event("asked for after the end");
         let is_retired = self.ledger.lanes[&lane].is_retired || self.is(Wrong::RowsOfAClosedLaneSayNone);

@@ -1,4 +1,5 @@
-//! What befalls the world: processes die, Redis and the log lose records, the ledger comes back older.
+//! What befalls the world: processes die, Redis and the log lose records, the ledger comes back
+//! older.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,8 @@ impl World {
         }
     }
 
-    /// The ledger's database comes back as it was some commits ago, now and then with Redis empty; those who read it begin anew.
+    /// The ledger's database comes back as it was some commits ago, now and then with Redis empty;
+    /// those who read it begin anew.
     pub fn restore_ledger(&mut self) {
         self.backups.retain(|(ledger, _)| ledger.at.generation == self.ledger.at.generation);
         if !self.rng.once_in(3) || self.backups.is_empty() || self.is_behind() || self.log.has_lost(self.ledger.at) {

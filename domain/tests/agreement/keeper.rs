@@ -1,4 +1,5 @@
-//! The keeper's part of a writer: look at the lanes, rebuild those that are not open, ask for changes of allotment, load.
+//! The keeper's part of a writer: look at the lanes, rebuild those that are not open, ask for
+//! changes of allotment, load.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,8 @@ impl Process {
         }
     }
 
-    /// R4: what another writer began to load does not open any more. The rebuild comes when it has caught up.
+    /// R4: what another writer began to load does not open any more. The rebuild comes when it has
+    /// caught up.
     fn fence(&mut self, world: &mut World, lane: LaneId) {
         self.facts.entry(lane).or_default().is_due();
         let epoch = self.close_under_next(world, lane, Next::Open);
@@ -168,8 +170,8 @@ impl Process {
         }
     }
 
-    /// R3, step 3, and R14: the record that begins the lane's next epoch. One that stands in another log than the batches drained for it is
-    /// set aside, and never decided.
+    /// R3, step 3, and R14: the record that begins the lane's next epoch. One that stands in
+    /// another log than the batches drained for it is set aside, and never decided.
     fn append_epoch(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, next: Next) -> Flow {
         let id = world.mint();
         tell!(world, "writer {} appends {next:?} of lane {lane} under {epoch} at {}", self.number, world.log.end());
@@ -191,7 +193,8 @@ impl Process {
         self.drained.iter().any(lacks)
     }
 
-    /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale wants.
+    /// R9: sends the lane what a crash kept from it, and asks for what a newer version of the sale
+    /// wants.
     fn keep_allotments(&mut self, world: &mut World, lane: LaneId, epoch: Epoch, view: &LaneView) {
         for &(offer, ..) in &view.offers {
             let numbers = self.lanes[&lane].offers[&offer];
@@ -205,7 +208,8 @@ impl Process {
             let target = world.published.allotments[&offer];
             let unsold = numbers.excess() > 0 && numbers.allotment > numbers.sold;
             let free = unsold && !world.is(Wrong::FreeUnitsAreNotAsked);
-            // A version that wants what is there is asked for too: it gives back what an unasked reduction withheld.
+            // A version that wants what is there is asked for too: it gives back what an unasked
+            // reduction withheld.
             let newer = numbers.sale_version < version;
             let equal = numbers.allotment == target && world.is(Wrong::EqualIsNotAsked);
             if !(newer || free || numbers.target != target) || equal {

@@ -1,4 +1,5 @@
-//! What a lane starts from: units by the ledger, buyers by the rows, read while its writer decides on.
+//! What a lane starts from: units by the ledger, buyers by the rows, read while its writer decides
+//! on.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ use crate::{
     wrong::Wrong,
 };
 
-/// A lane between the commit of its epoch and its opening: its rows are read shard by shard while the writer decides on.
+/// A lane between the commit of its epoch and its opening: its rows are read shard by shard while
+/// the writer decides on.
 #[derive(Debug)]
 pub struct Loading {
     pub epoch: Epoch,

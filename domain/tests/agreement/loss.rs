@@ -1,4 +1,5 @@
-//! The log loses records, with its readers at rest or at work, and what a running writer does to notice (R10).
+//! The log loses records, with its readers at rest or at work, and what a running writer does to
+//! notice (R10).
 
 use domain::{
     decide::Placed,
@@ -13,7 +14,8 @@ use crate::{
 };
 
 impl World {
-    /// The log comes back without its last records, or empty. Those who read it begin anew, or they run on and nobody tells them.
+    /// The log comes back without its last records, or empty. Those who read it begin anew, or they
+    /// run on and nobody tells them.
     pub fn lose_log(&mut self) {
         if !self.rng.once_in(3) || self.is_behind() {
             return;
@@ -27,7 +29,8 @@ impl World {
         let fallen = self.log.0.split_off(self.log.0.len() - lost);
         self.fallen.extend(fallen.iter().filter_map(|entry| BatchId::new(entry.id.get()).ok()));
         self.losses += 1;
-        // Together with a ledger from before and an empty Redis nobody would know which epochs there were.
+        // Together with a ledger from before and an empty Redis nobody would know which epochs
+        // there were.
         self.backups.clear();
         if runs_on {
             self.event("log lost under a writer");
@@ -54,7 +57,8 @@ impl World {
 }
 
 impl Process {
-    /// R10: a log that lost records under a running writer does not have what was decided before the last check.
+    /// R10: a log that lost records under a running writer does not have what was decided before
+    /// the last check.
     pub fn check_log(&mut self, world: &mut World) -> Flow {
         // Or it ends before where it ended when the writer started.
         let lost = world.log.has_lost(self.anchor) || world.log.end() < self.resumed_end;
@@ -67,7 +71,8 @@ impl Process {
         Flow::On
     }
 
-    /// Whether a loss of the log would have been found: the position at one check is compared at the next.
+    /// Whether a loss of the log would have been found: the position at one check is compared at
+    /// the next.
     pub fn has_checked(&self, losses: u64) -> bool {
         losses == 0 || self.checked.0 == losses && self.checked.1 > 1
     }

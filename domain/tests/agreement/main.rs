@@ -1,12 +1,15 @@
-//! Promise and decision agree: the pure lane machine, the decision rules and small shadows of log, order tables and ledger play
-//! together, step by step in an order drawn from a seed, with two writers (each also keeper), a sweeper, a relay, a desk, and with
-//! processes that die between any two steps, appends that come late, twice or by the sweeper alone, and a Redis that restarts without
-//! its last operations, and databases that come back as they were before. INV-1 and INV-2 are checked after every write of rows, the rest at rest.
+//! Promise and decision agree: the pure lane machine, the decision rules and small shadows of log,
+//! order tables and ledger play together, step by step in an order drawn from a seed, with two
+//! writers (each also keeper), a sweeper, a relay, a desk, and with processes that die between any
+//! two steps, appends that come late, twice or by the sweeper alone, and a Redis that restarts
+//! without its last operations, and databases that come back as they were before. INV-1 and INV-2
+//! are checked after every write of rows, the rest at rest.
 //!
-//! That the check can fail is tested too: each wrong variant of the protocol ([`Wrong`]) is found by some seed.
+//! That the check can fail is tested too: each wrong variant of the protocol ([`Wrong`]) is found
+//! by some seed.
 //!
-//! `AGREEMENT_SEEDS=100000` plays more seeds; `AGREEMENT_SEED=42` plays one and prints its steps; `AGREEMENT_WRONG=Mark` looks only for
-//! the wrong variants whose names begin so.
+//! `AGREEMENT_SEEDS=100000` plays more seeds; `AGREEMENT_SEED=42` plays one and prints its steps;
+//! `AGREEMENT_WRONG=Mark` looks only for the wrong variants whose names begin so.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -93,7 +96,8 @@ fn promise_and_decision_agree() {
     }
 }
 
-/// Rule 5 at work: a lane that promises a unit too many oversells nothing, and what it promised in vain it does not get back.
+/// Rule 5 at work: a lane that promises a unit too many oversells nothing, and what it promised in
+/// vain it does not get back.
 #[test]
 fn a_promise_too_many_is_rejected_and_given_back_to_nobody() {
     let mut rejected = 0;

@@ -19,7 +19,8 @@ use crate::{
 const PATIENCE: u64 = 4_000;
 
 impl World {
-    /// Lets what was begun end, and checks what must hold at rest. No more faults, but what is paused goes on too.
+    /// Lets what was begun end, and checks what must hold at rest. No more faults, but what is
+    /// paused goes on too.
     pub fn rest(&mut self) -> Played {
         tell!(self, "-- coming to rest");
         for _ in 0..PATIENCE {
@@ -32,7 +33,8 @@ impl World {
                 0 => self.append_one(),
                 1 => self.sweep(),
                 2 => self.relay(),
-                // Two writers that both go on fence each other for ever: the consumer group keeps one.
+                // Two writers that both go on fence each other for ever: the consumer group keeps
+                // one.
                 3 if self.rng.once_in(4) => self.processes[1] = None,
                 _ => self.advance(0)?,
             }
@@ -88,7 +90,8 @@ impl World {
         self.check_entries()
     }
 
-    /// INV-3: each promise became one row, or was lost by Redis; an accepted one by the log and Redis together.
+    /// INV-3: each promise became one row, or was lost by Redis; an accepted one by the log and
+    /// Redis together.
     fn check_promises(&self) -> Played {
         for (order, promise) in &self.buyers.promises {
             let purged = self.is(Wrong::ReleasedRowsPurged);

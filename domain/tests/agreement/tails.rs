@@ -1,5 +1,6 @@
-//! Databases that come back without their last transactions, and what the writer makes of it: a shard behind the ledger gets its
-//! rows again by the movements (R11), with the marks that only the rows knew (R8); a ledger behind its shards decides again.
+//! Databases that come back without their last transactions, and what the writer makes of it: a
+//! shard behind the ledger gets its rows again by the movements (R11), with the marks that only the
+//! rows knew (R8); a ledger behind its shards decides again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,8 +37,8 @@ pub struct Moments {
 }
 
 impl Mixture {
-    /// Databases come back without their tails, in runs of some seeds. The log loses nothing there: one that lost records is decided anew,
-    /// whatever rows were written from it.
+    /// Databases come back without their tails, in runs of some seeds. The log loses nothing there:
+    /// one that lost records is decided anew, whatever rows were written from it.
     pub fn with_restored_tails(mut self, wanted: bool) -> Self {
         if wanted {
             (self.tails, self.lose, self.restore) = (4, 0, 0);
@@ -60,8 +61,8 @@ impl World {
         self.moments.kept.push_back(Moment { shards, ledger, targets: self.targets.clone() });
     }
 
-    /// A shard, or all databases come back as they were, and those who work with them begin anew. (The ledger alone:
-    /// [`World::restore_ledger`].)
+    /// A shard, or all databases come back as they were, and those who work with them begin anew.
+    /// (The ledger alone: [`World::restore_ledger`].)
     pub fn lose_tail(&mut self) {
         if self.moments.kept.is_empty() || !self.rng.once_in(2) || self.is_behind() {
             return;
@@ -84,7 +85,8 @@ impl World {
         }
     }
 
-    /// Whether everything that was lost is written and decided again: before, rows and ledger are of different moments.
+    /// Whether everything that was lost is written and decided again: before, rows and ledger are
+    /// of different moments.
     pub fn is_whole(&self) -> bool {
         let marks = self.tables.0.iter().map(|shard| shard.progress).chain([self.ledger.at]);
         marks.map(|mark| mark.offset).min() >= Some(self.moments.until)

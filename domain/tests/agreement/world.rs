@@ -157,7 +157,8 @@ pub struct World {
     pub processes: [Option<Process>; PROCESSES],
     pub buyers: Buyers,
     pub published: Published,
-    /// What the last decided change of each offer wants, by what was published: not what the ledger says of it.
+    /// What the last decided change of each offer wants, by what was published: not what the ledger
+    /// says of it.
     pub targets: BTreeMap<OfferId, u64>,
     pub events: BTreeMap<&'static str, u64>,
     /// Records that were set aside.
@@ -245,7 +246,8 @@ impl World {
         if wrong == Some(Wrong::StockRejectionGivesBack) { world.forged() } else { world }
     }
 
-    /// Redis is told one unit too many of each offer, by a fault of its own, and nothing rebuilds the lane: so rule 5 rejects.
+    /// Redis is told one unit too many of each offer, by a fault of its own, and nothing rebuilds
+    /// the lane: so rule 5 rejects.
     pub fn forged(mut self) -> Self {
         self.forged = true;
         let m = &mut self.mixture;
@@ -332,7 +334,8 @@ impl World {
         self.ledger.lanes.keys().copied().collect()
     }
 
-    /// The whole run: what the seed draws, then rest, then every purchase once more, then rest again.
+    /// The whole run: what the seed draws, then rest, then every purchase once more, then rest
+    /// again.
     pub fn play(&mut self) -> Played {
         for _ in 0..self.mixture.steps {
             self.step()?;

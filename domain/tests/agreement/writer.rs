@@ -1,5 +1,5 @@
-//! One order-writer: what it holds in memory, and its work in the smallest steps between which it may sleep or die. The order of the steps
-//! is the protocol's: rows, settle, ledger, then load.
+//! One order-writer: what it holds in memory, and its work in the smallest steps between which it
+//! may sleep or die. The order of the steps is the protocol's: rows, settle, ledger, then load.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -98,7 +98,8 @@ pub enum Flow {
 }
 
 impl Process {
-    /// A writer that knows nothing yet. R4: what it reads must fit together before it decides anything.
+    /// A writer that knows nothing yet. R4: what it reads must fit together before it decides
+    /// anything.
     fn starting(number: usize, wrong: Option<Wrong>) -> Self {
         let known = [Todo::ReadRow, Todo::ReadProgress, Todo::FindLoss];
         let reads = known.into_iter().chain([Todo::ReadLanes, Todo::DistrustClosed, Todo::StopIfStale]);
@@ -173,7 +174,8 @@ impl Process {
         Flow::On
     }
 
-    /// No lane stays open over a lost log, whatever happens to this process: what was settled by that log alone is not in its stock.
+    /// No lane stays open over a lost log, whatever happens to this process: what was settled by
+    /// that log alone is not in its stock.
     fn close_all(&mut self, world: &mut World) {
         for (&lane, numbers) in &self.lanes {
             if world.is(Wrong::LanesOpenOverALostLog) || numbers.is_retired {
@@ -348,8 +350,9 @@ impl Process {
         Flow::On
     }
 
-    /// A lane hears of a change before a release that is decided after it retires units there: else an adjustment that comes later, with
-    /// an allotment from before the release, would put them on sale.
+    /// A lane hears of a change before a release that is decided after it retires units there: else
+    /// an adjustment that comes later, with an allotment from before the release, would put them on
+    /// sale.
     fn tells_first(&mut self) -> bool {
         let Some(span) = &self.span else { return false };
         let untold: Vec<(LaneId, OfferId)> = (span.decided.retired.keys().copied())

@@ -1,4 +1,5 @@
-//! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not find it would prove nothing.
+//! Wrong variants of the protocol. Each leaves out or turns round one rule; a check that does not
+//! find it would prove nothing.
 
 use domain::{
     decide::{Decided, Lanes, Placed},
@@ -50,13 +51,16 @@ pub enum Wrong {
     ReductionNotWithheld,
     /// R9: a change of allotment holds whatever change it follows.
     ChangesOverlap,
-    /// R9: a version that wants the allotment that is there is not asked for, and the units withheld for an earlier one stay withheld.
+    /// R9: a version that wants the allotment that is there is not asked for, and the units
+    /// withheld for an earlier one stay withheld.
     EqualIsNotAsked,
     /// R9: what a release returns goes on sale again although the allotment is above its target.
     ReductionForgotten,
-    /// R9: settlement and ledger disagree: the ledger's allotment falls, and the lane sells the units again.
+    /// R9: settlement and ledger disagree: the ledger's allotment falls, and the lane sells the
+    /// units again.
     RetiredByTheLedgerOnly,
-    /// R9: settlement and ledger disagree: the lane retires units, and the ledger's allotment stays.
+    /// R9: settlement and ledger disagree: the lane retires units, and the ledger's allotment
+    /// stays.
     RetiredByTheLaneOnly,
     /// R9: every record of a release lowers the allotment once more.
     EveryReleaseRetires,
@@ -68,17 +72,20 @@ pub enum Wrong {
     StaleDifferenceAdded,
     /// R9: units that became free above the target are not asked for again.
     FreeUnitsAreNotAsked,
-    /// R10: the lanes of a lost log stay open until the writer that began the new generation rebuilds them.
+    /// R10: the lanes of a lost log stay open until the writer that began the new generation
+    /// rebuilds them.
     LanesOpenOverALostLog,
     /// R10: a writer that runs never asks whether the log is still the same.
     RunningReaderNeverLooks,
-    /// A writer that read the ledger's lanes later than its position goes on without looking at the position again.
+    /// A writer that read the ledger's lanes later than its position goes on without looking at the
+    /// position again.
     LanesNewerThanPosition,
     /// A replayed reservation is decided anew instead of standing as its row says.
     ReplayDecidedAnew,
     /// R14: a lane is retired whose journal is not in the log.
     RetiredUndrained,
-    /// R14: the keys of a retired lane are deleted although another keeper has closed or opened it since.
+    /// R14: the keys of a retired lane are deleted although another keeper has closed or opened it
+    /// since.
     KeysDeletedWhateverTheMarker,
     /// R14: a lane that was retired is opened without the buyers of its rows.
     ReopenedWithoutRows,
@@ -94,18 +101,21 @@ pub enum Wrong {
     MarkNotRewritten,
     /// Rule 2 left out: a second copy of a reservation counts again.
     DuplicateCounts,
-    /// R5: rows are looked for from an hour before the first opening that was published, although the sale was brought forward.
+    /// R5: rows are looked for from an hour before the first opening that was published, although
+    /// the sale was brought forward.
     RowsFromTheFirstPublishedOpening,
     /// R5: the bound of a lane's rows stays where the first opening, decided again, set it.
     FirstOrderNotLowered,
-    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log holds, and loads them when it comes to these.
+    /// R4: a writer whose ledger is of an older moment closes lanes under epochs that the log
+    /// holds, and loads them when it comes to these.
     ReplayedEpochLoads,
     /// A release that is decided while a lane is loaded stays live in what was read before it.
     ReleasesDuringLoadForgotten,
 }
 
 impl Wrong {
-    /// What only a rare sequence shows is looked for among the events that it needs, and few others.
+    /// What only a rare sequence shows is looked for among the events that it needs, and few
+    /// others.
     pub fn favour(self, mixture: &mut Mixture) {
         if self == Self::LanesOpenOverALostLog {
             (mixture.lose, mixture.restore, mixture.tails, mixture.end) = (2, 0, 0, 0);

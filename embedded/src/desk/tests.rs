@@ -1,6 +1,6 @@
-//! Goal: what is asked of a running server over its second port is done there, and told. Method: the
-//! control pages on a port of their own, over a real folder, with a clock that makes each request end
-//! after its first batch.
+//! Goal: what is asked of a running server over its second port is done there, and told. Method:
+//! the control pages on a port of their own, over a real folder, with a clock that makes each
+//! request end after its first batch.
 
 use std::{
     net::TcpListener,
@@ -119,8 +119,8 @@ async fn sell<C: Clock>(deployment: &Deployment<C>) {
     }
 }
 
-/// Fault 30: a running server expires in several requests, so that none of them is given up, and the
-/// command adds up what they did.
+/// Fault 30: a running server expires in several requests, so that none of them is given up, and
+/// the command adds up what they did.
 #[tokio::test]
 async fn an_expiry_is_asked_for_until_nothing_is_left() {
     let (folder, key) = (tempfile::tempdir().unwrap(), "key");

@@ -54,7 +54,8 @@ fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
     if written == bytes { Ok(()) } else { Err(io::Error::other("what was written does not come back")) }
 }
 
-/// Whether the folder takes a file at all; the error is the system's own, which a database may have told as something else.
+/// Whether the folder takes a file at all; the error is the system's own, which a database may have
+/// told as something else.
 pub(super) fn probe(folder: &Path) -> Result<(), FolderError> {
     let draft = draft_of(&folder.join(PROBE_FILE));
     let written = write_draft(&draft, &[0; PROBE_BYTES]);

@@ -1,5 +1,5 @@
-//! Who may do what in the folder: this user everything, nobody else anything. What somebody else owns or could have written is not
-//! used: a key that was planted signs for whoever planted it.
+//! Who may do what in the folder: this user everything, nobody else anything. What somebody else
+//! owns or could have written is not used: a key that was planted signs for whoever planted it.
 
 use std::{
     ffi::OsStr,
@@ -25,7 +25,8 @@ const RIGHTS: u32 = 0o7777;
 /// Bytes of a key file, at most.
 const KEY_BYTES_MAX: u64 = 4096;
 
-/// Whatever this process makes from now on is for its own user only: the databases make their files themselves.
+/// Whatever this process makes from now on is for its own user only: the databases make their files
+/// themselves.
 pub fn keep_private() {
     umask(Mode::from_raw_mode(OTHERS));
 }
@@ -60,7 +61,8 @@ pub(super) fn close_folder(folder: &Path) -> Result<(), FolderError> {
     Ok(())
 }
 
-/// The same of its files, which must all be ours. Keys are not among them: one that was open may be known, and is refused.
+/// The same of its files, which must all be ours. Keys are not among them: one that was open may be
+/// known, and is refused.
 pub(super) fn close_files(folder: &Path, keys: &[&str]) -> Result<(), FolderError> {
     let mut closed = 0_u32;
     for entry in fs::read_dir(folder).map_err(at(folder))? {

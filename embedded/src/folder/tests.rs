@@ -75,7 +75,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What was open before the first start, or before this version, is closed: databases hold who bought what.
+/// What was open before the first start, or before this version, is closed: databases hold who
+/// bought what.
 #[test]
 fn a_folder_that_others_may_read_is_closed_with_its_files() {
     let temp = folder();
@@ -191,7 +192,8 @@ fn a_leftover_draft_never_becomes_a_key() {
     }
 }
 
-/// A key that says nothing of tenants was made by an earlier version: it signs for every shop of the folder.
+/// A key that says nothing of tenants was made by an earlier version: it signs for every shop of
+/// the folder.
 #[test]
 fn a_key_of_an_earlier_version_keeps_signing() {
     let temp = folder();

@@ -1,5 +1,6 @@
-//! Whether the folder that is worked on is still there. Files that were removed go on taking what is written to them, and lose it
-//! with the process: a shop that did not notice would go on promising.
+//! Whether the folder that is worked on is still there. Files that were removed go on taking what
+//! is written to them, and lose it with the process: a shop that did not notice would go on
+//! promising.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +14,8 @@ use super::{FolderError, LOCK_FILE, at};
 
 /// Between two looks. Orders that were accepted since the last one are lost with the folder.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What the databases' files end with. Their write-ahead logs are made and removed by whoever opens and closes them.
+/// What the databases' files end with. Their write-ahead logs are made and removed by whoever opens
+/// and closes them.
 const DATABASE: &str = "db";
 
 /// A file or folder, whatever its name is now: device and number.
@@ -47,7 +49,8 @@ impl Watched {
         Ok(Self { folder: folder.to_owned(), held: held.collect::<Result<_, FolderError>>()? })
     }
 
-    /// What is not there any more, or is something else by now. A disk that does not answer has lost nothing.
+    /// What is not there any more, or is something else by now. A disk that does not answer has
+    /// lost nothing.
     fn missing(&self) -> Option<&Path> {
         let is_gone = |(path, held): &&(PathBuf, Identity)| match identity(path) {
             Ok(found) => found != *held,

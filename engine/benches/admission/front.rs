@@ -1,5 +1,6 @@
-//! Whole requests: HTTP/1.1 bytes in, HTTP/1.1 bytes out, over connections in memory. One thread is both sides, so the figures hold the
-//! client's few copies too; `fixed` is what remains when the handler does nothing.
+//! Whole requests: HTTP/1.1 bytes in, HTTP/1.1 bytes out, over connections in memory. One thread is
+//! both sides, so the figures hold the client's few copies too; `fixed` is what remains when the
+//! handler does nothing.
 
 use std::{
     convert::Infallible,
@@ -25,7 +26,8 @@ use crate::testing::{Shop, tenant};
 
 /// Connections, each with one request under way: what travels together to a lane.
 const WIDTHS: [u64; 2] = [1, 64];
-/// Rounds after which everything is made anew: memories that only grow would be measured, and sales end.
+/// Rounds after which everything is made anew: memories that only grow would be measured, and sales
+/// end.
 const ROUNDS_MAX: usize = 4_096;
 const FRESH_ROUNDS_MAX: usize = 256;
 

@@ -1,4 +1,5 @@
-//! Token buckets: of an offer, of a tenant, of each buyer of a sale. They count requests and know no rule of a sale.
+//! Token buckets: of an offer, of a tenant, of each buyer of a sale. They count requests and know
+//! no rule of a sale.
 
 use std::{
     hash::Hash,
@@ -20,18 +21,20 @@ use governor::{
 };
 use kit::clock::Clock;
 
-/// Buyers that one sale's buckets remember, at most: ~64 MB. Those that are full again are forgotten first.
+/// Buyers that one sale's buckets remember, at most: ~64 MB. Those that are full again are
+/// forgotten first.
 pub const BUYERS_MAX: usize = 1_000_000;
 
-/// Parts of the map of buyers. It grows part by part, and whoever adds a buyer to a full part waits while all of it moves: the more
-/// parts, the shorter.
+/// Parts of the map of buyers. It grows part by part, and whoever adds a buyer to a full part waits
+/// while all of it moves: the more parts, the shorter.
 const SHARDS: usize = 128;
 
 const NANOS_PER_S: u64 = 1_000_000_000;
 
 type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, Ticks, NoOpMiddleware<Nanos>>;
 
-/// The clock as governor wants it. A closure, so that not every type between here and the clock carries its parameter.
+/// The clock as governor wants it. A closure, so that not every type between here and the clock
+/// carries its parameter.
 #[derive(Clone)]
 pub struct Ticks(Arc<dyn Fn() -> Duration + Send + Sync>);
 
@@ -68,19 +71,21 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// What one engine takes of a rate that is meant for the fleet: a second's worth at once, then evenly. Nanoseconds from one token
-/// to the next, and the burst.
+/// What one engine takes of a rate that is meant for the fleet: a second's worth at once, then
+/// evenly. Nanoseconds from one token to the next, and the burst.
 fn share(fleet_per_s: u32, engines: u32) -> (u64, NonZeroU32) {
     let (rate, engines) = (u64::from(fleet_per_s.max(1)), engines.max(1));
-    // Rates below the number of engines still drop a token now and then: the period is exact, the burst at least one.
+    // Rates below the number of engines still drop a token now and then: the period is exact, the
+    // burst at least one.
     let period_ns = (NANOS_PER_S * u64::from(engines) / rate).max(1);
     (period_ns, NonZeroU32::new(fleet_per_s / engines).unwrap_or(NonZeroU32::MIN))
 }
 
-/// One bucket for all who come. What it holds is told by one number (the generic cell rate algorithm), so that a token can be given
-/// back: governor's limiters cannot take one.
+/// One bucket for all who come. What it holds is told by one number (the generic cell rate
+/// algorithm), so that a token can be given back: governor's limiters cannot take one.
 pub struct Bucket {
-    /// When it will be full, in nanoseconds of the monotonic clock. Written for every purchase, so on a line of its own.
+    /// When it will be full, in nanoseconds of the monotonic clock. Written for every purchase, so
+    /// on a line of its own.
     full_at_ns: CachePadded<AtomicU64>,
     ticks: Ticks,
     period_ns: u64,
@@ -139,11 +144,12 @@ impl Bucket {
     }
 }
 
-/// One bucket per buyer. Not divided by the engines: a buyer's connection stays with one of them, and a share of a small rate
-/// would refuse an honest buyer there. Who spreads over n engines gains n times the rate at most; the offer's bucket holds.
+/// One bucket per buyer. Not divided by the engines: a buyer's connection stays with one of them,
+/// and a share of a small rate would refuse an honest buyer there. Who spreads over n engines gains
+/// n times the rate at most; the offer's bucket holds.
 ///
-/// A buyer's id names a buyer only within a shop: `K` is that id where all buckets are of one shop, as those of a sale are, and the
-/// shop with it elsewhere (INV-7).
+/// A buyer's id names a buyer only within a shop: `K` is that id where all buckets are of one shop,
+/// as those of a sale are, and the shop with it elsewhere (INV-7).
 pub struct BuyerBuckets<K: Hash + Eq + Clone = BuyerId> {
     limiter: ArcSwap<Keyed<K>>,
     ticks: Ticks,
@@ -175,8 +181,9 @@ impl<K: Hash + Eq + Clone> BuyerBuckets<K> {
         })
     }
 
-    /// Forgets the buyers whose buckets are full again; everybody, when still more than [`BUYERS_MAX`] are left. To be called
-    /// every few seconds: in between the number grows by the requests admitted.
+    /// Forgets the buyers whose buckets are full again; everybody, when still more than
+    /// [`BUYERS_MAX`] are left. To be called every few seconds: in between the number grows by the
+    /// requests admitted.
     pub fn forget_idle(&self) {
         let limiter = self.limiter.load();
         limiter.retain_recent();

@@ -1,10 +1,12 @@
-//! What the lane said last about an offer's stock, and to which purchases it said "sold out". It never promises: it lets admission
-//! repeat the lane's own refusal for half a second, without asking again.
+//! What the lane said last about an offer's stock, and to which purchases it said "sold out". It
+//! never promises: it lets admission repeat the lane's own refusal for half a second, without
+//! asking again.
 //!
-//! An offer that is sold out has buyers who come again with the same key, because the first answer was lost, and those MUST get
-//! their order (R13). So the hint alone refuses nobody: it repeats a refusal of the very key that the lane itself refused under this
-//! epoch. Not of the buyer: who holds an order by one key and was refused with another may ask for the first again. Everybody else
-//! asks the lane, which costs a place in a batch.
+//! An offer that is sold out has buyers who come again with the same key, because the first answer
+//! was lost, and those MUST get their order (R13). So the hint alone refuses nobody: it repeats a
+//! refusal of the very key that the lane itself refused under this epoch. Not of the buyer: who
+//! holds an order by one key and was refused with another may ask for the first again. Everybody
+//! else asks the lane, which costs a place in a batch.
 
 use std::{
     hash::Hasher,
@@ -19,9 +21,11 @@ use siphasher::sip::SipHasher13;
 
 /// How long a hint refuses after the answer it came from.
 pub const HINT_MS_MAX: u64 = 500;
-/// How long an answer is shown while the lane gives no newer one, as while it is rebuilt. Then nothing is known.
+/// How long an answer is shown while the lane gives no newer one, as while it is rebuilt. Then
+/// nothing is known.
 const SHOWN_MS_MAX: u64 = 10_000;
-/// Refused keys remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask the lane again.
+/// Refused keys remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask
+/// the lane again.
 const REFUSED_MAX: usize = 1 << 17;
 
 const LEFT_BITS: u32 = 8;
@@ -57,7 +61,8 @@ impl Coarse {
 /// An offer's stock by the lane's last answer. Written once a batch, read by every request.
 #[derive(Debug, Default)]
 pub struct StockSeen {
-    /// 16 bits of the epoch, 40 of the moment, 8 of what was left: one word, so that no reader mixes two answers. 0: none yet.
+    /// 16 bits of the epoch, 40 of the moment, 8 of what was left: one word, so that no reader
+    /// mixes two answers. 0: none yet.
     hint: AtomicU64,
     /// Units left, in full, and one more: 0 means that none is known. For pages only.
     left: AtomicU64,
@@ -70,7 +75,8 @@ impl StockSeen {
         self.left.store(left + 1, Ordering::Relaxed);
     }
 
-    /// Whether the lane, under this epoch and at most [`HINT_MS_MAX`] ago, had less than `quantity` left.
+    /// Whether the lane, under this epoch and at most [`HINT_MS_MAX`] ago, had less than `quantity`
+    /// left.
     pub fn has_less_than(&self, quantity: u32, epoch: Epoch, monotonic_ms: u64) -> bool {
         let hint = self.hint.load(Ordering::Relaxed);
         let (left, at, of) = (hint & LEFT_CAP, time_of(hint), hint >> (LEFT_BITS + TIME_BITS));
@@ -117,11 +123,13 @@ const fn time_of(hint: u64) -> u64 {
     (hint >> LEFT_BITS) & ((1 << TIME_BITS) - 1)
 }
 
-/// Keys that a lane refused for want of stock, as far as there is room to remember them. A key's hash says whose it is, and for what.
+/// Keys that a lane refused for want of stock, as far as there is room to remember them. A key's
+/// hash says whose it is, and for what.
 #[derive(Debug)]
 pub struct RefusedKeys {
     places: Box<[AtomicU64]>,
-    /// Somebody was noted once. Until then, which is the rush of a sale, nobody's place is looked up: it would be a cache miss an order.
+    /// Somebody was noted once. Until then, which is the rush of a sale, nobody's place is looked
+    /// up: it would be a cache miss an order.
     is_used: AtomicBool,
 }
 

@@ -1,4 +1,5 @@
-//! Permits: how many purchases may be under way, in the engine and of one tenant. A permit gives itself back.
+//! Permits: how many purchases may be under way, in the engine and of one tenant. A permit gives
+//! itself back.
 
 use std::sync::{
     Arc,
@@ -37,8 +38,8 @@ impl TenantShare {
         Arc::new(Self { permits, in_use: CachePadded::new(AtomicU32::new(0)), max })
     }
 
-    /// Takes a permit out of both counts; `None` when either is used up. When two ask for the last one at the same moment,
-    /// both may go without.
+    /// Takes a permit out of both counts; `None` when either is used up. When two ask for the last
+    /// one at the same moment, both may go without.
     pub fn take(self: &Arc<Self>) -> Option<Permit> {
         if self.in_use.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.in_use.fetch_sub(1, Ordering::Relaxed);

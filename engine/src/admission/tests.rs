@@ -1,5 +1,6 @@
-//! Goal: each test of admission refuses for its own reason, in the documented order, and takes nothing from those behind it.
-//! Method: one shop whose limits are small, and buyers that fail exactly one test.
+//! Goal: each test of admission refuses for its own reason, in the documented order, and takes
+//! nothing from those behind it. Method: one shop whose limits are small, and buyers that fail
+//! exactly one test.
 
 use domain::{
     id::{Epoch, TenantId},
@@ -80,7 +81,8 @@ async fn the_sold_out_hint_refuses_only_what_the_lane_refused() {
     assert!(shop.admission.admit(purchase(&shop.token(2), "k", 1)).is_ok(), "another epoch, another stock");
 }
 
-/// R13, INV-5: who was refused with a second key still gets the order of the first. (Found by the differential test, seed 9.)
+/// R13, INV-5: who was refused with a second key still gets the order of the first. (Found by the
+/// differential test, seed 9.)
 #[tokio::test]
 async fn r13_a_refused_key_hides_no_order_of_another_key() {
     let shop = Shop::new(1);
@@ -149,8 +151,9 @@ async fn what_is_frozen_is_what_was_admitted() {
     assert_eq!(reservation.context, "{\"a\":1}");
 }
 
-/// Fault 15: 200 buyers at their limit, each with another key each time, as often as a buyer may; the offer admits 200 a second. What
-/// the lane refuses them, or repeats to them, costs the offer's bucket nothing.
+/// Fault 15: 200 buyers at their limit, each with another key each time, as often as a buyer may;
+/// the offer admits 200 a second. What the lane refuses them, or repeats to them, costs the offer's
+/// bucket nothing.
 #[tokio::test]
 async fn buyers_at_their_limit_leave_the_offers_tokens_to_others() {
     const HOSTILE: u64 = 200;

@@ -1,4 +1,5 @@
-//! Tokens that were verified a moment ago. A buyer polls with one token: its signature need not be computed each time.
+//! Tokens that were verified a moment ago. A buyer polls with one token: its signature need not be
+//! computed each time.
 
 use std::{
     hash::Hasher,
@@ -10,7 +11,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::metrics::TokenChecks;
 
-/// Tokens remembered, at most: 1.5 MiB. Two that fall on one place push each other out, and are verified again.
+/// Tokens remembered, at most: 1.5 MiB. Two that fall on one place push each other out, and are
+/// verified again.
 const TOKENS_MAX: usize = 1 << 15;
 const _: () = assert!(TOKENS_MAX.is_power_of_two());
 
@@ -22,7 +24,8 @@ pub struct TokenSeed(pub u64, pub u64);
 struct Verified {
     token: u128,
     claims: BuyerClaims,
-    /// When it was verified. What holds then holds until it expires; before, after a clock was set back, it is asked anew.
+    /// When it was verified. What holds then holds until it expires; before, after a clock was set
+    /// back, it is asked anew.
     since_ms: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Batches whose acknowledgement this engine saw. Only they, and settled ones, make a repeat "accepted" (R12).
+//! Batches whose acknowledgement this engine saw. Only they, and settled ones, make a repeat
+//! "accepted" (R12).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,7 +8,8 @@ use std::{
 
 use domain::id::BatchId;
 
-/// Batches remembered, at most; the oldest go first. About 12 MiB when full: a minute of 4,000 batches a second.
+/// Batches remembered, at most; the oldest go first. About 12 MiB when full: a minute of 4,000
+/// batches a second.
 pub const ACKNOWLEDGED_MAX: usize = 1 << 18;
 
 /// A memory of fixed size. Touched once a batch, not once an order.

@@ -1,4 +1,5 @@
-//! What the stores, admission and the mint tell of themselves. They are asked when somebody looks at the metrics.
+//! What the stores, admission and the mint tell of themselves. They are asked when somebody looks
+//! at the metrics.
 
 use std::sync::Arc;
 

@@ -258,7 +258,8 @@ mod tests {
         Slot::of(BuyerId::new(42).unwrap())
     }
 
-    /// "An engine stops minting 5 s before its lease ends by the monotonic clock", counted from before the request.
+    /// "An engine stops minting 5 s before its lease ends by the monotonic clock", counted from
+    /// before the request.
     #[tokio::test]
     async fn minting_ends_before_the_lease_however_long_the_answer_took() {
         let (numbers, clock, mint, mut keeper, told) = setup(Duration::from_secs(4), 0);

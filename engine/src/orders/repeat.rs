@@ -1,5 +1,6 @@
-//! A repeat of a known key gets its order, whatever the sale's window and pause say by now, and whatever became of the order (R13).
-//! The lane knows every purchase but what became of released ones; the rows know those, and all of a lane that is closed.
+//! A repeat of a known key gets its order, whatever the sale's window and pause say by now, and
+//! whatever became of the order (R13). The lane knows every purchase but what became of released
+//! ones; the rows know those, and all of a lane that is closed.
 
 use domain::{
     id::{KeyHash, OrderId},
@@ -33,7 +34,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         self.bounded(repeat.caller, self.look_for_key(repeat)).await
     }
 
-    /// The status of a released order: its row says whether it was cancelled or expired. Bounded as reads are.
+    /// The status of a released order: its row says whether it was cancelled or expired. Bounded as
+    /// reads are.
     ///
     /// # Errors
     /// [`Unseen`], never `NotFound`: an order that the lane released has its row.
@@ -59,8 +61,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         })
     }
 
-    /// For a lane that does not answer. While its records may still be under way, no row says nothing: only of a retired lane it says that
-    /// there is no order.
+    /// For a lane that does not answer. While its records may still be under way, no row says
+    /// nothing: only of a retired lane it says that there is no order.
     async fn look_in_rows(&self, repeat: &Repeat) -> Result<Earlier, Unseen> {
         match self.row_of_key(repeat.caller, repeat.key).await? {
             Some(row) if row.quantity != repeat.quantity.get() => Ok(Earlier::Mismatch),
@@ -70,7 +72,8 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         }
     }
 
-    /// The newest row of a key, page by page: the key's hash holds buyer and offer, and has no index of its own.
+    /// The newest row of a key, page by page: the key's hash holds buyer and offer, and has no
+    /// index of its own.
     async fn row_of_key(&self, caller: Caller, key: KeyHash) -> Result<Option<OrderRow>, Unseen> {
         let mut before = None;
         loop {

@@ -1,5 +1,5 @@
-//! Goal: a buyer sees an order from the promise on, and nobody else's ever. Method: promises made through a whole shop, rows
-//! written by hand.
+//! Goal: a buyer sees an order from the promise on, and nobody else's ever. Method: promises made
+//! through a whole shop, rows written by hand.
 
 use domain::{
     id::{Epoch, TenantId},

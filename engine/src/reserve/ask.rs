@@ -1,4 +1,5 @@
-//! One reserve call with its repetitions: the same batch id each time, so that nothing is promised twice.
+//! One reserve call with its repetitions: the same batch id each time, so that nothing is promised
+//! twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +49,8 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The same when an earlier try of the call may have happened: what denies a promise speaks of the later try alone.
+    /// The same when an earlier try of the call may have happened: what denies a promise speaks of
+    /// the later try alone.
     fn after(self, retries: u32) -> Self {
         match self {
             Self::JournalFull | Self::Closed | Self::Unsent if retries > 0 => Self::Unknown,
@@ -58,7 +60,8 @@ impl Asked {
 }
 
 impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
-    /// Asks until there is an answer, the tries are used up, or [`CALL_BUDGET`] is. `call` then holds the epoch that answered.
+    /// Asks until there is an answer, the tries are used up, or [`CALL_BUDGET`] is. `call` then
+    /// holds the epoch that answered.
     pub(super) async fn ask(&self, lane: &Arc<Lane>, call: &mut ReserveCall, requests: &[ReserveRequest]) -> Asked {
         let started = self.clock.monotonic();
         let asked = tokio::time::timeout(CALL_BUDGET, self.ask_again(lane, call, requests)).await;
@@ -90,13 +93,15 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 }
                 Ok(LaneAnswer::Open(ReserveAnswer::JournalFull)) => return Asked::JournalFull.after(retries),
                 Ok(LaneAnswer::Closed { epoch }) if epoch > call.epoch && !has_followed => {
-                    // Rebuilt under a later epoch: follow, once. A closed call did nothing, so this is no repetition.
+                    // Rebuilt under a later epoch: follow, once. A closed call did nothing, so this
+                    // is no repetition.
                     has_followed = true;
                     lane.follow(epoch);
                     call.epoch = epoch;
                 }
                 Ok(LaneAnswer::Closed { .. }) => return Asked::Closed.after(retries),
-                // Nothing happened, and the next connection is made meanwhile: the client's retry finds it.
+                // Nothing happened, and the next connection is made meanwhile: the client's retry
+                // finds it.
                 Err(StockError::Unsent(error)) if retries == 0 => {
                     tracing::debug!(error, lane = %lane.id, "the lane cannot be asked");
                     return Asked::Unsent;
@@ -119,7 +124,8 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
     }
 }
 
-/// The pause before a retry. Its chance comes from the batch id: another for each call, the same in a simulation.
+/// The pause before a retry. Its chance comes from the batch id: another for each call, the same in
+/// a simulation.
 fn pause(retry: u32, call: &ReserveCall) -> Duration {
     let base = RETRY_PAUSE * (1 << (retry - 1));
     let chance = (call.batch.get() ^ u64::from(retry)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;

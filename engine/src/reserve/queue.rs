@@ -7,10 +7,12 @@ use domain::record::BATCH_MAX;
 use super::Waiting;
 use crate::buy::Declined;
 
-/// Calls of one lane and thread that are out at a time. One: Redis decides one call after the other anyway, so a second would
-/// only split the batch that is collecting, and the larger a batch the cheaper each of its orders. Appends are not counted.
+/// Calls of one lane and thread that are out at a time. One: Redis decides one call after the other
+/// anyway, so a second would only split the batch that is collecting, and the larger a batch the
+/// cheaper each of its orders. Appends are not counted.
 pub const CALLS_OUT_MAX: usize = 1;
-/// Requests of one lane and thread that wait, at most: sixteen calls' worth, so that the last of them is still served in time.
+/// Requests of one lane and thread that wait, at most: sixteen calls' worth, so that the last of
+/// them is still served in time.
 pub const WAITING_MAX: usize = 16 * BATCH_MAX;
 const _: () = assert!(CALLS_OUT_MAX >= 1 && WAITING_MAX >= BATCH_MAX);
 
@@ -42,7 +44,8 @@ impl Queue {
     }
 }
 
-/// The right to make calls, counted in `calls_out`. Dropped half way, it lets the next request drive.
+/// The right to make calls, counted in `calls_out`. Dropped half way, it lets the next request
+/// drive.
 pub(super) struct Driving {
     queue: Arc<Queue>,
     is_over: bool,
@@ -53,7 +56,8 @@ impl Driving {
         Self { queue, is_over: false }
     }
 
-    /// The next batch; `None` ends the driving, in the same moment in which the queue was seen empty.
+    /// The next batch; `None` ends the driving, in the same moment in which the queue was seen
+    /// empty.
     pub(super) fn next(&mut self) -> Option<Vec<Waiting>> {
         let mut inner = self.queue.lock();
         if self.is_over {

@@ -27,8 +27,9 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// Whether it leaves the stock alone that others could buy: then the tokens that admitted it are theirs too. (Of an offer that is
-    /// sold out nobody could use them; what it refused is remembered instead.)
+    /// Whether it leaves the stock alone that others could buy: then the tokens that admitted it
+    /// are theirs too. (Of an offer that is sold out nobody could use them; what it refused is
+    /// remembered instead.)
     pub(super) const fn takes_no_unit(&self) -> bool {
         match self {
             Self::Promised(_) | Self::Declined(Declined::SoldOut) => false,
@@ -44,8 +45,9 @@ pub(super) fn outcomes(
     decided: &Decided,
     acknowledged: &Acknowledged,
 ) -> Vec<Outcome> {
-    // An earlier try of this call happened if it left a request's own order behind. Its journal entry may hold other reservations
-    // than this answer tells of, so nobody here knows the record's bytes: the sweeper will append them.
+    // An earlier try of this call happened if it left a request's own order behind. Its journal
+    // entry may hold other reservations than this answer tells of, so nobody here knows the
+    // record's bytes: the sweeper will append them.
     let is_own = |(reply, request): (&ReserveReply, &ReserveRequest)| match reply {
         ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => *order == request.order,
         _ => false,
@@ -82,7 +84,8 @@ pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl 
     })
 }
 
-/// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement. Redis may still forget the rest.
+/// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement.
+/// Redis may still forget the rest.
 pub(super) fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
     let was_acknowledged = || batch.is_some_and(|batch| acknowledged.at(batch).is_some());
     if settled || was_acknowledged() { Standing::Accepted } else { Standing::Pending }
@@ -172,7 +175,8 @@ mod tests {
         assert_eq!(unused(&[Outcome::Known(order(BATCH), Standing::Pending)]), [0; 0], "its own order");
     }
 
-    /// R7: the first try happened after all. Its record is in the journal, and only the journal knows its bytes.
+    /// R7: the first try happened after all. Its record is in the journal, and only the journal
+    /// knows its bytes.
     #[test]
     fn r7_a_call_that_happened_before_is_left_to_the_sweeper() {
         let replies = [

@@ -1,5 +1,6 @@
-//! Goal: what is promised is journaled, appended and told as the rules say, whatever gets lost on the way. Method: whole purchases
-//! against the pure lane machine and a log in memory, with faults on demand; the virtual clock shows that nobody waits for a timer.
+//! Goal: what is promised is journaled, appended and told as the rules say, whatever gets lost on
+//! the way. Method: whole purchases against the pure lane machine and a log in memory, with faults
+//! on demand; the virtual clock shows that nobody waits for a timer.
 
 use std::time::Duration;
 
@@ -110,8 +111,8 @@ async fn r13_the_same_key_is_the_same_order() {
     assert_eq!(shop.stock.left(1), 8);
 }
 
-/// A repeat mints nothing, and a refusal neither: however often one key comes, or whatever else the lane refuses, the next order has
-/// the next id.
+/// A repeat mints nothing, and a refusal neither: however often one key comes, or whatever else the
+/// lane refuses, the next order has the next id.
 #[tokio::test]
 async fn repeats_and_refusals_use_up_no_ids() {
     let shop = Shop::new(3);
@@ -151,7 +152,8 @@ async fn r7_an_append_that_fails_releases_nothing() {
     }
 }
 
-/// R7: buyers wait three seconds for the log. R12: an acknowledgement that comes later counts for their repeats.
+/// R7: buyers wait three seconds for the log. R12: an acknowledgement that comes later counts for
+/// their repeats.
 #[tokio::test(start_paused = true)]
 async fn r7_r12_a_late_acknowledgement_is_pending_first_and_accepted_on_repeat() {
     let shop = Shop::new(10);
@@ -167,7 +169,8 @@ async fn r7_r12_a_late_acknowledgement_is_pending_first_and_accepted_on_repeat()
     assert_eq!((again.order, again.standing), (first.order, Standing::Accepted));
 }
 
-/// R12: a repeat is accepted when its batch is settled, also by an engine that saw no acknowledgement.
+/// R12: a repeat is accepted when its batch is settled, also by an engine that saw no
+/// acknowledgement.
 #[tokio::test]
 async fn r12_a_settled_repeat_is_accepted() {
     let shop = Shop::new(10);
@@ -179,7 +182,8 @@ async fn r12_a_settled_repeat_is_accepted() {
     assert_eq!(shop.buy(1, "k", 1).await, Ok(Bought { standing: Standing::Accepted, ..first }));
 }
 
-/// Failure 2: the answer is lost. The same call is sent again and finds that it happened: pending, and the sweeper's to append.
+/// Failure 2: the answer is lost. The same call is sent again and finds that it happened: pending,
+/// and the sweeper's to append.
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again_under_the_same_batch() {
     let shop = Shop::new(10);
@@ -200,8 +204,8 @@ async fn a_lost_call_is_sent_again_and_succeeds() {
     assert_eq!(shop.stock.calls().len(), 3);
 }
 
-/// R13: of an outcome that stays unknown no id is told, whether the call happened or not; nothing is released, and the key finds the
-/// order that there is.
+/// R13: of an outcome that stays unknown no id is told, whether the call happened or not; nothing
+/// is released, and the key finds the order that there is.
 #[tokio::test(start_paused = true)]
 async fn r13_an_unknown_outcome_tells_no_id_and_its_key_finds_the_order() {
     for (fault, left) in [(Fault::LoseAnswer, 9), (Fault::LoseCall, 10)] {
@@ -218,7 +222,8 @@ async fn r13_an_unknown_outcome_tells_no_id_and_its_key_finds_the_order() {
     }
 }
 
-/// R13: what never left this engine promises nothing, takes nothing, and is not asked for again; a later purchase gets the same id.
+/// R13: what never left this engine promises nothing, takes nothing, and is not asked for again; a
+/// later purchase gets the same id.
 #[tokio::test(start_paused = true)]
 async fn r13_a_call_that_was_not_sent_promises_nothing() {
     let shop = Shop::new(10);
@@ -233,7 +238,8 @@ async fn r13_a_call_that_was_not_sent_promises_nothing() {
     assert_eq!((next.order.minted_at_ms(), next.order.sequence()), (first.order.minted_at_ms(), 1));
 }
 
-/// R13: what denies a promise after a lost answer speaks of the later try alone: the earlier one may have happened.
+/// R13: what denies a promise after a lost answer speaks of the later try alone: the earlier one
+/// may have happened.
 #[tokio::test(start_paused = true)]
 async fn r13_after_a_lost_answer_only_a_decision_is_an_answer() {
     for later in [&[Fault::Break][..], &[Fault::NotSent, Fault::NotSent], &[Fault::NotSent, Fault::Break]] {
@@ -309,7 +315,8 @@ async fn without_a_worker_number_nothing_is_asked() {
     assert!(shop.stock.calls().is_empty());
 }
 
-/// A client that hangs up takes nothing back: its batch is appended, and the same key finds the order.
+/// A client that hangs up takes nothing back: its batch is appended, and the same key finds the
+/// order.
 #[tokio::test]
 async fn who_hangs_up_has_bought_all_the_same() {
     let shop = Arc::new(Shop::new(10));
@@ -336,7 +343,8 @@ async fn a_queue_that_is_full_refuses() {
     let queue = Arc::new(Queue::default());
     let shop = Shop::bounded(10, WAITING_MAX as u32 + 10, WAITING_MAX as u32 + 10, 10);
     let waiting = || {
-        // Tests of other limits are elsewhere: the same admitted purchase over and over, from a buyer with tokens left.
+        // Tests of other limits are elsewhere: the same admitted purchase over and over, from a
+        // buyer with tokens left.
         shop.clock.advance(Duration::from_millis(20));
         let admitted = shop.admission.admit(purchase(&shop.token(1), "k", 1)).expect("admitted");
         let (reservation, offered, permit) = admitted.freeze(OrderId::new(1).unwrap());

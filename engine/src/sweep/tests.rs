@@ -1,5 +1,6 @@
-//! Goal: a batch that stayed in a journal is appended again with the same bytes, and not by everybody at once. Method: promises
-//! whose append was lost, a clock moved by hand, rounds called one by one.
+//! Goal: a batch that stayed in a journal is appended again with the same bytes, and not by
+//! everybody at once. Method: promises whose append was lost, a clock moved by hand, rounds called
+//! one by one.
 
 use domain::id::Epoch;
 
@@ -28,7 +29,8 @@ fn pass(shop: &Shop, ms: u64) {
     shop.clock.advance(Duration::from_millis(ms));
 }
 
-/// Failures 4 and 5: the record was lost; the sweeper appends the same bytes under the same id, and the repeat is accepted then.
+/// Failures 4 and 5: the record was lost; the sweeper appends the same bytes under the same id, and
+/// the repeat is accepted then.
 #[tokio::test]
 async fn what_was_lost_is_appended_again() {
     let shop = Shop::new(10);

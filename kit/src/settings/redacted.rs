@@ -1,5 +1,6 @@
-//! Values that pass through settings, logs and error messages without being shown. Parsing a value never fails: clap would
-//! quote it in its message. Whoever uses it judges it. What can fail is reading the file that is named in its place.
+//! Values that pass through settings, logs and error messages without being shown. Parsing a value
+//! never fails: clap would quote it in its message. Whoever uses it judges it. What can fail is
+//! reading the file that is named in its place.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +20,8 @@ pub struct FileValueError {
     source: io::Error,
 }
 
-/// The value itself, or the content of the file that is named in its place, without the end of its last line.
+/// The value itself, or the content of the file that is named in its place, without the end of its
+/// last line.
 fn value_of(text: &str) -> Result<String, FileValueError> {
     let Some(path) = text.strip_prefix(FILE) else { return Ok(text.to_owned()) };
     let content = fs::read_to_string(path).map_err(|source| FileValueError { path: path.to_owned(), source })?;
@@ -74,7 +76,8 @@ impl ServiceUrl {
         &self.0
     }
 
-    /// Whether it says what is hidden when it is shown: a password, or options, among which one may be.
+    /// Whether it says what is hidden when it is shown: a password, or options, among which one may
+    /// be.
     pub(super) fn hides_something(&self) -> bool {
         self.to_string() != self.0
     }
@@ -95,8 +98,9 @@ impl FromStr for ServiceUrl {
 }
 
 impl fmt::Display for ServiceUrl {
-    /// Hides what stands between the first `:` behind the scheme and the last `@`: rather too much than too little,
-    /// since a password that was not escaped may hold `@`, `/` or `:` itself. What follows a `?` is hidden too.
+    /// Hides what stands between the first `:` behind the scheme and the last `@`: rather too much
+    /// than too little, since a password that was not escaped may hold `@`, `/` or `:` itself. What
+    /// follows a `?` is hidden too.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = match self.0.split_once("://") {
             Some((scheme, rest)) => (scheme, rest),

@@ -1,4 +1,5 @@
-//! Keys of tokens: an id and a secret, checked once at start so that nothing about them can fail later.
+//! Keys of tokens: an id and a secret, checked once at start so that nothing about them can fail
+//! later.
 
 use std::fmt;
 use std::io;
@@ -64,7 +65,8 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// A fresh secret in the form that [`TokenKey::new`] takes: 32 bytes of the system's randomness.
+    /// A fresh secret in the form that [`TokenKey::new`] takes: 32 bytes of the system's
+    /// randomness.
     ///
     /// # Errors
     ///
@@ -75,7 +77,8 @@ impl TokenKey {
         Ok(URL_SAFE_NO_PAD.encode(secret))
     }
 
-    /// A key from its id, its secret in base64url, with or without padding, and the tenants it may sign for.
+    /// A key from its id, its secret in base64url, with or without padding, and the tenants it may
+    /// sign for.
     ///
     /// # Errors
     ///

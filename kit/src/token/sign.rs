@@ -61,8 +61,8 @@ impl TokenSigner {
     ///
     /// # Errors
     ///
-    /// When no verifier would accept such claims from this key; the rest does not happen. How long a token may live is the
-    /// verifier's to say.
+    /// When no verifier would accept such claims from this key; the rest does not happen. How long
+    /// a token may live is the verifier's to say.
     pub fn sign(&self, claims: &BuyerClaims, now_ms: u64) -> Result<String, SignError> {
         let BuyerClaims { tenant, buyer, expires_ms } = *claims;
         if tenant == 0 || buyer == 0 || buyer > BUYER_MAX {

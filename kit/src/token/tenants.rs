@@ -1,4 +1,5 @@
-//! The tenants that a key may sign for: whoever learns the secret of one shop's issuer can then make no token of another shop.
+//! The tenants that a key may sign for: whoever learns the secret of one shop's issuer can then
+//! make no token of another shop.
 
 use std::fmt;
 use std::str::FromStr;

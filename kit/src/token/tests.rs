@@ -1,4 +1,5 @@
-//! Each test takes a token that is good but for one thing, and sees that this thing alone refuses it.
+//! Each test takes a token that is good but for one thing, and sees that this thing alone refuses
+//! it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

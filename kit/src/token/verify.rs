@@ -1,5 +1,6 @@
-//! Verifying buyers' tokens. Signature first, then what it signs; the time comes in as a value. Nothing a token says is
-//! believed before its signature is checked, but for the key id, which only picks among our own keys.
+//! Verifying buyers' tokens. Signature first, then what it signs; the time comes in as a value.
+//! Nothing a token says is believed before its signature is checked, but for the key id, which only
+//! picks among our own keys.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,23 +18,26 @@ use super::{
 };
 use crate::problem::{Code, Problem};
 
-/// Most keys at once: the current one, the next and the last, with room to spare. They are searched one by one.
+/// Most keys at once: the current one, the next and the last, with room to spare. They are searched
+/// one by one.
 const KEYS_MAX_EXPECTED: usize = 8;
 
 /// Bytes of an HS256 signature.
 const MAC_BYTES: usize = 32;
 
-/// Why a token is not accepted. The client is told little (401, or 403 for a role); the log and the metric say which.
+/// Why a token is not accepted. The client is told little (401, or 403 for a role); the log and the
+/// metric say which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TokenError {
     /// Longer than any token of ours. Ask the issuer for one.
     #[error("the token is longer than {TOKEN_BYTES_MAX} bytes")]
     TooLong,
-    /// Not three parts of base64url with JSON objects in them, or a claim is missing or not of its type.
+    /// Not three parts of base64url with JSON objects in them, or a claim is missing or not of its
+    /// type.
     #[error("the token is malformed")]
     Malformed,
-    /// Its header asks for another algorithm, `none` included, or has a member besides `alg`, `kid` and `typ`: an extension
-    /// (`crit`), a compression (`zip`), a key of its own (`jwk`, `jku`).
+    /// Its header asks for another algorithm, `none` included, or has a member besides `alg`, `kid`
+    /// and `typ`: an extension (`crit`), a compression (`zip`), a key of its own (`jwk`, `jku`).
     #[error("the token's algorithm or another member of its header is not accepted")]
     Algorithm,
     /// Its header names no key. The issuer must set `kid`.
@@ -118,7 +122,8 @@ pub struct TokenVerifier {
     lifetime_max_s: u64,
 }
 
-/// A header that is not byte for byte one of ours. A further member may change what the token means, so that none is passed over.
+/// A header that is not byte for byte one of ours. A further member may change what the token
+/// means, so that none is passed over.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ForeignHeader<'a> {
@@ -153,7 +158,8 @@ struct Audience {
 }
 
 impl TokenVerifier {
-    /// A verifier that knows `keys`. The order does not matter for what is accepted; the most used one first is faster.
+    /// A verifier that knows `keys`. The order does not matter for what is accepted; the most used
+    /// one first is faster.
     ///
     /// # Errors
     ///
@@ -240,7 +246,8 @@ impl Payload<'_> {
         if self.nbf.is_some_and(|nbf| now_s.saturating_add(LEEWAY_S) < nbf) {
             return Err(TokenError::NotYetValid);
         }
-        // From now on, and as it was issued: else a token for a year would begin to hold in its last month.
+        // From now on, and as it was issued: else a token for a year would begin to hold in its
+        // last month.
         let longest = |from: u64, leeway_s| self.exp.saturating_sub(from) > lifetime_max_s.saturating_add(leeway_s);
         if longest(now_s, LEEWAY_S) || self.iat.is_some_and(|iat| longest(iat, 0)) {
             return Err(TokenError::Lifetime);
@@ -259,7 +266,8 @@ impl Payload<'_> {
     }
 }
 
-/// A buyer id has one spelling: digits, no sign, no leading zero. Two spellings would be two buyers to some reader.
+/// A buyer id has one spelling: digits, no sign, no leading zero. Two spellings would be two buyers
+/// to some reader.
 fn buyer_of(subject: &str) -> Option<u64> {
     let is_canonical = subject.bytes().all(|byte| byte.is_ascii_digit()) && !subject.starts_with('0');
     let buyer = subject.parse::<u64>().ok().filter(|_| is_canonical)?;

@@ -1,5 +1,5 @@
-//! A check that cannot fail is a defect: each kind of damage, done to any sound sale at any place, is found under its word,
-//! and under no other that it does not touch.
+//! A check that cannot fail is a defect: each kind of damage, done to any sound sale at any place,
+//! is found under its word, and under no other that it does not touch.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,8 @@ fn row(number: u64, live: bool, rejected: bool) -> RowEvidence {
     }
 }
 
-/// What all hold after a sale in which nothing went wrong: some orders live, some released, some rejected, units to spare.
+/// What all hold after a sale in which nothing went wrong: some orders live, some released, some
+/// rejected, units to spare.
 fn sound(kinds: &[u8], spare: u64) -> Evidence {
     let rows: Vec<RowEvidence> =
         (0..).zip(kinds).map(|(number, kind)| row(number, kind % 4 < 2, kind % 4 == 3)).collect();

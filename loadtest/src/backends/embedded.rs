@@ -1,5 +1,6 @@
-//! One data folder and the process that works on it: its databases are read by us, from their files and read only, so that the
-//! process does not bear witness for itself; what only its memory and its log hold, the pages of its admin port tell.
+//! One data folder and the process that works on it: its databases are read by us, from their files
+//! and read only, so that the process does not bear witness for itself; what only its memory and
+//! its log hold, the pages of its admin port tell.
 
 #[cfg(test)]
 mod tests;
@@ -100,7 +101,8 @@ impl DataFolder {
 }
 
 impl EmbeddedBackends {
-    /// Opens the folder's databases, read only, and asks the server at `admin` for the rest. Without a server no lane is open.
+    /// Opens the folder's databases, read only, and asks the server at `admin` for the rest.
+    /// Without a server no lane is open.
     ///
     /// # Errors
     /// [`BackendsError`] of what cannot be read.
@@ -121,7 +123,8 @@ impl EmbeddedBackends {
     }
 }
 
-/// The folder's files. We only ever ask for rows, and a handle that is asked for nothing else opens its file for reading only.
+/// The folder's files. We only ever ask for rows, and a handle that is asked for nothing else opens
+/// its file for reading only.
 fn server(folder: &DataFolder) -> Result<SqliteServer, BackendsError> {
     let clock = SystemClock::new();
     let settings = Settings { readers: 1, ..Settings::default() };
@@ -129,7 +132,8 @@ fn server(folder: &DataFolder) -> Result<SqliteServer, BackendsError> {
         .map_err(of(PageWitness::DATABASE))
 }
 
-/// The admin port of a running server for lanes, journals and log. Without one there are no lanes, and the log is read from its file.
+/// The admin port of a running server for lanes, journals and log. Without one there are no lanes,
+/// and the log is read from its file.
 #[derive(Debug)]
 pub struct PageWitness {
     pages: Option<Pages>,
@@ -233,7 +237,8 @@ fn seen(pages: Vec<LanePage>, lanes: &[LaneId]) -> Result<Vec<LaneSeen>, Invalid
     Ok(lanes.iter().map(|lane| told.remove(lane).unwrap_or_default()).collect())
 }
 
-/// The live ones of the purchases in this text, a line each: buyer, order, offer, quantity, number (0: released).
+/// The live ones of the purchases in this text, a line each: buyer, order, offer, quantity, number
+/// (0: released).
 ///
 /// # Errors
 /// The first line that is none.

@@ -1,5 +1,6 @@
-//! Raw `EVALSHA`: what a usual seckill front asks of Redis, one reservation a call, each connection waiting for its answer. By bare
-//! sockets and no client library: the yardstick should be as long as it can be.
+//! Raw `EVALSHA`: what a usual seckill front asks of Redis, one reservation a call, each connection
+//! waiting for its answer. By bare sockets and no client library: the yardstick should be as long
+//! as it can be.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -26,7 +27,8 @@ const BUYER_FIRST: u64 = 100_000_000_000_000;
 /// Room for an answer.
 const INBOX_BYTES: usize = 512;
 
-/// The naive reservation: the buyer's limit, the stock, both written at once. Nothing to recover from, no journal, no key.
+/// The naive reservation: the buyer's limit, the stock, both written at once. Nothing to recover
+/// from, no journal, no key.
 const SCRIPT: &str = "\
 local held = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 if held + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return 2 end

@@ -1,4 +1,5 @@
-//! The fixed answer: a server of its own that always refuses, asked by the same generator over as many connections.
+//! The fixed answer: a server of its own that always refuses, asked by the same generator over as
+//! many connections.
 
 use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
@@ -39,8 +40,8 @@ pub enum FixedError {
     Faults(u64, u64),
 }
 
-/// Requests a second that a server of constant refusals answers on `threads` threads. `load` tells requests, connections and
-/// generator threads; its buyers ask in turn, as often as there is time.
+/// Requests a second that a server of constant refusals answers on `threads` threads. `load` tells
+/// requests, connections and generator threads; its buyers ask in turn, as often as there is time.
 ///
 /// # Errors
 /// [`FixedError`] when there is no rate to tell.

@@ -1,4 +1,5 @@
-//! The loop of one connection: take a turn, send, read, note. Everything a thread's connections share is in its office.
+//! The loop of one connection: take a turn, send, read, note. Everything a thread's connections
+//! share is in its office.
 
 use std::{
     sync::{
@@ -32,7 +33,8 @@ const KNOWN_MAX: usize = 32;
 /// Between attempts to connect; doubled each time.
 const RECONNECT_FIRST: Duration = Duration::from_millis(5);
 const RECONNECT_MAX: Duration = Duration::from_millis(200);
-/// How long a buyer waits who is to come back. Clients that all waited as long as each other would come back all at once.
+/// How long a buyer waits who is to come back. Clients that all waited as long as each other would
+/// come back all at once.
 const COME_BACK_MS: std::ops::Range<u64> = 50..1_000;
 
 pub(super) struct Office {
@@ -153,7 +155,8 @@ impl Desk<'_> {
     }
 
     async fn read(&mut self, turn: Turn) -> Kind {
-        // The answer borrows the line, and the note needs the desk: only what is noted is taken out.
+        // The answer borrows the line, and the note needs the desk: only what is noted is taken
+        // out.
         let Self { office, line, known, .. } = self;
         let (order, kind, name, closes) = match line.answer().await {
             Ok(answer) => {

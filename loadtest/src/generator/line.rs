@@ -1,5 +1,5 @@
-//! One keep-alive connection: writes a request, reads its answer, and notices an end that came in between. It decides
-//! nothing about retries.
+//! One keep-alive connection: writes a request, reads its answer, and notices an end that came in
+//! between. It decides nothing about retries.
 
 use std::{io, net::SocketAddr};
 
@@ -108,7 +108,8 @@ impl Line {
                 // One byte more than an answer may have shows that it is too long.
                 self.inbox.resize((self.inbox.len() * 2).min(ANSWER_MAX + 1), 0);
             }
-            // Not `try_read`: that one does not remember that a short read has emptied the socket, and reads in vain next time.
+            // Not `try_read`: that one does not remember that a short read has emptied the socket,
+            // and reads in vain next time.
             match stream.read(&mut self.inbox[self.filled..]).await? {
                 0 => return Err(Broken::Ended { amid: self.filled > 0 }),
                 read => self.filled += read,

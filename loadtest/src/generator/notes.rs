@@ -1,5 +1,6 @@
-//! What the generator writes down: one small note for each send, the names the notes refer to, and the meters that the
-//! progress display reads while it runs. Notes are cheap to take and are counted later.
+//! What the generator writes down: one small note for each send, the names the notes refer to, and
+//! the meters that the progress display reads while it runs. Notes are cheap to take and are
+//! counted later.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -1,5 +1,6 @@
-//! Which send is next, and when it was meant to go. With a rate the times are fixed before the first answer comes, so that
-//! a slow engine cannot slow its own measurement down (no coordinated omission).
+//! Which send is next, and when it was meant to go. With a rate the times are fixed before the
+//! first answer comes, so that a slow engine cannot slow its own measurement down (no coordinated
+//! omission).
 
 use std::{
     ops::Range,
@@ -9,8 +10,8 @@ use std::{
 
 use kit::clock::Clock;
 
-/// Timers fire on whole milliseconds and up to one late: aimed half of one early, a send goes within half of one of its
-/// intended time, on average neither early nor late.
+/// Timers fire on whole milliseconds and up to one late: aimed half of one early, a send goes
+/// within half of one of its intended time, on average neither early nor late.
 const AIM_EARLY: Duration = Duration::from_micros(500);
 
 /// A send that is due.
@@ -45,8 +46,8 @@ impl Schedule {
 
     /// Waits for the next send to be due. `None` when the plan is through or the time is over.
     ///
-    /// A free connection takes the next send at once and waits for its time; when all are busy, the send is taken late and its
-    /// latency counts from when it was meant to go.
+    /// A free connection takes the next send at once and waits for its time; when all are busy, the
+    /// send is taken late and its latency counts from when it was meant to go.
     pub(super) async fn next(&self, clock: &impl Clock) -> Option<Turn> {
         let mut now = clock.monotonic();
         if now >= self.open.end {

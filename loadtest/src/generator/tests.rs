@@ -1,4 +1,5 @@
-//! The generator against a tiny server of its own, which answers, stalls and hangs up as each test says.
+//! The generator against a tiny server of its own, which answers, stalls and hangs up as each test
+//! says.
 
 use std::{
     convert::Infallible,
@@ -36,7 +37,8 @@ fn accepted(order: u64) -> String {
     answer(202, "", &format!(r#"{{"order_id":"{order}","status":"accepted"}}"#))
 }
 
-/// Serves on a free port until the test's runtime ends. `reply` gets the number of the purchase and its text.
+/// Serves on a free port until the test's runtime ends. `reply` gets the number of the purchase and
+/// its text.
 async fn server(reply: impl Fn(u64, &str) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -228,8 +230,9 @@ async fn an_aborting_client_writes_the_whole_request_and_reads_nothing() {
     }
 }
 
-/// One answer of 200 ms on the only connection. Meanwhile two hundred sends of the open loop were due: each has waited, and each
-/// says so. The closed loop sent none of them, and saw one slow answer: that is coordinated omission.
+/// One answer of 200 ms on the only connection. Meanwhile two hundred sends of the open loop were
+/// due: each has waited, and each says so. The closed loop sent none of them, and saw one slow
+/// answer: that is coordinated omission.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn latency_counts_from_the_intended_time() {
     let stall = Duration::from_millis(200);

@@ -1,5 +1,5 @@
-//! A chart as SVG: axes, lines or stacked areas, marks. Colours are the page's: here they have numbers. What differs from chart to
-//! chart is data.
+//! A chart as SVG: axes, lines or stacked areas, marks. Colours are the page's: here they have
+//! numbers. What differs from chart to chart is data.
 
 use super::scale::Scale;
 

@@ -12,7 +12,8 @@ use crate::{
     timeline::{PROCESSES, Sample, Timeline},
 };
 
-/// Rates are means over so much time at least: CPU times come in hundredths of a second, and rows in spans.
+/// Rates are means over so much time at least: CPU times come in hundredths of a second, and rows
+/// in spans.
 const STEP_MIN: Duration = Duration::from_millis(500);
 /// Steps of a long run, at most.
 const STEPS_MAX: u32 = 200;
@@ -93,7 +94,8 @@ fn marks(timeline: &Timeline) -> Vec<(f64, String)> {
     parts.map(|(i, (at, title))| (at.as_secs_f64(), if i < told { (*title).into() } else { String::new() })).collect()
 }
 
-/// The pieces of one series: a mean holds from the beginning of its step to the end. `None` has no points.
+/// The pieces of one series: a mean holds from the beginning of its step to the end. `None` has no
+/// points.
 fn pieces(steps: &[Vec<Step>], value: impl Fn(&Step) -> Option<f64>) -> Vec<Points> {
     let points = |step: &Step| value(step).map(|value| [(step.time.0, value), (step.time.1, value)]);
     let pieces = steps.iter().map(|part| part.iter().filter_map(points).flatten().collect::<Points>());

@@ -1,4 +1,5 @@
-//! From values to places on a chart, and where the ticks go: round numbers, few of them, the whole range covered.
+//! From values to places on a chart, and where the ticks go: round numbers, few of them, the whole
+//! range covered.
 
 /// Ticks of a linear scale, about.
 const LINEAR_TICKS: f64 = 5.0;

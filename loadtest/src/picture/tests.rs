@@ -10,7 +10,8 @@ use crate::{
     timeline::{CpuTimes, Timeline},
 };
 
-/// Two parts: a second of 1,000 orders a second, a pause, and two seconds of 4,000 a second and as many refusals.
+/// Two parts: a second of 1,000 orders a second, a pause, and two seconds of 4,000 a second and as
+/// many refusals.
 fn timeline() -> Timeline {
     let mut timeline = Timeline::default();
     let note = |timeline: &mut Timeline, ms: u64, accepted, refused| {

@@ -1,5 +1,5 @@
-//! Sales that were before: they lie in the same deployment when the scenario begins, each with its orders, decided, audited, and
-//! over. After each it is noted what Redis and the services hold.
+//! Sales that were before: they lie in the same deployment when the scenario begins, each with its
+//! orders, decided, audited, and over. After each it is noted what Redis and the services hold.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::{audit, report::AfterSale, sale::LoadSale, scenario::Part, tally::Boo
 
 /// As many requests as come: a sale of before is only to be there.
 static BEFORE: Part = Part { title: "a sale of before", ..Part::FILLING };
-/// How long the keeper may take to retire the lanes of a sale that is over, beyond the time in which they settle.
+/// How long the keeper may take to retire the lanes of a sale that is over, beyond the time in
+/// which they settle.
 const RETIRED_WITHIN: Duration = Duration::from_secs(60);
 const RETIRED_POLL: Duration = Duration::from_millis(250);
 
@@ -60,7 +61,8 @@ impl<U: UnderTest> Play<'_, U> {
         Ok(())
     }
 
-    /// Ends a sale, waits until its lanes are retired where the settling time is given, and notes what is held.
+    /// Ends a sale, waits until its lanes are retired where the settling time is given, and notes
+    /// what is held.
     async fn after_sale(&mut self, number: u32, sale: &LoadSale) -> Result<(), RunError> {
         self.progress.phase("ending it");
         let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(here)?;

@@ -1,5 +1,5 @@
-//! One part of a scenario: its buyers are given requests, they send, those without an outcome ask again, and everything becomes
-//! durable.
+//! One part of a scenario: its buyers are given requests, they send, those without an outcome ask
+//! again, and everything becomes durable.
 
 use std::{
     ops::Range,

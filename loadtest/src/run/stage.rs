@@ -1,4 +1,5 @@
-//! What stands around a run: the folder, the services when they are ours, and the processes whose CPU time counts.
+//! What stands around a run: the folder, the services when they are ours, and the processes whose
+//! CPU time counts.
 
 use std::{path::Path, process::Stdio};
 

@@ -55,7 +55,8 @@ fn what_is_measured_comes_last_and_shares_follow_a_closed_part() {
     }
 }
 
-/// R13: only a lane that is sold out refuses who has bought nothing, so each lane must have said it.
+/// R13: only a lane that is sold out refuses who has bought nothing, so each lane must have said
+/// it.
 #[test]
 fn soldout_has_a_buyer_for_each_unit_and_one_more_for_each_lane() {
     let [selling, load] = SOLDOUT.parts else { panic!("two parts") };

@@ -45,7 +45,8 @@ impl UnderTest for Embedded {
 
     async fn raise(&self, scene: Scene<'_>) -> Result<Raised<Sqlite, PageWitness>, RunError> {
         let Scene { order, sale, stage, cargo, clock, progress } = scene;
-        // A server that runs already was built by whoever started it: another build beside it would be another program, and take its time.
+        // A server that runs already was built by whoever started it: another build beside it would
+        // be another program, and take its time.
         let program = self.program(cargo.filter(|_| order.target.is_none()), progress).await?;
         let data = DataFolder::new(self.data.clone().unwrap_or_else(|| stage.folder().join("data")));
         let admin = if order.target.is_some() {

@@ -157,7 +157,8 @@ async fn command_stack(arguments: &[&str]) -> Result<(), RunError> {
     Err(here(format!("stack/stack {what} failed: {why}")))
 }
 
-/// A server that is away and comes back, also when the run is broken off: the command that brings it.
+/// A server that is away and comes back, also when the run is broken off: the command that brings
+/// it.
 struct BackAgain(Option<[&'static str; 2]>);
 
 impl BackAgain {

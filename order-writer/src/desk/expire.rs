@@ -1,5 +1,6 @@
-//! Expiry of all unpaid orders of some age, in batches: each is one transaction of one table, so that whatever ends it between two of
-//! them, what is marked has its outbox row, and the next call goes on with the rest.
+//! Expiry of all unpaid orders of some age, in batches: each is one transaction of one table, so
+//! that whatever ends it between two of them, what is marked has its outbox row, and the next call
+//! goes on with the rest.
 
 use std::{
     collections::HashMap,
@@ -72,11 +73,12 @@ impl AddAssign for Expiry {
     }
 }
 
-/// Expires every order that is unpaid `after` it was reserved, by the database's clock; the shards side by side. `watch` hears after each
-/// batch how far it is, and may end it there.
+/// Expires every order that is unpaid `after` it was reserved, by the database's clock; the shards
+/// side by side. `watch` hears after each batch how far it is, and may end it there.
 ///
 /// # Errors
-/// [`DeskError::Interrupted`] when a database fails; the other shards are done with then. Calling again goes on with the rest.
+/// [`DeskError::Interrupted`] when a database fails; the other shards are done with then. Calling
+/// again goes on with the rest.
 pub async fn expire<S: Sql>(
     orders: &Orders<S>,
     ledger: &Ledger<S>,

@@ -17,8 +17,9 @@ fn first_lane() -> Dead {
     Dead::These([id::<LaneId>(LANES[0])].into())
 }
 
-/// The partition goes on after one silence, orders of the dead lane become rows, what was cancelled meanwhile is given back by the rebuild, also
-/// when the worker that left the lane out is another one by then.
+/// The partition goes on after one silence, orders of the dead lane become rows, what was cancelled
+/// meanwhile is given back by the rebuild, also when the worker that left the lane out is another
+/// one by then.
 #[tokio::test(flavor = "multi_thread")]
 async fn r3_a_lane_whose_node_is_dead_is_left_out_and_rebuilt() {
     for dies_too in [false, true] {

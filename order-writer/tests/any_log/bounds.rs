@@ -1,4 +1,5 @@
-//! R4 and R5: what a rebuild starts from, when the sale was brought forward and when the ledger is of an older moment.
+//! R4 and R5: what a rebuild starts from, when the sale was brought forward and when the ledger is
+//! of an older moment.
 
 use domain::{id::Epoch, sale::Sale};
 use kit::clock::{Clock, SystemClock};
@@ -18,8 +19,9 @@ fn later() -> Sale {
     later
 }
 
-/// R5, fault 21: a sale that was to open in three hours is opened now. An orderly restart keeps its buyers' entries, so that a
-/// repeat gets its order and nothing is sold twice; and again when the log is gone too.
+/// R5, fault 21: a sale that was to open in three hours is opened now. An orderly restart keeps its
+/// buyers' entries, so that a repeat gets its order and nothing is sold twice; and again when the
+/// log is gone too.
 #[tokio::test(flavor = "multi_thread")]
 async fn r5_a_sale_brought_forward_keeps_its_orders() {
     let mut rig = Rig::open_with(later()).await;
@@ -42,8 +44,9 @@ async fn r5_a_sale_brought_forward_keeps_its_orders() {
     rig.close().await;
 }
 
-/// R4: the ledger is restored to a moment before an epoch in which units were sold, and the lanes are lost. The epoch that the log
-/// holds opens nothing when it is decided again: its numbers are of before those sales.
+/// R4: the ledger is restored to a moment before an epoch in which units were sold, and the lanes
+/// are lost. The epoch that the log holds opens nothing when it is decided again: its numbers are
+/// of before those sales.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_an_epoch_decided_again_opens_no_lane() {
     let mut rig = Rig::open().await;

@@ -1,4 +1,5 @@
-//! Records that no program of ours writes, and some that it might: damaged bytes, values out of all bounds, contradictions.
+//! Records that no program of ours writes, and some that it might: damaged bytes, values out of all
+//! bounds, contradictions.
 
 use bytes::Bytes;
 use domain::{

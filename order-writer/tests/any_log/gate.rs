@@ -1,5 +1,6 @@
-//! A stock in a test's hands. Loads wait where it wants them to: after a lane's rows were read, before its buyers are in place. And lanes
-//! stand as if on several nodes, some of which do not answer: one dead node of a cluster.
+//! A stock in a test's hands. Loads wait where it wants them to: after a lane's rows were read,
+//! before its buyers are in place. And lanes stand as if on several nodes, some of which do not
+//! answer: one dead node of a cluster.
 #![allow(dead_code, reason = "two test binaries share it, and one of them uses a part")]
 
 use std::{

@@ -1,4 +1,5 @@
-//! Lanes are loaded beside their worker. Method: a load waits, its rows read, until the test lets it go on.
+//! Lanes are loaded beside their worker. Method: a load waits, its rows read, until the test lets
+//! it go on.
 
 use domain::id::{Epoch, LaneId, OrderId};
 use order_writer::desk;
@@ -37,7 +38,8 @@ async fn r4_a_load_holds_up_no_other_lane() {
     rig.close().await;
 }
 
-/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps its order.
+/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps
+/// its order.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_a_release_during_a_load_is_not_forgotten() {
     let (rig, orders) = waiting().await;
@@ -57,7 +59,8 @@ async fn r1_a_release_during_a_load_is_not_forgotten() {
     rig.close().await;
 }
 
-/// R4: a worker that ends drops its loads; the next one asks for another epoch, and so does one whose lane was closed again meanwhile.
+/// R4: a worker that ends drops its loads; the next one asks for another epoch, and so does one
+/// whose lane was closed again meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_a_load_that_was_overtaken_opens_nothing() {
     let (mut rig, _) = waiting().await;

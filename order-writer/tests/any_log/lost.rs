@@ -53,8 +53,9 @@ fn outline(row: &OrderRow) -> OrderRow {
     OrderRow { position, released: row.released.map(|_| position), reserved_at_ms: 0, ..row.clone() }
 }
 
-/// R15, fault 27: rows below the log's beginning come back from an open lane, live ones and tombstones; what is still to be decided gets its
-/// own row; the partition goes on, and doing it again changes nothing.
+/// R15, fault 27: rows below the log's beginning come back from an open lane, live ones and
+/// tombstones; what is still to be decided gets its own row; the partition goes on, and doing it
+/// again changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_rows_that_the_log_forgot_come_back_from_the_lanes() {
     let mut rig = Rig::open().await;
@@ -90,7 +91,8 @@ async fn r14_rows_that_the_log_forgot_come_back_from_the_lanes() {
     rig.close().await;
 }
 
-/// R15: lanes that are gone too tell nothing. The units are reported and stay sold, over a lost log too; the partition goes on.
+/// R15: lanes that are gone too tell nothing. The units are reported and stay sold, over a lost log
+/// too; the partition goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_what_no_row_and_no_lane_tells_of_stays_sold_and_is_reported() {
     let mut rig = Rig::open().await;
@@ -121,7 +123,8 @@ async fn r14_what_no_row_and_no_lane_tells_of_stays_sold_and_is_reported() {
     rig.close().await;
 }
 
-/// R10: a ledger that was restored to before the log's beginning derives what is sold from the rows.
+/// R10: a ledger that was restored to before the log's beginning derives what is sold from the
+/// rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn r10_a_ledger_from_before_the_logs_beginning_starts_from_the_rows() {
     let mut rig = Rig::open().await;

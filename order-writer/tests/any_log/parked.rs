@@ -40,8 +40,8 @@ async fn is_paid_for(rig: &Rig, order: OrderId) -> bool {
     rig.row(order).await.is_some_and(|row| row.status == Status::PendingPayment)
 }
 
-/// Fault 29: a record of unknown type stops its partition until an operator sets it aside: seen in the list, without a restart, and for
-/// ever. Nothing else can be set aside.
+/// Fault 29: a record of unknown type stops its partition until an operator sets it aside: seen in
+/// the list, without a restart, and for ever. Nothing else can be set aside.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_unknown_type_is_set_aside_by_an_operator() {
     let mut rig = Rig::open().await;
@@ -88,8 +88,8 @@ async fn a_record_of_unknown_type_is_set_aside_by_an_operator() {
     rig.close().await;
 }
 
-/// Fault 29: a parked batch is appended again when the store can take it. Its units were on sale again, so its lane is rebuilt; what has a
-/// row stays as it is, however often it is appended.
+/// Fault 29: a parked batch is appended again when the store can take it. Its units were on sale
+/// again, so its lane is rebuilt; what has a row stays as it is, however often it is appended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_batch_is_appended_again_and_counts_once() {
     let mut rig = Rig::open().await;

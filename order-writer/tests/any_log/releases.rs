@@ -71,8 +71,9 @@ impl Rig {
     }
 }
 
-/// Fault 24, R8 and R11: databases that come back as they were before the marks, one by one and all together, get them from the log with
-/// the releases. What was not relayed before a database lost it never happened.
+/// Fault 24, R8 and R11: databases that come back as they were before the marks, one by one and all
+/// together, get them from the log with the releases. What was not relayed before a database lost
+/// it never happened.
 #[tokio::test(flavor = "multi_thread")]
 async fn r8_a_cancelled_order_stays_cancelled_when_a_database_loses_its_tail() {
     for files in [&SHARDS[..1], &SHARDS[1..], &SHARDS, &[LEDGER], &[SHARDS[0], SHARDS[1], LEDGER]] {
@@ -107,8 +108,9 @@ async fn r8_a_cancelled_order_stays_cancelled_when_a_database_loses_its_tail() {
     }
 }
 
-/// Whoever marks first is told so: a release that says otherwise of a row that gives back already gives its units back once and leaves the
-/// row as it is. One that its row contradicts by a payment is parked.
+/// Whoever marks first is told so: a release that says otherwise of a row that gives back already
+/// gives its units back once and leaves the row as it is. One that its row contradicts by a payment
+/// is parked.
 #[tokio::test(flavor = "multi_thread")]
 async fn r8_a_mark_that_stands_is_not_overwritten() {
     let mut rig = Rig::open().await;
@@ -138,8 +140,8 @@ async fn r8_a_mark_that_stands_is_not_overwritten() {
     rig.close().await;
 }
 
-/// Fault 26: thousands of releases of a partition that waits for a newer program delay nobody else's, whatever their ids are; each of them
-/// is in its log once.
+/// Fault 26: thousands of releases of a partition that waits for a newer program delay nobody
+/// else's, whatever their ids are; each of them is in its log once.
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_of_a_partition_that_waits_delay_no_other() {
     const COUNT: u64 = 3_000;
@@ -178,7 +180,8 @@ async fn releases_of_a_partition_that_waits_delay_no_other() {
     rig.close().await;
 }
 
-/// Fault 26: a release that is parked leaves the outbox: it is in the dead letters, told, and not appended for ever.
+/// Fault 26: a release that is parked leaves the outbox: it is in the dead letters, told, and not
+/// appended for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_release_ends_its_outbox_row() {
     let mut rig = Rig::open().await;

@@ -36,8 +36,9 @@ fn shows(rig: &Rig, label: &str) -> bool {
     rig.metrics().contains(label)
 }
 
-/// The sale ends: what only the journal had becomes a row, nothing of the lane stays in the process nor among the figures, over a restart
-/// too; its orders are cancelled and counted; late records are superseded. Prolonged, it is rebuilt from rows, and its keys find their orders.
+/// The sale ends: what only the journal had becomes a row, nothing of the lane stays in the process
+/// nor among the figures, over a restart too; its orders are cancelled and counted; late records
+/// are superseded. Prolonged, it is rebuilt from rows, and its keys find their orders.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_a_lane_is_retired_after_its_sale_and_rebuilt_when_it_is_prolonged() {
     let mut rig = Rig::open().await;
@@ -110,7 +111,8 @@ async fn repeated(rig: &Rig, lane: u64, of: &domain::record::Reservation) -> Opt
     }
 }
 
-/// A lane that is found closed after the end of its sale is of no use: it is retired at once, and not loaded.
+/// A lane that is found closed after the end of its sale is of no use: it is retired at once, and
+/// not loaded.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_a_lane_found_closed_after_the_end_is_retired_at_once() {
     let mut rig = Rig::open().await;
@@ -144,7 +146,8 @@ impl Membership for Group {
     async fn leave(self, _: Duration) {}
 }
 
-/// What another member shows must not be shown here too, for ever and as it was: neither the partition's figures nor those of its lanes.
+/// What another member shows must not be shown here too, for ever and as it was: neither the
+/// partition's figures nor those of its lanes.
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_of_a_partition_that_moved_away_are_gone() {
     let mut rig = Rig::open().await;
@@ -172,7 +175,8 @@ async fn figures_of_a_partition_that_moved_away_are_gone() {
     rig.close().await;
 }
 
-/// Where lanes are never retired, one of an ended sale is opened like any other: it must not be closed under one epoch after another.
+/// Where lanes are never retired, one of an ended sale is opened like any other: it must not be
+/// closed under one epoch after another.
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_a_lane_that_is_never_retired_opens_after_its_sale() {
     let mut rig = Rig::open().await;

@@ -1,4 +1,5 @@
-//! A shop in one folder: a log with one partition, databases of two shards, lanes in this process, and a worker.
+//! A shop in one folder: a log with one partition, databases of two shards, lanes in this process,
+//! and a worker.
 
 use std::{
     collections::BTreeMap,
@@ -332,9 +333,9 @@ impl Rig {
         SqliteSource::new(&self.log).reader(PARTITION).unwrap().watermarks().await.unwrap().high
     }
 
-    /// Publishes, as if nobody had looked at them before: a sale of another tenant that names the first lane with its offers, in a version
-    /// that wants other units of them, and under a lower id than the owner's; one whose lane takes an offer of the first; and a
-    /// sound one.
+    /// Publishes, as if nobody had looked at them before: a sale of another tenant that names the
+    /// first lane with its offers, in a version that wants other units of them, and under a lower
+    /// id than the owner's; one whose lane takes an offer of the first; and a sound one.
     pub(crate) fn publish_contradictions(&self) {
         let other = |number: u64, lane: u64, offer: u64| {
             let mut sale = sale();
@@ -399,7 +400,8 @@ impl Rig {
         }
     }
 
-    /// Promises in one call, whatever bytes the fields have. Empty when the lane is not open. What was reserved, and the record.
+    /// Promises in one call, whatever bytes the fields have. Empty when the lane is not open. What
+    /// was reserved, and the record.
     pub(crate) async fn promise(
         &mut self,
         lane: u64,

@@ -23,8 +23,8 @@ async fn promised(rig: &mut Rig, wishes: Vec<(Reservation, Bytes)>) -> (Vec<Rese
     (promised.into_iter().map(|promise| promise.reservation).collect(), envelope)
 }
 
-/// Failure point 17: one value that the database refuses costs its own reservation and nothing else: neither those of its batch, nor those
-/// of its span, nor the partition.
+/// Failure point 17: one value that the database refuses costs its own reservation and nothing
+/// else: neither those of its batch, nor those of its span, nor the partition.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_database_refuses_is_parked_alone() {
     let mut rig = Rig::open().await;
@@ -60,7 +60,8 @@ async fn a_row_that_the_database_refuses_is_parked_alone() {
     rig.close().await;
 }
 
-/// INV-7: an engine that took the lane for another tenant's promised to several at once. The others are sold.
+/// INV-7: an engine that took the lane for another tenant's promised to several at once. The others
+/// are sold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reservation_of_another_tenant_is_rejected_alone() {
     let mut rig = Rig::open().await;
@@ -83,8 +84,8 @@ async fn a_reservation_of_another_tenant_is_rejected_alone() {
     rig.close().await;
 }
 
-/// What no record is would be appended by sweepers for ever: the lane is rebuilt, and its journal ends. A damaged copy of a sound entry
-/// leaves the lane alone, and the order is not lost.
+/// What no record is would be appended by sweepers for ever: the lane is rebuilt, and its journal
+/// ends. A damaged copy of a sound entry leaves the lane alone, and the order is not lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_batch_in_a_journal_ends_with_its_lane() {
     let mut rig = Rig::open().await;
@@ -111,8 +112,9 @@ async fn a_damaged_batch_in_a_journal_ends_with_its_lane() {
     rig.close().await;
 }
 
-/// R11 and fault 11: what a shard's rows were decided to must be known before they are written again. A movement that is missing, or that
-/// says something unknown, is a contradiction: nothing is written and nothing decided until people mended it, and then all goes on.
+/// R11 and fault 11: what a shard's rows were decided to must be known before they are written
+/// again. A movement that is missing, or that says something unknown, is a contradiction: nothing
+/// is written and nothing decided until people mended it, and then all goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_their_decisions_are_not_written_again() {
     let mut rig = Rig::open().await;
@@ -154,7 +156,8 @@ async fn rows_without_their_decisions_are_not_written_again() {
     rig.close().await;
 }
 
-/// Fault 12: a record of a newer program stops the partition. What stands before it is decided, and the probe names partition and cause.
+/// Fault 12: a record of a newer program stops the partition. What stands before it is decided, and
+/// the probe names partition and cause.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_waits_is_told_by_the_probe() {
     let mut rig = Rig::open().await;
@@ -176,7 +179,8 @@ async fn a_partition_that_waits_is_told_by_the_probe() {
     rig.close().await;
 }
 
-/// An epoch that no keeper can have asked for would leave its lane none to be rebuilt under, and the ledger could not hold it.
+/// An epoch that no keeper can have asked for would leave its lane none to be rebuilt under, and
+/// the ledger could not hold it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_beyond_all_bounds_is_parked() {
     let mut rig = Rig::open().await;

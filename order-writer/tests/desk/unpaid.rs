@@ -1,4 +1,5 @@
-//! Unpaid orders that stand in the rows alone, and an expiry of them that is ended, killed and resumed: on both kinds of databases.
+//! Unpaid orders that stand in the rows alone, and an expiry of them that is ended, killed and
+//! resumed: on both kinds of databases.
 
 use std::{
     collections::BTreeSet,
@@ -76,8 +77,9 @@ pub(crate) async fn unpaid<S: Sql>(
     rows
 }
 
-/// Fault 30: an expiry that is ended between two batches or killed in one of them goes on when it is asked for again; what is expired has
-/// its outbox row, whatever is told. Nobody relays meanwhile.
+/// Fault 30: an expiry that is ended between two batches or killed in one of them goes on when it
+/// is asked for again; what is expired has its outbox row, whatever is told. Nobody relays
+/// meanwhile.
 pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S>, of: (LaneId, OfferId)) {
     const COUNT: usize = 3_000;
     let rows = unpaid(&store.orders, of, 100_000..100_000 + COUNT as u64).await;
@@ -126,8 +128,8 @@ pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S
     assert_eq!(again, desk::Expiry::default(), "nothing is left");
 }
 
-/// How many of these are expired: exactly those that have an outbox row. A batch that was under way when its caller was killed may still
-/// end: what is compared is of a moment before or after it.
+/// How many of these are expired: exactly those that have an outbox row. A batch that was under way
+/// when its caller was killed may still end: what is compared is of a moment before or after it.
 async fn expired<S: Sql>(store: &Store<S>, rows: &[OrderRow]) -> u64 {
     let ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
     let read = async || -> BTreeSet<OrderId> {

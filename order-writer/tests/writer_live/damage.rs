@@ -1,11 +1,13 @@
-//! Fault 25: what stands in the keys of one lane is the fault of that lane: it is closed and rebuilt by itself, and its partition goes on.
+//! Fault 25: what stands in the keys of one lane is the fault of that lane: it is closed and
+//! rebuilt by itself, and its partition goes on.
 
 use domain::{id::Epoch, order::Status, stock::LaneMode};
 use store::stock::LaneKeeping;
 
 use super::rig::{Rig, until};
 
-/// R3: each key of another type, as an operator's slip leaves it; in the middle of a sale, with a release to settle.
+/// R3: each key of another type, as an operator's slip leaves it; in the middle of a sale, with a
+/// release to settle.
 #[tokio::test]
 async fn r3_a_lane_with_a_broken_key_is_rebuilt_without_a_hand() {
     let rig = Rig::open(100, 1).await;

@@ -14,8 +14,9 @@ use store::{
 
 use super::rig::{PARTITION, Rig, env, until};
 
-/// R10: the topic is lost and made anew. The writer sees another genesis, starts a new generation, derives sold from the rows, and what was
-/// promised and only in the lost log comes back from the journal. Nothing is sold twice.
+/// R10: the topic is lost and made anew. The writer sees another genesis, starts a new generation,
+/// derives sold from the rows, and what was promised and only in the lost log comes back from the
+/// journal. Nothing is sold twice.
 #[tokio::test]
 async fn a_lost_log_starts_a_new_generation() {
     let mut rig = Rig::open(10, 1).await;
@@ -34,8 +35,8 @@ async fn a_lost_log_starts_a_new_generation() {
     rig.close().await;
 }
 
-/// R5, fault 21: a sale that was to open in three hours is opened now. When Redis loses the lane, a repeat gets its order, and when the log
-/// is lost too, the units sold are still counted.
+/// R5, fault 21: a sale that was to open in three hours is opened now. When Redis loses the lane, a
+/// repeat gets its order, and when the log is lost too, the units sold are still counted.
 #[tokio::test]
 async fn r5_a_sale_brought_forward_is_not_sold_twice() {
     let mut rig = Rig::open_in(3 * 3_600_000, 10, 1).await;
@@ -60,8 +61,9 @@ async fn r5_a_sale_brought_forward_is_not_sold_twice() {
     rig.close().await;
 }
 
-/// R9 and R10: the log is lost in the middle of a reduction, with a release whose row was written and whose commit was not. The target stands in
-/// the ledger; what the lost commit would have retired is not sold by the lane's next epoch either.
+/// R9 and R10: the log is lost in the middle of a reduction, with a release whose row was written
+/// and whose commit was not. The target stands in the ledger; what the lost commit would have
+/// retired is not sold by the lane's next epoch either.
 #[tokio::test]
 async fn r9_a_lost_log_forgets_no_reduction() {
     let mut rig = Rig::open(10, 1).await;
@@ -86,7 +88,8 @@ async fn r9_a_lost_log_forgets_no_reduction() {
     rig.close().await;
 }
 
-/// R11: a shard comes back without its tail. Its rows are written again with the decisions that were made, before anything else.
+/// R11: a shard comes back without its tail. Its rows are written again with the decisions that
+/// were made, before anything else.
 #[tokio::test]
 async fn a_shard_that_lost_its_tail_gets_its_rows_again() {
     let mut rig = Rig::open(20, 1).await;
@@ -142,7 +145,8 @@ async fn a_damaged_record_does_not_block_the_line() {
     rig.close().await;
 }
 
-/// An unknown record type is a newer program's: the partition stops before it and decides nothing behind it.
+/// An unknown record type is a newer program's: the partition stops before it and decides nothing
+/// behind it.
 #[tokio::test]
 async fn an_unknown_record_type_stops_the_partition() {
     let rig = Rig::open(10, 1).await;
@@ -159,7 +163,8 @@ async fn an_unknown_record_type_stops_the_partition() {
     rig.close().await;
 }
 
-/// Failure point 17: one value that the database refuses costs its own reservation, and nothing else of its batch or span.
+/// Failure point 17: one value that the database refuses costs its own reservation, and nothing
+/// else of its batch or span.
 #[tokio::test]
 async fn a_row_that_the_database_refuses_is_parked_alone() {
     let mut rig = Rig::open(20, 1).await;
@@ -184,7 +189,8 @@ async fn a_row_that_the_database_refuses_is_parked_alone() {
     rig.close().await;
 }
 
-/// Values that the ledger cannot hold, and a release of nobody's order, are parked; the partition goes on.
+/// Values that the ledger cannot hold, and a release of nobody's order, are parked; the partition
+/// goes on.
 #[tokio::test]
 async fn values_beyond_all_bounds_are_parked() {
     let rig = Rig::open(10, 1).await;
@@ -217,7 +223,8 @@ async fn values_beyond_all_bounds_are_parked() {
     rig.close().await;
 }
 
-/// The stock of one lane answers nonsense at a settlement: the lane is set aside and rebuilt from its rows, the partition goes on.
+/// The stock of one lane answers nonsense at a settlement: the lane is set aside and rebuilt from
+/// its rows, the partition goes on.
 #[tokio::test]
 async fn a_lane_whose_stock_is_damaged_is_set_aside_and_rebuilt() {
     let rig = Rig::open(10, 1).await;

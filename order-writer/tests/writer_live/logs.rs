@@ -29,8 +29,8 @@ async fn count(rig: &Rig, database: &str, query: &str) -> u64 {
     mysql_async::Conn::from_url(url).await.unwrap().query_first(query).await.unwrap().unwrap()
 }
 
-/// R10, fault 28: the topic is deleted and made anew under a running writer, and grows past its position at once. Every order has its row
-/// within seconds, without a restart.
+/// R10, fault 28: the topic is deleted and made anew under a running writer, and grows past its
+/// position at once. Every order has its row within seconds, without a restart.
 #[tokio::test]
 async fn r10_a_topic_made_anew_under_a_running_writer_is_noticed() {
     let rig = Rig::open(100, 1).await;
@@ -59,8 +59,9 @@ async fn r10_a_topic_made_anew_under_a_running_writer_is_noticed() {
     rig.close().await;
 }
 
-/// R15, fault 27: a shard is restored to before what the log still holds. What the lane holds comes back, what nobody knows is reported and
-/// stays sold, and the partition goes on. Movements of what the log forgot are deleted.
+/// R15, fault 27: a shard is restored to before what the log still holds. What the lane holds comes
+/// back, what nobody knows is reported and stays sold, and the partition goes on. Movements of what
+/// the log forgot are deleted.
 #[tokio::test]
 async fn r14_a_shard_below_the_logs_beginning_gets_what_the_lane_holds() {
     let mut rig = Rig::open(40, 1).await;

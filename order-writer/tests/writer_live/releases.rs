@@ -59,8 +59,8 @@ impl Rig {
     }
 }
 
-/// Fault 24, R8 and R11: databases that come back as they were before the marks, one by one and all together, get them from the log with
-/// the releases.
+/// Fault 24, R8 and R11: databases that come back as they were before the marks, one by one and all
+/// together, get them from the log with the releases.
 #[tokio::test]
 async fn r8_a_cancelled_order_stays_cancelled_when_a_database_loses_its_tail() {
     let [first, second, ledger] = [("orders_00", ROWS), ("orders_01", ROWS), ("ledger", LEDGER)];
@@ -100,7 +100,8 @@ async fn an_expiry_goes_on_where_it_was_ended_or_killed() {
     rig.close().await;
 }
 
-/// Fault 30: many orders expire by batches, and their releases go as many at once. It prints how fast both are.
+/// Fault 30: many orders expire by batches, and their releases go as many at once. It prints how
+/// fast both are.
 #[tokio::test]
 async fn thousands_of_orders_expire_and_give_their_units_back() {
     const COUNT: u64 = 6_000;

@@ -17,8 +17,9 @@ async fn until_retired(rig: &Rig) {
     .await;
 }
 
-/// Nothing is lost by the end of a lane: what only the journal had becomes a row; releases are decided from rows; late records are superseded;
-/// what an old copy of Redis brings back goes again. Prolonged, the lane is rebuilt from rows and its keys find their orders.
+/// Nothing is lost by the end of a lane: what only the journal had becomes a row; releases are
+/// decided from rows; late records are superseded; what an old copy of Redis brings back goes
+/// again. Prolonged, the lane is rebuilt from rows and its keys find their orders.
 #[tokio::test]
 async fn r14_a_lane_is_retired_after_its_sale_and_rebuilt_when_it_is_prolonged() {
     let mut rig = Rig::open(10, 1).await;
@@ -57,7 +58,8 @@ async fn r14_a_lane_is_retired_after_its_sale_and_rebuilt_when_it_is_prolonged()
     rig.close().await;
 }
 
-/// A Redis that lost a lane after its sale's end: the lane is retired at once, not loaded, and a promise of its last second is superseded.
+/// A Redis that lost a lane after its sale's end: the lane is retired at once, not loaded, and a
+/// promise of its last second is superseded.
 #[tokio::test]
 async fn r14_a_lane_lost_after_the_end_is_retired_at_once() {
     let mut rig = Rig::open(10, 1).await;

@@ -12,7 +12,8 @@ use store::{log::Envelope, orders::Marked, stock::LaneKeeping};
 
 use super::rig::{Rig, until};
 
-/// The way of a purchase below HTTP: a lane opens by itself, promises become rows, ledger and lane agree (INV-4).
+/// The way of a purchase below HTTP: a lane opens by itself, promises become rows, ledger and lane
+/// agree (INV-4).
 #[tokio::test]
 async fn promises_become_rows() {
     let rig = Rig::open(10, 1).await;
@@ -40,7 +41,8 @@ async fn a_batch_appended_twice_counts_once() {
     rig.close().await;
 }
 
-/// Limits above one are decided by the rows: several purchases of a buyer, each with its own number.
+/// Limits above one are decided by the rows: several purchases of a buyer, each with its own
+/// number.
 #[tokio::test]
 async fn a_buyer_may_buy_up_to_the_limit() {
     let rig = Rig::open(10, 2).await;
@@ -59,8 +61,9 @@ async fn a_buyer_may_buy_up_to_the_limit() {
     rig.close().await;
 }
 
-/// R1 and R8: a cancelled order gives its unit back exactly once, however often its release is relayed; its outbox row is gone only when the
-/// ledger has passed the release. R6: its key still answers with it.
+/// R1 and R8: a cancelled order gives its unit back exactly once, however often its release is
+/// relayed; its outbox row is gone only when the ledger has passed the release. R6: its key still
+/// answers with it.
 #[tokio::test]
 async fn a_cancelled_order_gives_back_once() {
     let rig = Rig::open(10, 1).await;
@@ -105,8 +108,8 @@ async fn unpaid_orders_expire() {
     rig.close().await;
 }
 
-/// R3: Redis comes back under another run with all its data. The lane is closed by itself; the journal is drained before the next epoch, so
-/// what was promised and not yet in the log is sold.
+/// R3: Redis comes back under another run with all its data. The lane is closed by itself; the
+/// journal is drained before the next epoch, so what was promised and not yet in the log is sold.
 #[tokio::test]
 async fn a_rebuild_drains_the_journal() {
     let rig = Rig::open(10, 1).await;
@@ -119,7 +122,8 @@ async fn a_rebuild_drains_the_journal() {
     rig.close().await;
 }
 
-/// R3: a promise that Redis lost and whose record comes after the next epoch's is superseded: visibly rejected, never sold twice.
+/// R3: a promise that Redis lost and whose record comes after the next epoch's is superseded:
+/// visibly rejected, never sold twice.
 #[tokio::test]
 async fn a_late_record_of_an_old_epoch_is_superseded() {
     let rig = Rig::open(1, 1).await;
@@ -135,7 +139,8 @@ async fn a_late_record_of_an_old_epoch_is_superseded() {
     rig.close().await;
 }
 
-/// R5: for a rebuild a row is live until its release is decided, whatever its status: its unit and its buyer's limit stay taken.
+/// R5: for a rebuild a row is live until its release is decided, whatever its status: its unit and
+/// its buyer's limit stay taken.
 #[tokio::test]
 async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
     let rig = Rig::open(10, 1).await;
@@ -151,7 +156,8 @@ async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
     rig.close().await;
 }
 
-/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps its order.
+/// R1: what is released while its lane is loaded is on sale when the lane opens, and its key keeps
+/// its order.
 #[tokio::test]
 async fn r1_a_release_during_a_load_is_not_forgotten() {
     let rig = Rig::open(10, 1).await;
@@ -172,8 +178,8 @@ async fn r1_a_release_during_a_load_is_not_forgotten() {
     rig.close().await;
 }
 
-/// R9: ten of ten sold, five published: units that come back serve the reduction, not the next buyer, whatever happens to lane and worker
-/// meanwhile; below the target they are sold again.
+/// R9: ten of ten sold, five published: units that come back serve the reduction, not the next
+/// buyer, whatever happens to lane and worker meanwhile; below the target they are sold again.
 #[tokio::test]
 async fn r9_returned_units_serve_a_reduction_before_the_next_buyer() {
     let mut rig = Rig::open(10, 1).await;
@@ -198,7 +204,8 @@ async fn r9_returned_units_serve_a_reduction_before_the_next_buyer() {
     rig.close().await;
 }
 
-/// R9: a program that knew no targets decided the reduction, and forgot what it could not take: the same version is asked for again.
+/// R9: a program that knew no targets decided the reduction, and forgot what it could not take: the
+/// same version is asked for again.
 #[tokio::test]
 async fn r9_a_target_that_an_older_program_forgot_is_asked_for_again() {
     let mut rig = Rig::open(10, 1).await;

@@ -30,7 +30,8 @@ const RETIRE_LANE: &str = "UPDATE lanes SET retired_epoch = ?, epoch = ? WHERE l
 // R5: only ever lower. No row is matched where it is as low already.
 const LOWER_FIRST_ORDER: &str =
     "UPDATE lanes SET first_order = ? WHERE lane = ? AND (first_order IS NULL OR first_order > ?)";
-// As in `CommitTexts::sell`, together with the allotment, so that the condition is asked of what both become.
+// As in `CommitTexts::sell`, together with the allotment, so that the condition is asked of what
+// both become.
 const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ?, target = ?, sale_version = ?, \
                               changed_at = ? WHERE offer = ? AND sold + ? BETWEEN 0 AND allotment + ?";
 
@@ -49,8 +50,8 @@ pub(super) struct CommitTexts {
 impl CommitTexts {
     pub(super) fn new() -> Self {
         Self {
-            // The condition is the assertion: an offer that would leave it, or that is not there, is not matched, and the count of
-            // matched rows tells.
+            // The condition is the assertion: an offer that would leave it, or that is not there,
+            // is not matched, and the count of matched rows tells.
             sell: Fixed::new(
                 "UPDATE offers SET sold = sold + CASE offer [WHEN ? THEN ? ] ELSE 0 END WHERE offer IN ([?,]) \
                  AND sold + CASE offer [WHEN ? THEN ? ] ELSE 0 END BETWEEN 0 AND allotment",
@@ -64,7 +65,8 @@ impl CommitTexts {
 }
 
 impl<S: Sql> Ledger<S> {
-    /// How many records of a partition are not decided yet, when its log ends before the offset `high`.
+    /// How many records of a partition are not decided yet, when its log ends before the offset
+    /// `high`.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
@@ -99,18 +101,20 @@ impl<S: Sql> Ledger<S> {
         self.db.insert_absent(BEGIN_PARTITION, params).await
     }
 
-    /// Moves a partition's position with everything that its records changed, in one transaction. Deadlocks are tried again inside.
+    /// Moves a partition's position with everything that its records changed, in one transaction.
+    /// Deadlocks are tried again inside.
     ///
     /// # Errors
-    /// [`SqlError::Broken`] when sold would leave 0..=allotment, or an offer or lane does not exist: nothing happened. Others when
-    /// the database fails; after [`SqlError::is_unknown`] read the partition.
+    /// [`SqlError::Broken`] when sold would leave 0..=allotment, or an offer or lane does not
+    /// exist: nothing happened. Others when the database fails; after [`SqlError::is_unknown`] read
+    /// the partition.
     pub async fn commit(&self, commit: &LedgerCommit) -> Result<Committed, SqlError> {
         let plan = Plan::new(commit)?;
         retried(async || self.attempt(async |tx| self.change(tx, &plan).await).await).await
     }
 
-    /// Begins a new generation of a partition with the sold units, and the lowest order of each lane, derived from the rows (R10): `from`
-    /// MUST be the row as it is.
+    /// Begins a new generation of a partition with the sold units, and the lowest order of each
+    /// lane, derived from the rows (R10): `from` MUST be the row as it is.
     ///
     /// # Errors
     /// As [`Ledger::commit`]; sold is not compared with the allotment.

@@ -1,4 +1,5 @@
-//! Lanes that are to be rebuilt whatever they look like, also by whoever takes their partition over.
+//! Lanes that are to be rebuilt whatever they look like, also by whoever takes their partition
+//! over.
 
 use domain::id::{LaneId, PartitionId};
 

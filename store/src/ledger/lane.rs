@@ -5,8 +5,8 @@ use domain::id::{Epoch, LaneId, OfferId, OrderId, PartitionId, SaleId, TenantId}
 use super::{LaneRow, Ledger, OfferRow};
 use crate::sql::{Row, Sql, SqlError, Tx, Value, retried, stored};
 
-// A row of a program that knew no targets has none: its allotment is what it wants.
-// One query, so that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
+// A row of a program that knew no targets has none: its allotment is what it wants. One query, so
+// that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
 const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.retired_epoch, l.limit_per_buyer, \
                      l.first_order, \
                      o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, o.sale_version, o.changed_at \
@@ -22,8 +22,8 @@ pub(super) const LIVING_LANES: &str =
     "SELECT lane FROM lanes WHERE (retired_epoch IS NULL OR retired_epoch <> epoch) AND lane IN ([?,])";
 
 impl<S: Sql> Ledger<S> {
-    /// Which of these lanes are here and not retired (R14). Everything of the others is decided and stands in the rows: a lane that is not
-    /// here never sold.
+    /// Which of these lanes are here and not retired (R14). Everything of the others is decided and
+    /// stands in the rows: a lane that is not here never sold.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
@@ -64,11 +64,13 @@ impl<S: Sql> Ledger<S> {
         gather(self.db.rows(&query, vec![lane.stored().into()]).await?).map(|mut lanes| lanes.pop())
     }
 
-    /// Adds a lane with its offers; `false` if the lane is there, whose rows then stay as they are. `opens_at_ms`: when its sale opens as it
-    /// is published now, in epoch milliseconds, for older programs.
+    /// Adds a lane with its offers; `false` if the lane is there, whose rows then stay as they are.
+    /// `opens_at_ms`: when its sale opens as it is published now, in epoch milliseconds, for older
+    /// programs.
     ///
     /// # Errors
-    /// [`SqlError::KeyTaken`] when one of the offers belongs to another lane; others when the database fails.
+    /// [`SqlError::KeyTaken`] when one of the offers belongs to another lane; others when the
+    /// database fails.
     pub async fn add_lane(&self, row: &LaneRow, opens_at_ms: u64) -> Result<bool, SqlError> {
         retried(async || self.try_add(row, opens_at_ms).await).await
     }

@@ -47,10 +47,12 @@ impl LeaseTexts {
 }
 
 impl<S: Sql> Ledger<S> {
-    /// Leases a free number to `holder`, a name that no other process has. `None` when there is none: all 256 are leased, or ended
-    /// less than [`WORKER_REST_MS`] ago, or have ids that are not past, or are just being leased.
+    /// Leases a free number to `holder`, a name that no other process has. `None` when there is
+    /// none: all 256 are leased, or ended less than [`WORKER_REST_MS`] ago, or have ids that are
+    /// not past, or are just being leased.
     ///
-    /// `ids_until_ms`, in epoch milliseconds: the holder MUST mint no id that carries a later one before it prolongs the lease.
+    /// `ids_until_ms`, in epoch milliseconds: the holder MUST mint no id that carries a later one
+    /// before it prolongs the lease.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

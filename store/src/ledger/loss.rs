@@ -1,5 +1,5 @@
-//! Rows that a shard lost and the log cannot give back: noted before anything is done about them, so that a crash forgets none, and
-//! kept for people.
+//! Rows that a shard lost and the log cannot give back: noted before anything is done about them,
+//! so that a crash forgets none, and kept for people.
 
 use domain::{
     id::{Generation, OfferId, OrderId, PartitionId},
@@ -75,7 +75,8 @@ impl<S: Sql> Ledger<S> {
         self.db.rows(OPEN, vec![partition.0.into()]).await?.into_iter().map(read).collect()
     }
 
-    /// Notes what stays lost. Of the units of an offer the last that was told counts; 0 takes it back.
+    /// Notes what stays lost. Of the units of an offer the last that was told counts; 0 takes it
+    /// back.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; repeating is safe.

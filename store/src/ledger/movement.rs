@@ -28,8 +28,8 @@ const DELETE: &str = "DELETE FROM movements \
 const UNITS: usize = 16;
 
 impl<S: Sql> Ledger<S> {
-    /// The movements of a partition from `from_offset` up to and with `through_offset`, in log order. Ask for a few thousand
-    /// offsets at a time.
+    /// The movements of a partition from `from_offset` up to and with `through_offset`, in log
+    /// order. Ask for a few thousand offsets at a time.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
@@ -45,8 +45,9 @@ impl<S: Sql> Ledger<S> {
         self.db.rows(MOVEMENTS, params).await?.into_iter().map(read).collect()
     }
 
-    /// Deletes the oldest movements of a partition, of at most `most` offsets: those of generations before `generation`, and of that one
-    /// those below `below`. Returns how many; with less than there are, the next call goes on.
+    /// Deletes the oldest movements of a partition, of at most `most` offsets: those of generations
+    /// before `generation`, and of that one those below `below`. Returns how many; with less than
+    /// there are, the next call goes on.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; repeating is safe.

@@ -8,7 +8,8 @@ use crate::sql::{Sql, SqlError, stored};
 const SKIPS: &str = "SELECT log_offset, record_id FROM skips WHERE partition_id = ?";
 
 impl<S: Sql> Ledger<S> {
-    /// Offset and id of every record of a partition that was set aside. There are few: each is a decision of a person.
+    /// Offset and id of every record of a partition that was set aside. There are few: each is a
+    /// decision of a person.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

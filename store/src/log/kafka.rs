@@ -1,5 +1,5 @@
-//! The order log on Kafka: settings, topics, and what all its clients share. Appending, reading, membership and the topic
-//! `sales` have a file each. Nothing here looks into a record.
+//! The order log on Kafka: settings, topics, and what all its clients share. Appending, reading,
+//! membership and the topic `sales` have a file each. Nothing here looks into a record.
 
 mod append;
 mod cursor;
@@ -32,9 +32,11 @@ pub use topics::ensure_topics;
 const SIDE_BYTES_MAX: usize = 1024 * 1024;
 const _: () = assert!(RECORD_BYTES_MAX <= SIDE_BYTES_MAX);
 
-/// Default of [`KafkaSettings::linger_ms`]: the front threads answer at about the same time, and their records share a request.
+/// Default of [`KafkaSettings::linger_ms`]: the front threads answer at about the same time, and
+/// their records share a request.
 pub const LINGER_MS: u32 = 1;
-/// Default of [`KafkaSettings::requests_in_flight`]: what comes while a request is out goes with the next one.
+/// Default of [`KafkaSettings::requests_in_flight`]: what comes while a request is out goes with
+/// the next one.
 pub const REQUESTS_IN_FLIGHT: u32 = 1;
 /// Default of [`KafkaSettings::message_timeout_ms`].
 pub const MESSAGE_TIMEOUT_MS: u32 = 5_000;
@@ -68,14 +70,18 @@ pub struct KafkaSettings {
     pub replication: u16,
     /// Copies that must exist before a record is acknowledged: 2, or 1 on one machine.
     pub min_insync: u16,
-    /// Milliseconds for which the topic `orders` keeps records; longer than any outage of an order-writer.
+    /// Milliseconds for which the topic `orders` keeps records; longer than any outage of an
+    /// order-writer.
     pub retention_ms: u64,
-    /// Milliseconds for which a record waits for others of its partition, so that they share a request.
+    /// Milliseconds for which a record waits for others of its partition, so that they share a
+    /// request.
     pub linger_ms: u32,
-    /// Produce requests that are out to one broker at a time, 1 to 5. A request costs 160 µs of CPU however much it carries, so the fewer
-    /// the cheaper an order; one of several partitions is several. More than 1 pays where a broker is far away and has many hot partitions.
+    /// Produce requests that are out to one broker at a time, 1 to 5. A request costs 160 µs of CPU
+    /// however much it carries, so the fewer the cheaper an order; one of several partitions is
+    /// several. More than 1 pays where a broker is far away and has many hot partitions.
     pub requests_in_flight: u32,
-    /// Milliseconds after which an unacknowledged record is given up: its buyers are told "pending" (R7).
+    /// Milliseconds after which an unacknowledged record is given up: its buyers are told "pending"
+    /// (R7).
     pub message_timeout_ms: u32,
     /// Milliseconds between two accounts that the producer's client gives of itself; 0 for none.
     pub statistics_ms: u32,
@@ -85,8 +91,8 @@ pub struct KafkaSettings {
     pub queue_bytes_max: usize,
     /// Milliseconds for questions about topics and offsets.
     pub request_timeout_ms: u32,
-    /// Bytes for which the broker holds back an answer to a reader, for at most [`Self::fetch_wait_ms_max`]; 1 for the lowest
-    /// latency, more for fewer requests.
+    /// Bytes for which the broker holds back an answer to a reader, for at most
+    /// [`Self::fetch_wait_ms_max`]; 1 for the lowest latency, more for fewer requests.
     pub fetch_bytes_min: u32,
     /// Milliseconds for which the broker holds back an answer to a reader that has read everything.
     pub fetch_wait_ms_max: u32,
@@ -167,7 +173,8 @@ pub enum KafkaSetupError {
     /// The client refuses the settings, or cannot be made.
     #[error("the Kafka client cannot be made: {0}")]
     Client(#[from] KafkaError),
-    /// [`KafkaSettings::queue_bytes_max`] or [`KafkaSettings::queue_records_max`] has no room for a single record.
+    /// [`KafkaSettings::queue_bytes_max`] or [`KafkaSettings::queue_records_max`] has no room for a
+    /// single record.
     #[error(
         "the queue has no room for a record: it needs queue_records_max >= 1 and queue_bytes_max >= {RECORD_BYTES_MAX}"
     )]
@@ -206,7 +213,8 @@ pub enum KafkaSetupError {
     },
 }
 
-/// Carries the client library's log lines to `tracing`. Errors of a client are handled where they surface.
+/// Carries the client library's log lines to `tracing`. Errors of a client are handled where they
+/// surface.
 struct Quiet;
 
 impl ClientContext for Quiet {

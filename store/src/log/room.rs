@@ -1,4 +1,5 @@
-//! Room in an adapter's queue: how much is on the way to the log, how much may be, and how large a record may be.
+//! Room in an adapter's queue: how much is on the way to the log, how much may be, and how large a
+//! record may be.
 
 use std::sync::{
     Arc,
@@ -15,7 +16,8 @@ pub const RECORD_BYTES_MAX: usize = 128 * 1024;
 const RECORD_OVERHEAD: usize = 512;
 /// Bytes of a reservation without its context, at most.
 const RESERVATION_BYTES_MAX: usize = 160;
-/// Records on the way to `sales` and `orders.dead` at one time: rare ones, that take no room from the orders.
+/// Records on the way to `sales` and `orders.dead` at one time: rare ones, that take no room from
+/// the orders.
 pub(super) const SIDE_RECORDS_MAX: usize = 64;
 const _: () = assert!(BATCH_MAX * (RESERVATION_BYTES_MAX + CONTEXT_MAX) + RECORD_OVERHEAD <= RECORD_BYTES_MAX);
 

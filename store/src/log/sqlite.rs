@@ -1,5 +1,6 @@
-//! The order log in a file, for one process: settings, and what its parts share. The file, the queue, the thread that writes, reading,
-//! membership and the sales have a file each. Nothing here looks into a record.
+//! The order log in a file, for one process: settings, and what its parts share. The file, the
+//! queue, the thread that writes, reading, membership and the sales have a file each. Nothing here
+//! looks into a record.
 
 mod append;
 mod dead;
@@ -49,15 +50,18 @@ pub const PARTITIONS_MAX: u32 = 4_096;
 pub struct SqliteSettings {
     /// Partitions of the log. Fixed for ever: lanes are bound to them.
     pub partitions: u32,
-    /// Milliseconds for which records are kept; those that are not decided are kept longer ([`SqliteLog::keep_from`]).
+    /// Milliseconds for which records are kept; those that are not decided are kept longer
+    /// ([`SqliteLog::keep_from`]).
     pub retention_ms: u64,
     /// Records on the way, at most.
     pub queue_records_max: usize,
     /// Bytes on the way, at most; a room that holds no record yet counts [`RECORD_BYTES_MAX`].
     pub queue_bytes_max: usize,
-    /// Bytes of the newest records that stay in memory for readers that keep up, over all partitions.
+    /// Bytes of the newest records that stay in memory for readers that keep up, over all
+    /// partitions.
     pub tail_bytes_max: usize,
-    /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is acknowledged, as on a full disk.
+    /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is
+    /// acknowledged, as on a full disk.
     pub file_bytes_max: Option<u64>,
     /// Milliseconds since 1970.
     pub now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -81,7 +85,8 @@ impl SqliteSettings {
 /// The log cannot be opened. The file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteSetupError {
-    /// [`SqliteSettings::queue_bytes_max`] or [`SqliteSettings::queue_records_max`] has no room for a single record.
+    /// [`SqliteSettings::queue_bytes_max`] or [`SqliteSettings::queue_records_max`] has no room for
+    /// a single record.
     #[error(
         "the queue has no room for a record: it needs queue_records_max >= 1 and queue_bytes_max >= {RECORD_BYTES_MAX}"
     )]

@@ -1,4 +1,5 @@
-//! The desk's side: changes of status by compare-and-set, each with its outbox row in the same transaction (R1, R8), one order or many.
+//! The desk's side: changes of status by compare-and-set, each with its outbox row in the same
+//! transaction (R1, R8), one order or many.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +12,18 @@ use domain::{
 use super::{Marked, Orders, OutboxRow, find::read_all, outbox, row::status, texts::TableTexts};
 use crate::sql::{Lock, SIZE_MAX, Sql, SqlError, Tx, Value, retried, stored};
 
-/// Orders that are marked in one transaction, at most: their rows are locked meanwhile, for some tens of milliseconds.
+/// Orders that are marked in one transaction, at most: their rows are locked meanwhile, for some
+/// tens of milliseconds.
 pub const MARKED_MAX: usize = 500;
 const _: () = assert!(MARKED_MAX <= SIZE_MAX);
 
 impl<S: Sql> Orders<S> {
-    /// Changes an order's status, if it is `from`, and puts `release` into the shard's outbox in the same transaction.
+    /// Changes an order's status, if it is `from`, and puts `release` into the shard's outbox in
+    /// the same transaction.
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the row: it may be changed. `KeyTaken` for an
-    /// outbox row whose id exists.
+    /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the row: it may be
+    /// changed. `KeyTaken` for an outbox row whose id exists.
     pub async fn mark(
         &self,
         order: OrderId,
@@ -66,12 +69,14 @@ impl<S: Sql> Orders<S> {
         marked
     }
 
-    /// Changes the status of those of one table's orders that are `from`, each with its release in the shard's outbox, in one transaction.
-    /// What became of each order, by its id: one that has another status is left as it is, and keeps none of the others.
+    /// Changes the status of those of one table's orders that are `from`, each with its release in
+    /// the shard's outbox, in one transaction. What became of each order, by its id: one that has
+    /// another status is left as it is, and keeps none of the others.
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`] all may be; asking again tells. For
-    /// more than [`MARKED_MAX`] orders, or one of another table, before anything happens.
+    /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`]
+    /// all may be; asking again tells. For more than [`MARKED_MAX`] orders, or one of another
+    /// table, before anything happens.
     pub async fn mark_all(
         &self,
         home: Home,
@@ -116,7 +121,8 @@ impl<S: Sql> Orders<S> {
     ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
         let mut marked: BTreeMap<OrderId, Marked> = releases.iter().map(|row| (row.order, Marked::NotFound)).collect();
         let orders: Vec<i64> = marked.keys().map(|order| order.stored()).collect();
-        // Rows are locked by primary key, as writers lock theirs, and those that are not `from` are not touched.
+        // Rows are locked by primary key, as writers lock theirs, and those that are not `from` are
+        // not touched.
         for (lock, orders) in table.lock.padded(&orders) {
             for mut row in tx.lock_rows(lock, orders.into_iter().map(Value::from).collect(), Lock::Wait).await? {
                 let (order, now) = (row.id(OrderId::new)?, status(&mut row)?);
@@ -138,8 +144,9 @@ impl<S: Sql> Orders<S> {
         Ok(marked)
     }
 
-    /// Orders of a table still to be paid that were minted before `reserved_before_ms`, by the database's clock; oldest first, after the
-    /// last of the page before. The first page walks the table from its beginning: for a sweep every few minutes, not for a request.
+    /// Orders of a table still to be paid that were minted before `reserved_before_ms`, by the
+    /// database's clock; oldest first, after the last of the page before. The first page walks the
+    /// table from its beginning: for a sweep every few minutes, not for a request.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

@@ -33,7 +33,8 @@ impl<S: Sql> Orders<S> {
         Ok(rows)
     }
 
-    /// Live purchases in a lane, of those of these buyers who have any: each with its number and units.
+    /// Live purchases in a lane, of those of these buyers who have any: each with its number and
+    /// units.
     ///
     /// # Errors
     /// [`SqlError`] of the first table that fails.
@@ -80,8 +81,9 @@ impl<S: Sql> Orders<S> {
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.of_buyer, params).await?)
     }
 
-    /// A page of a table's rows in these lanes, by order id: from `from` on, a number of [`OrderId::floor_at`], and after `after`,
-    /// the last row of the page before. A page of less than `limit` rows is the last.
+    /// A page of a table's rows in these lanes, by order id: from `from` on, a number of
+    /// [`OrderId::floor_at`], and after `after`, the last row of the page before. A page of less
+    /// than `limit` rows is the last.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

@@ -1,4 +1,5 @@
-//! The outbox: releases on their way into the log (R8), read partition by partition, so that none waits for another.
+//! The outbox: releases on their way into the log (R8), read partition by partition, so that none
+//! waits for another.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,8 @@ impl<S: Sql> Orders<S> {
         rows.into_iter().map(read).collect()
     }
 
-    /// The partitions for which a shard's outbox holds rows, in order: one step in the index for each, however many rows there are.
+    /// The partitions for which a shard's outbox holds rows, in order: one step in the index for
+    /// each, however many rows there are.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
@@ -42,8 +44,8 @@ impl<S: Sql> Orders<S> {
         Ok(found)
     }
 
-    /// A page of what a shard's outbox holds for one partition, by record id, after the last of the page before. A page of less than
-    /// `limit` rows is the last.
+    /// A page of what a shard's outbox holds for one partition, by record id, after the last of the
+    /// page before. A page of less than `limit` rows is the last.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

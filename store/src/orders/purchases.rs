@@ -26,8 +26,8 @@ pub struct LanePurchase {
 }
 
 impl<S: Sql> Orders<S> {
-    /// A page of a table's purchases in these lanes, by order id, from the id `from` on: rejected orders, which never took units, are left
-    /// out. A page of less than `limit` is the last.
+    /// A page of a table's purchases in these lanes, by order id, from the id `from` on: rejected
+    /// orders, which never took units, are left out. A page of less than `limit` is the last.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails, or for more than [`SCAN_LANES_MAX`] lanes.

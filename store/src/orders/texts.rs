@@ -54,24 +54,26 @@ impl TableTexts {
         let columns = format!("{NEW_COLUMNS}, {FATE_COLUMNS}");
         let (new, fate) = (marks(NEW_COLUMNS), marks(FATE_COLUMNS));
         Self {
-            // Plain: a taken key is an error, and undoes the whole transaction. Almost all rows are new ones: what all of these have is said
-            // once; 1: pending_payment.
+            // Plain: a taken key is an error, and undoes the whole transaction. Almost all rows are
+            // new ones: what all of these have is said once; 1: pending_payment.
             insert_new: Insert::new(format!("INSERT INTO {table} ({NEW_COLUMNS}, status) VALUES [({new}, 1),]")),
             insert: Insert::new(format!("INSERT INTO {table} ({columns}) VALUES [({new}, {fate}),]")),
-            // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the column's type. The first WHEN of
-            // an order wins, as the first release in the log does. R8: what `Status::released` says; NULL, of an older record, says nothing.
+            // R1: set once, and only where units were taken (7: rejected). ELSE gives CASE the
+            // column's type. The first WHEN of an order wins, as the first release in the log does.
+            // R8: what `Status::released` says; NULL, of an older record, says nothing.
             release: Fixed::new(format!(
                 "UPDATE {table} SET released_pos = CASE order_id [WHEN ? THEN ? ] ELSE released_pos END, number = NULL, \
                  status = COALESCE(CASE WHEN status = 1 OR status IN (2, 3, 4) AND ? IN (8, 9) THEN ? END, status) \
                  WHERE order_id IN ([?,]) AND released_pos IS NULL AND status <> 7"
             )),
             find: Fixed::new(format!("SELECT {columns} FROM {table} WHERE order_id IN ([?,])")),
-            // By the key (buyer, lane, number): a number is there exactly as long as the units are taken.
+            // By the key (buyer, lane, number): a number is there exactly as long as the units are
+            // taken.
             live_purchases: Fixed::new(format!(
                 "SELECT buyer, number, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
             )),
-            // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may rather walk the whole primary
-            // key backwards, to spare the sorting.
+            // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may
+            // rather walk the whole primary key backwards, to spare the sorting.
             of_buyer: format!(
                 "SELECT {columns} FROM {table} WHERE buyer = ? AND tenant = ? AND order_id + 0 < ? \
                  ORDER BY order_id + 0 DESC LIMIT ?"

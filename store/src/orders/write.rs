@@ -20,7 +20,8 @@ const MOVE_PROGRESS: &str = "UPDATE progress SET generation = ?, log_offset = ?,
                              WHERE partition_id = ? AND generation = ? AND log_offset = ? AND record_id = ?";
 
 impl<S: Sql> Orders<S> {
-    /// How far a partition is in each shard, by the shard's number; `None` where it was never begun.
+    /// How far a partition is in each shard, by the shard's number; `None` where it was never
+    /// begun.
     ///
     /// # Errors
     /// [`SqlError`] of the first shard that fails.
@@ -42,7 +43,8 @@ impl<S: Sql> Orders<S> {
         self.shard(shard)?.insert_absent(BEGIN_PROGRESS, params).await.map(drop)
     }
 
-    /// Moves a partition's progress without rows, if it is as expected: raises a generation, which fences older writers (R10).
+    /// Moves a partition's progress without rows, if it is as expected: raises a generation, which
+    /// fences older writers (R10).
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the progress.
@@ -57,10 +59,12 @@ impl<S: Sql> Orders<S> {
         retried(async || db.exec(MOVE_PROGRESS, params.clone()).await).await.map(|matched| matched == 1)
     }
 
-    /// Writes rows and releases of one shard with its progress, in one transaction. Deadlocks are tried again inside.
+    /// Writes rows and releases of one shard with its progress, in one transaction. Deadlocks are
+    /// tried again inside.
     ///
     /// # Errors
-    /// [`SqlError`] when the database fails, or for rows of another shard; after [`SqlError::is_unknown`] read the progress.
+    /// [`SqlError`] when the database fails, or for rows of another shard; after
+    /// [`SqlError::is_unknown`] read the progress.
     pub async fn write(&self, shard: ShardId, write: ShardWrite) -> Result<Written, SqlError> {
         let plan = Plan::new(self, shard, write)?;
         let db = self.shard(shard)?;
@@ -120,7 +124,8 @@ async fn insert<T: Tx>(
     tx.insert(insert, values).await
 }
 
-/// A [`ShardWrite`] in the order in which every transaction takes its locks: table by table, by primary key.
+/// A [`ShardWrite`] in the order in which every transaction takes its locks: table by table, by
+/// primary key.
 struct Plan {
     progress: Vec<Value>,
     rows: Vec<(Home, OrderRow)>,

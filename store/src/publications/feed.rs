@@ -23,7 +23,8 @@ pub enum FeedError {
 }
 
 impl<S: Sql> Publications<S> {
-    /// Appends every sale that waits in the outbox to the topic; returns how many records that were.
+    /// Appends every sale that waits in the outbox to the topic; returns how many records that
+    /// were.
     ///
     /// # Errors
     /// [`FeedError`]; what was not delivered stays in the outbox.
@@ -36,8 +37,8 @@ impl<S: Sql> Publications<S> {
         Ok(appended)
     }
 
-    /// Appends the sale until what was appended last is the newest: a record that arrives late, after that of a newer version, is
-    /// followed by the newer one again.
+    /// Appends the sale until what was appended last is the newest: a record that arrives late,
+    /// after that of a newer version, is followed by the newer one again.
     async fn feed_sale(&self, id: SaleId, topic: &impl SalesPublisher) -> Result<u64, FeedError> {
         let (mut appended, mut last) = (0, 0);
         while let Some(sale) = self.find(id).await?.filter(|sale| sale.version > last) {

@@ -1,4 +1,5 @@
-//! Who owns the lanes and offers of a sale: the ledger's rows, and before a lane has one the claim of whoever published it first.
+//! Who owns the lanes and offers of a sale: the ledger's rows, and before a lane has one the claim
+//! of whoever published it first.
 
 use std::collections::HashSet;
 
@@ -53,7 +54,8 @@ impl OwnerTexts {
             claims.offers.insert(offer);
             claims.owners.offers.insert(offer, owner);
         }
-        // An older program adds rows to the ledger without a claim: the ledger's word is the later one.
+        // An older program adds rows to the ledger without a claim: the ledger's word is the later
+        // one.
         for mut row in rows(tx, &self.ledger_offers, &offers).await? {
             let (offer, owner) = read_offer(&mut row)?;
             claims.owners.offers.insert(offer, owner);

@@ -11,7 +11,8 @@ use backon::{ExponentialBuilder, Retryable};
 /// A call to a database failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
-    /// No connection, or it broke, or the server cannot serve now. Whether a change under way happened is unknown.
+    /// No connection, or it broke, or the server cannot serve now. Whether a change under way
+    /// happened is unknown.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
     /// No answer in time. Whether a change under way happened is unknown.
@@ -26,11 +27,13 @@ pub enum SqlError {
     /// Somebody else held a row for too long: the statement did nothing.
     #[error("waited too long for a row that somebody else holds: {0}")]
     LockWait(String),
-    /// One of the values cannot be stored, whoever asks: a column does not take it, or a constraint. Nothing happened, and the database
-    /// is as sound as before: the same statement with other values goes on.
+    /// One of the values cannot be stored, whoever asks: a column does not take it, or a
+    /// constraint. Nothing happened, and the database is as sound as before: the same statement
+    /// with other values goes on.
     #[error("the database cannot hold this: {0}")]
     Unfit(String),
-    /// The statement, the database or an assertion is wrong: repeating it does not help, an operator must look.
+    /// The statement, the database or an assertion is wrong: repeating it does not help, an
+    /// operator must look.
     #[error("the database refused: {0}")]
     Broken(String),
 }
@@ -57,7 +60,8 @@ pub(crate) const TRIES_MAX: u32 = 4;
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(2);
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Repeats a whole transaction while it deadlocks or waits for locks, a few times, with growing and random pauses.
+/// Repeats a whole transaction while it deadlocks or waits for locks, a few times, with growing and
+/// random pauses.
 pub(crate) async fn retried<T, W, F>(transaction: W) -> Result<T, SqlError>
 where
     W: FnMut() -> F,

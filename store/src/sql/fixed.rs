@@ -1,5 +1,5 @@
-//! Statements of fixed sizes. Each size of a multi-row INSERT or an IN list is a prepared statement of its own, so there may be
-//! few: powers of two. Their texts are made once.
+//! Statements of fixed sizes. Each size of a multi-row INSERT or an IN list is a prepared statement
+//! of its own, so there may be few: powers of two. Their texts are made once.
 
 use std::sync::OnceLock;
 
@@ -21,7 +21,8 @@ impl Fixed {
         Self { template: template.into(), texts: [const { OnceLock::new() }; SIZES] }
     }
 
-    /// Splits so many items over statements that take exactly as many: largest first, nothing repeated.
+    /// Splits so many items over statements that take exactly as many: largest first, nothing
+    /// repeated.
     #[cfg_attr(not(feature = "production"), allow(dead_code, reason = "a file spares no round trips"))]
     fn exactly(&self, mut count: usize) -> impl Iterator<Item = (&str, usize)> {
         std::iter::from_fn(move || {
@@ -31,8 +32,8 @@ impl Fixed {
         })
     }
 
-    /// Splits the items over as few statements as can be; the last of each chunk is repeated until the size fits. Only where a
-    /// repeated item does no harm.
+    /// Splits the items over as few statements as can be; the last of each chunk is repeated until
+    /// the size fits. Only where a repeated item does no harm.
     pub(crate) fn padded<'a, T: Copy>(&'a self, items: &'a [T]) -> impl Iterator<Item = (&'a str, Vec<T>)> {
         items.chunks(SIZE_MAX).map(|chunk| {
             let size = chunk.len().next_power_of_two();
@@ -58,7 +59,8 @@ pub struct Insert {
 }
 
 impl Insert {
-    /// From a statement with the values of one row in square brackets, as [`Fixed`] has them: `INSERT INTO t (a, b) VALUES [(?, ?),]`.
+    /// From a statement with the values of one row in square brackets, as [`Fixed`] has them:
+    /// `INSERT INTO t (a, b) VALUES [(?, ?),]`.
     pub(crate) fn new(template: impl Into<String>) -> Self {
         let template = template.into();
         Self { columns: template.bytes().filter(|&byte| byte == b'?').count(), rows: Fixed::new(template) }
@@ -109,7 +111,8 @@ mod tests {
         assert_eq!(expand("SELECT 1", 8), "SELECT 1");
     }
 
-    /// Every item goes into exactly one statement, and a statement never gets another number than its text takes.
+    /// Every item goes into exactly one statement, and a statement never gets another number than
+    /// its text takes.
     #[test]
     fn sizes_fit_their_texts() {
         let insert = Fixed::new("[?,]");

@@ -1,5 +1,5 @@
-//! Schema changes: an ordered list per kind of database, and what a database's own list of names says
-//! about the program that made it. It runs nothing.
+//! Schema changes: an ordered list per kind of database, and what a database's own list of names
+//! says about the program that made it. It runs nothing.
 
 use super::SqlError;
 
@@ -16,8 +16,9 @@ pub(super) const APPLIED: &str = "SELECT name FROM migrations ORDER BY name";
 /// One step of a schema. A published one never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
-    /// Its name, unique in its list, which rises in the order of the list: `002-publications`. At most 64 bytes. It ends in
-    /// `-contract` when programs that do not know it cannot work with what it leaves.
+    /// Its name, unique in its list, which rises in the order of the list: `002-publications`. At
+    /// most 64 bytes. It ends in `-contract` when programs that do not know it cannot work with
+    /// what it leaves.
     pub name: String,
     /// Its statements, each with one effect: a crash between two of them goes on with the next.
     pub statements: Vec<String>,
@@ -28,13 +29,13 @@ pub struct Migration {
 pub enum Newer {
     /// Nobody: one process has the database, so no upgrade is under way.
     Refused,
-    /// This program may, unless one of them takes something away: two versions run side by side in a
-    /// rolling upgrade.
+    /// This program may, unless one of them takes something away: two versions run side by side in
+    /// a rolling upgrade.
     RefusedWhenContracted,
 }
 
-/// The migrations of `known` that are still to be applied to `database`, in order. `applied`: the names
-/// that stand in it.
+/// The migrations of `known` that are still to be applied to `database`, in order. `applied`: the
+/// names that stand in it.
 ///
 /// # Errors
 /// [`SqlError::Broken`] when a program that this one does not understand made the database.
@@ -92,7 +93,8 @@ mod tests {
         }
     }
 
-    /// In a rolling upgrade an older program goes on beside a newer one until something it needs goes.
+    /// In a rolling upgrade an older program goes on beside a newer one until something it needs
+    /// goes.
     #[test]
     fn a_newer_database_is_refused_as_far_as_it_must_be() {
         let added = ["1", "2-added"];

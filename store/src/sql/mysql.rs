@@ -1,4 +1,5 @@
-//! MySQL 8+ and MariaDB 10.6+: pools of connections on which a timeout or a dropped call leaves nothing half-used.
+//! MySQL 8+ and MariaDB 10.6+: pools of connections on which a timeout or a dropped call leaves
+//! nothing half-used.
 
 mod connection;
 mod migrate;
@@ -31,14 +32,15 @@ pub struct Settings {
     pub acquire_timeout: Duration,
     /// How long a statement may take; then its connection is closed.
     pub statement_timeout: Duration,
-    /// How long the server lets a statement wait for a row that somebody else holds. Shorter than `statement_timeout`, or its clear
-    /// error is never seen.
+    /// How long the server lets a statement wait for a row that somebody else holds. Shorter than
+    /// `statement_timeout`, or its clear error is never seen.
     pub lock_wait: Duration,
-    /// Whether many rows go to a MariaDB as one array for a statement of one row, which costs it about a quarter less than a statement
-    /// of many rows. `false` for a proxy that does not pass arrays on. MySQL has no arrays and always gets statements of many rows.
+    /// Whether many rows go to a MariaDB as one array for a statement of one row, which costs it
+    /// about a quarter less than a statement of many rows. `false` for a proxy that does not pass
+    /// arrays on. MySQL has no arrays and always gets statements of many rows.
     pub arrays: bool,
-    /// Prepared statements kept per connection. The inserts and lists of fixed sizes are about ten each per order table; the server
-    /// counts them all (`max_prepared_stmt_count`).
+    /// Prepared statements kept per connection. The inserts and lists of fixed sizes are about ten
+    /// each per order table; the server counts them all (`max_prepared_stmt_count`).
     pub statements_cached: usize,
 }
 
@@ -59,11 +61,14 @@ impl Default for Settings {
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a process waits for another that migrates, in seconds.
 const MIGRATION_LOCK_S: u64 = 120;
-/// How long the server waits for a session's next statement, for the rest of one, and for its results to be read; then it ends the
-/// session, which undoes its transaction and gives its locks back, those of migrations too. So a process that freezes, or whose host vanishes,
-/// holds up its successor so long and no longer. A sound one is never so slow: nothing is waited for within a transaction but the database.
+/// How long the server waits for a session's next statement, for the rest of one, and for its
+/// results to be read; then it ends the session, which undoes its transaction and gives its locks
+/// back, those of migrations too. So a process that freezes, or whose host vanishes, holds up its
+/// successor so long and no longer. A sound one is never so slow: nothing is waited for within a
+/// transaction but the database.
 const SESSION_IDLE: Duration = Duration::from_secs(5);
-/// Connections that nobody uses are closed after that, before the server ends them; busy ones, whose prepared statements count, live on.
+/// Connections that nobody uses are closed after that, before the server ends them; busy ones,
+/// whose prepared statements count, live on.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 /// How often the pool looks for them.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
@@ -82,7 +87,8 @@ pub struct MySqlServer {
 }
 
 impl MySqlServer {
-    /// The server at `mysql://user:password@host:port`; a database in the URL is not used, its options are.
+    /// The server at `mysql://user:password@host:port`; a database in the URL is not used, its
+    /// options are.
     ///
     /// # Errors
     /// [`SqlError::Broken`] for another URL.
@@ -236,7 +242,8 @@ impl Sql for MySql {
     }
 
     async fn migrate(&self, migrations: &[Migration]) -> Result<usize, SqlError> {
-        // The lock belongs to the connection: whatever fails below closes it, and so gives the lock back.
+        // The lock belongs to the connection: whatever fails below closes it, and so gives the lock
+        // back.
         let mut held = self.held().await?;
         let lock = format!("SELECT GET_LOCK(DATABASE(), {MIGRATION_LOCK_S})");
         let locked = held.run(MIGRATION_TIMEOUT, async |conn| conn.query_first::<Option<i64>, _>(lock).await).await?;
@@ -269,7 +276,8 @@ impl Sql for MySql {
     }
 
     async fn close(&self) {
-        // Waits for the calls that are under way, which are bounded; a failed goodbye is none of the caller's business.
+        // Waits for the calls that are under way, which are bounded; a failed goodbye is none of
+        // the caller's business.
         let limit = self.settings.acquire_timeout + self.settings.statement_timeout;
         drop(timeout(limit, self.pool.clone().disconnect()).await);
     }

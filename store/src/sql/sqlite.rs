@@ -1,5 +1,6 @@
-//! SQLite: one file per database in one folder. A thread owns the connection that writes and carries out one transaction after the
-//! other; some threads read beside it. Nothing of a call that timed out or was dropped stays half done.
+//! SQLite: one file per database in one folder. A thread owns the connection that writes and
+//! carries out one transaction after the other; some threads read beside it. Nothing of a call that
+//! timed out or was dropped stays half done.
 
 mod fault;
 mod file;
@@ -33,8 +34,8 @@ pub struct Settings {
     pub readers: usize,
     /// Calls that wait for a thread's attention; more wait for room among them.
     pub queue: usize,
-    /// How long a call waits for its turn; then nothing of it happened. A transaction waits as long, all its tries together, for another
-    /// process that writes to the file.
+    /// How long a call waits for its turn; then nothing of it happened. A transaction waits as
+    /// long, all its tries together, for another process that writes to the file.
     pub lock_wait: Duration,
     /// How long a statement may take once it has its turn; then it is interrupted.
     pub statement_timeout: Duration,
@@ -44,8 +45,8 @@ pub struct Settings {
     pub writer_cache_kib: u32,
     /// The same, of each that reads: the system keeps the file's pages in memory too.
     pub reader_cache_kib: u32,
-    /// Pages of 4 KiB that the write-ahead log holds until they are copied into the file. More: a page that changes often is copied
-    /// less often.
+    /// Pages of 4 KiB that the write-ahead log holds until they are copied into the file. More: a
+    /// page that changes often is copied less often.
     pub checkpoint_pages: u32,
 }
 
@@ -92,8 +93,9 @@ impl fmt::Debug for SqliteServer {
 }
 
 impl SqliteServer {
-    /// The databases in this folder, which is made when the first of them is. It MUST be on a disk of this machine: the index of a
-    /// write-ahead log is shared memory. `now_ms` is the clock that their statements see.
+    /// The databases in this folder, which is made when the first of them is. It MUST be on a disk
+    /// of this machine: the index of a write-ahead log is shared memory. `now_ms` is the clock that
+    /// their statements see.
     ///
     /// # Errors
     /// [`SqlError::Broken`] for settings that cannot work.
@@ -122,7 +124,8 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, SqlError> + S
 
 /// The file, and its name in the folder for good.
 fn create(folder: &Path, path: &Path) -> Result<(), SqlError> {
-    // Two connections that make one file at the same moment refuse each other. Two processes do not share a data folder.
+    // Two connections that make one file at the same moment refuse each other. Two processes do not
+    // share a data folder.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let synced = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
@@ -230,7 +233,8 @@ impl Sql for Sqlite {
     }
 
     async fn close(&self) {
-        // What is under way ends first, and is bounded; what does not end in time is none of the caller's business.
+        // What is under way ends first, and is bounded; what does not end in time is none of the
+        // caller's business.
         let Settings { lock_wait, statement_timeout, .. } = self.database.settings();
         if let Some(ended) = self.database.close() {
             drop(timeout(lock_wait + statement_timeout, ended).await);

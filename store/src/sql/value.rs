@@ -83,7 +83,8 @@ impl Row {
     /// The next column, a whole number.
     ///
     /// # Errors
-    /// All getters: [`SqlError::Broken`] for a missing column, another type, or a value out of range.
+    /// All getters: [`SqlError::Broken`] for a missing column, another type, or a value out of
+    /// range.
     pub fn int(&mut self) -> Result<i64, SqlError> {
         match self.next()? {
             Value::Int(number) => Ok(number),

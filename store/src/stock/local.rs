@@ -1,5 +1,6 @@
-//! The lanes in this process: pure lane machines, each behind a lock of its own, and nothing else; no rule is written here. A start begins
-//! with no lane at all. All are missing, which is closed, and the keeper opens them from ledger and rows as after any loss (R3 to R5).
+//! The lanes in this process: pure lane machines, each behind a lock of its own, and nothing else;
+//! no rule is written here. A start begins with no lane at all. All are missing, which is closed,
+//! and the keeper opens them from ledger and rows as after any loss (R3 to R5).
 
 use std::{
     collections::HashMap,
@@ -18,8 +19,9 @@ use domain::{
 use super::{LaneKeeping, LaneStock, StockError};
 use crate::figures::{CallCount, Calls, PoolUse};
 
-/// Is told that a lane has answered its n-th call, counted from 1: under the lane's lock, on the thread of the caller and before it has
-/// its answer. So tests learn in which order calls that came at once were decided. It must not ask the lane itself.
+/// Is told that a lane has answered its n-th call, counted from 1: under the lane's lock, on the
+/// thread of the caller and before it has its answer. So tests learn in which order calls that came
+/// at once were decided. It must not ask the lane itself.
 pub type Observer = Arc<dyn Fn(LaneId, u64) + Send + Sync>;
 
 /// The engine's port. Clones share their lanes.
@@ -95,7 +97,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// A missing lane answers as a new one does, which is then forgotten: who asks for lanes that are not there costs no memory.
+    /// A missing lane answers as a new one does, which is then forgotten: who asks for lanes that
+    /// are not there costs no memory.
     fn ask<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&lane).map(Arc::clone);
         match kept {
@@ -104,13 +107,15 @@ impl Lanes {
         }
     }
 
-    /// The same for the one call that makes a lane. No lane is retired meanwhile: what it makes stays.
+    /// The same for the one call that makes a lane. No lane is retired meanwhile: what it makes
+    /// stays.
     fn ask_or_keep<T>(&self, lane: LaneId, act: impl FnOnce(&mut LaneMachine, RunId) -> T) -> T {
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         self.ask_kept(lane, all.entry(lane).or_default(), act)
     }
 
-    /// R14: the lane leaves the map; its buyers are let go of while nobody waits. Who holds it still finds it missing.
+    /// R14: the lane leaves the map; its buyers are let go of while nobody waits. Who holds it
+    /// still finds it missing.
     fn retire(&self, lane: LaneId, epoch: Epoch) -> RetireAnswer {
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = all.get(&lane) else { return RetireAnswer::Gone };
@@ -125,7 +130,8 @@ impl Lanes {
         retired.map_or(RetireAnswer::Refused, |_| RetireAnswer::Gone)
     }
 
-    /// R4: whether a load may go on: what it puts in place stands beside the lane until it opens, so this is no call of the lane's.
+    /// R4: whether a load may go on: what it puts in place stands beside the lane until it opens,
+    /// so this is no call of the lane's.
     fn is_closed_under(&self, lane: LaneId, epoch: Epoch) -> bool {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&lane).map(Arc::clone);
         kept.is_some_and(|kept| lock(&kept).machine.is_closed_under(self.run, epoch))
@@ -142,7 +148,8 @@ impl Lanes {
     }
 }
 
-/// A lane that a panic may have left half changed is lost: it is missing from then on, and the keeper rebuilds it.
+/// A lane that a panic may have left half changed is lost: it is missing from then on, and the
+/// keeper rebuilds it.
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(|poisoned| {
         kept.clear_poison();

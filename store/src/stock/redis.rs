@@ -1,5 +1,6 @@
-//! The lanes on Redis 7, one node or a cluster. The scripts in `lua/` carry out what `domain::stock::LaneMachine` specifies. It decides
-//! nothing, and it never repeats a call by itself: an error says that a call was not sent or that its outcome is unknown, and the caller
+//! The lanes on Redis 7, one node or a cluster. The scripts in `lua/` carry out what
+//! `domain::stock::LaneMachine` specifies. It decides nothing, and it never repeats a call by
+//! itself: an error says that a call was not sent or that its outcome is unknown, and the caller
 //! knows what may be repeated.
 
 mod keeping;
@@ -26,7 +27,8 @@ use link::Link;
 pub use keeping::RedisKeeping;
 pub use node::CONNECTION_WAIT;
 
-/// Bytes of a request of `reserve`: the last 42 are a buyer's entry already, so that the script cuts it out in one piece.
+/// Bytes of a request of `reserve`: the last 42 are a buyer's entry already, so that the script
+/// cuts it out in one piece.
 const REQUEST: usize = 11 + reply::ENTRY;
 /// The purchase number of a buyer who has none yet.
 const FIRST_NUMBER: u8 = 1;
@@ -42,13 +44,15 @@ pub struct RedisSettings {
     pub namespace: String,
     /// Calls under way on one connection, at most; further ones wait, within their time.
     pub in_flight: usize,
-    /// How long a connection may take to come up. A call waits for it less long ([`CONNECTION_WAIT`]).
+    /// How long a connection may take to come up. A call waits for it less long
+    /// ([`CONNECTION_WAIT`]).
     pub connect_timeout: Duration,
     /// How long the engine waits for an answer; then the outcome is unknown.
     pub response_timeout: Duration,
     /// How long the keeper waits for an answer: its calls carry whole lanes.
     pub keeper_timeout: Duration,
-    /// Connections that the engine's port spreads its calls over. One: calls of several lanes then leave and come back together.
+    /// Connections that the engine's port spreads its calls over. One: calls of several lanes then
+    /// leave and come back together.
     pub connections: usize,
     /// Connections of the keeper's pool, at most.
     pub keeper_connections: usize,
@@ -70,7 +74,8 @@ impl RedisSettings {
     }
 }
 
-/// The engine's port. Clones share their connections, which live on the runtime that connected them.
+/// The engine's port. Clones share their connections, which live on the runtime that connected
+/// them.
 #[derive(Clone)]
 pub struct RedisStock {
     link: Link,
@@ -78,16 +83,18 @@ pub struct RedisStock {
 }
 
 impl RedisStock {
-    /// Prepares the connections. One node is connected to when it is first asked, and again whenever the connection broke; a cluster
-    /// must be there.
+    /// Prepares the connections. One node is connected to when it is first asked, and again
+    /// whenever the connection broke; a cluster must be there.
     ///
     /// # Errors
-    /// [`StockError::Broken`] for a URL that is none, [`StockError::Unknown`] when no node of a cluster answers.
+    /// [`StockError::Broken`] for a URL that is none, [`StockError::Unknown`] when no node of a
+    /// cluster answers.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StockError> {
         Ok(Self { link: Link::connect(settings).await?, keys: Keys::new(&settings.namespace) })
     }
 
-    /// What came of the calls of this port and its clones, whenever it is asked. It holds no connection.
+    /// What came of the calls of this port and its clones, whenever it is asked. It holds no
+    /// connection.
     pub fn calls(&self) -> impl Fn() -> Calls + Send + Sync + 'static + use<> {
         self.link.calls()
     }

@@ -1,5 +1,6 @@
-//! What the ports of the order log promise, for every adapter. Method: each rule gets a rig of its own, with an empty log of
-//! [`PARTITIONS`] partitions; what an adapter does beside the ports is in its own files.
+//! What the ports of the order log promise, for every adapter. Method: each rule gets a rig of its
+//! own, with an empty log of [`PARTITIONS`] partitions; what an adapter does beside the ports is in
+//! its own files.
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -246,7 +247,8 @@ pub(crate) async fn a_read_at_the_end_waits_and_then_gives_what_comes(rig: impl 
     assert_eq!(read.unwrap(), [entry(offset, &late)]);
 }
 
-/// R10: a position that the log does not have any more, or not yet again, is an error until the writer decides.
+/// R10: a position that the log does not have any more, or not yet again, is an error until the
+/// writer decides.
 pub(crate) async fn a_position_outside_the_log_is_out_of_range(rig: impl Rig) {
     let entries = append_all(&rig.log(), FIRST, 5).await;
     let mut reader = rig.source().reader(FIRST).unwrap();

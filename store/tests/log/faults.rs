@@ -32,7 +32,8 @@ fn contents(path: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
     files
 }
 
-/// R7: on a full disk nothing is acknowledged; with room again the log goes on by itself, without a gap.
+/// R7: on a full disk nothing is acknowledged; with room again the log goes on by itself, without a
+/// gap.
 #[tokio::test]
 async fn a_full_disk_says_so_and_the_log_heals() {
     let folder = Folder::new();

@@ -11,7 +11,8 @@ use store::log::{
 use super::rig::Folder;
 use crate::contract::{FIRST, PARTITIONS, PATIENCE, SECOND, append_all, entry, read, record};
 
-/// What waits while a commit is out goes with the next: fewer commits than records, no gap, and in the order in which it was called.
+/// What waits while a commit is out goes with the next: fewer commits than records, no gap, and in
+/// the order in which it was called.
 #[tokio::test]
 async fn many_appends_share_commits_and_leave_no_gap() {
     let log = Folder::new().open();
@@ -31,7 +32,8 @@ async fn many_appends_share_commits_and_leave_no_gap() {
     assert!(log.figures().client.round_trip_p99_s > 0.0);
 }
 
-/// Reading and appending at once, with a memory that holds a few records: nothing is lost between memory and file.
+/// Reading and appending at once, with a memory that holds a few records: nothing is lost between
+/// memory and file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_falls_behind_and_catches_up_sees_everything_once() {
     const RECORDS: u64 = 2_000;
@@ -59,7 +61,8 @@ async fn a_reader_that_falls_behind_and_catches_up_sees_everything_once() {
     appends.await.unwrap();
 }
 
-/// R10: the record before the ledger's position is what it stands on; what is not decided is nobody's to delete.
+/// R10: the record before the ledger's position is what it stands on; what is not decided is
+/// nobody's to delete.
 #[tokio::test]
 async fn retention_deletes_what_is_old_and_decided_all_but_the_last() {
     let folder = Folder::new();

@@ -30,7 +30,8 @@ async fn every_acknowledged_record_is_there_again_and_offsets_go_on() {
     assert_eq!(follower.next().await.unwrap(), []);
 }
 
-/// What a killed process leaves: the file and its write-ahead log as they are at the moment of an acknowledgement.
+/// What a killed process leaves: the file and its write-ahead log as they are at the moment of an
+/// acknowledgement.
 #[tokio::test]
 async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
     let folder = Folder::new();

@@ -108,7 +108,8 @@ async fn the_producer_tells_of_its_client() {
     .await;
 }
 
-/// A producer whose idempotence is lost accepts nothing any more: another takes its place, unseen from outside.
+/// A producer whose idempotence is lost accepts nothing any more: another takes its place, unseen
+/// from outside.
 #[tokio::test]
 async fn a_producer_that_failed_for_good_is_replaced() {
     let cluster = MockCluster::new(1).unwrap();

@@ -43,7 +43,8 @@ async fn a_recreated_topic_is_noticed() {
     .await;
 }
 
-/// Fault 28: a follower that runs says that its topic lost what it had, and then reads what is there now.
+/// Fault 28: a follower that runs says that its topic lost what it had, and then reads what is
+/// there now.
 #[tokio::test]
 async fn a_lost_topic_of_sales_is_noticed_by_who_follows_it() {
     on_fresh_topics(async |settings| {

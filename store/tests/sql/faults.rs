@@ -1,5 +1,5 @@
-//! Goal: a fault is an error that says what to do, in time, and nothing is damaged by it. Method: the file, its folder and its limits are
-//! spoilt from outside.
+//! Goal: a fault is an error that says what to do, in time, and nothing is damaged by it. Method:
+//! the file, its folder and its limits are spoilt from outside.
 
 use std::{
     fs,
@@ -115,7 +115,8 @@ async fn a_damaged_file_is_said_and_left_alone() {
     assert_eq!(store.orders.find(&ids).await.unwrap().len(), 600);
 }
 
-/// A connection that met a spoilt file is not used again: a sound one in its place is found without a restart.
+/// A connection that met a spoilt file is not used again: a sound one in its place is found without
+/// a restart.
 #[tokio::test]
 async fn a_file_that_was_restored_is_found() {
     let folder = Folder::new();

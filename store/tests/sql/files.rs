@@ -1,4 +1,5 @@
-//! Goal: what was committed is found by whoever opens the folder next, and everything it needs for that is in force.
+//! Goal: what was committed is found by whoever opens the folder next, and everything it needs for
+//! that is in force.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,7 +46,8 @@ async fn closing_leaves_one_file() {
     assert_eq!(files, [folder.file(&d.space.ledger()), folder.file(&d.space.orders(0))]);
 }
 
-/// What keeps a commit from being lost, asked of the connection that commits; and that the others cannot write.
+/// What keeps a commit from being lost, asked of the connection that commits; and that the others
+/// cannot write.
 #[tokio::test]
 async fn pragmas_are_in_force() {
     let d = deployment(&Folder::new(), 1, 1).await;

@@ -1,4 +1,5 @@
-//! Goal: a status changes only from what it was, together with its outbox row (R8), and the sweep finds what is overdue.
+//! Goal: a status changes only from what it was, together with its outbox row (R8), and the sweep
+//! finds what is overdue.
 
 use bytes::Bytes;
 use domain::{
@@ -87,7 +88,8 @@ pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
     assert!(now > MINTED_AT_MS);
 }
 
-/// Many orders at once: each by compare-and-set, with its outbox row or not at all, and the others whatever one of them is.
+/// Many orders at once: each by compare-and-set, with its outbox row or not at all, and the others
+/// whatever one of them is.
 pub(crate) async fn many_orders_are_marked_with_their_outbox_rows<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 2, 2).await;
     let rows: Vec<OrderRow> = (1..=700).map(row).collect();

@@ -1,4 +1,5 @@
-//! Goal: no worker number has two holders, nor a new one too early. Method: rows are moved in time, nobody sleeps.
+//! Goal: no worker number has two holders, nor a new one too early. Method: rows are moved in time,
+//! nobody sleeps.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Goal: position, sold units, allotments, epochs and movements move together, for one writer only (R4, R10).
+//! Goal: position, sold units, allotments, epochs and movements move together, for one writer only
+//! (R4, R10).
 
 use domain::{
     decide::{AllotmentMove, Movement},
@@ -148,7 +149,8 @@ pub(crate) async fn sold_stays_between_none_and_the_allotment<A: Adapter>(adapte
     assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers[0], expected);
 }
 
-/// R9: units that a release returns and the allotment falls by move in one statement, and only what both become is asked.
+/// R9: units that a release returns and the allotment falls by move in one statement, and only what
+/// both become is asked.
 pub(crate) async fn an_allotment_falls_with_what_is_released<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
@@ -172,7 +174,8 @@ pub(crate) async fn an_allotment_falls_with_what_is_released<A: Adapter>(adapter
     assert_eq!(d.ledger.lane(lane(1)).await.unwrap().unwrap().offers[0].allotment, 95);
 }
 
-/// A program that knows no targets writes none: then the allotment is what the sale wants, until a change says otherwise.
+/// A program that knows no targets writes none: then the allotment is what the sale wants, until a
+/// change says otherwise.
 pub(crate) async fn a_row_without_a_target_wants_its_allotment<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
@@ -191,7 +194,8 @@ pub(crate) async fn a_row_without_a_target_wants_its_allotment<A: Adapter>(adapt
     assert_eq!(offers().await, [OfferRow { allotment: 69, target: 69, ..expected }]);
 }
 
-/// R5: the lower bound of a lane's orders only falls, by commits and by a new generation; fenced, nothing moves.
+/// R5: the lower bound of a lane's orders only falls, by commits and by a new generation; fenced,
+/// nothing moves.
 pub(crate) async fn r5_the_first_order_of_a_lane_only_falls<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
@@ -251,7 +255,8 @@ pub(crate) async fn a_generation_begins_once<A: Adapter>(adapter: A) {
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(2, 5)));
 }
 
-/// R14: the flag moves with the epoch, and a later epoch takes it back, also when an older program moves it.
+/// R14: the flag moves with the epoch, and a later epoch takes it back, also when an older program
+/// moves it.
 pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     d.ledger.begin_partition(&partition(1, 0)).await.unwrap();
@@ -279,7 +284,8 @@ pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(ad
     assert!(!d.ledger.lane(lane(1)).await.unwrap().unwrap().is_retired);
 }
 
-/// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own partition.
+/// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own
+/// partition.
 pub(crate) async fn a_distrusted_lane_is_remembered_until_it_is_trusted<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     for n in 1..=3 {

@@ -1,4 +1,5 @@
-//! Goal: what is lost for good, and what an operator set aside, is noted once and stays (R15); movements go in order and in steps.
+//! Goal: what is lost for good, and what an operator set aside, is noted once and stays (R15);
+//! movements go in order and in steps.
 
 use domain::{
     decide::Movement,

@@ -1,5 +1,6 @@
-//! Goal: a schema changes step by step, each step once, whoever starts when; and a program keeps off what it does not
-//! know. Method: lists of migrations on a database of their own; a crash is a statement that fails.
+//! Goal: a schema changes step by step, each step once, whoever starts when; and a program keeps
+//! off what it does not know. Method: lists of migrations on a database of their own; a crash is a
+//! statement that fails.
 
 use std::sync::Arc;
 
@@ -72,7 +73,8 @@ pub(crate) async fn a_migration_that_broke_half_way_is_gone_on_from<A: Adapter>(
     assert_eq!(space.count(&space.ledger(), "u").await, 2);
 }
 
-/// An older program works beside a newer one as long as nothing was taken away; one that has the database for itself does not.
+/// An older program works beside a newer one as long as nothing was taken away; one that has the
+/// database for itself does not.
 pub(crate) async fn a_newer_programs_database_is_refused<A: Adapter>(adapter: A) {
     let space = Space::new(&adapter);
     let db = database(&space).await;

@@ -1,5 +1,5 @@
-//! Goal: any number of processes may open a deployment at once, and none with another map. Also the named operations that no
-//! repository uses yet.
+//! Goal: any number of processes may open a deployment at once, and none with another map. Also the
+//! named operations that no repository uses yet.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Goal: rows, releases and progress move together or not at all (R1, R2), and reads find what was written.
+//! Goal: rows, releases and progress move together or not at all (R1, R2), and reads find what was
+//! written.
 
 use std::collections::HashMap;
 
@@ -34,7 +35,8 @@ pub(crate) async fn what_is_written_is_found<A: Adapter>(adapter: A) {
     }
 }
 
-/// A taken order id and a taken (buyer, lane, number) both undo the whole transaction, its progress too.
+/// A taken order id and a taken (buyer, lane, number) both undo the whole transaction, its progress
+/// too.
 pub(crate) async fn a_taken_key_leaves_nothing<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 2).await;
     let first = row(1);
@@ -55,7 +57,8 @@ pub(crate) async fn a_taken_key_leaves_nothing<A: Adapter>(adapter: A) {
     assert_eq!(write(&d.orders, 2, &rows, &[]).await, [Written::Done]);
 }
 
-/// R2: the progress must be as expected in all three parts; a zombie of an older generation is one that is not.
+/// R2: the progress must be as expected in all three parts; a zombie of an older generation is one
+/// that is not.
 pub(crate) async fn a_zombie_of_an_older_generation_cannot_write<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     let shard = ShardId(0);
@@ -90,7 +93,8 @@ pub(crate) async fn a_row_of_another_shard_is_refused<A: Adapter>(adapter: A) {
     assert!(d.orders.write(other, write).await.unwrap_err().to_string().contains("does not live in shard"));
 }
 
-/// R1: the first release of an order counts, alone or before another in the same batch; a rejected order has none.
+/// R1: the first release of an order counts, alone or before another in the same batch; a rejected
+/// order has none.
 pub(crate) async fn a_release_is_set_once<A: Adapter>(adapter: A) {
     for (shards, tables) in MAPS {
         let d = deployment(&adapter, shards, tables).await;
@@ -112,8 +116,8 @@ pub(crate) async fn a_release_is_set_once<A: Adapter>(adapter: A) {
     }
 }
 
-/// R8: with its release a row takes the mark that its database lost; one that stands, or a payment, is not overwritten. What a release
-/// of an older program does not say changes nothing.
+/// R8: with its release a row takes the mark that its database lost; one that stands, or a payment,
+/// is not overwritten. What a release of an older program does not say changes nothing.
 pub(crate) async fn r8_a_release_brings_the_mark_that_was_lost<A: Adapter>(adapter: A) {
     use Status::{Cancelled, Completed, Expired, Fulfilled, Paid, PendingPayment, Refunded, Refunding, Rejected};
     let all = [PendingPayment, Paid, Fulfilled, Completed, Cancelled, Expired, Refunding, Refunded, Rejected];

@@ -1,5 +1,6 @@
-//! Goal: of any number of publishers one is first, the others are told what it was, and what is published reaches the topic as the
-//! newest. Method: sales of two lanes over both adapters, a topic that obeys, and one that does not.
+//! Goal: of any number of publishers one is first, the others are told what it was, and what is
+//! published reaches the topic as the newest. Method: sales of two lanes over both adapters, a
+//! topic that obeys, and one that does not.
 
 use std::sync::{Arc, Mutex};
 
@@ -105,7 +106,8 @@ pub(crate) async fn an_id_has_one_owner<A: Adapter>(adapter: A) {
     assert_eq!(moved, ["301 is published in lane 23 and stays there"]);
 }
 
-/// Each of many publishers of one offer, and of one version: exactly one is first, the others hear what it was.
+/// Each of many publishers of one offer, and of one version: exactly one is first, the others hear
+/// what it was.
 pub(crate) async fn of_publishers_at_once_one_is_first<A: Adapter>(adapter: A) {
     let d = Arc::new(deployment(&adapter, 1, 1).await);
     let start = |sale: Sale, expected| {
@@ -194,7 +196,8 @@ fn lane_row(sale: &Sale, at: usize) -> LaneRow {
     }
 }
 
-/// What an older program published past the database: taken in, unless somebody has it. The rest is parked and told once.
+/// What an older program published past the database: taken in, unless somebody has it. The rest is
+/// parked and told once.
 pub(crate) async fn what_came_by_the_topic_is_adopted<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 1).await;
     let publications = d.ledger.publications();
@@ -221,7 +224,8 @@ pub(crate) async fn what_came_by_the_topic_is_adopted<A: Adapter>(adapter: A) {
 /// The ledger's schema of the first program.
 const FIRST: &str = include_str!("../../migrations/ledger/001.sql");
 
-/// A database that the first program made: its lanes and offers keep their owners, and nothing of it is lost.
+/// A database that the first program made: its lanes and offers keep their owners, and nothing of
+/// it is lost.
 pub(crate) async fn an_older_programs_database_is_upgraded<A: Adapter>(adapter: A) {
     let space = Space::new(&adapter);
     let server = adapter.server();

@@ -1,6 +1,7 @@
-//! What the port of databases promises, and the repositories on top of it, rule by rule. Goal: any adapter that passes may stand behind
-//! writer, desk and ledger. Method: each rule is a function of the port alone, with a namespace of its own that is dropped at its end;
-//! two maps, 2 x 4 and 1 x 1 tables, where routing matters. `contract!` stands at the foot of each adapter's tests.
+//! What the port of databases promises, and the repositories on top of it, rule by rule. Goal: any
+//! adapter that passes may stand behind writer, desk and ledger. Method: each rule is a function of
+//! the port alone, with a namespace of its own that is dropped at its end; two maps, 2 x 4 and 1 x
+//! 1 tables, where routing matters. `contract!` stands at the foot of each adapter's tests.
 
 pub(crate) mod desk;
 pub(crate) mod figures;

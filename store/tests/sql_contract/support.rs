@@ -157,7 +157,8 @@ pub(crate) fn later(row: &OrderRow, ms: u64, number: u8) -> OrderRow {
     OrderRow { order, number: Some(PurchaseNumber(number)), ..row.clone() }
 }
 
-/// Begins the partition on every shard and writes rows and releases as a writer would, from record `offset` - 1 to `offset`.
+/// Begins the partition on every shard and writes rows and releases as a writer would, from record
+/// `offset` - 1 to `offset`.
 pub(crate) async fn write<S: Sql>(
     orders: &Orders<S>,
     offset: u64,

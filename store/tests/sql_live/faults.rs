@@ -1,4 +1,5 @@
-//! Goal: a fault is an error of the right kind, in time, and the pool recovers. Method: a raw connection holds locks and kills.
+//! Goal: a fault is an error of the right kind, in time, and the pool recovers. Method: a raw
+//! connection holds locks and kills.
 
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,8 @@ async fn a_short_lock_wait_is_tried_again() {
     assert_eq!(marking.await.unwrap().unwrap(), Marked::Done);
 }
 
-/// A statement that takes too long is given up; its connection is closed, not used again, and its locks go with it.
+/// A statement that takes too long is given up; its connection is closed, not used again, and its
+/// locks go with it.
 #[tokio::test]
 async fn a_timeout_closes_its_connection() {
     let d = deployment(1, 1).await;
@@ -136,7 +138,8 @@ async fn a_timeout_closes_its_connection() {
     let server = MySqlServer::new(&url(), impatient).unwrap();
     let store = shards::open(&server, &d.space.name, d.orders.map().clone()).await.unwrap();
     let mut hand = held_order(&d).await;
-    // The progress moves, then the insert waits for the whole table, longer than any wait for a row.
+    // The progress moves, then the insert waits for the whole table, longer than any wait for a
+    // row.
     hand.query_drop("LOCK TABLES orders_0 WRITE").await.unwrap();
     let next = ShardWrite {
         partition: PARTITION,
@@ -148,7 +151,8 @@ async fn a_timeout_closes_its_connection() {
     let error = store.orders.write(ShardId(0), next.clone()).await.unwrap_err();
     assert_eq!(error, SqlError::Timeout(impatient.statement_timeout));
     hand.query_drop("UNLOCK TABLES").await.unwrap();
-    // One connection only: it must be a new one, and the old one's lock on the progress must be gone.
+    // One connection only: it must be a new one, and the old one's lock on the progress must be
+    // gone.
     assert_eq!(store.orders.write(ShardId(0), next).await.unwrap(), Written::Done);
 }
 
@@ -181,7 +185,8 @@ async fn a_server_that_is_not_there_is_unreachable() {
     assert!(!text.contains("secret"));
 }
 
-/// Two transactions that take two rows in opposite order: one is the victim, tries again, and both are done.
+/// Two transactions that take two rows in opposite order: one is the victim, tries again, and both
+/// are done.
 #[tokio::test]
 async fn a_deadlock_is_tried_again() {
     let d = deployment(1, 1).await;

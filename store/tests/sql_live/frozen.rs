@@ -1,5 +1,6 @@
-//! Goal: a process that freezes within a transaction, or whose host vanishes, holds up nobody for longer than seconds. Method: a session of
-//! ours that says nothing more, as the server sees it then.
+//! Goal: a process that freezes within a transaction, or whose host vanishes, holds up nobody for
+//! longer than seconds. Method: a session of ours that says nothing more, as the server sees it
+//! then.
 
 use std::{
     future::Future,
@@ -69,7 +70,8 @@ async fn the_migration_lock_of_a_silent_session_is_given_back() {
     assert!(took < SECONDS, "{took:?}");
 }
 
-/// Connections that nobody uses are closed by the pool, before the server ends them: no call meets a dead one.
+/// Connections that nobody uses are closed by the pool, before the server ends them: no call meets
+/// a dead one.
 #[tokio::test]
 async fn connections_that_rest_are_closed_before_the_server_ends_them() {
     let d = support::deployment(&Live, 1, 1).await;

@@ -29,8 +29,8 @@ async fn held_rows_are_skipped() {
     other.rollback().await;
 }
 
-/// A crash after a statement and before its step is written: the definition stands, and is taken for what it is; every other
-/// error stays one.
+/// A crash after a statement and before its step is written: the definition stands, and is taken
+/// for what it is; every other error stays one.
 #[tokio::test]
 async fn a_definition_whose_step_was_not_written_is_recognised() {
     let space = Space::new(&Live);

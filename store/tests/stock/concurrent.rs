@@ -1,7 +1,9 @@
-//! Many callers at once. Goal: whatever the threads do, each lane's answers are those of one machine that was asked one call after the other,
-//! in the order in which the lane decided. Method: threads play random scripts on few lanes; the adapter's observer numbers the calls of
-//! each lane; the history is then played through a fresh machine, which must give every answer and end in the same state. A seed names
-//! the scripts, not how the threads meet: `DIFFERENTIAL_SEED` plays one many times over.
+//! Many callers at once. Goal: whatever the threads do, each lane's answers are those of one
+//! machine that was asked one call after the other, in the order in which the lane decided. Method:
+//! threads play random scripts on few lanes; the adapter's observer numbers the calls of each lane;
+//! the history is then played through a fresh machine, which must give every answer and end in the
+//! same state. A seed names the scripts, not how the threads meet: `DIFFERENTIAL_SEED` plays one
+//! many times over.
 
 use std::{
     cell::Cell,
@@ -80,7 +82,8 @@ impl Done {
             Self::Claim(now_ms, n, told) => same(told, &machine.claim(RUN, *now_ms, *n, BACKOFF_MS)),
             Self::Settle(epoch, batches, gone, told) => same(told, &machine.settle(RUN, *epoch, batches, gone)),
             Self::Close(epoch, told) => same(told, &machine.close(RUN, *epoch)),
-            // A load has several steps: between them another keeper may have begun its own. A refused one changes nothing.
+            // A load has several steps: between them another keeper may have begun its own. A
+            // refused one changes nothing.
             Self::Load(_, _, LoadAnswer::Refused) => {}
             Self::Load(epoch, load, told) => same(told, &machine.load(RUN, *epoch, load)),
             Self::Adjust(epoch, offer, allotment, at, told) => {

@@ -23,7 +23,8 @@ macro_rules! in_process {
 
 every_rule!(in_process);
 
-/// R3: what a start finds is nothing. A lane that was open before is missing, which is closed, and not sold out; the keeper opens it.
+/// R3: what a start finds is nothing. A lane that was open before is missing, which is closed, and
+/// not sold out; the keeper opens it.
 #[tokio::test]
 async fn r3_a_start_closes_every_lane() {
     let load = fresh(1, &[5]);

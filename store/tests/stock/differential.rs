@@ -1,5 +1,6 @@
-//! The local adapter against the pure machine, one call after the other: the scripts that Redis is held to. Goal: no difference in any reply,
-//! journal byte or buyer's entry. A start of the process loses every lane, so that here a restart and a loss are the same.
+//! The local adapter against the pure machine, one call after the other: the scripts that Redis is
+//! held to. Goal: no difference in any reply, journal byte or buyer's entry. A start of the process
+//! loses every lane, so that here a restart and a loss are the same.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-//! What both ports promise, rule by rule. Goal: any pair of adapters that passes may stand behind engine and keeper. Method: each rule is
-//! a function of the ports alone, on a lane that is missing; `every_rule` hands the whole list to the adapter's own macro.
+//! What both ports promise, rule by rule. Goal: any pair of adapters that passes may stand behind
+//! engine and keeper. Method: each rule is a function of the ports alone, on a lane that is
+//! missing; `every_rule` hands the whole list to the adapter's own macro.
 
 use domain::{
     id::{Epoch, LaneId, PurchaseNumber},
@@ -156,7 +157,8 @@ pub(super) async fn r3_close_is_refused_when_it_comes_late(_: &impl LaneStock, k
     assert_eq!(keeping.close(the_lane(), Epoch(5)).await.unwrap(), CloseAnswer::Closed);
 }
 
-/// A load in steps: entries come in any order and replace those of the same buyers, and it opens only with as many buyers as were new.
+/// A load in steps: entries come in any order and replace those of the same buyers, and it opens
+/// only with as many buyers as were new.
 pub(super) async fn r4_a_load_opens_with_the_buyers_that_are_in_place(_: &impl LaneStock, keeping: &impl LaneKeeping) {
     let step = Epoch(2);
     let opening = |buyers| LaneOpening { buyers, limit_per_buyer: 1, offers: fresh(1, &[5]).offers };
@@ -290,7 +292,8 @@ pub(super) async fn r9_a_release_retires_units_once(stock: &impl LaneStock, keep
         settle(keeping, &[], &[released(10, 1, 3), released(12, 1, 3), released(99, 2, 3)]).await;
         assert_eq!(offers().await, [(offer(1), 1, 7), (offer(2), 0, 0)], "repeating retires nothing twice");
     }
-    // The ledger's allotment after that release changes nothing, and an earlier one is not heard of any more.
+    // The ledger's allotment after that release changes nothing, and an earlier one is not heard of
+    // any more.
     keeping.adjust(the_lane(), Epoch(1), offer(1), 7, 4).await.unwrap();
     assert_eq!(offers().await[0], (offer(1), 1, 7));
     settle(keeping, &[], &[released(11, 2, 6)]).await;
@@ -368,7 +371,8 @@ pub(super) async fn another_epoch_is_closed(stock: &impl LaneStock, keeping: &im
     assert_eq!(left(keeping).await, 5);
 }
 
-/// What a page of a sale shows at rest comes from here: open or not, under which epoch, and the units left of each offer.
+/// What a page of a sale shows at rest comes from here: open or not, under which epoch, and the
+/// units left of each offer.
 pub(super) async fn the_engine_sees_units_left_without_a_purchase(stock: &impl LaneStock, keeping: &impl LaneKeeping) {
     assert_eq!(stock.inspect(the_lane()).await.unwrap().mode, LaneMode::Missing);
     open(keeping, 1, &fresh(2, &[5, 1])).await;

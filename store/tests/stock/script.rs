@@ -1,5 +1,5 @@
-//! Random scripts of operations on one lane, told to the machine and to an adapter, with restarts and lost data; every script is named by its
-//! seed.
+//! Random scripts of operations on one lane, told to the machine and to an adapter, with restarts
+//! and lost data; every script is named by its seed.
 
 use domain::{
     id::{BatchId, Epoch},
@@ -37,7 +37,8 @@ const KINDS: [&str; 17] = [
     "withheld",
 ];
 
-/// The seeds to play, and whether they are one that was asked for: `DIFFERENTIAL_SEED` names it, `DIFFERENTIAL_SEEDS` says how many.
+/// The seeds to play, and whether they are one that was asked for: `DIFFERENTIAL_SEED` names it,
+/// `DIFFERENTIAL_SEEDS` says how many.
 pub(super) fn seeds(usual: u64) -> (std::ops::Range<u64>, bool) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     match number("DIFFERENTIAL_SEED") {

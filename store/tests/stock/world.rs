@@ -29,7 +29,8 @@ pub(super) trait Server {
 
     fn keeping(&self) -> &Self::Keeping;
 
-    /// Goes on as another run, or an earlier one; the lane's state was written under `stored`. Answers whether the lane is still there.
+    /// Goes on as another run, or an earlier one; the lane's state was written under `stored`.
+    /// Answers whether the lane is still there.
     async fn restart(&mut self, lane: LaneId, run: RunId, stored: Option<RunId>) -> bool;
 
     /// `None` if nothing outlives the process.
@@ -243,7 +244,8 @@ impl<S: Server> World<S> {
         adapter.iter().for_each(|(batch, bytes)| self.check_entry(*batch, bytes));
     }
 
-    /// A journal entry is a batch with exactly the reservations that a reserve call of that batch promised.
+    /// A journal entry is a batch with exactly the reservations that a reserve call of that batch
+    /// promised.
     fn check_entry(&self, id: BatchId, bytes: &Bytes) {
         let batch = Batch::decode(bytes.clone()).unwrap();
         assert_eq!((batch.lane, batch.id), (self.lane, id));
@@ -255,7 +257,8 @@ impl<S: Server> World<S> {
         same("buyers", &self.machine.buyers(), &adapter);
     }
 
-    /// Another run of the server, or an earlier one: both happen when a failover goes back and forth.
+    /// Another run of the server, or an earlier one: both happen when a failover goes back and
+    /// forth.
     pub(super) async fn restart(&mut self, run: RunId) {
         self.note(|| format!("restart as {run:?}"));
         self.run = run;

@@ -1,5 +1,5 @@
-//! Goal: one dead node of a cluster is silence for its own lanes alone; calls of others go on beside calls that wait for it. Method: three nodes, one
-//! of them stopped.
+//! Goal: one dead node of a cluster is silence for its own lanes alone; calls of others go on
+//! beside calls that wait for it. Method: three nodes, one of them stopped.
 
 use std::time::{Duration, Instant};
 

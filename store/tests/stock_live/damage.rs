@@ -1,5 +1,6 @@
-//! Goal: whatever stands in the keys of one lane, it is closed, and can be rebuilt without a hand on the server. Method: keys and fields are spoilt
-//! beside the adapter, one after the other; every call must answer "closed" or an error, never "no", and a rebuild must open the lane.
+//! Goal: whatever stands in the keys of one lane, it is closed, and can be rebuilt without a hand
+//! on the server. Method: keys and fields are spoilt beside the adapter, one after the other; every
+//! call must answer "closed" or an error, never "no", and a rebuild must open the lane.
 
 use domain::{
     id::Epoch,
@@ -74,7 +75,8 @@ async fn set(raw: &mut MultiplexedConnection, key: &str, field: &[u8], value: &[
     redis::cmd("HSET").arg(key).arg(field).arg(value).exec_async(raw).await.unwrap();
 }
 
-/// A field that nothing of ours writes closes its lane at the first call that meets it, for everybody: the keeper sees a closed lane.
+/// A field that nothing of ours writes closes its lane at the first call that meets it, for
+/// everybody: the keeper sees a closed lane.
 #[tokio::test]
 async fn a_lane_with_a_nonsensical_field_closes_itself() {
     let settings = settings(&url());

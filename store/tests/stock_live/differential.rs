@@ -1,5 +1,6 @@
-//! The scripts against their specification. Goal: no difference between `LaneMachine` and Redis in any reply, journal byte or buyer's
-//! entry. Method: random scripts of operations on one lane, told to both, with restarts and lost data; every script is named by its seed.
+//! The scripts against their specification. Goal: no difference between `LaneMachine` and Redis in
+//! any reply, journal byte or buyer's entry. Method: random scripts of operations on one lane, told
+//! to both, with restarts and lost data; every script is named by its seed.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -90,7 +91,8 @@ impl Server for Redis {
         &self.keeping
     }
 
-    /// The real server keeps its run id; that its run is another is told by another id in the lane's state.
+    /// The real server keeps its run id; that its run is another is told by another id in the
+    /// lane's state.
     async fn restart(&mut self, lane: LaneId, run: RunId, stored: Option<RunId>) -> bool {
         if let Some(stored) = stored {
             let id = if stored == run { self.run_id.clone() } else { format!("{:040x}", stored.0) };

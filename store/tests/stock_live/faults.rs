@@ -1,5 +1,6 @@
-//! What goes wrong. Goal: a fault leaves nothing half done and is never answered "no". Method: scripts sent with garbage beside the
-//! adapter; servers of the test's own, filled, killed and made to forget.
+//! What goes wrong. Goal: a fault leaves nothing half done and is never answered "no". Method:
+//! scripts sent with garbage beside the adapter; servers of the test's own, filled, killed and made
+//! to forget.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,8 @@ use super::{
 
 const LANE: u64 = 7;
 
-/// A script, the keys that it looks at (their places among state, buyers, journal and due), and arguments that it takes.
+/// A script, the keys that it looks at (their places among state, buyers, journal and due), and
+/// arguments that it takes.
 struct Case {
     source: String,
     looks_at: &'static [usize],
@@ -118,7 +120,8 @@ fn garbled(arguments: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// Garbled arguments: an error leaves every key as it was. (Some garbage is a name like any other, and may do its work whole.)
+/// Garbled arguments: an error leaves every key as it was. (Some garbage is a name like any other,
+/// and may do its work whole.)
 async fn garbled_calls_leave_nothing_half_written(settings: &RedisSettings, cases: Vec<Case>, marker: Option<u64>) {
     let mut raw = raw(&settings.url).await;
     let (stock, keeping) = connect(settings).await;
@@ -211,7 +214,8 @@ async fn a_lost_key_closes_the_lane() {
     delete(&mut raw, &keys).await;
 }
 
-/// R4: two loads of one epoch, which the ledger's winner alone starts, could open a lane without some of its buyers.
+/// R4: two loads of one epoch, which the ledger's winner alone starts, could open a lane without
+/// some of its buyers.
 #[tokio::test]
 async fn a_load_that_lost_its_buyers_to_another_opens_nothing() {
     let settings = settings(&url());
@@ -367,13 +371,15 @@ async fn a_server_that_hangs_answers_unknown_in_time() {
     assert!(matches!(reserve_one(&stock, 11).await, Err(StockError::Unknown(_))));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     redis::cmd("CLIENT").arg("UNPAUSE").exec_async(&mut raw).await.unwrap();
-    // It happened later, or went with its connection; either way a repetition of the same call promises nothing twice.
+    // It happened later, or went with its connection; either way a repetition of the same call
+    // promises nothing twice.
     let answer = heal(|| reserve_one(&stock, 11)).await;
     assert!(matches!(answer, LaneAnswer::Open(ReserveAnswer::Decided { .. })), "{answer:?}");
     assert_eq!(keeping.inspect(lane(LANE)).await.unwrap().offers[0].1, 10 - 2);
 }
 
-/// A server that takes connections and never speaks, as one that is stopped or behind a dead way: nothing is sent to it.
+/// A server that takes connections and never speaks, as one that is stopped or behind a dead way:
+/// nothing is sent to it.
 #[tokio::test]
 async fn a_server_that_never_speaks_is_sent_nothing() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -388,7 +394,8 @@ async fn a_server_that_never_speaks_is_sent_nothing() {
     assert!(started.elapsed() < 3 * CONNECTION_WAIT, "{:?}", started.elapsed());
 }
 
-/// The first answer of a connection that comes back; before it there may be errors, which say "unknown" and nothing else.
+/// The first answer of a connection that comes back; before it there may be errors, which say
+/// "unknown" and nothing else.
 async fn heal<T, F: Future<Output = Result<T, StockError>>>(ask: impl Fn() -> F) -> T {
     let started = Instant::now();
     loop {

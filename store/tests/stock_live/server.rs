@@ -53,7 +53,8 @@ impl OwnRedis {
         server
     }
 
-    /// A cluster of three nodes, each with a third of the slots; where one is gone the others go on.
+    /// A cluster of three nodes, each with a third of the slots; where one is gone the others go
+    /// on.
     pub(super) async fn start_cluster_of_three() -> [Self; 3] {
         let start = || Self::start(&["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]);
         let nodes = [start().await, start().await, start().await];

@@ -1,4 +1,5 @@
-//! The attacks: each cheap for whoever makes it. They run on a thread of their own, whose CPU time is known.
+//! The attacks: each cheap for whoever makes it. They run on a thread of their own, whose CPU time
+//! is known.
 
 use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -52,13 +53,15 @@ enum Conduct {
     Trickle(fn(&Target) -> String),
     /// Pipelines these, many at once, and never reads.
     Unread(fn(&Target) -> String),
-    /// Sends this, so many times a second, each on a connection of its own, and reads until the end.
+    /// Sends this, so many times a second, each on a connection of its own, and reads until the
+    /// end.
     Each(fn(&Target) -> String, u32),
     /// The same on connections that are kept.
     Kept(fn(&Target) -> String, u32),
     /// Sends this, reads all of the answer, and again, as fast as it can.
     Read(fn(&Target) -> String),
-    /// Buys once, and then so many times a second with another key, each client for a buyer of its own.
+    /// Buys once, and then so many times a second with another key, each client for a buyer of its
+    /// own.
     AtLimit(u32),
     /// Connects and resets, so many times a second.
     Reset(u32),

@@ -1,5 +1,6 @@
-//! Buyers as real clients are: each asks an engine, and whoever does not learn the outcome asks again with the same key, any engine.
-//! Some ask again much later. Every answer of every engine is kept.
+//! Buyers as real clients are: each asks an engine, and whoever does not learn the outcome asks
+//! again with the same key, any engine. Some ask again much later. Every answer of every engine is
+//! kept.
 
 use std::{
     net::SocketAddr,
@@ -115,7 +116,8 @@ impl Crowd {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One client after the other, each a purchase every `pause` on average, until nobody comes any more.
+    /// One client after the other, each a purchase every `pause` on average, until nobody comes any
+    /// more.
     pub(crate) fn buy(&self, seed: u64, pause: Duration) {
         let mut random = StdRng::seed_from_u64(seed);
         while self.coming.load(Relaxed) {
@@ -264,7 +266,8 @@ fn exchange(engine: SocketAddr, request: &str) -> anyhow::Result<Outcome> {
     Ok(wire.answer())
 }
 
-/// Kind, order, and how the answer is called. Of a sale that is not open now nothing is final: it may be prolonged.
+/// Kind, order, and how the answer is called. Of a sale that is not open now nothing is final: it
+/// may be prolonged.
 fn read(answer: &Answer<'_>) -> (Kind, Option<OrderId>, String) {
     match verdict(answer) {
         Verdict::Accepted(order) => (Kind::Accepted, Some(order), "accepted".into()),

@@ -1,4 +1,5 @@
-//! Makes the plan happen: each fault on a thread of its own, so that one may begin while another lasts; never two on one process.
+//! Makes the plan happen: each fault on a thread of its own, so that one may begin while another
+//! lasts; never two on one process.
 
 use std::{
     collections::HashSet,
@@ -38,7 +39,8 @@ const CANCEL_EVERY: Duration = Duration::from_millis(1_500);
 const CANCEL_AGE: Duration = Duration::from_secs(3);
 /// A publication is tried again for so long.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(90);
-/// A time without an accepted order that begins later than this after a fault is not for its reason.
+/// A time without an accepted order that begins later than this after a fault is not for its
+/// reason.
 const AFTERMATH: Duration = Duration::from_secs(1);
 /// The window of a sale, beyond any trial.
 const WINDOW_MS: u64 = 86_400_000;
@@ -108,7 +110,8 @@ impl<'a> Field<'a> {
         self.clock.monotonic().saturating_sub(self.start)
     }
 
-    /// Makes it all happen, and returns when the time is over and everything that was to come back came.
+    /// Makes it all happen, and returns when the time is over and everything that was to come back
+    /// came.
     pub(crate) fn play(&self, events: &[Event], length: Duration) {
         std::thread::scope(|scope| {
             for &Event { at, act } in events {

@@ -1,5 +1,6 @@
-//! What must hold when everything is let settle: the audit of the load test over every sale, and what buyers were told by all
-//! engines. What may be lost where acknowledged data were taken away stands in the protocol (R13, INV-3).
+//! What must hold when everything is let settle: the audit of the load test over every sale, and
+//! what buyers were told by all engines. What may be lost where acknowledged data were taken away
+//! stands in the protocol (R13, INV-3).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -64,7 +65,8 @@ pub(crate) async fn judge(
         let mut book = Book::new(offered.buyers());
         let attempts = ordinary(0..offered.buyers());
         book.enter(&crowd.run_of(at), &attempts);
-        // Rows are looked for from the sale's opening on: a sale that was brought forward has some from before it.
+        // Rows are looked for from the sale's opening on: a sale that was brought forward has some
+        // from before it.
         let mut sale = offered.sale.clone();
         sale.opens_at_ms = sale.opens_at_ms.min(opened_ms);
         let evidence = backends.evidence(&sale, &book).await?;

@@ -149,13 +149,14 @@ pub(crate) struct Extent {
     pub(crate) seconds: u64,
 }
 
-/// All faults of a seed in the order of their moments. Odd seeds lose what the stock or the databases had, even ones what the
-/// log had: of what both lost nobody can say what must be.
+/// All faults of a seed in the order of their moments. Odd seeds lose what the stock or the
+/// databases had, even ones what the log had: of what both lost nobody can say what must be.
 pub(crate) fn plan(seed: u64, extent: Extent) -> Vec<Event> {
     let mut random = StdRng::seed_from_u64(seed);
     let end = extent.seconds as f64 - LAST_S;
     let mut events = Vec::new();
-    // The merchant's part: the first sale of two is brought forward early, so that faults come after it.
+    // The merchant's part: the first sale of two is brought forward early, so that faults come
+    // after it.
     let mut add = |at: f64, act| events.push(Event { at: Duration::from_secs_f64(at), act });
     add(FIRST_S, Act::BringForward);
     add(extent.seconds as f64 * 0.5, Act::Prolong);

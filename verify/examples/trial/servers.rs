@@ -1,5 +1,6 @@
-//! Redis, Kafka and MariaDB of the trial's own, through the commands of `stack/`, in a folder of their own and on free ports: what
-//! hurts them hurts nobody else. Older copies of what they hold are taken and put back here.
+//! Redis, Kafka and MariaDB of the trial's own, through the commands of `stack/`, in a folder of
+//! their own and on free ports: what hurts them hurts nobody else. Older copies of what they hold
+//! are taken and put back here.
 
 use std::{
     fs,

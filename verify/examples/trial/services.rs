@@ -1,4 +1,5 @@
-//! Engines and order-writers as child processes, each with a port of its own, and what a merchant and a clerk do by commands.
+//! Engines and order-writers as child processes, each with a port of its own, and what a merchant
+//! and a clerk do by commands.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,5 @@
-//! An answer as a list of what it tells, without what no two servers can tell alike: ids, and the time.
+//! An answer as a list of what it tells, without what no two servers can tell alike: ids, and the
+//! time.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ pub(crate) fn told(answer: &Outcome, first: &str) -> Told {
         let (name, value) = line.split_once(": ").unwrap_or((line, ""));
         let value = match name {
             _ if FORM_HEADERS.contains(&name) => form(value, first),
-            // It is the body's length: the body was read by it, and is compared below. Ids have no fixed length.
+            // It is the body's length: the body was read by it, and is compared below. Ids have no
+            // fixed length.
             "content-length" => "a number".into(),
             // The seconds until the sale opens.
             "retry-after" if code == "not_started" => "a number".into(),

@@ -1,4 +1,5 @@
-//! What is not documented: other paths, other methods, bytes that are no request. Refused alike all the same.
+//! What is not documented: other paths, other methods, bytes that are no request. Refused alike all
+//! the same.
 
 use crate::{
     sales::OPEN,

@@ -30,7 +30,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at an order: below the rate of reads that one buyer may have.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Purchases under way at one time: few, so that a crowd can be too many. More than one, because the one before may still be giving back.
+/// Purchases under way at one time: few, so that a crowd can be too many. More than one, because
+/// the one before may still be giving back.
 const PERMITS: &str = "4";
 /// How long every token is valid.
 const TOKEN_TTL_MS: u64 = 3_600_000;
@@ -213,7 +214,8 @@ impl Side {
         read(&mut wire, request)
     }
 
-    /// Between a publication and the first purchase the lane is not open yet: whoever asks all the while sees it, in one sale or another.
+    /// Between a publication and the first purchase the lane is not open yet: whoever asks all the
+    /// while sees it, in one sale or another.
     fn closed_lane(&mut self) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         loop {

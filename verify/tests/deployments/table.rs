@@ -1,4 +1,5 @@
-//! The requests, and what each must get. They are sent in this order: later ones know what earlier ones bought.
+//! The requests, and what each must get. They are sent in this order: later ones know what earlier
+//! ones bought.
 
 use serde_json::json;
 
@@ -63,7 +64,8 @@ pub(crate) type Make = dyn Fn(&Side) -> Vec<String>;
 
 /// What to ask.
 pub(crate) enum Ask {
-    /// These requests at one time, over a connection each; the expected answer is looked for among theirs.
+    /// These requests at one time, over a connection each; the expected answer is looked for among
+    /// theirs.
     Requests(Box<Make>),
     /// A purchase in a sale that was published just now.
     LaneThatIsNotOpen,

@@ -1,5 +1,6 @@
-//! The concurrent scripts: several buyers at once on one lane. What each is told is not known before, but it must be what the pure machine
-//! says when it is asked the same in the order in which the lane answered.
+//! The concurrent scripts: several buyers at once on one lane. What each is told is not known
+//! before, but it must be what the pure machine says when it is asked the same in the order in
+//! which the lane answered.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -62,7 +63,8 @@ pub(crate) fn crowd(place: &Place) -> Vec<Vec<Move>> {
     (0..tasks).map(|_| (0..6).map(&mut one).collect()).collect()
 }
 
-/// Plays the crowd of a seed. Every purchase carries its number, the key of what comes back, as its context.
+/// Plays the crowd of a seed. Every purchase carries its number, the key of what comes back, as its
+/// context.
 pub(crate) async fn play<S: Stores>(parts: &Arc<Parts<S>>, place: &Place) -> HashMap<u64, Bid> {
     let mut playing = JoinSet::new();
     for (task, moves) in (0u64..).zip(crowd(place)) {

@@ -1,5 +1,6 @@
-//! The pure machine as a whole deployment: one lane machine, and the decisions of a writer that follow from what it promised. A restart
-//! changes nothing here, and must change nothing that anybody can see anywhere else.
+//! The pure machine as a whole deployment: one lane machine, and the decisions of a writer that
+//! follow from what it promised. A restart changes nothing here, and must change nothing that
+//! anybody can see anywhere else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -203,7 +204,8 @@ impl Model {
         Reply::at_rest(&self.machine.inspect(RUN))
     }
 
-    /// Another version of the sale, with so many units of each offer: the keeper's part at rest (R9).
+    /// Another version of the sale, with so many units of each offer: the keeper's part at rest
+    /// (R9).
     pub(crate) fn publish(&mut self, version: u32, units: [u64; OFFERS]) -> Reply {
         self.rest();
         let lane = self.place.lane;

@@ -1,6 +1,8 @@
-//! The order in which Redis carried out the scripts of a lane, without a change to them: MONITOR, on the test's own Redis. Redis carries out
-//! one command after the other and tells monitors of a script when it begins it, so what they hear is the order of the lane's answers, those
-//! of refusals too; their connection keeps it. Which answer belongs to which line is told by the arguments: a batch id is unique.
+//! The order in which Redis carried out the scripts of a lane, without a change to them: MONITOR,
+//! on the test's own Redis. Redis carries out one command after the other and tells monitors of a
+//! script when it begins it, so what they hear is the order of the lane's answers, those of
+//! refusals too; their connection keeps it. Which answer belongs to which line is told by the
+//! arguments: a batch id is unique.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -75,7 +77,8 @@ impl Monitor {
         }
     }
 
-    /// The calls of a lane in the order in which they were carried out. The load comes first: its lane was closed before.
+    /// The calls of a lane in the order in which they were carried out. The load comes first: its
+    /// lane was closed before.
     pub(crate) fn order(&self, lane: LaneId, noted: Vec<Noted>) -> Result<Vec<Call>, String> {
         self.catch_up();
         let mut ordered = Vec::new();
@@ -108,7 +111,8 @@ impl Heard {
                     return;
                 }
                 let scripts = self.scripts.entry(lane).or_default();
-                // The source is sent after the server did not know the digest, and did nothing: that was no call.
+                // The source is sent after the server did not know the digest, and did nothing:
+                // that was no call.
                 let unknown = scripts.iter().rposition(|script| name == b"EVAL" && script == arguments);
                 unknown.map(|at| scripts.remove(at));
                 scripts.push(arguments.to_vec());
@@ -125,8 +129,8 @@ fn lane_of(key: &[u8]) -> Option<LaneId> {
     rest.split_once('}')?.0.parse().ok()
 }
 
-/// Calls of `reserve` have eight arguments, those of `settle` three, and both begin with an epoch and batch ids. (Steps of a load begin with
-/// a word, and nobody sweeps here.)
+/// Calls of `reserve` have eight arguments, those of `settle` three, and both begin with an epoch
+/// and batch ids. (Steps of a load begin with a word, and nobody sweeps here.)
 fn is_call(arguments: &[Vec<u8>]) -> bool {
     let [epoch, batches, ..] = arguments else { return false };
     let is_epoch = epoch.iter().all(u8::is_ascii_digit);

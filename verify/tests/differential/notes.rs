@@ -1,5 +1,6 @@
-//! What is listened to between our parts and the stores, without changing a call: the log's records, to append them again, and for some
-//! lanes every call that changes them, to play them again.
+//! What is listened to between our parts and the stores, without changing a call: the log's
+//! records, to append them again, and for some lanes every call that changes them, to play them
+//! again.
 
 use std::{
     cell::Cell,
@@ -97,7 +98,8 @@ impl Notes {
         *known = (*known).max(offset + 1);
     }
 
-    /// Whoever appends may be dropped before the acknowledgement: the record is on its way all the same.
+    /// Whoever appends may be dropped before the acknowledgement: the record is on its way all the
+    /// same.
     fn appended(&self, record: &Envelope) {
         match Record::decode(record.kind, record.payload.clone()) {
             Ok(Record::Batch(batch)) => {
@@ -120,7 +122,8 @@ impl Notes {
     ) -> Result<T, StockError> {
         let answer = asked.await;
         if self.watched.contains(&lane) {
-            // A stock in this process answers without a pause, so this is still the thread that it answered on.
+            // A stock in this process answers without a pause, so this is still the thread that it
+            // answered on.
             let noted = Noted { call: call(answer.as_ref().ok().cloned()), sequence: ANSWERED.get() };
             self.calls.lock().unwrap().entry(lane).or_default().push(noted);
         }

@@ -1,5 +1,6 @@
-//! Our parts over the stores of a deployment, in this process: an engine of two front threads without its HTTP, and an order-writer. They
-//! are composed as the services compose them, and can be dropped and made anew.
+//! Our parts over the stores of a deployment, in this process: an engine of two front threads
+//! without its HTTP, and an order-writer. They are composed as the services compose them, and can
+//! be dropped and made anew.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -84,7 +85,8 @@ pub(crate) trait Stores: Clone + Send + Sync + 'static {
     fn follower(&self) -> Self::Follower;
 }
 
-/// The engine's clock: the machine's, some time ahead. What an engine remembers for half a second is forgotten when a script says so.
+/// The engine's clock: the machine's, some time ahead. What an engine remembers for half a second
+/// is forgotten when a script says so.
 #[derive(Clone)]
 pub(crate) struct SkipClock {
     system: SystemClock,
@@ -157,7 +159,8 @@ pub(crate) struct Parts<S: Stores> {
 }
 
 impl<S: Stores> Parts<S> {
-    /// Begins with nothing in memory. `worker` must be another number at each start: it goes into order ids.
+    /// Begins with nothing in memory. `worker` must be another number at each start: it goes into
+    /// order ids.
     pub(crate) async fn start(stores: S, notes: &Arc<Notes>, worker: WorkerNumber) -> Self {
         let mut helpers = Vec::new();
         let (shared, writer, writer_stop) = start_writer(&stores, notes, &mut helpers).await;
@@ -202,7 +205,8 @@ impl<S: Stores> Parts<S> {
         Self { stores, notes, clock, fronts, orders, log, keeping, seen, signer, shared, writer, writer_stop, helpers }
     }
 
-    /// Ends them: after the work at hand, or wherever they are. Whoever bought before has an answer.
+    /// Ends them: after the work at hand, or wherever they are. Whoever bought before has an
+    /// answer.
     pub(crate) async fn stop(self, abruptly: bool) {
         for front in &self.fronts {
             front.lanes.tasks().close();
@@ -280,7 +284,8 @@ async fn follow_sales<S: Stores>(stores: &S, directory: &Arc<Directory>, helpers
     assert!(timeout(PATIENCE, read.notified()).await.is_ok(), "the sales are read");
 }
 
-/// Looks at ledger and outboxes again and again, once for all seeds. A database that is away is asked again.
+/// Looks at ledger and outboxes again and again, once for all seeds. A database that is away is
+/// asked again.
 async fn keep_looking<Q: Sql>(databases: Store<Q>, seen: watch::Sender<Seen>) {
     for number in 1.. {
         sleep(LOOK_EVERY).await;

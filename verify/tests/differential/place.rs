@@ -1,4 +1,5 @@
-//! The shop of one seed: a sale of its own with one lane, in a tenant of its own. All of it follows from the seed.
+//! The shop of one seed: a sale of its own with one lane, in a tenant of its own. All of it follows
+//! from the seed.
 
 use domain::{
     id::{BuyerId, LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
@@ -11,7 +12,8 @@ use domain::{
 pub(crate) const OFFERS: usize = 3;
 /// Buyers of a seed.
 pub(crate) const BUYERS: u8 = 5;
-/// How long a sale has been open: a lane that opened within the last minute is looked at every time, which many seeds would pay for.
+/// How long a sale has been open: a lane that opened within the last minute is looked at every
+/// time, which many seeds would pay for.
 const OPEN_SINCE_MS: u64 = 600_000;
 const OPEN_FOR_MS: u64 = 86_400_000;
 

@@ -179,7 +179,8 @@ async fn publish<S: Stores>(parts: &Parts<S>, place: &Place, version: u32) -> Re
     rest(parts, place).await.map(|view| Reply::at_rest(&view))
 }
 
-/// Waits until all that was appended before is decided, no release is under way, and the lane is open with an empty journal.
+/// Waits until all that was appended before is decided, no release is under way, and the lane is
+/// open with an empty journal.
 pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, place: &Place) -> Result<LaneView, String> {
     let need = parts.notes.next(place.partition);
     let partition = usize::try_from(place.partition.0).unwrap();

@@ -1,4 +1,5 @@
-//! The production deployment: Kafka and MySQL of `stack/` in a namespace of the wave's own, and a Redis of its own, which restarts.
+//! The production deployment: Kafka and MySQL of `stack/` in a namespace of the wave's own, and a
+//! Redis of its own, which restarts.
 
 use domain::{id::LaneId, shard::ShardMap};
 use order_writer::service::Contender;
@@ -58,7 +59,8 @@ impl Stores for ProductionStores {
         KafkaSource::new(&self.kafka)
     }
 
-    /// The group would take seconds to hand partitions from one writer to the next; it decides nothing.
+    /// The group would take seconds to hand partitions from one writer to the next; it decides
+    /// nothing.
     fn member(&self) -> Contender {
         Contender::new(PARTITIONS)
     }

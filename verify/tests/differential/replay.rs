@@ -1,5 +1,6 @@
-//! Plays what a crowd did again, call by call in the order in which the lane answered, on a pure machine, and compares every answer: those of
-//! the lane, what the buyers were told, and what is left.
+//! Plays what a crowd did again, call by call in the order in which the lane answered, on a pure
+//! machine, and compares every answer: those of the lane, what the buyers were told, and what is
+//! left.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -44,7 +45,8 @@ pub(crate) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Plays the calls in their order. A lane that was opened more than once has nothing to do with a crowd.
+    /// Plays the calls in their order. A lane that was opened more than once has nothing to do with
+    /// a crowd.
     pub(crate) fn of(place: &'a Place, calls: &[Call]) -> Self {
         let (machine, said, rows) = (LaneMachine::default(), HashMap::new(), BTreeMap::new());
         let mut replay = Self { place, machine, said, rows, released: HashSet::new(), faults: Vec::new() };
@@ -130,8 +132,8 @@ impl<'a> Replay<'a> {
         self.compare_cancels(bids);
     }
 
-    /// An engine repeats the lane's own refusal for a while without asking: to a buyer whom the lane refused that offer, and never (R13) to
-    /// one who was told an order for this key before.
+    /// An engine repeats the lane's own refusal for a while without asking: to a buyer whom the
+    /// lane refused that offer, and never (R13) to one who was told an order for this key before.
     fn fault_of_hint(&self, number: u64, bid: &Bid, bids: &HashMap<u64, Bid>) -> Option<String> {
         let is_same = |other: &Bid| (other.wish.buyer, other.wish.offer) == (bid.wish.buyer, bid.wish.offer);
         let was_refused = self.said.iter().any(|(other, said)| {
@@ -203,7 +205,8 @@ fn reservation(call: ReserveCall, request: &ReserveRequest) -> Option<Reservatio
 fn fault_of(said: &Said, bid: &Bid, told: Result<(OrderId, Standing), Declined>) -> Option<String> {
     let is_right = match said.reply {
         ReserveReply::Reserved(_) => told == Ok((said.own, Standing::Accepted)),
-        // R12: between promise and settlement it is accepted only if this engine saw the acknowledgement, whose moment no lane knows.
+        // R12: between promise and settlement it is accepted only if this engine saw the
+        // acknowledgement, whose moment no lane knows.
         ReserveReply::Repeat { order, settled: false, batch } if batch != Some(said.call.batch) => {
             told.is_ok_and(|(told, _)| told == order)
         }

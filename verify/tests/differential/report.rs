@@ -1,4 +1,5 @@
-//! Compares what the sides said, shows the seeds on which they differ, and counts what the scripts met.
+//! Compares what the sides said, shows the seeds on which they differ, and counts what the scripts
+//! met.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -91,7 +92,8 @@ impl Report {
     }
 }
 
-/// The right reply; or "sold out" in the place of another refusal: an engine repeats a lane's for half a second. Never in the place of an order (R13).
+/// The right reply; or "sold out" in the place of another refusal: an engine repeats a lane's for
+/// half a second. Never in the place of an order (R13).
 fn is_fair(right: &Reply, told: &Reply) -> bool {
     let is_hint = *told == Reply::Declined(Declined::SoldOut) && matches!(right, Reply::Declined(_));
     right == told || is_hint

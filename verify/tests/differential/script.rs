@@ -1,5 +1,6 @@
-//! The serial scripts: steps drawn from a seed, each with the answer that the pure machine gives. A script asks nothing whose answer depends
-//! on how far the writer has come: it rests before it cancels what it just bought, and before it wants units that a cancel gives back.
+//! The serial scripts: steps drawn from a seed, each with the answer that the pure machine gives. A
+//! script asks nothing whose answer depends on how far the writer has come: it rests before it
+//! cancels what it just bought, and before it wants units that a cancel gives back.
 
 use super::{
     model::{Model, Wish},

@@ -1,5 +1,5 @@
-//! What is compared: replies and ends, in words that are the same for every deployment. Order ids differ, so orders are numbered as they
-//! first appear in the replies.
+//! What is compared: replies and ends, in words that are the same for every deployment. Order ids
+//! differ, so orders are numbered as they first appear in the replies.
 
 use std::collections::HashMap;
 
@@ -68,7 +68,8 @@ impl Orders {
 }
 
 impl Reply {
-    /// When a release has reached the lane is nobody's to say: a repeat of a cancelled order is the same to the script before and after.
+    /// When a release has reached the lane is nobody's to say: a repeat of a cancelled order is the
+    /// same to the script before and after.
     pub(crate) fn of_purchase(outcome: Result<Bought, Declined>, orders: &mut Orders) -> Self {
         match outcome {
             Ok(Bought { order, standing: Standing::Over(Status::Cancelled), .. }) => {
@@ -129,7 +130,8 @@ pub(crate) struct EntryTold {
 /// Everything that is left of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ending {
-    /// By offer: units left and allotment in the lane; allotment, target and units sold in the ledger.
+    /// By offer: units left and allotment in the lane; allotment, target and units sold in the
+    /// ledger.
     offers: Vec<[u64; 5]>,
     rows: Vec<RowTold>,
     entries: Vec<EntryTold>,

@@ -1,5 +1,5 @@
-//! A wave of seeds on one deployment: all play side by side, the deployment restarts between their segments, and at the end everything that
-//! is left is read at once.
+//! A wave of seeds on one deployment: all play side by side, the deployment restarts between their
+//! segments, and at the end everything that is left is read at once.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -93,8 +93,9 @@ struct Play<'a, R: Rig> {
     worker: WorkerNumber,
 }
 
-/// Plays the crowds of a wave, then its scripts. The crowds have the time to themselves: the scripts let it jump, and between two hands on
-/// one bucket of admission such a jump looks like a thread that slept for a second.
+/// Plays the crowds of a wave, then its scripts. The crowds have the time to themselves: the
+/// scripts let it jump, and between two hands on one bucket of admission such a jump looks like a
+/// thread that slept for a second.
 pub(crate) async fn play<R: Rig>(wave: u64, scripts: &[Script], crowds: &[Place]) -> Side {
     let mut play = Play::<R>::begin(scripts, crowds).await;
     let played = play_crowds(&play.parts, crowds).await;

@@ -21,7 +21,8 @@ fn figure(report: &Value, name: &str) -> u64 {
     report[name].as_u64().unwrap_or_else(|| panic!("{name} in {report}"))
 }
 
-/// INV-1 to INV-5; R13: nothing that was accepted is ever rejected, for the log was on the disk before the answer.
+/// INV-1 to INV-5; R13: nothing that was accepted is ever rejected, for the log was on the disk
+/// before the answer.
 #[test]
 fn fifty_kills_at_random_moments_of_a_sellout_change_nothing() {
     let only = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
@@ -38,7 +39,8 @@ fn killed_while_it_sells(seed: u64) {
     folder.wait_ready(&mut server).unwrap();
     let rush = folder.rush(SELLOUT).unwrap();
     for _ in 0..KILLS {
-        // By orders and not by time alone: a slow machine is killed in the same places as a fast one.
+        // By orders and not by time alone: a slow machine is killed in the same places as a fast
+        // one.
         folder.wait_accepted(random.random_range(1..=ACCEPTED_MAX), Duration::from_secs(60)).unwrap();
         std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
         server.kill().unwrap();

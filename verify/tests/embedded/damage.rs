@@ -1,4 +1,5 @@
-//! What a folder may have come to: each gives a clear error that says what to do, and nothing in the folder is changed.
+//! What a folder may have come to: each gives a clear error that says what to do, and nothing in
+//! the folder is changed.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
@@ -99,7 +100,8 @@ fn other_divisions_than_the_folder_was_made_for_are_refused() {
 /// The first page of a database, and the others.
 const PAGE: usize = 4096;
 
-/// Corrupt pages: of the log, of the ledger, of the rows. Every healthy file keeps what it had: with the damaged one restored, all is there.
+/// Corrupt pages: of the log, of the ledger, of the rows. Every healthy file keeps what it had:
+/// with the damaged one restored, all is there.
 #[test]
 fn a_damaged_file_is_named_and_not_repaired() {
     // The log's other pages may stand in its write-ahead log still, and those are read first.

@@ -1,5 +1,5 @@
-//! "Accepted" is on the disk: system calls watched from outside, because kill -9 alone proves no fsync (the system keeps what a killed
-//! process wrote).
+//! "Accepted" is on the disk: system calls watched from outside, because kill -9 alone proves no
+//! fsync (the system keeps what a killed process wrote).
 
 use std::{fs, process::Command, time::Duration};
 
@@ -17,8 +17,8 @@ enum Event {
     Answered,
 }
 
-/// The calls that matter, in the order in which they ended. A call that another thread interrupts in the trace stands in two lines: what
-/// it is about in the first, its end in the second.
+/// The calls that matter, in the order in which they ended. A call that another thread interrupts
+/// in the trace stands in two lines: what it is about in the first, its end in the second.
 fn events(trace: &str) -> Vec<Event> {
     let mut begun: Vec<(&str, &str)> = Vec::new();
     let mut events = Vec::new();
@@ -51,7 +51,8 @@ fn event(first: &str, last: &str) -> Option<Event> {
     }
 }
 
-/// Failure points 5 and 25, INV-3: between a purchase and its `202 accepted` the record is written to the log's file and the file is synced.
+/// Failure points 5 and 25, INV-3: between a purchase and its `202 accepted` the record is written
+/// to the log's file and the file is synced.
 #[test]
 fn an_accepted_order_was_synced_to_the_disk_before_the_answer() {
     let folder = Folder::new().unwrap();

@@ -1,4 +1,5 @@
-//! `flashsale expire`: by a running server and at rest, with what it tells. Method: the program's own commands.
+//! `flashsale expire`: by a running server and at rest, with what it tells. Method: the program's
+//! own commands.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The first minute: a folder that does not exist, a shop that sells, the commands that the welcome names.
+//! The first minute: a folder that does not exist, a shop that sells, the commands that the welcome
+//! names.
 
 use std::{fs, time::Duration};
 
@@ -11,7 +12,8 @@ fn get(path: &str, token: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n")
 }
 
-/// What the welcome prints works as it is printed: the token buys, the order becomes a row, and stays one over a restart.
+/// What the welcome prints works as it is printed: the token buys, the order becomes a row, and
+/// stays one over a restart.
 #[test]
 fn an_empty_folder_sells_and_remembers() {
     let folder = Folder::new().unwrap();
@@ -80,7 +82,8 @@ fn says(command: &mut std::process::Command) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
-/// The desk's commands and the audit, with a server and without one; and an audit of a folder that lost a row says so.
+/// The desk's commands and the audit, with a server and without one; and an audit of a folder that
+/// lost a row says so.
 #[test]
 fn the_manuals_commands_work_and_the_audit_can_fail() {
     let folder = Folder::new().unwrap();
@@ -108,7 +111,8 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
     let (status, told) = says(folder.command("expire").args(["--older-than", "0"]));
     assert!(status == Some(0) && told.contains("2 of 2 overdue orders were expired"), "{status:?}: {told}");
 
-    // As a server leaves it that is killed between the log and the ledger: nothing is lost, and nothing to compare yet.
+    // As a server leaves it that is killed between the log and the ledger: nothing is lost, and
+    // nothing to compare yet.
     let ledger = rusqlite::Connection::open(folder.data().join("shop_ledger.db")).unwrap();
     let decided =
         |by: &str| ledger.execute(&format!("UPDATE partitions SET log_offset = log_offset {by}"), ()).unwrap();

@@ -1,5 +1,5 @@
-//! A full disk, as a limit on the size of files: what is promised meanwhile is told as pending or refused, and all of it is there when there
-//! is room again.
+//! A full disk, as a limit on the size of files: what is promised meanwhile is told as pending or
+//! refused, and all of it is there when there is room again.
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
@@ -17,7 +17,8 @@ use verify::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Blocks of 512 bytes: enough to start, and for a few dozen orders.
 const BLOCKS_MAX: &str = "2048";
-/// A file that is too long must be an error of the write and not the end of the process; the limit can be lifted again by anybody.
+/// A file that is too long must be an error of the write and not the end of the process; the limit
+/// can be lifted again by anybody.
 const LIMITED: &str = "trap '' XFSZ; ulimit -S -f \"$0\"; exec \"$@\"";
 /// Purchases that meet the full disk.
 const TOO_LATE: usize = 8;
@@ -33,7 +34,8 @@ fn token(signer: &TokenSigner, buyer: u64) -> String {
     signer.sign(&BuyerClaims { tenant: TENANT, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms).unwrap()
 }
 
-/// The order and whether it was accepted; `None`: refused for now, or because the test asks too often.
+/// The order and whether it was accepted; `None`: refused for now, or because the test asks too
+/// often.
 fn promised(status: u16, body: &str) -> Option<(String, bool)> {
     if matches!(status, 429 | 503) {
         return None;
@@ -43,7 +45,8 @@ fn promised(status: u16, body: &str) -> Option<(String, bool)> {
     Some((bought["order_id"].as_str().unwrap().to_owned(), bought["status"] == "accepted"))
 }
 
-/// Failure point 25, R7, INV-1 to INV-5: nothing that was accepted or pending is lost, and selling goes on without a restart.
+/// Failure point 25, R7, INV-1 to INV-5: nothing that was accepted or pending is lost, and selling
+/// goes on without a restart.
 #[test]
 fn a_full_disk_loses_nothing_and_heals_by_itself() {
     let folder = Folder::new().unwrap();
@@ -76,7 +79,8 @@ fn a_full_disk_loses_nothing_and_heals_by_itself() {
     let lifted =
         Command::new("prlimit").args(["--fsize=unlimited", "--pid", &server.id().to_string()]).status().unwrap();
     assert!(lifted.success());
-    // Who was told to come back does, with the same key; so does everybody else, and gets the same order.
+    // Who was told to come back does, with the same key; so does everybody else, and gets the same
+    // order.
     for buyer in promises.keys().copied().chain(refused).collect::<Vec<_>>() {
         let mut order = String::new();
         let is_accepted = || {

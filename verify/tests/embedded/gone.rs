@@ -7,7 +7,8 @@ use verify::folder::Folder;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Removed, or another one in its place: whatever is accepted from then on would be lost with the process, so it ends and says so.
+/// Removed, or another one in its place: whatever is accepted from then on would be lost with the
+/// process, so it ends and says so.
 #[test]
 fn a_shop_whose_folder_is_removed_or_replaced_ends_and_says_so() {
     for replaced in [false, true] {
@@ -26,12 +27,14 @@ fn a_shop_whose_folder_is_removed_or_replaced_ends_and_says_so() {
         let told = server.tail();
         assert_eq!(status.code(), Some(Exit::Disk.status().into()), "{told}");
         assert!(told.contains("removed or replaced while it sold"), "{told}");
-        // What stands in the folder's place is not ours: not even the note of this server is taken from it.
+        // What stands in the folder's place is not ours: not even the note of this server is taken
+        // from it.
         assert_eq!(folder.data().join("server.json").exists(), replaced);
     }
 }
 
-/// The terminal is closed: what was accepted is written, and the note of the server is gone, as after SIGTERM.
+/// The terminal is closed: what was accepted is written, and the note of the server is gone, as
+/// after SIGTERM.
 #[test]
 fn a_hangup_drains_as_sigterm_does() {
     let folder = Folder::new().unwrap();

@@ -1,5 +1,6 @@
-//! Folders that the first program made (`verify/tests/data`, made by its own binary): one that sold two units and was stopped, and three
-//! that two publications at the same moment had made undecidable for ever. This program opens them, sells, decides everything.
+//! Folders that the first program made (`verify/tests/data`, made by its own binary): one that sold
+//! two units and was stopped, and three that two publications at the same moment had made
+//! undecidable for ever. This program opens them, sells, decides everything.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -70,7 +71,8 @@ fn a_sound_folder_is_upgraded_and_goes_on() {
     assert!(folder.metric("flashsale_sales_parked").unwrap() < 0.5, "{}", server.tail());
 }
 
-/// A folder that is poisoned: its sound sale sells, what the first owner has sells, what the other wanted is parked, once.
+/// A folder that is poisoned: its sound sale sells, what the first owner has sells, what the other
+/// wanted is parked, once.
 fn recovers(name: &str, rows: usize, sells_too: &[((u64, u64), &str)], gone: &[&str]) {
     let folder = unpacked(name);
     for start in 1..=2 {
@@ -105,7 +107,8 @@ fn a_folder_poisoned_by_one_lane_of_two_tenants_recovers() {
     recovers("same-lane", 4, &[((51, 7), "301")], &["302"]);
 }
 
-/// The other way round: what this program has used an older one refuses, also one that is newer than this.
+/// The other way round: what this program has used an older one refuses, also one that is newer
+/// than this.
 #[test]
 fn a_folder_of_a_newer_program_is_refused() {
     let folder = unpacked("sound");

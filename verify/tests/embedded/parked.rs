@@ -1,4 +1,5 @@
-//! `flashsale parked`: an operator looks at the record that stops a partition and sets it aside, on a running server and at rest.
+//! `flashsale parked`: an operator looks at the record that stops a partition and sets it aside, on
+//! a running server and at rest.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use verify::{child::wait_until, folder::Folder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Fault 29: what stands behind a record of unknown type is decided without a restart, and after one too.
+/// Fault 29: what stands behind a record of unknown type is decided without a restart, and after
+/// one too.
 #[test]
 fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
     let folder = Folder::new().unwrap();

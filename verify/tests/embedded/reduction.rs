@@ -1,5 +1,6 @@
-//! R9: a merchant who lowers an allotment below what is sold sells no returned unit again until the new allotment is reached. Method: the
-//! program's own commands, as a merchant types them, and its own audit at the end.
+//! R9: a merchant who lowers an allotment below what is sold sells no returned unit again until the
+//! new allotment is reached. Method: the program's own commands, as a merchant types them, and its
+//! own audit at the end.
 
 use std::{fs, time::Duration};
 
@@ -57,7 +58,8 @@ impl Shop {
         bought.unwrap()
     }
 
-    /// Cancels and waits until the release is decided: so many units are sold, so many may be, so many are wanted.
+    /// Cancels and waits until the release is decided: so many units are sold, so many may be, so
+    /// many are wanted.
     fn cancel(&self, orders: &[String], expected: [u64; 3]) {
         for order in orders {
             assert!(self.folder.command("cancel").arg(order).output().unwrap().status.success());
@@ -103,7 +105,8 @@ impl Shop {
     }
 }
 
-/// Ten of ten sold, five published: the first three that come back are nobody's, also after a restart; of the next three one is sold again.
+/// Ten of ten sold, five published: the first three that come back are nobody's, also after a
+/// restart; of the next three one is sold again.
 #[test]
 fn r9_returned_units_serve_a_reduction_before_the_next_buyer() {
     let mut shop = Shop::open();

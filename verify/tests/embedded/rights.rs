@@ -1,4 +1,5 @@
-//! Whose the folder is and who may read it; and that the same cause ends every command with the same status and its own words.
+//! Whose the folder is and who may read it; and that the same cause ends every command with the
+//! same status and its own words.
 
 use std::{
     fs,
@@ -47,7 +48,8 @@ fn commands(folder: &Folder) -> Vec<(&'static str, Command)> {
     ]
 }
 
-/// Every command that needs the folder ends with this status, and says these words and none of those.
+/// Every command that needs the folder ends with this status, and says these words and none of
+/// those.
 fn all_refuse(folder: &Folder, exit: Exit, words: &[&str], not: &[&str]) {
     for (name, command) in commands(folder) {
         let (status, told) = says(command);
@@ -171,7 +173,8 @@ fn a_full_disk_is_called_that() {
     }
 }
 
-/// A token on a terminal is a secret for all to see: with the demo, once; the line that is shown instead works as it is typed.
+/// A token on a terminal is a secret for all to see: with the demo, once; the line that is shown
+/// instead works as it is typed.
 #[test]
 fn a_token_is_printed_with_a_new_demo_only() {
     let folder = Folder::new().unwrap();

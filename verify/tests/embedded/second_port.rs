@@ -58,7 +58,8 @@ fn a_wrong_method_is_told_the_right_ones() {
     }
 }
 
-/// One limit for the file, the port and the parser: what a file may have is published with a server and without one.
+/// One limit for the file, the port and the parser: what a file may have is published with a server
+/// and without one.
 #[test]
 fn a_sale_file_as_large_as_it_may_be_is_published() {
     let folder = Folder::new().unwrap();

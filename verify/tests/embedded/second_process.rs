@@ -1,5 +1,6 @@
-//! Fault 22 on one machine: another process that holds a file of the shop, or the shop's own process that is stopped. Whoever waits says for
-//! what, and it is over by itself when the other ends.
+//! Fault 22 on one machine: another process that holds a file of the shop, or the shop's own
+//! process that is stopped. Whoever waits says for what, and it is over by itself when the other
+//! ends.
 
 use std::{
     path::{Path, PathBuf},
@@ -106,7 +107,8 @@ fn another_process_that_reads_holds_up_nobody() {
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
 }
 
-/// A second start on the folder of a process that is stopped says which one it is, and how it goes on or ends.
+/// A second start on the folder of a process that is stopped says which one it is, and how it goes
+/// on or ends.
 #[test]
 fn a_folder_whose_process_is_stopped_is_refused_with_what_to_do() {
     let folder = Folder::new().unwrap();

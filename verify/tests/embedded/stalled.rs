@@ -1,5 +1,6 @@
-//! A partition that is not decided although records wait: the probe, a gauge, the terminal and the audit say which one and why, the front
-//! goes on, and all of it is over when the partition moves again.
+//! A partition that is not decided although records wait: the probe, a gauge, the terminal and the
+//! audit say which one and why, the front goes on, and all of it is over when the partition moves
+//! again.
 
 use std::time::Duration;
 

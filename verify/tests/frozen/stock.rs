@@ -1,4 +1,5 @@
-//! Fault 23: the stock server is silent, or gone. R13: an id is told only when the stock server has confirmed it; the key is the handle.
+//! Fault 23: the stock server is silent, or gone. R13: an id is told only when the stock server has
+//! confirmed it; the key is the handle.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +17,8 @@ use verify::{
 
 const UNITS: u64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A refusal that needs no answer of anybody is at once; this is for a machine that is busy with other things.
+/// A refusal that needs no answer of anybody is at once; this is for a machine that is busy with
+/// other things.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 struct Scene {
@@ -73,7 +75,8 @@ fn promises_nothing(told: &Outcome) -> &str {
     code
 }
 
-/// Two engines, one Redis: frozen with purchases on their way, then gone, then back. One id a key over all answers, one order a key.
+/// Two engines, one Redis: frozen with purchases on their way, then gone, then back. One id a key
+/// over all answers, one order a key.
 #[test]
 fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
     let market = Market::open("silent").unwrap();
@@ -97,7 +100,8 @@ fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
     assert_eq!(orders[0], first);
 
     scene.market.shop.redis.kill().unwrap();
-    // Each connection that broke, one of every front thread, may have carried the first calls; from then on nothing leaves the engines.
+    // Each connection that broke, one of every front thread, may have carried the first calls; from
+    // then on nothing leaves the engines.
     let is_sent_nowhere = || Ok(scene.storms(3).iter().all(|told| promises_nothing(told) == "temporarily_unavailable"));
     wait_until("nothing is sent any more", PATIENCE, is_sent_nowhere).unwrap();
     for buyer in 0..5 {

@@ -1,5 +1,6 @@
-//! Fault 22: an order-writer that freezes within a transaction holds the row of its partition's progress. R2: the server ends the silent session,
-//! another writer decides, and the one that wakes does no harm.
+//! Fault 22: an order-writer that freezes within a transaction holds the row of its partition's
+//! progress. R2: the server ends the silent session, another writer decides, and the one that wakes
+//! does no harm.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,12 @@ use verify::{
 
 const UNITS: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The second writer's start, the silent session's time and one wait for a row, on a machine that is busy with other things.
+/// The second writer's start, the silent session's time and one wait for a row, on a machine that
+/// is busy with other things.
 const TAKEN_OVER: Duration = Duration::from_secs(15);
 
-/// Locks the tables of orders of every shard, so that a writer waits in the middle of its transaction, after it moved the progress.
+/// Locks the tables of orders of every shard, so that a writer waits in the middle of its
+/// transaction, after it moved the progress.
 struct Hand {
     runtime: tokio::runtime::Runtime,
     shards: Vec<Conn>,

@@ -44,8 +44,8 @@ fn ten_thousand_idle_connections() {
     scene.leave_unhurt();
 }
 
-/// An engine that may open 1,024 files and is given 4,000 connections: it closes those that wait longest, and a newcomer who asks for
-/// something is always answered.
+/// An engine that may open 1,024 files and is given 4,000 connections: it closes those that wait
+/// longest, and a newcomer who asks for something is always answered.
 #[test]
 fn more_idle_connections_than_the_engine_may_have() {
     raise_descriptor_limit().unwrap();

@@ -12,11 +12,12 @@ const READERS: usize = 32;
 const SILENT: usize = 300;
 /// Pages that each reader reads.
 const READS: usize = 20;
-/// What the engine's memory may grow by: buffers of the connections, and the page once. A copy for each would be three times as much.
+/// What the engine's memory may grow by: buffers of the connections, and the page once. A copy for
+/// each would be three times as much.
 const PAGES_GROWTH_MAX: u64 = 32 << 20;
 
-/// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read is written once a change, its bytes are
-/// held once, and an honest buyer is served meanwhile.
+/// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read
+/// is written once a change, its bytes are held once, and an honest buyer is served meanwhile.
 #[test]
 fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     let mut scene = Scene::set("pages");

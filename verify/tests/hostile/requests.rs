@@ -227,7 +227,8 @@ fn methods_and_paths() {
     scene.leave_unhurt();
 }
 
-/// Good and bad requests in one packet are answered in their order, and one that cannot be framed ends the connection.
+/// Good and bad requests in one packet are answered in their order, and one that cannot be framed
+/// ends the connection.
 fn pipelined(scene: &Scene) {
     let time = "GET /v1/time HTTP/1.1\r\nhost: shop\r\n\r\n";
     let bad = scene.post("", &scene.good_body());

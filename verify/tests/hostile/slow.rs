@@ -1,4 +1,5 @@
-//! Clients that take their time: with headers, with bodies, with reading. All at once, so that the limits are waited for once.
+//! Clients that take their time: with headers, with bodies, with reading. All at once, so that the
+//! limits are waited for once.
 
 use std::{io, thread, time::Duration};
 
@@ -9,7 +10,8 @@ const CLIENTS: usize = 100;
 /// How often each of them sends a byte.
 const TRICKLE: Duration = Duration::from_millis(500);
 
-/// The limits for headers and bodies are 10 s (`kit::http::Limits`). An honest buyer is served all the while.
+/// The limits for headers and bodies are 10 s (`kit::http::Limits`). An honest buyer is served all
+/// the while.
 #[test]
 fn slow_headers_and_bodies_are_not_waited_for() {
     let mut scene = Scene::set("slow");
@@ -27,7 +29,8 @@ fn slow_headers_and_bodies_are_not_waited_for() {
             wires.push(wire);
         }
     }
-    // Ends when the server has ended them all: a byte into a closed connection fails. The bound only catches a server without limits.
+    // Ends when the server has ended them all: a byte into a closed connection fails. The bound
+    // only catches a server without limits.
     for round in 0.. {
         let mut open = 0;
         for (name, wires) in &mut kinds {
@@ -66,7 +69,8 @@ fn is_open(wire: &mut Wire, trickle: &str) -> bool {
     }
 }
 
-/// Thousands of pipelined requests of which no answer is ever read: memory stays bounded, and everybody else is served.
+/// Thousands of pipelined requests of which no answer is ever read: memory stays bounded, and
+/// everybody else is served.
 #[test]
 fn answers_that_nobody_reads_cost_little() {
     let mut scene = Scene::set("unread");

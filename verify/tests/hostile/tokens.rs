@@ -1,4 +1,5 @@
-//! Tokens that are wrong in one thing each, over HTTP. What each of them is called inside stands in `kit/src/token/tests.rs`.
+//! Tokens that are wrong in one thing each, over HTTP. What each of them is called inside stands in
+//! `kit/src/token/tests.rs`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kit::{

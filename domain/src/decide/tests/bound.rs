@@ -5,7 +5,8 @@ use super::*;
 const HOUR_MS: u64 = 3_600_000;
 const NOW_MS: u64 = 1_767_225_600_000;
 
-/// An order below the bound moves it, once in a span and by the lowest; others cost nothing. A lane whose bound is not known gets none.
+/// An order below the bound moves it, once in a span and by the lowest; others cost nothing. A lane
+/// whose bound is not known gets none.
 #[test]
 fn r5_an_older_order_lowers_the_bound_of_a_lanes_rows() {
     let mut lanes = lanes(9);
@@ -25,7 +26,8 @@ fn r5_an_older_order_lowers_the_bound_of_a_lanes_rows() {
     assert_eq!(late.first_orders, BTreeMap::from([(id(1), id(80))]));
 }
 
-/// The first opening bounds the rows an hour before, by the database's clock: no window of a sale has a part in it.
+/// The first opening bounds the rows an hour before, by the database's clock: no window of a sale
+/// has a part in it.
 #[test]
 fn r5_the_first_opening_bounds_a_lanes_rows() {
     let mut lane = lanes(1).remove(&id(1)).unwrap();

@@ -1,9 +1,11 @@
-//! What is against the ledger, a row or the database: the first owner keeps what it has, and all else goes on.
+//! What is against the ledger, a row or the database: the first owner keeps what it has, and all
+//! else goes on.
 
 use super::*;
 
-/// INV-7: the lane's first owner keeps it. What an engine promised for somebody else there gets a row that says so, gives back what the
-/// lane may hold for it and is parked; the others of its batch are sold. No alarm: the lane itself kept its promises.
+/// INV-7: the lane's first owner keeps it. What an engine promised for somebody else there gets a
+/// row that says so, gives back what the lane may hold for it and is parked; the others of its
+/// batch are sold. No alarm: the lane itself kept its promises.
 #[test]
 fn a_reservation_of_another_tenant_sale_or_offer_is_rejected_and_the_others_of_its_batch_are_sold() {
     type Harm = fn(&mut Reservation);
@@ -27,7 +29,8 @@ fn a_reservation_of_another_tenant_sale_or_offer_is_rejected_and_the_others_of_i
     }
 }
 
-/// An order belongs to the buyer of its row. Another buyer's reservation under its id counts nothing, and is parked.
+/// An order belongs to the buyer of its row. Another buyer's reservation under its id counts
+/// nothing, and is parked.
 #[test]
 fn an_order_of_another_buyer_stays_with_its_first() {
     let (lanes, mut rows) = (lanes(1), Rows::default());
@@ -39,7 +42,8 @@ fn an_order_of_another_buyer_stays_with_its_first() {
     assert_eq!(rows.0[&id(100)].buyer, id(50));
 }
 
-/// Failure point 17: a row that the database refuses is left out with its reservation; those that stand count as they did.
+/// Failure point 17: a row that the database refuses is left out with its reservation; those that
+/// stand count as they did.
 #[test]
 fn a_reservation_that_cannot_be_stored_counts_nothing_and_the_others_stand() {
     let (lanes, mut rows) = (lanes(1), Rows::default());
@@ -54,7 +58,8 @@ fn a_reservation_that_cannot_be_stored_counts_nothing_and_the_others_stand() {
     assert_eq!(decided.undecidable[0].cause, "reservation 1: order 101 cannot be stored: no");
 }
 
-/// Only the desk's own releases give back: of a row as it stands, cancelled before, of a lane of this partition, and of units that are sold.
+/// Only the desk's own releases give back: of a row as it stands, cancelled before, of a lane of
+/// this partition, and of units that are sold.
 #[test]
 fn r1_a_release_that_its_row_contradicts_is_undecidable_and_gives_nothing_back() {
     let (mut sound, mut rows) = (lanes(1), Rows::default());

@@ -1,4 +1,5 @@
-//! Random spans against random tables: the fast path is exact or found out, nothing oversells, replays are silent.
+//! Random spans against random tables: the fast path is exact or found out, nothing oversells,
+//! replays are silent.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,8 @@ fn spans() -> impl Strategy<Value = Vec<Placed>> {
     })
 }
 
-/// What stands in the tables before the span: accepted, released and rejected rows of orders 1 to 12.
+/// What stands in the tables before the span: accepted, released and rejected rows of orders 1
+/// to 12.
 fn tables() -> impl Strategy<Value = Rows> {
     prop::collection::vec((1..13_u64, 1..7_u64, 10..12_u64, 0..3_u8), 0..5).prop_map(|wishes| {
         let mut rows = Rows::default();
@@ -57,7 +59,8 @@ proptest! {
         let exact = decide(&lanes, &span, &rows.known());
         let taken = unread.rows.iter().any(|row| rows.collides(row));
         prop_assert!(taken || unread == exact, "unread {:#?}\nexact {:#?}", unread, exact);
-        // Shards are written apart, so it is found out in the very shard: by the buyer whose decision is another one.
+        // Shards are written apart, so it is found out in the very shard: by the buyer whose
+        // decision is another one.
         let of = |decided: &Decided, buyer| decided.rows.iter().filter(|r| r.buyer == buyer).cloned().collect::<Vec<_>>();
         for buyer in (1..7).map(id::<BuyerId>) {
             let (unread, exact) = (of(&unread, buyer), of(&exact, buyer));
@@ -66,7 +69,8 @@ proptest! {
         }
     }
 
-    /// Whatever comes, and however it is repeated and cut: INV-1 and INV-2 hold, a replay writes nothing and counts the same.
+    /// Whatever comes, and however it is repeated and cut: INV-1 and INV-2 hold, a replay writes
+    /// nothing and counts the same.
     #[test]
     fn no_span_oversells_and_every_replay_is_silent(rows in tables(), span in spans(), limit in 1..4_u32) {
         let mut lanes = lanes(limit);

@@ -36,7 +36,8 @@ fn r14_a_retired_lane_promises_nothing_until_a_later_epoch_opens_it() {
     assert_eq!(decided.accepted, 1);
 }
 
-/// Releases are decided and counted as ever, and what a reduction waits for leaves the allotment with the epoch.
+/// Releases are decided and counted as ever, and what a reduction waits for leaves the allotment
+/// with the epoch.
 #[test]
 fn r14_orders_of_a_retired_lane_are_released_and_its_reductions_are_done() {
     let (mut lanes, mut rows) = (lanes(1), Rows::default());

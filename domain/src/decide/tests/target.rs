@@ -1,8 +1,10 @@
-//! R9: the published allotment is a target. An allotment above it falls as units come back, and what falls is not sold again.
+//! R9: the published allotment is a target. An allotment above it falls as units come back, and
+//! what falls is not sold again.
 
 use super::*;
 
-/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units of each, all of them cancelled since.
+/// The lane of [`lanes`] with offer 10 wholly sold: orders 100 to 104 of buyers 50 to 54, two units
+/// of each, all of them cancelled since.
 fn sold_out() -> (Lanes, Rows) {
     let (mut lanes, mut rows) = (lanes(2), Rows::default());
     lanes.get_mut(&id(1)).unwrap().offers.get_mut(&id(10)).unwrap().allotment = 10;
@@ -68,7 +70,8 @@ fn r9_a_release_above_the_target_lowers_the_allotment_and_gives_nothing_back() {
     assert_eq!(numbers(&lanes), (5, 5, 2));
 }
 
-/// The same releases in one span, in spans of one, and again after a crash: the same units each time.
+/// The same releases in one span, in spans of one, and again after a crash: the same units each
+/// time.
 #[test]
 fn r9_what_a_release_retires_does_not_depend_on_how_the_log_is_cut_or_repeated() {
     let (mut lanes, mut rows) = sold_out();
@@ -88,7 +91,8 @@ fn r9_what_a_release_retires_does_not_depend_on_how_the_log_is_cut_or_repeated()
     assert_eq!(numbers(&lanes), (7, 7, 4));
 }
 
-/// The allotment falls by what was withheld and by no more; the target holds, whatever the difference was when it was asked for.
+/// The allotment falls by what was withheld and by no more; the target holds, whatever the
+/// difference was when it was asked for.
 #[test]
 fn r9_a_change_moves_the_allotment_towards_its_target_and_not_beyond() {
     let case = |allotment, sold, target, withheld| {
@@ -120,7 +124,8 @@ fn r9_a_reduction_of_another_epoch_sets_its_target_and_takes_nothing() {
     assert_eq!(numbers(&lanes), (10, 5, 4));
 }
 
-/// Units that became free above the target are asked for again by the same version; each change holds once, after the one it follows.
+/// Units that became free above the target are asked for again by the same version; each change
+/// holds once, after the one it follows.
 #[test]
 fn r9_a_version_may_ask_again_and_each_change_holds_once() {
     let (mut lanes, mut rows) = sold_out();
@@ -134,7 +139,8 @@ fn r9_a_version_may_ask_again_and_each_change_holds_once() {
     }
 }
 
-/// A rebuilt lane starts without units that a reduction waits for, also when the log was lost between a release's row and its commit.
+/// A rebuilt lane starts without units that a reduction waits for, also when the log was lost
+/// between a release's row and its commit.
 #[test]
 fn r9_an_epoch_begins_with_no_unsold_unit_above_the_target() {
     for (allotment, sold, target, expected) in [(10, 7, 5, 7), (10, 2, 5, 5), (10, 10, 5, 10), (10, 3, 10, 10)] {

@@ -1,5 +1,6 @@
-//! The buyers' entries. Almost every buyer has one purchase in a lane. It stands in a block that never moves, found by an index of twelve
-//! bytes a buyer: a million buyers cost about seventy bytes each, and no call waits while one large table grows.
+//! The buyers' entries. Almost every buyer has one purchase in a lane. It stands in a block that
+//! never moves, found by an index of twelve bytes a buyer: a million buyers cost about seventy
+//! bytes each, and no call waits while one large table grows.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU16};
 
@@ -30,7 +31,8 @@ pub(super) struct Buyers {
 }
 
 impl Buyers {
-    /// After many buyers came: an index that grew in ascending order is half empty; made in one go it is full.
+    /// After many buyers came: an index that grew in ascending order is half empty; made in one go
+    /// it is full.
     pub(super) fn compact(&mut self) {
         self.places = std::mem::take(&mut self.places).into_iter().collect();
     }
@@ -173,7 +175,8 @@ mod tests {
         }
     }
 
-    /// INV-4: entries are what came and was not taken away, in order, whatever places are left and taken again. (A plain map is the measure.)
+    /// INV-4: entries are what came and was not taken away, in order, whatever places are left and
+    /// taken again. (A plain map is the measure.)
     #[test]
     fn entries_are_as_a_plain_map_has_them() {
         let (mut buyers, mut plain) = (Buyers::default(), BTreeMap::<BuyerId, Vec<Purchase>>::new());

@@ -1,4 +1,5 @@
-//! The journal: what was promised and is not decided yet, and when a sweeper may bring it into the log.
+//! The journal: what was promised and is not decided yet, and when a sweeper may bring it into the
+//! log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +36,8 @@ impl Journal {
         }
     }
 
-    /// At most `n` entries that are due at `now_ms`, oldest first, then by id; they are due again at `next_ms`.
+    /// At most `n` entries that are due at `now_ms`, oldest first, then by id; they are due again
+    /// at `next_ms`.
     pub(super) fn claim(&mut self, now_ms: u64, n: usize, next_ms: u64) -> Vec<(BatchId, Bytes)> {
         let is_due = |&&(at, _): &&(u64, BatchId)| at <= now_ms;
         let due: Vec<BatchId> = self.by_due.iter().take_while(is_due).take(n).map(|&(_, batch)| batch).collect();

@@ -1,4 +1,5 @@
-//! A load made ready apart from its lane: the work of many buyers is done before the lane is touched.
+//! A load made ready apart from its lane: the work of many buyers is done before the lane is
+//! touched.
 
 use super::{LaneMachine, PreparedLoad, RunId, Shelf};
 use crate::{
@@ -15,8 +16,8 @@ impl PreparedLoad {
         prepared
     }
 
-    /// Puts buyers' entries in place, those of one buyer together, oldest first. An entry replaces the one that its buyer has. Answers how
-    /// many buyers are new.
+    /// Puts buyers' entries in place, those of one buyer together, oldest first. An entry replaces
+    /// the one that its buyer has. Answers how many buyers are new.
     pub fn fill(&mut self, purchases: &[(BuyerId, Purchase)]) -> u64 {
         let (mut new, before) = (0_u64, self.buyers.len());
         for entry in purchases.chunk_by(|(one, _), (next, _)| one == next) {

@@ -1,5 +1,5 @@
-//! The rules of the lane, each by the shortest story that would break it. The scripts are held to the same machine by `store`'s
-//! differential test, so a rule proved here holds in Redis.
+//! The rules of the lane, each by the shortest story that would break it. The scripts are held to
+//! the same machine by `store`'s differential test, so a rule proved here holds in Redis.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,8 @@ fn a_missing_lane_is_closed() {
     assert_eq!(lane.load(RUN, FIRST, &load_of(1, &[])), LoadAnswer::Refused, "nobody closed it");
 }
 
-/// Another run of the server closes a lane by itself, for every call, and tells which epoch it was in.
+/// Another run of the server closes a lane by itself, for every call, and tells which epoch it was
+/// in.
 #[test]
 fn a_restart_closes_the_lane() {
     let mut lane = lane(1, 5);
@@ -129,7 +130,8 @@ fn another_epoch_is_closed_to_reserve_and_settle_and_open_to_find() {
     assert_eq!(lane.find(RUN, buyer(1)), LaneAnswer::Open(Vec::new()));
 }
 
-/// INV-1: what is promised never passes what was loaded, and who comes too late hears how many are left.
+/// INV-1: what is promised never passes what was loaded, and who comes too late hears how many are
+/// left.
 #[test]
 fn inv_1_units_promised_never_pass_the_units_loaded() {
     let mut lane = lane(3, 5);
@@ -141,7 +143,8 @@ fn inv_1_units_promised_never_pass_the_units_loaded() {
     assert_eq!(reserve(&mut lane, 2, &[unknown]), [sold_out(0)], "an offer that is not here has nothing");
 }
 
-/// INV-2: requests of one buyer see each other, in one call and over calls, over all offers of the lane.
+/// INV-2: requests of one buyer see each other, in one call and over calls, over all offers of the
+/// lane.
 #[test]
 fn inv_2_live_units_never_pass_the_limit() {
     let mut lane = lane(3, 50);
@@ -151,7 +154,8 @@ fn inv_2_live_units_never_pass_the_limit() {
     assert_eq!(reserve(&mut lane, 2, &[wish(5, 1, 1)]), [ReserveReply::LimitReached { held: 3 }]);
 }
 
-/// The unique key (buyer, lane, number) holds as many live rows as the limit: a number is free again with its purchase.
+/// The unique key (buyer, lane, number) holds as many live rows as the limit: a number is free
+/// again with its purchase.
 #[test]
 fn the_lowest_free_number_is_given() {
     let mut lane = lane(3, 50);
@@ -179,7 +183,8 @@ fn the_same_key_finds_its_order_and_another_quantity_or_offer_is_a_mismatch() {
     assert_eq!(left(&lane), 46);
 }
 
-/// R12: "settled" is said only of a purchase whose batch has left the journal, or that came from its row.
+/// R12: "settled" is said only of a purchase whose batch has left the journal, or that came from
+/// its row.
 #[test]
 fn r12_a_repeat_is_settled_only_when_its_batch_left_the_journal() {
     let mut lane = lane(5, 50);
@@ -193,8 +198,9 @@ fn r12_a_repeat_is_settled_only_when_its_batch_left_the_journal() {
     assert!(matches!(lane.find(RUN, buyer(1)), LaneAnswer::Open(found) if found[0].1));
 }
 
-/// A lost answer is asked for again with the same batch: nothing is promised twice, and nothing *more* either, because the journal
-/// entry may be in the log already. Not even when it has been settled and units came back meanwhile.
+/// A lost answer is asked for again with the same batch: nothing is promised twice, and nothing
+/// *more* either, because the journal entry may be in the log already. Not even when it has been
+/// settled and units came back meanwhile.
 #[test]
 fn a_repeated_call_promises_nothing_twice_and_nothing_new() {
     for is_settled in [false, true] {
@@ -264,7 +270,8 @@ fn claim_takes_the_oldest_due_batches_and_moves_them_on() {
     assert_eq!(lane.due().len(), 2, "a settled batch is never due");
 }
 
-/// R6: a released purchase gives its units back once and leaves a tombstone; a late retry gets the old order, not a new one.
+/// R6: a released purchase gives its units back once and leaves a tombstone; a late retry gets the
+/// old order, not a new one.
 #[test]
 fn r6_a_released_purchase_leaves_a_tombstone() {
     let mut lane = lane(1, 5);
@@ -306,7 +313,8 @@ fn too_many_tombstones_end_a_buyers_purchases() {
     assert_eq!(left(&lane), 500);
 }
 
-/// R3: close is refused to who comes after a rebuild, and to who would go back behind another keeper, also over a restart.
+/// R3: close is refused to who comes after a rebuild, and to who would go back behind another
+/// keeper, also over a restart.
 #[test]
 fn r3_close_never_goes_back() {
     let mut lane = lane(1, 5);
@@ -348,7 +356,8 @@ fn r4_load_needs_the_marker_the_run_and_a_closed_lane() {
     assert_eq!(lane.load(RUN, Epoch(2), &load), LoadAnswer::Refused, "once");
 }
 
-/// R5 and R6 over a rebuild: loaded purchases count for limits, loaded tombstones answer late retries.
+/// R5 and R6 over a rebuild: loaded purchases count for limits, loaded tombstones answer late
+/// retries.
 #[test]
 fn r6_a_rebuild_keeps_purchases_and_tombstones() {
     let purchase = |n: u64, number| Purchase {
@@ -373,7 +382,8 @@ fn r6_a_rebuild_keeps_purchases_and_tombstones() {
     );
 }
 
-/// R9: the ledger's allotment comes with the position of its change; an older or repeated message changes nothing.
+/// R9: the ledger's allotment comes with the position of its change; an older or repeated message
+/// changes nothing.
 #[test]
 fn r9_only_a_later_change_of_the_allotment_counts() {
     let mut lane = lane(9, 10);
@@ -385,8 +395,8 @@ fn r9_only_a_later_change_of_the_allotment_counts() {
     assert_eq!(lane.adjust(RUN, FIRST, offer(9), 5, 1), LaneAnswer::Open(()), "an offer that is not here");
 }
 
-/// R9: a reduction is first taken out of sale like an order of the house, only what is free; the ledger's word then changes nothing but the
-/// known sum.
+/// R9: a reduction is first taken out of sale like an order of the house, only what is free; the
+/// ledger's word then changes nothing but the known sum.
 #[test]
 fn r9_a_reduction_takes_only_what_is_free() {
     let mut lane = lane(9, 10);
@@ -402,7 +412,8 @@ fn r9_a_reduction_takes_only_what_is_free() {
     assert_eq!(lane.withhold(RUN, FIRST, offer(9), 9, 5), LaneAnswer::Open(0), "an offer that is not here");
 }
 
-/// R9: a reduction names the change it follows; after another one it is answered nothing, and every change empties the pool.
+/// R9: a reduction names the change it follows; after another one it is answered nothing, and every
+/// change empties the pool.
 #[test]
 fn r9_units_are_withheld_after_one_change_only() {
     let mut lane = lane(9, 10);
@@ -416,8 +427,8 @@ fn r9_units_are_withheld_after_one_change_only() {
     assert_eq!(lane.withhold(RUN, FIRST, PHONE, 1, 4), LaneAnswer::Open(4));
 }
 
-/// R9: while the allotment is above its target, a release lowers the known allotment by what it retires, once, with its entry; the
-/// ledger's word on it changes nothing then.
+/// R9: while the allotment is above its target, a release lowers the known allotment by what it
+/// retires, once, with its entry; the ledger's word on it changes nothing then.
 #[test]
 fn r9_a_release_retires_units_once_and_with_its_entry_only() {
     let mut lane = lane(9, 10);
@@ -437,7 +448,8 @@ fn r9_a_release_retires_units_once_and_with_its_entry_only() {
     assert_eq!(reserve(&mut lane, 2, &[late]), [ReserveReply::Released { order: order(1) }], "R6: a tombstone stays");
 }
 
-/// Seeded walk: whatever comes, units are neither made nor lost (INV-1), and no buyer passes the limit or holds a number twice (INV-2).
+/// Seeded walk: whatever comes, units are neither made nor lost (INV-1), and no buyer passes the
+/// limit or holds a number twice (INV-2).
 #[test]
 fn inv_1_and_2_hold_on_random_walks() {
     for seed in 0..300 {

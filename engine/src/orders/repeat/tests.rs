@@ -1,5 +1,6 @@
-//! R13 and R6 as a buyer meets them. Goal: the same key gets its order at any time, and is told what became of it. Method: a whole shop
-//! whose clock, publication and lane are moved by hand after a purchase.
+//! R13 and R6 as a buyer meets them. Goal: the same key gets its order at any time, and is told
+//! what became of it. Method: a whole shop whose clock, publication and lane are moved by hand
+//! after a purchase.
 
 use domain::{
     id::{BatchId, BuyerId, Epoch, KeyHash, OrderId},
@@ -84,7 +85,8 @@ async fn r6_a_repeat_of_a_released_order_says_what_became_of_it() {
     }
 }
 
-/// A lane that does not answer: the rows tell what they know, and nobody is told "no" while a record may be under way.
+/// A lane that does not answer: the rows tell what they know, and nobody is told "no" while a
+/// record may be under way.
 #[tokio::test]
 async fn a_closed_lane_is_no_answer_and_its_rows_are_one() {
     let shop = Shop::new(10);
@@ -107,7 +109,8 @@ async fn a_closed_lane_is_no_answer_and_its_rows_are_one() {
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed), "nobody has said that all is decided");
 }
 
-/// R14: of a retired lane the rows are all there is, and a sale that is prolonged is asked at its lane again.
+/// R14: of a retired lane the rows are all there is, and a sale that is prolonged is asked at its
+/// lane again.
 #[tokio::test]
 async fn r14_a_retired_lane_is_answered_from_its_rows() {
     let shop = Shop::new(10);
@@ -132,7 +135,8 @@ async fn r14_a_retired_lane_is_answered_from_its_rows() {
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed), "its lane may have sold since");
 }
 
-/// Everybody reloads before the opening: that costs no question. Late ones are bounded as reads are.
+/// Everybody reloads before the opening: that costs no question. Late ones are bounded as reads
+/// are.
 #[tokio::test]
 async fn early_floods_ask_nobody_and_late_ones_are_bounded() {
     let shop = Shop::new(10);

@@ -11,7 +11,8 @@ proptest! {
         prop_assert!(verdict(&parts.join(".")).is_err());
     }
 
-    /// Any header, any claims, any signature: each part is well encoded, so that what is inside is looked at.
+    /// Any header, any claims, any signature: each part is well encoded, so that what is inside is
+    /// looked at.
     #[test]
     fn no_bytes_are_a_token_by_chance(parts in vec(vec(any::<u8>(), 0..200), 3)) {
         let token = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect::<Vec<_>>().join(".");

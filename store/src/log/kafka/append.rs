@@ -1,4 +1,5 @@
-//! Appends records: one idempotent producer, acknowledged by all in-sync replicas, with a permit for each record on the way.
+//! Appends records: one idempotent producer, acknowledged by all in-sync replicas, with a permit
+//! for each record on the way.
 
 use std::{
     future::Future,
@@ -43,10 +44,11 @@ type Record<'a> = BaseRecord<'a, [u8], [u8], Box<Delivery>>;
 
 /// Appends to the topics `orders`, `orders.dead` and `sales`.
 ///
-/// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses neither the record nor its
-/// room. What is on the way when the last clone is dropped gets another `message_timeout_ms`, on a thread of its own; a
-/// process that ends calls [`OrderLog::flush`] first. A record that the broker stored without telling where (it said so to an
-/// earlier attempt whose answer was lost) counts as unacknowledged.
+/// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses
+/// neither the record nor its room. What is on the way when the last clone is dropped gets another
+/// `message_timeout_ms`, on a thread of its own; a process that ends calls [`OrderLog::flush`]
+/// first. A record that the broker stored without telling where (it said so to an earlier attempt
+/// whose answer was lost) counts as unacknowledged.
 #[derive(Clone)]
 pub struct KafkaLog(Arc<Inner>);
 
@@ -65,10 +67,12 @@ struct Inner {
 }
 
 impl KafkaLog {
-    /// A log that connects as it is used: brokers that cannot be reached show when records are not acknowledged.
+    /// A log that connects as it is used: brokers that cannot be reached show when records are not
+    /// acknowledged.
     ///
     /// # Errors
-    /// [`KafkaSetupError::NoRoom`]; [`KafkaSetupError::Client`] for settings that contradict each other.
+    /// [`KafkaSetupError::NoRoom`]; [`KafkaSetupError::Client`] for settings that contradict each
+    /// other.
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaSetupError> {
         let queue = Queue::new(settings.queue_records_max, settings.queue_bytes_max).ok_or(KafkaSetupError::NoRoom)?;
         let config = producer_config(settings);
@@ -89,7 +93,8 @@ impl KafkaLog {
     }
 }
 
-/// The client's own queue is twice what we let in: a room goes back a moment before the client forgets the record.
+/// The client's own queue is twice what we let in: a room goes back a moment before the client
+/// forgets the record.
 fn producer_config(settings: &KafkaSettings) -> ClientConfig {
     let records = 2 * (settings.queue_records_max + SIDE_RECORDS_MAX);
     let kilobytes = 2 * (settings.queue_bytes_max + SIDE_RECORDS_MAX * SIDE_BYTES_MAX) / 1024;
@@ -125,7 +130,8 @@ struct Deliveries {
     tally: Arc<Tally>,
     /// Idempotence is lost: this producer accepts nothing any more.
     failed: AtomicBool,
-    /// Records lost sight of since the last acknowledgement: one warning a series, not one a record.
+    /// Records lost sight of since the last acknowledgement: one warning a series, not one a
+    /// record.
     unacknowledged: AtomicU64,
 }
 
@@ -264,7 +270,8 @@ impl Inner {
         Err("the Kafka producer failed again".into())
     }
 
-    /// Puts a fresh producer in the place of one that failed for good; what that one still had comes back unacknowledged.
+    /// Puts a fresh producer in the place of one that failed for good; what that one still had
+    /// comes back unacknowledged.
     fn replace(&self, failed: &Arc<Producer>) -> Result<(), String> {
         let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.producer.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
@@ -293,7 +300,8 @@ impl Drop for Inner {
     }
 }
 
-/// Dropping a producer throws away what it still has, and blocks: it is flushed before, on a thread that nobody waits for.
+/// Dropping a producer throws away what it still has, and blocks: it is flushed before, on a thread
+/// that nobody waits for.
 fn retire(producer: Arc<Producer>, last_flush: Duration) {
     on_own_thread("kafka-retire", move || {
         if let Err(error) = producer.flush(last_flush) {

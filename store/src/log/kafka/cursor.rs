@@ -27,8 +27,8 @@ pub(super) type Consumer = StreamConsumer<Quiet, NoTask>;
 
 impl ConsumerContext for Quiet {}
 
-/// A stream consumer starts a task that wakes it now and then, so that its group does not expel it. Ours is in no group;
-/// without the task it can be made outside a runtime.
+/// A stream consumer starts a task that wakes it now and then, so that its group does not expel it.
+/// Ours is in no group; without the task it can be made outside a runtime.
 pub(super) struct NoTask;
 
 impl AsyncRuntime for NoTask {
@@ -67,10 +67,12 @@ impl Cursor {
             .set("fetch.min.bytes", settings.fetch_bytes_min.to_string())
             .set("fetch.wait.max.ms", settings.fetch_wait_ms_max.to_string())
             .set("queued.max.messages.kbytes", (settings.read_ahead_bytes_max / 1024).to_string())
-            // Nothing is fetched while records wait to be taken: all that come meanwhile come by one request, and a request costs the
-            // broker as much as many records. A reader that has taken everything hears of a new record at once, as before.
+            // Nothing is fetched while records wait to be taken: all that come meanwhile come by
+            // one request, and a request costs the broker as much as many records. A reader that
+            // has taken everything hears of a new record at once, as before.
             .set("queued.min.messages", "1")
-            // A reader that fell behind goes on a moment after there is space again; the default is a second.
+            // A reader that fell behind goes on a moment after there is space again; the default is
+            // a second.
             .set("fetch.queue.backoff.ms", "10");
         for (key, value) in more {
             config.set(*key, *value);
@@ -95,7 +97,8 @@ impl Cursor {
         let assign = move || {
             let mut place = TopicPartitionList::with_capacity(1);
             place.add_partition_offset(&topic, partition, offset)?;
-            // An assignment begins anew even for the same partition, and unlike a seek needs no broker to do so.
+            // An assignment begins anew even for the same partition, and unlike a seek needs no
+            // broker to do so.
             consumer.assign(&place)
         };
         blocking(assign).await.map_err(unavailable)?.map_err(unavailable)?;
@@ -127,7 +130,8 @@ impl Cursor {
     }
 }
 
-/// A broker that was just told to lead, or no longer leads, says so; the client's next answer is another one.
+/// A broker that was just told to lead, or no longer leads, says so; the client's next answer is
+/// another one.
 fn changes_leader(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
     matches!(error.rdkafka_error_code(), Some(LeaderNotAvailable | NotLeaderForPartition))

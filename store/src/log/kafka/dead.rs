@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use super::{KafkaSettings, cursor::Cursor, envelope, unavailable};
 use crate::log::{Entry, Parked, ParkedRecords, ReadError};
 
-/// The dead letters, to be read. A number is an offset of the topic. Each question has a client of its own: people ask.
+/// The dead letters, to be read. A number is an offset of the topic. Each question has a client of
+/// its own: people ask.
 #[derive(Debug, Clone)]
 pub struct KafkaDeadLetters(KafkaSettings);
 

@@ -1,5 +1,5 @@
-//! Membership in the group of order-writers. The group only says who works on what; this consumer fetches nothing, and
-//! positions come from the ledger.
+//! Membership in the group of order-writers. The group only says who works on what; this consumer
+//! fetches nothing, and positions come from the ledger.
 
 use std::{
     collections::BTreeMap,
@@ -31,17 +31,20 @@ use crate::log::{Membership, MembershipEvent, ReadError};
 const POLL: Duration = Duration::from_millis(200);
 /// Also how soon a member hears that others came or went.
 const HEARTBEAT_MS: u32 = 500;
-/// A thread that polls so much later than it meant to was held, and others may have its partitions by now.
+/// A thread that polls so much later than it meant to was held, and others may have its partitions
+/// by now.
 const HELD: Duration = Duration::from_secs(2);
 /// How often reported offsets are told to the broker.
 const COMMIT_MS: u32 = 1_000;
 
-/// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats and rebalances go on
-/// whatever the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for that.
+/// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats
+/// and rebalances go on whatever the writer does. Dropping it leaves the group within a moment;
+/// [`Membership::leave`] waits for that.
 ///
-/// A revoked partition is another member's at once: nobody waits for the writer to hear of it. Partitions that were lost because
-/// the brokers were silent are kept until the next assignment says whose they are: brokers that are silent give them to nobody,
-/// and once they speak the group waits a whole session for the member that this one was before (the client joins anew, under
+/// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
+/// Partitions that were lost because the brokers were silent are kept until the next assignment
+/// says whose they are: brokers that are silent give them to nobody, and once they speak the group
+/// waits a whole session for the member that this one was before (the client joins anew, under
 /// another id). Whoever keeps one too long is fenced by the ledger.
 pub struct KafkaMembership {
     topic: String,
@@ -54,8 +57,8 @@ pub struct KafkaMembership {
     left: Option<oneshot::Receiver<()>>,
 }
 
-/// The assignment as it stands. Each assignment has a number: a partition that was lost and won again in between is told as
-/// revoked and assigned.
+/// The assignment as it stands. Each assignment has a number: a partition that was lost and won
+/// again in between is told as revoked and assigned.
 #[derive(Default)]
 struct Owned {
     partitions: BTreeMap<PartitionId, u64>,
@@ -104,7 +107,8 @@ impl KafkaMembership {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout_ms.to_string())
             .set("heartbeat.interval.ms", HEARTBEAT_MS.to_string())
-            // Stored by `report`, committed by the client now and then: a commit each would cost a request each.
+            // Stored by `report`, committed by the client now and then: a commit each would cost a
+            // request each.
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", COMMIT_MS.to_string())
             .set("enable.auto.offset.store", "false");
@@ -129,7 +133,8 @@ impl KafkaMembership {
         Ok(Self { topic, owned: watched, told: BTreeMap::new(), consumer: Some(consumer), leave, left: Some(left) })
     }
 
-    /// Our handle goes before the thread is told to stop, so that the thread has the last one: its drop blocks.
+    /// Our handle goes before the thread is told to stop, so that the thread has the last one: its
+    /// drop blocks.
     fn let_go(&mut self) {
         self.consumer = None;
         self.leave.store(true, Relaxed);
@@ -200,7 +205,8 @@ impl ConsumerContext for Group {
     }
 }
 
-/// From the end, which has to be asked for, and paused before the answer can come: nothing is fetched.
+/// From the end, which has to be asked for, and paused before the answer can come: nothing is
+/// fetched.
 fn assign(consumer: &BaseConsumer<Group>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
     partitions.set_all_offsets(Offset::End)?;
     consumer.incremental_assign(partitions)?;
@@ -264,7 +270,8 @@ fn difference(told: &mut BTreeMap<PartitionId, u64>, owned: &BTreeMap<PartitionI
 mod tests {
     use super::*;
 
-    /// A broker that is silent for longer than a session, and then speaks, does not stop its members' work.
+    /// A broker that is silent for longer than a session, and then speaks, does not stop its
+    /// members' work.
     #[test]
     fn partitions_lost_to_silence_are_kept_until_the_next_assignment() {
         let ids = |ids: &[u32]| ids.iter().copied().map(PartitionId).collect::<Vec<_>>();
@@ -282,7 +289,8 @@ mod tests {
         assert_eq!(difference(&mut told, &owned.partitions), None, "only what was in doubt ends with an assignment");
     }
 
-    /// The ledger has moved when a partition was lost and won again: the writer must hear of both, or it goes on as it was.
+    /// The ledger has moved when a partition was lost and won again: the writer must hear of both,
+    /// or it goes on as it was.
     #[test]
     fn a_partition_lost_and_won_again_is_told_as_both() {
         let map = |pairs: &[(u32, u64)]| pairs.iter().map(|&(id, number)| (PartitionId(id), number)).collect();

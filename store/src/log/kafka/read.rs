@@ -48,8 +48,9 @@ impl OrderLogSource for KafkaSource {
 ///
 /// [`PartitionReader::seek`] and a cancelled [`PartitionReader::read`] lose nothing. After
 /// [`PartitionReader::entry_at`] the reader stands somewhere else: seek before reading on. After
-/// [`ReadError::OutOfRange`] every read says so again until the next seek. A record that the log lost and replaced by
-/// another at the same offset cannot be told here; the ids in the ledger tell (R10).
+/// [`ReadError::OutOfRange`] every read says so again until the next seek. A record that the log
+/// lost and replaced by another at the same offset cannot be told here; the ids in the ledger tell
+/// (R10).
 pub struct KafkaReader {
     cursor: Cursor,
     partition: PartitionId,
@@ -129,7 +130,8 @@ impl PartitionReader for KafkaReader {
         let deadline = Instant::now() + wait;
         let (mut entries, mut bytes, mut trouble) = (Vec::new(), 0, None);
         while entries.is_empty() || (entries.len() < max_records && bytes < max_bytes) {
-            // Only the first record is waited for: from it on nothing suspends, so that a cancelled read has taken none.
+            // Only the first record is waited for: from it on nothing suspends, so that a cancelled
+            // read has taken none.
             let message = if entries.is_empty() {
                 timeout_at(deadline, consumer.recv()).await.ok()
             } else {

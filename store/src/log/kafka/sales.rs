@@ -22,10 +22,12 @@ const SALES_MAX: usize = 256;
 /// Nothing came for so long: does the topic still have what it had?
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
-/// Follows the topic `sales` from its beginning. Of a sale's versions it shows the newest for certain, older ones maybe, each
-/// after those before it. When the topic lost records or was recreated it says so, and begins anew.
+/// Follows the topic `sales` from its beginning. Of a sale's versions it shows the newest for
+/// certain, older ones maybe, each after those before it. When the topic lost records or was
+/// recreated it says so, and begins anew.
 ///
-/// A cancelled [`SalesFollower::next`] loses nothing. It may be called again after an error: the client goes on trying.
+/// A cancelled [`SalesFollower::next`] loses nothing. It may be called again after an error: the
+/// client goes on trying.
 pub struct KafkaSalesFollower {
     cursor: Cursor,
     end: End,
@@ -72,7 +74,8 @@ impl KafkaSalesFollower {
         }
     }
 
-    /// Compaction leaves the newest record where it is: only a topic that lost it, or another one, ends before it.
+    /// Compaction leaves the newest record where it is: only a topic that lost it, or another one,
+    /// ends before it.
     async fn look(&mut self) {
         match self.cursor.watermarks().await {
             Ok(marks) => self.is_lost |= marks.high < self.next,
@@ -105,7 +108,8 @@ impl SalesFollower for KafkaSalesFollower {
                 self.end = End::Told;
                 return Ok(Vec::new());
             }
-            // Only the first is waited for: from it on nothing suspends, so that a cancelled call has taken none.
+            // Only the first is waited for: from it on nothing suspends, so that a cancelled call
+            // has taken none.
             let Ok(first) = timeout(LOOK_AFTER, consumer.recv()).await else {
                 self.look().await;
                 continue;

@@ -1,4 +1,5 @@
-//! What became of the producer's records, and the client's own account. Written by the client's polling thread, read by whoever looks.
+//! What became of the producer's records, and the client's own account. Written by the client's
+//! polling thread, read by whoever looks.
 
 use std::sync::{
     Mutex, PoisonError,

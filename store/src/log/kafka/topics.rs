@@ -25,10 +25,12 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that `orders`, `orders.dead` and `sales` exist and are ready. Doing it again changes nothing.
+/// Makes sure that `orders`, `orders.dead` and `sales` exist and are ready. Doing it again changes
+/// nothing.
 ///
 /// # Errors
-/// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken back.
+/// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken
+/// back.
 pub async fn ensure_topics(settings: &KafkaSettings) -> Result<(), KafkaSetupError> {
     let topics = topics(settings);
     let config = settings.client();
@@ -69,7 +71,8 @@ async fn create(admin: &AdminClient<Quiet>, settings: &KafkaSettings, topics: &[
                 .set("min.insync.replicas", &min_insync)
                 // A replica that lags never leads: it would take back acknowledged records.
                 .set("unclean.leader.election.enable", "false")
-                // The broker's clock dates records, so that no engine's clock decides when they are deleted.
+                // The broker's clock dates records, so that no engine's clock decides when they are
+                // deleted.
                 .set("message.timestamp.type", "LogAppendTime")
         })
         .collect();

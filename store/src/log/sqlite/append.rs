@@ -1,4 +1,5 @@
-//! Appends records: hands them to the thread that writes, each with its room, and waits for their fate.
+//! Appends records: hands them to the thread that writes, each with its room, and waits for their
+//! fate.
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -26,12 +27,13 @@ type Answered = oneshot::Receiver<Result<u64, Unacknowledged>>;
 
 /// Appends to a log in a file, and opens its readers.
 ///
-/// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses neither the record nor its room. It is
-/// acknowledged when the transaction that holds it, and all that came with it, is on the disk. When the last clone is dropped, what is on
-/// the way is still written, which the drop waits for: then the file is closed.
+/// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses
+/// neither the record nor its room. It is acknowledged when the transaction that holds it, and all
+/// that came with it, is on the disk. When the last clone is dropped, what is on the way is still
+/// written, which the drop waits for: then the file is closed.
 ///
-/// Two logs on one file hand out no offset twice, but the readers of one hear of the other's records only with the next of its own. Whoever
-/// owns the folder keeps others away.
+/// Two logs on one file hand out no offset twice, but the readers of one hear of the other's
+/// records only with the next of its own. Whoever owns the folder keeps others away.
 #[derive(Clone)]
 pub struct SqliteLog(Arc<Owner>);
 
@@ -52,7 +54,8 @@ impl Drop for Owner {
 }
 
 impl SqliteLog {
-    /// Opens the log's file, which it makes when there is none; the folder must exist. Blocks for some milliseconds.
+    /// Opens the log's file, which it makes when there is none; the folder must exist. Blocks for
+    /// some milliseconds.
     ///
     /// # Errors
     /// [`SqliteSetupError`]: each says what to do, and has changed nothing.
@@ -66,13 +69,15 @@ impl SqliteLog {
         Arc::clone(&self.0.shared)
     }
 
-    /// Everything before this offset is decided for good. Of that, retention deletes what is older than [`SqliteSettings::retention_ms`],
-    /// all but the record right before this offset: the ledger's position names it (R10). Until this is called, nothing is deleted.
+    /// Everything before this offset is decided for good. Of that, retention deletes what is older
+    /// than [`SqliteSettings::retention_ms`], all but the record right before this offset: the
+    /// ledger's position names it (R10). Until this is called, nothing is deleted.
     pub fn keep_from(&self, partition: PartitionId, next_offset: u64) {
         self.0.shared.keep_from(partition, next_offset);
     }
 
-    /// Deletes now what retention lets go, which the log does by itself every minute, and says how many records that were.
+    /// Deletes now what retention lets go, which the log does by itself every minute, and says how
+    /// many records that were.
     ///
     /// # Errors
     /// [`Unacknowledged`] with what to do; what was deleted before stays so.

@@ -1,5 +1,6 @@
-//! The file: whose it is, its tables, what makes it durable, and where its partitions begin and end. Durability is read back at every open;
-//! a file that is not ours is told by its first bytes, before SQLite may touch it.
+//! The file: whose it is, its tables, what makes it durable, and where its partitions begin and
+//! end. Durability is read back at every open; a file that is not ours is told by its first bytes,
+//! before SQLite may touch it.
 
 use std::{
     fs::File,
@@ -22,21 +23,23 @@ const FORMAT: u32 = MIGRATIONS.len() as u32;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The header, as SQLite's file format has it: the format at 60, the application at 68.
 const HEADER_BYTES: u64 = 100;
-/// A record of 30 to 60 reservations has 4 to 7 KiB: a page holds one or two, and a group rewrites little of what stood before.
+/// A record of 30 to 60 reservations has 4 to 7 KiB: a page holds one or two, and a group rewrites
+/// little of what stood before.
 const PAGE_BYTES: u32 = 8192;
-/// Pages of the write-ahead log after which they are carried over to the file: each time costs two more fsyncs.
+/// Pages of the write-ahead log after which they are carried over to the file: each time costs two
+/// more fsyncs.
 const CHECKPOINT_PAGES: u32 = 2_000;
 /// A statement waits so long for another program that writes the same file.
 const BUSY: Duration = Duration::from_secs(5);
 /// Bits of a record's place that are its offset.
 const OFFSET_BITS: u32 = 44;
 
-/// The file's schema, in the order in which it is applied; the number of those that a file has is its `user_version`. A file
-/// that has more was made by a newer program and is refused.
+/// The file's schema, in the order in which it is applied; the number of those that a file has is
+/// its `user_version`. A file that has more was made by a newer program and is refused.
 const MIGRATIONS: &[&str] = &[TABLES];
 
-/// Placed by partition and offset in one number: the newest record of a partition is the last of its range, found by one step, and
-/// records are appended without an index beside them.
+/// Placed by partition and offset in one number: the newest record of a partition is the last of
+/// its range, found by one step, and records are appended without an index beside them.
 const TABLES: &str = "
     CREATE TABLE shape (partitions INTEGER NOT NULL) STRICT;
     CREATE TABLE records (
@@ -127,7 +130,8 @@ impl LogFile {
         Ok(connection)
     }
 
-    /// Tells by its first bytes whose file it is. Ours are on the disk since before it had its first record.
+    /// Tells by its first bytes whose file it is. Ours are on the disk since before it had its
+    /// first record.
     fn recognize(&self) -> Result<(), SqliteSetupError> {
         let header = self.header().map_err(|error| {
             SqliteSetupError::Unusable(format!(
@@ -156,7 +160,8 @@ impl LogFile {
         }
     }
 
-    /// In one transaction and before the write-ahead log is switched on, so that the main file's header says whose it is.
+    /// In one transaction and before the write-ahead log is switched on, so that the main file's
+    /// header says whose it is.
     fn create(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -305,7 +310,8 @@ fn of_code(code: std::ffi::c_int) -> rusqlite::Error {
 mod tests {
     use super::*;
 
-    /// Each commit is on the disk before it is answered, on every connection that is opened, the first and a later one.
+    /// Each commit is on the disk before it is answered, on every connection that is opened, the
+    /// first and a later one.
     #[test]
     fn the_settings_that_make_it_durable_are_in_force() {
         let folder = tempfile::tempdir().unwrap();
@@ -320,7 +326,8 @@ mod tests {
         }
     }
 
-    /// A later migration is applied once, and then the file is refused by a program that does not know it.
+    /// A later migration is applied once, and then the file is refused by a program that does not
+    /// know it.
     #[test]
     fn a_file_is_upgraded_once_and_an_older_program_refuses_it() {
         let folder = tempfile::tempdir().unwrap();

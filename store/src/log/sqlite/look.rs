@@ -41,7 +41,8 @@ impl SqliteLogView {
         Ok((0..).map(PartitionId).zip(marks).collect())
     }
 
-    /// Records from this offset on, at most so many; none where there is no record at that very offset.
+    /// Records from this offset on, at most so many; none where there is no record at that very
+    /// offset.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] when the file cannot be read.

@@ -1,4 +1,5 @@
-//! What waits for the thread that writes. It takes all that waits; what comes while it works is the next group. No timer.
+//! What waits for the thread that writes. It takes all that waits; what comes while it works is the
+//! next group. No timer.
 
 use std::{
     collections::VecDeque,

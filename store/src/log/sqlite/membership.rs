@@ -7,7 +7,8 @@ use domain::id::PartitionId;
 use super::{Shared, SqliteLog};
 use crate::log::{Membership, MembershipEvent, ReadError};
 
-/// Has all partitions, from the start and for ever: one process owns the folder. What it reports as decided, retention may delete.
+/// Has all partitions, from the start and for ever: one process owns the folder. What it reports as
+/// decided, retention may delete.
 pub struct SoleMember {
     log: Arc<Shared>,
     told: bool,

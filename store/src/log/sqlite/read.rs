@@ -1,4 +1,5 @@
-//! Reads one partition: from memory while it keeps up, else from the file, on connections that only read.
+//! Reads one partition: from memory while it keeps up, else from the file, on connections that only
+//! read.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -60,7 +61,8 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before the writer's connection, so that this is the last one: only that carries the write-ahead log over and removes it.
+    /// Before the writer's connection, so that this is the last one: only that carries the
+    /// write-ahead log over and removes it.
     pub(super) fn close(&self) {
         *self.idle() = Idle { connections: Vec::new(), closed: true };
     }
@@ -100,8 +102,8 @@ impl OrderLogSource for SqliteSource {
     }
 }
 
-/// Reads one partition. A cancelled [`PartitionReader::read`] loses nothing; after [`ReadError::OutOfRange`] every read says so again until
-/// the next seek.
+/// Reads one partition. A cancelled [`PartitionReader::read`] loses nothing; after
+/// [`ReadError::OutOfRange`] every read says so again until the next seek.
 pub struct SqliteReader {
     log: Arc<Shared>,
     partition: PartitionId,
@@ -137,7 +139,8 @@ impl SqliteReader {
         }
     }
 
-    /// Records from this offset on that are in the log; none when the file has no record at that very offset.
+    /// Records from this offset on that are in the log; none when the file has no record at that
+    /// very offset.
     async fn records(&self, offset: u64, records_max: usize, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
         let newest = self.log.tail(self.partition).and_then(|tail| tail.read(offset, records_max, bytes_max));
         match newest {
@@ -211,7 +214,8 @@ impl PartitionReader for SqliteReader {
         if !self.arrival(offset, wait).await? {
             return Ok(Vec::new());
         }
-        // The file may hold more already than the watermarks tell: whoever read that would be past the end.
+        // The file may hold more already than the watermarks tell: whoever read that would be past
+        // the end.
         let told = usize::try_from(self.marks.borrow().high.saturating_sub(offset)).unwrap_or(usize::MAX);
         let entries = self.records(offset, max_records.min(told), max_bytes).await?;
         match entries.last() {

@@ -13,7 +13,8 @@ use crate::log::{ReadError, SalesFollower};
 /// Sales handed over at once, at most.
 const SALES_MAX: u32 = 256;
 
-/// Follows the sales from the beginning. Of a sale's versions it shows the newest, older ones only when it saw them while they were that.
+/// Follows the sales from the beginning. Of a sale's versions it shows the newest, older ones only
+/// when it saw them while they were that.
 ///
 /// A cancelled [`SalesFollower::next`] loses nothing. It may be called again after an error.
 pub struct SqliteSalesFollower {
@@ -46,7 +47,8 @@ impl SalesFollower for SqliteSalesFollower {
             let newest = self.published.wait_for(|&newest| newest > seen).await;
             let newest = *newest.map_err(|_| ReadError::Unavailable("the log was closed".into()))?;
             let rows = self.log.ask(move |connection| after(connection, seen)).await?;
-            // A version that was replaced meanwhile has a later sequence: to have seen none is to have seen all.
+            // A version that was replaced meanwhile has a later sequence: to have seen none is to
+            // have seen all.
             self.seen = rows.last().map_or(newest, |(sequence, _)| *sequence);
             let sales: Vec<Sale> = rows.into_iter().filter_map(sale).collect();
             if !sales.is_empty() {

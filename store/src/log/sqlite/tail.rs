@@ -1,4 +1,5 @@
-//! The end of a partition: where it is, and its newest records in memory, so that a reader that keeps up asks no file.
+//! The end of a partition: where it is, and its newest records in memory, so that a reader that
+//! keeps up asks no file.
 
 use std::{
     collections::VecDeque,

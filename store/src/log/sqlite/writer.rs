@@ -1,8 +1,10 @@
-//! The thread that writes: a group is one transaction, and its records are answered when the commit is on the disk.
+//! The thread that writes: a group is one transaction, and its records are answered when the commit
+//! is on the disk.
 //!
-//! After a failure nobody knows whether the group is in the file (R7). The connection is given up and a fresh one opened for the next
-//! group: what SQLite still thought of the failed transaction goes with it. Offsets are counted from what the file has inside each
-//! transaction, so that none is acknowledged twice.
+//! After a failure nobody knows whether the group is in the file (R7). The connection is given up
+//! and a fresh one opened for the next group: what SQLite still thought of the failed transaction
+//! goes with it. Offsets are counted from what the file has inside each transaction, so that none
+//! is acknowledged twice.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -93,7 +95,8 @@ impl Writer {
         }
     }
 
-    /// The transaction of a group, on the disk; for each order its offset, or a number that says nothing.
+    /// The transaction of a group, on the disk; for each order its offset, or a number that says
+    /// nothing.
     fn write(&mut self, group: &[Order], waited: Duration) -> Result<Vec<u64>, String> {
         let began = Instant::now();
         let now_ms = (self.shared.settings.now_ms)().cast_signed();
@@ -120,7 +123,8 @@ impl Writer {
         Ok(done)
     }
 
-    /// Readers hear of the records before those who appended them: who has an answer finds the record.
+    /// Readers hear of the records before those who appended them: who has an answer finds the
+    /// record.
     fn committed(&mut self, group: &mut Vec<Order>, places: Vec<u64>) {
         if self.refused > 0 && !places.is_empty() {
             tracing::info!(records = self.refused, "the log acknowledges records again");
@@ -221,7 +225,8 @@ impl Writer {
         false
     }
 
-    /// Deletes some old records, in a transaction of its own: what it meets is no fault of those who append.
+    /// Deletes some old records, in a transaction of its own: what it meets is no fault of those
+    /// who append.
     fn purge_step(&mut self) -> Result<u64, String> {
         let shared = Arc::clone(&self.shared);
         let now_ms = (shared.settings.now_ms)();
@@ -231,7 +236,8 @@ impl Writer {
             for (partition, tail) in shared.tails.iter().enumerate() {
                 let marks = tail.now();
                 let decided = shared.keep_from.get(partition).map_or(0, |kept| kept.load(Relaxed));
-                // The newest record says which offset comes next, and the one before the ledger's position what it stands on.
+                // The newest record says which offset comes next, and the one before the ledger's
+                // position what it stands on.
                 let end = decided.min(marks.high).saturating_sub(1).min(marks.low + PURGE_STEP);
                 lows.push(delete(transaction, partition, marks.low, end, cutoff_ms)?);
             }
@@ -252,7 +258,8 @@ impl Writer {
     }
 }
 
-/// Deletes the records of `low..end` that stand before the first young one; where the partition begins then.
+/// Deletes the records of `low..end` that stand before the first young one; where the partition
+/// begins then.
 fn delete(
     transaction: &Transaction<'_>,
     partition: usize,
@@ -309,7 +316,8 @@ fn insert(
 fn insert_aside(transaction: &Transaction<'_>, what: &Rarity, now_ms: i64) -> rusqlite::Result<u64> {
     match what {
         Rarity::Sale { id, payload } => {
-            // Of a sale's versions the one published last is kept. No sequence comes twice: the last one is never deleted.
+            // Of a sale's versions the one published last is kept. No sequence comes twice: the
+            // last one is never deleted.
             let sql = "INSERT INTO sales (sale_id, sequence, payload)
                 VALUES (?1, (SELECT coalesce(max(sequence), 0) + 1 FROM sales), ?2)
                 ON CONFLICT (sale_id) DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload

@@ -10,8 +10,9 @@ use crate::{figures::CallCount, sql::SqlError};
 /// How long the server gets for a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A connection that goes back to the pool only through [`Held::give_back`]. Dropped before, because a call failed, timed out or
-/// was itself dropped, it is closed: the server then undoes its transaction and gives its locks back.
+/// A connection that goes back to the pool only through [`Held::give_back`]. Dropped before,
+/// because a call failed, timed out or was itself dropped, it is closed: the server then undoes its
+/// transaction and gives its locks back.
 #[derive(Debug)]
 pub(super) struct Held {
     conn: Option<Conn>,
@@ -28,7 +29,8 @@ impl Held {
         }
     }
 
-    /// Runs a statement, at most `limit` long. After an unknown outcome the connection is closed and later statements fail.
+    /// Runs a statement, at most `limit` long. After an unknown outcome the connection is closed
+    /// and later statements fail.
     pub(super) async fn run<T>(
         &mut self,
         limit: Duration,
@@ -78,11 +80,12 @@ pub(super) fn classify(error: Error) -> SqlError {
             1213 | 1020 => SqlError::Deadlock(server.message),
             // Lock wait; NOWAIT.
             1205 | 3572 => SqlError::LockWait(server.message),
-            // Null, an unknown or cut value, out of range (also of an expression), not of the column's type, too long, a constraint, a
-            // trigger's word (MySQL, MariaDB).
+            // Null, an unknown or cut value, out of range (also of an expression), not of the
+            // column's type, too long, a constraint, a trigger's word (MySQL, MariaDB).
             1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1644 | 1690 | 3819 | 4025 => SqlError::Unfit(server.message),
-            // Too many connections, shutting down, interrupted or killed, out of time, network, reconnect, read-only (an old
-            // primary after a failover), statement to be prepared again.
+            // Too many connections, shutting down, interrupted or killed, out of time, network,
+            // reconnect, read-only (an old primary after a failover), statement to be prepared
+            // again.
             1040
             | 1053
             | 1077..=1079

@@ -1,5 +1,5 @@
-//! A list of migrations on a server whose definitions of tables commit by themselves: how far it is stands
-//! beside them, statement by statement, so that a crash anywhere is gone on from.
+//! A list of migrations on a server whose definitions of tables commit by themselves: how far it is
+//! stands beside them, statement by statement, so that a crash anywhere is gone on from.
 
 use mysql_async::{Conn, Error, prelude::Queryable};
 
@@ -43,7 +43,8 @@ pub(super) async fn prepare(conn: &mut Conn) -> mysql_async::Result<Vec<String>>
     conn.query(super::super::migration::APPLIED).await
 }
 
-/// Table exists, unknown table, duplicate column, duplicate key name, no such column or key to drop.
+/// Table exists, unknown table, duplicate column, duplicate key name, no such column or key to
+/// drop.
 fn already_there(code: u16) -> bool {
     matches!(code, 1050 | 1051 | 1060 | 1061 | 1091)
 }

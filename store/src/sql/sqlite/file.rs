@@ -1,4 +1,5 @@
-//! One connection to a database's file: opened so that what is committed is on the disk, and the statements on it.
+//! One connection to a database's file: opened so that what is committed is on the disk, and the
+//! statements on it.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,7 +28,8 @@ pub(super) enum Role {
     Reader,
 }
 
-/// Bytes to which the write-ahead log shrinks once its pages are in the file: a scan that takes long lets it grow.
+/// Bytes to which the write-ahead log shrinks once its pages are in the file: a scan that takes
+/// long lets it grow.
 const LOG_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// How long making a file waits for others.
 const CREATE_WAIT: Duration = Duration::from_secs(5);
@@ -43,7 +45,8 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Makes the file, unless it is there, with a write-ahead log: the journal that lets others read while one writes.
+    /// Makes the file, unless it is there, with a write-ahead log: the journal that lets others
+    /// read while one writes.
     pub(super) fn create(path: &Path) -> Result<(), SqlError> {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let log = || {
@@ -61,8 +64,8 @@ impl OpenFile {
         };
         let conn = connect(path, flags)?;
         let wanted = [
-            // FULL: a commit is on the disk before it is answered. The next two matter where a plain fsync leaves it in the
-            // drive's cache (macOS).
+            // FULL: a commit is on the disk before it is answered. The next two matter where a
+            // plain fsync leaves it in the drive's cache (macOS).
             ("synchronous", 2),
             ("fullfsync", 1),
             ("checkpoint_fullfsync", 1),
@@ -135,25 +138,29 @@ impl OpenFile {
             Ok(())
         });
         if let Err(error) = &result {
-            // The rows before stand in the transaction: it must not be committed with a part of them.
+            // The rows before stand in the transaction: it must not be committed with a part of
+            // them.
             self.undone.get_or_insert_with(|| error.clone());
         }
         result
     }
 
-    /// Begins a transaction with the right to write, so that it never has to be given up for another's sake.
+    /// Begins a transaction with the right to write, so that it never has to be given up for
+    /// another's sake.
     pub(super) fn begin(&mut self) -> Result<(), SqlError> {
         self.undone = None;
         self.exec("BEGIN IMMEDIATE", &[]).map(drop)
     }
 
-    /// After an error nothing of the transaction stands as long as this process lives. If the process, or the machine, dies before
-    /// the next commit, the disk may hold all of it, because the last write may have arrived and only its confirmation failed: such
-    /// errors are of an unknown outcome.
+    /// After an error nothing of the transaction stands as long as this process lives. If the
+    /// process, or the machine, dies before the next commit, the disk may hold all of it, because
+    /// the last write may have arrived and only its confirmation failed: such errors are of an
+    /// unknown outcome.
     pub(super) fn commit(&mut self) -> Result<(), SqlError> {
         let committed = match self.undone.clone() {
             Some(error) => Err(error),
-            // SQLite undoes some transactions by itself: a COMMIT would be an error then, not a success.
+            // SQLite undoes some transactions by itself: a COMMIT would be an error then, not a
+            // success.
             None => self.exec("COMMIT", &[]).map(drop),
         };
         self.roll_back();
@@ -180,8 +187,9 @@ impl OpenFile {
         }
     }
 
-    /// All of it in one transaction, as SQLite's definitions of tables may be. The tables stay as they are written: in the order of their
-    /// primary key (`WITHOUT ROWID`, as MySQL keeps them) inserts of orders cost a tenth more and reads a twentieth less.
+    /// All of it in one transaction, as SQLite's definitions of tables may be. The tables stay as
+    /// they are written: in the order of their primary key (`WITHOUT ROWID`, as MySQL keeps them)
+    /// inserts of orders cost a tenth more and reads a twentieth less.
     fn apply(&mut self, migrations: &[Migration]) -> Result<usize, SqlError> {
         self.exec(MIGRATIONS_TABLE, &[])?;
         let applied = self.rows(APPLIED, &[])?;
@@ -210,11 +218,13 @@ impl OpenFile {
         result.map_err(|error| {
             let code = error.sqlite_error_code();
             let error = fault::of_sqlite(&self.path, &error);
-            // SQLite undid the whole transaction by itself: what follows must not run on its own, nor seem to be committed.
+            // SQLite undid the whole transaction by itself: what follows must not run on its own,
+            // nor seem to be committed.
             if began_inside && !self.in_transaction() {
                 self.undone = Some(error.clone());
             }
-            // The name may lead to a sound file by now. Not so a full disk, whose file is as sound as before.
+            // The name may lead to a sound file by now. Not so a full disk, whose file is as sound
+            // as before.
             let doubtful = [
                 ErrorCode::SystemIoFailure,
                 ErrorCode::CannotOpen,
@@ -314,7 +324,8 @@ mod tests {
         file.rows("SELECT COUNT(*) FROM t", &[]).unwrap().remove(0).int().unwrap()
     }
 
-    /// A part of an insert is never committed: everything after it is refused, until the transaction has ended.
+    /// A part of an insert is never committed: everything after it is refused, until the
+    /// transaction has ended.
     #[test]
     fn an_insert_that_failed_half_way_is_never_committed() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The threads that own a database's connections, and the way of a call to them and back. A call that is given up before its turn
-//! never happens; one that is given up later is interrupted.
+//! The threads that own a database's connections, and the way of a call to them and back. A call
+//! that is given up before its turn never happens; one that is given up later is interrupted.
 
 use std::{
     fmt,
@@ -96,7 +96,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How far a call is. Its two sides agree under the lock, so an interruption never meets the call after it.
+/// How far a call is. Its two sides agree under the lock, so an interruption never meets the call
+/// after it.
 enum Stage {
     Queued,
     Running(Arc<InterruptHandle>),
@@ -178,7 +179,8 @@ impl Place {
         self.working = working;
     }
 
-    /// Said before the answer, so that who has the answer sees a thread that rests; not in the middle of a transaction.
+    /// Said before the answer, so that who has the answer sees a thread that rests; not in the
+    /// middle of a transaction.
     fn rest(&mut self) {
         if !self.file.as_ref().is_some_and(OpenFile::in_transaction) {
             self.set_working(false);
@@ -199,7 +201,8 @@ impl Place {
         result
     }
 
-    /// Carries out one transaction: all calls of its session, until the session is dropped. Then what is not committed is undone.
+    /// Carries out one transaction: all calls of its session, until the session is dropped. Then
+    /// what is not committed is undone.
     fn attend(&mut self, mut session: mpsc::Receiver<Job>) {
         while let Some(job) = session.blocking_recv() {
             job(self);
@@ -245,7 +248,8 @@ impl Database {
         DatabaseFigures { pool, statements: self.statements.read() }
     }
 
-    /// Takes no more calls. Answers when the threads have ended, the last of them with the file closed.
+    /// Takes no more calls. Answers when the threads have ended, the last of them with the file
+    /// closed.
     pub(super) fn close(&self) -> Option<oneshot::Receiver<()>> {
         match std::mem::replace(&mut *lock(&self.state), State::Closed) {
             State::Running(threads) => Some(threads.ended),
@@ -283,7 +287,8 @@ impl Database {
         self.ask(session, limit, move |place, ticket, reply| answer(place, &ticket, reply, work)).await
     }
 
-    /// Begins a transaction: until the session is dropped, the thread that writes hears nobody else.
+    /// Begins a transaction: until the session is dropped, the thread that writes hears nobody
+    /// else.
     pub(super) async fn begin(&self) -> Result<mpsc::Sender<Job>, SqlError> {
         let queue = self.queue(Queue::Writer)?;
         let begin = |place: &mut Place, ticket: Ticket, reply: oneshot::Sender<_>| {
@@ -360,7 +365,8 @@ impl Database {
         }
         self.spawn(path, Role::Writer, move |mut place| {
             place.work_off(|| writes.blocking_recv());
-            // The last connection to close empties the write-ahead log into the file, which readers may not do.
+            // The last connection to close empties the write-ahead log into the file, which readers
+            // may not do.
             reading.into_iter().for_each(|reader| drop(reader.join()));
             drop(place);
             drop(goodbye);

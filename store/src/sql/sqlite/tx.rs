@@ -30,7 +30,8 @@ impl SqliteTx {
         work: impl FnOnce(&mut OpenFile) -> Result<T, SqlError> + Send + 'static,
     ) -> Result<T, SqlError> {
         let ended = || SqlError::Unreachable("the transaction ended before, with a call that failed".into());
-        // Taken out while the call lasts: a call that is dropped, or whose outcome nobody knows, ends the transaction.
+        // Taken out while the call lasts: a call that is dropped, or whose outcome nobody knows,
+        // ends the transaction.
         let session = self.session.take().ok_or_else(ended)?;
         let result = self.database.run_in(&session, work).await;
         if !result.as_ref().is_err_and(SqlError::is_unknown) {
@@ -70,7 +71,8 @@ impl Tx for SqliteTx {
         self.exec(&upsert, values).await.map(drop)
     }
 
-    // Whoever has begun is the only one who writes: every row is locked already, and none is held by others.
+    // Whoever has begun is the only one who writes: every row is locked already, and none is held
+    // by others.
     async fn lock_rows(&mut self, query: &str, params: Vec<Value>, _: Lock) -> Result<Vec<Row>, SqlError> {
         self.rows(query, params).await
     }

@@ -1,8 +1,10 @@
--- R9: follows the ledger's allotment if it was decided later than the known one. Units withheld count again: either the allotment falls
--- by them, or the reduction that they were withheld for is void.
+-- R9: follows the ledger's allotment if it was decided later than the known one. Units withheld
+-- count again: either the allotment falls by them, or the reduction that they were withheld for is
+-- void.
 -- ARGV  1 epoch, 2 offer (8 bytes), 3 allotment, 4 position of the change (19 digits)
 -- Reply {0, epoch} closed | {1}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 1200 0002251799813685504
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 1200
+--       0002251799813685504
 check(#KEYS == 4 and #ARGV == 4 and #ARGV[2] == 8, 'adjust: arity')
 check(#ARGV[4] == 19 and not string.find(ARGV[4], '%D'), 'adjust: position')
 local epoch, offer, allotment, changed_at = ARGV[1], ARGV[2], whole(ARGV[3]), ARGV[4]

@@ -1,4 +1,5 @@
--- Batches that are due, oldest first, then by id; their due time moves on in the same call, so that replicas sweep without a storm.
+-- Batches that are due, oldest first, then by id; their due time moves on in the same call, so that
+-- replicas sweep without a storm.
 -- ARGV  1 now (ms), 2 how many at most, 3 how far the due time moves (ms)
 -- Reply {0, epoch} closed | {1, batch (8 bytes), its bytes, batch, its bytes, ...}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1700000005000 16 5000

@@ -1,6 +1,7 @@
--- R3: closes the lane under a marker. From then on its journal cannot grow; buyers and journal stay, to be drained. A key of another type,
--- and a state without a readable epoch or marker, is as good as lost: it is renamed, for people to look at, and forgotten after a week. Of
--- each key the last one is kept.
+-- R3: closes the lane under a marker. From then on its journal cannot grow; buyers and journal
+-- stay, to be drained. A key of another type, and a state without a readable epoch or marker, is as
+-- good as lost: it is renamed, for people to look at, and forgotten after a week. Of each key the
+-- last one is kept.
 -- ARGV  1 epoch
 -- Reply {1} closed | {2, epoch} refused: open at that epoch | {3, marker} refused: a higher marker
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 2

@@ -1,6 +1,7 @@
 -- The lane's state, for its keeper and for metrics.
 -- ARGV  none
--- Reply {1 open or 0 not, state as a flat list, journal entries, due time of the oldest or '', buyers with an entry}
+-- Reply {1 open or 0 not, state as a flat list, journal entries, due time of the oldest or '',
+--       buyers with an entry}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due
 check(#KEYS == 4 and #ARGV == 0, 'inspect: arity')
 local journaled = call('HLEN', KEYS[3]) - call('HEXISTS', KEYS[3], ZEROS)

@@ -1,10 +1,11 @@
--- R4: opens a closed lane, in steps: clear, buyers (any number of times), open. Each checks that the lane is still closed under this
--- marker in this run of the server, the last one also that the buyers are all there; after any error the caller asks for the next epoch.
+-- R4: opens a closed lane, in steps: clear, buyers (any number of times), open. Each checks that
+-- the lane is still closed under this marker in this run of the server, the last one also that the
+-- buyers are all there; after any error the caller asks for the next epoch.
 -- ARGV  1 step, 2 epoch, then
 --       clear   nothing
 --       buyers  buyer (8 bytes), purchases (42 bytes each), buyer, purchases, ...
---       open    number of buyers, limit per buyer, then for each offer: id (8 bytes), units left, allotment, position of the last
---               change (19 digits)
+--       open    number of buyers, limit per buyer, then for each offer: id (8 bytes), units left,
+--               allotment, position of the last change (19 digits)
 -- Reply {0} refused | {1, buyers that were not there yet}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due clear 2
 check(#KEYS == 4 and #ARGV >= 2, 'load: arity')

@@ -1,12 +1,15 @@
 -- Decides requests in their order and journals what it promised, in one call.
--- ARGV  1 epoch, 2 batch (8 bytes), 3 due time (ms), 4 journal limit, 5 head of the batch's bytes, 6 offers asked for (8 bytes each),
---       7 requests, 53 bytes each: buyer 8, index of the offer 1 (from 0), length of the field 2, and the purchase (42 bytes) as it
---       stands in the entry of a buyer who has none yet: number 1; 8 their fields, one after the other
+-- ARGV  1 epoch, 2 batch (8 bytes), 3 due time (ms), 4 journal limit, 5 head of the batch's bytes,
+--       6 offers asked for (8 bytes each), 7 requests, 53 bytes each: buyer 8, index of the offer 1
+--       (from 0), length of the field 2, and the purchase (42 bytes) as it stands in the entry of a
+--       buyer who has none yet: number 1; 8 their fields, one after the other
 -- Reply {0, epoch} closed | {2} journal full | {1, codes, extras, {units left of each offer}}
---       codes: a byte for each request: 1 to 100 reserved under that number, else with so many bytes in extras: 201 repeat in flight and
---       202 repeat settled (order 8, batch 8), 203 mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8),
---       206 repeat of a released order (order 8)
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> 1700000005000 4096 <head> <offer> <request> <field>
+--       codes: a byte for each request: 1 to 100 reserved under that number, else with so many
+--       bytes in extras: 201 repeat in flight and 202 repeat settled (order 8, batch 8), 203
+--       mismatch (order 8), 204 limit (units held 8), 205 sold out (units left 8), 206 repeat of a
+--       released order (order 8)
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> 1700000005000
+--       4096 <head> <offer> <request> <field>
 local REQUEST = 53
 local IN_FLIGHT, SETTLED, MISMATCH, LIMIT, SOLD_OUT, RELEASED = 201, 202, 203, 204, 205, 206
 local TOMBSTONES_MAX = 64
@@ -37,8 +40,9 @@ local limit = stored(state[4])
 if not limit then return damaged(state) end
 local held_by = call('HMGET', KEYS[2], unpack(who))
 
--- Looks at the purchases of a buyer who has some: the number of the next one, or nil with code and extra, or nothing at all if this very
--- request is found, from before this call. A broken entry is nil and false.
+-- Looks at the purchases of a buyer who has some: the number of the next one, or nil with code and
+-- extra, or nothing at all if this very request is found, from before this call. A broken entry is
+-- nil and false.
 local function look(entry, before, p, quantity, promised)
   local held, tombstones, taken = 0, 0, {}
   if #entry % ENTRY ~= 0 then return nil, false end
@@ -68,8 +72,9 @@ local function look(entry, before, p, quantity, promised)
   return number
 end
 
--- Decides all requests without writing: what is to be written, nil if the call ran before, or false if the lane is damaged. Without `promise` nothing new is promised.
--- Lists are counted by hand: asking one for its length is a search.
+-- Decides all requests without writing: what is to be written, nil if the call ran before, or false
+-- if the lane is damaged. Without `promise` nothing new is promised. Lists are counted by hand:
+-- asking one for its length is a search.
 local function decide(promise)
   -- Buyer and entry in turn, and where each buyer stands.
   local left, entries, at = {}, {}, {}
@@ -127,8 +132,9 @@ local function decide(promise)
   return left, entries, codes, extras, numbers, accepted
 end
 
--- A call that ran before, its answer lost, promises nothing twice; nor anything new, for its entry may be in the log already. "Full" says
--- that nothing was promised, so it is not said to such a call.
+-- A call that ran before, its answer lost, promises nothing twice; nor anything new, for its entry
+-- may be in the log already. "Full" says that nothing was promised, so it is not said to such a
+-- call.
 local left, entries, codes, extras, numbers, accepted
 if call('HEXISTS', KEYS[3], batch) == 0 then
   left, entries, codes, extras, numbers, accepted = decide(true)

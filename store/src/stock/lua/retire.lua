@@ -1,5 +1,5 @@
--- R14: deletes a lane that is closed under this very marker in this run of the server. A missing lane is gone already; one that lost only
--- its state is not: its journal may not be in the log.
+-- R14: deletes a lane that is closed under this very marker in this run of the server. A missing
+-- lane is gone already; one that lost only its state is not: its journal may not be in the log.
 -- ARGV  1 epoch
 -- Reply {0} refused | {1} nothing of it is left
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 2

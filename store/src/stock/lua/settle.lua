@@ -1,9 +1,12 @@
--- Takes decided batches out of the journal, and gone orders out of their buyers' entries; units go back only with a live entry.
--- ARGV  1 epoch, 2 batches (8 bytes each), 3 gone orders, 18 bytes each: buyer 8, order 8, why 1: R released (units back, a tombstone
---       stays, R6), J rejected (units back), S rejected for stock (nothing goes back); units retired 1: of a release above the target so
---       many lower the known allotment instead of going back (R9)
+-- Takes decided batches out of the journal, and gone orders out of their buyers' entries; units go
+-- back only with a live entry.
+-- ARGV  1 epoch, 2 batches (8 bytes each), 3 gone orders, 18 bytes each: buyer 8, order 8, why 1: R
+--       released (units back, a tombstone stays, R6), J rejected (units back), S rejected for stock
+--       (nothing goes back); units retired 1: of a release above the target so many lower the known
+--       allotment instead of going back (R9)
 -- Reply {0, epoch} closed | {1}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch> <buyer><order>R\0
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <batch>
+--       <buyer><order>R\0
 local GONE = 18
 check(#KEYS == 4 and #ARGV == 3, 'settle: arity')
 local epoch, batches, gone = unpack(ARGV)

@@ -1,8 +1,10 @@
--- R9: takes free units out of sale for a reduction that follows one change of the allotment; after another change it answers none. The
--- pool only grows until the next change empties it: no unit is counted for two reductions.
+-- R9: takes free units out of sale for a reduction that follows one change of the allotment; after
+-- another change it answers none. The pool only grows until the next change empties it: no unit is
+-- counted for two reductions.
 -- ARGV  1 epoch, 2 offer (8 bytes), 3 position of the change it follows (19 digits), 4 units
 -- Reply {0, epoch} closed | {1, units taken}
--- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer> 0000000000000000000 50
+-- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 <offer>
+--       0000000000000000000 50
 check(#KEYS == 4 and #ARGV == 4 and #ARGV[2] == 8, 'withhold: arity')
 check(#ARGV[3] == 19 and not string.find(ARGV[3], '%D'), 'withhold: position')
 local epoch, offer, after, units = ARGV[1], ARGV[2], ARGV[3], whole(ARGV[4])

@@ -1,5 +1,5 @@
-//! The keeper's port: rare calls, some of them large, over a pool of connections. (In a cluster over one shared connection, which routes
-//! by keys.)
+//! The keeper's port: rare calls, some of them large, over a pool of connections. (In a cluster
+//! over one shared connection, which routes by keys.)
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,7 +56,8 @@ impl RedisKeeping {
     /// Prepares the pool. One node is connected to when it is first asked; a cluster must be there.
     ///
     /// # Errors
-    /// [`StockError::Broken`] for a URL that is none, [`StockError::Unknown`] when no node of a cluster answers.
+    /// [`StockError::Broken`] for a URL that is none, [`StockError::Unknown`] when no node of a
+    /// cluster answers.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StockError> {
         let patient = RedisSettings { response_timeout: settings.keeper_timeout, ..settings.clone() };
         let way = match cluster_nodes(&settings.url) {
@@ -127,7 +128,8 @@ impl RedisKeeping {
         answer?.map_err(|error| classify(&error))
     }
 
-    /// Every field of a hash that may be large, by name. The lane must be at rest, or fields may be missed.
+    /// Every field of a hash that may be large, by name. The lane must be at rest, or fields may be
+    /// missed.
     async fn scan(&self, key: Key<'_>) -> Result<Vec<Field>, StockError> {
         let mut fields = std::collections::BTreeMap::new();
         let mut cursor = "0".to_owned();

@@ -1,5 +1,5 @@
-//! One node or a cluster, and what an error means. What a cluster's client tells does not say whether a call left this process: its errors
-//! are all unknown outcomes.
+//! One node or a cluster, and what an error means. What a cluster's client tells does not say
+//! whether a call left this process: its errors are all unknown outcomes.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -82,8 +82,9 @@ impl Link {
     }
 }
 
-/// A cluster connection that follows a moved slot. What it may send again for that, or after a broken connection, it sends once more:
-/// every script bears it. After a timeout it sends nothing again, because whoever waited has gone by then.
+/// A cluster connection that follows a moved slot. What it may send again for that, or after a
+/// broken connection, it sends once more: every script bears it. After a timeout it sends nothing
+/// again, because whoever waited has gone by then.
 pub(super) async fn cluster(nodes: Vec<String>, settings: &RedisSettings) -> Result<ClusterConnection, StockError> {
     let client = ClusterClientBuilder::new(nodes)
         .retries(1)
@@ -116,8 +117,9 @@ pub(super) async fn send(connection: &mut impl ConnectionLike, cmd: &Cmd) -> Res
     connection.req_packed_command(cmd).await?.extract_error()
 }
 
-/// What an error says about the call. A server that refuses it (a script's own refusal, a wrong type, no rights, no memory, no disk)
-/// needs an operator; whatever else may pass, and the call may have happened.
+/// What an error says about the call. A server that refuses it (a script's own refusal, a wrong
+/// type, no rights, no memory, no disk) needs an operator; whatever else may pass, and the call may
+/// have happened.
 pub(super) fn classify(error: &RedisError) -> StockError {
     let said = error.to_string();
     match error.kind() {

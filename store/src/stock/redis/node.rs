@@ -1,5 +1,6 @@
-//! The connections to one node. A call leaves this process only on a connection that stands: while one is being made, or cannot be made,
-//! nothing is sent and the caller is told so at once ([`StockError::Unsent`]).
+//! The connections to one node. A call leaves this process only on a connection that stands: while
+//! one is being made, or cannot be made, nothing is sent and the caller is told so at once
+//! ([`StockError::Unsent`]).
 
 use std::{
     sync::{
@@ -16,9 +17,11 @@ use tokio::{sync::SetOnce, time::timeout};
 use super::RedisSettings;
 use crate::stock::StockError;
 
-/// How long a call waits for a connection that is being made: many times what a handshake takes, and a fraction of a buyer's patience.
+/// How long a call waits for a connection that is being made: many times what a handshake takes,
+/// and a fraction of a buyer's patience.
 pub const CONNECTION_WAIT: Duration = Duration::from_millis(400);
-/// Pause after an attempt that failed: a refused connection fails at once, and thousands of calls a second would each make another.
+/// Pause after an attempt that failed: a refused connection fails at once, and thousands of calls a
+/// second would each make another.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The connections to one node, used in turn.
@@ -88,8 +91,9 @@ impl Place {
         }
     }
 
-    /// Makes another connection in the place of one that broke or is silent. Calls that are under way on the old one go on waiting for
-    /// their answers; new ones wait for the new one, so that nothing more is sent where nothing comes back.
+    /// Makes another connection in the place of one that broke or is silent. Calls that are under
+    /// way on the old one go on waiting for their answers; new ones wait for the new one, so that
+    /// nothing more is sent where nothing comes back.
     pub(super) fn renew(self: &Arc<Self>, line: &Line) {
         self.begin(Some(&line.attempt));
     }

@@ -1,4 +1,5 @@
-//! Reads the scripts' replies. Anything of another shape than the scripts document is [`StockError::Broken`].
+//! Reads the scripts' replies. Anything of another shape than the scripts document is
+//! [`StockError::Broken`].
 
 use bytes::Bytes;
 use domain::{
@@ -213,8 +214,8 @@ pub(super) fn claimed(value: Value) -> Result<LaneAnswer<Vec<(BatchId, Bytes)>>,
     })
 }
 
-/// A journal entry; `None` where it stands under a name that no batch has. Nothing of ours wrote that, so it promised nothing and is no
-/// record of the log; it ends with the lane's next load.
+/// A journal entry; `None` where it stands under a name that no batch has. Nothing of ours wrote
+/// that, so it promised nothing and is no record of the log; it ends with the lane's next load.
 pub(super) fn journaled(id: &[u8], payload: Vec<u8>) -> Option<(BatchId, Bytes)> {
     let batch = batch(id).ok().flatten();
     if batch.is_none() {

@@ -22,7 +22,8 @@ macro_rules! scripts {
     )*};
 }
 
-// A full memory refuses promises and loads; what frees memory or takes away from what is sold must go on.
+// A full memory refuses promises and loads; what frees memory or takes away from what is sold must
+// go on.
 scripts! {
     RESERVE: "reserve.lua";
     SETTLE: "settle.lua" "#!lua flags=allow-oom\n";
@@ -71,7 +72,8 @@ impl Run {
         &self.cmd
     }
 
-    /// The same call with its source, which the server then knows: for one that has just started or forgot its scripts.
+    /// The same call with its source, which the server then knows: for one that has just started or
+    /// forgot its scripts.
     pub(super) fn by_source(&self) -> Cmd {
         let mut cmd = Cmd::new();
         cmd.arg("EVAL").arg(&self.script.source);

@@ -20,7 +20,8 @@ fn r14_a_lane_is_let_go_of_only_closed_under_its_marker_in_its_run() {
     assert_eq!(closed, LaneAnswer::Closed { epoch: Epoch(0) }, "missing is closed");
 }
 
-/// A keeper that sleeps between commit and deletion must not take away what another one has reopened since.
+/// A keeper that sleeps between commit and deletion must not take away what another one has
+/// reopened since.
 #[test]
 fn r14_a_late_deletion_spares_a_reopened_lane() {
     let mut lane = lane(1, 5);
