@@ -27,8 +27,6 @@ use crate::{
 
 use answers::Answers;
 
-pub(crate) use purchase::PurchaseRequest;
-
 /// The routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {

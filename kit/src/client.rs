@@ -211,7 +211,7 @@ pub enum ClientError {
     #[error("cannot be reached: {}", root(.0))]
     Away(#[source] legacy::Error),
     /// The request was sent, and its connection broke before the answer was here.
-    #[error("the connection broke before the answer was here: {}", root(&**.0))]
+    #[error("the connection broke before the answer was here: {}", root(.0.as_ref()))]
     Broken(#[source] Box<dyn Error + Send + Sync>),
     /// The request may have been sent, and no answer came in time.
     #[error("no answer within {0:?}")]
