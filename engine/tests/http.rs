@@ -89,7 +89,7 @@ impl Served {
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
         let status = head.status.as_u16();
-        documented::check(&method, path, (status, &head.headers, &body));
+        assert_eq!(documented::check(&method, path, (status, &head.headers, &body)), Ok(()));
         Answer { status, headers: head.headers, body }
     }
 

@@ -226,7 +226,7 @@ pub enum ClientError {
 
 /// The innermost cause, which says what happened; those around it say where.
 fn root<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
-    iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+    iter::successors(Some(error), |error| Error::source(*error)).last().unwrap_or(error)
 }
 
 impl ClientError {

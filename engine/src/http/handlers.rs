@@ -93,7 +93,7 @@ impl IntoResponses for SaleRefused {
 /// it; another quantity under it is refused.
 #[utoipa::path(
     post, path = "/v1/orders", operation_id = "buy", tag = "orders", security(("buyer" = [])),
-    request_body = PurchaseRequest,
+    request_body = PurchaseRequest<'static>,
     params(IdempotencyKey),
     responses(
         (status = 202, description = "Promised, now or by the first purchase of this key.", body = Bought,
