@@ -41,9 +41,10 @@ pub struct LaneLedger {
     pub offers: BTreeMap<OfferId, OfferLedger>,
 }
 
-/// Ids that were minted so long before a lane's first opening may still stand in it: far more than
-/// engines' clocks are off the database's, and than a request takes.
-const BEFORE_OPENING_MS: u64 = 3_600_000;
+/// More than engines' clocks are usually off the database's, and than a request takes: so the first
+/// orders of a lane need not move its bound. One that is older still moves it, by its own commit.
+/// Short, because a load reads whatever other lanes sold in this time.
+const BEFORE_OPENING_MS: u64 = 10_000;
 
 impl LaneLedger {
     /// R5: the number from which on the lane's order rows are looked for.
