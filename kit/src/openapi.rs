@@ -91,6 +91,7 @@ impl IntoParams for IdempotencyKey {
             .parameter_in(ParameterIn::Header)
             .required(Required::True)
             .description(Some(meaning))
+            .example(Some("8e03978e-40d5-43e8-bc93-6894a57f9324".into()))
             .schema(Some(schema.build()));
         vec![parameter.build()]
     }

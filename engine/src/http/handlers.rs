@@ -210,7 +210,7 @@ pub(super) async fn get_order<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>
 #[utoipa::path(
     get, path = "/v1/sales/{sale_id}", operation_id = "getSale", tag = "sales",
     params(
-        ("sale_id" = String, Path, description = "The sale."),
+        ("sale_id" = String, Path, description = "The sale.", example = "1001"),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer.", nullable = false),
     ),
     responses(

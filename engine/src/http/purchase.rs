@@ -40,7 +40,7 @@ pub(super) struct PurchaseBody {
 pub(crate) struct PurchaseRequest<'a> {
     /// What.
     #[serde(borrow)]
-    #[schema(value_type = String, example = "42", pattern = "^[1-9][0-9]{0,18}$")]
+    #[schema(value_type = String, example = "9001", pattern = "^[1-9][0-9]{0,18}$")]
     offer_id: Cow<'a, str>,
     /// How many units.
     #[schema(minimum = 1, maximum = 100, example = 1)]

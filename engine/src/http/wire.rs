@@ -43,7 +43,7 @@ impl From<domain::money::Money> for Price {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sale {
     /// Its id.
-    #[schema(example = "7")]
+    #[schema(example = "1001")]
     pub sale_id: String,
     /// For people.
     pub title: String,
@@ -89,7 +89,7 @@ impl Sale {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Offer {
     /// Its id, for `POST /v1/orders`.
-    #[schema(example = "42")]
+    #[schema(example = "9001")]
     pub offer_id: String,
     /// What is sold.
     pub sku_id: String,

@@ -119,8 +119,8 @@ impl EventBody {
     /// The next event or heartbeat; `None` at the end. hyper asks only while the client reads.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.stop.as_mut().poll(context).is_ready() {
+            // What waits goes out; nothing is added.
             self.waiting.close();
-            return Poll::Ready(None);
         }
         let next = match self.waiting.poll_recv(context) {
             Poll::Ready(next) => next,
@@ -182,6 +182,8 @@ mod tests {
         let mut body = response.into_body();
         sender.send(&EVENT).unwrap();
         stop.cancel();
+        assert!(next(&mut body).await.unwrap().starts_with("id: 7\n"), "what waits goes out");
+        assert_eq!(sender.send(&EVENT), Err(EventsEnded));
         assert_eq!(next(&mut body).await, None);
         sender.closed().await;
     }
