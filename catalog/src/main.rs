@@ -26,7 +26,7 @@ use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics},
     mismatch::is_mismatch,
     shards::{self, OpenError},
-    sql::{SqlError, mysql::MySqlServer},
+    sql::mysql::MySqlServer,
 };
 
 /// The topic of sales is small: reading it to its end takes well under a second.
@@ -98,13 +98,9 @@ struct LedgerArgs {
 }
 
 impl LedgerArgs {
-    fn open(&self) -> Result<(MySqlServer, shards::Namespace), Failure> {
+    fn open(&self) -> Result<MySqlServer, Failure> {
         let server = MySqlServer::new(self.mysql_url.expose(), store::sql::mysql::Settings::default());
-        let namespace = shards::Namespace::new(self.namespace.as_str());
-        Ok((
-            server.map_err(OpenError::Sql)?,
-            namespace.map_err(|error| SqlError::Broken(error.to_string())).map_err(OpenError::Sql)?,
-        ))
+        Ok(server.map_err(OpenError::Sql)?)
     }
 }
 
@@ -213,9 +209,9 @@ async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &LedgerArgs)
     // The file first: its flaws are told even while the stores are away.
     let draft = draft(path)?;
     let (kafka, now_ms) = (log.kafka(&ledger.namespace), SystemClock::new().now_ms());
-    let (server, namespace) = ledger.open()?;
+    let server = ledger.open()?;
     ensure_topics(&kafka).await?;
-    let ledger = shards::open_ledger(&server, &namespace).await?;
+    let ledger = shards::open_ledger(&server, &ledger.namespace).await?;
     let topic = KafkaLog::new(&kafka)?;
     let mut follower = follower(&kafka)?;
     let settings = Settings { partitions: kafka.partitions, now_ms, read_within: READ_WITHIN, dry_run };
@@ -228,8 +224,8 @@ async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &LedgerArgs)
 }
 
 async fn show(sale: SaleId, ledger: &LedgerArgs) -> Result<String, Failure> {
-    let (server, namespace) = ledger.open()?;
-    let ledger = shards::look_ledger(&server, &namespace).await?;
+    let server = ledger.open()?;
+    let ledger = shards::look_ledger(&server, &ledger.namespace).await?;
     let published = ledger.publications().find(sale).await.map_err(OpenError::Sql)?;
     published.as_ref().map(render::to_toml).ok_or(Failure::NoSuchSale(sale))
 }

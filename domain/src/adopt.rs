@@ -21,7 +21,7 @@ pub struct LaneOwner {
 /// What may never change of a lane that the ledger has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLane {
-    /// Whose shop.
+    /// The shop that the owner belongs to.
     pub tenant: TenantId,
     /// The partition that orders it.
     pub partition: PartitionId,
@@ -32,7 +32,7 @@ pub struct LedgerLane {
 /// Who owns the lanes and offers that a sale names. What is absent is free.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners {
-    /// By lane.
+    /// The owner of each lane.
     pub lanes: BTreeMap<LaneId, LaneOwner>,
     /// By offer: the sale and the lane that sell it.
     pub offers: BTreeMap<OfferId, (SaleId, LaneId)>,
@@ -41,19 +41,19 @@ pub struct Owners {
 /// A field of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The version.
+    /// The sale's version.
     Version,
-    /// The tenant.
+    /// The shop that it belongs to.
     Tenant,
-    /// A lane's id.
+    /// The id of this lane.
     Lane(LaneId),
-    /// A lane's partition.
+    /// The partition of this lane.
     Partition(LaneId),
     /// A lane's limit per buyer.
     Limit(LaneId),
-    /// An offer's id.
+    /// The id of this offer.
     Offer(OfferId),
-    /// An offer's currency.
+    /// The currency of this offer.
     Currency(OfferId),
     /// A lane or an offer that is missing.
     Missing,
@@ -63,9 +63,9 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Contradiction {
-    /// The field.
+    /// The field that contradicts.
     pub place: Place,
-    /// What holds.
+    /// What holds instead, in a sentence.
     pub message: String,
 }
 

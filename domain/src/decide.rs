@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     id::{BatchId, BuyerId, Epoch, Generation, LaneId, OfferId, OrderId, Position, PurchaseNumber, RecordId},
-    order::{Decision, OrderRow, Reason, Release},
+    order::{Decision, OrderRow, Reason, Release, Status},
     record::{Batch, Record, Released, Reservation},
     stock::{Gone, GoneWhy},
 };
@@ -102,6 +102,8 @@ pub struct Decided {
     pub releases: Vec<Release>,
     /// Journal entries that are decided, those of duplicates too.
     pub batches: Vec<(LaneId, BatchId)>,
+    /// Releases that count: the offset of the record, and what the order's row is then.
+    pub given_back: Vec<(u64, Status)>,
     /// Orders that are not live any more.
     pub gone: Vec<(LaneId, Gone)>,
     /// Change of units sold, by lane and offer.
@@ -181,7 +183,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
         _ => 0,
     });
     let count = reservations.sum();
-    let mut state = Span {
+    let mut state = Deciding {
         lanes,
         known,
         seen: HashSet::with_capacity(count),
@@ -193,7 +195,7 @@ pub fn decide(lanes: &Lanes, span: &[Placed], known: &Known) -> Decided {
     state.out
 }
 
-struct Span<'a> {
+struct Deciding<'a> {
     lanes: &'a Lanes,
     known: &'a Known,
     /// Orders that stood in this span already.
@@ -205,7 +207,7 @@ struct Span<'a> {
     out: Decided,
 }
 
-impl Span<'_> {
+impl Deciding<'_> {
     fn record(&mut self, placed: &Placed) {
         let mut movement =
             Movement { offset: placed.offset, lane: placed.record.lane(), units: Vec::new(), decisions: Vec::new() };
@@ -397,10 +399,10 @@ impl Span<'_> {
         let (Some(numbers), true) = (numbers, is_of(row) == (lane, buyer, offer, quantity, key)) else {
             return self.undecidable(at, format!("release of order {}, whose row says otherwise", released.order));
         };
-        if row.status.released(became).is_none() {
+        let Some(status) = row.status.released(became) else {
             let what = format!("release of order {}, which is {}", released.order, row.status.as_str());
             return self.undecidable(at, what);
-        }
+        };
         let first_here = self.seen.insert(row.order);
         let counts = first_here && row.released.is_none_or(|released| released == at);
         let mut retired = 0;
@@ -412,6 +414,7 @@ impl Span<'_> {
             }
             self.out.sold.insert((row.lane, row.offer), moved);
             movement.units.push((row.offer, -units));
+            self.out.given_back.push((at.offset, status));
             if row.released.is_none() {
                 self.out.releases.push(Release { order: row.order, at, became });
             }

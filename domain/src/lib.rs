@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod adopt;
 pub mod decide;
+pub mod event;
 pub mod id;
 pub mod invariant;
 pub mod money;
+pub mod namespace;
 pub mod order;
 pub mod record;
 pub mod sale;

@@ -30,7 +30,7 @@ impl FromStr for Currency {
 }
 
 impl Currency {
-    /// The three letters.
+    /// The three letters of ISO 4217.
     pub fn as_str(&self) -> &str {
         // Always ASCII by construction.
         std::str::from_utf8(&self.0).unwrap_or("???")
@@ -52,9 +52,9 @@ impl fmt::Display for Currency {
 /// An amount in minor units (fen, cents) of one currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Money {
-    /// Minor units.
+    /// In minor units, such as cents.
     pub amount: i64,
-    /// Of this currency.
+    /// The currency that the minor units are of.
     pub currency: Currency,
 }
 

@@ -1,5 +1,7 @@
 //! The order row: its states, its decision, its columns.
 
+mod transition;
+
 use bytes::Bytes;
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     money::Money,
     record::Reservation,
 };
+
+pub use transition::{Actor, MoneyMove, Transition, Units};
 
 /// State of an order row. (`pending`, promised and without a row, is not stored.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

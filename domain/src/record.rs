@@ -2,7 +2,8 @@
 //! back must pass.
 
 mod check;
-mod field;
+pub(crate) mod field;
+mod kind;
 mod sale;
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::{
     sale::LIMIT_MAX,
 };
 
+use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, RETIRED_TYPE};
+pub use kind::{BATCH_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
 pub use sale::{decode_sale, encode_sale};
 
 /// The generated protobuf messages; nothing outside this module speaks them.
@@ -155,17 +158,6 @@ pub enum Record {
     Genesis(Genesis),
 }
 
-/// The `ce_type` of a batch: the sweeper appends journal entries under it without reading them.
-pub const BATCH_TYPE: &str = "flashsale.batch.v1";
-/// The `ce_type` of a release: the relay appends outbox rows under it without reading them.
-pub const RELEASED_TYPE: &str = "flashsale.released.v1";
-const EPOCH_TYPE: &str = "flashsale.epoch.v1";
-const RETIRED_TYPE: &str = "flashsale.retired.v1";
-const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
-const GENESIS_TYPE: &str = "flashsale.genesis.v1";
-/// The `ce_type` of a sale on the topic `sales`.
-pub const SALE_TYPE: &str = "flashsale.sale.v1";
-
 /// Why bytes of the log are no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -275,7 +267,7 @@ impl Record {
 }
 
 /// What is wrong inside a well-formed protobuf message.
-struct Flawed(String);
+pub(crate) struct Flawed(pub(crate) String);
 
 impl From<InvalidId> for Flawed {
     fn from(error: InvalidId) -> Self {
@@ -289,7 +281,7 @@ impl From<InvalidCurrency> for Flawed {
     }
 }
 
-fn checked<W: Message + Default, T>(
+pub(crate) fn checked<W: Message + Default, T>(
     kind: &'static str,
     payload: Bytes,
     take: impl FnOnce(W) -> Result<T, Flawed>,
@@ -302,11 +294,11 @@ fn key_hash(bytes: &[u8]) -> Result<KeyHash, Flawed> {
     <[u8; 16]>::try_from(bytes).map(KeyHash).map_err(|_| Flawed("a key hash has 16 bytes".into()))
 }
 
-fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
+pub(crate) fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
     TenantId::new(tenant.into())
 }
 
-fn quantity(units: u32) -> Result<u32, Flawed> {
+pub(crate) fn quantity(units: u32) -> Result<u32, Flawed> {
     if (1..=LIMIT_MAX).contains(&units) { Ok(units) } else { Err(Flawed(format!("quantity {units}"))) }
 }
 

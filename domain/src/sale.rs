@@ -31,22 +31,22 @@ const _: () = assert!(LANES_MAX <= OFFERS_MAX && OFFERS_PER_LANE_MAX <= OFFERS_M
 /// When a sale sells, by the server's clock: from `opens_at_ms` until just before `closes_at_ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Epoch milliseconds.
+    /// The first moment at which it sells, in epoch milliseconds.
     pub opens_at_ms: u64,
-    /// Epoch milliseconds.
+    /// The first moment at which it sells no more, in epoch milliseconds.
     pub closes_at_ms: u64,
 }
 
 /// Where a moment lies in a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Before the window.
+    /// Before the window: nothing is sold yet.
     NotStarted,
-    /// Selling.
+    /// In the window, and not paused.
     Open,
     /// Stopped by the merchant for now.
     Paused,
-    /// After the window.
+    /// After the window: nothing is sold any more.
     Ended,
 }
 
@@ -67,11 +67,11 @@ impl Phase {
 pub struct Offer {
     /// Its id; the hot path knows no other.
     pub id: OfferId,
-    /// What is sold.
+    /// The merchant's article.
     pub sku: SkuId,
-    /// For people.
+    /// What buyers read.
     pub title: String,
-    /// Of one unit.
+    /// The price of one unit.
     pub price: Money,
     /// Units it may sell, ever.
     pub allotment: u64,
@@ -82,13 +82,13 @@ pub struct Offer {
 /// The offers that share one limit per buyer, one Redis hash tag and one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// Its id.
+    /// Unique among all that were ever published.
     pub id: LaneId,
     /// The partition of the order log that orders it.
     pub partition: PartitionId,
     /// Live units one buyer may hold in this lane.
     pub limit_per_buyer: u32,
-    /// One or more.
+    /// One offer or more, all under the lane's one limit.
     pub offers: Vec<Offer>,
 }
 
@@ -97,13 +97,13 @@ pub struct Lane {
 pub struct Sale {
     /// Its id.
     pub id: SaleId,
-    /// Whose it is.
+    /// The shop that it belongs to.
     pub tenant: TenantId,
     /// Raised by each publication.
     pub version: u32,
     /// For people.
     pub title: String,
-    /// When it sells.
+    /// The time in which it sells.
     pub window: Window,
     /// Stopped by the merchant for now.
     pub paused: bool,
@@ -111,7 +111,7 @@ pub struct Sale {
     pub buyer_rate_per_s: u32,
     /// The slot map this sale was published for.
     pub shard_map_version: u32,
-    /// One or more.
+    /// One lane or more.
     pub lanes: Vec<Lane>,
 }
 
@@ -126,7 +126,7 @@ pub struct Flaw {
 }
 
 impl Sale {
-    /// Where `now_ms` lies.
+    /// Where `now_ms`, in epoch milliseconds, lies with regard to window and pause.
     pub const fn phase(&self, now_ms: u64) -> Phase {
         if now_ms >= self.window.closes_at_ms {
             Phase::Ended
@@ -137,6 +137,12 @@ impl Sale {
         } else {
             Phase::Open
         }
+    }
+
+    /// Whether it is to be kept in the place of `known`, the version at hand: the newest wins, and
+    /// of two that are equally new the first.
+    pub fn is_news_to(&self, known: Option<&Self>) -> bool {
+        known.is_none_or(|known| known.version < self.version)
     }
 
     /// All offers with their lanes.

@@ -13,7 +13,7 @@ pub struct TableId(pub u16);
 /// Where the rows of a slot live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Home {
-    /// The database.
+    /// The database that holds the rows.
     pub shard: ShardId,
     /// The table in it.
     pub table: TableId,
@@ -60,7 +60,7 @@ impl ShardMap {
         self.version
     }
 
-    /// Number of databases.
+    /// Databases that rows are spread over.
     pub const fn shards(&self) -> u16 {
         self.shards
     }

@@ -8,7 +8,7 @@ use crate::id::{BatchId, BuyerId, Epoch, KeyHash, LaneId, OfferId, OrderId, Purc
 
 mod machine;
 
-pub use machine::{LaneMachine, LaneState, PreparedLoad, RunId, Shelf};
+pub use machine::{LaneMachine, LaneState, OfferStock, PreparedLoad, RunId};
 
 /// Tombstones of one buyer in one lane, at most; with more the buyer's purchases there are over
 /// (`LimitReached`).
@@ -17,7 +17,7 @@ pub const TOMBSTONES_MAX: usize = 64;
 /// What stands before the requests of one reserve call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReserveCall {
-    /// The lane.
+    /// The lane that is called.
     pub lane: LaneId,
     /// The epoch the engine believes in.
     pub epoch: Epoch,
@@ -37,9 +37,9 @@ pub struct ReserveCall {
 pub struct ReserveRequest {
     /// The order this becomes if it is reserved.
     pub order: OrderId,
-    /// Who.
+    /// The buyer who asks.
     pub buyer: BuyerId,
-    /// What.
+    /// The offer asked for.
     pub offer: OfferId,
     /// How many units, 1 to [`LIMIT_MAX`](crate::sale::LIMIT_MAX).
     pub quantity: u32,
@@ -117,11 +117,11 @@ pub enum ReserveAnswer {
 /// A purchase of a buyer in the lane, live or a tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purchase {
-    /// The order.
+    /// The order's id.
     pub order: OrderId,
-    /// The offer.
+    /// The offer's id.
     pub offer: OfferId,
-    /// Units.
+    /// Units of it.
     pub quantity: u32,
     /// `None`: released; the tombstone answers late retries with the old order (R6).
     pub number: Option<PurchaseNumber>,
@@ -151,9 +151,9 @@ pub enum GoneWhy {
 pub struct Gone {
     /// The order.
     pub order: OrderId,
-    /// Its buyer.
+    /// The buyer it belongs to.
     pub buyer: BuyerId,
-    /// Why.
+    /// Why it is gone.
     pub why: GoneWhy,
 }
 
@@ -180,7 +180,7 @@ pub enum CloseAnswer {
 pub struct OfferLoad {
     /// The offer.
     pub offer: OfferId,
-    /// Allotment minus sold.
+    /// Units that may be promised: the allotment less what is sold.
     pub left: u64,
     /// Allotment by the ledger.
     pub allotment: u64,
@@ -233,7 +233,7 @@ pub enum RetireAnswer {
 /// State of a lane as its server tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneMode {
-    /// No such key.
+    /// The lane has no state.
     Missing,
     /// Closed under a keeper's marker, or by a restart of its server.
     Closed {
@@ -254,7 +254,7 @@ pub struct LaneView {
     pub mode: LaneMode,
     /// Units left and known allotment of each offer, by offer.
     pub offers: Vec<(OfferId, u64, u64)>,
-    /// Journal entries.
+    /// Batches in the journal.
     pub journal_len: u64,
     /// Epoch milliseconds at which the oldest journal entry was (or is) due for the sweeper.
     pub oldest_due_ms: Option<u64>,

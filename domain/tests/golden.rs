@@ -11,12 +11,13 @@
 
 use bytes::Bytes;
 use domain::{
+    event::{EventKind, OrderEvent, Purchased, decode_events},
     id::{BatchId, Epoch, Generation, KeyHash, PartitionId, PurchaseNumber},
     money::Money,
-    order::Status,
+    order::{Reason, Status},
     record::{
-        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, RELEASED_TYPE, Record, RecordError,
-        Released, Reservation, decode_sale, encode_sale,
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, ORDER_EVENTS_TYPE, RELEASED_TYPE, Record,
+        RecordError, Released, Reservation, decode_sale, encode_sale,
     },
     sale::{LIMIT_MAX, Lane, Offer, Sale, Window},
 };
@@ -171,6 +172,54 @@ fn every_record_of_version_1_reads_and_writes_as_ever() {
 fn a_sale_of_version_1_reads_and_writes_as_ever() {
     assert_eq!(hex(&encode_sale(&sale())), hex(&golden("sale.v1")), "written");
     assert_eq!(decode_sale(golden("sale.v1")).unwrap(), sale(), "read");
+}
+
+/// What a batch and what a release tell on the topic `order-events`.
+fn events() -> [(&'static str, Vec<OrderEvent>); 2] {
+    let purchased = |sku, sale_version, unit_price| Purchased {
+        sku: id(sku),
+        sale_version,
+        unit_price,
+        reserved_at_ms: 1_763_700_000_000,
+    };
+    let created = OrderEvent {
+        order: id(1_000_001),
+        sequence: 1,
+        kind: EventKind::Created,
+        tenant: id(3),
+        sale: id(77),
+        offer: id(900),
+        buyer: id(123_456_789),
+        quantity: 2,
+        purchased: Some(purchased(81, 2, money(19_900))),
+        reason: None,
+    };
+    let rejected = OrderEvent {
+        order: id(LAST),
+        kind: EventKind::Rejected,
+        tenant: id(u32::MAX.into()),
+        sale: id(LAST),
+        offer: id(LAST),
+        buyer: id(LAST),
+        quantity: LIMIT_MAX,
+        purchased: Some(purchased(LAST, u32::MAX, Money { amount: 0, currency: "JPY".parse().unwrap() })),
+        reason: Some(Reason::Stock),
+        ..created
+    };
+    let cancelled = OrderEvent { sequence: 2, kind: EventKind::Cancelled, purchased: None, ..created };
+    let released = OrderEvent { sequence: 3, kind: EventKind::Released, ..cancelled };
+    [("order-events-decided.v1", vec![created, rejected]), ("order-events-released.v1", vec![cancelled, released])]
+}
+
+#[test]
+fn events_of_orders_of_version_1_read_and_write_as_ever() {
+    for (name, events) in events() {
+        let mut bytes = Vec::new();
+        events.iter().for_each(|event| event.append(&mut bytes));
+        assert_eq!(hex(&bytes), hex(&golden(name)), "{name}: written");
+        assert_eq!(decode_events(ORDER_EVENTS_TYPE, golden(name)).unwrap(), events, "{name}: read");
+    }
+    assert_eq!(ORDER_EVENTS_TYPE, "flashsale.order-events.v1", "the type is part of the format");
 }
 
 /// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's

@@ -14,7 +14,7 @@ use loadtest::{
         Backends, BackendsError, LaneWitness,
         embedded::{DataFolder, EmbeddedBackends},
     },
-    durable::{Unrest, Witness, rest},
+    durable::{NotAtRest, Witness, rest},
 };
 use store::{
     log::{Entry, ReadError, sqlite::SqliteLogView},
@@ -44,7 +44,7 @@ pub enum AuditError {
     Log(#[from] ReadError),
     /// A store did not come to rest: orders are under way, or stuck.
     #[error(transparent)]
-    Unrest(#[from] Unrest),
+    NotAtRest(#[from] NotAtRest),
 }
 
 impl AuditError {
@@ -52,9 +52,9 @@ impl AuditError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Folder(error) => error.exit(),
-            Self::Unrest(Unrest::UnderWay(_)) => Exit::Later,
-            Self::Unrest(Unrest::Stuck(_)) => Exit::Software,
-            Self::Unrest(Unrest::Unseen(_)) | Self::Backends(_) | Self::Log(_) => Exit::Unavailable,
+            Self::NotAtRest(NotAtRest::UnderWay(_)) => Exit::Later,
+            Self::NotAtRest(NotAtRest::Stuck(_)) => Exit::Software,
+            Self::NotAtRest(NotAtRest::LookFailed(_)) | Self::Backends(_) | Self::Log(_) => Exit::Unavailable,
         }
     }
 }
@@ -131,9 +131,9 @@ async fn audit<S: Sql, W: LaneWitness>(
     if works {
         rest(&mut backends, &SystemClock::new()).await?;
     } else {
-        let standing = backends.look().await.map_err(|error| Unrest::Unseen(error.to_string()))?;
-        if standing.lag + standing.journal > 0 {
-            return Err(Unrest::UnderWay(standing.outstanding).into());
+        let snapshot = backends.look().await.map_err(|error| NotAtRest::LookFailed(error.to_string()))?;
+        if snapshot.lag + snapshot.journal > 0 {
+            return Err(NotAtRest::UnderWay(snapshot.outstanding).into());
         }
     }
     // Counted now: while it came to rest, the ledger went on selling.

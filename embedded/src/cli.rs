@@ -6,10 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
     clock::{Clock, SystemClock},
-    exit::Exit,
+    exit::{Exit, whole},
     token::{BuyerClaims, LIFETIME_MAX_S, SignError, TokenSigner},
 };
-use loadtest::args::LoadArgs;
+use loadtest::spec::LoadArgs;
 use order_writer::parked::ParkedCommand;
 use tracing::level_filters::LevelFilter;
 
@@ -178,7 +178,7 @@ pub enum Failure {
     #[error("{0}")]
     Damaged(String),
     /// The service, with all that led to it.
-    #[error("{0:#}")]
+    #[error("{}", whole(.0.as_ref()))]
     Service(anyhow::Error),
 }
 

@@ -3,11 +3,10 @@
 
 use std::{
     net::SocketAddr,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
-    thread,
 };
 
+use engine::service;
 use serde::Deserialize;
 
 /// The file with every key at its default, each explained.
@@ -231,16 +230,12 @@ impl Config {
 
     /// Threads that answer buyers.
     pub fn front_threads(&self) -> usize {
-        match self.front.threads {
-            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            threads => threads.into(),
-        }
+        service::front_threads(Some(self.front.threads).filter(|threads| *threads > 0))
     }
 
     /// Permits of one tenant, at least one.
     pub fn tenant_permits(&self) -> u32 {
-        let share = u64::from(self.front.permits) * u64::from(self.front.tenant_permits_percent) / 100;
-        u32::try_from(share).unwrap_or(u32::MAX).max(1)
+        service::tenant_permits(self.front.permits, self.front.tenant_permits_percent)
     }
 }
 

@@ -14,7 +14,7 @@ use kit::{
     http::{Asked, BODY_DEADLINE, Body, Incoming, Mount, Response, Service, StatusCode, bearer, read_body, reply},
     problem::{Code, Problem},
 };
-use loadtest::durable::Placed;
+use loadtest::durable::PartitionPosition;
 use order_writer::{
     desk::{DeskError, Expiry},
     parked::{ParkedCommand, ParkedError},
@@ -61,7 +61,7 @@ struct Standing {
     outstanding: Vec<String>,
     /// Offers that may still sell more than their sale wants (R9).
     above_target: Vec<AboveTarget>,
-    partitions: Vec<Placed>,
+    partitions: Vec<PartitionPosition>,
     stalled: Vec<String>,
 }
 
@@ -143,12 +143,12 @@ impl<C: Clock> Control<C> {
             let high = source.reader(partition)?.watermarks().await?.high;
             let lag = databases.ledger.lag(partition, high).await?;
             standing.lag += lag;
-            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
+            standing.partitions.push(PartitionPosition { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
                 standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
-        standing.stalled = self.stalls.told(self.deployment.clock.monotonic());
+        standing.stalled = self.stalls.report(self.deployment.clock.monotonic());
         let lanes = databases.ledger.all_lanes().await?;
         let offers = || lanes.iter().flat_map(|lane| &lane.offers);
         standing.sold = offers().map(|offer| offer.sold).sum();

@@ -158,8 +158,8 @@ mod tests {
 
     use domain::id::{BuyerId, OrderId, Slot};
     use engine::{
-        admission::Moment,
         mint::{LeaseKeeper, LeaseWatch, Mint, RENEW_EVERY},
+        moment::Moment,
     };
     use kit::clock::ManualClock;
 

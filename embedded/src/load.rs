@@ -5,12 +5,12 @@ use std::{io, path::PathBuf};
 
 use kit::exit::Exit;
 use loadtest::{
-    args::{LoadArgs, Order},
+    deployment::{Deployment, Embedded},
+    output::{self, OutputError},
     progress::Progress,
     run::{self, RunError},
     scenario::WrongSize,
-    telling::{self, TellError},
-    under_test::{Embedded, Place},
+    spec::{LoadArgs, RunSpec},
 };
 
 /// Where the picture goes unless the command line says otherwise.
@@ -27,7 +27,7 @@ pub enum LoadError {
     Run(#[from] RunError),
     /// The picture could not be written.
     #[error(transparent)]
-    Tell(#[from] TellError),
+    Output(#[from] OutputError),
     /// This program does not know where it is.
     #[error("this program cannot be started a second time: {0}")]
     Program(#[from] io::Error),
@@ -39,7 +39,7 @@ impl LoadError {
         match self {
             Self::Size(_) => Exit::Usage,
             Self::Run(error) => error.exit(),
-            Self::Tell(error) => error.exit(),
+            Self::Output(error) => error.exit(),
             Self::Program(error) => Exit::of_system(error).unwrap_or(Exit::Software),
         }
     }
@@ -52,11 +52,11 @@ impl LoadError {
 /// [`LoadError`].
 pub async fn load(mut args: LoadArgs) -> Result<(String, bool), LoadError> {
     let picture = args.html.get_or_insert_with(|| PathBuf::from(PICTURE)).clone();
-    let place = Place::Embedded(Embedded { data: None, program: Some(std::env::current_exe()?) });
-    let order = Order::new(args, place, None)?;
+    let deployment = Deployment::Embedded(Embedded { data: None, program: Some(std::env::current_exe()?) });
+    let spec = RunSpec::new(args, deployment, None)?;
     let mut progress = Progress::new();
-    let done = run::run(&order, None, &mut progress).await;
+    let done = run::run(&spec, None, &mut progress).await;
     progress.finish();
-    let clean = telling::tell(&done?, &order.args)?;
+    let clean = output::write(&done?, &spec.args)?;
     Ok((format!("\nThe picture of it: {}\n", picture.display()), clean))
 }

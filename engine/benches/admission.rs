@@ -20,9 +20,10 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use domain::id::{BuyerId, Slot};
 use engine::{
-    admission::{Admission, Bucket, BuyerBuckets, Permits, Ticks, TokenSeed, Tokens},
-    buy::{Purchase, Quantity},
+    admission::{Admission, TokenSeed, Tokens},
+    limits::{Bucket, BuyerBuckets, Permits, Ticks},
     mint::Mint,
+    purchase::{Purchase, Quantity},
     sales::{Directory, TenantLimits},
 };
 use kit::{

@@ -1,9 +1,6 @@
 //! Who may try to buy: every test that needs no answer from anybody. It does no I/O and awaits
 //! nothing; a refusal here costs a few hundred nanoseconds.
 
-mod buckets;
-mod hint;
-mod permits;
 mod tokens;
 
 use std::sync::Arc;
@@ -19,52 +16,26 @@ use kit::{
     token::{BuyerClaims, TokenError, TokenVerifier},
 };
 
-pub use buckets::{BUYERS_MAX, Bucket, BuyerBuckets, Limited, Ticks};
-pub use hint::{Coarse, HINT_MS_MAX, RefusedKeys, StockSeen};
-pub use permits::{Permit, Permits, TenantShare};
 pub use tokens::{TokenSeed, Tokens};
 
 use crate::{
-    buy::{Declined, Purchase, Quantity},
+    hint::RefusedKeys,
+    limits::Permit,
     metrics::TokenChecks,
+    moment::Moment,
+    purchase::{Caller, Declined, Purchase, Quantity},
     sales::{Directory, Lane, Offered},
 };
 
-/// The time of a request, read once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// Epoch milliseconds.
-    pub wall_ms: u64,
-    /// Milliseconds of the monotonic clock.
-    pub monotonic_ms: u64,
-}
-
-impl Moment {
-    /// Now.
-    pub fn of<C: Clock>(clock: &C) -> Self {
-        let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-        Self { wall_ms: clock.now_ms(), monotonic_ms }
-    }
-}
-
-/// Who asks, by a valid token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caller {
-    /// The shop.
-    pub tenant: TenantId,
-    /// The buyer.
-    pub buyer: BuyerId,
-}
-
 /// A purchase that the sale's window or pause refuses, and that may repeat an earlier one.
 pub struct Repeat {
-    /// Who asks.
+    /// The shop and the buyer who ask.
     pub caller: Caller,
-    /// For what.
+    /// The offer that was bought of.
     pub offered: Arc<Offered>,
-    /// By which key.
+    /// The hash of the idempotency key.
     pub key: KeyHash,
-    /// How many.
+    /// Units asked for; a known key with others is a mismatch.
     pub quantity: Quantity,
     /// The sale is over and its lane was retired before this was asked: its rows are all there is
     /// to know (R14).
@@ -88,7 +59,7 @@ impl Admitted {
         &self.offered.lane
     }
 
-    /// Who buys.
+    /// The buyer, by the token.
     pub fn buyer(&self) -> BuyerId {
         self.buyer
     }
@@ -125,7 +96,7 @@ impl Admitted {
     }
 }
 
-/// The gate.
+/// Every test that a purchase passes before any store is asked.
 pub struct Admission<C> {
     clock: C,
     tokens: Tokens,
@@ -149,7 +120,7 @@ impl<C: Clock> Admission<C> {
         self.tokens.checks()
     }
 
-    /// What is sold.
+    /// The directory whose offers it admits to.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
@@ -243,7 +214,7 @@ impl<C: Clock> Admission<C> {
         })
     }
 
-    /// The sold-out hint; why it asks for more than stock is told in `hint`.
+    /// The sold-out hint; `hint` says why it asks for more than stock.
     fn was_refused(&self, offered: &Offered, key: KeyHash, quantity: Quantity, moment: Moment) -> bool {
         let epoch = offered.lane.epoch();
         offered.stock.has_less_than(quantity.get(), epoch, moment.monotonic_ms) && self.refused.knows(key, epoch)

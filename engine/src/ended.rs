@@ -13,8 +13,8 @@ use store::{
 
 use crate::sales::{Directory, Lane};
 
-/// Pause between two rounds. Who asks for the first time in it after a retirement is told to come
-/// again.
+/// Pause between two rounds. Who asks for the first time in it after a retirement is answered to
+/// come again.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Asks for ever.

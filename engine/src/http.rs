@@ -18,11 +18,11 @@ use kit::{
 use store::{log::OrderLog, stock::LaneStock};
 
 use crate::{
-    admission::Caller,
-    buy::{Declined, Purchases},
+    buy::Purchases,
     metrics::Metrics,
     orders::{OrderRows, Unseen},
     pages::Pages,
+    purchase::{Caller, Declined},
 };
 
 use answers::Answers;

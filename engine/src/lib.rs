@@ -1,14 +1,21 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod http;
 
 pub mod buy;
 
+pub mod purchase;
+
 pub mod admission;
+
+pub mod limits;
+
+pub mod hint;
 
 pub mod reserve;
 
-pub mod enqueue;
+pub mod append;
 
 pub mod sales;
 
@@ -22,9 +29,13 @@ mod ended;
 
 pub mod mint;
 
+pub mod moment;
+
 pub mod ready;
 
 pub mod metrics;
+
+pub mod figures;
 
 pub mod openapi;
 

@@ -12,7 +12,7 @@ use engine::{
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
-    exit::Exit,
+    exit::{Exit, whole},
     http::{self, Limits},
     metrics::Registry,
     settings::{parse_or_exit, usage_error_and_exit},
@@ -82,7 +82,7 @@ impl Ports for Production {
 fn main() -> ExitCode {
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("engine", &format_args!("{error:#}")),
+        Err(error) => exit_of(&error).tell("engine", &whole(error.as_ref())),
     }
 }
 
@@ -146,7 +146,7 @@ async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -
     };
     ensure_topics(&kafka).await.context("making the topics")?;
     let mysql = MySqlServer::new(args.mysql_url.expose(), mysql::Settings::default())?;
-    let (namespace, map) = (Namespace::new(args.namespace.as_str())?, ShardMap::even(args.shards, args.tables)?);
+    let (namespace, map) = (args.namespace.clone(), ShardMap::even(args.shards, args.tables)?);
     let databases = shards::open(&mysql, &namespace, map.clone()).await.context("opening the databases")?;
     let production = Production {
         redis: RedisSettings::new(args.redis_url.expose(), args.namespace.as_str()),

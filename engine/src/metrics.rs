@@ -1,16 +1,12 @@
 //! Everything this crate measures, in one place. Handles are kept, so that a request looks no label
 //! up, and what every request writes is counted by each thread for itself.
 
-mod stores;
-
 use kit::metrics::{
     BATCH_BUCKETS, Gauge, Histogram, IntCounter, IntGauge, LATENCY_BUCKETS_S, MetricsError, Registry, SpreadCounter,
     Timing,
 };
 
-pub use stores::Stores;
-
-/// Buckets whose refusals are told apart: [`Limited::policy`](crate::admission::Limited).
+/// Buckets whose refusals are counted apart: [`Limited::policy`](crate::limits::Limited).
 const POLICIES: [&str; 4] = ["buyer", "buyer_reads", "tenant", "offer"];
 
 /// `stage_seconds`: where a purchase's time goes.
@@ -20,8 +16,8 @@ pub struct Stages {
     pub admit: Timing,
     /// From admission to the lane's answer: waiting for the call, and the call.
     pub reserve: Timing,
-    /// From the promise to the answer that its record got.
-    pub enqueue: Timing,
+    /// From the promise to the log's answer for its record.
+    pub append: Timing,
 }
 
 /// `token_checks_total`: whether a valid token was remembered.
@@ -141,11 +137,11 @@ impl Metrics {
 
 fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
     let help = "Where a purchase's time goes: admission, waiting for the lane's answer, waiting for the log.";
-    let names = [["admit"], ["reserve"], ["enqueue"]];
+    let names = [["admit"], ["reserve"], ["append"]];
     let mut stages = registry.timings("stage_seconds", help, ["stage"], &names)?.into_iter();
     // One for each name.
     let mut next = || stages.next().unwrap_or_default();
-    Ok(Stages { admit: next(), reserve: next(), enqueue: next() })
+    Ok(Stages { admit: next(), reserve: next(), append: next() })
 }
 
 #[cfg(test)]
@@ -166,7 +162,7 @@ mod tests {
             "flashsale_rate_limited_total{policy=\"tenant\"} 1",
             "flashsale_stage_seconds_count{stage=\"admit\"} 0",
             "flashsale_stage_seconds_bucket{stage=\"reserve\",le=\"0.001\"} 1",
-            "flashsale_stage_seconds_count{stage=\"enqueue\"} 0",
+            "flashsale_stage_seconds_count{stage=\"append\"} 0",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

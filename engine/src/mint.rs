@@ -15,7 +15,7 @@ use kit::metrics::SpreadCounter;
 
 pub use lease::{FOLLOW_MS_MAX, LEASE_TTL, LeaseKeeper, LeaseWatch, MARGIN, RENEW_EVERY, WorkerLeases};
 
-use crate::admission::Moment;
+use crate::moment::Moment;
 
 /// How far the ids of a slot may run ahead of the clock: a burst of 32 buyers of one slot in one
 /// millisecond takes the next one.
@@ -128,7 +128,7 @@ impl Mint {
         self.minted.get()
     }
 
-    /// Mints nothing more.
+    /// Mints no id until the next lease.
     pub fn stop(&self) {
         self.lease.store(0, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What a buyer is told of orders: the row, and before there is one the buyer's entry in the lane.
+//! What a buyer sees of orders: the row, and before there is one the buyer's entry in the lane.
 //! It changes nothing.
 
 mod repeat;
@@ -19,7 +19,8 @@ use store::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    admission::{BuyerBuckets, Caller, Limited, Ticks},
+    limits::{BuyerBuckets, Limited, Ticks},
+    purchase::Caller,
     sales::{Directory, Offered},
 };
 
@@ -64,7 +65,7 @@ pub use repeat::Earlier;
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum OrderState {
     /// Promised, no row yet.
     Pending,
     /// As its row says.
@@ -74,22 +75,22 @@ pub enum Stage {
 /// An order, as its buyer may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderView {
-    /// Its id.
+    /// The order's id.
     pub order: OrderId,
-    /// Where it stands.
-    pub stage: Stage,
-    /// The sale.
+    /// Promised only, or as its row says.
+    pub state: OrderState,
+    /// The sale it belongs to.
     pub sale: SaleId,
-    /// The offer.
+    /// The offer that was bought.
     pub offer: OfferId,
     /// What is sold; `None` before there is a row: a later version of the sale may say otherwise
     /// than the purchase.
     pub sku: Option<SkuId>,
-    /// Units.
+    /// Units bought, 1 and more.
     pub quantity: u32,
     /// Of one unit; `None` before there is a row, likewise.
     pub unit_price: Option<Money>,
-    /// Epoch milliseconds.
+    /// When the lane promised it, in epoch milliseconds.
     pub reserved_at_ms: u64,
 }
 
@@ -97,7 +98,7 @@ impl From<OrderRow> for OrderView {
     fn from(row: OrderRow) -> Self {
         Self {
             order: row.order,
-            stage: Stage::Row(row.status, row.reason),
+            state: OrderState::Row(row.status, row.reason),
             sale: row.sale,
             offer: row.offer,
             sku: Some(row.sku),
@@ -124,7 +125,7 @@ pub enum Unseen {
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderList {
-    /// Newest first.
+    /// Newest first, at most [`PAGE_MAX`].
     pub orders: Vec<OrderView>,
     /// Whether there are older ones.
     pub has_more: bool,
@@ -150,7 +151,7 @@ impl Reads {
     }
 }
 
-/// Reads orders.
+/// Reads orders for their buyers, out of rows and lanes.
 pub struct Orders<S, R> {
     rows: R,
     stock: S,
@@ -181,7 +182,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
     /// # Errors
     /// [`Unseen`], never `NotFound`.
     pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<OrderList, Unseen> {
-        // One row more tells whether this page is the last.
+        // One row more shows whether this page is the last.
         let read = async { self.rows.of_buyer(caller, before, limit + 1).await.map_err(unavailable) };
         let rows = self.bounded(caller, read).await?;
         let limit = limit as usize;
@@ -224,7 +225,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         let (offered, _) = self.offered(caller, purchase.offer).ok_or(Unseen::NotFound)?;
         Ok(OrderView {
             order,
-            stage: Stage::Pending,
+            state: OrderState::Pending,
             sale: offered.sale,
             offer: offered.id,
             sku: None,

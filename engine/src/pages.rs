@@ -30,9 +30,10 @@ use tokio::{
 };
 
 use crate::{
-    admission::{Coarse, Moment},
+    hint::Coarse,
     http::wire,
     metrics::Metrics,
+    moment::Moment,
     sales::{Directory, Offered, Promotion},
 };
 
@@ -63,7 +64,7 @@ pub struct Page {
     stock: Vec<Option<Coarse>>,
     /// When it was found right, in milliseconds of the monotonic clock.
     checked_ms: u64,
-    /// Its JSON.
+    /// The page as JSON, shared by all who read it.
     pub body: Bytes,
     /// Its entity tag, a strong one: a hash of the body.
     pub tag: Bytes,
@@ -92,8 +93,8 @@ impl Pages {
     /// time.
     pub async fn of(&self, promotion: &Promotion, now: Moment) -> Option<Arc<Page>> {
         let board = self.board(promotion.sale.id);
-        let mut told = board.page.subscribe();
-        let known = told.borrow_and_update().clone();
+        let mut versions = board.page.subscribe();
+        let known = versions.borrow_and_update().clone();
         let phase = promotion.sale.phase(now.wall_ms);
         let is_of_now = |page: &Arc<Page>| {
             page.promotion.sale.version == promotion.sale.version
@@ -111,8 +112,8 @@ impl Pages {
             page.checked_ms >= now.monotonic_ms && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, page))
         };
         let is_newer = |page: &Option<Arc<Page>>| page.as_ref().is_some_and(is_newer);
-        let told = tokio::time::timeout(PATIENCE, told.wait_for(is_newer)).await.ok()?.ok()?;
-        told.clone()
+        let newest = tokio::time::timeout(PATIENCE, versions.wait_for(is_newer)).await.ok()?.ok()?;
+        newest.clone()
     }
 
     fn board(&self, sale: SaleId) -> Arc<Board> {
@@ -195,7 +196,7 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
         Self { pages, directory, stock, clock, metrics }
     }
 
-    /// Checks for ever.
+    /// Checks pages whenever somebody asks for one; never returns.
     pub async fn run(self) {
         loop {
             self.pages.wanted.notified().await;
@@ -223,7 +224,7 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
         }
     }
 
-    /// Asks the lanes that told nothing for a while.
+    /// Asks the lanes that answered nothing for a while.
     async fn ask<'a>(&self, promotions: impl Iterator<Item = &'a Promotion> + Send, now: Moment) {
         let is_known = |offered: &Arc<Offered>| offered.stock.is_known_since(TOLD_MS_MAX, now.monotonic_ms);
         let lanes = promotions.flat_map(|promotion| promotion.offers.chunk_by(|one, next| one.lane.id == next.lane.id));
@@ -269,7 +270,7 @@ impl<S: LaneStock, C: Clock> Checker<S, C> {
     }
 }
 
-/// Keeps what a lane told. A lane that is not open tells nothing.
+/// Keeps what a lane answered. A lane that is not open says nothing of its stock.
 fn note(offers: &[Arc<Offered>], view: &LaneView, now: Moment) {
     let LaneMode::Open { epoch } = view.mode else { return };
     for offered in offers {

@@ -19,7 +19,7 @@ use crate::{metrics::Metrics, mint::LeaseWatch, sales::Directory};
 /// Pause between two looks at the lanes' server at start.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 
-/// The conditions, and the probe they are told to.
+/// The conditions, and the probe that shows them.
 pub struct Conditions {
     readiness: Readiness,
     directory: Arc<Directory>,
@@ -47,22 +47,22 @@ impl Conditions {
     /// The topic of sales was read to its end.
     pub fn sales_are_read(&self) {
         self.sales_read.store(true, Ordering::Release);
-        self.tell();
+        self.report();
     }
 
     /// The lanes' server answered.
     pub fn stock_has_answered(&self) {
         self.stock_answered.store(true, Ordering::Release);
-        self.tell();
+        self.report();
     }
 
     /// No more requests are wanted, whatever else holds.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
-        self.tell();
+        self.report();
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         let minting = self.minting.lock().unwrap_or_else(PoisonError::into_inner);
         let missing: Option<Cow<'static, str>> = if self.is_draining.load(Ordering::Acquire) {
             Some("draining".into())
@@ -88,7 +88,7 @@ impl LeaseWatch for Arc<Conditions> {
 
     fn minting(&self, minting: Result<(), &'static str>) {
         *self.minting.lock().unwrap_or_else(PoisonError::into_inner) = minting;
-        self.tell();
+        self.report();
     }
 }
 

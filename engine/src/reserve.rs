@@ -1,6 +1,8 @@
-//! From admission to promise: requests waiting for the same lane travel together. While one call is
-//! out the next batch collects; no timer holds anybody back. Each front thread has its own lanes
-//! and its own tasks.
+//! From admission to answer. A purchase joins the queue of its lane and waits. The queue's task
+//! reserves for all who wait in one call, appends what was promised as one record, and answers:
+//! those whom the lane declined at once, those whom it promised when the log has answered. While
+//! one call is out the next batch collects; no timer holds anybody back. Each front thread has its
+//! own lanes and its own tasks.
 //!
 //! The work belongs to the lane's task, not to the request: a client that hangs up takes nothing
 //! back, and the same key finds its order again.
@@ -17,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    id::{BatchId, LaneId, OfferId, OrderId, Slot},
+    id::{BatchId, LaneId, OfferId, OrderId, PartitionId, Slot},
     record::{BATCH_MAX, Batch},
     stock::{ReserveCall, ReserveRequest},
 };
@@ -27,11 +29,14 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admission::{Admitted, Moment, Permit, RefusedKeys},
-    buy::{Declined, Standing},
-    enqueue::{Appender, Fate},
+    admission::Admitted,
+    append::Appender,
+    hint::RefusedKeys,
+    limits::Permit,
     metrics::Metrics,
     mint::{Mint, NotMinted},
+    moment::Moment,
+    purchase::{Bought, Declined, PurchaseState},
     sales::Offered,
 };
 
@@ -53,13 +58,13 @@ const FORGET_EVERY: Duration = Duration::from_secs(5);
 pub struct Reserved {
     order: OrderId,
     offer: OfferId,
-    fate: Arc<Fate>,
+    state: PurchaseState,
 }
 
-impl Reserved {
-    /// The order, its offer, and the fate of its record.
-    pub(crate) fn into_parts(self) -> (OrderId, OfferId, Arc<Fate>) {
-        (self.order, self.offer, self.fate)
+impl From<Reserved> for Bought {
+    fn from(reserved: Reserved) -> Self {
+        let Reserved { order, offer, state } = reserved;
+        Self { order, offer, state }
     }
 }
 
@@ -74,42 +79,65 @@ pub enum Held {
 
 type Answer = Result<Held, Declined>;
 
-/// Where an answer is waited for. The permit comes back with the answer, not with the client's
-/// patience.
-struct Seat {
+/// A purchase in the queue of its lane. Dropping it takes nothing back.
+#[derive(Debug)]
+pub struct Waiting(oneshot::Receiver<Answer>);
+
+impl Waiting {
+    /// The lane's answer: at once when it declines, and when the log has answered for a promise.
+    ///
+    /// # Errors
+    /// [`Declined`]: nothing was promised, but for [`Declined::OutcomeUnknown`].
+    pub async fn answer(self) -> Result<Held, Declined> {
+        // A sender that vanishes was lost with its task, half way.
+        self.0.await.unwrap_or(Err(Declined::OutcomeUnknown))
+    }
+}
+
+/// Who waits for an answer. The permit comes back with the answer, not with the client's patience.
+struct Waiter {
     answer: oneshot::Sender<Answer>,
     offered: Arc<Offered>,
-    /// When it was taken, by the monotonic clock.
-    taken: Duration,
+    /// Since when, by the monotonic clock.
+    since: Duration,
     _permit: Permit,
 }
 
-impl Seat {
-    fn tell(self, answer: Answer) {
+impl Waiter {
+    fn answer(self, answer: Answer) {
         // Nobody listens when the client hung up; the promise stands all the same.
         let _gone = self.answer.send(answer);
     }
 }
 
 /// A request that waits for a call.
-struct Waiting {
+struct Queued {
     request: ReserveRequest,
-    seat: Seat,
+    waiter: Waiter,
 }
 
-/// What all calls of all threads share.
-pub struct Desk<S, L, C> {
-    /// The lanes' stock.
+/// What one call promised: one record, and who waits for its acknowledgement.
+struct Promised<R> {
+    partition: PartitionId,
+    batch: BatchId,
+    payload: Bytes,
+    room: R,
+    waiters: Vec<(Waiter, OrderId, OfferId)>,
+}
+
+/// Reserves and appends for all who wait. What all calls of one thread share.
+pub struct Reserver<S, L, C> {
+    /// Where units are reserved.
     pub stock: S,
     /// The way into the log.
     pub appender: Arc<Appender<L, C>>,
-    /// Order ids.
+    /// Gives each request its order id, and takes unused ones back.
     pub mint: Arc<Mint>,
     /// Keys refused for want of stock.
     pub refused: Arc<RefusedKeys>,
-    /// The time.
+    /// Dates calls and measures stages.
     pub clock: C,
-    /// What is counted.
+    /// Where calls and outcomes are counted.
     pub metrics: Arc<Metrics>,
     /// Journal entries above which a lane promises nothing more.
     pub journal_max: u32,
@@ -119,7 +147,7 @@ type Queues = HashMap<LaneId, Arc<Queue>>;
 
 /// The lanes of one front thread.
 pub struct Lanes<S, L, C> {
-    desk: Arc<Desk<S, L, C>>,
+    reserver: Arc<Reserver<S, L, C>>,
     queues: Arc<Mutex<Queues>>,
     runtime: Handle,
     tasks: TaskTracker,
@@ -127,15 +155,15 @@ pub struct Lanes<S, L, C> {
 
 impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     /// Lanes whose tasks run on `runtime`, the thread's own.
-    pub fn new(desk: Desk<S, L, C>, runtime: Handle) -> Self {
+    pub fn new(reserver: Reserver<S, L, C>, runtime: Handle) -> Self {
         let queues = Arc::default();
         runtime.spawn(forget_idle(Arc::downgrade(&queues)));
-        Self { desk: Arc::new(desk), queues, runtime, tasks: TaskTracker::new() }
+        Self { reserver: Arc::new(reserver), queues, runtime, tasks: TaskTracker::new() }
     }
 
     /// What is known of a live purchase that a batch promised.
-    pub fn standing(&self, batch: Option<BatchId>, settled: bool) -> Standing {
-        replies::standing(batch, settled, self.desk.appender.acknowledged())
+    pub fn state_of(&self, batch: Option<BatchId>, settled: bool) -> PurchaseState {
+        replies::state_of(batch, settled, self.reserver.appender.acknowledged())
     }
 
     /// Tasks under way: calls and appends. To be waited for at the end, after the last request.
@@ -143,17 +171,19 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
         &self.tasks
     }
 
-    /// Asks the lane for the admitted units, together with whoever else waits.
+    /// Takes a place among those who wait for the lane, and starts the queue's task unless it runs.
     ///
     /// # Errors
-    /// [`Declined`]: nothing was promised, but for [`Declined::OutcomeUnknown`].
-    pub async fn reserve(&self, admitted: Admitted) -> Result<Held, Declined> {
-        let order = self.desk.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
-            NotMinted::NoLease => Declined::LaneClosed,
-            NotMinted::TooFast => Declined::Overloaded,
-        })?;
+    /// [`Declined`]: no order id can be minted, or the queue is full. Nothing was asked of the
+    /// lane.
+    pub fn join(&self, admitted: Admitted) -> Result<Waiting, Declined> {
+        let order =
+            self.reserver.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
+                NotMinted::NoLease => Declined::LaneClosed,
+                NotMinted::TooFast => Declined::Overloaded,
+            })?;
         let queue = self.queue(admitted.lane().id);
-        let (seat, answer) = oneshot::channel();
+        let (answer, waiting) = oneshot::channel();
         let (reservation, offered, permit) = admitted.freeze(order);
         let mut field = Vec::new();
         reservation.append_field(&mut field);
@@ -165,15 +195,13 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
             key: reservation.key,
             field: Bytes::from(field),
         };
-        let taken = self.desk.clock.monotonic();
-        let must_drive =
-            queue.join(Waiting { request, seat: Seat { answer: seat, offered, taken, _permit: permit } })?;
+        let since = self.reserver.clock.monotonic();
+        let must_drive = queue.join(Queued { request, waiter: Waiter { answer, offered, since, _permit: permit } })?;
         if must_drive {
             let driving = Driving::new(queue);
-            self.tasks.spawn_on(drive(Arc::clone(&self.desk), driving, self.tasks.clone()), &self.runtime);
+            self.tasks.spawn_on(drive(Arc::clone(&self.reserver), driving, self.tasks.clone()), &self.runtime);
         }
-        // A seat that vanishes was lost with its task, half way.
-        answer.await.unwrap_or(Err(Declined::OutcomeUnknown))
+        Ok(Waiting(waiting))
     }
 
     fn queue(&self, lane: LaneId) -> Arc<Queue> {
@@ -195,31 +223,33 @@ async fn forget_idle(queues: Weak<Mutex<Queues>>) {
     }
 }
 
-/// Makes call after call until nobody waits.
+/// Reserves for batch after batch until nobody waits. A batch is appended beside the next call.
 async fn drive<S: LaneStock, L: OrderLog, C: Clock>(
-    desk: Arc<Desk<S, L, C>>,
+    reserver: Arc<Reserver<S, L, C>>,
     mut driving: Driving,
     tasks: TaskTracker,
 ) {
     while let Some(batch) = driving.next() {
-        desk.travel(batch, &tasks).await;
+        if let Some(promised) = reserver.reserve(batch).await {
+            tasks.spawn(append(Arc::clone(&reserver), promised));
+        }
     }
 }
 
-impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
-    /// One call, and everybody's answer: at once for the refused, with the record's fate for the
-    /// promised.
-    async fn travel(&self, batch: Vec<Waiting>, tasks: &TaskTracker) {
-        let Some(first) = batch.first() else { return };
-        let lane = Arc::clone(&first.seat.offered.lane);
-        let Ok(batch_id) = BatchId::new(first.request.order.get()) else { return };
+impl<S: LaneStock, L: OrderLog, C: Clock> Reserver<S, L, C> {
+    /// One call for all of them. Answers everybody but those whom it promised; `None` when it
+    /// promised nobody.
+    async fn reserve(&self, batch: Vec<Queued>) -> Option<Promised<L::Room>> {
+        let first = batch.first()?;
+        let lane = Arc::clone(&first.waiter.offered.lane);
+        let batch_id = BatchId::new(first.request.order.get()).ok()?;
         self.metrics.batch_size.observe(batch.len() as f64);
         // R7: room before the promise.
         let Some(room) = self.appender.room() else {
             self.metrics.log_full.inc();
-            return decline(batch.into_iter().map(|waiting| waiting.seat), Declined::Overloaded);
+            return decline(batch.into_iter().map(|queued| queued.waiter), Declined::Overloaded);
         };
-        let (requests, seats): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.request, w.seat)).unzip();
+        let (requests, waiters): (Vec<_>, Vec<_>) = batch.into_iter().map(|q| (q.request, q.waiter)).unzip();
         let mut call = ReserveCall {
             lane: lane.id,
             epoch: lane.epoch(),
@@ -231,103 +261,104 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
         };
         let asked = self.ask(&lane, &mut call, &requests).await;
         let answered = self.clock.monotonic();
-        seats.iter().for_each(|seat| self.metrics.stages.reserve.observe(answered.saturating_sub(seat.taken)));
+        waiters.iter().for_each(|waiter| self.metrics.stages.reserve.observe(answered.saturating_sub(waiter.since)));
         match asked {
             Asked::Decided(decided) => {
                 let now = Moment::of(&self.clock);
                 for (offer, left) in &decided.left {
-                    if let Some(seat) = seats.iter().find(|seat| seat.offered.id == *offer) {
-                        seat.offered.stock.note(*left, call.epoch, now.monotonic_ms);
+                    if let Some(waiter) = waiters.iter().find(|waiter| waiter.offered.id == *offer) {
+                        waiter.offered.stock.note(*left, call.epoch, now.monotonic_ms);
                     }
                 }
                 let outcomes = replies::outcomes(&call, &requests, &decided, self.appender.acknowledged());
                 if !decided.was_repeated {
                     replies::unused(&requests, &outcomes).for_each(|order| self.mint.take_back(order));
                 }
-                self.tell(&call, &requests, seats, outcomes, room, tasks);
+                self.answer(&call, lane.partition, &requests, waiters, outcomes, room)
             }
             Asked::JournalFull => {
                 self.metrics.journal_full.inc();
-                decline(seats, Declined::Overloaded);
+                decline(waiters, Declined::Overloaded)
             }
-            Asked::Closed => decline(seats, Declined::LaneClosed),
+            Asked::Closed => decline(waiters, Declined::LaneClosed),
             Asked::Unsent => {
                 requests.iter().rev().for_each(|request| self.mint.take_back(request.order));
-                seats.iter().for_each(|seat| seat.offered.give_back());
-                decline(seats, Declined::LaneClosed);
+                waiters.iter().for_each(|waiter| waiter.offered.give_back());
+                decline(waiters, Declined::LaneClosed)
             }
-            // R13: the lane may have these ids, or other ones by the same keys, or none. So none is
-            // told, and none is used again.
-            Asked::Unknown => decline(seats, Declined::OutcomeUnknown),
+            // R13: the lane may have these ids, or other ones by the same keys, or none. So no id
+            // is answered, and none is used again.
+            Asked::Unknown => decline(waiters, Declined::OutcomeUnknown),
         }
     }
 
-    /// Tells everybody their outcome. The promised are told when their record's fate is known: they
-    /// would only wait on, and are woken once instead of twice.
-    fn tell(
+    /// Answers everybody whose outcome is known, and returns the promised. Those are answered when
+    /// the log has answered: they would only wait on, and are woken once instead of twice.
+    fn answer(
         &self,
         call: &ReserveCall,
+        partition: PartitionId,
         requests: &[ReserveRequest],
-        seats: Vec<Seat>,
+        waiters: Vec<Waiter>,
         outcomes: Vec<Outcome>,
         room: L::Room,
-        tasks: &TaskTracker,
-    ) {
-        let fate = Arc::new(Fate::default());
+    ) -> Option<Promised<L::Room>> {
         let (mut promised, mut fields, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        let partition = seats.first().map(|seat| seat.offered.lane.partition);
-        for ((outcome, request), seat) in outcomes.into_iter().zip(requests).zip(seats) {
+        for ((outcome, request), waiter) in outcomes.into_iter().zip(requests).zip(waiters) {
             let offer = request.offer;
             if outcome.takes_no_unit() {
-                seat.offered.give_back();
+                waiter.offered.give_back();
             }
             match outcome {
                 Outcome::Promised(number) => {
                     fields.push(&request.field[..]);
                     numbers.push(number.0);
                     self.refused.forget(request.key, call.epoch);
-                    promised.push((seat, Reserved { order: request.order, offer, fate: Arc::clone(&fate) }));
+                    promised.push((waiter, request.order, offer));
                 }
-                Outcome::Rides(order) => {
-                    promised.push((seat, Reserved { order, offer, fate: Arc::clone(&fate) }));
-                }
-                Outcome::Known(order, standing) => {
-                    seat.tell(Ok(Held::Reserved(Reserved { order, offer, fate: Fate::known(standing) })));
-                }
-                Outcome::Released(order) => seat.tell(Ok(Held::Released(order))),
+                Outcome::Twin(order) => promised.push((waiter, order, offer)),
+                Outcome::Known(order, state) => waiter.answer(Ok(Held::Reserved(Reserved { order, offer, state }))),
+                Outcome::Released(order) => waiter.answer(Ok(Held::Released(order))),
                 Outcome::Declined(why) => {
                     if why == Declined::SoldOut {
                         self.refused.note(request.key, call.epoch);
                     }
-                    seat.tell(Err(why));
+                    waiter.answer(Err(why));
                 }
             }
         }
-        let (false, Some(partition)) = (numbers.is_empty(), partition) else {
-            // No record, so nobody rides on one: what was promised before is the sweeper's.
-            let fate = Fate::known(Standing::Pending);
-            return promised.into_iter().for_each(|(seat, reserved)| {
-                seat.tell(Ok(Held::Reserved(Reserved { fate: Arc::clone(&fate), ..reserved })));
-            });
-        };
+        if numbers.is_empty() {
+            // No record, so no twin has one: what was promised before is the sweeper's.
+            answer_promised(promised, PurchaseState::Pending);
+            return None;
+        }
         let head = Batch::head(call.lane, call.batch, call.epoch);
         let payload = Bytes::from(Batch::concatenate(&head, fields.into_iter(), &numbers));
-        let (appender, batch) = (Arc::clone(&self.appender), call.batch);
-        let (clock, metrics, begun) = (self.clock.clone(), Arc::clone(&self.metrics), self.clock.monotonic());
-        tasks.spawn(async move {
-            let told = async {
-                fate.wait().await;
-                let took = clock.monotonic().saturating_sub(begun);
-                metrics.stages.enqueue.observe_many(took, promised.len() as u64);
-                promised.into_iter().for_each(|(seat, reserved)| seat.tell(Ok(Held::Reserved(reserved))));
-            };
-            tokio::join!(appender.append(partition, batch, payload, room, &fate), told);
-        });
+        Some(Promised { partition, batch: call.batch, payload, room, waiters: promised })
     }
 }
 
-fn decline(seats: impl IntoIterator<Item = Seat>, why: Declined) {
-    seats.into_iter().for_each(|seat| seat.tell(Err(why)));
+/// Appends what one call promised, and answers its buyers when the log has answered.
+async fn append<S: LaneStock, L: OrderLog, C: Clock>(reserver: Arc<Reserver<S, L, C>>, promised: Promised<L::Room>) {
+    let Promised { partition, batch, payload, room, waiters } = promised;
+    let begun = reserver.clock.monotonic();
+    let report = |state| {
+        let took = reserver.clock.monotonic().saturating_sub(begun);
+        reserver.metrics.stages.append.observe_many(took, waiters.len() as u64);
+        answer_promised(waiters, state);
+    };
+    reserver.appender.append(partition, batch, payload, room, report).await;
+}
+
+fn answer_promised(waiters: Vec<(Waiter, OrderId, OfferId)>, state: PurchaseState) {
+    for (waiter, order, offer) in waiters {
+        waiter.answer(Ok(Held::Reserved(Reserved { order, offer, state })));
+    }
+}
+
+fn decline<P>(waiters: impl IntoIterator<Item = Waiter>, why: Declined) -> Option<P> {
+    waiters.into_iter().for_each(|waiter| waiter.answer(Err(why)));
+    None
 }
 
 const _: () = assert!(BATCH_MAX <= u8::MAX as usize + 1);

@@ -19,7 +19,10 @@ use domain::{
 };
 use store::log::SalesFollower;
 
-use crate::admission::{Bucket, BuyerBuckets, Coarse, Permits, StockSeen, TenantShare, Ticks};
+use crate::{
+    hint::{Coarse, StockSeen},
+    limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
+};
 
 /// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only
 /// left out, not forgotten: a clock that was far ahead for a while must not take running sales
@@ -31,7 +34,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 /// A lane as engines know it. One per lane and process, across versions of its sale.
 #[derive(Debug)]
 pub struct Lane {
-    /// Its id.
+    /// The id, which its sale chose.
     pub id: LaneId,
     /// The partition that orders it.
     pub partition: PartitionId,
@@ -42,7 +45,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// The epoch that this engine believes in; 0 until the lane told one.
+    /// The epoch that this engine believes in; 0 until the lane answered with one.
     pub fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
@@ -68,15 +71,15 @@ impl Lane {
 pub struct Tenant {
     /// Its share of the permits.
     pub share: Arc<TenantShare>,
-    /// Its requests.
+    /// The tokens of all its purchases.
     pub bucket: Bucket,
 }
 
 /// One version of a sale, with what admission keeps of it.
 pub struct Promotion {
-    /// The sale.
+    /// As it was published.
     pub sale: Sale,
-    /// Its shop.
+    /// What admission keeps of its shop.
     pub tenant: Arc<Tenant>,
     /// Its buyers' buckets; they live on while the rate stays the same.
     pub buyers: Arc<BuyerBuckets>,
@@ -110,15 +113,15 @@ impl Promotion {
 pub struct Offered {
     /// Its id.
     pub id: OfferId,
-    /// What is sold.
+    /// The merchant's article.
     pub sku: SkuId,
-    /// Of one unit.
+    /// The price of one unit.
     pub price: Money,
-    /// Whose it is.
+    /// The shop that sells it.
     pub tenant: TenantId,
-    /// Its sale.
+    /// The sale that it belongs to.
     pub sale: SaleId,
-    /// The sale's version.
+    /// The version of the sale that this is read from.
     pub sale_version: u32,
     /// The lane that orders it.
     pub lane: Arc<Lane>,
@@ -126,7 +129,7 @@ pub struct Offered {
     pub stock: Arc<StockSeen>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
-    /// Its shop.
+    /// What admission keeps of its shop.
     pub shop: Arc<Tenant>,
 }
 
@@ -154,7 +157,7 @@ impl Snapshot {
         self.offers.get(&id).map(|(promotion, offered)| (promotion, offered))
     }
 
-    /// A sale.
+    /// A sale that the directory shows.
     pub fn sale(&self, id: SaleId) -> Option<&Arc<Promotion>> {
         self.sales.get(&id)
     }
@@ -174,15 +177,16 @@ pub struct TenantLimits {
     pub permits_max: u32,
 }
 
-struct Shelf {
+/// Everything published, whether the directory shows it or not.
+struct Published {
     /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
-    /// The time, as it was told last.
+    /// Epoch milliseconds, as of the last change.
     now_ms: u64,
 }
 
-impl Shelf {
+impl Published {
     /// The sales that the directory shows.
     fn shown(&self) -> impl Iterator<Item = &Sale> {
         let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
@@ -193,7 +197,7 @@ impl Shelf {
 /// The directory. Reading it takes no lock; changing it builds it anew.
 pub struct Directory {
     current: ArcSwap<Snapshot>,
-    shelf: Mutex<Shelf>,
+    published: Mutex<Published>,
     ticks: Ticks,
     permits: Arc<Permits>,
     limits: TenantLimits,
@@ -203,8 +207,8 @@ pub struct Directory {
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let shelf = Mutex::new(Shelf { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
-        Self { current: ArcSwap::default(), shelf, ticks, permits, limits, contradictions: AtomicU64::new(0) }
+        let published = Mutex::new(Published { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
+        Self { current: ArcSwap::default(), published, ticks, permits, limits, contradictions: AtomicU64::new(0) }
     }
 
     /// The directory as it is now. Never hold it across an await.
@@ -215,23 +219,25 @@ impl Directory {
     /// Takes in sales as they were published. A version that is not newer than the one at hand is
     /// passed over.
     pub fn take_in(&self, sales: Vec<Sale>, now_ms: u64) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         for sale in sales {
-            if shelf.sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
-                shelf.sales.insert(sale.id, sale);
+            if sale.is_news_to(published.sales.get(&sale.id)) {
+                published.sales.insert(sale.id, sale);
             }
         }
-        shelf.now_ms = now_ms;
-        self.rebuild(&shelf);
+        published.now_ms = now_ms;
+        self.rebuild(&published);
     }
 
     /// Shows what this time shows: fewer sales as it goes on, more when a clock is corrected.
     pub fn keep_time(&self, now_ms: u64) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.now_ms = now_ms;
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.now_ms = now_ms;
         let current = self.current.load();
-        if shelf.shown().count() != current.sales.len() || shelf.shown().any(|sale| current.sale(sale.id).is_none()) {
-            self.rebuild(&shelf);
+        if published.shown().count() != current.sales.len()
+            || published.shown().any(|sale| current.sale(sale.id).is_none())
+        {
+            self.rebuild(&published);
         }
     }
 
@@ -242,10 +248,10 @@ impl Directory {
 
     /// Divides the rates by this many live engines from now on.
     pub fn share_among(&self, engines: u32) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        if shelf.engines != engines.max(1) {
-            shelf.engines = engines.max(1);
-            self.rebuild(&shelf);
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.engines != engines.max(1) {
+            published.engines = engines.max(1);
+            self.rebuild(&published);
         }
     }
 
@@ -256,10 +262,10 @@ impl Directory {
         }
     }
 
-    fn rebuild(&self, shelf: &Shelf) {
-        let build = Build { directory: self, engines: shelf.engines, old: self.current.load_full() };
+    fn rebuild(&self, published: &Published) {
+        let build = Build { directory: self, engines: published.engines, old: self.current.load_full() };
         let mut next = Snapshot::default();
-        let left_out: u64 = shelf.shown().map(|sale| build.add(sale, &mut next)).sum();
+        let left_out: u64 = published.shown().map(|sale| build.add(sale, &mut next)).sum();
         self.contradictions.store(left_out, Ordering::Relaxed);
         self.current.store(Arc::new(next));
     }
@@ -433,9 +439,9 @@ mod tests {
     }
 
     /// What the topic says, one answer after the other; then nothing more.
-    struct Told(Vec<Result<Vec<Sale>, ReadError>>);
+    struct Scripted(Vec<Result<Vec<Sale>, ReadError>>);
 
-    impl SalesFollower for Told {
+    impl SalesFollower for Scripted {
         async fn next(&mut self) -> Result<Vec<Sale>, ReadError> {
             if self.0.is_empty() { std::future::pending().await } else { self.0.remove(0) }
         }
@@ -445,10 +451,10 @@ mod tests {
     async fn the_end_is_told_once_it_is_read_and_a_failure_is_only_a_pause() {
         let directory = directory();
         let away = || Err(ReadError::Unavailable("away on purpose".into()));
-        let told = Told(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
+        let scripted = Scripted(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
         let known_at_end = Mutex::new(Vec::new());
         let at_end = || known_at_end.lock().unwrap().push(directory.now().sales().count());
-        let following = follow(told, Arc::clone(&directory), || NOW_MS, at_end);
+        let following = follow(scripted, Arc::clone(&directory), || NOW_MS, at_end);
         assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err(), "it follows for ever");
         assert_eq!(*known_at_end.lock().unwrap(), [1]);
         assert_eq!(directory.now().sales().count(), 2);

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     sync::Arc,
     thread,
     time::Duration,
@@ -35,17 +36,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    admission::{Admission, Permits, Ticks, TokenSeed},
+    admission::{Admission, TokenSeed},
+    append::{Acknowledged, Appender},
     buy::Purchases,
     ended,
-    enqueue::{Acknowledged, Appender},
+    figures::Stores,
     http::{Front, PreparedAnswers},
-    metrics::{Metrics, Stores},
+    limits::{Permits, Ticks},
+    metrics::Metrics,
     mint::{LeaseKeeper, Mint},
     orders::{Orders, Reads},
     pages::{Checker, Pages},
     ready::{Conditions, probe_stock},
-    reserve::{Desk, Lanes},
+    reserve::{Lanes, Reserver},
     sales::{self, Directory, TenantLimits},
     sweep::Sweeper,
 };
@@ -99,6 +102,18 @@ pub struct Options {
     pub tenant_rate_per_s: u32,
     /// Batches in a lane's journal above which it promises nothing more.
     pub journal_max: u32,
+}
+
+/// Threads that answer buyers: as many as asked for, else one per core.
+pub fn front_threads(asked_for: Option<u16>) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    asked_for.map_or_else(cores, usize::from)
+}
+
+/// Permits of one tenant: its share of all of them in percent, at least one.
+pub fn tenant_permits(permits: u32, percent: u8) -> u32 {
+    let share = u64::from(permits) * u64::from(percent) / 100;
+    u32::try_from(share).unwrap_or(u32::MAX).max(1)
 }
 
 /// Why an engine cannot start or go on.
@@ -302,7 +317,7 @@ impl<P: Ports, B: Service> Shared<P, B> {
         self.stores.stock.add(P::stock_calls(&stock));
         let directory = Arc::clone(self.admission.directory());
         let orders = Orders::new(rows, stock.clone(), directory, self.reads);
-        let desk = Desk {
+        let reserver = Reserver {
             stock,
             appender: self.appender,
             mint: self.mint,
@@ -311,7 +326,7 @@ impl<P: Ports, B: Service> Shared<P, B> {
             metrics: Arc::clone(&self.metrics),
             journal_max: self.journal_max,
         };
-        let lanes = Lanes::new(desk, Handle::current());
+        let lanes = Lanes::new(reserver, Handle::current());
         let metrics = Arc::clone(&self.metrics);
         let (admission, orders) = (self.admission, Arc::new(orders));
         let purchases = Purchases { admission, lanes, orders, clock: self.clock.clone(), metrics };

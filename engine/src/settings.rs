@@ -1,11 +1,13 @@
 //! The command line of the engine. Each flag is also an environment variable; what all services
 //! share stands in `kit`.
 
-use std::{net::SocketAddr, num::NonZeroUsize, thread};
+use std::net::SocketAddr;
 
 use clap::Parser;
 use kit::settings::{AdminArgs, StoreArgs, TokenArgs};
 use store::log::kafka;
+
+use crate::service;
 
 /// Threads that answer buyers, at most.
 const THREADS_MAX: u64 = 256;
@@ -68,14 +70,12 @@ pub struct Settings {
 impl Settings {
     /// Threads that answer buyers.
     pub fn front_threads(&self) -> usize {
-        let cores = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.front_threads.map_or_else(cores, usize::from)
+        service::front_threads(self.front_threads)
     }
 
     /// Permits of one tenant, at least one.
     pub fn tenant_permits(&self) -> u32 {
-        let share = u64::from(self.permits) * u64::from(self.tenant_permits_percent) / 100;
-        u32::try_from(share).unwrap_or(u32::MAX).max(1)
+        service::tenant_permits(self.permits, self.tenant_permits_percent)
     }
 }
 

@@ -13,11 +13,11 @@ use store::{log::OrderLog, stock::LaneStock};
 use tokio::task::JoinSet;
 
 use crate::{
-    admission::Moment,
-    buy::Standing,
-    enqueue::Appender,
+    append::Appender,
     metrics::Metrics,
     mint::Mint,
+    moment::Moment,
+    purchase::PurchaseState,
     sales::{Directory, Lane},
 };
 
@@ -64,7 +64,7 @@ struct Sweep<S, L, C> {
 /// What a round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Batches claimed.
+    /// Batches that were due and claimed.
     pub claimed: u64,
     /// Batches appended and acknowledged.
     pub appended: u64,
@@ -96,7 +96,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweeper<S, L, C> {
         Self { sweep: Arc::new(sweep), rests_until: HashMap::new() }
     }
 
-    /// Sweeps for ever.
+    /// Sweeps round after round; never returns.
     pub async fn run(mut self) {
         loop {
             self.round().await;
@@ -194,7 +194,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Sweep<S, L, C> {
             let sweep = Arc::clone(self);
             under_way.spawn(async move {
                 let append = sweep.appender.acknowledge(partition, batch, payload, room);
-                tokio::time::timeout(APPEND_DEADLINE, append).await == Ok(Standing::Accepted)
+                tokio::time::timeout(APPEND_DEADLINE, append).await == Ok(PurchaseState::Accepted)
             });
         }
         while let Some(done) = under_way.join_next().await {

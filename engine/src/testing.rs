@@ -22,15 +22,17 @@ use domain::{
     },
 };
 use engine::{
-    admission::{Admission, Caller, Permits, Ticks, TokenSeed},
-    buy::{Bought, Declined, Purchase, Purchases, Quantity},
-    enqueue::{Acknowledged, Appender},
+    admission::{Admission, TokenSeed},
+    append::{Acknowledged, Appender},
+    buy::Purchases,
     http::{Front, PreparedAnswers},
+    limits::{Permits, Ticks},
     metrics::Metrics,
     mint::Mint,
     orders::{OrderRows, Orders, Reads},
     pages::{Checker, Pages},
-    reserve::{Desk, Lanes},
+    purchase::{Bought, Caller, Declined, Purchase, Quantity},
+    reserve::{Lanes, Reserver},
     sales::{Directory, TenantLimits},
 };
 use kit::{
@@ -367,7 +369,7 @@ impl Shop {
     /// The same with other limits: permits of the engine and of a tenant, entries of a journal.
     pub fn bounded(left: u64, permits: u32, tenant_permits: u32, journal_max: u32) -> Self {
         let (clock, metrics) = (ManualClock::new(NOW_MS), metrics());
-        // So that time before the start can be told from no time at all.
+        // So that time before the start differs from no time at all.
         clock.advance(Duration::from_secs(1));
         clock.set_wall(NOW_MS);
         let directory = directory_on(&clock, &metrics, permits, tenant_permits);
@@ -383,7 +385,7 @@ impl Shop {
         let acknowledged = Arc::new(Acknowledged::default());
         let appender =
             Arc::new(Appender::new(log.clone(), clock.clone(), Arc::clone(&acknowledged), Arc::clone(&metrics)));
-        let desk = Desk {
+        let reserver = Reserver {
             stock: stock.clone(),
             appender,
             mint: Arc::clone(&mint),
@@ -392,12 +394,12 @@ impl Shop {
             metrics: Arc::clone(&metrics),
             journal_max,
         };
-        let (lanes, gate) = (Lanes::new(desk, Handle::current()), Arc::clone(&admission));
+        let (lanes, gate) = (Lanes::new(reserver, Handle::current()), Arc::clone(&admission));
         let (rows, signer) = (MemoryRows::default(), TokenSigner::new(key));
         let reads = Arc::new(Reads::new(&Ticks::of(&clock)));
         let orders = Arc::new(Orders::new(rows.clone(), stock.clone(), Arc::clone(&directory), reads));
-        let (told, of) = (Arc::clone(&metrics), clock.clone());
-        let purchases = Purchases { admission: gate, lanes, orders, clock: of, metrics: told };
+        let (counted, of) = (Arc::clone(&metrics), clock.clone());
+        let purchases = Purchases { admission: gate, lanes, orders, clock: of, metrics: counted };
         Self { clock, stock, log, rows, directory, acknowledged, mint, metrics, admission, purchases, signer }
     }
 

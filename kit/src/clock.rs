@@ -1,5 +1,6 @@
-//! The time as a value. Nothing else in the workspace reads the machine's clocks, so that the same
-//! code runs in simulation.
+//! The time as a value. What is decided or stored takes its time from here, so that the same code
+//! runs in simulation. Only an adapter that measures its own wait looks at a clock itself
+//! (`store::elapsed`); clippy.toml forbids it elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "the machine's monotonic clock is read here for everybody")]
     pub fn new() -> Self {
         Self { anchor: Instant::now() }
     }
@@ -40,6 +42,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the machine's wall clock is read here for everybody")]
     fn now_ms(&self) -> u64 {
         // A clock set before 1970 reads as 1970: sales are closed and tokens unexpired, neither of
         // which sells a unit.
@@ -52,7 +55,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when told. Clones are the same clock.
+/// A clock that only moves when it is moved. Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     hands: Arc<Hands>,

@@ -123,6 +123,20 @@ impl Exit {
     }
 }
 
+/// An error with its causes in one line. A cause whose words stand in the line already is left out:
+/// many errors of ours say in their own words what their source said.
+#[must_use]
+pub fn whole(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+        let said = cause.to_string();
+        if !line.contains(&said) {
+            line = format!("{line}: {said}");
+        }
+    }
+    line
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.status().into()
@@ -136,6 +150,16 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("what was tried")]
     struct Tried(#[source] io::Error);
+
+    #[test]
+    fn a_line_says_each_cause_once() {
+        let refused = || io::Error::other("refused");
+        assert_eq!(whole(&Tried(refused())), "what was tried: refused");
+        #[derive(Debug, thiserror::Error)]
+        #[error("what was tried: {0}")]
+        struct Told(#[source] io::Error);
+        assert_eq!(whole(&Told(refused())), "what was tried: refused");
+    }
 
     #[test]
     fn statuses_are_distinct_and_ordered() {

@@ -20,9 +20,6 @@ mod connection;
 /// Request bodies, whole and bounded.
 mod body;
 
-/// Response bodies, shared and sent piece by piece.
-mod pieces;
-
 /// Response bodies that stay open: server-sent events.
 mod events;
 
@@ -58,11 +55,11 @@ pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotenc
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
 pub use self::paging::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageAsked};
-pub use self::pieces::{Body, PIECE_BYTES_MAX};
 pub use self::query::{Query, QueryError, wrong_parameter};
 pub use self::requests::RequestMetrics;
 pub use self::router::{Asked, Both, Mount, OneOf, RouteError, Router, Service, Table};
 pub use self::server::{ConnectionMetrics, DrainOutcome, serve, serve_measured};
+pub use crate::pieces::{Body, PIECE_BYTES_MAX};
 pub use crate::trace::TraceContext;
 
 /// What a service does with a request. One handler serves all connections of a listener.

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 /// The time, as a value that is handed in: the system's, or one a test moves by hand.
 pub mod clock;
@@ -21,6 +22,9 @@ pub mod metrics;
 
 /// W3C trace context: which request a line, a record or a refusal belongs to.
 pub mod trace;
+
+/// Response bodies, shared and sent piece by piece.
+mod pieces;
 
 /// Refusals and faults as RFC 9457 `application/problem+json`.
 pub mod problem;

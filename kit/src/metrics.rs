@@ -1,7 +1,7 @@
 //! What a service counts and measures. Each crate declares its own metrics, all in one place; this
 //! file gives them their prefix, their exposition and the process's own cost.
 
-/// What this process has cost so far, from `/proc`.
+/// What processes and threads have cost so far, from `/proc`.
 mod process;
 
 /// Figures that others keep, read at each look.
@@ -12,7 +12,7 @@ mod spread;
 
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
-pub use self::process::{Memory, ProcessSample, cpu_of, memory_of};
+pub use self::process::{ProcessSample, process_cpu_time, thread_cpu_time};
 pub use self::sampled::{Kind, Samples, Sources};
 pub use self::spread::{SpreadCounter, Timing};
 pub use prometheus::core::Collector;

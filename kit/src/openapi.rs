@@ -79,7 +79,7 @@ pub fn add_bearer(document: &mut OpenApi, name: &str, description: &str) {
 pub struct IdempotencyKey;
 
 /// What [`idempotency_key`](crate::http::idempotency_key) takes, bare or between quotes.
-pub(crate) const IDEMPOTENCY_KEY_PATTERN: &str = r##"^("[!#-\[\]-~]{1,255}"|[!#-~][!-~]{0,254})$"##;
+const IDEMPOTENCY_KEY_PATTERN: &str = r##"^("[!#-\[\]-~]{1,255}"|[!#-~][!-~]{0,254})$"##;
 
 impl IntoParams for IdempotencyKey {
     fn into_params(_given: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {

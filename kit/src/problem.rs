@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 pub use self::code::Code;
 pub use self::prepared::PreparedProblem;
-use crate::http::Body;
+use crate::pieces::Body;
 use crate::trace::{TraceContext, TraceId};
 
 /// Media type of a problem.

@@ -6,14 +6,13 @@
 mod redacted;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 
 use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Parser};
+pub use domain::namespace::Namespace;
 
 pub use self::redacted::{FileValueError, Secret, ServiceUrl};
 use crate::admin::Hosts;
@@ -29,9 +28,6 @@ const LIFETIME_S_MAX: u64 = 366 * 24 * 3_600;
 
 /// Most of anything that divides the buyers: there are 1024 slots.
 const DIVISIONS_MAX: u64 = 1024;
-
-/// Longest namespace: it begins names of topics, databases and keys that have limits of their own.
-const NAMESPACE_LEN_MAX: usize = 31;
 
 /// Where the three things that remember are, and how they are divided. All services of a deployment
 /// MUST agree.
@@ -160,44 +156,6 @@ impl AdminArgs {
     #[must_use]
     pub fn hosts(&self) -> Hosts {
         Hosts::new(&self.admin_hosts)
-    }
-}
-
-/// What names of a deployment begin with: a lower-case letter, then up to 30 lower-case letters,
-/// digits or `_`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Namespace(String);
-
-/// Says what a namespace must look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a namespace is a lower-case letter and up to 30 more, digits or `_`")]
-pub struct NamespaceError;
-
-impl Namespace {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Namespace {
-    type Err = NamespaceError;
-
-    fn from_str(text: &str) -> Result<Self, NamespaceError> {
-        let begins_well = text.starts_with(|first: char| first.is_ascii_lowercase());
-        let goes_on_well = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-        if begins_well && goes_on_well && text.len() <= NAMESPACE_LEN_MAX {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NamespaceError)
-        }
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
     }
 }
 
@@ -375,16 +333,6 @@ mod tests {
             assert!(!told.contains("hunter2") && !told.contains(SECRET), "{told}");
         }
         assert_eq!(refused("--mysql-url=mysql://root@m:3306"), Ok(()));
-    }
-
-    #[test]
-    fn namespaces_fit_every_name_they_begin() {
-        for good in ["a", "flashsale", "t_1", &"a".repeat(31)] {
-            assert_eq!(good.parse::<Namespace>().unwrap().to_string(), good);
-        }
-        for bad in ["", "1a", "_a", "A", "a-b", "a.b", "a b", "é", "a;drop", &"a".repeat(32)] {
-            assert_eq!(bad.parse::<Namespace>(), Err(NamespaceError), "{bad}");
-        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 use domain::id::BuyerId;
 use kit::clock::{Clock, SystemClock};
 use loadtest::{
-    generator::{Load, Meters, arm},
+    generator::{Load, Meters, warm_up},
     plan,
     requests::Requests,
     sale::LoadSale,
@@ -36,9 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let buyers: u32 = arguments.next().as_deref().unwrap_or("400000").parse()?;
     let connections: usize = arguments.next().as_deref().unwrap_or("512").parse()?;
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || serve(&tell));
-    let target = told.recv()?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || serve(&sender));
+    let target = receiver.recv()?;
     let clock = SystemClock::new();
     let sale = LoadSale::fresh(1, 1, None, clock.now_ms(), &mut rand::rng())?;
     let sign = |buyer: BuyerId| Ok::<_, Infallible>(format!("{}{buyer}", "x".repeat(285)));
@@ -57,9 +57,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (run, wall) = runtime.block_on(async {
-        let armed = arm(load, &Arc::new(Meters::default()), clock).await?;
+        let generator = warm_up(load, &Arc::new(Meters::default()), clock).await?;
         let start = clock.monotonic();
-        let run = armed.fire(start).await?;
+        let run = generator.run(start).await?;
         Ok::<_, loadtest::generator::GeneratorError>((run, clock.monotonic() - start))
     })?;
     let answers = run.notes.iter().filter(|note| note.order != 0).count();
@@ -68,11 +68,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn serve(tell: &mpsc::Sender<SocketAddr>) {
+fn serve(sender: &mpsc::Sender<SocketAddr>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let outcome: std::io::Result<()> = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        tell.send(listener.local_addr()?).map_err(std::io::Error::other)?;
+        sender.send(listener.local_addr()?).map_err(std::io::Error::other)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;

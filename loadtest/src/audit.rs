@@ -1,5 +1,5 @@
-//! The audit: what was said to buyers, against what the three things that remember hold at rest, in
-//! the words of the protocol. Pure: evidence in, findings out. It reads nothing and repairs
+//! The audit: what buyers were answered, against what the three things that remember hold at rest,
+//! in the words of the protocol. Pure: evidence in, findings out. It reads nothing and repairs
 //! nothing. There may be millions of rows: they are put into order and not into tables, which would
 //! take ten times the memory.
 
@@ -18,7 +18,7 @@ use serde::Serialize;
 /// Examples kept of each kind of damage.
 pub const EXAMPLES_MAX: usize = 10;
 
-/// An offer, as all who remember it tell it.
+/// An offer, as stock and ledger record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferEvidence {
     /// Its lane.
@@ -128,7 +128,7 @@ pub struct Evidence {
     pub journal: Vec<(LaneId, BatchId)>,
     /// What buyers were promised.
     pub promises: Vec<PromiseEvidence>,
-    /// Buyers who were told a final no and never promised anything.
+    /// Buyers with a final refusal and without any promise.
     pub refused: Vec<BuyerId>,
 }
 
@@ -172,7 +172,7 @@ pub struct Findings {
     pub over_limit: Finding,
     /// Answered `202 pending`, no row of any status. 0 unless the stock or the log lost data.
     pub pending_without_row: Finding,
-    /// Told a final no, never promised anything, and yet a live row.
+    /// Finally refused, never promised anything, and yet a live row.
     pub refused_with_row: Finding,
 }
 
@@ -228,11 +228,11 @@ fn promises(evidence: &Evidence, rows: &[&RowEvidence], findings: &mut Findings)
     for PromiseEvidence { buyer, order, accepted } in &evidence.promises {
         // Another buyer's row does not keep this promise.
         let row = rows_of(rows, *order).iter().find(|row| row.buyer == *buyer);
-        let told = || format!("order {order} of buyer {buyer}");
+        let example = || format!("order {order} of buyer {buyer}");
         match (row, accepted) {
-            (None, true) => findings.lost.add(1, told),
-            (None, false) => findings.pending_without_row.add(1, told),
-            (Some(row), true) if row.rejected => findings.rejected_after_accepted.add(1, told),
+            (None, true) => findings.lost.add(1, example),
+            (None, false) => findings.pending_without_row.add(1, example),
+            (Some(row), true) if row.rejected => findings.rejected_after_accepted.add(1, example),
             (Some(_), _) => {}
         }
     }
@@ -265,12 +265,12 @@ fn units(evidence: &Evidence, findings: &mut Findings) {
         let known = evidence.offers.iter().find(|evidence| evidence.offer == offer);
         let (allotment, sold, left) = known.map_or((0, 0, 0), |known| (known.allotment, known.sold, known.left));
         let has_stock = known.is_none_or(|known| !evidence.closed.contains(&known.lane));
-        let told = || format!("offer {offer}: allotment {allotment}, live {live}, sold {sold}, left {left}");
-        findings.oversold.add(live.saturating_sub(allotment), told);
+        let example = || format!("offer {offer}: allotment {allotment}, live {live}, sold {sold}, left {left}");
+        findings.oversold.add(live.saturating_sub(allotment), example);
         if has_stock {
-            findings.leaked.add(allotment.abs_diff(left.saturating_add(live)), told);
+            findings.leaked.add(allotment.abs_diff(left.saturating_add(live)), example);
         }
-        findings.leaked.add(sold.abs_diff(live), told);
+        findings.leaked.add(sold.abs_diff(live), example);
     }
 }
 

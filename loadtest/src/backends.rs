@@ -18,7 +18,7 @@ use store::{
 
 use crate::{
     audit::{EntryEvidence, Evidence, OfferEvidence, PromiseEvidence, RowEvidence},
-    durable::{Standing, Unseen, Witness},
+    durable::{LookFailed, Snapshot, Witness},
     sale::{LIMIT_PER_BUYER, LoadSale},
     tally::Book,
 };
@@ -26,21 +26,25 @@ use crate::{
 /// Rows read at once.
 const PAGE: u32 = 10_000;
 
+/// Why a store failed.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// A store failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{store}: {cause}\n{advice}")]
 pub struct BackendsError {
     store: &'static str,
-    cause: String,
+    #[source]
+    cause: Cause,
     advice: &'static str,
 }
 
 /// For `map_err`: which store of this witness's deployment it was.
-fn of<W: LaneWitness, E: std::fmt::Display>(store: &'static str) -> impl Fn(E) -> BackendsError {
-    move |error| BackendsError { store, cause: error.to_string(), advice: W::ADVICE }
+fn of<W: LaneWitness, E: Into<Cause>>(store: &'static str) -> impl Fn(E) -> BackendsError {
+    move |error| BackendsError { store, cause: error.into(), advice: W::ADVICE }
 }
 
-/// A lane as its stock tells it.
+/// A lane as its stock holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LaneSeen {
     /// It sells.
@@ -58,10 +62,10 @@ pub trait LaneWitness {
     /// What to do when a store does not answer.
     const ADVICE: &'static str;
 
-    /// What is under way in these lanes and anywhere in the log; `sold` is not told. The journals
+    /// What is under way in these lanes and anywhere in the log; `sold` stays 0. The journals
     /// MUST be looked at first: what leaves them is in the log, and what is in the log is looked
     /// for after that.
-    fn under_way(&mut self, lanes: &[LaneId]) -> impl Future<Output = Result<Standing, BackendsError>>;
+    fn under_way(&mut self, lanes: &[LaneId]) -> impl Future<Output = Result<Snapshot, BackendsError>>;
 
     /// These lanes, in this order.
     fn lanes(&self, lanes: &[LaneId]) -> impl Future<Output = Result<Vec<LaneSeen>, BackendsError>>;
@@ -96,13 +100,13 @@ impl From<&LaneRow> for Asked {
 
 impl<S: Sql, W: LaneWitness> Backends<S, W> {
     /// Looks at these stores; `lanes` are those of which [`Witness::look`] and
-    /// [`Backends::closed_lanes`] tell.
+    /// [`Backends::closed_lanes`] cover.
     pub fn new(store: Store<S>, witness: W, lanes: Vec<LaneId>) -> Self {
         let Store { ledger, orders } = store;
         Self { ledger, orders, witness, lanes }
     }
 
-    /// From now on [`Witness::look`] and [`Backends::closed_lanes`] tell of these lanes.
+    /// From now on [`Witness::look`] and [`Backends::closed_lanes`] cover these lanes.
     pub fn watch(&mut self, lanes: Vec<LaneId>) {
         self.lanes = lanes;
     }
@@ -110,7 +114,7 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
     /// Lanes that are not open yet.
     ///
     /// # Errors
-    /// [`BackendsError`] when the stock does not tell.
+    /// [`BackendsError`] when the stock does not answer.
     pub async fn closed_lanes(&self) -> Result<Vec<LaneId>, BackendsError> {
         let seen = self.witness.lanes(&self.lanes).await?;
         Ok(self.lanes.iter().zip(seen).filter(|(_, seen)| !seen.open).map(|(&lane, _)| lane).collect())
@@ -124,9 +128,9 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         self.ledger.all_lanes().await.map_err(of::<W, _>(W::DATABASE))
     }
 
-    /// All that the audit compares of these lanes, without what buyers were told. Of a lane that is
-    /// not open (its sale is to come, or is over, or nothing runs) nothing is compared but ledger
-    /// and rows.
+    /// All that the audit compares of these lanes, without what buyers were answered. Of a lane
+    /// that is not open (its sale is to come, or is over, or nothing runs) nothing is compared but
+    /// ledger and rows.
     ///
     /// # Errors
     /// [`BackendsError`] of a store that does not answer: there is no audit with a part missing.
@@ -223,19 +227,19 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         self.orders.close().await;
     }
 
-    async fn standing(&mut self) -> Result<Standing, BackendsError> {
-        let mut standing = self.witness.under_way(&self.lanes).await?;
-        standing.sold = 0;
+    async fn snapshot(&mut self) -> Result<Snapshot, BackendsError> {
+        let mut snapshot = self.witness.under_way(&self.lanes).await?;
+        snapshot.sold = 0;
         for &lane in &self.lanes {
             let row = self.ledger.lane(lane).await.map_err(of::<W, _>(W::DATABASE))?;
-            standing.sold += row.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum::<u64>();
+            snapshot.sold += row.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sold).sum::<u64>();
         }
-        Ok(standing)
+        Ok(snapshot)
     }
 }
 
 impl<S: Sql, W: LaneWitness> Witness for Backends<S, W> {
-    async fn look(&mut self) -> Result<Standing, Unseen> {
-        self.standing().await.map_err(|error| Unseen(error.to_string()))
+    async fn look(&mut self) -> Result<Snapshot, LookFailed> {
+        self.snapshot().await.map_err(|error| LookFailed(error.to_string()))
     }
 }

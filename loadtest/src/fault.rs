@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::generator::{Kind, Note, Run};
 
-/// When a fault happens unless said otherwise, seconds from the first request: the load is warm by
-/// then.
+/// When a fault happens unless another is given, seconds from the first request: the load is warm
+/// by then.
 const AT_S: u32 = 5;
 /// How long a load goes on after a fault is over: what it did to the tail of latencies is seen by
 /// then.
 const AFTERWARDS_S: u32 = 15;
-/// Requests a second of a load with a fault, unless said otherwise: any machine that sells has
+/// Requests a second of a load with a fault, unless another is given: any machine that sells has
 /// something left to catch up with.
 const RATE: f64 = 10_000.0;
 /// Of a hundred buyers so many find a unit, where a scenario has too few: the sale sells out after
@@ -133,7 +133,7 @@ impl Fault {
 
 /// When it happened, from the first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Struck {
+pub struct FaultTimes {
     /// The signal was sent.
     pub from: Duration,
     /// The server answers again, or goes on.
@@ -165,8 +165,8 @@ pub struct FaultReport {
 
 impl FaultReport {
     /// What a run's notes say. `rows`: when the ledger's count grew, from the first request.
-    pub fn of(fault: Fault, struck: Struck, run: &Run, rows: &[Duration]) -> Self {
-        let from_us = micros(struck.from);
+    pub fn of(fault: Fault, times: FaultTimes, run: &Run, rows: &[Duration]) -> Self {
+        let from_us = micros(times.from);
         let kind = |note: &Note| run.names.get(usize::from(note.name)).map(|name| name.kind);
         let accepted = run.notes.iter().filter(|note| kind(note) == Some(Kind::Accepted));
         let gap = longest_gap(accepted.map(|note| note.at_us.into()).collect(), from_us);
@@ -176,8 +176,8 @@ impl FaultReport {
         let after = promises.filter(|note| u64::from(note.at_us).saturating_sub(note.latency_us.into()) >= back);
         Self {
             fault: fault.to_string(),
-            at_s: struck.from.as_secs_f64(),
-            lasted_s: struck.until.saturating_sub(struck.from).as_secs_f64(),
+            at_s: times.from.as_secs_f64(),
+            lasted_s: times.until.saturating_sub(times.from).as_secs_f64(),
             without_accepted_s: gap.map(|(from, until)| seconds(until - from)),
             without_accepted_from_s: gap.map(|(from, _)| seconds(from)),
             without_rows_s: longest_gap(rows.iter().map(|at| micros(*at)).collect(), from_us)
@@ -245,9 +245,9 @@ mod tests {
 
     #[test]
     fn the_time_without_an_accepted_order_is_between_two_of_them_and_refusals_do_not_end_it() {
-        let struck = Struck { from: Duration::from_millis(1_000), until: Duration::from_millis(3_000) };
+        let times = FaultTimes { from: Duration::from_millis(1_000), until: Duration::from_millis(3_000) };
         let rows = [900, 1_100, 4_500, 5_000].map(Duration::from_millis);
-        let report = FaultReport::of("redis-kill@1".parse().unwrap(), struck, &run(), &rows);
+        let report = FaultReport::of("redis-kill@1".parse().unwrap(), times, &run(), &rows);
         assert_eq!((report.without_accepted_from_s, report.without_accepted_s), (Some(0.99), Some(3.01)));
         assert_eq!((report.at_s, report.lasted_s, report.without_rows_s), (1.0, 2.0, Some(3.4)));
         assert!(report.p99_before_ms.is_some_and(|ms| (ms - 2.0).abs() < 0.1), "{report:?}");
@@ -259,8 +259,8 @@ mod tests {
 
     #[test]
     fn nothing_accepted_afterwards_has_no_time() {
-        let struck = Struck { from: Duration::from_secs(9), until: Duration::from_secs(9) };
-        let report = FaultReport::of("redis-kill@9".parse().unwrap(), struck, &run(), &[]);
+        let times = FaultTimes { from: Duration::from_secs(9), until: Duration::from_secs(9) };
+        let report = FaultReport::of("redis-kill@9".parse().unwrap(), times, &run(), &[]);
         assert_eq!((report.without_accepted_s, report.p99_after_ms, report.without_rows_s), (None, None, None));
     }
 }

@@ -22,7 +22,7 @@ use kit::{
 use tokio::{net::TcpListener, runtime::Builder, task::LocalSet};
 
 /// The word on the command line that makes a server of this program. It is no scenario, and the
-/// help does not tell it.
+/// help leaves it out.
 pub const COMMAND: &str = "fixed-answer";
 
 /// Why there is no server.

@@ -2,8 +2,8 @@
 //! Its threads have runtimes of their own, so that nothing else of the load test stands between an
 //! answer and its time. It judges nothing: what the notes mean is `tally`'s business.
 
+mod client;
 mod connection;
-mod line;
 mod notes;
 mod schedule;
 #[cfg(test)]
@@ -15,11 +15,15 @@ use std::{
     time::Duration,
 };
 
-use kit::clock::{Clock, SystemClock};
+use kit::{
+    clock::{Clock, SystemClock},
+    metrics::thread_cpu_time,
+};
 use tokio::{sync::oneshot, task::JoinSet};
 
-use crate::{cpu, plan::Attempt, requests::Requests};
+use crate::{plan::Attempt, requests::Requests};
 
+use connection::Connection;
 pub use notes::{Kind, Meters, Name, Names, Note, Reading};
 use schedule::Schedule;
 
@@ -51,7 +55,7 @@ pub struct Load {
     pub grace: Duration,
     /// `GET /v1/time` over all connections before the clock starts.
     pub warm_up: u32,
-    /// A buyer who was told to come back, or heard nothing, asks again with the same key, after a
+    /// A buyer who is to come back, or got no answer, asks again with the same key, after a
     /// random time of at most a second, until the outcome is known or sending ends. Each attempt is
     /// noted.
     pub persistent: bool,
@@ -80,13 +84,13 @@ pub struct Run {
     pub names: Vec<Name>,
     /// Sends that the time did not reach.
     pub unsent: usize,
-    /// CPU time of the generator's threads while sending; `None` where the kernel does not tell.
+    /// CPU time of the generator's threads while sending; `None` where the kernel has no figure.
     pub cpu: Option<Duration>,
 }
 
 /// A generator whose connections stand and are warm.
 #[derive(Debug)]
-pub struct Armed {
+pub struct Generator {
     threads: Vec<Thread>,
     names: Names,
     clock: SystemClock,
@@ -110,13 +114,13 @@ struct Part {
 /// # Errors
 /// [`GeneratorError`] when the target cannot be reached or answers `/v1/time` with anything
 /// but 200.
-pub async fn arm(load: Load, meters: &Arc<Meters>, clock: SystemClock) -> Result<Armed, GeneratorError> {
-    if load.sends.len() >= connection::IDLE as usize {
+pub async fn warm_up(load: Load, meters: &Arc<Meters>, clock: SystemClock) -> Result<Generator, GeneratorError> {
+    if load.sends.len() >= client::IDLE as usize {
         return Err(GeneratorError::WarmUp(format!("{} sends are too many", load.sends.len())));
     }
     let names = Names::default();
     let threads = load.threads.clamp(1, load.connections.max(1));
-    let mut armed = Armed { threads: Vec::with_capacity(threads), names: names.clone(), clock };
+    let mut generator = Generator { threads: Vec::with_capacity(threads), names: names.clone(), clock };
     let mut warm = Vec::with_capacity(threads);
     for number in 0..threads {
         let (ready, is_ready) = oneshot::channel();
@@ -130,21 +134,21 @@ pub async fn arm(load: Load, meters: &Arc<Meters>, clock: SystemClock) -> Result
             .spawn(move || worker.main(ready, start, finish))
             .map_err(GeneratorError::Thread)?;
         warm.push(is_ready);
-        armed.threads.push(Thread { go, done });
+        generator.threads.push(Thread { go, done });
     }
     for is_ready in warm {
         is_ready.await.map_err(|_| GeneratorError::Lost)?.map_err(GeneratorError::WarmUp)?;
     }
-    Ok(armed)
+    Ok(generator)
 }
 
-impl Armed {
-    /// Starts the clock and sends. `start` is the moment by the clock given to [`arm`] from which
-    /// notes count; it may lie a little ahead.
+impl Generator {
+    /// Starts the clock and sends. `start` is the moment by the clock given to [`warm_up`] from
+    /// which notes count; it may lie a little ahead.
     ///
     /// # Errors
     /// [`GeneratorError::Lost`] when a thread is gone.
-    pub async fn fire(self, start: Duration) -> Result<Run, GeneratorError> {
+    pub async fn run(self, start: Duration) -> Result<Run, GeneratorError> {
         let Self { threads, names, clock: _ } = self;
         let mut waiting = Vec::with_capacity(threads.len());
         for Thread { go, done } in threads {
@@ -162,7 +166,7 @@ impl Armed {
         Ok(run)
     }
 
-    /// The clock by which [`Armed::fire`] starts.
+    /// The clock by which [`Generator::run`] starts.
     pub fn clock(&self) -> SystemClock {
         self.clock
     }
@@ -190,15 +194,15 @@ impl Worker {
             Err(error) => return hand_over(ready, Err(format!("no runtime: {error}"))),
         };
         runtime.block_on(async {
-            let lines = match tokio::time::timeout(WARM_UP_DEADLINE, self.warm_lines()).await {
-                Ok(Ok(lines)) => lines,
+            let connections = match tokio::time::timeout(WARM_UP_DEADLINE, self.warm_connections()).await {
+                Ok(Ok(connections)) => connections,
                 Ok(Err(why)) => return hand_over(ready, Err(why)),
                 Err(_) => return hand_over(ready, Err(format!("not done within {WARM_UP_DEADLINE:?}"))),
             };
             hand_over(ready, Ok(()));
-            // Dropped unfired: nothing to do.
+            // Dropped unused: nothing to do.
             let Ok(start) = start.await else { return };
-            hand_over(finish, self.send_all(lines, start).await);
+            hand_over(finish, self.send_all(connections, start).await);
         });
     }
 
@@ -206,23 +210,23 @@ impl Worker {
         whole / self.threads + usize::from(self.number < whole % self.threads)
     }
 
-    async fn warm_lines(&self) -> Result<Vec<line::Line>, String> {
+    async fn warm_connections(&self) -> Result<Vec<Connection>, String> {
         let count = self.share(self.load.connections);
         let requests = self.share(self.load.warm_up as usize).div_ceil(count.max(1));
-        let mut lines = Vec::with_capacity(count);
+        let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
-            let mut line = line::Line::to(self.load.target);
-            line.warm(requests).await?;
-            lines.push(line);
+            let mut connection = Connection::to(self.load.target);
+            connection.warm(requests).await?;
+            connections.push(connection);
         }
-        Ok(lines)
+        Ok(connections)
     }
 
-    async fn send_all(&self, lines: Vec<line::Line>, start: Duration) -> Part {
-        let cpu_before = cpu::this_thread();
+    async fn send_all(&self, connections: Vec<Connection>, start: Duration) -> Part {
+        let cpu_before = thread_cpu_time().ok();
         let end = start + self.load.sending;
         let schedule = Schedule::new(self.number, self.threads, self.load.sends.len(), self.load.rate, start..end);
-        let office = Arc::new(connection::Office {
+        let shared = Arc::new(client::Shared {
             requests: self.load.requests.clone(),
             sends: self.load.sends.clone(),
             schedule,
@@ -230,22 +234,22 @@ impl Worker {
             meters: self.meters.clone(),
             persistent: self.load.persistent,
             notes: notes::Notebook::with_capacity(self.share(self.load.sends.len())),
-            in_flight: (0..lines.len()).map(|_| AtomicU32::new(connection::IDLE)).collect(),
+            in_flight: (0..connections.len()).map(|_| AtomicU32::new(client::IDLE)).collect(),
             clock: self.clock,
             start,
         });
-        let mut desks = JoinSet::new();
-        for (number, line) in lines.into_iter().enumerate() {
-            desks.spawn(connection::work(office.clone(), number, line));
+        let mut clients = JoinSet::new();
+        for (number, connection) in connections.into_iter().enumerate() {
+            clients.spawn(client::run(shared.clone(), number, connection));
         }
         let patience = end.saturating_sub(self.clock.monotonic()) + self.load.grace;
-        let finished = async { while desks.join_next().await.is_some() {} };
+        let finished = async { while clients.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, finished).await.is_err() {
-            desks.shutdown().await;
-            office.note_unanswered();
+            clients.shutdown().await;
+            shared.note_unanswered();
         }
-        let cpu = cpu_before.zip(cpu::this_thread()).map(|(before, after)| after.saturating_sub(before));
-        Part { notes: office.notes.take(), unsent: office.schedule.unclaimed(), cpu }
+        let cpu = cpu_before.zip(thread_cpu_time().ok()).map(|(before, after)| after.saturating_sub(before));
+        Part { notes: shared.notes.take(), unsent: shared.schedule.unclaimed(), cpu }
     }
 }
 

@@ -1,14 +1,18 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod args;
 pub mod audit;
 pub mod backends;
 pub mod baseline;
-pub mod cpu;
+pub mod deployment;
 pub mod durable;
+mod environment;
+mod error;
 pub mod fault;
 pub mod fixed_answer;
 pub mod generator;
+pub mod output;
 pub mod picture;
 pub mod plan;
 pub mod probe;
@@ -20,7 +24,7 @@ pub mod run;
 pub mod sale;
 pub mod scenario;
 pub mod services;
+pub mod spec;
 pub mod tally;
-pub mod telling;
 pub mod timeline;
-pub mod under_test;
+mod under_test;

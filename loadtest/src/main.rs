@@ -5,11 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use kit::{exit::Exit, shutdown};
 use loadtest::{
-    args::{self, ArgsError, Order},
-    fixed_answer,
+    args::{self, ArgsError},
+    fixed_answer, output,
     progress::Progress,
     run::{self, Done},
-    telling,
+    spec::RunSpec,
 };
 
 #[global_allocator]
@@ -19,50 +19,50 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     if arguments.next().as_deref() == Some(fixed_answer::COMMAND) {
         let Err(error) = fixed_answer::run(arguments);
-        return not_run(&error, error.exit());
+        return failed(&error, error.exit());
     }
-    let order = match args::parse(std::env::args_os()) {
-        Ok(order) => order,
+    let spec = match args::parse(std::env::args_os()) {
+        Ok(spec) => spec,
         Err(error) => return refuse(error),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return not_run(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
+        Err(error) => return failed(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
     };
-    runtime.block_on(perform(&order))
+    runtime.block_on(run_load(&spec))
 }
 
-async fn perform(order: &Order) -> ExitCode {
+async fn run_load(spec: &RunSpec) -> ExitCode {
     let stop = match shutdown::on_signals() {
         Ok(stop) => stop,
-        Err(error) => return not_run(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
+        Err(error) => return failed(&error, Exit::of_system(&error).unwrap_or(Exit::Software)),
     };
     let mut progress = Progress::new();
-    // Cargo tells its children that it is there, and then the services can be built.
+    // Cargo sets this variable for its children: with it the services can be built.
     let cargo = std::env::var_os("CARGO").map(PathBuf::from);
     let outcome = tokio::select! {
-        outcome = run::run(order, cargo.as_deref(), &mut progress) => Some(outcome),
+        outcome = run::run(spec, cargo.as_deref(), &mut progress) => Some(outcome),
         () = stop.cancelled() => None,
     };
     progress.finish();
     match outcome {
         None => Exit::Impatient.into(),
-        Some(Err(error)) => not_run(&error, error.exit()),
-        Some(Ok(done)) => tell(&done, order),
+        Some(Err(error)) => failed(&error, error.exit()),
+        Some(Ok(done)) => report(&done, spec),
     }
 }
 
-fn tell(done: &Done, order: &Order) -> ExitCode {
-    match telling::tell(done, &order.args) {
+fn report(done: &Done, spec: &RunSpec) -> ExitCode {
+    match output::write(done, &spec.args) {
         Ok(true) => ExitCode::SUCCESS,
         // Something was lost, doubled, oversold or leaked, did not become durable, or a service did
         // not end well.
         Ok(false) => Exit::No.into(),
-        Err(error) => not_run(&error, error.exit()),
+        Err(error) => failed(&error, error.exit()),
     }
 }
 
-fn not_run(error: &dyn std::fmt::Display, exit: Exit) -> ExitCode {
+fn failed(error: &dyn std::fmt::Display, exit: Exit) -> ExitCode {
     exit.tell("loadtest", error)
 }
 
@@ -74,7 +74,7 @@ fn refuse(error: ArgsError) -> ExitCode {
             if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
         }
         error @ (ArgsError::WrongSize(_) | ArgsError::NoStack(_) | ArgsError::NoProduction) => {
-            not_run(&error, Exit::Usage)
+            failed(&error, Exit::Usage)
         }
     }
 }

@@ -88,7 +88,7 @@ fn audit(report: &Report) -> String {
         .concat();
     let rest = if report.at_rest { "" } else { "<p><b>Not everything became durable in time.</b></p>\n" };
     format!(
-        "<h2>Audit</h2>\n<p class=\"soft\">What buyers were told, against stock, log and rows.</p>\n{rest}\
+        "<h2>Audit</h2>\n<p class=\"soft\">What buyers were answered, against stock, log and rows.</p>\n{rest}\
          <ul class=\"cards\">\n{cards}</ul>\n<h2>Over the run</h2>\n"
     )
 }

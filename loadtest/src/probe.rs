@@ -12,7 +12,7 @@ use crate::response::{self, ANSWER_MAX};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for a page that tells all buyers of a lane, and how long that may be: a million take
+/// The same for a page that lists all buyers of a lane, and how long that may be: a million take
 /// about 60 MB.
 const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 const LONG_MAX: usize = 900_000_000;

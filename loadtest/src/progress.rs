@@ -5,7 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{durable::Standing, generator::Reading};
+use crate::{durable::Snapshot, generator::Reading};
 
 /// Between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -68,9 +68,9 @@ impl Progress {
     }
 
     /// How far the load is.
-    pub fn load(&mut self, now: Duration, reading: Reading, standing: Option<&Standing>, sends: usize) {
+    pub fn load(&mut self, now: Duration, reading: Reading, snapshot: Option<&Snapshot>, sends: usize) {
         let (then, before) = self.last.replace((now, reading)).unwrap_or_default();
-        let message = describe(now.saturating_sub(then), before, reading, standing, sends);
+        let message = describe(now.saturating_sub(then), before, reading, snapshot, sends);
         self.show(now, &message);
     }
 
@@ -82,7 +82,7 @@ impl Progress {
     }
 }
 
-fn describe(since: Duration, before: Reading, now: Reading, standing: Option<&Standing>, sends: usize) -> String {
+fn describe(since: Duration, before: Reading, now: Reading, snapshot: Option<&Snapshot>, sends: usize) -> String {
     let per_s = |now: u64, before: u64| {
         let rate = now.saturating_sub(before) as f64 / since.as_secs_f64().max(0.001);
         HumanCount(rate as u64)
@@ -94,7 +94,7 @@ fn describe(since: Duration, before: Reading, now: Reading, standing: Option<&St
         per_s(now.accepted, before.accepted),
         per_s(now.refused, before.refused),
     );
-    if let Some(Standing { sold, lag, journal, .. }) = standing {
+    if let Some(Snapshot { sold, lag, journal, .. }) = snapshot {
         line += &format!("  durable {}  lag {lag}  journal {journal}", HumanCount(*sold));
     }
     for (what, count) in [
@@ -115,11 +115,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_rates_since_the_last_one_and_only_troubles_that_are() {
+    fn a_line_has_rates_since_the_last_one_and_only_troubles_that_are() {
         let before = Reading { sent: 1_000, accepted: 500, ..Reading::default() };
         let now = Reading { sent: 3_000, accepted: 2_000, refused: 100, unexpected: 7, ..Reading::default() };
-        let standing = Standing { sold: 1_500, lag: 3, journal: 4, ..Standing::default() };
-        let line = describe(Duration::from_millis(500), before, now, Some(&standing), 400_000);
+        let snapshot = Snapshot { sold: 1_500, lag: 3, journal: 4, ..Snapshot::default() };
+        let line = describe(Duration::from_millis(500), before, now, Some(&snapshot), 400_000);
         assert_eq!(
             line,
             "sent 3,000/400,000  accepted 3,000/s  refused 200/s  durable 1,500  lag 3  journal 4  unexpected 7"

@@ -13,7 +13,6 @@ use serde::Serialize;
 use crate::{
     audit::{Finding, Findings},
     baseline::{Baselines, Yardstick},
-    cpu::Memory,
     fault::FaultReport,
     tally::{Figures, Latency, Percentile},
     timeline::CpuTimes,
@@ -46,7 +45,7 @@ pub struct Setup {
     pub sale: String,
     /// Cores of the machine.
     pub cores: usize,
-    /// Git revision of the sources, where git tells.
+    /// Git revision of the sources, where git knows it.
     pub revision: Option<String>,
 }
 
@@ -138,7 +137,7 @@ pub struct Report {
     pub unknown: u64,
     /// Buyers who got two order ids for one key (R13).
     pub changed: u64,
-    /// Buyers who were told both an order and a final no.
+    /// Buyers who were answered with an order and with a final refusal.
     pub promised_and_refused: u64,
     /// The audit, word by word, over all parts.
     #[serde(flatten)]
@@ -231,7 +230,7 @@ impl From<&Findings> for AuditCounts {
 
 /// What one part brought, to be put into a report.
 #[derive(Debug)]
-pub struct PlayedPart {
+pub struct PartOutcome {
     /// As the scenario calls it.
     pub title: &'static str,
     /// It counts.
@@ -264,6 +263,15 @@ pub struct PlayedPart {
     pub fault: Option<FaultReport>,
 }
 
+/// Resident memory of a process, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Now.
+    pub now: u64,
+    /// The most that ever was.
+    pub peak: u64,
+}
+
 /// What is held after a sale of before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct AfterSale {
@@ -281,12 +289,12 @@ pub struct AfterSale {
 #[derive(Debug)]
 pub struct Outcome {
     /// In the order played; at least one.
-    pub parts: Vec<PlayedPart>,
+    pub parts: Vec<PartOutcome>,
     /// Buyers without a known outcome.
     pub unknown: usize,
     /// Buyers with two orders for one key.
     pub changed: usize,
-    /// Buyers told both.
+    /// Buyers with both.
     pub promised_and_refused: usize,
     /// The audit.
     pub findings: Findings,
@@ -302,8 +310,8 @@ pub struct Outcome {
     pub outstanding: Vec<String>,
 }
 
-impl From<PlayedPart> for PartReport {
-    fn from(part: PlayedPart) -> Self {
+impl From<PartOutcome> for PartReport {
+    fn from(part: PartOutcome) -> Self {
         let (orders, seconds) = (part.orders_durable, part.durable_in.as_secs_f64());
         let refused = part.figures.refused();
         let Figures { sent, accepted, pending, aborted, refused_by_code, unexpected, .. } = part.figures;

@@ -1,10 +1,17 @@
 //! Reads one HTTP/1.1 answer: no more than the engine may send, and strictly, for a generator that
 //! overlooks a wrong answer measures nothing. It knows no connection.
 
+use std::mem::MaybeUninit;
+
 use domain::id::OrderId;
+use httparse::{Header, ParserConfig, Response, Status};
 
 /// Bytes of an answer, head and body, at most.
 pub const ANSWER_MAX: usize = 64 * 1024;
+/// Headers of an answer at most: the engine sends fewer than ten.
+const HEADERS_MAX: usize = 32;
+/// `HTTP/1.1`, as `httparse` numbers versions.
+const HTTP_1_1: u8 = 1;
 
 /// Why bytes are no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +22,7 @@ pub enum Flaw {
     /// A 1xx: the generator asks for none.
     #[error("interim status")]
     Interim,
-    /// A header line without a colon.
+    /// A header line that is none.
     #[error("bad header")]
     Header,
     /// No `content-length`, two of them, or one that is no number.
@@ -30,6 +37,17 @@ pub enum Flaw {
     /// Bytes after the answer: nobody asked for them.
     #[error("bytes after the answer")]
     Excess,
+}
+
+impl From<httparse::Error> for Flaw {
+    fn from(error: httparse::Error) -> Self {
+        use httparse::Error;
+        match error {
+            Error::Version | Error::Status | Error::Token => Self::StatusLine,
+            Error::TooManyHeaders => Self::TooLong,
+            Error::HeaderName | Error::HeaderValue | Error::NewLine => Self::Header,
+        }
+    }
 }
 
 /// A whole answer.
@@ -72,47 +90,41 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Shape>, Flaw> {
 /// # Errors
 /// [`Flaw`] for anything else.
 pub fn parse_within(bytes: &[u8], bytes_max: usize) -> Result<Option<Shape>, Flaw> {
-    let Some(head_len) = find(bytes, b"\r\n\r\n") else {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut head = Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, &mut headers)?;
+    let Status::Complete(body_at) = parsed else {
         return if bytes.len() > ANSWER_MAX { Err(Flaw::TooLong) } else { Ok(None) };
     };
-    let mut lines = bytes[..head_len].split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let status = status_of(lines.next().unwrap_or_default())?;
+    let status = status_of(&head)?;
     let (mut length, mut closes) = (None, false);
-    for line in lines {
-        let colon = line.iter().position(|&byte| byte == b':').ok_or(Flaw::Header)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        // The lengths tell most headers apart before their letters are compared.
+    for Header { name, value } in &*head.headers {
+        // The lengths separate most headers before their letters are compared.
         match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => match (length, number(value)) {
+            14 if name.eq_ignore_ascii_case("content-length") => match (length, number(value)) {
                 (None, Some(bytes)) => length = Some(bytes),
                 _ => return Err(Flaw::Length),
             },
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => return Err(Flaw::Chunked),
-            10 if name.eq_ignore_ascii_case(b"connection") => closes |= value.eq_ignore_ascii_case(b"close"),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => return Err(Flaw::Chunked),
+            10 if name.eq_ignore_ascii_case("connection") => closes |= value.eq_ignore_ascii_case(b"close"),
             _ => {}
         }
     }
-    let body_len = length.ok_or(Flaw::Length)?;
-    let whole = head_len + 4 + body_len;
+    let whole = body_at + length.ok_or(Flaw::Length)?;
     if whole > bytes_max {
         return Err(Flaw::TooLong);
     }
     match bytes.len() {
         len if len < whole => Ok(None),
         len if len > whole => Err(Flaw::Excess),
-        _ => Ok(Some(Shape { status, body_at: head_len + 4, closes })),
+        _ => Ok(Some(Shape { status, body_at, closes })),
     }
 }
 
-fn status_of(line: &[u8]) -> Result<u16, Flaw> {
-    let digits = line.strip_prefix(b"HTTP/1.1 ").ok_or(Flaw::StatusLine)?;
-    if digits.len() > 3 && digits[3] != b' ' {
-        return Err(Flaw::StatusLine);
-    }
-    let status = digits.get(..3).and_then(number).ok_or(Flaw::StatusLine)?;
-    match u16::try_from(status) {
-        Ok(100..=199) => Err(Flaw::Interim),
-        Ok(status @ 200..=599) => Ok(status),
+fn status_of(head: &Response<'_, '_>) -> Result<u16, Flaw> {
+    match (head.version, head.code) {
+        (Some(HTTP_1_1), Some(100..=199)) => Err(Flaw::Interim),
+        (Some(HTTP_1_1), Some(status @ 200..=599)) => Ok(status),
         _ => Err(Flaw::StatusLine),
     }
 }
@@ -162,7 +174,7 @@ pub enum Verdict<'a> {
     Pending(OrderId),
     /// No, and for this buyer it stays no.
     Refused(&'a str),
-    /// Come back later: nothing is said about the purchase.
+    /// Come back later: the purchase is undecided.
     Deferred(&'a str),
     /// Anything else: `what` names it.
     Unexpected {
@@ -224,7 +236,8 @@ mod tests {
         assert_eq!(flaw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Flaw::Chunked);
         assert_eq!(flaw("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxy"), Flaw::Excess);
         assert_eq!(flaw("HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n"), Flaw::TooLong);
-        assert_eq!(flaw(&"x".repeat(ANSWER_MAX + 1)), Flaw::TooLong);
+        assert_eq!(flaw(&format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(ANSWER_MAX))), Flaw::TooLong);
+        assert_eq!(flaw(&format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1))), Flaw::TooLong);
         let closing = parse(b"HTTP/1.1 204\r\nCONNECTION: Close\r\ncontent-length: 0\r\n\r\n").unwrap().unwrap();
         assert_eq!((closing.status, closing.closes), (204, true));
     }

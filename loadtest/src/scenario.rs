@@ -1,6 +1,6 @@
 //! The scenarios, as data: what differs between them stands in one table, and no other file asks
 //! which one runs. A scenario is a list of parts, played one after the other on one sale; what was
-//! said in any of them is audited, and only some are measured.
+//! answered in any of them is audited, and only some are measured.
 
 #[cfg(test)]
 mod tests;
@@ -264,7 +264,7 @@ pub struct Size {
 
 /// What the command line says of the size.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish {
+pub struct SizeOptions {
     /// Units over all lanes.
     pub units: Option<u64>,
     /// Buyers of a measured part.
@@ -295,25 +295,27 @@ impl Scenario {
     ///
     /// # Errors
     /// [`WrongSize`] when it would show something else than the scenario's name says.
-    pub fn size(&self, wish: Wish) -> Result<Size, WrongSize> {
-        let buyers = wish.buyers.unwrap_or(self.buyers);
+    pub fn size(&self, options: SizeOptions) -> Result<Size, WrongSize> {
+        let buyers = options.buyers.unwrap_or(self.buyers);
         let first = self.parts.iter().find_map(|part| match part.who {
             Who::First(buyers) => Some(buyers),
             Who::Asked | Who::UntilSoldOut => None,
         });
-        let first_buyers = first.map_or(0, |default| wish.first_buyers.unwrap_or(default));
+        let first_buyers = first.map_or(0, |default| options.first_buyers.unwrap_or(default));
         let mut size = Size { units: 0, buyers, first_buyers };
         if let Stock::Scarce { units } | Stock::Gone { units } = self.stock {
-            size.units = wish.units.unwrap_or(units);
+            size.units = options.units.unwrap_or(units);
         }
-        let total: u64 = self.parts.iter().map(|part| part.buyers_max(size, wish.lanes)).sum();
+        let total: u64 = self.parts.iter().map(|part| part.buyers_max(size, options.lanes)).sum();
         if let Stock::Ample { units_per_buyer } = self.stock {
-            size.units = wish.units.unwrap_or((units_per_buyer * total).min(ALLOTMENT_MAX));
+            size.units = options.units.unwrap_or((units_per_buyer * total).min(ALLOTMENT_MAX));
         }
         let wrong = |relation| Err(WrongSize { name: self.name, relation, units: size.units, buyers: total });
         match self.stock {
             _ if total > BUYERS_MAX => wrong("no more than 100,000,000 buyers"),
-            _ if first.is_none() && wish.first_buyers.is_some() => wrong("no first buyers: leave --first-buyers out"),
+            _ if first.is_none() && options.first_buyers.is_some() => {
+                wrong("no first buyers: leave --first-buyers out")
+            }
             Stock::Scarce { .. } if size.units >= total => wrong("fewer units than buyers"),
             Stock::Ample { .. } if size.units < total => wrong("at least as many units as buyers"),
             _ => Ok(size),

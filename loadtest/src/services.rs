@@ -1,6 +1,6 @@
 //! The services under test as child processes: built when cargo is the parent, started with logs in
-//! files, asked whether they are ready, ended by SIGTERM. What they are told beyond their addresses
-//! stands in the environment given here.
+//! files, asked whether they are ready, ended by SIGTERM. Their settings beside their addresses are
+//! given here as environment variables.
 
 use std::{
     fs::File,
@@ -79,7 +79,8 @@ impl Programs {
     /// cargo runs us.
     ///
     /// # Errors
-    /// [`ServiceError::Build`], or [`ServiceError::Io`] when this program cannot tell where it is.
+    /// [`ServiceError::Build`], or [`ServiceError::Io`] when the system does not name this
+    /// program's path.
     pub async fn find_or_build(cargo: Option<&Path>, packages: &[&str]) -> Result<Self, ServiceError> {
         let io = |source| ServiceError::Io { name: "the load test", source };
         let own = std::env::current_exe().map_err(io)?;
@@ -118,11 +119,11 @@ impl Program {
     /// Runs it to its end and returns what it printed.
     ///
     /// # Errors
-    /// [`ServiceError::Failed`] with what it said, for any exit status but 0.
-    pub async fn run(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<String, ServiceError> {
+    /// [`ServiceError::Failed`] with its error output, for any exit status but 0.
+    pub async fn run(&self, arguments: &[&str], variables: &[(String, String)]) -> Result<String, ServiceError> {
         let name = self.name;
         let mut command = Command::new(&self.path);
-        command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).envs(variables.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|source| ServiceError::Io { name, source })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -140,7 +141,7 @@ impl Program {
         &self,
         arguments: &[&str],
         admin: SocketAddr,
-        environment: &[(String, String)],
+        variables: &[(String, String)],
         logs: &Path,
     ) -> Result<Service, ServiceError> {
         let name = self.name;
@@ -149,7 +150,7 @@ impl Program {
         let log = File::create(&log_path).map_err(io)?;
         let child = Command::new(&self.path)
             .args(arguments)
-            .envs(environment.iter().cloned())
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(io)?)
             .stderr(log)
@@ -167,18 +168,18 @@ pub struct Publisher {
     pub program: Program,
     /// Before the file's path.
     pub arguments: Vec<String>,
-    /// What it is told.
-    pub environment: Vec<(String, String)>,
+    /// Its environment variables.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Publisher {
     /// Publishes the sale file at this path.
     ///
     /// # Errors
-    /// [`ServiceError::Failed`] with what it said.
+    /// [`ServiceError::Failed`] with what it answer.
     pub async fn publish(&self, file: &str) -> Result<(), ServiceError> {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain([file]).collect();
-        self.program.run(&arguments, &self.environment).await.map(drop)
+        self.program.run(&arguments, &self.variables).await.map(drop)
     }
 }
 
@@ -241,13 +242,13 @@ impl Service {
         let deadline = clock.monotonic() + READY_DEADLINE;
         loop {
             self.check_running()?;
-            let said = match probe::get(self.admin, "/readyz", None).await {
+            let answer = match probe::get(self.admin, "/readyz", None).await {
                 Ok(reply) if reply.status == 200 => return Ok(()),
                 Ok(reply) => format!("{} {}", reply.status, reply.body.trim_end()),
                 Err(error) => error.to_string(),
             };
             if clock.monotonic() >= deadline {
-                return Err(self.failed(format!("was not ready within {READY_DEADLINE:?} (/readyz: {said})")));
+                return Err(self.failed(format!("was not ready within {READY_DEADLINE:?} (/readyz: {answer})")));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -305,15 +306,15 @@ mod tests {
         assert_eq!(profile_of(Path::new("/x/target/release")), "release");
     }
 
-    /// The shell stands for every program: what is told to it beyond its script becomes `$0`, `$1`.
+    /// The shell stands for every program: its arguments behind the script become `$0`, `$1`.
     const SHELL: &str = "sh";
 
     fn shell() -> Program {
         Programs { folder: "/bin".into() }.program(SHELL).unwrap()
     }
 
-    fn start(script: &str, environment: &[(String, String)], logs: &Path) -> Service {
-        shell().start(&["-c", script], free_address().unwrap(), environment, logs).unwrap()
+    fn start(script: &str, variables: &[(String, String)], logs: &Path) -> Service {
+        shell().start(&["-c", script], free_address().unwrap(), variables, logs).unwrap()
     }
 
     #[tokio::test]
@@ -331,9 +332,9 @@ mod tests {
         let script = "trap 'exit $CODE' TERM; echo up >\"$FILE\"; while :; do sleep 0.01; done";
         for (code, ends_well) in [("0", true), ("4", false)] {
             let up = logs.path().join(code);
-            let environment =
+            let variables =
                 [("CODE".to_owned(), code.to_owned()), ("FILE".to_owned(), up.to_str().unwrap().to_owned())];
-            let service = start(script, &environment, logs.path());
+            let service = start(script, &variables, logs.path());
             while !up.exists() {
                 tokio::task::yield_now().await;
             }
@@ -344,8 +345,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_fails_says_why() {
         let script = "echo \"$0 $FACT\"; [ \"$0\" = good ] || { echo bad file >&2; exit 65; }";
-        let environment = [("FACT".to_owned(), "known".to_owned())];
-        let run = async |word| shell().run(&["-c", script, word], &environment).await;
+        let variables = [("FACT".to_owned(), "known".to_owned())];
+        let run = async |word| shell().run(&["-c", script, word], &variables).await;
         assert_eq!(run("good").await.unwrap(), "good known\n");
         let error = run("bad").await.unwrap_err().to_string();
         assert!(error.contains("65") && error.ends_with("bad file"), "{error}");

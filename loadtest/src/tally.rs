@@ -1,4 +1,4 @@
-//! From notes to figures: what was answered, how fast, and what each buyer was told in the end.
+//! From notes to figures: what was answered, how fast, and what each buyer was answered in the end.
 //! Pure: notes in, figures out.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -67,7 +67,7 @@ pub struct Percentile {
     pub ms: f64,
 }
 
-/// Where a distribution is told.
+/// Where a distribution is state.
 pub const QUANTILES: [f64; 15] =
     [0.0, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999];
 
@@ -172,9 +172,9 @@ impl Timing {
     }
 }
 
-/// What a buyer was told so far.
+/// What a buyer was answered so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Told {
+struct BuyerState {
     order: u64,
     attempted: bool,
     accepted: bool,
@@ -184,7 +184,7 @@ struct Told {
 /// The buyers' side of the story, over all runs of a scenario.
 #[derive(Debug)]
 pub struct Book {
-    buyers: Vec<Told>,
+    buyers: Vec<BuyerState>,
     changed: Vec<Changed>,
     promises: Vec<Promise>,
 }
@@ -214,37 +214,37 @@ pub struct Changed {
 impl Book {
     /// An empty book for so many buyers.
     pub fn new(buyers: u32) -> Self {
-        Self { buyers: vec![Told::default(); buyers as usize], changed: Vec::new(), promises: Vec::new() }
+        Self { buyers: vec![BuyerState::default(); buyers as usize], changed: Vec::new(), promises: Vec::new() }
     }
 
     /// Makes room for buyers with indices below this.
     pub fn admit(&mut self, buyers: u32) {
-        self.buyers.resize(self.buyers.len().max(buyers as usize), Told::default());
+        self.buyers.resize(self.buyers.len().max(buyers as usize), BuyerState::default());
     }
 
     /// Enters a run.
     pub fn enter(&mut self, run: &Run, attempts: &[Attempt]) {
         let mut order: Vec<&Note> = run.notes.iter().collect();
-        // Threads hand their notes over one after the other; what a buyer was told last must stand
-        // last.
+        // Threads hand their notes over one after the other; what a buyer was answered last must
+        // stand last.
         order.sort_by_key(|note| note.at_us);
         for note in order {
             let Some(name) = run.names.get(usize::from(note.name)) else { continue };
             let Some(buyer) = attempts.get(note.send as usize).map(|attempt| attempt.buyer) else { continue };
-            let Some(told) = self.buyers.get_mut(buyer as usize) else { continue };
-            told.attempted = true;
+            let Some(state) = self.buyers.get_mut(buyer as usize) else { continue };
+            state.attempted = true;
             match (name.kind, OrderId::new(note.order)) {
                 (Kind::Accepted | Kind::Pending, Ok(order)) => {
-                    if told.order != 0 && told.order != note.order {
-                        self.changed.push(Changed { buyer, from: told.order, to: note.order });
+                    if state.order != 0 && state.order != note.order {
+                        self.changed.push(Changed { buyer, from: state.order, to: note.order });
                         // The earlier promise keeps its place in the list; see below.
-                        self.promises.extend(told.promise(buyer));
-                        told.accepted = false;
+                        self.promises.extend(state.promise(buyer));
+                        state.accepted = false;
                     }
-                    told.order = order.get();
-                    told.accepted |= name.kind == Kind::Accepted;
+                    state.order = order.get();
+                    state.accepted |= name.kind == Kind::Accepted;
                 }
-                (Kind::Refused, _) => told.refused = true,
+                (Kind::Refused, _) => state.refused = true,
                 _ => {}
             }
         }
@@ -252,22 +252,22 @@ impl Book {
 
     /// Buyers who sent and never learned what became of it.
     pub fn unknown(&self) -> Vec<u32> {
-        self.matching(|told| told.attempted && told.order == 0 && !told.refused)
+        self.matching(|state| state.attempted && state.order == 0 && !state.refused)
     }
 
     /// Buyers who were finally refused and never promised anything.
     pub fn refused(&self) -> Vec<u32> {
-        self.matching(|told| told.refused && told.order == 0)
+        self.matching(|state| state.refused && state.order == 0)
     }
 
-    /// Buyers who were told both: an order, and a final no.
+    /// Buyers who were answered with both: an order, and a final refusal.
     pub fn promised_and_refused(&self) -> usize {
-        self.buyers.iter().filter(|told| told.refused && told.order != 0).count()
+        self.buyers.iter().filter(|state| state.refused && state.order != 0).count()
     }
 
     /// Every order that was promised to a buyer, once.
     pub fn promises(&self) -> Vec<Promise> {
-        let last = (0..).zip(&self.buyers).filter_map(|(buyer, told)| told.promise(buyer));
+        let last = (0..).zip(&self.buyers).filter_map(|(buyer, state)| state.promise(buyer));
         self.promises.iter().copied().chain(last).collect()
     }
 
@@ -276,12 +276,12 @@ impl Book {
         &self.changed
     }
 
-    fn matching(&self, is: impl Fn(&Told) -> bool) -> Vec<u32> {
-        (0..).zip(&self.buyers).filter(|(_, told)| is(told)).map(|(buyer, _)| buyer).collect()
+    fn matching(&self, is: impl Fn(&BuyerState) -> bool) -> Vec<u32> {
+        (0..).zip(&self.buyers).filter(|(_, state)| is(state)).map(|(buyer, _)| buyer).collect()
     }
 }
 
-impl Told {
+impl BuyerState {
     fn promise(&self, buyer: u32) -> Option<Promise> {
         OrderId::new(self.order).ok().map(|order| Promise { buyer, order, accepted: self.accepted })
     }
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_book_knows_what_each_buyer_was_told_last() {
+    fn the_book_keeps_the_last_answer_of_each_buyer() {
         let attempts = plan::ordinary([0, 0, 1, 1, 2, 3, 4].into_iter());
         let mut book = Book::new(2);
         book.admit(6);
@@ -360,7 +360,7 @@ mod tests {
             Promise { buyer: 3, order: order(73), accepted: false },
         ];
         assert_eq!(book.promises(), expected);
-        // The retries: 2 is told another thing, 3 gets another order for the same key, 4 is
+        // The retries: 2 gets another answer, 3 gets another order for the same key, 4 is
         // refused.
         book.enter(&run(&[(0, 0, 72), (1, 0, 74), (2, 2, 0)]), &plan::ordinary([2, 3, 4].into_iter()));
         assert_eq!(book.unknown(), [0_u32; 0]);

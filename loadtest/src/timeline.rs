@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::{durable::Standing, generator::Reading};
+use crate::{durable::Snapshot, generator::Reading};
 
 /// CPU times are kept in the order of [`PROCESSES`].
 pub type CpuTimes = [Option<Duration>; 6];
 
-/// The processes whose CPU time is told, in this order everywhere.
+/// The processes whose CPU time is reported, in this order everywhere.
 pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writer", "mysql"];
 
 /// How many of them there are where one process is the whole server: it stands in the engine's
@@ -61,15 +61,15 @@ impl Timeline {
     }
 
     /// Notes how it stands. `reading`: of the load under way, if one is.
-    pub fn note(&mut self, at: Duration, reading: Option<Reading>, standing: Option<&Standing>, cpu: CpuTimes) {
+    pub fn note(&mut self, at: Duration, reading: Option<Reading>, snapshot: Option<&Snapshot>, cpu: CpuTimes) {
         self.last = reading.unwrap_or(self.last);
         self.samples.push(Sample {
             at,
             part: self.parts.len(),
             accepted: self.base.accepted + self.last.accepted,
             refused: self.base.refused + self.last.refused,
-            durable: standing.map(|standing| standing.sold),
-            lag: standing.map(|standing| standing.lag),
+            durable: snapshot.map(|snapshot| snapshot.sold),
+            lag: snapshot.map(|snapshot| snapshot.lag),
             cpu,
         });
     }
@@ -97,8 +97,8 @@ mod tests {
     fn counts_run_on_over_loads() {
         let mut timeline = Timeline::default();
         let reading = |accepted, refused| Reading { accepted, refused, ..Reading::default() };
-        let standing = Standing { sold: 9, lag: 1, ..Standing::default() };
-        timeline.note(Duration::from_secs(1), Some(reading(5, 1)), Some(&standing), [None; 6]);
+        let snapshot = Snapshot { sold: 9, lag: 1, ..Snapshot::default() };
+        timeline.note(Duration::from_secs(1), Some(reading(5, 1)), Some(&snapshot), [None; 6]);
         timeline.load_ended(reading(10, 2));
         timeline.note(Duration::from_secs(2), None, None, [None; 6]);
         timeline.note(Duration::from_secs(3), Some(reading(3, 3)), None, [None; 6]);
@@ -106,8 +106,8 @@ mod tests {
         assert_eq!(counts, [(5, 1, Some(9), Some(1)), (10, 2, None, None), (13, 5, None, None)]);
         assert_eq!(timeline.last_noted(), Some(Duration::from_secs(3)));
         for (at, sold) in [(4, 9), (5, 12), (6, 12), (7, 13)] {
-            let standing = Standing { sold, ..Standing::default() };
-            timeline.note(Duration::from_secs(at), None, Some(&standing), [None; 6]);
+            let snapshot = Snapshot { sold, ..Snapshot::default() };
+            timeline.note(Duration::from_secs(at), None, Some(&snapshot), [None; 6]);
         }
         assert_eq!(timeline.growth_since(Duration::from_secs(2)), [3, 5].map(Duration::from_secs));
     }

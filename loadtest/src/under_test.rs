@@ -1,5 +1,5 @@
-//! What is under test: how each deployment is started, told of the sale, looked at and paid for in
-//! CPU time. Beside the adapters in `backends` and `baseline` the only place that knows one from
+//! The deployment under test: how each one is started, given the sale, observed, and measured in
+//! CPU time. Beside the adapters in `backends` and `baseline` the only place that tells one from
 //! the other.
 
 mod embedded;
@@ -12,46 +12,22 @@ use kit::{clock::SystemClock, token::TokenSigner};
 use store::sql::Sql;
 
 use crate::{
-    args::{Deployment, Order},
     backends::{Backends, LaneWitness},
     baseline::Baselines,
+    environment::Environment,
+    error::RunError,
     fault::Fault,
     progress::Progress,
-    run::{RunError, Stage},
     sale::LoadSale,
     services::Publisher,
+    spec::RunSpec,
 };
 
-pub use embedded::Embedded;
-#[cfg(feature = "production")]
-pub use production::Production;
-
-/// One of the deployments, with what it must be told.
-#[derive(Debug)]
-pub enum Place {
-    /// Redis, Kafka and MySQL.
-    #[cfg(feature = "production")]
-    Production(Production),
-    /// One process and one data folder.
-    Embedded(Embedded),
-}
-
-impl Place {
-    /// Which it is.
-    pub const fn deployment(&self) -> Deployment {
-        match self {
-            #[cfg(feature = "production")]
-            Self::Production(_) => Deployment::Production,
-            Self::Embedded(_) => Deployment::Embedded,
-        }
-    }
-}
-
-/// What is at hand when a deployment is raised.
-pub(crate) struct Scene<'a> {
-    pub(crate) order: &'a Order,
+/// What a deployment is started with.
+pub(crate) struct StartContext<'a> {
+    pub(crate) spec: &'a RunSpec,
     pub(crate) sale: &'a LoadSale,
-    pub(crate) stage: &'a mut Stage,
+    pub(crate) environment: &'a mut Environment,
     /// Builds the programs, when cargo runs us.
     pub(crate) cargo: Option<&'a Path>,
     pub(crate) clock: SystemClock,
@@ -59,7 +35,7 @@ pub(crate) struct Scene<'a> {
 }
 
 /// A deployment that runs and knows the sale.
-pub(crate) struct Raised<S, W> {
+pub(crate) struct Started<S, W> {
     pub(crate) backends: Backends<S, W>,
     /// Publishes further sales.
     pub(crate) publisher: Publisher,
@@ -80,14 +56,17 @@ pub(crate) trait UnderTest {
     /// Partitions over which the sale's lanes are to be spread; `None`: its catalog knows.
     fn partitions(&self) -> Option<u32>;
 
-    /// Starts its services on the stage, unless they run already, and publishes the sale.
-    fn raise(&self, scene: Scene<'_>) -> impl Future<Output = Result<Raised<Self::Sql, Self::Witness>, RunError>>;
+    /// Starts its services on the environment, unless they run already, and publishes the sale.
+    fn start(
+        &self,
+        context: StartContext<'_>,
+    ) -> impl Future<Output = Result<Started<Self::Sql, Self::Witness>, RunError>>;
 
     /// Has one of its servers fail, and returns when it is back. Dropped amid it, the server is
     /// brought back all the same.
     fn fail(&self, fault: Fault) -> impl Future<Output = Result<(), RunError>>;
 
-    /// Bytes that the stock's server holds; `None` where it is no server, or does not tell.
+    /// Bytes that the stock's server holds; `None` where it is no server, or does not answer.
     fn stock_memory(&self) -> impl Future<Output = Option<u64>>;
 
     /// What an operator does when ended lanes are gone and nobody buys: a restart's figure rests on

@@ -85,13 +85,12 @@ impl<P: Ports> Partition<P> {
         after: Progress,
         row: domain::order::OrderRow,
     ) -> Result<Written, SqlError> {
-        let progress = &mut self.shards[usize::from(shard.0)];
-        let next = if progress.offset > after.offset { *progress } else { after };
-        let (partition, expected) = (self.id, *progress);
+        let (partition, expected) = (self.id, self.progress(shard));
+        let next = if expected.offset > after.offset { expected } else { after };
         let write = ShardWrite { partition, expected, next, rows: vec![row], released: Vec::new() };
         let written = self.shared.orders.write(shard, write).await?;
         if written == Written::Done {
-            *progress = next;
+            self.note_progress(shard, next);
         }
         Ok(written)
     }
@@ -102,14 +101,16 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn distrust_damaged(&mut self, span: &Span) -> Result<(), Halt> {
         let is_damaged = |offset| span.damaged.iter().any(|(damaged, _)| *damaged == offset);
         for entry in span.entries.iter().filter(|entry| entry.kind == BATCH_TYPE && is_damaged(entry.offset)) {
-            let Some((lane, batch)) = Batch::named(&entry.payload).filter(|(lane, _)| self.lanes.contains_key(lane))
+            let Some((lane, batch)) = Batch::named(&entry.payload).filter(|(lane, _)| self.lanes().contains_key(lane))
             else {
                 continue;
             };
             match self.shared.stock.journal(lane).await {
                 Ok(journal) => {
                     let is_journaled = journal.iter().any(|(id, bytes)| *id == batch && *bytes == entry.payload);
-                    self.facts.entry(lane).or_default().distrusted |= is_journaled;
+                    if is_journaled {
+                        self.facts.of(lane).distrust();
+                    }
                 }
                 Err(error) => self.set_aside(lane, error).await?,
             }
@@ -126,7 +127,7 @@ impl<P: Ports> Partition<P> {
             return self.leave_out(lane, error).await;
         }
         let stock = &self.shared.stock;
-        let epoch = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
+        let epoch = self.lanes().get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
         let closed = stock.close(lane, epoch).await;
         match &closed {
             Ok(CloseAnswer::Closed | CloseAnswer::RefusedMarker { .. } | CloseAnswer::RefusedOpen { .. }) => {}
@@ -145,20 +146,16 @@ impl<P: Ports> Partition<P> {
             read of it is kept for a week under its keys with `:damaged`");
         self.shared.metrics.lanes_aside.inc();
         let until = self.shared.clock.monotonic() + self.shared.pace.rebuild_patience;
-        let facts = self.facts.entry(lane).or_default();
-        (facts.distrusted, facts.aside_until) = (true, closed.is_err().then_some(until));
+        let facts = self.facts.of(lane);
+        facts.distrust();
+        facts.set_aside(closed.is_err().then_some(until));
         Ok(())
     }
 
     /// Whether the keeper leaves a lane alone for now.
-    pub(crate) fn is_aside(&mut self, lane: LaneId) -> bool {
+    pub(crate) fn is_aside(&self, lane: LaneId) -> bool {
         let now = self.shared.clock.monotonic();
-        let Some(facts) = self.facts.get_mut(&lane) else { return false };
-        if facts.is_away {
-            return true;
-        }
-        facts.aside_until = facts.aside_until.filter(|until| now < *until);
-        facts.aside_until.is_some()
+        self.facts.get(lane).is_some_and(|facts| facts.is_aside(now))
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    partition::Partition,
+    partition::{Asking, Partition},
     ports::{Halt, Ports},
 };
 
@@ -32,13 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// cluster they are spread over the nodes.
 const OTHERS: u64 = 8;
 
-/// Lanes that are asked whether they are back, and which of them answered.
-#[derive(Debug)]
-pub(crate) struct Asking {
-    lanes: BTreeSet<LaneId>,
-    answered: AbortOnDropHandle<BTreeSet<LaneId>>,
-}
-
 impl<P: Ports> Partition<P> {
     /// A call on this lane was not answered. Asks all lanes at once: those that stay silent while
     /// any other answers are left out.
@@ -47,7 +40,7 @@ impl<P: Ports> Partition<P> {
     /// [`Halt::Stock`] with `error` where no lane answers, and where this one does by now: then the
     /// call is simply done again.
     pub(crate) async fn leave_out(&mut self, lane: LaneId, error: StockError) -> Result<(), Halt> {
-        let known: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let known: Vec<LaneId> = self.lanes().keys().copied().collect();
         let mut silent: BTreeSet<LaneId> = known.into_iter().filter(|&lane| !self.is_aside(lane)).collect();
         silent.insert(lane);
         let others: BTreeSet<LaneId> = (0..OTHERS).filter_map(|n| LaneId::new(ID_MAX - n).ok()).collect();
@@ -66,8 +59,9 @@ impl<P: Ports> Partition<P> {
         for lane in silent {
             self.shared.ledger.distrust(lane).await?;
             self.shared.metrics.lanes_aside.inc();
-            let facts = self.facts.entry(lane).or_default();
-            (facts.distrusted, facts.is_away, facts.aside_until) = (true, true, Some(now + LOOK_EVERY));
+            let facts = self.facts.of(lane);
+            facts.distrust();
+            facts.leave_out(now + LOOK_EVERY);
         }
         Ok(())
     }
@@ -76,36 +70,35 @@ impl<P: Ports> Partition<P> {
     /// rebuilt.
     pub(crate) async fn look_for_absent(&mut self) {
         let now = self.shared.clock.monotonic();
-        if let Some(asking) = self.looks.asking.take() {
-            if !asking.answered.is_finished() {
-                self.looks.asking = Some(asking);
-                return;
-            }
+        if self.looks.is_asking() {
+            return;
+        }
+        if let Some(Asking { lanes, answered }) = self.looks.take_asked() {
             // A question that broke off has no answer.
-            let answered = asking.answered.await.unwrap_or_default();
-            for (lane, facts) in self.facts.iter_mut().filter(|(lane, _)| asking.lanes.contains(lane)) {
-                facts.is_away = !answered.contains(lane);
-                facts.aside_until = facts.is_away.then_some(now + LOOK_EVERY);
-                if !facts.is_away {
+            let answered = answered.await.unwrap_or_default();
+            for (lane, facts) in self.facts.iter_mut().filter(|(lane, _)| lanes.contains(lane)) {
+                if answered.contains(&lane) {
+                    facts.take_back();
                     tracing::info!(%lane, "the stock server of a lane answers again");
+                } else {
+                    facts.leave_out(now + LOOK_EVERY);
                 }
             }
         }
-        let due = |until: Option<Duration>| until.is_none_or(|until| now >= until);
-        let absent = self.facts.iter().filter(|(_, facts)| facts.is_away && due(facts.aside_until));
-        let lanes: BTreeSet<LaneId> = absent.map(|(&lane, _)| lane).collect();
+        let absent = self.facts.iter().filter(|(_, facts)| facts.is_to_be_asked(now));
+        let lanes: BTreeSet<LaneId> = absent.map(|(lane, _)| lane).collect();
         if lanes.is_empty() {
             return;
         }
         let (stock, asked) = (self.shared.stock.clone(), lanes.clone());
         let asking = tokio::spawn(async move { answering(&stock, asked.into_iter()).await });
-        self.looks.asking = Some(Asking { lanes, answered: AbortOnDropHandle::new(asking) });
+        self.looks.ask(Asking { lanes, answered: AbortOnDropHandle::new(asking) });
     }
 
     /// What an earlier worker left out is to be rebuilt.
     pub(crate) async fn recall_distrusted(&mut self) -> Result<(), Halt> {
         for lane in self.shared.ledger.distrusted(self.id).await? {
-            self.facts.entry(lane).or_default().distrusted = true;
+            self.facts.of(lane).distrust();
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! One span of records: decide, rows, settle, ledger, in this order. Whatever fails, the worker
-//! reads everything anew and does the span again: each step is idempotent, and the row's own
+//! One span of records: decide, rows, events, settle, ledger, in this order. Whatever fails, the
+//! worker reads everything anew and does the span again: each step is idempotent, and the row's own
 //! position tells a replay from a duplicate.
 
 use std::{
@@ -11,14 +11,14 @@ use domain::{
     decide::{self, Decided, Known, LaneLedger, Live, Movement, Placed, decide},
     id::{BatchId, LaneId, OfferId, RecordId},
     order::Status,
-    record::Record,
+    record::{Record, Topic},
     shard::ShardId,
     stock::{Gone, LaneAnswer},
 };
 use kit::{clock::Clock, metrics::Timing};
 use store::{
     ledger::{Committed, LedgerCommit},
-    log::Entry,
+    log::{Entry, Topics},
     orders::{Progress, ShardWrite, Written},
     sql::SqlError,
     stock::LaneKeeping,
@@ -70,7 +70,7 @@ impl<P: Ports> Partition<P> {
 
     /// Where the partition stands after a span.
     pub(crate) const fn after(&self, span: &Span) -> Progress {
-        Progress { generation: self.row.generation, offset: span.next, record: span.last }
+        Progress { generation: self.row().generation, offset: span.next, record: span.last }
     }
 
     /// What follows when the rows of all shards are durable.
@@ -78,11 +78,18 @@ impl<P: Ports> Partition<P> {
         self.shared.failpoint.reach(Step::Rows);
         self.park_undecided(&decided, span).await?;
         let mut at = self.shared.clock.monotonic();
+        let log = self.shared.log.of(Topic::OrderEvents);
+        let events = self.append_events(&log, &decided, span)?;
         self.settle(&decided).await?;
         self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);
         let outcomes = Outcomes::of(&decided);
         self.bound_first_openings(&mut decided).await?;
+        // From the ledger's commit on nobody tells them again.
+        for acknowledgement in events {
+            acknowledgement.await?;
+        }
+        self.lap(&mut at, |stages| &stages.events);
         self.commit(&mut decided, span).await?;
         self.lap(&mut at, |stages| &stages.ledger);
         self.pulse.moved(at);
@@ -101,7 +108,7 @@ impl<P: Ports> Partition<P> {
 
     pub(crate) fn decide(&self, records: &[Placed], known: &Known) -> Decided {
         let mut at = self.shared.clock.monotonic();
-        let decided = decide(&self.lanes, records, known);
+        let decided = decide(self.lanes(), records, known);
         self.lap(&mut at, |stages| &stages.decide);
         self.shared.failpoint.reach(Step::Decided);
         decided
@@ -110,8 +117,8 @@ impl<P: Ports> Partition<P> {
     async fn decide_and_write(&mut self, records: &[Placed], next: Progress) -> Result<Decided, Halt> {
         // A shard that is ahead of the ledger has rows of this span: they must be read, or they
         // would collide.
-        let ahead = self.shards.iter().any(|shard| shard.offset > self.row.offset);
-        if !ahead && !decide::must_read(&self.lanes, records) {
+        let ahead = self.shards().iter().any(|shard| shard.offset > self.row().offset);
+        if !ahead && !decide::must_read(self.lanes(), records) {
             let mut decided = self.decide(records, &Known::default());
             if self.write_rows(&mut decided, next).await? {
                 return Ok(decided);
@@ -168,9 +175,9 @@ impl<P: Ports> Partition<P> {
         let mut at = self.shared.clock.monotonic();
         let rows = decided.rows.len();
         let rejected = decided.rows.iter().filter(|row| row.status == Status::Rejected).count();
-        let each = decided.rows.len() / self.shards.len().max(1);
+        let each = decided.rows.len() / self.shards().len().max(1);
         let mut writes: Vec<ShardWrite> = self
-            .shards
+            .shards()
             .iter()
             .map(|&expected| ShardWrite {
                 partition: self.id,
@@ -214,7 +221,7 @@ impl<P: Ports> Partition<P> {
         let (mut all, mut failed) = (true, None);
         while let Some(joined) = tasks.join_next().await {
             match joined {
-                Ok((shard, next, Ok(Written::Done))) => self.shards[usize::from(shard.0)] = next,
+                Ok((shard, next, Ok(Written::Done))) => self.note_progress(shard, next),
                 Ok((_, _, Ok(Written::KeyTaken))) => all = false,
                 Ok((_, _, Ok(Written::Fenced))) => failed = Some(Halt::Fenced(self.id)),
                 Ok((_, _, Err(error))) => failed = Some(error.into()),
@@ -243,7 +250,7 @@ impl<P: Ports> Partition<P> {
     /// nothing back twice.
     async fn settle(&mut self, decided: &Decided) -> Result<(), Halt> {
         if !decided.gone.is_empty() {
-            self.tell_before_retiring(decided).await?;
+            self.adjust_before_retiring(decided).await?;
         }
         let mut by_lane: BTreeMap<LaneId, (Vec<BatchId>, Vec<Gone>)> = BTreeMap::new();
         for &(lane, batch) in &decided.batches {
@@ -258,7 +265,7 @@ impl<P: Ports> Partition<P> {
                 self.shared.metrics.settled_closed.inc();
                 continue;
             }
-            let epoch = match self.lanes.get(&lane) {
+            let epoch = match self.lanes().get(&lane) {
                 Some(lane) => lane.epoch,
                 None => return Err(self.contradiction(format!("lane {lane} was decided without a ledger row"))),
             };
@@ -276,9 +283,9 @@ impl<P: Ports> Partition<P> {
     /// R9: a lane hears of the last change before a release decided after it retires units there.
     /// Told later, with the allotment from before a release that is settled and not committed, it
     /// would put the retired units on sale.
-    async fn tell_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
+    async fn adjust_before_retiring(&mut self, decided: &Decided) -> Result<(), Halt> {
         for &(lane, offer) in decided.retired.keys() {
-            if self.has_told(lane, offer) {
+            if self.is_adjusted(lane, offer) {
                 continue;
             }
             match self.adjust(lane, offer).await {
@@ -292,8 +299,8 @@ impl<P: Ports> Partition<P> {
     /// R5: the commit of a lane's first opening says from which order on its rows are looked for.
     async fn bound_first_openings(&mut self, decided: &mut Decided) -> Result<(), Halt> {
         for &(lane, _) in &decided.epochs {
-            let first_opening = self.lanes.get(&lane).is_some_and(LaneLedger::was_never_open);
-            self.facts.entry(lane).or_default().first_opening = first_opening;
+            let first_opening = self.lanes().get(&lane).is_some_and(LaneLedger::was_never_open);
+            self.facts.of(lane).note_first_opening(first_opening);
             if first_opening {
                 let now_ms = self.shared.ledger.now_ms().await?;
                 decided.first_orders.extend(LaneLedger::first_order_at(now_ms).map(|order| (lane, order)));
@@ -310,8 +317,8 @@ impl<P: Ports> Partition<P> {
         movements.extend(span.damaged.iter().map(|(offset, _)| nothing(*offset)));
         let commit = LedgerCommit {
             partition: self.id,
-            generation: self.row.generation,
-            expected_offset: self.row.offset,
+            generation: self.row().generation,
+            expected_offset: self.row().offset,
             next_offset: next.offset,
             next_record: next.record,
             sold: decided.sold.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
@@ -326,11 +333,7 @@ impl<P: Ports> Partition<P> {
             Committed::Done => {}
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
-        self.row.offset = next.offset;
-        self.row.record = next.record;
-        self.shared.note_decided(self.id, next.offset);
-        decided.apply(&mut self.lanes);
-        self.loads.note_released(&decided.gone);
+        self.note_committed(next, decided);
         Ok(())
     }
 
@@ -338,15 +341,13 @@ impl<P: Ports> Partition<P> {
     async fn after_commit(&mut self, decided: &Decided, span: &Span) -> Result<(), Halt> {
         let moved = decided.batches.iter().map(|&(lane, _)| lane).chain(decided.gone.iter().map(|&(lane, _)| lane));
         for lane in moved.chain(decided.allotments.iter().map(|change| change.lane)) {
-            if let Some(facts) = self.facts.get_mut(&lane) {
-                facts.quiet = 0;
-            }
+            self.facts.of(lane).note_decided();
         }
         for alarm in &decided.alarms {
             tracing::error!(lane = %alarm.lane, order = %alarm.order, reason = alarm.reason.as_str(),
                 "a promise did not hold under the current epoch: the lane is rebuilt");
             self.shared.metrics.alarms.inc();
-            self.facts.entry(alarm.lane).or_default().distrusted = true;
+            self.facts.of(alarm.lane).distrust();
         }
         for change in &decided.allotments {
             // Lost on a crash here: the keeper's next look sends it again.
@@ -357,7 +358,7 @@ impl<P: Ports> Partition<P> {
         }
         for &(lane, epoch) in &decided.epochs {
             self.shared.failpoint.reach(Step::EpochCommitted);
-            self.await_load(lane, epoch, span.records.iter().any(|record| record.offset < self.resumed_high));
+            self.await_load(lane, epoch, span.records.iter().any(|record| record.offset < self.resumed_high()));
         }
         for &(lane, epoch) in &decided.retired_lanes {
             self.retired(lane, epoch).await?;
@@ -366,17 +367,15 @@ impl<P: Ports> Partition<P> {
     }
 
     /// Whether the lane has heard of an offer's last change in this epoch, or there is none.
-    pub(crate) fn has_told(&self, lane: LaneId, offer: OfferId) -> bool {
-        let last = self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, lane.offers.get(&offer)?.changed_at)));
-        last.is_none_or(|last| {
-            last.1 == 0 || self.facts.get(&lane).and_then(|facts| facts.told.get(&offer)) == Some(&last)
-        })
+    pub(crate) fn is_adjusted(&self, lane: LaneId, offer: OfferId) -> bool {
+        let last = self.lanes().get(&lane).and_then(|lane| Some((lane.epoch, lane.offers.get(&offer)?.changed_at)));
+        last.is_none_or(|last| last.1 == 0 || self.facts.get(lane).is_some_and(|facts| facts.is_adjusted(offer, last)))
     }
 
-    /// R9: tells the lane the ledger's allotment and since when.
+    /// R9: adjusts the lane to the ledger's allotment, and since when that holds.
     pub(crate) async fn adjust(&mut self, lane: LaneId, offer: OfferId) -> Result<(), Halt> {
         let Some((epoch, numbers)) =
-            self.lanes.get(&lane).and_then(|lane| Some((lane.epoch, *lane.offers.get(&offer)?)))
+            self.lanes().get(&lane).and_then(|lane| Some((lane.epoch, *lane.offers.get(&offer)?)))
         else {
             return Ok(());
         };
@@ -386,7 +385,7 @@ impl<P: Ports> Partition<P> {
         }
         let stock = &self.shared.stock;
         stock.adjust(lane, epoch, offer, numbers.allotment, numbers.changed_at).await?;
-        self.facts.entry(lane).or_default().told.insert(offer, (epoch, numbers.changed_at));
+        self.facts.of(lane).note_adjusted(offer, (epoch, numbers.changed_at));
         Ok(())
     }
 }

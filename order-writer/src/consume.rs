@@ -81,8 +81,8 @@ async fn tend<P: Ports>(
     let resuming = Partition::resume(shared.clone(), id, Arc::clone(pulse), lost.as_ref());
     let Some(mut partition) = or_cancelled(cancel, resuming).await.transpose()? else { return Ok(()) };
     *lost = None;
-    tracing::info!(partition = %id, offset = partition.row.offset, generation = partition.row.generation.0,
-        lanes = partition.lanes.len(), "partition resumed");
+    tracing::info!(partition = %id, offset = partition.row().offset, generation = partition.row().generation.0,
+        lanes = partition.lanes().len(), "partition resumed");
     let mut look_at = shared.clock.monotonic();
     let mut purge = Purge::default();
     let mut rhythm = Rhythm::new(shared.busy.clone(), shared.pace.gather);
@@ -108,11 +108,11 @@ async fn tend<P: Ports>(
         let read = partition.reader.read(READ_RECORDS, READ_BYTES, wait);
         let Some(entries) = or_cancelled(cancel, read).await.transpose()? else { break };
         if entries.is_empty() {
-            rhythm.is_idle();
+            rhythm.mark_idle();
             continue;
         }
         let begun = shared.clock.monotonic();
-        let (spans, end) = partition.spans(entries, partition.row.offset);
+        let (spans, end) = partition.spans(entries, partition.row().offset);
         shared.metrics.stages.decode.observe(shared.clock.monotonic().saturating_sub(begun));
         rhythm.begins(begun, spans.iter().map(|span| span.weight).sum::<usize>() >= SPAN_RESERVATIONS);
         let was_behind = !partition.has_caught_up();
@@ -182,14 +182,14 @@ impl<P: Ports> Partition<P> {
     fn found(&self, entry: &Entry) -> Found {
         match (Record::read(&entry.kind, entry.payload.clone()), entry.id) {
             (Ok(record), Some(id)) => {
-                if self.skips.contains(&(entry.offset, Some(id))) {
+                if self.skips().contains(&(entry.offset, Some(id))) {
                     return Found::Damaged("set aside: it was appended to another log than what it stands on".into());
                 }
-                Found::Record(Placed { generation: self.row.generation, offset: entry.offset, id, record })
+                Found::Record(Placed { generation: self.row().generation, offset: entry.offset, id, record })
             }
             (Ok(_), None) => Found::Damaged("the record has no id".into()),
             (Err(error @ RecordError::UnknownType(_)), id) if !entry.kind.is_empty() => {
-                if self.skips.contains(&(entry.offset, id)) {
+                if self.skips().contains(&(entry.offset, id)) {
                     return Found::Damaged(format!("set aside by an operator: {error}"));
                 }
                 let cause = error.to_string();

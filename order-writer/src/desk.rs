@@ -7,8 +7,8 @@ mod expire;
 
 use domain::{
     id::{OrderId, PartitionId},
-    order::{OrderRow, Status},
-    record::{Record, Released},
+    order::{OrderRow, Status, Transition},
+    record::{RELEASED_TYPE, Record, Released, Topic},
 };
 use store::{
     ledger::Ledger,
@@ -58,27 +58,36 @@ pub enum DeskError {
 /// [`DeskError`]; after [`DeskError::Sql`] the outcome may be unknown: asking again tells.
 pub async fn cancel<S: Sql>(orders: &Orders<S>, ledger: &Ledger<S>, order: OrderId) -> Result<(), DeskError> {
     let found = orders.find(&[order]).await?.remove(&order).ok_or(DeskError::NotFound(order))?;
-    release(orders, ledger, &found, Status::Cancelled).await
+    release(orders, ledger, &found, Transition::Cancel).await
 }
 
 async fn release<S: Sql>(
     orders: &Orders<S>,
     ledger: &Ledger<S>,
     row: &OrderRow,
-    wanted: Status,
+    wanted: Transition,
 ) -> Result<(), DeskError> {
     let lane = ledger.lane(row.lane).await?.ok_or(DeskError::NoLane(row.order))?;
     let out = release_of(row, lane.partition, wanted);
-    match orders.mark(row.order, Status::PendingPayment, wanted, Some(out)).await? {
+    match orders.mark(row.order, wanted, Some(out)).await? {
         Marked::Done => Ok(()),
-        Marked::Conflict(now) => Err(DeskError::Conflict { order: row.order, now, wanted }),
+        Marked::Conflict(now) => Err(DeskError::Conflict { order: row.order, now, wanted: wanted.to() }),
         Marked::NotFound => Err(DeskError::NotFound(row.order)),
     }
 }
 
-/// The outbox row of an order that becomes `wanted`. Its record says so (R8).
-fn release_of(row: &OrderRow, partition: PartitionId, wanted: Status) -> OutboxRow {
+/// The outbox row of an order that goes through a transition which gives its units back. Its record
+/// says what the order becomes (R8), and from that the order's events follow.
+fn release_of(row: &OrderRow, partition: PartitionId, wanted: Transition) -> OutboxRow {
     let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
-    let released = Released { lane, order, buyer, offer, quantity, key, became: Some(wanted) };
-    OutboxRow { id: random_record_id(), order, lane, partition, payload: Record::Released(released).encode().into() }
+    let released = Released { lane, order, buyer, offer, quantity, key, became: Some(wanted.to()) };
+    OutboxRow {
+        id: random_record_id(),
+        order,
+        lane,
+        partition,
+        kind: RELEASED_TYPE.into(),
+        topic: Topic::Orders.name().into(),
+        payload: Record::Released(released).encode().into(),
+    }
 }

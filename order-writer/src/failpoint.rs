@@ -1,14 +1,21 @@
-//! Points at which a crash test makes this process die, as if by kill -9. In operation none is set.
+//! Points at which a crash test makes this process die, as if by kill -9. They are there with the
+//! feature `failpoints` only: the released program has none, and no flag that sets one.
 
-use std::{
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+#[cfg(not(feature = "failpoints"))]
+mod absent;
+#[cfg(feature = "failpoints")]
+mod armed;
+#[cfg(feature = "failpoints")]
+mod contender;
 
-/// A step after which the process may be told to die.
+#[cfg(not(feature = "failpoints"))]
+pub use absent::{Contender, CrashArgs, Failpoint};
+#[cfg(feature = "failpoints")]
+pub use armed::{CrashArgs, Failpoint, STEPS, UnknownFailpoint};
+#[cfg(feature = "failpoints")]
+pub use contender::Contender;
+
+/// A step after which the process may be made to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A span is decided, nothing is written.
@@ -35,77 +42,4 @@ pub enum Step {
     RetiredAppended,
     /// The retirement is committed in the ledger, the lane's keys are there.
     RetiredCommitted,
-}
-
-/// All steps with their names, in the order in which they happen.
-pub const STEPS: [(&str, Step); 12] = [
-    ("decided", Step::Decided),
-    ("first-shard", Step::FirstShard),
-    ("rows", Step::Rows),
-    ("settled", Step::Settled),
-    ("ledger", Step::Ledger),
-    ("closed", Step::Closed),
-    ("drained", Step::Drained),
-    ("epoch-appended", Step::EpochAppended),
-    ("epoch-committed", Step::EpochCommitted),
-    ("loaded", Step::Loaded),
-    ("retired-appended", Step::RetiredAppended),
-    ("retired-committed", Step::RetiredCommitted),
-];
-
-/// Where to die and at which visit, as `step` or `step:visit`, counted from 1.
-#[derive(Debug, Clone)]
-pub struct Failpoint {
-    step: Option<Step>,
-    visits_left: Arc<AtomicU32>,
-}
-
-/// A text that names no failpoint.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("give a step, or step:visit with a visit from 1; the steps are {}", STEPS.map(|(name, _)| name).join(", "))]
-pub struct UnknownFailpoint;
-
-impl FromStr for Failpoint {
-    type Err = UnknownFailpoint;
-    fn from_str(text: &str) -> Result<Self, UnknownFailpoint> {
-        let (name, visit) = text.split_once(':').unwrap_or((text, "1"));
-        let (_, step) = STEPS.into_iter().find(|(known, _)| *known == name).ok_or(UnknownFailpoint)?;
-        let visit: u32 = visit.parse().ok().filter(|&visit| visit > 0).ok_or(UnknownFailpoint)?;
-        Ok(Self { step: Some(step), visits_left: Arc::new(AtomicU32::new(visit)) })
-    }
-}
-
-impl Failpoint {
-    /// No failpoint: the process lives.
-    pub fn none() -> Self {
-        Self { step: None, visits_left: Arc::default() }
-    }
-
-    /// Whether this step is the one.
-    pub fn is(&self, step: Step) -> bool {
-        self.step == Some(step)
-    }
-
-    /// Dies here if this is the step and the visit.
-    pub fn reach(&self, step: Step) {
-        if self.is(step) && self.visits_left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            tracing::error!(?step, "failpoint reached: dying as a crash test asked");
-            // Not exit(): no destructor may run, as none runs at kill -9.
-            std::process::abort();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failpoint_names_step_and_visit() {
-        assert!(STEPS.iter().all(|(name, step)| name.parse::<Failpoint>().unwrap().step == Some(*step)));
-        assert_eq!("rows:3".parse::<Failpoint>().unwrap().visits_left.load(Ordering::Relaxed), 3);
-        for bad in ["", "row", "rows:", "rows:0", "rows:x"] {
-            assert_eq!(bad.parse::<Failpoint>().unwrap_err(), UnknownFailpoint, "{bad:?}");
-        }
-    }
 }

@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod apart;
 pub mod away;
 pub mod carry_out;
 pub mod consume;
 pub mod desk;
+mod epoch;
+mod events;
 pub mod failpoint;
 pub mod keeper;
 mod load;
@@ -24,5 +27,6 @@ pub mod rhythm;
 pub mod same_log;
 pub mod service;
 pub mod settings;
+pub mod settling;
 pub mod stalls;
 mod turn;

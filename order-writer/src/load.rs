@@ -104,9 +104,9 @@ impl Filled {
     }
 }
 
-/// Makes a pass and tells what came of each of its lanes. It may be dropped anywhere: its lanes
+/// Makes a pass and reports what came of each of its lanes. It may be dropped anywhere: its lanes
 /// then stay closed.
-pub(crate) async fn prepare<P: Ports>(shared: Arc<Shared<P>>, pass: Pass, told: Sender<Prepared>) {
+pub(crate) async fn prepare<P: Ports>(shared: Arc<Shared<P>>, pass: Pass, report: Sender<Prepared>) {
     let mut lanes: BTreeMap<LaneId, (Epoch, Outcome)> = BTreeMap::new();
     for &(lane, epoch) in &pass.lanes {
         let outcome = match shared.stock.clear(lane, epoch).await {
@@ -125,7 +125,7 @@ pub(crate) async fn prepare<P: Ports>(shared: Arc<Shared<P>>, pass: Pass, told: 
     }
     for (lane, (epoch, outcome)) in lanes {
         // Nobody listens: the worker reads everything anew.
-        if told.send(Prepared { lane, epoch, outcome }).await.is_err() {
+        if report.send(Prepared { lane, epoch, outcome }).await.is_err() {
             return;
         }
     }
@@ -271,7 +271,7 @@ mod tests {
     }
 
     /// R1: a release that was decided after the rows were read takes the purchase out of its
-    /// buyer's entry, whose whole entry is put in place again. One that the rows told already
+    /// buyer's entry, whose whole entry is put in place again. One that the rows showed already
     /// changes nothing.
     #[test]
     fn r1_a_release_during_a_load_leaves_a_tombstone() {

@@ -6,7 +6,7 @@
 //!
 //! A row that is written again has the price of the sale as it is published now, no context, and a
 //! position that no record has: offset `to` - 1, index 255. Units that the ledger counts and no row
-//! tells of stay sold: nobody knows that they are free.
+//! holds stay sold: nothing shows that they are free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -68,7 +68,7 @@ impl<P: Ports> Partition<P> {
     /// Notes that a shard lost its rows of the records from its progress to the offset `to` for
     /// good.
     pub(crate) async fn note_loss(&self, shard: ShardId, to: u64) -> Result<(), Halt> {
-        let Progress { generation, offset: from, .. } = self.shards[usize::from(shard.0)];
+        let Progress { generation, offset: from, .. } = self.progress(shard);
         tracing::error!(partition = %self.id, shard = shard.0, from, to, "a shard lost rows whose records the log does not hold any \
             more: they are written again as far as the lanes hold them, and the partition goes on");
         let loss = Loss { partition: self.id, generation, shard, from, to };
@@ -78,14 +78,14 @@ impl<P: Ports> Partition<P> {
 
     /// Moves a shard's progress to where the log begins, over rows that are lost for good.
     pub(crate) async fn pass_over(&mut self, shard: ShardId, low: u64) -> Result<(), Halt> {
-        let to = low.min(self.row.offset);
+        let to = low.min(self.row().offset);
         self.note_loss(shard, to).await?;
-        let expected = self.shards[usize::from(shard.0)];
-        let next = Progress { generation: self.row.generation, offset: to, record: None };
+        let expected = self.progress(shard);
+        let next = Progress { generation: self.row().generation, offset: to, record: None };
         if !self.shared.orders.move_progress(shard, self.id, expected, next).await? {
             return Err(Halt::Fenced(self.id));
         }
-        self.shards[usize::from(shard.0)] = next;
+        self.note_progress(shard, next);
         Ok(())
     }
 
@@ -101,14 +101,14 @@ impl<P: Ports> Partition<P> {
             let mut rebuild = Rebuild {
                 positions: positions.collect(),
                 undecided: HashSet::new(),
-                read_to: self.row.offset,
+                read_to: self.row().offset,
                 live: BTreeMap::new(),
                 counted: BTreeMap::new(),
                 rebuilt: BTreeMap::new(),
                 lost: Vec::new(),
             };
             self.count_rows(&mut rebuild).await?;
-            for lane in self.lanes.keys().copied().collect::<Vec<_>>() {
+            for lane in self.lanes().keys().copied().collect::<Vec<_>>() {
                 match self.rebuild_from(lane, &mut rebuild).await {
                     Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                     done => done?,
@@ -122,8 +122,8 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn count_rows(&self, rebuild: &mut Rebuild) -> Result<(), Halt> {
-        let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
-        let passed = |at: Position| at.generation < self.row.generation || at.offset < self.row.offset;
+        let lanes: Vec<LaneId> = self.lanes().keys().copied().collect();
+        let passed = |at: Position| at.generation < self.row().generation || at.offset < self.row().offset;
         for home in self.shared.orders.map().all() {
             let mut after = None;
             loop {
@@ -200,7 +200,7 @@ impl<P: Ports> Partition<P> {
         if !is_trusted {
             return Err("its lane was not open, so it may hold what was released since".into());
         }
-        let lane = self.lanes.get(&id).ok_or("its lane is not in the ledger")?;
+        let lane = self.lanes().get(&id).ok_or("its lane is not in the ledger")?;
         let sales = self.shared.sales.borrow();
         let sale = sales.get(&lane.sale).ok_or("its sale is not published any more, so its price is not known")?;
         let offer = sale.offers().map(|(_, offer)| offer).find(|offer| offer.id == purchase.offer);
@@ -265,7 +265,7 @@ impl<P: Ports> Partition<P> {
 
     /// The inner error: why the database refuses it.
     async fn try_to_write(&self, shard: ShardId, rows: Vec<OrderRow>) -> Result<Result<(), String>, Halt> {
-        let expected = self.shards[usize::from(shard.0)];
+        let expected = self.progress(shard);
         let write = ShardWrite { partition: self.id, expected, next: expected, rows, released: Vec::new() };
         match self.shared.orders.write(shard, write).await {
             Ok(Written::Done) => Ok(Ok(())),
@@ -302,7 +302,7 @@ impl<P: Ports> Partition<P> {
     async fn close_losses(&self, losses: &[Loss], rebuild: Rebuild) -> Result<(), Halt> {
         let Rebuild { positions, counted, rebuilt, mut lost, .. } = rebuild;
         let orders = lost.len();
-        for (&offer, numbers) in self.lanes.values().flat_map(|lane| &lane.offers) {
+        for (&offer, numbers) in self.lanes().values().flat_map(|lane| &lane.offers) {
             let units = numbers.sold.saturating_sub(counted.get(&offer).copied().unwrap_or(0));
             let cause = "sold by the ledger, and no row tells of them, the orders listed by id among them; they are not sold \
                          again. Ask the payments whose they are, or restore the shard from a later backup";

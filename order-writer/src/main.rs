@@ -7,20 +7,20 @@ use domain::shard::ShardMap;
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
-    exit::Exit,
+    exit::{Exit, whole},
     http, metrics,
     settings::{StoreArgs, parse_or_exit, usage_error_and_exit},
     shutdown, telemetry,
 };
 use order_writer::{
     desk::{self, DeskError},
-    failpoint::Failpoint,
+    failpoint::CrashArgs,
     metrics::{Metrics, StoreFigures, show_stores},
     parked::{self, ParkedCommand, ParkedError},
     ports::{Pace, Ports, Sales, Shared},
     progress::Progress,
     rhythm::Busy,
-    service::{self, Contender},
+    service,
     settings::{Command, Settings},
     stalls::Stalls,
 };
@@ -30,7 +30,7 @@ use store::{
         KafkaDeadLetters, KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics,
     },
     mismatch::is_mismatch,
-    shards::{self, Namespace, Store},
+    shards::{self, Store},
     sql::mysql::{MySql, MySqlServer},
     stock::redis::{RedisKeeping, RedisSettings},
 };
@@ -61,7 +61,7 @@ impl Ports for Production {
 fn main() -> ExitCode {
     match begin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("order-writer", &format_args!("{error:#}")),
+        Err(error) => exit_of(&error).tell("order-writer", &whole(error.as_ref())),
     }
 }
 
@@ -121,8 +121,8 @@ async fn tell_parked(args: &StoreArgs, databases: &Store<MySql>, command: Parked
         stock: &RedisKeeping::connect(&redis).await?,
         partitions: kafka.partitions,
     };
-    let told = stores.carry_out(command).await?;
-    std::io::Write::write_all(&mut std::io::stdout(), told.as_bytes())?;
+    let output = stores.carry_out(command).await?;
+    std::io::Write::write_all(&mut std::io::stdout(), output.as_bytes())?;
     Ok(())
 }
 
@@ -137,7 +137,7 @@ fn kafka_settings(args: &StoreArgs) -> KafkaSettings {
 async fn open_databases(args: &StoreArgs) -> anyhow::Result<Store<MySql>> {
     let server = MySqlServer::new(args.mysql_url.expose(), store::sql::mysql::Settings::default())?;
     let map = ShardMap::even(args.shards, args.tables)?;
-    shards::open(&server, &Namespace::new(args.namespace.as_str())?, map).await.context("opening the databases")
+    shards::open(&server, &args.namespace, map).await.context("opening the databases")
 }
 
 async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()> {
@@ -155,8 +155,8 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     let kafka = kafka_settings(args);
     ensure_topics(&kafka).await.context("making the topics")?;
     let metrics = Arc::new(Metrics::register(&registry)?);
-    let (sales, told) = follow_sales(&kafka, &databases.ledger, &metrics)?;
-    wait_for(told).await;
+    let (sales, are_read) = follow_sales(&kafka, &databases.ledger, &metrics)?;
+    wait_for(are_read).await;
     let log = KafkaLog::new(&kafka)?;
     let stock = RedisKeeping::connect(&RedisSettings::new(args.redis_url.expose(), args.namespace.as_str())).await?;
     let (asked_databases, asked_stock, asked_log) = (databases.clone(), stock.clone(), log.clone());
@@ -178,15 +178,11 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         decided: std::sync::Mutex::new(BTreeMap::new()),
         stalls: Stalls::new(readiness.clone()),
         metrics,
-        failpoint: settings.crash.die_at.clone().unwrap_or_else(Failpoint::none),
+        failpoint: settings.crash.failpoint(),
         busy: Busy::default(),
         pace: Pace { settling: settings.lane_settling.0, ..Pace::default() },
     });
-    if settings.crash.contend {
-        service::run(shared, Contender::new(kafka.partitions), readiness, stop).await?;
-    } else {
-        service::run(shared, KafkaMembership::join(&kafka)?, readiness, stop).await?;
-    }
+    work(shared, &settings.crash, &kafka, readiness, stop).await?;
 
     use store::log::OrderLog;
     let unacknowledged = log.flush(FLUSH_DEADLINE).await;
@@ -197,22 +193,38 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
     Ok(())
 }
 
+/// Works until `stop` on the partitions that the group assigns; a contender of a crash test, on
+/// all.
+async fn work(
+    shared: Arc<Shared<Production>>,
+    crash: &CrashArgs,
+    kafka: &KafkaSettings,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    match crash.contender(kafka.partitions) {
+        Some(contender) => service::run(shared, contender, readiness, stop).await?,
+        None => service::run(shared, KafkaMembership::join(kafka)?, readiness, stop).await?,
+    }
+    Ok(())
+}
+
 fn follow_sales(
     kafka: &KafkaSettings,
     ledger: &Ledger<MySql>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(watch::Receiver<Sales>, watch::Receiver<bool>)> {
     let (sales_sender, sales) = watch::channel(Sales::default());
-    let (told_sender, told) = watch::channel(false);
+    let (read_sender, are_read) = watch::channel(false);
     let following = (KafkaSalesFollower::new(kafka)?, ledger.clone(), Arc::clone(metrics));
-    tokio::spawn(service::follow_sales(following, sales_sender, told_sender));
-    Ok((sales, told))
+    tokio::spawn(service::follow_sales(following, sales_sender, read_sender));
+    Ok((sales, are_read))
 }
 
 /// Lanes of sales that ended are left alone: which ones these are must be known before the first
 /// look.
-async fn wait_for(mut told: watch::Receiver<bool>) {
-    if told.wait_for(|told| *told).await.is_err() {
+async fn wait_for(mut are_read: watch::Receiver<bool>) {
+    if are_read.wait_for(|are_read| *are_read).await.is_err() {
         tracing::warn!("the follower of the sales ended before it had read them");
     }
 }

@@ -22,17 +22,20 @@ use store::figures::{Calls, DatabaseFigures, Figure, PoolUse, ProducerFigures};
 pub struct SpanStages {
     /// Decoding what was read.
     pub decode: Timing,
-    /// The decisions.
+    /// Deciding the span, without any I/O.
     pub decide: Timing,
     /// The rows of all shards, durable.
     pub rows: Timing,
-    /// Telling the lanes.
+    /// Settling the lanes: journals, and units that go back.
     pub settle: Timing,
-    /// The ledger's commit.
+    /// What is left of the wait until its events are acknowledged, which begins before the
+    /// settlement.
+    pub events: Timing,
+    /// The commit that moves the position.
     pub ledger: Timing,
 }
 
-/// The order-writer's metrics.
+/// Everything that an order-writer measures; registered once.
 pub struct Metrics {
     decisions: IntCounterVec,
     span_reservations: Histogram,
@@ -72,7 +75,7 @@ pub struct Metrics {
     pub movements_deleted: IntCounter,
     /// Lanes closed under a next epoch.
     pub rebuilds: IntCounter,
-    /// Lanes retired.
+    /// Lanes whose retirement was committed.
     pub retirements: IntCounter,
     /// Releases appended by the relay.
     pub relayed: IntCounter,
@@ -87,7 +90,7 @@ pub struct Metrics {
 pub struct Outcomes([u64; Decision::COUNT]);
 
 impl Outcomes {
-    /// Counts them.
+    /// Counts what a span decided, by outcome.
     pub fn of(decided: &Decided) -> Self {
         let mut counts = [0; Decision::COUNT];
         for &byte in decided.movements.iter().filter(|m| m.lane.is_some()).flat_map(|m| &m.decisions) {
@@ -197,7 +200,7 @@ impl Metrics {
         self.lag.with_label_values(&[&label]).set(lag.cast_signed());
     }
 
-    /// Units of a partition that are sold and that no row tells of.
+    /// Units of a partition that are sold and that no row holds.
     pub fn lost(&self, partition: PartitionId, units: u64) {
         self.lost_units.with_label_values(&[&partition.to_string()]).set(units.cast_signed());
     }
@@ -207,7 +210,7 @@ impl Metrics {
         self.stalled.with_label_values(&[&partition.to_string()]).set(seconds.cast_signed());
     }
 
-    /// Where a lane stands. Drift is told only at rest: everything decided, nothing in flight.
+    /// Where a lane stands. Drift is shown only at rest: everything decided, nothing in flight.
     pub fn lane(
         &self,
         (partition, lane): (PartitionId, LaneId),
@@ -249,7 +252,7 @@ impl Metrics {
         lanes.into_iter().for_each(|lane| self.remove_lane(lane));
     }
 
-    /// The lane is retired: there is nothing to tell of it.
+    /// The lane is retired: there is nothing to show of it.
     pub fn forget_lane(&self, partition: PartitionId, lane: LaneId) {
         if self.shown().get_mut(&partition).is_some_and(|lanes| lanes.remove(&lane)) {
             self.remove_lane(lane);
@@ -274,17 +277,17 @@ fn remove(gauge: &IntGaugeVec, label: &str) {
     }
 }
 
-/// What the stores tell of themselves, asked when somebody looks.
+/// What the stores count, asked when somebody looks.
 pub struct StoreFigures {
     /// The order tables' pools.
     pub orders: DatabaseFigures,
-    /// The ledger's pool.
+    /// Pool and statements of the ledger's database.
     pub ledger: DatabaseFigures,
     /// The pool of connections to the lanes' server.
     pub stock_pool: PoolUse,
     /// Calls of that server.
     pub stock: Calls,
-    /// The log's producer.
+    /// What the log's producer reports.
     pub producer: ProducerFigures,
 }
 
@@ -298,15 +301,15 @@ pub fn show_stores(
 ) -> Result<(), MetricsError> {
     registry.sampled(move |samples| {
         let StoreFigures { orders, ledger, stock_pool, stock, producer } = read();
-        tell(samples, orders.figures("orders"));
-        tell(samples, ledger.figures("ledger"));
-        tell(samples, stock_pool.figures("stock"));
-        tell(samples, stock.stock_figures());
-        tell(samples, producer.figures());
+        show(samples, orders.figures("orders"));
+        show(samples, ledger.figures("ledger"));
+        show(samples, stock_pool.figures("stock"));
+        show(samples, stock.stock_figures());
+        show(samples, producer.figures());
     })
 }
 
-fn tell(samples: &mut Samples, figures: Vec<Figure>) {
+fn show(samples: &mut Samples, figures: Vec<Figure>) {
     for Figure { name, help, is_count, labels, value } in figures {
         samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
     }
@@ -319,11 +322,11 @@ fn rows(registry: &Registry) -> Result<[IntCounter; 2], MetricsError> {
 
 fn stages(registry: &Registry) -> Result<SpanStages, MetricsError> {
     let help = "Where a span's time goes, in the order of its steps.";
-    let names = [["decode"], ["decide"], ["rows"], ["settle"], ["ledger"]];
+    let names = [["decode"], ["decide"], ["rows"], ["settle"], ["events"], ["ledger"]];
     let mut stages = registry.timings("span_stage_seconds", help, ["stage"], &names)?.into_iter();
     // One for each name.
     let mut next = || stages.next().unwrap_or_default();
-    Ok(SpanStages { decode: next(), decide: next(), rows: next(), settle: next(), ledger: next() })
+    Ok(SpanStages { decode: next(), decide: next(), rows: next(), settle: next(), events: next(), ledger: next() })
 }
 
 fn outcome(byte: u8) -> &'static str {

@@ -104,7 +104,7 @@ pub struct Stores<'a, S, D, O, L, K> {
 }
 
 impl<S: Sql, D: ParkedRecords, O: OrderLogSource, L: OrderLog, K: LaneKeeping> Stores<'_, S, D, O, L, K> {
-    /// Does it; returns what is told.
+    /// Does it; returns what to print.
     ///
     /// # Errors
     /// [`ParkedError`]; asking again is harmless.
@@ -153,9 +153,9 @@ impl<S: Sql, D: ParkedRecords, O: OrderLogSource, L: OrderLog, K: LaneKeeping> S
             )));
         };
         let is_new = self.ledger.skip(id, offset, entry.id).await?;
-        let told = if is_new { "is set aside" } else { "was set aside before" };
+        let what = if is_new { "is set aside" } else { "was set aside before" };
         Ok(format!(
-            "the record of type {kind} at offset {offset} of partition {id} {told}: it goes to the dead letters, and the partition goes \
+            "the record of type {kind} at offset {offset} of partition {id} {what}: it goes to the dead letters, and the partition goes \
              on within a second\n"
         ))
     }
@@ -166,18 +166,18 @@ impl<S: Sql, D: ParkedRecords, O: OrderLogSource, L: OrderLog, K: LaneKeeping> S
         let Entry { id, kind, payload, .. } = parked.entry;
         let record = Record::read(&kind, payload.clone())
             .map_err(|error| ParkedError::Refused(format!("this program would park it again: {error}")))?;
-        let mut told = String::new();
+        let mut rebuilt = String::new();
         if let Record::Batch(batch) = &record
             && self.close(batch.lane).await?
         {
             // Its units may be on sale again: a lane that is open would promise them a second time.
-            told = format!("; lane {} was closed before and is rebuilt from the rows", batch.lane);
+            rebuilt = format!("; lane {} was closed before and is rebuilt from the rows", batch.lane);
         }
         let id = id.unwrap_or_else(random_record_id);
         let room = self.log.room().ok_or_else(|| Unacknowledged("the producer's queue is full".into()))?;
         let envelope = Envelope { id, kind: record.kind(), payload };
         let offset = self.log.append(parked.partition, envelope, room).await?;
-        Ok(format!("record {id} is appended again at offset {offset} of partition {}{told}\n", parked.partition))
+        Ok(format!("record {id} is appended again at offset {offset} of partition {}{rebuilt}\n", parked.partition))
     }
 
     /// Whether the lane was open.
@@ -242,11 +242,11 @@ fn as_object(waiting: &[(PartitionId, Entry)], parked: &[Parked], next: Option<u
     };
     let waiting: Vec<_> = waiting.iter().map(|(id, found)| entry(*id, found)).collect();
     let parked = parked.iter().map(|parked| {
-        let mut told = entry(parked.partition, &parked.entry);
-        told["number"] = json!(parked.number);
-        told["cause"] = json!(parked.cause);
-        told["parked_at"] = json!(rfc3339(parked.parked_at_ms));
-        told
+        let mut shown = entry(parked.partition, &parked.entry);
+        shown["number"] = json!(parked.number);
+        shown["cause"] = json!(parked.cause);
+        shown["parked_at"] = json!(rfc3339(parked.parked_at_ms));
+        shown
     });
     let parked: Vec<_> = parked.collect();
     format!("{}\n", json!({ "waiting": waiting, "parked": parked, "next": next }))
@@ -271,12 +271,12 @@ impl<P: Ports> Partition<P> {
             self.stop_if_stale().await?;
             self.undecided().await?;
             let skips = self.shared.ledger.skips(self.id).await?;
-            if is_new(&skips, &self.skips) {
-                self.skips = skips;
+            if is_new(&skips, self.skips()) {
+                self.note_skips(skips);
                 break;
             }
         }
-        self.reader.seek(self.row.offset).await?;
+        self.reader.seek(self.row().offset).await?;
         Ok(())
     }
 }

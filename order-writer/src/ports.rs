@@ -13,14 +13,14 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::Ledger,
-    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Unacknowledged},
+    log::{DeadLetters, OrderLog, OrderLogSource, ReadError, SalesPublisher, Topics, Unacknowledged},
     orders::Orders,
     sql::{Sql, SqlError},
     stock::{LaneKeeping, StockError},
 };
 use tokio::sync::watch;
 
-use crate::{failpoint::Failpoint, metrics::Metrics, retire::SETTLING, rhythm::Busy, stalls::Stalls};
+use crate::{failpoint::Failpoint, metrics::Metrics, rhythm::Busy, settling::SETTLING, stalls::Stalls};
 
 /// The kinds of stores a deployment has.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -29,7 +29,7 @@ pub trait Ports: Clone + Send + Sync + 'static {
     /// Lanes.
     type Stock: LaneKeeping;
     /// Appending.
-    type Log: OrderLog + DeadLetters + SalesPublisher;
+    type Log: OrderLog + Topics + DeadLetters + SalesPublisher;
     /// Reading.
     type Source: OrderLogSource;
     /// Time.
@@ -41,17 +41,17 @@ pub type Sales = Arc<BTreeMap<SaleId, Sale>>;
 
 /// What every worker of this process shares.
 pub struct Shared<P: Ports> {
-    /// The order rows.
+    /// Order rows and progress, in all shards.
     pub orders: Orders<P::Sql>,
-    /// The ledger.
+    /// Positions, units sold, epochs.
     pub ledger: Ledger<P::Sql>,
-    /// The lanes.
+    /// The lanes' stock, to settle and to load.
     pub stock: P::Stock,
-    /// To append records.
+    /// Appends records, dead letters and sales.
     pub log: P::Log,
-    /// To read partitions.
+    /// Opens readers of partitions.
     pub source: P::Source,
-    /// Time.
+    /// The time of looks, waits and epochs.
     pub clock: P::Clock,
     /// The sales, as the ledger's database has them.
     pub sales: watch::Receiver<Sales>,
@@ -59,13 +59,13 @@ pub struct Shared<P: Ports> {
     pub decided: Mutex<BTreeMap<PartitionId, u64>>,
     /// Which partitions stand still, and why.
     pub stalls: Stalls,
-    /// What operators see.
+    /// Everything measured.
     pub metrics: Arc<Metrics>,
     /// Where a crash test wants this process dead.
     pub failpoint: Failpoint,
     /// Partitions whose spans follow each other.
     pub busy: Busy,
-    /// Pace and bounds.
+    /// How often and how long.
     pub pace: Pace,
 }
 
@@ -119,7 +119,7 @@ impl Default for Pace {
 /// lane whose stock answers nonsense ([`StockError::Broken`]) is set aside
 /// ([`apart`](crate::apart)), and one whose server does not answer while others' do is left out
 /// ([`away`](crate::away)). What is left waits for something that is mended elsewhere, and goes on
-/// by itself then: [`stalls`](crate::stalls) tells operators which partition waits, how long and
+/// by itself then: [`stalls`](crate::stalls) shows operators which partition waits, how long and
 /// for what.
 ///
 /// What each one waits for:

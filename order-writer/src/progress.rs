@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// Shows the end.
+    /// Ends the line with what was done.
     pub fn end(&self, done: &Expiry) {
         if self.is_terminal && !self.shown_at.is_zero() {
             write(&format!("\r{}\u{1b}[K\n", line(done, self.clock.monotonic())));

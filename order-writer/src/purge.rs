@@ -51,10 +51,10 @@ impl Purge {
 }
 
 async fn step<P: Ports>(partition: &mut Partition<P>) -> Result<u64, Halt> {
-    let (marks, row) = (partition.reader.watermarks().await?, partition.row);
+    let (marks, row) = (partition.reader.watermarks().await?, partition.row());
     if marks.high > row.offset {
         return Ok(0);
     }
-    let below = partition.shards.iter().map(|shard| shard.offset).fold(marks.low.min(row.offset), u64::min);
+    let below = partition.shards().iter().map(|shard| shard.offset).fold(marks.low.min(row.offset), u64::min);
     Ok(partition.shared.ledger.delete_movements(partition.id, row.generation, below, STEP).await?)
 }

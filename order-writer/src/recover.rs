@@ -27,7 +27,7 @@ use crate::{
     carry_out::Span,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports},
-    resume::identity_of,
+    same_log::identity_of,
 };
 
 /// Rows counted at once.
@@ -46,36 +46,34 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn recover(&mut self, loss: &str) -> Result<(), Halt> {
         tracing::error!(partition = %self.id, loss, "the log lost records: starting a new generation from the rows");
         self.shared.metrics.recoveries.inc();
-        let highest = self.shards.iter().map(|shard| shard.generation).max().unwrap_or(self.row.generation);
-        let generation = Generation(highest.max(self.row.generation).0 + 1);
+        let highest = self.shards().iter().map(|shard| shard.generation).max().unwrap_or(self.row().generation);
+        let generation = Generation(highest.max(self.row().generation).0 + 1);
         if generation.0 >= GENERATIONS {
             return Err(self.contradiction("all generations are used up: move its lanes to a new partition".into()));
         }
         let (low, log_id) = self.begin_generation(generation).await?;
         // Fences zombies of older generations before the rows are counted.
         let start = Progress { generation, offset: low, record: None };
-        for (number, expected) in (0u16..).zip(self.shards.clone()) {
-            if expected.generation <= self.row.generation && expected.offset < self.row.offset {
-                self.note_loss(ShardId(number), self.row.offset).await?;
+        for (number, expected) in (0u16..).zip(self.shards().to_vec()) {
+            if expected.generation <= self.row().generation && expected.offset < self.row().offset {
+                self.note_loss(ShardId(number), self.row().offset).await?;
             }
             if !self.shared.orders.move_progress(ShardId(number), self.id, expected, start).await? {
                 return Err(Halt::Fenced(self.id));
             }
         }
-        self.shards.fill(start);
+        self.restart_shards(start);
         self.read_lanes().await?;
-        // While the lanes that can be trusted are still told from the others.
+        // While the lanes that can be trusted still differ from the others.
         self.rebuild_lost_rows().await?;
         self.close_lanes().await?;
         let (sold, first_orders) = self.numbers_by_rows().await?;
         let row = PartitionRow { partition: self.id, generation, log_id, offset: low, record: None };
-        match self.shared.ledger.restart(&self.row, &row, &sold, &first_orders).await? {
-            Committed::Done => self.row = row,
+        match self.shared.ledger.restart(&self.row(), &row, &sold, &first_orders).await? {
+            Committed::Done => self.restart_at(row),
             Committed::Fenced => return Err(Halt::Fenced(self.id)),
         }
-        for (lane, facts) in &mut self.facts {
-            facts.distrusted = self.lanes.get(lane).is_none_or(|lane| !lane.is_retired);
-        }
+        self.distrust_all();
         Ok(())
     }
 
@@ -83,7 +81,7 @@ impl<P: Ports> Partition<P> {
     /// that was written and not settled would never come back. Closed, a lane is rebuilt by whoever
     /// sees it. Of retired lanes there is nothing to close.
     async fn close_lanes(&mut self) -> Result<(), Halt> {
-        let kept = self.lanes.iter().filter(|(_, lane)| !lane.is_retired);
+        let kept = self.lanes().iter().filter(|(_, lane)| !lane.is_retired);
         let lanes: Vec<_> = kept.map(|(&id, lane)| (id, lane.epoch.next())).collect();
         for (id, epoch) in lanes {
             let closed = match self.shared.stock.close(id, epoch).await {
@@ -113,9 +111,9 @@ impl<P: Ports> Partition<P> {
     /// ledger, so it does not bound them.
     async fn numbers_by_rows(&self) -> Result<(Vec<(OfferId, u64)>, Vec<(LaneId, OrderId)>), Halt> {
         let mut sold: BTreeMap<OfferId, u64> =
-            self.lanes.values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
+            self.lanes().values().flat_map(|lane| lane.offers.keys().map(|&offer| (offer, 0))).collect();
         let mut first_orders: BTreeMap<LaneId, OrderId> = BTreeMap::new();
-        let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let lanes: Vec<LaneId> = self.lanes().keys().copied().collect();
         for lanes in lanes.chunks(SCAN_LANES_MAX) {
             for home in self.shared.orders.map().all() {
                 let mut from = 0;
@@ -132,36 +130,37 @@ impl<P: Ports> Partition<P> {
                 }
             }
         }
-        // R15: what no row tells of any more is not sold again.
+        // R15: what no row holds any more is not sold again.
         for (offer, lost) in self.shared.ledger.lost_units(self.id).await? {
             if let Some(units) = sold.get_mut(&offer) {
-                let allotment = self.lanes.values().find_map(|lane| lane.offers.get(&offer)).map_or(0, |o| o.allotment);
+                let allotment =
+                    self.lanes().values().find_map(|lane| lane.offers.get(&offer)).map_or(0, |o| o.allotment);
                 *units = (*units).max(allotment.min(*units + lost));
             }
         }
         // A lane that an older program opened stays without a bound, which that program would not
         // lower.
         let is_bounded = |lane: &LaneLedger| lane.first_order.is_some() || lane.was_never_open();
-        first_orders.retain(|lane, _| self.lanes.get(lane).is_some_and(is_bounded));
+        first_orders.retain(|lane, _| self.lanes().get(lane).is_some_and(is_bounded));
         Ok((sold.into_iter().collect(), first_orders.into_iter().collect()))
     }
 
     /// R11: writes a stretch of a shard's rows again, from its progress towards the ledger's
     /// position.
     pub(crate) async fn rewrite_some(&mut self, shard: ShardId) -> Result<(), Halt> {
-        let from = self.shards[usize::from(shard.0)].offset;
-        tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row.offset, "a shard lost its tail: writing its rows again");
+        let from = self.progress(shard).offset;
+        tracing::warn!(partition = %self.id, shard = shard.0, from, to = self.row().offset, "a shard lost its tail: writing its rows again");
         let low = self.reader.watermarks().await?.low;
         if from < low {
             return self.pass_over(shard, low).await;
         }
         self.reader.seek(from).await?;
         let mut entries = self.reader.read(REWRITE_RECORDS, REWRITE_BYTES, REWRITE_WAIT).await?;
-        entries.retain(|entry| entry.offset < self.row.offset);
+        entries.retain(|entry| entry.offset < self.row().offset);
         let Some(last) = entries.last() else {
             return Err(ReadError::OutOfRange { partition: self.id, offset: from }.into());
         };
-        let (generation, through) = (self.row.generation, last.offset);
+        let (generation, through) = (self.row().generation, last.offset);
         let movements = self.shared.ledger.movements(self.id, generation, from, through).await?;
         let decisions: HashMap<u64, Vec<u8>> = movements.into_iter().map(|m| (m.offset, m.decisions)).collect();
         let (spans, end) = self.spans(entries, from);
@@ -199,10 +198,10 @@ impl<P: Ports> Partition<P> {
         }
         rows.retain(|row| !present.contains_key(&row.order));
         self.shared.metrics.rows_rewritten.inc_by(rows.len() as u64);
-        let expected = self.shards[usize::from(shard.0)];
+        let expected = self.progress(shard);
         let write = ShardWrite { partition: self.id, expected, next, rows, released };
         match self.shared.orders.write(shard, write).await? {
-            Written::Done => self.shards[usize::from(shard.0)] = next,
+            Written::Done => self.note_progress(shard, next),
             Written::Fenced => return Err(Halt::Fenced(self.id)),
             Written::KeyTaken => {
                 let what = format!("a purchase number of the records before {} is taken", next.offset);

@@ -1,10 +1,12 @@
-//! The outbox relays: published sales go onto their topic, and releases that the desk wrote beside
-//! their rows go into the log, again until the ledger has passed them (R8). Each partition has a
-//! pass of its own: one that waits delays no other. A repeated release is a no-op for the rows and
-//! still gives back what a lost settlement did not.
+//! The outbox relays: published sales go onto their topic, and records that somebody wrote beside
+//! an order's row go into the log, each onto its topic. What a topic's readers do not confirm is
+//! out when it is acknowledged. What the order-writers decide, the releases, is appended again
+//! until the ledger has passed it (R8). Each partition has a pass of its own: one that waits delays
+//! no other. A repeated release is a no-op for the rows and still gives back what a lost settlement
+//! did not.
 //!
-//! A row is taken out when the ledger has passed its release, or when its release is parked: the
-//! ledger has passed two appends of it, one after the other, and its row has none. (One is not
+//! The row of a release is taken out when the ledger has passed it, or when its release is parked:
+//! the ledger has passed two appends of it, one after the other, and its row has none. (One is not
 //! enough to know: the log may have lost it before it was read, or the row's database its tail. The
 //! second was appended when the ledger was past the first, so that both would have shown by then.)
 
@@ -16,13 +18,13 @@ use std::{
 
 use domain::{
     id::{Generation, OrderId, PartitionId, Position, RecordId},
-    record::RELEASED_TYPE,
+    record::{Topic, registered},
     shard::ShardId,
 };
 use kit::clock::Clock;
 use store::{
     ledger::PartitionRow,
-    log::{Envelope, OrderLog, OrderLogSource, PartitionReader, Unacknowledged},
+    log::{Envelope, OrderLog, OrderLogSource, PartitionReader, Topics, Unacknowledged},
     orders::OutboxRow,
 };
 use tokio::task::JoinSet;
@@ -30,9 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ports::{Halt, Ports, Shared};
 
-/// Outbox rows read at once, of one shard and partition.
+/// Rows read at once, of one shard and partition.
 const PAGE: u32 = 1_000;
-/// Releases of a partition on their way into the log at one time: they share the producer's room
+/// Records of a partition on their way into the log at one time: they share the producer's room
 /// with the buyers' batches.
 const ON_THE_WAY: usize = 256;
 /// Passes of a partition begin at least this far apart.
@@ -173,19 +175,49 @@ impl Track {
 }
 
 impl ShardTrack {
-    /// Appends what is new, takes out what the ledger has passed. Whether anything of the page did
-    /// not just wait.
+    /// Passes a page on, topic by topic. Whether anything of it did not just wait.
     async fn page<P: Ports>(
+        &mut self,
+        shared: &Arc<Shared<P>>,
+        place: (ShardId, PartitionId),
+        ledger: Option<PartitionRow>,
+        page: Vec<OutboxRow>,
+    ) -> Result<bool, Halt> {
+        let (mut by_topic, mut unknown): (BTreeMap<Topic, Vec<Outgoing>>, _) = (BTreeMap::new(), None);
+        for row in page {
+            match registered(&row.kind) {
+                Some((kind, topic)) if topic.name() == row.topic => {
+                    by_topic.entry(topic).or_default().push(Outgoing { kind, row });
+                }
+                _ => unknown = Some(row),
+            }
+        }
+        if let Some(OutboxRow { kind, topic, .. }) = unknown {
+            tracing::warn!(%kind, %topic, "outbox rows wait for a program that knows their kind: update this one");
+        }
+        let mut moved = false;
+        for (topic, rows) in by_topic {
+            moved |= match topic {
+                Topic::Orders => self.relay_decided(shared, place, ledger, rows).await?,
+                Topic::OrderEvents => relay_told(shared, place, (topic, ledger), rows).await?,
+            };
+        }
+        Ok(moved)
+    }
+
+    /// Appends what is new, takes out what the ledger has passed. Whether any of the rows did not
+    /// just wait.
+    async fn relay_decided<P: Ports>(
         &mut self,
         shared: &Arc<Shared<P>>,
         (shard, partition): (ShardId, PartitionId),
         ledger: Option<PartitionRow>,
-        page: Vec<OutboxRow>,
+        rows: Vec<Outgoing>,
     ) -> Result<bool, Halt> {
         let position = ledger.map_or(0, |row| row.offset);
         let (mut to_append, mut to_look_at) = (Vec::new(), Vec::new());
-        for out in page {
-            match self.sent.get_mut(&out.id) {
+        for out in rows {
+            match self.sent.get_mut(&out.row.id) {
                 None => to_append.push(out),
                 Some(sent) => {
                     sent.round = self.round;
@@ -195,21 +227,22 @@ impl ShardTrack {
                 }
             }
         }
-        let orders: Vec<OrderId> = to_look_at.iter().map(|out| out.order).collect();
+        let orders: Vec<OrderId> = to_look_at.iter().map(|out| out.row.order).collect();
         let released = shared.orders.releases_of(&orders).await?;
         let mut done = Vec::new();
         for out in to_look_at {
-            let appends = self.sent.get(&out.id).map_or(0, |sent| sent.appends);
-            match released.get(&out.order) {
-                Some(&at) if is_passed(at, ledger) => done.push(out.id),
+            let OutboxRow { id, order, .. } = out.row;
+            let appends = self.sent.get(&id).map_or(0, |sent| sent.appends);
+            match released.get(&order) {
+                Some(&at) if is_passed(at, ledger) => done.push(id),
                 // Its row is ahead of the ledger, which lost its tail and decides again.
                 Some(_) => {}
                 None if appends < APPENDS_MAX => to_append.push(out),
                 None => {
-                    tracing::error!(order = %out.order, record = %out.id, %partition, "the release of an order is parked, so its \
+                    tracing::error!(%order, record = %id, %partition, "the release of an order is parked, so its \
                         units do not go back; the dead letters hold it with its cause");
                     shared.metrics.releases_parked.inc();
-                    done.push(out.id);
+                    done.push(id);
                 }
             }
         }
@@ -218,40 +251,14 @@ impl ShardTrack {
         for id in &done {
             self.sent.remove(id);
         }
-        for some in to_append.chunks(ON_THE_WAY) {
-            self.append(shared, partition, some).await?;
-        }
+        let round = self.round;
+        append(shared, (Topic::Orders, partition), &to_append, |id, offset| {
+            shared.metrics.relayed.inc();
+            let sent = self.sent.entry(id).or_insert(Sent { offset, appends: 0, round });
+            (sent.offset, sent.appends) = (offset, sent.appends + 1);
+        })
+        .await?;
         Ok(moved)
-    }
-
-    /// Appends these side by side.
-    async fn append<P: Ports>(
-        &mut self,
-        shared: &Arc<Shared<P>>,
-        partition: PartitionId,
-        some: &[OutboxRow],
-    ) -> Result<(), Halt> {
-        let mut failed = None;
-        let mut on_the_way = Vec::with_capacity(some.len());
-        for out in some {
-            let Some(room) = shared.log.room() else {
-                failed = Some(Unacknowledged("the producer's queue is full".into()));
-                break;
-            };
-            let envelope = Envelope { id: out.id, kind: RELEASED_TYPE, payload: out.payload.clone() };
-            on_the_way.push((out.id, shared.log.append(partition, envelope, room)));
-        }
-        for (id, acknowledgement) in on_the_way {
-            match acknowledgement.await {
-                Ok(offset) => {
-                    shared.metrics.relayed.inc();
-                    let sent = self.sent.entry(id).or_insert(Sent { offset, appends: 0, round: self.round });
-                    (sent.offset, sent.appends) = (offset, sent.appends + 1);
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// All rows were seen since the last time: others are gone, taken out by another order-writer.
@@ -260,6 +267,62 @@ impl ShardTrack {
         self.sent.retain(|_, sent| sent.round == round);
         self.round += 1;
     }
+}
+
+/// A row of the outbox of a kind that this program knows.
+struct Outgoing {
+    kind: &'static str,
+    row: OutboxRow,
+}
+
+/// Appends what nobody decides, and takes out what is acknowledged. Whether any of the rows did not
+/// just wait: an order's records wait until the ledger has passed its row, because by then its
+/// first event is on the topic.
+async fn relay_told<P: Ports>(
+    shared: &Arc<Shared<P>>,
+    (shard, partition): (ShardId, PartitionId),
+    (topic, ledger): (Topic, Option<PartitionRow>),
+    mut rows: Vec<Outgoing>,
+) -> Result<bool, Halt> {
+    let orders: Vec<OrderId> = rows.iter().map(|out| out.row.order).collect();
+    let found = shared.orders.find(&orders).await?;
+    rows.retain(|out| found.get(&out.row.order).is_some_and(|row| is_passed(row.position, ledger)));
+    let mut done = Vec::with_capacity(rows.len());
+    let appended = append(shared, (topic, partition), &rows, |id, _| done.push(id)).await;
+    shared.orders.outbox_done(shard, &done).await?;
+    appended.map(|()| !done.is_empty())
+}
+
+/// Appends these, some side by side; `acknowledged` hears of the offset of each that is in the log.
+async fn append<P: Ports>(
+    shared: &Arc<Shared<P>>,
+    (topic, partition): (Topic, PartitionId),
+    rows: &[Outgoing],
+    mut acknowledged: impl FnMut(RecordId, u64) + Send,
+) -> Result<(), Halt> {
+    let log = shared.log.of(topic);
+    for some in rows.chunks(ON_THE_WAY) {
+        let mut failed = None;
+        let mut on_the_way = Vec::with_capacity(some.len());
+        for Outgoing { kind, row } in some {
+            let Some(room) = log.room() else {
+                failed = Some(Unacknowledged("the producer's queue is full".into()));
+                break;
+            };
+            let envelope = Envelope { id: row.id, kind, payload: row.payload.clone() };
+            on_the_way.push((row.id, log.append(partition, envelope, room)));
+        }
+        for (id, acknowledgement) in on_the_way {
+            match acknowledgement.await {
+                Ok(offset) => acknowledged(id, offset),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 /// An older generation's release is counted in the sold units that the newer one started from.

@@ -2,9 +2,8 @@
 //! holds what the ledger says was decided (R10), bring shards that lost their tail up to it (R11),
 //! and close lanes that are not open as the ledger has them (R4).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use domain::{
     id::{Generation, LaneId, PartitionId, RecordId},
     record::{Genesis, Record},
@@ -13,16 +12,14 @@ use domain::{
 use kit::clock::Clock;
 use store::{
     ledger::PartitionRow,
-    log::{Entry, OrderLogSource, PartitionReader, Watermarks},
+    log::{OrderLogSource, PartitionReader, Watermarks},
     orders::Progress,
 };
 
 use crate::{
-    keeper::Looks,
-    loads::Loads,
     partition::{Partition, random_record_id},
     ports::{Halt, Ports, Shared},
-    same_log::SameLog,
+    same_log::identity_of,
     stalls::Pulse,
 };
 
@@ -39,19 +36,17 @@ impl<P: Ports> Partition<P> {
         lost: Option<&(Generation, String)>,
     ) -> Result<Self, Halt> {
         let reader = shared.source.reader(id)?;
-        let row = PartitionRow { partition: id, generation: Generation(0), log_id: 0, offset: 0, record: None };
-        let (shards, lanes, facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let (looks, loads, resumed_high) = (Looks::default(), Loads::default(), u64::MAX);
-        let (skips, same_log) = (shared.ledger.skips(id).await?, None);
-        let mut partition =
-            Self { shared, id, reader, row, shards, lanes, resumed_high, facts, looks, loads, skips, same_log, pulse };
-        partition.row = match partition.shared.ledger.partition(id).await? {
+        let skips = shared.ledger.skips(id).await?;
+        let mut partition = Self::unread(shared, id, reader, skips, pulse);
+        let row = match partition.shared.ledger.partition(id).await? {
             Some(row) => row,
             None => partition.begin().await?,
         };
+        partition.restart_at(row);
         partition.read_progress().await?;
         // What a worker has read past is not seen at the position any more.
-        let seen = lost.filter(|(generation, _)| *generation == partition.row.generation).map(|(_, what)| what.clone());
+        let seen =
+            lost.filter(|(generation, _)| *generation == partition.row().generation).map(|(_, what)| what.clone());
         let loss = match seen {
             Some(what) => Some(what),
             None => partition.find_loss().await?,
@@ -63,10 +58,7 @@ impl<P: Ports> Partition<P> {
         partition.read_lanes().await?;
         partition.rebuild_lost_rows().await?;
         partition.fence_closed_lanes().await?;
-        partition.resumed_high = partition.reader.watermarks().await?.high;
-        partition.reader.seek(partition.row.offset).await?;
-        partition.looks.offset = partition.row.offset;
-        partition.same_log = Some(SameLog::watch(partition.shared.source.clone(), partition.row));
+        partition.begin_deciding().await?;
         Ok(partition)
     }
 
@@ -90,7 +82,7 @@ impl<P: Ports> Partition<P> {
 
     async fn read_progress(&mut self) -> Result<(), Halt> {
         let found = self.shared.orders.progress(self.id).await?;
-        let first = Progress { generation: self.row.generation, offset: 0, record: None };
+        let first = Progress { generation: self.row().generation, offset: 0, record: None };
         for (number, progress) in (0u16..).zip(&found) {
             if progress.is_none() {
                 // A new shard, or one that lost everything: below the ledger, so its rows are
@@ -99,8 +91,9 @@ impl<P: Ports> Partition<P> {
             }
         }
         let found = self.shared.orders.progress(self.id).await?;
-        self.shards = found.into_iter().flatten().collect();
-        if self.shards.len() == usize::from(self.shared.orders.map().shards()) {
+        let shards: Vec<Progress> = found.into_iter().flatten().collect();
+        if shards.len() == usize::from(self.shared.orders.map().shards()) {
+            self.note_all_progress(shards);
             return Ok(());
         }
         Err(self.contradiction("a shard has no progress row after one was made; look at its database".into()))
@@ -110,7 +103,7 @@ impl<P: Ports> Partition<P> {
     /// from.
     async fn find_loss(&mut self) -> Result<Option<String>, Halt> {
         let marks = self.reader.watermarks().await?;
-        let row = self.row;
+        let row = self.row();
         if row.offset > marks.high {
             return Ok(Some(format!("the log ends at {}, the ledger is at {}", marks.high, row.offset)));
         }
@@ -126,7 +119,7 @@ impl<P: Ports> Partition<P> {
                 return Ok(Some("the log begins with another record".into()));
             }
         }
-        for (number, shard) in self.shards.clone().into_iter().enumerate() {
+        for (number, shard) in self.shards().to_vec().into_iter().enumerate() {
             if shard.generation != row.generation {
                 return Ok(Some(format!("shard {number} is in generation {}", shard.generation.0)));
             }
@@ -140,7 +133,7 @@ impl<P: Ports> Partition<P> {
     }
 
     /// Whether the record before `next` is another one than was decided there. One that retention
-    /// has deleted tells nothing.
+    /// has deleted shows nothing.
     async fn unlike(
         &mut self,
         marks: Watermarks,
@@ -158,7 +151,7 @@ impl<P: Ports> Partition<P> {
     /// of the stock movements, before anything else is decided or loaded.
     async fn rewrite_lost_rows(&mut self) -> Result<(), Halt> {
         for number in 0..self.shared.orders.map().shards() {
-            while self.shards[usize::from(number)].offset < self.row.offset {
+            while self.progress(ShardId(number)).offset < self.row().offset {
                 self.rewrite_some(ShardId(number)).await?;
             }
         }
@@ -174,7 +167,7 @@ impl<P: Ports> Partition<P> {
     async fn fence_closed_lanes(&mut self) -> Result<(), Halt> {
         self.recall_distrusted().await?;
         let (sales, now_ms) = (self.shared.sales.borrow().clone(), self.shared.clock.now_ms());
-        let lanes: Vec<_> = self.lanes.iter().map(|(&id, lane)| (id, lane.is_retired)).collect();
+        let lanes: Vec<_> = self.lanes().iter().map(|(&id, lane)| (id, lane.is_retired)).collect();
         for (lane, is_retired) in lanes {
             if self.is_aside(lane) || is_retired && self.is_over_here(&sales, lane, now_ms) {
                 continue;
@@ -191,17 +184,8 @@ impl<P: Ports> Partition<P> {
         if self.is_open(lane).await? || self.is_open(lane).await? {
             return Ok(());
         }
-        self.facts.entry(lane).or_default().is_due();
-        let next = self.lanes.get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
+        self.facts.of(lane).mark_due();
+        let next = self.lanes().get(&lane).map(|lane| lane.epoch).unwrap_or_default().next();
         self.close(lane, next).await.map(drop)
-    }
-}
-
-/// What tells a log from another one: the number in its genesis record, or the id of whatever else
-/// was first in it; 0 if that has none.
-pub(crate) fn identity_of(first: &Entry) -> u64 {
-    match Record::decode(&first.kind, Bytes::clone(&first.payload)) {
-        Ok(Record::Genesis(genesis)) => genesis.log_id,
-        _ => first.id.map_or(0, RecordId::get),
     }
 }

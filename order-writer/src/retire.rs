@@ -3,8 +3,6 @@
 //! `retired` follows. Whoever commits that deletes what the stock holds of the lane; its rows stay.
 //! A sale that is prolonged has its lanes rebuilt like any that are not open.
 
-use std::{str::FromStr, time::Duration};
-
 use domain::{
     id::{Epoch, LaneId, RecordId},
     record::Record,
@@ -16,65 +14,14 @@ use store::stock::LaneKeeping;
 
 use crate::{
     failpoint::Step,
-    partition::{LaneFacts, Partition},
+    partition::Partition,
     ports::{Halt, Ports, Sales},
+    settling::{End, end_of},
 };
 
-/// How long a lane stays open after the end of its sale. An append takes 5 s at most, a sweep finds
-/// what it left within 15 s, and clocks differ by a few seconds: a minute holds them three times,
-/// and those who repeat their purchase meanwhile are answered by the lane. All that comes later is
-/// answered and decided by the rows.
-pub const SETTLING: Duration = Duration::from_secs(60);
 /// Lanes that one look retires: each costs a few calls and an append, and the partition decides
 /// nothing meanwhile.
 const RETIRED_AT_ONCE: usize = 8;
-/// Retired lanes that a round looks at: a stock server restored from a copy brings their keys back.
-const ROUND: usize = 16;
-/// A round is made once in so many looks.
-const ROUND_EVERY: u64 = 8;
-
-/// The setting: seconds, or `never`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settling(pub Option<Duration>);
-
-/// A text that is no settling time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("give whole seconds, or `never`")]
-pub struct NoSettling;
-
-impl FromStr for Settling {
-    type Err = NoSettling;
-
-    fn from_str(text: &str) -> Result<Self, NoSettling> {
-        match text {
-            "never" => Ok(Self(None)),
-            seconds => seconds.parse().map(|s| Self(Some(Duration::from_secs(s)))).map_err(|_| NoSettling),
-        }
-    }
-}
-
-/// How far a sale is behind its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It sells, or is to come.
-    NotYet,
-    /// Over, and its lanes are open for what comes late.
-    Settling,
-    /// Over, and settled.
-    Settled,
-}
-
-/// `settling`: `None` if lanes are never retired.
-fn end_of(sale: &Sale, now_ms: u64, settling: Option<Duration>) -> End {
-    let Some(settling) = settling else { return End::NotYet };
-    let settling_ms = u64::try_from(settling.as_millis()).unwrap_or(u64::MAX);
-    match now_ms.checked_sub(sale.window.closes_at_ms) {
-        None => End::NotYet,
-        Some(over_ms) if over_ms < settling_ms => End::Settling,
-        Some(_) => End::Settled,
-    }
-}
-
 impl<P: Ports> Partition<P> {
     fn end_of(&self, sales: &Sales, lane: LaneId, now_ms: u64) -> End {
         self.owner_of(sales, lane).map_or(End::NotYet, |sale| end_of(sale, now_ms, self.shared.pace.settling))
@@ -88,7 +35,7 @@ impl<P: Ports> Partition<P> {
     /// Whether a lane is none of the keeper's ordinary looks: its sale is over, and it is retired
     /// or to be retired whatever it looks like.
     pub(crate) fn is_at_its_end(&self, sales: &Sales, lane: LaneId, now_ms: u64) -> bool {
-        let is_retired = self.lanes.get(&lane).is_some_and(|lane| lane.is_retired);
+        let is_retired = self.lanes().get(&lane).is_some_and(|lane| lane.is_retired);
         match self.end_of(sales, lane, now_ms) {
             End::NotYet => false,
             End::Settling => is_retired,
@@ -107,17 +54,15 @@ impl<P: Ports> Partition<P> {
     /// A look at the lanes that are at their end. `decided`: nothing of the partition waits.
     pub(crate) async fn look_at_ended(&mut self, sales: &Sales, now_ms: u64, decided: bool) -> Result<(), Halt> {
         let ended: Vec<LaneId> =
-            self.lanes.keys().copied().filter(|&lane| self.is_at_its_end(sales, lane, now_ms)).collect();
-        let is_retired = |lane: &LaneId| self.lanes[lane].is_retired;
+            self.lanes().keys().copied().filter(|&lane| self.is_at_its_end(sales, lane, now_ms)).collect();
+        let is_retired = |lane: &LaneId| self.lanes()[lane].is_retired;
         let (retired, to_retire): (Vec<LaneId>, Vec<LaneId>) = ended.into_iter().partition(is_retired);
         if !decided {
             return Ok(());
         }
         self.retire_some(sales, to_retire).await?;
-        if self.looks.is_turn(ROUND_EVERY) {
-            self.look_at_retired(retired).await?;
-        }
-        Ok(())
+        let round = self.looks.next_round(&retired);
+        self.look_at_retired(round).await
     }
 
     async fn retire_some(&mut self, sales: &Sales, lanes: Vec<LaneId>) -> Result<(), Halt> {
@@ -146,12 +91,7 @@ impl<P: Ports> Partition<P> {
     /// What came back of retired lanes goes again, a few lanes at a time. Their journals go into
     /// the log first, though everything in them was there before: so nothing that was ever promised
     /// rests on that.
-    async fn look_at_retired(&mut self, retired: Vec<LaneId>) -> Result<(), Halt> {
-        let after = self.looks.retired_seen;
-        let begin = retired.partition_point(|lane| Some(*lane) <= after);
-        let round: Vec<LaneId> = retired[begin..].iter().take(ROUND).copied().collect();
-        // At the end of the list the next round begins anew.
-        self.looks.retired_seen = round.last().copied();
+    async fn look_at_retired(&mut self, round: Vec<LaneId>) -> Result<(), Halt> {
         for lane in round {
             let seen = self.shared.stock.inspect(lane).await;
             let cleaned = match seen {
@@ -171,7 +111,7 @@ impl<P: Ports> Partition<P> {
     }
 
     async fn clean(&mut self, id: LaneId) -> Result<(), Halt> {
-        let Some(epoch) = self.lanes.get(&id).map(|lane| lane.epoch) else { return Ok(()) };
+        let Some(epoch) = self.lanes().get(&id).map(|lane| lane.epoch) else { return Ok(()) };
         if let Some((epoch, drained)) = self.close_and_drain(id, epoch).await? {
             let drained = drained.len();
             tracing::info!(lane = %id, %epoch, drained, "a retired lane was there again");
@@ -183,7 +123,7 @@ impl<P: Ports> Partition<P> {
     /// R14, up to the record. Whatever stays unclear is done again by a later look, as with a
     /// rebuild.
     pub(crate) async fn retire(&mut self, id: LaneId) -> Result<(), Halt> {
-        let Some(next) = self.lanes.get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
+        let Some(next) = self.lanes().get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
         self.append_epoch(&Record::LaneRetired { lane: id, epoch }, &drained).await?;
         self.shared.failpoint.reach(Step::RetiredAppended);
@@ -200,7 +140,7 @@ impl<P: Ports> Partition<P> {
         id: LaneId,
         at_least: Epoch,
     ) -> Result<Option<(Epoch, Vec<(u64, RecordId)>)>, Halt> {
-        self.facts.entry(id).or_default().strikes = 0;
+        self.facts.of(id).forget_looks();
         let Some(epoch) = self.close(id, at_least).await? else { return Ok(None) };
         self.shared.failpoint.reach(Step::Closed);
         let drained = self.drain(id).await?;
@@ -212,7 +152,7 @@ impl<P: Ports> Partition<P> {
     /// memory or among the figures. Should this fail, a later round sees what is left.
     pub(crate) async fn retired(&mut self, id: LaneId, epoch: Epoch) -> Result<(), Halt> {
         self.shared.failpoint.reach(Step::RetiredCommitted);
-        if self.facts.insert(id, LaneFacts::default()).is_some_and(|facts| facts.distrusted) {
+        if self.facts.forget(id).is_some_and(|facts| facts.is_distrusted()) {
             self.shared.ledger.trust(id).await?;
         }
         self.shared.metrics.retirements.inc();
@@ -237,43 +177,4 @@ impl<P: Ports> Partition<P> {
 /// Nothing is kept of the lane.
 fn is_nothing(view: &LaneView) -> bool {
     (view.mode, view.journal_len, view.buyers_len) == (LaneMode::Missing, 0, 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::{
-        id::{SaleId, TenantId},
-        sale::Window,
-    };
-
-    use super::*;
-
-    #[test]
-    fn r14_a_sale_settles_from_its_end_on() {
-        let sale = Sale {
-            id: SaleId::new(1).unwrap(),
-            tenant: TenantId::new(1).unwrap(),
-            version: 1,
-            title: String::new(),
-            window: Window { opens_at_ms: 1_000, closes_at_ms: 5_000 },
-            paused: false,
-            buyer_rate_per_s: 1,
-            shard_map_version: 1,
-            lanes: Vec::new(),
-        };
-        let ends = |settling| [0, 4_999, 5_000, 6_999, 7_000, u64::MAX].map(|now_ms| end_of(&sale, now_ms, settling));
-        let (before, settling, settled) = (End::NotYet, End::Settling, End::Settled);
-        assert_eq!(ends(Some(Duration::from_secs(2))), [before, before, settling, settling, settled, settled]);
-        assert_eq!(ends(Some(Duration::ZERO)), [before, before, settled, settled, settled, settled]);
-        assert_eq!(ends(None), [before; 6]);
-    }
-
-    #[test]
-    fn the_setting_is_seconds_or_never() {
-        assert_eq!("90".parse(), Ok(Settling(Some(Duration::from_secs(90)))));
-        assert_eq!("never".parse(), Ok(Settling(None)));
-        for bad in ["", "-1", "1.5", "Never", "60s"] {
-            assert_eq!(bad.parse::<Settling>(), Err(NoSettling), "{bad:?}");
-        }
-    }
 }

@@ -52,8 +52,8 @@ impl Rhythm {
         (self.begun, self.is_behind) = (Some(now), is_behind);
     }
 
-    /// Nothing came for long.
-    pub fn is_idle(&mut self) {
+    /// Nothing came for long: this partition counts as busy no more.
+    pub fn mark_idle(&mut self) {
         self.count(false);
     }
 
@@ -125,7 +125,7 @@ mod tests {
         }
         partitions.truncate(2);
         assert_eq!(partitions[0].rest(at(40)), at(80), "those that went count no more");
-        partitions[1].is_idle();
+        partitions[1].mark_idle();
         assert_eq!(partitions[0].rest(at(40)), at(40));
     }
 }

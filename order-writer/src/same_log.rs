@@ -9,35 +9,22 @@
 //! log of then, and another log does not have it.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use bytes::Bytes;
 use domain::{id::RecordId, record::Record};
 use store::{
     ledger::PartitionRow,
-    log::{Envelope, OrderLogSource, PartitionReader, ReadError},
+    log::{Entry, OrderLogSource, PartitionReader, ReadError},
 };
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{
-    partition::{Partition, random_record_id},
-    ports::{Halt, Ports},
-    resume::identity_of,
-};
-
 /// Between two checks: records of a topic that was made anew are skipped for so long at most. A
 /// check costs two questions and a fetch of one record.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
-/// Records read at once to find those that a rebuild drained.
-const READ_RECORDS: usize = 512;
-/// Bytes read at once for that.
-const READ_BYTES: usize = 4 << 20;
-/// How long the log may take to give records that it has.
-const READ_WAIT: Duration = Duration::from_secs(10);
-
 /// Compares the log with a worker's position, on a reader of its own, so that the worker waits for
 /// nothing. Ends when dropped.
 #[derive(Debug)]
@@ -55,70 +42,23 @@ impl SameLog {
         let checks = tokio::spawn(check_again(source, followed, Arc::clone(&found)));
         Self { decided, found, _checks: AbortOnDropHandle::new(checks) }
     }
-}
 
-impl<P: Ports> Partition<P> {
-    /// Records that are not decided yet.
-    ///
-    /// # Errors
-    /// [`Halt::Read`] when the log does not reach from its beginning to the position,
-    /// [`Halt::LostRecords`] when it is another log.
-    pub(crate) async fn undecided(&mut self) -> Result<u64, Halt> {
-        let marks = self.reader.watermarks().await?;
-        let offset = self.row.offset;
-        if !(marks.low..=marks.high).contains(&offset) {
-            return Err(ReadError::OutOfRange { partition: self.id, offset }.into());
+    /// What shows that the log is another one; else the checks go on with this position.
+    pub(crate) fn note_decided(&self, row: PartitionRow) -> Option<&str> {
+        let found = self.found.get().map(String::as_str);
+        if found.is_none() {
+            self.decided.send_replace(row);
         }
-        if let Some(same_log) = &self.same_log {
-            if let Some(what) = same_log.found.get() {
-                let (partition, generation) = (self.id, self.row.generation);
-                return Err(Halt::LostRecords { partition, generation, what: what.clone() });
-            }
-            same_log.decided.send_replace(self.row);
-        }
-        Ok(marks.high - offset)
+        found
     }
 }
 
-impl<P: Ports> Partition<P> {
-    /// R3, step 3, and R14: appends the record that begins a lane's next epoch, to open it or to
-    /// retire it. The batches drained before it MUST stand before it, or they are superseded: in a
-    /// log that was made anew meanwhile they do not. Such an epoch is set aside, for ever, and a
-    /// new generation begins.
-    pub(crate) async fn append_epoch(&mut self, record: &Record, drained: &[(u64, RecordId)]) -> Result<(), Halt> {
-        let id = random_record_id();
-        let envelope = Envelope { id, kind: record.kind(), payload: record.encode().into() };
-        let end = self.append_raw(envelope).await?;
-        let Some(&(first, _)) = drained.first() else { return Ok(()) };
-        if self.stand_between(first, end, drained).await? {
-            // The reader went elsewhere to look.
-            return Ok(self.reader.seek(self.row.offset).await?);
-        }
-        self.shared.ledger.skip(self.id, end, Some(id)).await?;
-        let what = format!("{record:?} was appended to another log than the batches drained for it");
-        Err(Halt::LostRecords { partition: self.id, generation: self.row.generation, what })
-    }
-
-    /// Whether all these records stand in the log from `first` on and before `end`.
-    async fn stand_between(&mut self, first: u64, end: u64, records: &[(u64, RecordId)]) -> Result<bool, Halt> {
-        let mut missing: HashSet<RecordId> = records.iter().map(|&(_, id)| id).collect();
-        let (mut next, marks) = (first, self.reader.watermarks().await?);
-        // What is appended stands behind what is decided.
-        if first < marks.low.max(self.row.offset) || end >= marks.high {
-            return Ok(false);
-        }
-        self.reader.seek(first).await?;
-        while next < end && !missing.is_empty() {
-            let entries = self.reader.read(READ_RECORDS, READ_BYTES, READ_WAIT).await?;
-            let Some(last) = entries.last() else {
-                return Err(ReadError::Unavailable(format!("the record at offset {next} does not come")).into());
-            };
-            next = last.offset + 1;
-            for entry in entries.iter().filter(|entry| entry.offset < end) {
-                entry.id.map(|id| missing.remove(&id));
-            }
-        }
-        Ok(missing.is_empty())
+/// What one log has and no other one: the number in its genesis record, or the id of whatever else
+/// was first in it; 0 if that has none.
+pub(crate) fn identity_of(first: &Entry) -> u64 {
+    match Record::decode(&first.kind, Bytes::clone(&first.payload)) {
+        Ok(Record::Genesis(genesis)) => genesis.log_id,
+        _ => first.id.map_or(0, RecordId::get),
     }
 }
 
@@ -185,12 +125,11 @@ async fn difference(reader: &mut impl PartitionReader, anchor: PartitionRow) -> 
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use domain::{
         id::{Generation, PartitionId},
         record::Genesis,
     };
-    use store::log::{Entry, Watermarks};
+    use store::log::Watermarks;
 
     use super::*;
 
@@ -232,7 +171,7 @@ mod tests {
     }
 
     /// R10: a log that has the record is the same, however it grew; one that has another there, or
-    /// ends before, is not; where retention took the record, what the log began with tells, and
+    /// ends before, is not; where retention took the record, what the log began with decides, and
     /// else nothing does.
     #[tokio::test]
     async fn r10_another_log_is_told_from_the_same_one() {

@@ -23,7 +23,7 @@ use crate::{
     relay::relay,
 };
 
-/// How often the group is told how far the partitions are decided.
+/// How often it is reported to the group how far the partitions are decided.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long leaving the group may take; other members wait for the session's end otherwise.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
@@ -31,12 +31,12 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(3);
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps the newest version of every published sale, for ever: the database says which that is, the
-/// topic that there is news. `told` becomes true when both were read to their end. A topic that
+/// topic that there is news. `are_read` becomes true when both were read to their end. A topic that
 /// lost its records gets what the database has.
 pub async fn follow_sales<S: Sql>(
     (mut follower, ledger, metrics): (impl SalesFollower, Ledger<S>, Arc<Metrics>),
     sales: watch::Sender<Sales>,
-    told: watch::Sender<bool>,
+    are_read: watch::Sender<bool>,
 ) {
     let mut taken = TakenIn { ledger, metrics, sales, delivered: BTreeMap::new() };
     let mut is_read = false;
@@ -50,7 +50,7 @@ pub async fn follow_sales<S: Sql>(
                     tokio::time::sleep(FOLLOW_AGAIN).await;
                 }
                 if is_end {
-                    told.send_replace(true);
+                    are_read.send_replace(true);
                 }
             }
             Err(error @ ReadError::OutOfRange { .. }) => {
@@ -119,39 +119,13 @@ fn keep(sales: &watch::Sender<Sales>, newest: Vec<Sale>) {
     sales.send_if_modified(|sales| {
         let mut changed = false;
         for sale in newest {
-            if sales.get(&sale.id).is_none_or(|known| known.version < sale.version) {
+            if sale.is_news_to(sales.get(&sale.id)) {
                 Arc::make_mut(sales).insert(sale.id, sale);
                 changed = true;
             }
         }
         changed
     });
-}
-
-/// A member that nobody invited: it works on every partition, whoever else does. For crash tests,
-/// which want two writers at odds.
-pub struct Contender {
-    partitions: Option<Vec<PartitionId>>,
-}
-
-impl Contender {
-    /// For all partitions of the log.
-    pub fn new(partitions: u32) -> Self {
-        Self { partitions: Some((0..partitions).map(PartitionId).collect()) }
-    }
-}
-
-impl Membership for Contender {
-    async fn next(&mut self) -> Result<MembershipEvent, ReadError> {
-        match self.partitions.take() {
-            Some(partitions) => Ok(MembershipEvent::Assigned(partitions)),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn report(&self, _partition: PartitionId, _next_offset: u64) {}
-
-    async fn leave(self, _deadline: Duration) {}
 }
 
 /// Works on a partition until cancelled, whatever a worker comes to: a fault of this program in one

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use domain::id::OrderId;
 use kit::settings::{AdminArgs, StoreArgs};
 
-use crate::{failpoint::Failpoint, parked::ParkedCommand, retire::Settling};
+use crate::{failpoint::CrashArgs, parked::ParkedCommand, settling::Settling};
 
 /// Decides the order log and keeps the lanes. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -29,17 +29,6 @@ pub struct Settings {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// For crash tests only.
-#[derive(Debug, Args)]
-pub struct CrashArgs {
-    /// Die as by kill -9 at a step of the protocol: STEP or STEP:VISIT.
-    #[arg(long, hide = true)]
-    pub die_at: Option<Failpoint>,
-    /// Work on every partition without asking the group: a zombie by intent.
-    #[arg(long, hide = true)]
-    pub contend: bool,
 }
 
 /// Commands beside serving.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -13,11 +14,11 @@ use std::{
 use domain::id::PartitionId;
 use kit::admin::Readiness;
 
-use crate::{metrics::Metrics, ports::Halt};
+use crate::metrics::Metrics;
 
-/// Records that wait longer than this without being decided are told: longer than a restart of a
-/// store takes to be noticed and a lane of a million buyers to be loaded, and short beside the time
-/// in which an operator can act.
+/// Records that wait longer than this without being decided are reported: longer than a restart of
+/// a store takes to be noticed and a lane of a million buyers to be loaded, and short beside the
+/// time in which an operator can act.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// A partition as its worker reports it.
@@ -25,7 +26,7 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 pub struct Pulse {
     /// When it last moved, or was seen with nothing waiting: milliseconds of the monotonic clock.
     moved_at_ms: AtomicU64,
-    is_told: AtomicBool,
+    is_reported: AtomicBool,
     cause: Mutex<Option<String>>,
 }
 
@@ -41,8 +42,8 @@ impl Pulse {
     }
 
     /// The worker could not go on.
-    pub(crate) fn halted(&self, halt: &Halt) {
-        *self.cause() = Some(halt.to_string());
+    pub(crate) fn halted(&self, why: &dyn Display) {
+        *self.cause() = Some(why.to_string());
     }
 
     fn cause(&self) -> MutexGuard<'_, Option<String>> {
@@ -64,7 +65,7 @@ pub struct Stalls {
 }
 
 impl Stalls {
-    /// None yet. `readiness`: of the process, whose probe tells them.
+    /// None yet. `readiness`: of the process, whose probe reports them.
     pub fn new(readiness: Readiness) -> Self {
         Self { readiness, ..Self::default() }
     }
@@ -76,7 +77,7 @@ impl Stalls {
     /// A worker begins with a partition, or begins anew after it failed.
     pub(crate) fn begin(&self, partition: PartitionId, now: Duration) -> Arc<Pulse> {
         let begins =
-            || Pulse { moved_at_ms: millis(now).into(), is_told: AtomicBool::new(false), cause: Mutex::default() };
+            || Pulse { moved_at_ms: millis(now).into(), is_reported: AtomicBool::new(false), cause: Mutex::default() };
         Arc::clone(self.pulses().entry(partition).or_insert_with(|| Arc::new(begins())))
     }
 
@@ -99,19 +100,19 @@ impl Stalls {
     }
 
     /// The partitions that stand still, a line each, with how long and why.
-    pub fn told(&self, now: Duration) -> Vec<String> {
+    pub fn report(&self, now: Duration) -> Vec<String> {
         let pulses = self.pulses();
         let stalled = pulses.iter().filter_map(|(id, pulse)| Some(line(*id, pulse, pulse.stalled(now)?)));
         stalled.collect()
     }
 
-    /// Tells the probe, the gauges and the log how the partitions stand.
+    /// Shows probe, gauges and log how the partitions stand.
     pub(crate) fn look(&self, now: Duration, metrics: &Metrics) {
-        self.readiness.trouble(self.told(now));
+        self.readiness.trouble(self.report(now));
         for (&partition, pulse) in self.pulses().iter() {
             let stalled = pulse.stalled(now);
             metrics.stalled(partition, stalled.map_or(0, |stalled| stalled.as_secs()));
-            match (pulse.is_told.swap(stalled.is_some(), Relaxed), stalled) {
+            match (pulse.is_reported.swap(stalled.is_some(), Relaxed), stalled) {
                 (false, Some(stalled)) => tracing::error!("{}", line(partition, pulse, stalled)),
                 (true, None) => tracing::warn!("partition {partition} is decided again"),
                 _ => {}
@@ -136,23 +137,23 @@ mod tests {
 
     use super::*;
 
-    /// The probe, the gauge and the page tell the partition and the cause of its halt, and stop
+    /// The probe, the gauge and the page show the partition and the cause of its halt, and stop
     /// when it moves again.
     #[test]
-    fn a_partition_that_stands_still_is_told_with_its_cause_until_it_moves() {
+    fn a_partition_that_stands_still_is_reported_with_its_cause_until_it_moves() {
         let (readiness, registry) = (Readiness::new(), Registry::new().unwrap());
         readiness.ready();
         let (stalls, metrics) = (Stalls::new(readiness.clone()), Metrics::register(&registry).unwrap());
         let at = |ms| Duration::from_secs(100) + Duration::from_millis(ms);
         let (first, second) = (stalls.begin(PartitionId(0), at(0)), stalls.begin(PartitionId(3), at(0)));
         first.moved(at(4_000));
-        second.halted(&Halt::Fenced(PartitionId(3)));
+        second.halted(&"partition 3 was moved by another writer");
         stalls.look(at(5_000), &metrics);
         assert!(readiness.is_ready());
         stalls.look(at(5_001), &metrics);
-        let told = "partition 3 has not been decided for 5 s: partition 3 was moved by another writer";
-        assert_eq!((readiness.is_ready(), readiness.reason().as_ref()), (false, told));
-        assert_eq!(stalls.told(at(5_001)), [told]);
+        let line = "partition 3 has not been decided for 5 s: partition 3 was moved by another writer";
+        assert_eq!((readiness.is_ready(), readiness.reason().as_ref()), (false, line));
+        assert_eq!(stalls.report(at(5_001)), [line]);
         let gauge = |line: &str| registry.render().unwrap().lines().any(|shown| shown == line);
         assert!(gauge("flashsale_partition_stalled_seconds{partition=\"0\"} 0"));
         assert!(gauge("flashsale_partition_stalled_seconds{partition=\"3\"} 5"));
@@ -160,12 +161,16 @@ mod tests {
         stalls.look(at(6_001), &metrics);
         assert!(readiness.is_ready() && gauge("flashsale_partition_stalled_seconds{partition=\"3\"} 0"));
         second.well();
-        assert!(stalls.told(at(12_000))[1].ends_with("its worker waits for a call that does not end"));
+        assert!(stalls.report(at(12_000))[1].ends_with("its worker waits for a call that does not end"));
         let again = stalls.begin(PartitionId(3), at(12_000));
         stalls.end(PartitionId(3), second, &metrics);
-        assert_eq!(stalls.told(at(12_000)).len(), 2, "its next worker has begun, and it has stood still since before");
+        assert_eq!(
+            stalls.report(at(12_000)).len(),
+            2,
+            "its next worker has begun, and it has stood still since before"
+        );
         stalls.end(PartitionId(3), again, &metrics);
-        assert_eq!(stalls.told(at(12_000)).len(), 1);
+        assert_eq!(stalls.report(at(12_000)).len(), 1);
         stalls.look(at(12_000), &metrics);
         assert!(!registry.render().unwrap().contains("partition=\"3\""), "its figures went with it");
     }

@@ -11,6 +11,8 @@ mod audit;
 mod away;
 #[path = "any_log/bounds.rs"]
 mod bounds;
+#[path = "any_log/events.rs"]
+mod events;
 #[path = "any_log/forger.rs"]
 mod forger;
 #[path = "any_log/gate.rs"]
@@ -87,6 +89,7 @@ async fn nothing_in_a_log_stops_a_partition() {
         rig.until_rest().await;
         rig.until_open(LATE_LANE).await;
         audit::all(&rig, seed).await;
+        events::tell_what_the_rows_say(&rig, &[LANES[0], LANES[1], LATE_LANE], seed).await;
         rig.close().await;
     }
 }

@@ -158,7 +158,8 @@ impl Rig for KafkaRig<'_> {
 
 impl Drop for KafkaRig<'_> {
     fn drop(&mut self) {
-        let topics = [self.settings.orders_topic(), self.settings.dead_topic(), self.settings.sales_topic()];
+        let settings = &self.settings;
+        let topics = [settings.orders_topic(), settings.events_topic(), settings.dead_topic(), settings.sales_topic()];
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();

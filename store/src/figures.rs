@@ -3,18 +3,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{sql::SqlError, stock::StockError};
-
 /// One figure under its stable name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
     /// Its name, without a prefix. A count's ends in `_total`.
     pub name: &'static str,
-    /// What it says.
+    /// What it counts or measures, in a sentence.
     pub help: &'static str,
     /// Counted since the start; else it goes up and down.
     pub is_count: bool,
-    /// Names and values.
+    /// Label names with their values.
     pub labels: Vec<(&'static str, &'static str)>,
     /// In the base unit.
     pub value: f64,
@@ -33,13 +31,13 @@ impl Figure {
 /// How a pool of connections is used at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolUse {
-    /// Connections at work.
+    /// Connections that carry a call.
     pub in_use: u64,
     /// Connections that wait for work.
     pub idle: u64,
     /// Callers who wait for a connection.
     pub waiting: u64,
-    /// Connections, at most.
+    /// Connections that the pool opens at most.
     pub max: u64,
 }
 
@@ -117,6 +115,21 @@ impl std::ops::AddAssign for Calls {
     }
 }
 
+/// What came of a call, as [`Calls`] counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// See [`Calls::answered`].
+    Answered,
+    /// See [`Calls::refused`].
+    Refused,
+    /// See [`Calls::unsent`].
+    Unsent,
+    /// See [`Calls::unknown`].
+    Unknown,
+    /// See [`Calls::broken`].
+    Broken,
+}
+
 /// The count behind [`Calls`].
 #[derive(Debug, Default)]
 pub(crate) struct CallCount {
@@ -128,26 +141,17 @@ pub(crate) struct CallCount {
 }
 
 impl CallCount {
-    /// Counts a call of the stock server.
-    pub(crate) fn note_stock<T>(&self, outcome: &Result<T, StockError>) {
-        let count = match outcome {
-            Ok(_) => &self.answered,
-            Err(StockError::Unsent(_)) => &self.unsent,
-            Err(StockError::Unknown(_)) => &self.unknown,
-            Err(StockError::Broken(_)) => &self.broken,
-        };
-        count.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a statement.
-    pub(crate) fn note_sql<T>(&self, outcome: &Result<T, SqlError>) {
-        let count = match outcome {
-            Ok(_) => &self.answered,
-            Err(SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_) | SqlError::Unfit(_)) => {
-                &self.refused
-            }
-            Err(error) if error.is_unknown() => &self.unknown,
-            Err(_) => &self.broken,
+    /// Counts a call. An error counts as it says.
+    pub(crate) fn note<T, E>(&self, result: &Result<T, E>)
+    where
+        for<'a> Outcome: From<&'a E>,
+    {
+        let count = match result.as_ref().map_or_else(Outcome::from, |_| Outcome::Answered) {
+            Outcome::Answered => &self.answered,
+            Outcome::Refused => &self.refused,
+            Outcome::Unsent => &self.unsent,
+            Outcome::Unknown => &self.unknown,
+            Outcome::Broken => &self.broken,
         };
         count.fetch_add(1, Relaxed);
     }
@@ -166,7 +170,7 @@ impl CallCount {
 /// What a database's handle tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DatabaseFigures {
-    /// Its pool.
+    /// How its connections are used.
     pub pool: PoolUse,
     /// Its statements, those that begin and end transactions included.
     pub statements: Calls,
@@ -231,11 +235,11 @@ impl Appended {
 pub struct ProducerClient {
     /// Records in its queues.
     pub queue_records: u64,
-    /// Bytes of those.
+    /// Bytes of the records in its queues.
     pub queue_bytes: u64,
     /// Produce requests sent since it was made.
     pub produce_requests: u64,
-    /// Requests sent again.
+    /// Requests that were sent again.
     pub retries: u64,
     /// Requests that timed out.
     pub request_timeouts: u64,
@@ -257,7 +261,7 @@ pub const GROUPS_REMEMBERED: usize = 512;
 /// What the log's producer tells.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProducerFigures {
-    /// Records by outcome.
+    /// What became of the records.
     pub appended: Appended,
     /// Records of the topic `orders` that have room.
     pub rooms_taken: u64,
@@ -270,7 +274,7 @@ pub struct ProducerFigures {
 }
 
 impl ProducerFigures {
-    /// All of them.
+    /// All of them under their stable names.
     pub fn figures(&self) -> Vec<Figure> {
         let Self { replaced, room_bytes, client, .. } = *self;
         let count = |name, help, value| Figure::count(name, help, &[], value);

@@ -32,9 +32,9 @@ pub use loss::{Loss, LostOrder};
 /// How far a partition of the order log is decided (R10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionRow {
-    /// The partition.
+    /// The partition of the order log.
     pub partition: PartitionId,
-    /// Its generation.
+    /// Generation of its log.
     pub generation: Generation,
     /// The random number in the generation's genesis.
     pub log_id: u64,
@@ -48,11 +48,11 @@ pub struct PartitionRow {
 /// A lane with its offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneRow {
-    /// The lane.
+    /// The lane's id.
     pub lane: LaneId,
-    /// Whose shop.
+    /// The shop that its sale belongs to.
     pub tenant: TenantId,
-    /// Its sale.
+    /// The sale that owns it.
     pub sale: SaleId,
     /// The partition that orders it.
     pub partition: PartitionId,
@@ -72,7 +72,7 @@ pub struct LaneRow {
 /// An offer's count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferRow {
-    /// The offer.
+    /// The offer's id.
     pub offer: OfferId,
     /// Units it may sell: the effective allotment.
     pub allotment: u64,
@@ -96,7 +96,7 @@ pub struct LedgerCommit {
     pub generation: Generation,
     /// What the next offset MUST be.
     pub expected_offset: u64,
-    /// What it becomes.
+    /// The next offset to decide, once this is committed.
     pub next_offset: u64,
     /// The id of the record before that, if it has one.
     pub next_record: Option<RecordId>,
@@ -109,7 +109,7 @@ pub struct LedgerCommit {
     /// R5: lower bounds of lanes' order ids, where they are lower than those known, or the first
     /// ones.
     pub first_orders: Vec<(LaneId, OrderId)>,
-    /// Changes of allotments.
+    /// Allotments that change, each with the change it follows.
     pub allotments: Vec<AllotmentMove>,
     /// Units that leave allotments above their targets.
     pub retired: Vec<(OfferId, u64)>,
@@ -121,7 +121,7 @@ pub struct LedgerCommit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Committed {
-    /// It is durable.
+    /// The position moved, and everything with it is durable.
     Done,
     /// The partition is not as expected: nothing happened.
     Fenced,
@@ -130,9 +130,9 @@ pub enum Committed {
 /// An engine's number, as the database knew it just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerLease {
-    /// The number.
+    /// The worker number, 0 to 255.
     pub number: u8,
-    /// Who holds it.
+    /// The engine that holds it, by a name that no other has.
     pub holder: String,
     /// Live leases, this one included: each engine admits its share of a rate.
     pub live: u32,
@@ -191,7 +191,7 @@ impl<S: Sql> Ledger<S> {
         self.db.figures()
     }
 
-    /// Closes the pool.
+    /// Closes the connections to the ledger's database.
     pub async fn close(&self) {
         self.db.close().await;
     }

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+pub mod cause;
+pub mod consumer;
+#[cfg(any(feature = "embedded", feature = "production"))]
+mod elapsed;
 pub mod figures;
 pub mod ledger;
 pub mod log;

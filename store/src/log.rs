@@ -1,5 +1,5 @@
-//! The order log: append, read in batches, positions. It orders and keeps records and never looks
-//! into them.
+//! The log: append, read in batches, positions, topic by topic. It orders and keeps records and
+//! never looks into them.
 
 #[cfg(feature = "production")]
 pub mod kafka;
@@ -13,6 +13,7 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use domain::{
     id::{PartitionId, RecordId},
+    record::Topic,
     sale::Sale,
 };
 
@@ -68,7 +69,7 @@ pub enum ReadError {
 /// when dropped.
 pub trait Room: Send + 'static {}
 
-/// Appends to the topic `orders`.
+/// Appends to one topic: `orders`, unless [`Topics::of`] says another.
 pub trait OrderLog: Clone + Send + Sync + 'static {
     /// The permit type.
     type Room: Room;
@@ -96,6 +97,13 @@ pub trait OrderLog: Clone + Send + Sync + 'static {
 
     /// What became of its records since it was made.
     fn figures(&self) -> ProducerFigures;
+}
+
+/// A log with several topics.
+pub trait Topics: Clone {
+    /// The same log, queue and all, appending to this topic. Cheap.
+    #[must_use]
+    fn of(&self, topic: Topic) -> Self;
 }
 
 /// Offsets between which a partition can be read: `low` is the first record, `high` the next to be
@@ -130,7 +138,7 @@ pub trait PartitionReader: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Entry>, ReadError>> + Send;
 }
 
-/// What happened to a member of the group of order-writers.
+/// What happened to a member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MembershipEvent {
     /// These partitions are ours now.
@@ -139,7 +147,7 @@ pub enum MembershipEvent {
     Revoked(Vec<PartitionId>),
 }
 
-/// Membership in the group of order-writers: who works on which partition.
+/// Membership in a group that shares a topic's partitions: who works on which.
 pub trait Membership: Send + 'static {
     /// The next change.
     fn next(&mut self) -> impl Future<Output = Result<MembershipEvent, ReadError>> + Send;
@@ -153,12 +161,12 @@ pub trait Membership: Send + 'static {
     fn leave(self, deadline: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// Opens readers of partitions of the topic `orders`.
+/// Opens readers of the partitions of one topic.
 pub trait OrderLogSource: Clone + Send + Sync + 'static {
     /// The reader type.
     type Reader: PartitionReader;
 
-    /// A reader of one partition, for one writer.
+    /// A reader of one partition, for one who works on it.
     fn reader(&self, partition: PartitionId) -> Result<Self::Reader, ReadError>;
 }
 

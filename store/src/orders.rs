@@ -9,7 +9,7 @@ mod row;
 mod texts;
 mod write;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use domain::{
@@ -77,17 +77,21 @@ pub enum Marked {
     NotFound,
 }
 
-/// A `released` record on its way into the log.
+/// A record on its way into the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
     /// Id of the record.
     pub id: RecordId,
-    /// The order that is released: says which shard keeps this row.
+    /// The order that it is about: says which shard keeps this row.
     pub order: OrderId,
     /// Its lane.
     pub lane: LaneId,
     /// The partition to append to.
     pub partition: PartitionId,
+    /// Its type, one that is registered ([`domain::record::registered`]), at most 64 bytes.
+    pub kind: Cow<'static, str>,
+    /// The name of the topic.
+    pub topic: Cow<'static, str>,
     /// The record's bytes, at most 1024.
     pub payload: Bytes,
 }
@@ -136,11 +140,13 @@ impl<S: Sql> Orders<S> {
     }
 
     fn shard(&self, shard: ShardId) -> Result<&S, SqlError> {
-        self.shards.get(usize::from(shard.0)).ok_or_else(|| SqlError::Broken(format!("there is no shard {}", shard.0)))
+        self.shards
+            .get(usize::from(shard.0))
+            .ok_or_else(|| SqlError::Broken(format!("there is no shard {}", shard.0).into()))
     }
 
     fn table(&self, home: Home) -> Result<&TableTexts, SqlError> {
         let table = self.texts.tables.get(usize::from(home.table.0));
-        table.ok_or_else(|| SqlError::Broken(format!("there is no order table {}", home.table.0)))
+        table.ok_or_else(|| SqlError::Broken(format!("there is no order table {}", home.table.0).into()))
     }
 }

@@ -15,7 +15,10 @@ use domain::{
     sale::Sale,
 };
 
-use crate::sql::{Lock, Row, Sql, SqlError, Tx, retried};
+use crate::{
+    cause::Cause,
+    sql::{Lock, Row, Sql, SqlError, Tx, retried},
+};
 pub use feed::FeedError;
 use owners::OwnerTexts;
 
@@ -246,7 +249,8 @@ async fn ended<T>(tx: impl Tx, outcome: Result<T, SqlError>, is_done: bool) -> R
 
 fn read(mut row: Row) -> Result<Sale, SqlError> {
     let payload: Bytes = row.bytes()?;
-    decode_sale(payload).map_err(|error| SqlError::Broken(format!("a row of the table sales is damaged: {error}")))
+    decode_sale(payload)
+        .map_err(|error| SqlError::Broken(Cause::new(format!("a row of the table sales is damaged: {error}"), error)))
 }
 
 /// What a publication that came second is answered.

@@ -1,9 +1,11 @@
 //! Which databases a deployment has, and opening them all: made, migrated, and with the shard map
 //! they were made for. It moves no rows: another map is another deployment.
 
+pub use domain::namespace::{InvalidNamespace, Namespace};
 use domain::shard::{ShardId, ShardMap};
 
 use crate::{
+    cause::Cause,
     ledger::Ledger,
     orders::Orders,
     sql::{Migration, Row, Server, Sql, SqlError, Tx, all, pending},
@@ -20,56 +22,16 @@ const LEDGER: &[(&str, &str)] = &[
     ("006-retired-lanes", include_str!("../migrations/ledger/006-retired-lanes.sql")),
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
+    CONSUMERS,
 ];
+const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/orders/001.sql")),
     ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
+    ("003-outbox-kinds", include_str!("../migrations/orders/003-outbox-kinds.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
-
-/// Characters of a namespace, at most: database names have at most 64.
-pub const NAMESPACE_MAX: usize = 40;
-
-/// What the names of a deployment's databases begin with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace(String);
-
-/// A text that cannot begin the names of databases.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no namespace: give a small letter, then small letters, digits and underscores, at most {NAMESPACE_MAX}"
-)]
-pub struct InvalidNamespace(String);
-
-impl Namespace {
-    /// Takes a small letter, then small letters, digits and underscores.
-    ///
-    /// # Errors
-    /// [`InvalidNamespace`] for anything else.
-    pub fn new(name: &str) -> Result<Self, InvalidNamespace> {
-        let fits = name.len() <= NAMESPACE_MAX
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if fits { Ok(Self(name.into())) } else { Err(InvalidNamespace(name.into())) }
-    }
-
-    /// The database of the ledger.
-    pub fn ledger(&self) -> String {
-        format!("{}_ledger", self.0)
-    }
-
-    /// The database of a shard.
-    pub fn orders(&self, shard: ShardId) -> String {
-        format!("{}_orders_{:02}", self.0, shard.0)
-    }
-
-    fn owns(&self, database: &str) -> bool {
-        let rest = database.strip_prefix(&self.0);
-        let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        database == self.ledger() || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
-    }
-}
 
 /// Why a deployment's databases do not open.
 #[derive(Debug, thiserror::Error)]
@@ -129,14 +91,14 @@ impl std::fmt::Display for MapOutline {
 /// A deployment's open databases.
 #[derive(Debug, Clone)]
 pub struct Store<S> {
-    /// The ledger.
+    /// The ledger's database.
     pub ledger: Ledger<S>,
     /// The order rows, all shards.
     pub orders: Orders<S>,
 }
 
 impl<S: Sql> Store<S> {
-    /// Closes all pools.
+    /// Closes the connections to all databases.
     pub async fn close(&self) {
         self.ledger.close().await;
         self.orders.close().await;
@@ -187,7 +149,7 @@ pub async fn look<V: Server>(server: &V, namespace: &Namespace) -> Result<Store<
     let ledger = server.open(&namespace.ledger());
     let rows = ledger.rows(STORED_MAP, vec![]).await?;
     let stored = read_map(rows)?;
-    let map = ShardMap::even(stored.shards, stored.tables).map_err(|error| SqlError::Broken(error.to_string()))?;
+    let map = ShardMap::even(stored.shards, stored.tables).map_err(|error| SqlError::Broken(Cause::of(error)))?;
     let given = MapOutline::from(&map);
     if stored != given {
         return Err(OpenError::OtherMap { ledger: namespace.ledger(), stored, given });
@@ -215,7 +177,7 @@ async fn upgraded<S: Sql>(database: &S, name: &str, schema: &[Migration]) -> Res
 /// # Errors
 /// [`SqlError`] of the first database that resists.
 pub async fn drop_all<V: Server>(server: &V, namespace: &Namespace) -> Result<(), SqlError> {
-    for database in server.databases(&namespace.0).await? {
+    for database in server.databases(namespace.as_str()).await? {
         if namespace.owns(&database) {
             server.destroy(&database).await?;
         }
@@ -246,6 +208,12 @@ fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
     Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
 }
 
+/// The migration that a consumer's database needs ([`consumer`](crate::consumer)), to stand in the
+/// list of its service under this name.
+pub fn consumers(name: &str) -> Migration {
+    Migration { name: name.into(), statements: statements(CONSUMERS.1, 0) }
+}
+
 fn migrations(list: &[(&str, &str)], tables: u16) -> Vec<Migration> {
     let named = |&(name, file): &(&str, &str)| Migration { name: name.into(), statements: statements(file, tables) };
     list.iter().map(named).collect()
@@ -270,7 +238,7 @@ fn statements(file: &str, tables: u16) -> Vec<String> {
 mod tests {
     use domain::{
         id::{Generation, LaneId, OrderId, PartitionId, RecordId},
-        order::Status,
+        order::Transition,
     };
 
     use super::*;
@@ -278,20 +246,6 @@ mod tests {
         ledger::{LaneRow, LedgerCommit, PartitionRow},
         orders::{Progress, ShardWrite},
     };
-
-    #[test]
-    fn a_namespace_owns_its_databases_only() {
-        let shop = Namespace::new("shop").unwrap();
-        assert!(shop.owns("shop_ledger") && shop.owns("shop_orders_00"));
-        for other in
-            ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_catalog"]
-        {
-            assert!(!shop.owns(other), "{other}");
-        }
-        for bad in ["", "1a", "Shop", "a-b", "a b", "a`b", "ä", &"a".repeat(41)] {
-            assert!(Namespace::new(bad).is_err(), "{bad:?}");
-        }
-    }
 
     struct Rows {
         commit: LedgerCommit,
@@ -317,8 +271,8 @@ mod tests {
         spawned(orders.live_purchases(lane, &[]));
         spawned(orders.scan(home, &[], 0, None, 1));
         spawned(orders.purchases(home, &[], 0, 1));
-        spawned(orders.mark(order, Status::Paid, Status::Paid, None));
-        spawned(orders.mark_all(home, Status::Paid, Status::Paid, &[]));
+        spawned(orders.mark(order, Transition::Pay, None));
+        spawned(orders.mark_all(home, Transition::Expire, &[]));
         spawned(orders.overdue(home, None, 0, 1));
         spawned(orders.outbox_of(home.shard, p, None, 1));
         spawned(orders.outbox_done(home.shard, &[]));

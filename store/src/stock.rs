@@ -18,6 +18,8 @@ use domain::{
     },
 };
 
+use crate::{cause::Cause, figures::Outcome};
+
 /// A stock call without an answer: it was not sent, its outcome is unknown, or the server spoke
 /// nonsense.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -25,13 +27,13 @@ pub enum StockError {
     /// The call certainly never left this process, because there is no connection: nothing
     /// happened.
     #[error("the stock server cannot be reached: {0}")]
-    Unsent(String),
+    Unsent(#[source] Cause),
     /// No answer in time or a broken connection: the call may or may not have happened.
     #[error("no answer from the stock server: {0}")]
-    Unknown(String),
+    Unknown(#[source] Cause),
     /// The server refused the script or answered in another shape: an operator must look.
     #[error("the stock server answered {0}")]
-    Broken(String),
+    Broken(#[source] Cause),
 }
 
 impl StockError {
@@ -41,7 +43,17 @@ impl StockError {
     }
 }
 
-/// The engine's port.
+impl From<&StockError> for Outcome {
+    fn from(error: &StockError) -> Self {
+        match error {
+            StockError::Unsent(_) => Self::Unsent,
+            StockError::Unknown(_) => Self::Unknown,
+            StockError::Broken(_) => Self::Broken,
+        }
+    }
+}
+
+/// What engines ask of a lane: promise, find, sweep.
 pub trait LaneStock: Clone + Send + Sync + 'static {
     /// Decides up to [`BATCH_MAX`](domain::record::BATCH_MAX) requests at once and journals what it
     /// promised in the same call. MUST be atomic; a repeated call with the same batch promises
@@ -74,7 +86,7 @@ pub trait LaneStock: Clone + Send + Sync + 'static {
     fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 }
 
-/// The keeper's port.
+/// What keepers ask of a lane: settle, close, load, retire.
 pub trait LaneKeeping: Clone + Send + Sync + 'static {
     /// Deletes decided batches from the journal and takes gone orders out of their buyers' entries;
     /// units go back only with a live entry, and those that a release retires lower the known

@@ -29,7 +29,7 @@ use kit::{
     token::{BuyerClaims, TokenSigner},
 };
 use loadtest::{
-    generator::{Load, Meters, arm},
+    generator::{Load, Meters, warm_up},
     plan,
     requests::Requests,
     sale::LoadSale,
@@ -95,7 +95,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
-    let scene = Scene::set(args, attack.needs_large())?;
+    let fixture = Fixture::new(args, attack.needs_large())?;
     let mut measured = [Measured::default(), Measured::default()];
     let (mut rss, mut cpu_ms, mut attacked_ms) = (0, 0, 0);
     let mut next = 0;
@@ -103,20 +103,20 @@ fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
         for turn in 0..2 {
             let with = (round + turn) % 2 == 1;
             let clock = SystemClock::new();
-            let running = with.then(|| attack.start(scene.target.clone()));
+            let running = with.then(|| attack.start(fixture.target.clone()));
             std::thread::sleep(SETTLE);
             let (began, cpu_began) = (clock.monotonic(), attack::cpu_ms());
             let sum = &mut measured[usize::from(with)];
-            sum.closed += scene.load(args, None, &mut next, sum_failed(&mut sum.failed))?.0;
-            let (rate, p99_ms) = scene.load(args, Some(args.rate), &mut next, sum_failed(&mut sum.failed))?;
+            sum.closed += fixture.load(args, None, &mut next, sum_failed(&mut sum.failed))?.0;
+            let (rate, p99_ms) = fixture.load(args, Some(args.rate), &mut next, sum_failed(&mut sum.failed))?;
             (sum.open, sum.p99_ms) = (sum.open + rate, sum.p99_ms + p99_ms);
             if let Some(running) = running {
-                rss = rss.max(ProcessSample::of_pid(scene.market.engine.id())?.resident_bytes);
+                rss = rss.max(ProcessSample::of_pid(fixture.market.engine.id())?.resident_bytes);
                 cpu_ms += attack::cpu_ms().saturating_sub(cpu_began);
                 attacked_ms += u64::try_from((clock.monotonic() - began).as_millis())?;
                 running.stop();
             }
-            scene.market.wait_rest(&scene.sale)?;
+            fixture.market.wait_rest(&fixture.sale)?;
         }
     }
     let rounds = f64::from(args.rounds);
@@ -144,7 +144,7 @@ fn sum_failed(sum: &mut u64) -> impl FnMut(u64) + '_ {
 }
 
 /// A sale that nobody bought from yet, and its buyers' requests.
-struct Scene {
+struct Fixture {
     market: Market,
     sale: LoadSale,
     requests: Arc<Requests>,
@@ -152,8 +152,8 @@ struct Scene {
     runtime: tokio::runtime::Runtime,
 }
 
-impl Scene {
-    fn set(args: &Args, needs_large: bool) -> anyhow::Result<Self> {
+impl Fixture {
+    fn new(args: &Args, needs_large: bool) -> anyhow::Result<Self> {
         let buyers = 2 * args.rounds * args.seconds * (CLOSED_RATE_MAX + args.rate);
         let market = Market::open("rates")?;
         let sale = market.publish((buyers + HOLDERS).into(), -60_000)?;
@@ -210,8 +210,8 @@ impl Scene {
             persistent: false,
         };
         let run = self.runtime.block_on(async {
-            let armed = arm(load, &Arc::new(Meters::default()), clock).await?;
-            armed.fire(clock.monotonic()).await
+            let generator = warm_up(load, &Arc::new(Meters::default()), clock).await?;
+            generator.run(clock.monotonic()).await
         })?;
         let figures = Figures::of(&run);
         let promised = figures.accepted + figures.pending;

@@ -8,7 +8,7 @@
 //! It starts a Redis, a Kafka and a MariaDB of its own (`stack/`, in a temporary folder, on free
 //! ports) and needs no other. Each seed makes a plan of faults; the same seed makes the same plan.
 //! Exit status: 0 nothing is lost, doubled, oversold or leaked, one id for each key, no purchase
-//! without an end; 1 something is: the seed that shows it is told; others: it could not run.
+//! without an end; 1 something is: the seed that shows it is printed; others: it could not run.
 
 #[path = "trial/crowd.rs"]
 mod crowd;
@@ -57,7 +57,7 @@ const THREE_HOURS_MS: u64 = 3 * 3_600_000;
 /// Kills, holds, empties and restores everything under load, and audits.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Seeds to play.
+    /// Seeds to run.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
     /// The first of them.
@@ -104,7 +104,7 @@ fn main() -> anyhow::Result<ExitCode> {
     for seed in seeds {
         let events = plan(seed, extent);
         show_plan(seed, &events);
-        let (judgement, mut happened) = play(&args, (&programs, folder.path()), &servers, (seed, &events))
+        let (judgement, mut happened) = run_seed(&args, (&programs, folder.path()), &servers, (seed, &events))
             .with_context(|| format!("seed {seed}"))?;
         show(seed, &judgement);
         all.append(&mut happened);
@@ -119,7 +119,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     for seed in &failed {
-        eprintln!("DAMAGED: play it again with --seeds 1 --first-seed {seed} --seconds {}", args.seconds);
+        eprintln!("DAMAGED: run it again with --seeds 1 --first-seed {seed} --seconds {}", args.seconds);
     }
     eprintln!("outputs of all services are in {}", folder.keep().display());
     Ok(ExitCode::FAILURE)
@@ -142,8 +142,8 @@ fn end_well_on_signals(stack: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays a seed to its end.
-fn play(
+/// Runs a seed to its end.
+fn run_seed(
     args: &Args,
     (programs, folder): (&Path, &Path),
     servers: &Servers,
@@ -179,7 +179,7 @@ fn play(
             scope.spawn(move || crowd.buy(seed, pause));
         }
         scope.spawn(|| field.cancel_some(seed));
-        field.play(events, Duration::from_secs(args.seconds));
+        field.run(events, Duration::from_secs(args.seconds));
         eprintln!("{:7.1} s  the faults are over; everything is let settle", field.elapsed().as_secs_f64());
         let settled = field.settle();
         eprintln!("{:7.1} s  everything is up; buyers ask until they know", field.elapsed().as_secs_f64());

@@ -13,7 +13,7 @@ use kit::token::TokenSigner;
 use loadtest::{
     audit::Evidence,
     backends::embedded::{DataFolder, EmbeddedBackends},
-    durable::{Standing, Witness},
+    durable::{Snapshot, Witness},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -148,7 +148,7 @@ impl Folder {
             let mut backends = EmbeddedBackends::open(&data, admin, Vec::new()).await?;
             let deadline = Instant::now() + READY;
             loop {
-                let Standing { lag, journal, outstanding, .. } = backends.look().await?;
+                let Snapshot { lag, journal, outstanding, .. } = backends.look().await?;
                 if lag == 0 && journal == 0 {
                     break;
                 }
@@ -260,7 +260,7 @@ impl Folder {
         })
     }
 
-    /// Waits until the server has told its person how to buy: the demo sells.
+    /// Waits until the server has printed how to buy: the demo sells.
     ///
     /// # Errors
     /// When it does not in time, or ended.

@@ -13,7 +13,7 @@ use kit::{
 };
 use loadtest::{
     backends::production::ProductionBackends,
-    durable::{Standing, Witness},
+    durable::{Snapshot, Witness},
     sale::LoadSale,
     tally::Book,
 };
@@ -205,7 +205,7 @@ impl Market {
             let clock = SystemClock::new();
             let deadline = clock.monotonic() + PATIENCE;
             loop {
-                let Standing { lag, journal, outstanding, .. } = backends.look().await?;
+                let Snapshot { lag, journal, outstanding, .. } = backends.look().await?;
                 if lag == 0 && journal == 0 {
                     return Ok(());
                 }

@@ -198,6 +198,8 @@ impl Shop {
     /// When it cannot be started.
     pub fn rush(&self, rush: Rush) -> anyhow::Result<Child> {
         let mut command = self.command("loadtest");
+        // The load test builds the services where cargo is its parent: these are built.
+        command.env_remove("CARGO");
         // The audit counts here, not the rate: there is nothing to compare it with.
         command.arg(rush.scenario).args(["--deployment", "production", "--connections", "64", "--no-baselines"]);
         command.args(["--target", &format!("http://127.0.0.1:{}", self.engine_port)]);
@@ -291,14 +293,37 @@ pub fn built_programs() -> anyhow::Result<PathBuf> {
     built().map(|()| programs())
 }
 
+/// Which programs cargo builds, and with which features.
+fn selection() -> Vec<&'static str> {
+    if programs().ends_with("release") {
+        // An example that measures is a release program, and so are those that it measures: as they
+        // are shipped.
+        return vec![
+            "--release",
+            "-p",
+            "engine",
+            "-p",
+            "order-writer",
+            "-p",
+            "catalog",
+            "-p",
+            "loadtest",
+            "-p",
+            "embedded",
+        ];
+    }
+    // As the tests were built: with other packages or features cargo would compile half of the tree
+    // again. A test is among the targets because features of dev-dependencies count only then.
+    let mut selection = vec!["--workspace", "--bins", "--test", "secrets"];
+    selection.extend(cfg!(feature = "live").then_some("--all-features"));
+    selection
+}
+
 pub(crate) fn built() -> anyhow::Result<()> {
     static BUILT: OnceLock<bool> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root()).args(["build", "--locked", "--quiet"]);
-        cargo.args(["-p", "engine", "-p", "order-writer", "-p", "catalog", "-p", "loadtest", "-p", "embedded"]);
-        // An example that measures is a release program, and so are those that it measures.
-        cargo.args(programs().ends_with("release").then_some("--release"));
+        cargo.current_dir(root()).args(["build", "--locked", "--quiet"]).args(selection());
         cargo.status().is_ok_and(|status| status.success())
     });
     ensure!(*built, "cargo build of the services failed: run it by hand to see why");

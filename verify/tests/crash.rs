@@ -3,7 +3,22 @@
 //! waited for, not slept for; then the load test's own audit of the databases.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "events/toy.rs"]
+mod toy;
+
+use std::{ops::ControlFlow, time::Duration};
+
+use domain::{id::PartitionId, record::Topic, shard::ShardId};
+use order_writer::desk;
 use serde_json::Value;
+use store::{
+    log::{
+        OrderLogSource, PartitionReader,
+        kafka::{KafkaSettings, KafkaSource},
+    },
+    shards::{self, Namespace, Store},
+    sql::mysql::{MySql, MySqlServer, Settings},
+};
 use verify::{
     child::{Child, wait_until},
     shop::{Rush, Shop},
@@ -80,7 +95,7 @@ fn retries_over_a_killed_engine_get_the_same_order() {
 fn the_writer_dies_at(step: &str) {
     let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
     let rush = night.shop.rush(SELLOUT).unwrap();
-    wait_until("the writer dies where it was told to", std::time::Duration::from_secs(60), || {
+    wait_until("the writer dies where its failpoint is", std::time::Duration::from_secs(60), || {
         Ok(night.writer.ended()?.is_some())
     })
     .unwrap();
@@ -127,6 +142,70 @@ fn redis_restarts_without_its_last_second() {
     night.shop.redis.restart_with_log_cut_to(before).unwrap();
     let report = night.shop.report_of(rush).unwrap();
     assert_sold_out(&report);
+}
+
+/// Everything that is in the log is decided, and every release that was asked for is in it.
+async fn at_rest(databases: &Store<MySql>, orders: &KafkaSource, partitions: u32) -> bool {
+    for shard in (0..databases.orders.map().shards()).map(ShardId) {
+        if !databases.orders.outbox_partitions(shard).await.unwrap().is_empty() {
+            return false;
+        }
+    }
+    for partition in (0..partitions).map(PartitionId) {
+        let high = orders.reader(partition).unwrap().watermarks().await.unwrap().high;
+        if databases.ledger.lag(partition, high).await.unwrap() > 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// `order-events`: engine and writer are killed in the middle of a sellout, the writer again while
+/// orders are cancelled and expire. A consumer that is killed, too, hears of every order.
+#[test]
+fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
+    let mut night = open("events", &["--die-at", "rows:8"]);
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    wait_until("the writer dies where it was told to", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some()))
+        .unwrap();
+    night.writer = night.shop.order_writer(&["--die-at", "settled"]).unwrap();
+    night.engine.kill().unwrap();
+    night.engine = night.shop.engine().unwrap();
+    wait_until("the writer dies again", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some())).unwrap();
+    night.writer = night.shop.order_writer(&[]).unwrap();
+    night.shop.report_of(rush).unwrap();
+
+    let args = night.shop.stores().unwrap();
+    let partitions = u32::from(args.partitions);
+    let kafka = KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), partitions);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let counts = runtime.block_on(async {
+        let server = MySqlServer::new(args.mysql_url.expose(), Settings::default()).unwrap();
+        let databases = shards::look(&server, &Namespace::new(args.namespace.as_str()).unwrap()).await.unwrap();
+        let lanes: Vec<_> = databases.ledger.all_lanes().await.unwrap().iter().map(|lane| lane.lane).collect();
+        let home = databases.orders.map().all().next().unwrap();
+        let some = databases.orders.scan(home, &lanes, 0, None, 5).await.unwrap();
+        for row in &some {
+            desk::cancel(&databases.orders, &databases.ledger, row.order).await.unwrap();
+        }
+        let watch = |_: &desk::Expiry| ControlFlow::Continue(());
+        desk::expire(&databases.orders, &databases.ledger, Duration::ZERO, watch).await.unwrap();
+        night.writer.kill().unwrap();
+        night.writer = night.shop.order_writer(&[]).unwrap();
+        let orders = KafkaSource::new(&kafka);
+        let waited = tokio::time::timeout(Duration::from_secs(120), async {
+            while !at_rest(&databases, &orders, partitions).await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "the releases are decided in time");
+        let events = KafkaSource::of(&kafka, Topic::OrderEvents);
+        (toy::tells_of_every_order(&databases, &events, partitions).await, some.len() as u64)
+    });
+    let (counts, cancelled) = counts;
+    println!("heard of {counts:?}");
+    assert_eq!((counts.cancelled, counts.unpaid), (cancelled, 0), "{counts:?}");
+    assert_eq!(counts.expired, SELLOUT.units - cancelled, "{counts:?}");
 }
 
 /// Failure point 16: two writers for one partition. The second one does not know of the first; the

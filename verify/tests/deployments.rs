@@ -18,17 +18,17 @@ mod side;
 #[path = "deployments/table.rs"]
 mod table;
 
-use answer::{Told, differences, told};
+use answer::{Fields, differences, fields};
 use document::{Documented, document};
 use jiff::Timestamp;
 use side::Side;
 use table::{Case, UNPROVOKED, table};
 
 /// What a case of the table misses of its own promise, and of what the document promises for it.
-fn misses(case: &Case, told: &Told, documented: Option<&Documented>) -> Vec<String> {
+fn misses(case: &Case, fields: &Fields, documented: Option<&Documented>) -> Vec<String> {
     let mut missed = Vec::new();
     let mut must = |what: &str, expected: &str| {
-        let found = told.get(what).map_or("nothing", String::as_str);
+        let found = fields.get(what).map_or("nothing", String::as_str);
         if found != expected {
             missed.push(format!("{what} must be {expected} and is {found}"));
         }
@@ -37,7 +37,7 @@ fn misses(case: &Case, told: &Told, documented: Option<&Documented>) -> Vec<Stri
     must("code", case.code);
     if let Some(documented) = documented {
         must("header content-type", documented.media.as_deref().unwrap_or("nothing"));
-        for name in documented.headers.iter().filter(|name| !told.contains_key(&format!("header {name}"))) {
+        for name in documented.headers.iter().filter(|name| !fields.contains_key(&format!("header {name}"))) {
             missed.push(format!("the documented header {name} is missing"));
         }
     }
@@ -55,10 +55,10 @@ fn both_deployments_answer_alike() {
     for case in table().iter().chain(&outside::cases()) {
         let answers = [&mut production, &mut embedded].map(|side| {
             let answer = side.answer(case);
-            let told = told(&answer, side.first_order());
-            let missed = misses(case, &told, documented.get(&(case.route.to_owned(), case.status)));
+            let fields = fields(&answer, side.first_order());
+            let missed = misses(case, &fields, documented.get(&(case.route.to_owned(), case.status)));
             wrong.extend(missed.into_iter().map(|missed| format!("{}, {}: {missed}", side.name(), case.name)));
-            told
+            fields
         });
         let differing = differences(&answers[0], &answers[1]);
         wrong.extend(differing.into_iter().map(|difference| format!("{}: {difference}", case.name)));

@@ -1,8 +1,8 @@
 //! Goal: the pure machine, the embedded deployment and the production deployment answer the same,
 //! step by step, whatever is delivered twice and whatever restarts in between, and the same is left
 //! at the end. Method: scripts drawn from seeds. Each seed has a lane of its own, so that the seeds
-//! of a wave share a deployment and play side by side, in this process, over the engine's and the
-//! order-writer's own code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` plays one
+//! of a wave share a deployment and run side by side, in this process, over the engine's and the
+//! order-writer's own code. `FLASHSALE_SEEDS` says how many seeds, `FLASHSALE_SEED` runs one
 //! alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing step of a test ends the test")]
 #![allow(clippy::print_stdout, reason = "cargo test shows it with the failing test, and only then")]
@@ -18,12 +18,10 @@ mod model;
 mod monitor;
 #[path = "differential/notes.rs"]
 mod notes;
+#[path = "differential/outcome.rs"]
+mod outcome;
 #[path = "differential/parts.rs"]
 mod parts;
-#[path = "differential/place.rs"]
-mod place;
-#[path = "differential/player.rs"]
-mod player;
 #[cfg(feature = "live")]
 #[path = "differential/production.rs"]
 mod production;
@@ -31,19 +29,21 @@ mod production;
 mod replay;
 #[path = "differential/report.rs"]
 mod report;
+#[path = "differential/runner.rs"]
+mod runner;
 #[path = "differential/script.rs"]
 mod script;
-#[path = "differential/told.rs"]
-mod told;
+#[path = "differential/seed_shop.rs"]
+mod seed_shop;
 #[path = "differential/wave.rs"]
 mod wave;
 
 use embedded_rig::EmbeddedRig;
 use parts::PARTITIONS;
-use place::Place;
 use report::Report;
 use script::Script;
-use wave::{Side, WAVE, play, restarts};
+use seed_shop::SeedShop;
+use wave::{WAVE, WaveResult, restarts, run};
 
 const SEEDS: u64 = 1_000;
 
@@ -51,7 +51,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number of seeds, or a seed"))
 }
 
-/// The seeds to play, wave by wave.
+/// The seeds to run, wave by wave.
 fn waves() -> Vec<(u64, Vec<u64>)> {
     if let Some(seed) = number("FLASHSALE_SEED") {
         return vec![(seed / WAVE, vec![seed])];
@@ -66,16 +66,16 @@ fn is_crowd(seed: u64) -> bool {
 }
 
 #[cfg(feature = "live")]
-async fn sides(wave: u64, scripts: &[Script], crowds: &[Place]) -> Vec<Side> {
-    let embedded = play::<EmbeddedRig>(wave, scripts, crowds);
-    let production = play::<production::ProductionRig>(wave, scripts, crowds);
+async fn sides(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> Vec<WaveResult> {
+    let embedded = run::<EmbeddedRig>(wave, scripts, crowds);
+    let production = run::<production::ProductionRig>(wave, scripts, crowds);
     let (embedded, production) = tokio::join!(embedded, production);
     vec![embedded, production]
 }
 
 #[cfg(not(feature = "live"))]
-async fn sides(wave: u64, scripts: &[Script], crowds: &[Place]) -> Vec<Side> {
-    vec![play::<EmbeddedRig>(wave, scripts, crowds).await]
+async fn sides(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> Vec<WaveResult> {
+    vec![run::<EmbeddedRig>(wave, scripts, crowds).await]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,8 +83,8 @@ async fn every_deployment_does_what_the_pure_machine_does() {
     let mut report = Report::default();
     for (wave, seeds) in waves() {
         let (crowds, scripts): (Vec<u64>, Vec<u64>) = seeds.into_iter().partition(|&seed| is_crowd(seed));
-        let crowds: Vec<Place> = crowds.into_iter().map(|seed| Place::of(seed, PARTITIONS)).collect();
-        let script = |seed| Script::of(Place::of(seed, PARTITIONS), restarts(wave).len());
+        let crowds: Vec<SeedShop> = crowds.into_iter().map(|seed| SeedShop::of(seed, PARTITIONS)).collect();
+        let script = |seed| Script::of(SeedShop::of(seed, PARTITIONS), restarts(wave).len());
         let scripts: Vec<Script> = scripts.into_iter().map(script).collect();
         report.compare(&scripts, crowds.len(), &Box::pin(sides(wave, &scripts, &crowds)).await);
     }

@@ -9,6 +9,8 @@ mod crash;
 mod damage;
 #[path = "embedded/durable.rs"]
 mod durable;
+#[path = "embedded/events.rs"]
+mod events;
 #[path = "embedded/expiry.rs"]
 mod expiry;
 #[path = "embedded/first_minute.rs"]
@@ -31,3 +33,5 @@ mod second_port;
 mod second_process;
 #[path = "embedded/stalled.rs"]
 mod stalled;
+#[path = "events/toy.rs"]
+mod toy;

@@ -35,7 +35,7 @@ const GROWTH_MAX: u64 = 256 << 20;
 const STORES_MAX: u64 = 16;
 
 /// A market with one sale, and what it looked like before anybody came.
-struct Scene {
+struct Fixture {
     market: Market,
     sale: LoadSale,
     /// Honest purchases so far.
@@ -44,19 +44,19 @@ struct Scene {
     descriptors: u64,
 }
 
-impl Scene {
-    fn set(name: &str) -> Self {
+impl Fixture {
+    fn new(name: &str) -> Self {
         Self::of(Market::open(name).unwrap())
     }
 
     fn of(market: Market) -> Self {
         let sale = market.publish(UNITS, OPEN_MS).unwrap();
-        let mut scene = Self { market, sale, bought: 0, memory: 0, descriptors: 0 };
+        let mut fixture = Self { market, sale, bought: 0, memory: 0, descriptors: 0 };
         // Connections to the stores are made when they are first needed.
-        scene.buys();
-        let sample = scene.market.engine_sample().unwrap();
-        (scene.memory, scene.descriptors) = (sample.resident_bytes, sample.open_fds);
-        scene
+        fixture.buys();
+        let sample = fixture.market.engine_sample().unwrap();
+        (fixture.memory, fixture.descriptors) = (sample.resident_bytes, sample.open_fds);
+        fixture
     }
 
     fn wire(&self) -> Wire {
@@ -123,7 +123,7 @@ enum Expected {
     /// A problem with this status and code.
     Problem(u16, &'static str),
     /// This status without a body, and then the end of the connection: bytes that are no request
-    /// have no more to be told.
+    /// get no more.
     Bare(u16),
     /// This status.
     Status(u16),
@@ -132,8 +132,8 @@ enum Expected {
 }
 
 /// Sends a request on a connection of its own and compares.
-fn expect(scene: &Scene, name: &str, request: &[u8], expected: Expected) {
-    let mut wire = scene.wire();
+fn expect(fixture: &Fixture, name: &str, request: &[u8], expected: Expected) {
+    let mut wire = fixture.wire();
     // The server may have seen enough before it has all.
     drop(wire.send(request));
     let outcome = wire.answer();
@@ -145,5 +145,5 @@ fn expect(scene: &Scene, name: &str, request: &[u8], expected: Expected) {
     };
     assert!(fits, "{name}: expected {expected:?}, got {outcome:?}");
     drop(wire);
-    scene.wait_alone(name);
+    fixture.wait_alone(name);
 }

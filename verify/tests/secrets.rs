@@ -49,9 +49,9 @@ fn every_program_refuses_a_secret_among_its_arguments() {
             .env("FLASHSALE_TOKEN_SECRET", SECRET)
             .env("FLASHSALE_TOKEN_TENANTS", "*");
         let output = command.args(arguments).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(Exit::Usage.status().into()), "{program}: {told}");
-        assert!(told.contains("file:PATH") && !told.contains("hunter2"), "{program}: {told}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(Exit::Usage.status().into()), "{program}: {text}");
+        assert!(text.contains("file:PATH") && !text.contains("hunter2"), "{program}: {text}");
     };
     refused("engine", &["--token-secret", "hunter2hunter2hunter2"]);
     refused("engine", &["--redis-url", "redis://:hunter2@127.0.0.1:1"]);

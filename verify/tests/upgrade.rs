@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long every token is valid.
 const TOKEN_TTL_MS: u64 = 3_600_000;
 
-/// An order of before: who bought, with which key, what, how much, and the id that was told.
+/// An order of before: who bought, with which key, what, how much, and the id of the answer.
 type Old = (u64, &'static str, u64, u32, &'static str);
 
 const LIVE: [Old; 4] = [
@@ -131,9 +131,9 @@ fn known_migrations(kind: &str) -> Vec<String> {
     names
 }
 
-fn audits_clean(before: &Before, told: &str) {
+fn audits_clean(before: &Before, expected: &str) {
     let audit = before.audit();
-    assert!(audit.holds && audit.text.contains(told), "expected {told:?}:\n{}", audit.text);
+    assert!(audit.holds && audit.text.contains(expected), "expected {expected:?}:\n{}", audit.text);
 }
 
 #[test]

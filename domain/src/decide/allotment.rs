@@ -2,7 +2,7 @@
 //! above it falls by what is free, and then by what releases bring back, which is not sold again
 //! before the target is reached.
 
-use super::{LaneLedger, OfferLedger, Span};
+use super::{Deciding, LaneLedger, OfferLedger};
 use crate::{
     id::{Epoch, LaneId, OfferId, Position},
     record::AllotmentChange,
@@ -25,7 +25,7 @@ pub struct AllotmentMove {
     pub changed_at: i64,
 }
 
-impl Span<'_> {
+impl Deciding<'_> {
     /// R9: of so many returned units those that the allotment falls by.
     pub(super) fn retire(&mut self, lane: LaneId, offer: OfferId, units: u32) -> u32 {
         let excess = self.lanes.get(&lane).and_then(|lane| lane.offers.get(&offer)).map_or(0, OfferLedger::excess);

@@ -53,14 +53,14 @@ impl Reservation {
 }
 
 /// A field that is its default is left out, as proto3 wants.
-fn number(tag: u32, value: u64, out: &mut Vec<u8>) {
+pub(crate) fn number(tag: u32, value: u64, out: &mut Vec<u8>) {
     if value != 0 {
         encode_key(tag, WireType::Varint, out);
         encode_varint(value, out);
     }
 }
 
-fn bytes(tag: u32, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn bytes(tag: u32, value: &[u8], out: &mut Vec<u8>) {
     if !value.is_empty() {
         encode_key(tag, WireType::LengthDelimited, out);
         encode_varint(value.len() as u64, out);

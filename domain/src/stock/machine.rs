@@ -28,8 +28,8 @@ pub struct RunId(pub u64);
 
 /// What a lane knows of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shelf {
-    /// Units left.
+pub struct OfferStock {
+    /// Units that may be promised.
     pub left: u64,
     /// The ledger's allotment, as far as it is known here.
     pub allotment: u64,
@@ -52,8 +52,8 @@ pub struct LaneState {
     pub run: RunId,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
-    /// Every offer.
-    pub offers: BTreeMap<OfferId, Shelf>,
+    /// The stock of every offer.
+    pub offers: BTreeMap<OfferId, OfferStock>,
 }
 
 impl LaneState {
@@ -75,7 +75,7 @@ pub struct LaneMachine {
 #[derive(Debug, Default)]
 pub struct PreparedLoad {
     limit_per_buyer: u32,
-    offers: BTreeMap<OfferId, Shelf>,
+    offers: BTreeMap<OfferId, OfferStock>,
     buyers: Buyers,
 }
 
@@ -143,7 +143,7 @@ impl LaneMachine {
     }
 
     fn left(&self, offer: OfferId) -> u64 {
-        self.state.as_ref().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.left)
+        self.state.as_ref().and_then(|state| state.offers.get(&offer)).map_or(0, |stock| stock.left)
     }
 
     fn is_settled(&self, purchase: &Purchase) -> bool {
@@ -177,10 +177,10 @@ impl LaneMachine {
         let Some(state) = self.state.as_mut() else { return ReserveReply::SoldOut { left: 0 } };
         let fits = tombstones < TOMBSTONES_MAX && held.saturating_add(request.quantity) <= state.limit_per_buyer;
         let Some(number) = number.filter(|_| fits) else { return ReserveReply::LimitReached { held } };
-        let Some(shelf) = state.offers.get_mut(&request.offer) else { return ReserveReply::SoldOut { left: 0 } };
-        match shelf.left.checked_sub(request.quantity.into()) {
-            Some(left) if !repeated => shelf.left = left,
-            _ => return ReserveReply::SoldOut { left: shelf.left },
+        let Some(stock) = state.offers.get_mut(&request.offer) else { return ReserveReply::SoldOut { left: 0 } };
+        match stock.left.checked_sub(request.quantity.into()) {
+            Some(left) if !repeated => stock.left = left,
+            _ => return ReserveReply::SoldOut { left: stock.left },
         }
         let purchase = Purchase {
             order: request.order,
@@ -244,9 +244,9 @@ impl LaneMachine {
         } else {
             self.buyers.remove(gone.buyer, at);
         }
-        if let Some(shelf) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) {
-            shelf.left = shelf.left.saturating_add(back.into());
-            shelf.allotment = shelf.allotment.saturating_sub(retired.into());
+        if let Some(stock) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) {
+            stock.left = stock.left.saturating_add(back.into());
+            stock.allotment = stock.allotment.saturating_sub(retired.into());
         }
     }
 
@@ -312,11 +312,11 @@ impl LaneMachine {
         if !self.is_open_at(run, epoch) {
             return self.closed();
         }
-        let shelf = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
-        if let Some(shelf) = shelf.filter(|shelf| shelf.changed_at < changed_at) {
-            shelf.left = shelf.left.saturating_add(std::mem::take(&mut shelf.withheld));
-            shelf.left = shelf.left.saturating_add(allotment).saturating_sub(shelf.allotment);
-            (shelf.allotment, shelf.changed_at) = (allotment, changed_at);
+        let stock = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer));
+        if let Some(stock) = stock.filter(|stock| stock.changed_at < changed_at) {
+            stock.left = stock.left.saturating_add(std::mem::take(&mut stock.withheld));
+            stock.left = stock.left.saturating_add(allotment).saturating_sub(stock.allotment);
+            (stock.allotment, stock.changed_at) = (allotment, changed_at);
         }
         LaneAnswer::Open(())
     }
@@ -328,19 +328,19 @@ impl LaneMachine {
         if !self.is_open_at(run, epoch) {
             return self.closed();
         }
-        let Some(shelf) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) else {
+        let Some(stock) = self.state.as_mut().and_then(|state| state.offers.get_mut(&offer)) else {
             return LaneAnswer::Open(0);
         };
-        if shelf.changed_at != after {
+        if stock.changed_at != after {
             return LaneAnswer::Open(0);
         }
-        let more = units.saturating_sub(shelf.withheld).min(shelf.left);
-        shelf.left = shelf.left.saturating_sub(more);
-        shelf.withheld = shelf.withheld.saturating_add(more);
-        LaneAnswer::Open(units.min(shelf.withheld))
+        let more = units.saturating_sub(stock.withheld).min(stock.left);
+        stock.left = stock.left.saturating_sub(more);
+        stock.withheld = stock.withheld.saturating_add(more);
+        LaneAnswer::Open(units.min(stock.withheld))
     }
 
-    /// The lane's state.
+    /// The lane as keepers and metrics see it.
     pub fn inspect(&self, run: RunId) -> LaneView {
         let mode = match &self.state {
             None => LaneMode::Missing,
@@ -350,14 +350,14 @@ impl LaneMachine {
         let offers = self.state.iter().flat_map(|state| &state.offers);
         LaneView {
             mode,
-            offers: offers.map(|(&offer, shelf)| (offer, shelf.left, shelf.allotment)).collect(),
+            offers: offers.map(|(&offer, stock)| (offer, stock.left, stock.allotment)).collect(),
             journal_len: count(self.journal.len()),
             oldest_due_ms: self.journal.oldest_due_ms(),
             buyers_len: count(self.buyers.len()),
         }
     }
 
-    /// All buyers' entries.
+    /// Every buyer with an entry, and its purchases.
     pub fn buyers(&self) -> Vec<(BuyerId, Vec<Purchase>)> {
         self.buyers.iter().map(|(buyer, purchases)| (buyer, purchases.to_vec())).collect()
     }

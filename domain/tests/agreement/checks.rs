@@ -23,7 +23,7 @@ impl World {
     pub fn check_given_back(&self, lane: LaneId, before: &LaneMachine, gone: &[Gone]) -> Played {
         let Some(after) = self.redis.machine(lane) else { return Ok(()) };
         let left = |machine: &LaneMachine, offer| {
-            machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.left)
+            machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |stock| stock.left)
         };
         let live = |machine: &LaneMachine| {
             let entries = machine.buyers().into_iter().flat_map(|(_, purchases)| purchases);

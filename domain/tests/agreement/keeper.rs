@@ -234,7 +234,7 @@ impl Process {
         }
         let overlap = world.is(Wrong::ChangesOverlap);
         let (machine, run) = world.redis.lane(lane);
-        let known = machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |shelf| shelf.changed_at);
+        let known = machine.state().and_then(|state| state.offers.get(&offer)).map_or(0, |stock| stock.changed_at);
         let after = if overlap { known } else { after };
         let answer = machine.withhold(run, epoch, offer, after, delta.unsigned_abs());
         tell!(

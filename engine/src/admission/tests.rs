@@ -9,6 +9,7 @@ use domain::{
 use kit::token::TokenError;
 
 use super::*;
+use crate::hint::HINT_MS_MAX;
 use crate::testing::{BUYER_RATE, NOW_MS, Shop, buyer, offer_id, purchase, sale, tenant};
 
 fn why(result: Result<Admitted, Declined>) -> Declined {

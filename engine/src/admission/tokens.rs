@@ -38,7 +38,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Remembers nothing yet.
+    /// A verifier whose memory is empty.
     pub fn new(verifier: TokenVerifier, seed: TokenSeed) -> Self {
         let places = (0..TOKENS_MAX).map(|_| Mutex::new(None)).collect();
         Self { verifier, seed, places, checks: TokenChecks::default() }

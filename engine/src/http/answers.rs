@@ -12,10 +12,10 @@ use kit::{
 
 use super::{cursor, wire};
 use crate::{
-    admission::{Caller, Limited},
-    buy::{Bought, Declined, Standing},
+    limits::Limited,
     orders::{OrderList, OrderView, Unseen},
     pages::Page,
+    purchase::{Bought, Caller, Declined, PurchaseState},
 };
 
 /// When to come back to an overloaded engine.
@@ -172,12 +172,12 @@ fn rate_limited(limited: &Limited) -> Response<Body> {
     Problem::new(Code::RateLimited, detail).with_retry_after(limited.retry_after).with_rate_limit(limit).to_response()
 }
 
-/// `202`: an order, and where its status is told.
+/// `202`: an order, and where its status is asked for.
 pub(super) fn bought(bought: Bought) -> Response<Body> {
-    let status = match bought.standing {
-        Standing::Accepted => "accepted",
-        Standing::Pending => "pending",
-        Standing::Over(status) => status.as_str(),
+    let status = match bought.state {
+        PurchaseState::Accepted => "accepted",
+        PurchaseState::Pending => "pending",
+        PurchaseState::Over(status) => status.as_str(),
     };
     let (mut order, mut offer) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (order, offer) = (order.format(bought.order.get()), offer.format(bought.offer.get()));

@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use domain::id::OrderId;
 use siphasher::sip::SipHasher13;
 
-use crate::admission::Caller;
+use crate::purchase::Caller;
 
 /// Two numbers as hexadecimal digits.
 const LENGTH: usize = 32;

@@ -21,8 +21,8 @@ use super::{
     wire::{Bought, Order, OrderPage, Sale, Time},
 };
 use crate::{
-    buy::{Purchase, Standing},
     orders::{OrderRows, Unseen},
+    purchase::{Purchase, PurchaseState},
 };
 
 /// The refusals of a purchase.
@@ -124,11 +124,11 @@ pub(crate) async fn buy<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
     };
     match front.purchases.buy(Purchase { token: bearer(&head.headers), offer, quantity, key, context }).await {
         Ok(bought) => {
-            match bought.standing {
-                Standing::Accepted => front.metrics.accepted.inc(),
-                Standing::Pending => front.metrics.pending.inc(),
+            match bought.state {
+                PurchaseState::Accepted => front.metrics.accepted.inc(),
+                PurchaseState::Pending => front.metrics.pending.inc(),
                 // Nothing was bought: it is what became of an earlier order.
-                Standing::Over(_) => {}
+                PurchaseState::Over(_) => {}
             }
             answers::bought(bought)
         }

@@ -13,7 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::buy::Quantity;
+use crate::purchase::Quantity;
 
 /// Largest body. A good one has some 400 bytes, context included; room for spaces and escapes
 /// beyond that would only be memory that slow clients hold.

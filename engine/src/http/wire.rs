@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::body::rfc3339;
 use crate::{
-    admission::Coarse,
-    orders::{OrderView, Stage},
+    hint::Coarse,
+    orders::{OrderState, OrderView},
     sales::Promotion,
 };
 
@@ -145,9 +145,9 @@ pub struct Order {
 
 impl From<&OrderView> for Order {
     fn from(view: &OrderView) -> Self {
-        let (status, reason) = match view.stage {
-            Stage::Pending => ("pending", None),
-            Stage::Row(status, reason) => (status.as_str(), reason.map(|reason| reason.as_str())),
+        let (status, reason) = match view.state {
+            OrderState::Pending => ("pending", None),
+            OrderState::Row(status, reason) => (status.as_str(), reason.map(|reason| reason.as_str())),
         };
         // A published price times the largest quantity fits: it was checked when the sale was
         // published.

@@ -11,7 +11,7 @@ use store::{
 };
 
 use super::{AHEAD_MS_MAX, Mint};
-use crate::admission::Moment;
+use crate::moment::Moment;
 
 /// How long a lease lives without being prolonged.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl<Q: Sql> WorkerLeases for Ledger<Q> {
     }
 }
 
-/// Who is told of the fleet.
+/// Where the fleet is reported to.
 pub trait LeaseWatch: Send + Sync + 'static {
     /// So many engines are live, this one included.
     fn fleet(&self, engines: u32);
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Told(Mutex<Vec<Result<(), &'static str>>>, AtomicU32);
+    struct Reported(Mutex<Vec<Result<(), &'static str>>>, AtomicU32);
 
-    impl LeaseWatch for Arc<Told> {
+    impl LeaseWatch for Arc<Reported> {
         fn fleet(&self, engines: u32) {
             self.1.store(engines, Ordering::Relaxed);
         }
@@ -235,7 +235,7 @@ mod tests {
     fn setup(
         takes: Duration,
         skew_ms: i64,
-    ) -> (Numbers, ManualClock, Arc<Mint>, LeaseKeeper<Numbers, ManualClock>, Arc<Told>) {
+    ) -> (Numbers, ManualClock, Arc<Mint>, LeaseKeeper<Numbers, ManualClock>, Arc<Reported>) {
         let clock = ManualClock::new(NOW_MS);
         let numbers = Numbers {
             clock: clock.clone(),
@@ -262,30 +262,30 @@ mod tests {
     /// before the request.
     #[tokio::test]
     async fn minting_ends_before_the_lease_however_long_the_answer_took() {
-        let (numbers, clock, mint, mut keeper, told) = setup(Duration::from_secs(4), 0);
-        keeper.round(&told).await;
+        let (numbers, clock, mint, mut keeper, reported) = setup(Duration::from_secs(4), 0);
+        keeper.round(&reported).await;
         assert_eq!(mint.worker(ms(&clock)), Some(9));
-        assert_eq!(told.1.load(Ordering::Relaxed), 3);
+        assert_eq!(reported.1.load(Ordering::Relaxed), 3);
         *numbers.answer.lock().unwrap() = Err(SqlError::Unreachable("cut".into()));
-        keeper.round(&told).await;
+        keeper.round(&reported).await;
         assert!(mint.is_minting(ms(&clock)), "a failed renewal changes nothing");
         clock.advance(Duration::from_secs(25 - 8) - Duration::from_millis(1));
         assert!(mint.is_minting(ms(&clock)));
         clock.advance(Duration::from_millis(1));
         assert!(!mint.is_minting(ms(&clock)), "25 s after the request was sent");
-        keeper.round(&told).await;
-        assert_eq!(told.0.lock().unwrap().last(), Some(&Err("the lease of the worker number ended")));
+        keeper.round(&reported).await;
+        assert_eq!(reported.0.lock().unwrap().last(), Some(&Err("the lease of the worker number ended")));
     }
 
     #[tokio::test]
     async fn a_lost_number_stops_the_mint_at_once() {
-        let (numbers, clock, mint, mut keeper, told) = setup(Duration::ZERO, 0);
-        keeper.round(&told).await;
+        let (numbers, clock, mint, mut keeper, reported) = setup(Duration::ZERO, 0);
+        keeper.round(&reported).await;
         *numbers.answer.lock().unwrap() = Ok(None);
-        keeper.round(&told).await;
+        keeper.round(&reported).await;
         assert!(!mint.is_minting(ms(&clock)));
         *numbers.answer.lock().unwrap() = Ok(Some(10));
-        keeper.round(&told).await;
+        keeper.round(&reported).await;
         assert_eq!(mint.worker(ms(&clock)), Some(10));
     }
 
@@ -294,28 +294,31 @@ mod tests {
     #[tokio::test]
     async fn r5_a_clock_far_off_does_not_mint_and_heals_by_itself() {
         for wrong_ms in [60_001, -60_001, 3_600_000, -3_600_000, 400 * 24 * 3_600_000] {
-            let (numbers, clock, mint, mut keeper, told) = setup(Duration::ZERO, 0);
-            keeper.round(&told).await;
+            let (numbers, clock, mint, mut keeper, reported) = setup(Duration::ZERO, 0);
+            keeper.round(&reported).await;
             assert!(mint.is_minting(ms(&clock)));
             numbers.skew_ms.store(wrong_ms, Ordering::Relaxed);
-            keeper.round(&told).await;
-            assert!(!mint.is_minting(ms(&clock)) && told.0.lock().unwrap().last().unwrap().is_err(), "the database's");
+            keeper.round(&reported).await;
+            assert!(
+                !mint.is_minting(ms(&clock)) && reported.0.lock().unwrap().last().unwrap().is_err(),
+                "the database's"
+            );
             numbers.skew_ms.store(0, Ordering::Relaxed);
-            keeper.round(&told).await;
+            keeper.round(&reported).await;
             assert!(mint.mint(slot(), Moment::of(&clock)).is_ok(), "right again");
             // The engine's own, while the database's goes on.
             clock.set_wall(NOW_MS.checked_add_signed(wrong_ms).unwrap());
             numbers.skew_ms.store(-wrong_ms, Ordering::Relaxed);
-            keeper.round(&told).await;
+            keeper.round(&reported).await;
             assert!(!mint.is_minting(ms(&clock)), "the engine's");
             clock.set_wall(NOW_MS);
             numbers.skew_ms.store(0, Ordering::Relaxed);
-            keeper.round(&told).await;
+            keeper.round(&reported).await;
             let minted = mint.mint(slot(), Moment::of(&clock)).unwrap();
             assert!(minted.minted_at_ms() < NOW_MS + AHEAD_MS_MAX, "nothing is left of the wrong clock");
         }
-        let (_, clock, mint, mut keeper, told) = setup(Duration::ZERO, 60_000);
-        keeper.round(&told).await;
+        let (_, clock, mint, mut keeper, reported) = setup(Duration::ZERO, 60_000);
+        keeper.round(&reported).await;
         assert!(mint.is_minting(ms(&clock)));
     }
 
@@ -325,12 +328,12 @@ mod tests {
     #[tokio::test]
     async fn one_clock_set_anywhere_mints_on_within_what_the_row_says() {
         const HOUR_MS: i64 = 3_600_000;
-        let (numbers, clock, mint, mut keeper, told) = setup(Duration::ZERO, 0);
+        let (numbers, clock, mint, mut keeper, reported) = setup(Duration::ZERO, 0);
         let mut last = None;
         for step in [0, HOUR_MS, -2 * HOUR_MS, 1_000, -100_000 * HOUR_MS, 24 * HOUR_MS, -1_000, 200_000 * HOUR_MS] {
             clock.set_wall(clock.now_ms().checked_add_signed(step).unwrap());
             for _ in 0..20 {
-                keeper.round(&told).await;
+                keeper.round(&reported).await;
                 for _ in 0..5 {
                     let minted = mint.mint(slot(), Moment::of(&clock)).unwrap();
                     assert!(Some(minted) > last, "after {step}");
@@ -340,15 +343,15 @@ mod tests {
                 }
             }
         }
-        keeper.keep(told, std::future::ready(())).await;
+        keeper.keep(reported, std::future::ready(())).await;
         let row = numbers.ids_until_ms.load(Ordering::Relaxed);
         assert!(last.unwrap().minted_at_ms() <= row, "the row that is given back covers them all");
     }
 
     #[tokio::test(start_paused = true)]
     async fn at_the_end_the_number_is_given_back() {
-        let (numbers, clock, mint, keeper, told) = setup(Duration::ZERO, 0);
-        keeper.keep(told, tokio::time::sleep(Duration::from_secs(12))).await;
+        let (numbers, clock, mint, keeper, reported) = setup(Duration::ZERO, 0);
+        keeper.keep(reported, tokio::time::sleep(Duration::from_secs(12))).await;
         assert_eq!(numbers.released.load(Ordering::Relaxed), 1);
         assert!(!mint.is_minting(ms(&clock)));
     }

@@ -10,12 +10,12 @@ use domain::{
 use store::stock::LaneStock;
 
 use super::{OrderRows, Orders, PAGE_MAX, Unseen, unavailable};
-use crate::admission::{Caller, Repeat};
+use crate::{admission::Repeat, purchase::Caller};
 
 /// What an earlier purchase by the same key came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Earlier {
-    /// There was none.
+    /// No purchase by this key is known.
     None,
     /// It was for another quantity.
     Mismatch,

@@ -17,8 +17,8 @@ async fn promised(shop: &Shop) -> OrderId {
     shop.buy(1, "k", 2).await.unwrap().order
 }
 
-async fn see(shop: &Shop, order: OrderId) -> Result<Stage, Unseen> {
-    shop.orders().status(caller(1), order, Some(offer_id(1))).await.map(|view| view.stage)
+async fn see(shop: &Shop, order: OrderId) -> Result<OrderState, Unseen> {
+    shop.orders().status(caller(1), order, Some(offer_id(1))).await.map(|view| view.state)
 }
 
 #[tokio::test]
@@ -26,12 +26,12 @@ async fn an_order_is_pending_until_it_has_its_row() {
     let shop = Shop::new(10);
     let order = promised(&shop).await;
     let view = shop.orders().status(caller(1), order, Some(offer_id(1))).await.unwrap();
-    assert_eq!((view.stage, view.quantity, view.reserved_at_ms), (Stage::Pending, 2, order.minted_at_ms()));
+    assert_eq!((view.state, view.quantity, view.reserved_at_ms), (OrderState::Pending, 2, order.minted_at_ms()));
     assert_eq!((view.sku, view.unit_price), (None, None), "what a row will say is not guessed from today's sale");
     shop.rows.write(order, buyer(1), Status::PendingPayment);
-    assert_eq!(see(&shop, order).await, Ok(Stage::Row(Status::PendingPayment, None)));
+    assert_eq!(see(&shop, order).await, Ok(OrderState::Row(Status::PendingPayment, None)));
     shop.stock.restart();
-    assert_eq!(see(&shop, order).await, Ok(Stage::Row(Status::PendingPayment, None)), "rows need no lane");
+    assert_eq!(see(&shop, order).await, Ok(OrderState::Row(Status::PendingPayment, None)), "rows need no lane");
 }
 
 /// INV-7: an order of another buyer or tenant, and one that never was, get the same answer.
@@ -82,10 +82,10 @@ async fn a_row_that_appears_between_the_looks_is_seen() {
     let batch = shop.stock.calls()[0].0;
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[]));
     *shop.rows.blind.lock().unwrap() = 1;
-    assert_eq!(see(&shop, order).await, Ok(Stage::Row(Status::PendingPayment, None)));
+    assert_eq!(see(&shop, order).await, Ok(OrderState::Row(Status::PendingPayment, None)));
     shop.stock.open(1, 2, 10);
     *shop.rows.blind.lock().unwrap() = 1;
-    assert_eq!(see(&shop, order).await, Ok(Stage::Row(Status::PendingPayment, None)), "not in the lane any more");
+    assert_eq!(see(&shop, order).await, Ok(OrderState::Row(Status::PendingPayment, None)), "not in the lane any more");
     *shop.rows.blind.lock().unwrap() = 2;
     assert_eq!(see(&shop, order).await, Err(Unseen::NotFound));
 }

@@ -1,8 +1,9 @@
 //! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays
 //! nothing: without a bound a few clients would keep the front threads busy with sending. Who comes
 //! too early waits for a turn, so that one who asks once is served beside others who ask all the
-//! while; who would wait too long is told to come back. While purchases are under way pages yield
-//! to them: an answer of nothing but its head costs a front thread as much as a refused purchase.
+//! while; who would wait too long is answered to come back. While purchases are under way pages
+//! yield to them: an answer of nothing but its head costs a front thread as much as a refused
+//! purchase.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -13,7 +13,7 @@ use store::{
     stock::{LaneStock, StockError},
 };
 
-use super::Desk;
+use super::Reserver;
 use crate::sales::Lane;
 
 /// Everything together: then the outcome is unknown.
@@ -44,7 +44,7 @@ pub(super) enum Asked {
     Closed,
     /// It never left this engine: nothing happened.
     Unsent,
-    /// Nobody knows.
+    /// No answer came: it may have happened or not.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ impl Asked {
     }
 }
 
-impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
+impl<S: LaneStock, L: OrderLog, C: Clock> Reserver<S, L, C> {
     /// Asks until there is an answer, the tries are used up, or [`CALL_BUDGET`] is. `call` then
     /// holds the epoch that answered.
     pub(super) async fn ask(&self, lane: &Arc<Lane>, call: &mut ReserveCall, requests: &[ReserveRequest]) -> Asked {
@@ -103,7 +103,7 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Desk<S, L, C> {
                 // Nothing happened, and the next connection is made meanwhile: the client's retry
                 // finds it.
                 Err(StockError::Unsent(error)) if retries == 0 => {
-                    tracing::debug!(error, lane = %lane.id, "the lane cannot be asked");
+                    tracing::debug!(%error, lane = %lane.id, "the lane cannot be asked");
                     return Asked::Unsent;
                 }
                 Err(error) if error.is_retryable() && retries < RETRIES_MAX => {

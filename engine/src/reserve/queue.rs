@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::record::BATCH_MAX;
 
-use super::Waiting;
-use crate::buy::Declined;
+use super::Queued;
+use crate::purchase::Declined;
 
 /// Calls of one lane and thread that are out at a time. One: Redis decides one call after the other
 /// anyway, so a second would only split the batch that is collecting, and the larger a batch the
@@ -22,18 +22,18 @@ pub(super) struct Queue(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    waiting: std::collections::VecDeque<Waiting>,
+    waiting: std::collections::VecDeque<Queued>,
     calls_out: usize,
 }
 
 impl Queue {
     /// Takes a place. `true`: the caller must drive, by a [`Driving`].
-    pub(super) fn join(&self, waiting: Waiting) -> Result<bool, Declined> {
+    pub(super) fn join(&self, queued: Queued) -> Result<bool, Declined> {
         let mut inner = self.lock();
         if inner.waiting.len() >= WAITING_MAX {
             return Err(Declined::Overloaded);
         }
-        inner.waiting.push_back(waiting);
+        inner.waiting.push_back(queued);
         let must_drive = inner.calls_out < CALLS_OUT_MAX;
         inner.calls_out += usize::from(must_drive);
         Ok(must_drive)
@@ -58,7 +58,7 @@ impl Driving {
 
     /// The next batch; `None` ends the driving, in the same moment in which the queue was seen
     /// empty.
-    pub(super) fn next(&mut self) -> Option<Vec<Waiting>> {
+    pub(super) fn next(&mut self) -> Option<Vec<Queued>> {
         let mut inner = self.queue.lock();
         if self.is_over {
             return None;

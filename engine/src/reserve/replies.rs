@@ -7,8 +7,8 @@ use domain::{
 
 use super::ask::Decided;
 use crate::{
-    buy::{Declined, Standing},
-    enqueue::Acknowledged,
+    append::Acknowledged,
+    purchase::{Declined, PurchaseState},
 };
 
 /// What a buyer gets.
@@ -16,13 +16,13 @@ use crate::{
 pub(super) enum Outcome {
     /// Promised by this call: goes into its record.
     Promised(PurchaseNumber),
-    /// The order of another request in this very call: shares the record's fate.
-    Rides(OrderId),
-    /// An order whose standing is known now.
-    Known(OrderId, Standing),
+    /// The order of another request in this very call: shares its record.
+    Twin(OrderId),
+    /// An order whose state is known now.
+    Known(OrderId, PurchaseState),
     /// An order that was released since.
     Released(OrderId),
-    /// Nothing.
+    /// No promise, and why.
     Declined(Declined),
 }
 
@@ -33,7 +33,7 @@ impl Outcome {
     pub(super) const fn takes_no_unit(&self) -> bool {
         match self {
             Self::Promised(_) | Self::Declined(Declined::SoldOut) => false,
-            Self::Rides(_) | Self::Known(..) | Self::Released(_) | Self::Declined(_) => true,
+            Self::Twin(_) | Self::Known(..) | Self::Released(_) | Self::Declined(_) => true,
         }
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn outcomes(
     acknowledged: &Acknowledged,
 ) -> Vec<Outcome> {
     // An earlier try of this call happened if it left a request's own order behind. Its journal
-    // entry may hold other reservations than this answer tells of, so nobody here knows the
+    // entry may hold other reservations than this answer holds, so nobody here knows the
     // record's bytes: the sweeper will append them.
     let is_own = |(reply, request): (&ReserveReply, &ReserveRequest)| match reply {
         ReserveReply::Repeat { order, .. } | ReserveReply::Released { order } => *order == request.order,
@@ -54,14 +54,14 @@ pub(super) fn outcomes(
     };
     let is_the_sweepers = decided.was_repeated && decided.replies.iter().zip(requests).any(is_own);
     let outcome = |(reply, request): (&ReserveReply, &ReserveRequest)| match *reply {
-        ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, Standing::Pending),
+        ReserveReply::Reserved(_) if is_the_sweepers => Outcome::Known(request.order, PurchaseState::Pending),
         ReserveReply::Reserved(number) => Outcome::Promised(number),
         ReserveReply::Repeat { order, batch: Some(batch), settled: false }
             if batch == call.batch && !is_the_sweepers =>
         {
-            Outcome::Rides(order)
+            Outcome::Twin(order)
         }
-        ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, standing(batch, settled, acknowledged)),
+        ReserveReply::Repeat { order, batch, settled } => Outcome::Known(order, state_of(batch, settled, acknowledged)),
         ReserveReply::Released { order } => Outcome::Released(order),
         ReserveReply::Mismatch { .. } => Outcome::Declined(Declined::Mismatch),
         ReserveReply::LimitReached { .. } => Outcome::Declined(Declined::LimitReached),
@@ -77,7 +77,7 @@ pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl 
     let rest = requests.iter().zip(outcomes).skip(usize::from(has_promised)).rev();
     rest.filter_map(|(request, outcome)| match *outcome {
         Outcome::Promised(_) => None,
-        Outcome::Rides(order) | Outcome::Known(order, _) | Outcome::Released(order) => {
+        Outcome::Twin(order) | Outcome::Known(order, _) | Outcome::Released(order) => {
             (order != request.order).then_some(request.order)
         }
         Outcome::Declined(_) => Some(request.order),
@@ -86,9 +86,9 @@ pub(super) fn unused(requests: &[ReserveRequest], outcomes: &[Outcome]) -> impl 
 
 /// R12: a repeat is accepted only if its batch is settled or this engine saw its acknowledgement.
 /// Redis may still forget the rest.
-pub(super) fn standing(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> Standing {
+pub(super) fn state_of(batch: Option<BatchId>, settled: bool, acknowledged: &Acknowledged) -> PurchaseState {
     let was_acknowledged = || batch.is_some_and(|batch| acknowledged.at(batch).is_some());
-    if settled || was_acknowledged() { Standing::Accepted } else { Standing::Pending }
+    if settled || was_acknowledged() { PurchaseState::Accepted } else { PurchaseState::Pending }
 }
 
 #[cfg(test)]
@@ -145,19 +145,20 @@ mod tests {
         acknowledged.note(batch(7), 1);
         let replies =
             [repeat(1, Some(6), false), repeat(2, Some(7), false), repeat(3, Some(6), true), repeat(4, None, true)];
-        let standings = [Standing::Pending, Standing::Accepted, Standing::Accepted, Standing::Accepted];
-        let expected: Vec<_> = (1..).zip(standings).map(|(id, standing)| Outcome::Known(order(id), standing)).collect();
+        let states =
+            [PurchaseState::Pending, PurchaseState::Accepted, PurchaseState::Accepted, PurchaseState::Accepted];
+        let expected: Vec<_> = (1..).zip(states).map(|(id, state)| Outcome::Known(order(id), state)).collect();
         assert_eq!(decide(&replies, false, &acknowledged), expected);
         assert_eq!(
             decide(&[repeat(5, None, false)], false, &acknowledged),
-            [Outcome::Known(order(5), Standing::Pending)]
+            [Outcome::Known(order(5), PurchaseState::Pending)]
         );
     }
 
     #[test]
     fn twins_in_one_call_share_the_records_fate() {
         let replies = [ReserveReply::Reserved(PurchaseNumber(1)), repeat(BATCH, Some(BATCH), false)];
-        let expected = [Outcome::Promised(PurchaseNumber(1)), Outcome::Rides(order(BATCH))];
+        let expected = [Outcome::Promised(PurchaseNumber(1)), Outcome::Twin(order(BATCH))];
         assert_eq!(decide(&replies, false, &Acknowledged::default()), expected);
     }
 
@@ -165,14 +166,14 @@ mod tests {
     #[test]
     fn ids_that_came_to_nothing_are_found_from_the_last_one_on() {
         let (promised, declined) = (Outcome::Promised(PurchaseNumber(1)), Outcome::Declined(Declined::SoldOut));
-        let (rides, known) = (Outcome::Rides(order(BATCH)), Outcome::Known(order(7), Standing::Pending));
+        let (twin, known) = (Outcome::Twin(order(BATCH)), Outcome::Known(order(7), PurchaseState::Pending));
         let unused = |outcomes: &[Outcome]| {
             unused(&requests(outcomes.len()), outcomes).map(|order| order.get() - BATCH).collect::<Vec<_>>()
         };
-        assert_eq!(unused(&[promised, rides, known, declined]), [3, 2, 1]);
+        assert_eq!(unused(&[promised, twin, known, declined]), [3, 2, 1]);
         assert_eq!(unused(&[declined, promised, known]), [2], "the first one names the batch");
         assert_eq!(unused(&[known, declined]), [1, 0], "no batch, no name");
-        assert_eq!(unused(&[Outcome::Known(order(BATCH), Standing::Pending)]), [0; 0], "its own order");
+        assert_eq!(unused(&[Outcome::Known(order(BATCH), PurchaseState::Pending)]), [0; 0], "its own order");
     }
 
     /// R7: the first try happened after all. Its record is in the journal, and only the journal
@@ -184,7 +185,8 @@ mod tests {
             ReserveReply::Reserved(PurchaseNumber(1)),
             repeat(BATCH, Some(BATCH), false),
         ];
-        let expected = [order(BATCH), order(BATCH + 1), order(BATCH)].map(|id| Outcome::Known(id, Standing::Pending));
+        let expected =
+            [order(BATCH), order(BATCH + 1), order(BATCH)].map(|id| Outcome::Known(id, PurchaseState::Pending));
         assert_eq!(decide(&replies, true, &Acknowledged::default()), expected);
     }
 

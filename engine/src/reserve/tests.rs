@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
-    buy::{Bought, Quantity},
-    enqueue::ACCEPT_DEADLINE,
+    append::ACCEPT_DEADLINE,
+    purchase::Quantity,
     testing::{Fault, LogMode, Shop, purchase},
 };
 
-fn standing(bought: Result<Bought, Declined>) -> Standing {
-    bought.expect("bought").standing
+fn state(bought: Result<Bought, Declined>) -> PurchaseState {
+    bought.expect("bought").state
 }
 
 /// Many buyers at once, each in a task of its own.
@@ -36,7 +36,7 @@ async fn buyers_of_a_lane_travel_together_and_wait_for_no_timer() {
     let shop = Arc::new(Shop::new(1_000));
     let started = tokio::time::Instant::now();
     let bought = rush(&shop, 1..1_001).await;
-    assert!(bought.into_iter().all(|bought| standing(bought) == Standing::Accepted));
+    assert!(bought.into_iter().all(|bought| state(bought) == PurchaseState::Accepted));
     assert_eq!(started.elapsed(), Duration::ZERO, "the hot path awaits no timer");
     let sizes: Vec<usize> = shop.stock.calls().into_iter().map(|(_, size)| size).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 1_000);
@@ -66,7 +66,7 @@ async fn while_a_call_is_out_the_next_batch_collects() {
     }
     assert_eq!(shop.stock.calls().len(), CALLS_OUT_MAX);
     shop.stock.hold(false);
-    assert_eq!(standing(first.await.unwrap()), Standing::Accepted);
+    assert_eq!(state(first.await.unwrap()), PurchaseState::Accepted);
     assert_eq!(others.await.unwrap().len(), 98);
     let sizes: Vec<usize> = shop.stock.calls().into_iter().map(|(_, size)| size).collect();
     assert_eq!(sizes, [1, 98]);
@@ -135,7 +135,7 @@ async fn r7_room_in_the_log_is_taken_before_the_promise() {
     assert!(shop.stock.calls().is_empty());
     drop(taken);
     let rooms = shop.log.rooms();
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Accepted);
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Accepted);
     assert_eq!(shop.buy(1, "other", 2).await, Err(Declined::LimitReached));
     assert_eq!(shop.log.rooms(), rooms, "every room came back");
 }
@@ -146,7 +146,7 @@ async fn r7_an_append_that_fails_releases_nothing() {
     for mode in [LogMode::LoseAcknowledgement, LogMode::Lose] {
         let shop = Shop::new(10);
         shop.log.mode(mode);
-        assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Pending);
+        assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Pending);
         assert_eq!(shop.stock.left(1), 9, "{mode:?}");
         assert_eq!(shop.stock.lane(1, |lane, _| lane.journal().len()), 1);
     }
@@ -160,13 +160,13 @@ async fn r7_r12_a_late_acknowledgement_is_pending_first_and_accepted_on_repeat()
     shop.log.mode(LogMode::Hold);
     let started = tokio::time::Instant::now();
     let first = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!((first.standing, started.elapsed()), (Standing::Pending, ACCEPT_DEADLINE));
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Pending, "nobody knows yet");
+    assert_eq!((first.state, started.elapsed()), (PurchaseState::Pending, ACCEPT_DEADLINE));
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Pending, "nobody knows yet");
     shop.log.mode(LogMode::Acknowledge);
     shop.purchases.lanes.tasks().close();
     shop.purchases.lanes.tasks().wait().await;
     let again = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!((again.order, again.standing), (first.order, Standing::Accepted));
+    assert_eq!((again.order, again.state), (first.order, PurchaseState::Accepted));
 }
 
 /// R12: a repeat is accepted when its batch is settled, also by an engine that saw no
@@ -176,10 +176,10 @@ async fn r12_a_settled_repeat_is_accepted() {
     let shop = Shop::new(10);
     shop.log.mode(LogMode::LoseAcknowledgement);
     let first = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Pending);
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Pending);
     let batch = shop.stock.calls()[0].0;
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[]));
-    assert_eq!(shop.buy(1, "k", 1).await, Ok(Bought { standing: Standing::Accepted, ..first }));
+    assert_eq!(shop.buy(1, "k", 1).await, Ok(Bought { state: PurchaseState::Accepted, ..first }));
 }
 
 /// Failure 2: the answer is lost. The same call is sent again and finds that it happened: pending,
@@ -189,7 +189,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_batch() {
     let shop = Shop::new(10);
     shop.stock.fail(&[Fault::LoseAnswer]);
     let bought = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!(bought.standing, Standing::Pending);
+    assert_eq!(bought.state, PurchaseState::Pending);
     let calls = shop.stock.calls();
     assert_eq!((calls.len(), calls[0]), (2, calls[1]));
     assert_eq!((shop.stock.left(1), shop.log.records().len()), (9, 0));
@@ -200,7 +200,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_batch() {
 async fn a_lost_call_is_sent_again_and_succeeds() {
     let shop = Shop::new(10);
     shop.stock.fail(&[Fault::LoseCall, Fault::LoseCall]);
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Accepted);
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Accepted);
     assert_eq!(shop.stock.calls().len(), 3);
 }
 
@@ -275,10 +275,10 @@ async fn a_call_that_hangs_ends_within_its_budget() {
 async fn a_rebuilt_lane_is_followed_once() {
     let shop = Shop::new(10);
     shop.stock.open(1, 7, 5);
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Accepted);
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Accepted);
     assert_eq!(shop.stock.calls().len(), 2, "told the epoch, then asked under it");
     assert_eq!(Batch::decode(shop.log.records()[0].1.payload.clone()).unwrap().epoch, Epoch(7));
-    assert_eq!(standing(shop.buy(2, "k", 1).await), Standing::Accepted);
+    assert_eq!(state(shop.buy(2, "k", 1).await), PurchaseState::Accepted);
     assert_eq!(shop.stock.calls().len(), 3, "the epoch is known now");
 }
 
@@ -334,7 +334,7 @@ async fn who_hangs_up_has_bought_all_the_same() {
     while shop.log.records().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(standing(shop.buy(1, "k", 1).await), Standing::Accepted);
+    assert_eq!(state(shop.buy(1, "k", 1).await), PurchaseState::Accepted);
     assert_eq!(shop.stock.left(1), 9);
 }
 
@@ -356,10 +356,8 @@ async fn a_queue_that_is_full_refuses() {
             key: reservation.key,
             field: Bytes::new(),
         };
-        Waiting {
-            request,
-            seat: Seat { answer: oneshot::channel().0, offered, taken: Duration::ZERO, _permit: permit },
-        }
+        let answer = oneshot::channel().0;
+        Queued { request, waiter: Waiter { answer, offered, since: Duration::ZERO, _permit: permit } }
     };
     let joined: Vec<bool> = (0..WAITING_MAX).map(|_| queue.join(waiting()).unwrap()).collect();
     assert_eq!(joined.iter().filter(|must_drive| **must_drive).count(), CALLS_OUT_MAX);

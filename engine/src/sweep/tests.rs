@@ -6,7 +6,7 @@ use domain::id::Epoch;
 
 use super::*;
 use crate::{
-    enqueue::Acknowledged,
+    append::Acknowledged,
     reserve::SWEEP_AFTER_MS,
     testing::{Fault, LogMode, MemoryLog, MemoryStock, NOW_MS, Shop, WORKER, sale},
 };
@@ -47,7 +47,7 @@ async fn what_was_lost_is_appended_again() {
     assert_eq!(records.len(), 1);
     assert_eq!((records[0].1.id.get(), &records[0].1.payload), (journal[0].0.get(), &journal[0].1));
     let again = shop.buy(1, "k", 1).await.unwrap();
-    assert_eq!((again.order, again.standing), (first.order, Standing::Accepted), "R12: acknowledged here");
+    assert_eq!((again.order, again.state), (first.order, PurchaseState::Accepted), "R12: acknowledged here");
     assert_eq!(shop.metrics.sweep_appended.get(), 1);
 }
 

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,8 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Body;
-use super::connection::Pulse;
+use crate::pieces::{Body, Stream};
 
 /// Time between two heartbeats: below the 60 s after which proxies commonly close what is quiet,
 /// and far below the deadline of an idle connection.
@@ -89,8 +87,8 @@ pub fn events(waiting_max: usize, stop: CancellationToken) -> (EventSender, Resp
     let (sender, waiting) = mpsc::channel(waiting_max.max(1));
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let body = EventBody { waiting, heartbeat, stop: Box::pin(stop.cancelled_owned()), pulse: None };
-    let mut response = Response::new(Body::of_events(body));
+    let body = EventBody { waiting, heartbeat, stop: Box::pin(stop.cancelled_owned()) };
+    let mut response = Response::new(Body::of_stream(body));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -98,11 +96,10 @@ pub fn events(waiting_max: usize, stop: CancellationToken) -> (EventSender, Resp
 }
 
 /// The body of such a response. Its first frame is a heartbeat, which sends the head at once.
-pub(super) struct EventBody {
+struct EventBody {
     waiting: mpsc::Receiver<Bytes>,
     heartbeat: Interval,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    pulse: Option<Arc<Pulse>>,
 }
 
 impl fmt::Debug for EventBody {
@@ -111,26 +108,17 @@ impl fmt::Debug for EventBody {
     }
 }
 
-impl EventBody {
-    pub(super) fn keep_alive(&mut self, pulse: Arc<Pulse>) {
-        self.pulse = Some(pulse);
-    }
-
-    /// The next event or heartbeat; `None` at the end. hyper asks only while the client reads.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+impl Stream for EventBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.stop.as_mut().poll(context).is_ready() {
             // What waits goes out; nothing is added.
             self.waiting.close();
         }
-        let next = match self.waiting.poll_recv(context) {
-            Poll::Ready(next) => next,
-            Poll::Pending if self.heartbeat.poll_tick(context).is_ready() => Some(BEAT),
-            Poll::Pending => return Poll::Pending,
-        };
-        if let Some(pulse) = &self.pulse {
-            pulse.beat();
+        match self.waiting.poll_recv(context) {
+            Poll::Ready(next) => Poll::Ready(next),
+            Poll::Pending if self.heartbeat.poll_tick(context).is_ready() => Poll::Ready(Some(BEAT)),
+            Poll::Pending => Poll::Pending,
         }
-        Poll::Ready(next)
     }
 }
 

@@ -21,12 +21,13 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Counted, Overdue, Pulse, Rounds, Watch};
 use super::limits::BUFFER_BYTES_FLOOR;
 use super::{Body, Handler, Limits, reply};
+use crate::clock::{Clock as _, SystemClock};
 use crate::metrics::{MetricsError, Registry};
 
 /// Rounds of the sweep in the shortest deadline: a wait ends at most a quarter of it late.
@@ -152,7 +153,8 @@ struct Server<H> {
     leaving: usize,
     /// Accepted, and waiting for another one to end.
     in_hand: Option<TcpStream>,
-    warned: Option<Instant>,
+    clock: SystemClock,
+    warned: Option<Duration>,
 }
 
 struct Watched {
@@ -200,6 +202,7 @@ impl<H: Handler> Server<H> {
             next: 0,
             leaving: 0,
             in_hand: None,
+            clock: SystemClock::new(),
             warned: None,
         }
     }
@@ -220,7 +223,7 @@ impl<H: Handler> Server<H> {
                 accepted = listener.accept(), if self.in_hand.is_none() && !is_paused => match accepted {
                     Ok((stream, _peer)) => self.admit(stream),
                     Err(error) => if self.should_pause(&error) {
-                        pause.as_mut().reset(Instant::now() + ACCEPT_PAUSE);
+                        pause.set(tokio::time::sleep(ACCEPT_PAUSE));
                         is_paused = true;
                     },
                 },
@@ -270,8 +273,8 @@ impl<H: Handler> Server<H> {
 
     /// Whether the log has not heard of a shortage for a while.
     fn may_warn(&mut self) -> bool {
-        let now = Instant::now();
-        let may = self.warned.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        let now = self.clock.monotonic();
+        let may = self.warned.is_none_or(|last| now - last >= WARN_EVERY);
         if may {
             self.warned = Some(now);
         }
@@ -414,7 +417,11 @@ impl<H: Handler> Served<H> {
         }
         let _serving = self.pulse.serving();
         let mut response = self.handler.handle(request).await;
-        response.body_mut().keep_alive(&self.pulse);
+        // An answer that goes on is a sign of life with each piece that its client takes.
+        response.body_mut().on_piece(|| {
+            let pulse = Arc::clone(&self.pulse);
+            move || pulse.beat()
+        });
         if response.status().is_client_error() && response.headers().contains_key(CONNECTION) {
             self.pulse.cut_short();
         }

@@ -21,6 +21,8 @@ pub struct ProcessSample {
     pub cpu_ms: u64,
     /// Memory in RAM, in bytes.
     pub resident_bytes: u64,
+    /// The most memory in RAM that it ever had, in bytes.
+    pub resident_peak_bytes: u64,
     /// Virtual memory, in bytes.
     pub virtual_bytes: u64,
     /// Threads.
@@ -65,10 +67,12 @@ impl ProcessSample {
         let (cpu_ticks, start_ticks) = ticks_of(&stat).ok_or_else(|| unreadable("stat"))?;
         let booted_s = number_after(&machine, "btime").ok_or_else(|| unreadable("btime"))?;
         // A process that is just ending has no memory line any more.
-        let [resident_kib, virtual_kib] = ["VmRSS:", "VmSize:"].map(|word| number_after(&status, word).unwrap_or(0));
+        let kib_after = |word| number_after(&status, word).unwrap_or(0);
+        let [resident_kib, peak_kib, virtual_kib] = ["VmRSS:", "VmHWM:", "VmSize:"].map(kib_after);
         Ok(Self {
             cpu_ms: cpu_ticks * TICK_MS,
             resident_bytes: resident_kib * 1024,
+            resident_peak_bytes: peak_kib * 1024,
             virtual_bytes: virtual_kib * 1024,
             threads: number_after(&status, "Threads:").unwrap_or(0),
             open_fds: u64::try_from(fs::read_dir(directory.join("fd"))?.count()).unwrap_or(u64::MAX),
@@ -99,30 +103,28 @@ impl ProcessSample {
     }
 }
 
-/// CPU time of a process of the same user so far, user and system, its ended threads included, its
-/// children not. `None`: it is gone, or this is not Linux.
-#[must_use]
-pub fn cpu_of(pid: u32) -> Option<Duration> {
-    let (ticks, _) = ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-    Some(Duration::from_millis(ticks * TICK_MS))
+/// User and system time that a process has spent so far, with that of its ended threads and without
+/// that of its children; moves in steps of 10 ms. One file is read where a [`ProcessSample`] reads
+/// many, so it may be asked several times a second.
+///
+/// # Errors
+///
+/// When there is no such process.
+pub fn process_cpu_time(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (cpu_ticks, _) = ticks_of(&stat).ok_or_else(|| unreadable("stat"))?;
+    Ok(Duration::from_millis(cpu_ticks * TICK_MS))
 }
 
-/// Memory of a process in RAM, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// Now.
-    pub now: u64,
-    /// The most that ever was.
-    pub peak: u64,
-}
-
-/// Memory of a process of the same user. `None`: it is gone, it is one of the kernel's, or this is
-/// not Linux.
-#[must_use]
-pub fn memory_of(pid: u32) -> Option<Memory> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let bytes = |word| Some(number_after(&status, word)? * 1024);
-    Some(Memory { now: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
+/// CPU time that the calling thread has spent so far, to the nanosecond.
+///
+/// # Errors
+///
+/// When there is no `/proc`.
+pub fn thread_cpu_time() -> io::Result<Duration> {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = schedstat.split_ascii_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| unreadable("schedstat"))
 }
 
 /// CPU ticks spent and the tick of the start: fields 14, 15 and 22 of `stat`. The second field, the
@@ -160,6 +162,7 @@ mod tests {
     fn this_process_has_memory_descriptors_and_a_past() {
         let sample = ProcessSample::of_self().unwrap();
         assert!(sample.resident_bytes > 100_000, "{sample:?}");
+        assert!(sample.resident_peak_bytes >= sample.resident_bytes, "{sample:?}");
         assert!(sample.virtual_bytes >= sample.resident_bytes, "{sample:?}");
         assert!((3..=sample.max_fds).contains(&sample.open_fds), "{sample:?}");
         assert!(sample.threads >= 1, "{sample:?}");
@@ -169,16 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_cpu_time_and_memory_while_it_is_there() {
-        let pid = std::process::id();
-        assert!(cpu_of(pid).is_some());
-        assert!(memory_of(pid).is_some_and(|memory| memory.now > 0 && memory.now <= memory.peak));
-        assert_eq!((cpu_of(u32::MAX), memory_of(u32::MAX)), (None, None));
+    fn a_process_and_a_thread_have_cpu_times() {
+        let before = thread_cpu_time().unwrap();
+        // The kernel accounts for a running thread at its own pace; asking is work enough.
+        while thread_cpu_time().unwrap() <= before {}
+        let sample = ProcessSample::of_self().unwrap();
+        assert!(process_cpu_time(std::process::id()).unwrap() >= Duration::from_millis(sample.cpu_ms));
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
         assert_eq!(ProcessSample::of_pid(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(process_cpu_time(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -186,6 +191,7 @@ mod tests {
         let sample = ProcessSample {
             cpu_ms: 12_030,
             resident_bytes: 1,
+            resident_peak_bytes: 6,
             virtual_bytes: 3,
             threads: 4,
             open_fds: 2,

@@ -13,28 +13,28 @@ use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFam
 
 use super::{LATENCY_BUCKETS_S, MetricsError, Registry, check, check_counter};
 
-/// Cells of one count. More threads than these share them, which costs time and loses nothing.
-const SEATS: usize = 16;
+/// Stripes of one count. More threads than these share them, which costs time and loses nothing.
+const STRIPES: usize = 16;
 const NANOS_PER_S: f64 = 1e9;
 const BUCKETS: usize = LATENCY_BUCKETS_S.len();
 
-/// The cell of this thread.
-fn seat() -> usize {
+/// The stripe of this thread.
+fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static SEAT: usize = NEXT.fetch_add(1, Relaxed) % SEATS;
+        static STRIPE: usize = NEXT.fetch_add(1, Relaxed) % STRIPES;
     }
-    SEAT.with(|seat| *seat)
+    STRIPE.with(|stripe| *stripe)
 }
 
 /// A count of events. Clones are the same count.
 #[derive(Debug, Clone, Default)]
-pub struct SpreadCounter(Arc<[CachePadded<AtomicU64>; SEATS]>);
+pub struct SpreadCounter(Arc<[CachePadded<AtomicU64>; STRIPES]>);
 
 impl SpreadCounter {
     /// One more.
     pub fn inc(&self) {
-        self.0[seat()].fetch_add(1, Relaxed);
+        self.0[stripe()].fetch_add(1, Relaxed);
     }
 
     /// All threads' together.
@@ -46,17 +46,17 @@ impl SpreadCounter {
 
 /// Latencies over [`LATENCY_BUCKETS_S`]. Clones are the same distribution.
 #[derive(Debug, Clone)]
-pub struct Timing(Arc<Cells>);
+pub struct Timing(Arc<Stripes>);
 
 #[derive(Debug)]
-struct Cells {
+struct Stripes {
     /// [`LATENCY_BUCKETS_S`] in nanoseconds.
     bounds_ns: [u64; BUCKETS],
-    seats: [CachePadded<Seat>; SEATS],
+    stripes: [CachePadded<Stripe>; STRIPES],
 }
 
 #[derive(Debug, Default)]
-struct Seat {
+struct Stripe {
     buckets: [AtomicU64; BUCKETS],
     /// Beyond the last bucket.
     above: AtomicU64,
@@ -69,7 +69,7 @@ impl Default for Timing {
         for (bound, seconds) in bounds_ns.iter_mut().zip(LATENCY_BUCKETS_S) {
             *bound = (seconds * NANOS_PER_S).round() as u64;
         }
-        Self(Arc::new(Cells { bounds_ns, seats: Default::default() }))
+        Self(Arc::new(Stripes { bounds_ns, stripes: Default::default() }))
     }
 }
 
@@ -82,10 +82,10 @@ impl Timing {
     /// Counts so many that took so long together.
     pub fn observe_many(&self, took: Duration, times: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let seat = &self.0.seats[seat()];
+        let stripe = &self.0.stripes[stripe()];
         let at = self.0.bounds_ns.iter().position(|bound| ns <= *bound);
-        at.map_or(&seat.above, |at| &seat.buckets[at]).fetch_add(times, Relaxed);
-        seat.sum_ns.fetch_add(ns.saturating_mul(times), Relaxed);
+        at.map_or(&stripe.above, |at| &stripe.buckets[at]).fetch_add(times, Relaxed);
+        stripe.sum_ns.fetch_add(ns.saturating_mul(times), Relaxed);
     }
 
     /// How many were counted.
@@ -95,10 +95,10 @@ impl Timing {
     }
 
     fn told(&self) -> Histogram {
-        let sum = |cell: &dyn Fn(&Seat) -> u64| self.0.seats.iter().map(|seat| cell(seat)).sum::<u64>();
+        let sum = |cell: &dyn Fn(&Stripe) -> u64| self.0.stripes.iter().map(|stripe| cell(stripe)).sum::<u64>();
         let mut counted = 0;
         let buckets = LATENCY_BUCKETS_S.iter().enumerate().map(|(at, bound)| {
-            counted += sum(&|seat| seat.buckets[at].load(Relaxed));
+            counted += sum(&|stripe| stripe.buckets[at].load(Relaxed));
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound);
             bucket.set_cumulative_count(counted);
@@ -106,8 +106,8 @@ impl Timing {
         });
         let mut told = Histogram::default();
         told.set_bucket(buckets.collect());
-        told.set_sample_count(counted + sum(&|seat| seat.above.load(Relaxed)));
-        told.set_sample_sum(sum(&|seat| seat.sum_ns.load(Relaxed)) as f64 / NANOS_PER_S);
+        told.set_sample_count(counted + sum(&|stripe| stripe.above.load(Relaxed)));
+        told.set_sample_sum(sum(&|stripe| stripe.sum_ns.load(Relaxed)) as f64 / NANOS_PER_S);
         told
     }
 }
@@ -221,7 +221,7 @@ mod tests {
         let counters = registry.spread_counters("seen_total", "Seen.", ["what"], &[["a"], ["b"]]).unwrap();
         let timings = registry.timings("stage_seconds", "Stages.", ["stage"], &[["admit"]]).unwrap();
         std::thread::scope(|scope| {
-            for _ in 0..2 * SEATS {
+            for _ in 0..2 * STRIPES {
                 scope.spawn(|| {
                     for _ in 0..100 {
                         counters[1].inc();
@@ -230,7 +230,7 @@ mod tests {
                 });
             }
         });
-        let all = 200 * SEATS as u64;
+        let all = 200 * STRIPES as u64;
         assert_eq!((counters[0].get(), counters[1].get(), timings[0].count()), (0, all, all));
         let shown = lines(&registry);
         for line in [

@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::{Problem, retry_after_value};
-use crate::http::Body;
+use crate::pieces::Body;
 use crate::trace::TraceContext;
 
 /// A problem rendered once. Its body names no trace: where one is wanted it travels as

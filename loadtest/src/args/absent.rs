@@ -3,14 +3,14 @@
 use clap::{ArgMatches, Command};
 
 use super::ArgsError;
-use crate::under_test::Place;
+use crate::deployment::Deployment;
 
-/// Nothing must be told.
+/// There are no settings to add.
 pub(super) fn augment(command: Command) -> Command {
     command
 }
 
 /// There is none.
-pub(super) fn place(_: &ArgMatches) -> Result<Place, ArgsError> {
+pub(super) fn deployment(_: &ArgMatches) -> Result<Deployment, ArgsError> {
     Err(ArgsError::NoProduction)
 }

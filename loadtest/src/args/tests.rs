@@ -2,17 +2,17 @@
 
 use super::*;
 
-fn order(extra: &[&str]) -> Result<Order, ArgsError> {
+fn spec(extra: &[&str]) -> Result<RunSpec, ArgsError> {
     parse(["loadtest", "--deployment=embedded"].iter().chain(extra))
 }
 
 #[test]
 fn the_shortest_command_line_has_the_scenarios_size() {
-    let order = order(&["sellout"]).unwrap();
-    assert_eq!((order.scenario.name, order.size.units, order.size.buyers), ("sellout", 100_000, 300_000));
-    assert_eq!((order.args.connections, order.seconds(), order.args.lanes), (512, 120, 1));
-    assert!(!order.args.no_baselines, "a rate says little without what the machine gives");
-    assert_eq!(order.place.deployment(), Deployment::Embedded);
+    let spec = spec(&["sellout"]).unwrap();
+    assert_eq!((spec.scenario.name, spec.size.units, spec.size.buyers), ("sellout", 100_000, 300_000));
+    assert_eq!((spec.args.connections, spec.seconds(), spec.args.lanes), (512, 120, 1));
+    assert!(!spec.args.no_baselines, "a rate says little without what the machine gives");
+    assert_eq!(spec.deployment.kind(), DeploymentKind::Embedded);
     command().debug_assert();
 }
 
@@ -21,12 +21,12 @@ fn everything_can_be_said() {
     let said = "retry-storm --units 5 --buyers 10 --rate 2000.5 --seconds 3 --connections 64 \
                 --lanes 4 --threads 2 --seed 9 --json /tmp/x.json --target http://127.0.0.1:8080/ --keep \
                 --front-threads 3 --no-baselines --data /tmp/shop";
-    let order = order(&said.split_whitespace().collect::<Vec<_>>()).unwrap();
-    assert_eq!((order.size.units, order.size.buyers, order.args.rate), (5, 10, Some(2_000.5)));
-    assert_eq!((order.seconds(), order.args.front_threads, order.args.no_baselines), (3, Some(3), true));
-    let target = order.target.unwrap();
+    let spec = spec(&said.split_whitespace().collect::<Vec<_>>()).unwrap();
+    assert_eq!((spec.size.units, spec.size.buyers, spec.args.rate), (5, 10, Some(2_000.5)));
+    assert_eq!((spec.seconds(), spec.args.front_threads, spec.args.no_baselines), (3, Some(3), true));
+    let target = spec.target.unwrap();
     assert_eq!((target.address.port(), target.host.as_str()), (8_080, "127.0.0.1:8080"));
-    assert!(order.args.keep);
+    assert!(spec.args.keep);
 }
 
 #[test]
@@ -44,8 +44,8 @@ fn mistakes_are_usage_errors() {
         &["orders", "--target=http://127.0.0.1"],
         &[],
     ] {
-        assert!(matches!(order(mistake), Err(ArgsError::Usage(_))), "{mistake:?}");
+        assert!(matches!(spec(mistake), Err(ArgsError::Usage(_))), "{mistake:?}");
     }
-    assert!(matches!(order(&["sellout", "--units=300000"]), Err(ArgsError::WrongSize(_))));
-    assert!(matches!(order(&["orders", "--first-buyers=3"]), Err(ArgsError::WrongSize(_))));
+    assert!(matches!(spec(&["sellout", "--units=300000"]), Err(ArgsError::WrongSize(_))));
+    assert!(matches!(spec(&["orders", "--first-buyers=3"]), Err(ArgsError::WrongSize(_))));
 }

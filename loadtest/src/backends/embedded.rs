@@ -1,6 +1,6 @@
 //! One data folder and the process that works on it: its databases are read by us, from their files
 //! and read only, so that the process does not bear witness for itself; what only its memory and
-//! its log hold, the pages of its admin port tell.
+//! its log hold is read from the pages of its admin port.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use store::{
 };
 
 use super::{Backends, BackendsError, LaneSeen, LaneWitness};
-use crate::{audit::EntryEvidence, durable::Standing, probe};
+use crate::{audit::EntryEvidence, durable::Snapshot, probe};
 
 /// What the names of the folder's databases begin with.
 const NAMESPACE: &str = "shop";
@@ -35,7 +35,7 @@ const LOG_FILE: &str = "log.db";
 /// The stores of the embedded deployment.
 pub type EmbeddedBackends = Backends<Sqlite, PageWitness>;
 
-fn of<E: std::fmt::Display>(store: &'static str) -> impl Fn(E) -> BackendsError {
+fn of<E: Into<super::Cause>>(store: &'static str) -> impl Fn(E) -> BackendsError {
     super::of::<PageWitness, E>(store)
 }
 
@@ -192,18 +192,18 @@ impl Pages {
 
 impl PageWitness {
     /// A server that was killed may have left records that only the next one decides.
-    async fn at_rest(&self) -> Result<Standing, BackendsError> {
+    async fn at_rest(&self) -> Result<Snapshot, BackendsError> {
         let marks = SqliteLogView::open(&self.log).and_then(|view| view.partitions()).map_err(of("log"))?;
-        let mut standing = Standing::default();
+        let mut snapshot = Snapshot::default();
         for (partition, Watermarks { high, .. }) in marks {
             let lag = self.ledger.lag(partition, high).await.map_err(of(Self::DATABASE))?;
-            standing.lag += lag;
+            snapshot.lag += lag;
             if lag > 0 {
                 let left = "are not decided: start the server, it will decide them";
-                standing.outstanding.push(format!("partition {partition}: {lag} of {high} records {left}"));
+                snapshot.outstanding.push(format!("partition {partition}: {lag} of {high} records {left}"));
             }
         }
-        Ok(standing)
+        Ok(snapshot)
     }
 }
 
@@ -211,9 +211,9 @@ impl LaneWitness for PageWitness {
     const DATABASE: &'static str = "SQLite";
     const ADVICE: &'static str = "does `flashsale serve` work on this data folder? the last lines of its log tell";
 
-    async fn under_way(&mut self, _: &[LaneId]) -> Result<Standing, BackendsError> {
+    async fn under_way(&mut self, _: &[LaneId]) -> Result<Snapshot, BackendsError> {
         match &self.pages {
-            Some(pages) => pages.json("/standing").await,
+            Some(pages) => pages.json("/snapshot").await,
             None => self.at_rest().await,
         }
     }
@@ -230,11 +230,11 @@ impl LaneWitness for PageWitness {
     }
 }
 
-/// Of all lanes those asked for; one that is not told is not open.
+/// Of all lanes those asked for; one that is missing is not open.
 fn seen(pages: Vec<LanePage>, lanes: &[LaneId]) -> Result<Vec<LaneSeen>, InvalidId> {
-    let told = pages.into_iter().map(|page| Ok((page.lane.parse::<LaneId>()?, LaneSeen::try_from(page)?)));
-    let mut told: std::collections::HashMap<LaneId, LaneSeen> = told.collect::<Result<_, InvalidId>>()?;
-    Ok(lanes.iter().map(|lane| told.remove(lane).unwrap_or_default()).collect())
+    let known = pages.into_iter().map(|page| Ok((page.lane.parse::<LaneId>()?, LaneSeen::try_from(page)?)));
+    let mut known: std::collections::HashMap<LaneId, LaneSeen> = known.collect::<Result<_, InvalidId>>()?;
+    Ok(lanes.iter().map(|lane| known.remove(lane).unwrap_or_default()).collect())
 }
 
 /// The live ones of the purchases in this text, a line each: buyer, order, offer, quantity, number

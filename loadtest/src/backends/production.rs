@@ -23,7 +23,7 @@ use store::{
 use super::{Backends, BackendsError, LaneSeen, LaneWitness};
 use crate::{
     audit::EntryEvidence,
-    durable::{Placed, Standing},
+    durable::{PartitionPosition, Snapshot},
 };
 
 /// The stores of the production deployment.
@@ -36,7 +36,7 @@ pub struct ServerWitness {
     ledger: Ledger<MySql>,
 }
 
-fn of<E: std::fmt::Display>(store: &'static str) -> impl Fn(E) -> BackendsError {
+fn of<E: Into<super::Cause>>(store: &'static str) -> impl Fn(E) -> BackendsError {
     super::of::<ServerWitness, E>(store)
 }
 
@@ -70,25 +70,25 @@ impl LaneWitness for ServerWitness {
     const DATABASE: &'static str = "MySQL";
     const ADVICE: &'static str = "are the servers up? stack/stack up && . stack/env; stack/stack status tells";
 
-    async fn under_way(&mut self, lanes: &[LaneId]) -> Result<Standing, BackendsError> {
-        let mut standing = Standing::default();
+    async fn under_way(&mut self, lanes: &[LaneId]) -> Result<Snapshot, BackendsError> {
+        let mut snapshot = Snapshot::default();
         for &lane in lanes {
             let entries = self.stock.inspect(lane).await.map_err(of("Redis"))?.journal_len;
-            standing.journal += entries;
+            snapshot.journal += entries;
             if entries > 0 {
-                standing.outstanding.push(format!("lane {lane}: {entries} journal entries"));
+                snapshot.outstanding.push(format!("lane {lane}: {entries} journal entries"));
             }
         }
         for (partition, reader) in &mut self.readers {
             let high = reader.watermarks().await.map_err(of("Kafka"))?.high;
             let lag = self.ledger.lag(*partition, high).await.map_err(of("MySQL"))?;
-            standing.lag += lag;
-            standing.partitions.push(Placed { partition: partition.0, next: high.saturating_sub(lag), lag });
+            snapshot.lag += lag;
+            snapshot.partitions.push(PartitionPosition { partition: partition.0, next: high.saturating_sub(lag), lag });
             if lag > 0 {
-                standing.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
+                snapshot.outstanding.push(format!("partition {partition}: {lag} of {high} records are not decided"));
             }
         }
-        Ok(standing)
+        Ok(snapshot)
     }
 
     async fn lanes(&self, lanes: &[LaneId]) -> Result<Vec<LaneSeen>, BackendsError> {

@@ -47,7 +47,7 @@ pub enum EvalshaError {
     /// The connection failed.
     #[error("raw EVALSHA: {0}; is Redis up?")]
     Io(#[from] io::Error),
-    /// Redis said something else than expected.
+    /// Redis answered something else than expected.
     #[error("raw EVALSHA: Redis answered {0:?}; --no-baselines leaves this out")]
     Answer(String),
     /// The thread is gone, or Redis is silent.
@@ -58,12 +58,12 @@ pub enum EvalshaError {
 /// Calls a second, on keys of its own, which are deleted afterwards.
 ///
 /// # Errors
-/// [`EvalshaError`] when there is no rate to tell.
+/// [`EvalshaError`] when there is no rate.
 pub async fn evalsha(redis_url: &str, namespace: &str, clock: SystemClock) -> Result<f64, EvalshaError> {
     let login = Login::of(redis_url).await?;
     let keys = Keys::fresh(namespace);
     // On a thread of its own, as the generator: nothing stands between an answer and the next call.
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new().name("evalsha".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let rate = runtime.map_err(EvalshaError::Io).and_then(|runtime| {
@@ -71,9 +71,9 @@ pub async fn evalsha(redis_url: &str, namespace: &str, clock: SystemClock) -> Re
             runtime.block_on(work).unwrap_or(Err(EvalshaError::Late))
         });
         // Who waits for it may be gone; then nobody wants it.
-        drop(tell.send(rate));
+        drop(sender.send(rate));
     })?;
-    told.await.map_err(|_| EvalshaError::Late)?
+    receiver.await.map_err(|_| EvalshaError::Late)?
 }
 
 /// Asked of Redis, whose own answer to INFO is long.
@@ -88,11 +88,11 @@ const REWRITE_LOOKS: u32 = 480;
 /// Bytes that Redis holds.
 ///
 /// # Errors
-/// [`EvalshaError`] when it does not tell.
+/// [`EvalshaError`] when it does not answer.
 pub async fn redis_memory(redis_url: &str) -> Result<u64, EvalshaError> {
-    let mut wire = Wire::connect(&Login::of(redis_url).await?).await?;
-    let told = wire.ask(&[b"EVAL", MEMORY.as_bytes(), b"0"]).await?;
-    let text = String::from_utf8_lossy(&told).into_owned();
+    let mut connection = RedisConnection::connect(&Login::of(redis_url).await?).await?;
+    let answer = connection.ask(&[b"EVAL", MEMORY.as_bytes(), b"0"]).await?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
     text.parse().map_err(|_| EvalshaError::Answer(text))
 }
 
@@ -101,11 +101,11 @@ pub async fn redis_memory(redis_url: &str) -> Result<u64, EvalshaError> {
 /// # Errors
 /// [`EvalshaError`] when it does not say, or does not come to an end.
 pub async fn rewrite_redis(redis_url: &str) -> Result<(), EvalshaError> {
-    let mut wire = Wire::connect(&Login::of(redis_url).await?).await?;
-    wire.ask(&[b"BGREWRITEAOF"]).await?;
+    let mut connection = RedisConnection::connect(&Login::of(redis_url).await?).await?;
+    connection.ask(&[b"BGREWRITEAOF"]).await?;
     for _ in 0..REWRITE_LOOKS {
         tokio::time::sleep(REWRITE_POLL).await;
-        if wire.ask(&[b"EVAL", REWRITING.as_bytes(), b"0"]).await? == b"0" {
+        if connection.ask(&[b"EVAL", REWRITING.as_bytes(), b"0"]).await? == b"0" {
             return Ok(());
         }
     }
@@ -113,19 +113,19 @@ pub async fn rewrite_redis(redis_url: &str) -> Result<(), EvalshaError> {
 }
 
 async fn measure(login: &Login, keys: &Keys, clock: SystemClock) -> Result<f64, EvalshaError> {
-    let mut clerk = Wire::connect(login).await?;
-    let sha = clerk.ask(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]).await?;
-    clerk.ask(&[b"SET", keys.stock.as_bytes(), STOCK.as_bytes()]).await?;
+    let mut setup = RedisConnection::connect(login).await?;
+    let sha = setup.ask(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]).await?;
+    setup.ask(&[b"SET", keys.stock.as_bytes(), STOCK.as_bytes()]).await?;
     let called = call_all(login, keys, &sha, clock).await;
     // Whatever came of it.
-    clerk.ask(&[b"UNLINK", keys.stock.as_bytes(), keys.buyers.as_bytes()]).await?;
+    setup.ask(&[b"UNLINK", keys.stock.as_bytes(), keys.buyers.as_bytes()]).await?;
     called
 }
 
 async fn call_all(login: &Login, keys: &Keys, sha: &[u8], clock: SystemClock) -> Result<f64, EvalshaError> {
-    let mut wires = Vec::with_capacity(CONNECTIONS);
+    let mut connections = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        wires.push(Wire::connect(login).await?);
+        connections.push(RedisConnection::connect(login).await?);
     }
     let buyer = BUYER_FIRST.to_string();
     let command =
@@ -133,8 +133,8 @@ async fn call_all(login: &Login, keys: &Keys, sha: &[u8], clock: SystemClock) ->
     // Behind the buyer stand twice "$1", the text "1" and four line ends.
     let buyer_at = command.len() - "\r\n$1\r\n1\r\n$1\r\n1\r\n".len() - buyer.len();
     let (start, mut callers) = (clock.monotonic(), JoinSet::new());
-    for (wire, first) in wires.into_iter().zip(BUYER_FIRST..) {
-        callers.spawn(call(wire, command.clone(), buyer_at, first, clock, start + MEASURED));
+    for (connection, first) in connections.into_iter().zip(BUYER_FIRST..) {
+        callers.spawn(call(connection, command.clone(), buyer_at, first, clock, start + MEASURED));
     }
     let mut calls = 0;
     while let Some(called) = callers.join_next().await {
@@ -145,7 +145,7 @@ async fn call_all(login: &Login, keys: &Keys, sha: &[u8], clock: SystemClock) ->
 
 /// One connection: a buyer a call, until the time is over.
 async fn call(
-    mut wire: Wire,
+    mut connection: RedisConnection,
     mut command: Vec<u8>,
     buyer_at: usize,
     first: u64,
@@ -156,16 +156,16 @@ async fn call(
     while clock.monotonic() < end {
         let buyer = (first + calls * CONNECTIONS as u64).to_string();
         command[buyer_at..buyer_at + buyer.len()].copy_from_slice(buyer.as_bytes());
-        wire.stream.write_all(&command).await?;
-        match wire.answer().await? {
+        connection.stream.write_all(&command).await?;
+        match connection.answer().await? {
             b"0" => calls += 1,
-            other => return Err(said(other)),
+            other => return Err(unexpected(other)),
         }
     }
     Ok(calls)
 }
 
-fn said(answer: &[u8]) -> EvalshaError {
+fn unexpected(answer: &[u8]) -> EvalshaError {
     EvalshaError::Answer(String::from_utf8_lossy(answer).into_owned())
 }
 
@@ -232,21 +232,21 @@ impl Login {
     }
 }
 
-struct Wire {
+struct RedisConnection {
     stream: TcpStream,
     inbox: Vec<u8>,
 }
 
-impl Wire {
+impl RedisConnection {
     async fn connect(login: &Login) -> Result<Self, EvalshaError> {
         let stream = TcpStream::connect(login.address).await?;
         stream.set_nodelay(true)?;
-        let mut wire = Self { stream, inbox: Vec::with_capacity(INBOX_BYTES) };
+        let mut connection = Self { stream, inbox: Vec::with_capacity(INBOX_BYTES) };
         for greeting in &login.greetings {
-            wire.stream.write_all(greeting).await?;
-            wire.answer().await?;
+            connection.stream.write_all(greeting).await?;
+            connection.answer().await?;
         }
-        Ok(wire)
+        Ok(connection)
     }
 
     async fn ask(&mut self, words: &[&[u8]]) -> Result<Vec<u8>, EvalshaError> {
@@ -264,7 +264,7 @@ impl Wire {
         }
         match unpacked(&self.inbox) {
             Some(answer) if !answer.starts_with(b"-") => Ok(answer),
-            other => Err(said(other.unwrap_or_default())),
+            other => Err(unexpected(other.unwrap_or_default())),
         }
     }
 }

@@ -40,11 +40,11 @@ pub enum FixedError {
     Faults(u64, u64),
 }
 
-/// Requests a second that a server of constant refusals answers on `threads` threads. `load` tells
+/// Requests a second that a server of constant refusals answers on `threads` threads. `load` gives
 /// requests, connections and generator threads; its buyers ask in turn, as often as there is time.
 ///
 /// # Errors
-/// [`FixedError`] when there is no rate to tell.
+/// [`FixedError`] when there is no rate.
 pub async fn fixed_answer(load: &Load, threads: usize, clock: SystemClock) -> Result<Option<f64>, FixedError> {
     let address = free_address()?;
     let mut server = Command::new(std::env::current_exe()?)
@@ -59,8 +59,8 @@ pub async fn fixed_answer(load: &Load, threads: usize, clock: SystemClock) -> Re
         buyers.cycle().take(SENDS).map(|buyer| Attempt { buyer, conduct: Conduct::Read }).collect();
     // No questions before: it knows no other answer.
     let load = Load { target: address, sends, rate: None, sending: MEASURED, warm_up: 0, ..load.clone() };
-    let armed = generator::arm(load, &Arc::new(Meters::default()), clock).await?;
-    let run = armed.fire(clock.monotonic()).await?;
+    let generator = generator::warm_up(load, &Arc::new(Meters::default()), clock).await?;
+    let run = generator.run(clock.monotonic()).await?;
     server.kill().await?;
     let figures = Figures::of(&run);
     match figures.sent - figures.refused() {

@@ -1,231 +1,140 @@
-//! The loop of one connection: take a turn, send, read, note. Everything a thread's connections
-//! share is in its office.
+//! One keep-alive connection: writes a request, reads its answer, and notices an end that came in
+//! between. It decides nothing about retries.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+use std::{io, net::SocketAddr};
+
+use tokio::{io::AsyncReadExt, net::TcpStream};
+
+use crate::response::{self, ANSWER_MAX, Answer, Flaw};
+
+/// Room for the answers to be expected; longer ones grow it.
+const INBOX_BYTES: usize = 4 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The connection failed.
+    #[error("{}", fault(.0))]
+    Io(#[from] io::Error),
+    /// It ended, before or amid the answer.
+    #[error("{}", if *.amid { "connection ended amid an answer" } else { "connection ended without an answer" })]
+    Ended {
+        /// Part of the answer was there.
+        amid: bool,
     },
-    time::Duration,
-};
-
-use kit::clock::{Clock, SystemClock};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
-
-use super::{
-    Kind, Meters, Names, Note,
-    line::{Broken, Line},
-    notes::Notebook,
-    schedule::{Schedule, Turn},
-};
-use crate::{
-    plan::{Attempt, Conduct},
-    requests::Requests,
-    response::{Answer, Verdict, verdict},
-};
-
-/// In [`Office::in_flight`]: this connection waits for no answer.
-pub(super) const IDLE: u32 = u32::MAX;
-/// A connection unused for so long may have been ended by the server: look before writing.
-const STALE_AFTER: Duration = Duration::from_secs(1);
-/// Names a connection remembers.
-const KNOWN_MAX: usize = 32;
-/// Between attempts to connect; doubled each time.
-const RECONNECT_FIRST: Duration = Duration::from_millis(5);
-const RECONNECT_MAX: Duration = Duration::from_millis(200);
-/// How long a buyer waits who is to come back. Clients that all waited as long as each other would
-/// come back all at once.
-const COME_BACK_MS: std::ops::Range<u64> = 50..1_000;
-
-pub(super) struct Office {
-    pub(super) requests: Arc<Requests>,
-    pub(super) sends: Arc<[Attempt]>,
-    pub(super) schedule: Schedule,
-    pub(super) names: Names,
-    pub(super) meters: Arc<Meters>,
-    pub(super) persistent: bool,
-    pub(super) notes: Notebook,
-    /// For each connection the send it waits for.
-    pub(super) in_flight: Vec<AtomicU32>,
-    pub(super) clock: SystemClock,
-    pub(super) start: Duration,
+    /// These bytes are no answer.
+    #[error("not an answer: {0}")]
+    Flaw(#[from] Flaw),
 }
 
-impl Office {
-    /// Notes the sends whose connections were cut while they waited.
-    pub(super) fn note_unanswered(&self) {
-        let name = self.names.index(Kind::Unexpected, "no answer in time");
-        let at_us = micros(self.clock.monotonic().saturating_sub(self.start));
-        for slot in &self.in_flight {
-            let send = slot.swap(IDLE, Ordering::Relaxed);
-            if send != IDLE {
-                self.meters.count(Kind::Unexpected);
-                self.notes.push(Note { order: 0, send, at_us, latency_us: at_us, name });
-            }
-        }
-    }
+/// A stable name, without addresses and numbers that differ from case to case.
+fn fault(error: &io::Error) -> String {
+    format!("connection failed: {}", error.kind())
 }
 
-/// Works until the schedule has nothing more.
-pub(super) async fn work(office: Arc<Office>, number: usize, line: Line) {
-    let request = office.requests.buffer();
-    let last_used = office.clock.monotonic();
-    let random = SmallRng::seed_from_u64(number as u64);
-    let mut desk = Desk { office: &office, number, line, request, known: Vec::new(), last_used, random };
-    while let Some(turn) = office.schedule.next(&office.clock).await {
-        while desk.take(turn).await.leaves_unknown() && desk.waits_to_come_back().await {}
-    }
+#[derive(Debug)]
+pub(super) struct Connection {
+    target: SocketAddr,
+    stream: Option<TcpStream>,
+    inbox: Vec<u8>,
+    filled: usize,
 }
 
-struct Desk<'a> {
-    office: &'a Office,
-    number: usize,
-    line: Line,
-    request: Vec<u8>,
-    /// Names met on this connection: the shared list is asked once for each.
-    known: Vec<(Kind, u16, String, u8)>,
-    last_used: Duration,
-    random: SmallRng,
-}
-
-impl Kind {
-    /// The buyer does not know what became of the purchase.
-    const fn leaves_unknown(self) -> bool {
-        matches!(self, Self::Deferred | Self::Unexpected)
-    }
-}
-
-impl Desk<'_> {
-    /// Whether the buyer comes back; if so it is time to.
-    async fn waits_to_come_back(&mut self) -> bool {
-        let wait = Duration::from_millis(self.random.random_range(COME_BACK_MS));
-        let comes = self.office.persistent && self.office.clock.monotonic() + wait < self.office.schedule.end();
-        if comes {
-            tokio::time::sleep(wait).await;
-        }
-        comes
+impl Connection {
+    pub(super) fn to(target: SocketAddr) -> Self {
+        Self { target, stream: None, inbox: vec![0; INBOX_BYTES], filled: 0 }
     }
 
-    async fn take(&mut self, turn: Turn) -> Kind {
-        let send = self.office.sends[turn.send];
-        if !self.ready_line().await {
-            return self.note(turn, 0, Kind::NotSent, 0, "no connection");
+    /// Whether a connection stands, as far as is known.
+    pub(super) fn is_up(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Connects anew.
+    pub(super) async fn connect(&mut self) -> io::Result<()> {
+        self.close();
+        let stream = TcpStream::connect(self.target).await?;
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Ends the connection in order (FIN).
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.filled = 0;
+    }
+
+    /// Ends the connection with a reset (RST).
+    pub(super) fn reset(&mut self) {
+        if let Some(stream) = &self.stream {
+            // Without it the connection ends in order: also an abort.
+            drop(stream.set_zero_linger());
         }
-        self.office.requests.patch(&mut self.request, send.buyer);
-        self.office.in_flight[self.number].store(index(turn), Ordering::Relaxed);
-        self.office.meters.sent.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.line.send(&self.request).await {
-            return self.broken(turn, &error.into());
-        }
-        match send.conduct {
-            Conduct::Read => self.read(turn).await,
-            Conduct::Abort { reset, after_ms } => {
-                if after_ms > 0 {
-                    tokio::time::sleep(Duration::from_millis(after_ms.into())).await;
-                }
-                if reset {
-                    self.line.reset()
-                } else {
-                    self.line.close()
-                }
-                self.note(turn, 0, Kind::Aborted, 0, if reset { "reset" } else { "closed" })
+        self.close();
+    }
+
+    /// Closes a connection that the server has ended while nobody used it.
+    pub(super) fn drop_if_ended(&mut self) {
+        if let Some(stream) = &self.stream {
+            // Between answers there is nothing to read: whatever comes but "not now" is an end.
+            let quiet = matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            if !quiet {
+                self.close();
             }
         }
     }
 
-    /// Makes sure that a connection stands; tries until sending ends.
-    async fn ready_line(&mut self) -> bool {
-        let clock = self.office.clock;
-        if clock.monotonic().saturating_sub(self.last_used) > STALE_AFTER {
-            self.line.drop_if_ended();
-        }
-        let mut pause = RECONNECT_FIRST;
-        while !self.line.is_up() {
-            if self.line.connect().await.is_ok() {
-                break;
+    /// Writes a whole request.
+    pub(super) async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mut rest = request;
+        while !rest.is_empty() {
+            match stream.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) => return Err(error),
             }
-            self.office.meters.connect_failures.fetch_add(1, Ordering::Relaxed);
-            if clock.monotonic() + pause >= self.office.schedule.end() {
-                return false;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_MAX);
         }
-        true
+        Ok(())
     }
 
-    async fn read(&mut self, turn: Turn) -> Kind {
-        // The answer borrows the line, and the note needs the desk: only what is noted is taken
-        // out.
-        let Self { office, line, known, .. } = self;
-        let (order, kind, name, closes) = match line.answer().await {
-            Ok(answer) => {
-                let (order, kind, status, text) = read_out(&answer);
-                (order, kind, named(known, office, kind, status, text), answer.closes)
+    /// Reads a whole answer. After an error the connection is of no use.
+    pub(super) async fn answer(&mut self) -> Result<Answer<'_>, Broken> {
+        let stream = self.stream.as_mut().ok_or(io::Error::from(io::ErrorKind::NotConnected))?;
+        self.filled = 0;
+        let shape = loop {
+            if self.filled == self.inbox.len() {
+                // One byte more than an answer may have shows that it is too long.
+                self.inbox.resize((self.inbox.len() * 2).min(ANSWER_MAX + 1), 0);
             }
-            Err(error) => return self.broken(turn, &error),
+            // Not `try_read`: that one does not remember that a short read has emptied the socket,
+            // and reads in vain next time.
+            match stream.read(&mut self.inbox[self.filled..]).await? {
+                0 => return Err(Broken::Ended { amid: self.filled > 0 }),
+                read => self.filled += read,
+            }
+            if let Some(shape) = response::parse(&self.inbox[..self.filled])? {
+                break shape;
+            }
         };
-        if closes {
-            self.line.close();
+        Ok(shape.of(&self.inbox[..self.filled]))
+    }
+
+    /// Connects and asks for the time, so often.
+    pub(super) async fn warm(&mut self, requests: usize) -> Result<(), String> {
+        self.connect().await.map_err(|error| format!("{}: {error}", self.target))?;
+        let request = format!("GET /v1/time HTTP/1.1\r\nhost: {}\r\n\r\n", self.target);
+        for _ in 0..requests {
+            self.send(request.as_bytes()).await.map_err(|error| error.to_string())?;
+            let answer = self.answer().await.map_err(|error| format!("GET /v1/time: {error}"))?;
+            if answer.status != 200 {
+                return Err(format!("GET /v1/time was answered {}", answer.status));
+            }
+            if answer.closes {
+                return Err("the target closes its connections after one answer".into());
+            }
         }
-        self.write_note(turn, order, kind, name)
+        Ok(())
     }
-
-    fn broken(&mut self, turn: Turn, why: &Broken) -> Kind {
-        self.line.close();
-        self.note(turn, 0, Kind::Unexpected, 0, &why.to_string())
-    }
-
-    fn note(&mut self, turn: Turn, order: u64, kind: Kind, status: u16, text: &str) -> Kind {
-        let name = named(&mut self.known, self.office, kind, status, text);
-        self.write_note(turn, order, kind, name)
-    }
-
-    fn write_note(&mut self, turn: Turn, order: u64, kind: Kind, name: u8) -> Kind {
-        let now = self.office.clock.monotonic();
-        self.last_used = now;
-        self.office.in_flight[self.number].store(IDLE, Ordering::Relaxed);
-        self.office.meters.count(kind);
-        self.office.notes.push(Note {
-            order,
-            send: index(turn),
-            at_us: micros(now.saturating_sub(self.office.start)),
-            latency_us: micros(now.saturating_sub(turn.since)),
-            name,
-        });
-        kind
-    }
-}
-
-/// Order, kind, and what names it: the status where the text alone does not say it.
-fn read_out<'a>(answer: &Answer<'a>) -> (u64, Kind, u16, &'a str) {
-    match verdict(answer) {
-        Verdict::Accepted(order) => (order.get(), Kind::Accepted, 0, "accepted"),
-        Verdict::Pending(order) => (order.get(), Kind::Pending, 0, "pending"),
-        Verdict::Refused(code) => (0, Kind::Refused, 0, code),
-        Verdict::Deferred(code) => (0, Kind::Deferred, 0, code),
-        Verdict::Unexpected { status, what } => (0, Kind::Unexpected, status, what),
-    }
-}
-
-fn named(known: &mut Vec<(Kind, u16, String, u8)>, office: &Office, kind: Kind, status: u16, text: &str) -> u8 {
-    let known_name = known.iter().find(|(k, s, t, _)| *k == kind && *s == status && t == text);
-    if let Some((.., name)) = known_name {
-        return *name;
-    }
-    let full = if status == 0 { text.to_owned() } else { format!("{status} {text}") };
-    let name = office.names.index(kind, &full);
-    if known.len() < KNOWN_MAX {
-        known.push((kind, status, text.to_owned(), name));
-    }
-    name
-}
-
-fn index(turn: Turn) -> u32 {
-    // A longer plan is refused when it is armed.
-    u32::try_from(turn.send).unwrap_or(IDLE)
-}
-
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }

@@ -26,7 +26,7 @@ pub enum Kind {
     NotSent,
 }
 
-/// A kind and what is to be said about it: the refusal's code, the fault.
+/// A kind with its detail: the refusal's code, the fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     /// What it is.
@@ -116,7 +116,7 @@ pub struct Reading {
     pub accepted: u64,
     /// `202 pending`.
     pub pending: u64,
-    /// Refused or told to come back.
+    /// Refused, finally or until later.
     pub refused: u64,
     /// Given up by the client, as planned.
     pub aborted: u64,

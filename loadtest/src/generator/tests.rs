@@ -124,8 +124,8 @@ fn load(target: SocketAddr, sends: Vec<Attempt>) -> Load {
 
 async fn run(load: Load) -> (Run, Reading) {
     let (meters, clock) = (Arc::new(Meters::default()), SystemClock::new());
-    let armed = arm(load, &meters, clock).await.unwrap();
-    let run = armed.fire(clock.monotonic()).await.unwrap();
+    let generator = warm_up(load, &meters, clock).await.unwrap();
+    let run = generator.run(clock.monotonic()).await.unwrap();
     (run, meters.read())
 }
 
@@ -267,7 +267,7 @@ async fn a_send_without_an_answer_is_noted_when_patience_ends() {
 async fn a_target_that_does_not_answer_is_told_before_the_clock_starts() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (meters, clock) = (Arc::new(Meters::default()), SystemClock::new());
-    let refused = arm(load(nobody, plan::ordinary(0..10)), &meters, clock).await;
+    let refused = warm_up(load(nobody, plan::ordinary(0..10)), &meters, clock).await;
     assert!(matches!(refused, Err(GeneratorError::WarmUp(_))));
 }
 
@@ -283,8 +283,8 @@ async fn a_target_that_goes_away_is_waited_for() {
         serve(stream, &|_, _: &str| Reply::HangUp, &AtomicU64::new(0)).await
     });
     let load = Load { connections: 1, ..load(target, plan::ordinary(0..10)) };
-    let armed = arm(load, &meters, clock).await.unwrap();
-    let running = tokio::spawn(armed.fire(clock.monotonic()));
+    let generator = warm_up(load, &meters, clock).await.unwrap();
+    let running = tokio::spawn(generator.run(clock.monotonic()));
     first.await.unwrap();
     while meters.read().connect_failures < 3 {
         tokio::task::yield_now().await;

@@ -14,7 +14,7 @@ const BOTTOM: f64 = HEIGHT - 42.0;
 
 /// One axis.
 pub(super) struct Axis {
-    /// What is told, with its unit.
+    /// What it measures, with its unit.
     pub(super) label: String,
     /// Where values go.
     pub(super) scale: Scale,
@@ -126,8 +126,8 @@ impl Chart {
             if self.kind == Kind::Dotted {
                 for &(x, y) in pieces.iter().flatten() {
                     let (cx, cy) = (self.x_of(x), self.y_of(y));
-                    let told = format!("{}: {y:.1} at {x:.0}", escaped(name));
-                    page.push_str(&format!("<circle class=\"dot b{colour}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"4\"><title>{told}</title></circle>"));
+                    let title = format!("{}: {y:.1} at {x:.0}", escaped(name));
+                    page.push_str(&format!("<circle class=\"dot b{colour}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"4\"><title>{title}</title></circle>"));
                 }
             }
         }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_tell_their_values() {
+    fn dots_carry_their_values() {
         assert!(chart(Kind::Dotted).contains("<title>other: 5.0 at 3</title>"));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 const STEP_MIN: Duration = Duration::from_millis(500);
 /// Steps of a long run, at most.
 const STEPS_MAX: u32 = 200;
-/// A distribution is told to so many nines.
+/// A distribution is drawn to so many nines.
 const NINES: u8 = 4;
 
 /// What happened between two samples of one part, a second.
@@ -49,7 +49,7 @@ fn steps_of(samples: &[Sample], width: Duration) -> Vec<Step> {
     let (Some((mut from, rest)), Some(end)) = (samples.split_first(), samples.last()) else { return steps };
     for to in rest {
         let time = to.at.saturating_sub(from.at);
-        // What is left at the end is told too, unless it is too short to tell a rate.
+        // The rest at the end has a step too, unless it is too short for a rate.
         if time < if to.at == end.at { width / 2 } else { width } {
             continue;
         }
@@ -89,9 +89,9 @@ fn seconds(steps: &[Vec<Step>]) -> Axis {
 
 fn marks(timeline: &Timeline) -> Vec<(f64, String)> {
     // Many words would lie upon each other.
-    let told = if timeline.parts.len() <= 2 { timeline.parts.len() } else { 0 };
+    let named = if timeline.parts.len() <= 2 { timeline.parts.len() } else { 0 };
     let parts = timeline.parts.iter().skip(1).enumerate();
-    parts.map(|(i, (at, title))| (at.as_secs_f64(), if i < told { (*title).into() } else { String::new() })).collect()
+    parts.map(|(i, (at, title))| (at.as_secs_f64(), if i < named { (*title).into() } else { String::new() })).collect()
 }
 
 /// The pieces of one series: a mean holds from the beginning of its step to the end. `None` has no

@@ -3,7 +3,7 @@
 
 /// Ticks of a linear scale, about.
 const LINEAR_TICKS: f64 = 5.0;
-/// Ticks of a logarithmic scale, at most; beyond them only powers of ten are told.
+/// Ticks of a logarithmic scale, at most; beyond them only powers of ten are written.
 const LOG_TICKS_MAX: usize = 7;
 
 /// A scale that covers the values it was made for.
@@ -80,13 +80,13 @@ impl Scale {
                 all.iter().copied().filter(decades).map(|value| (value, short(value))).collect()
             }
             Self::Nines(nines) => {
-                let told = |n: u8| match n {
+                let tick = |n: u8| match n {
                     0 => (0.0, "0 %".into()),
                     1 => (0.9, "90 %".into()),
                     2 => (0.99, "99 %".into()),
                     _ => (1.0 - 0.1_f64.powi(n.into()), format!("99.{} %", "9".repeat(usize::from(n) - 2))),
                 };
-                (0..=nines).map(told).collect()
+                (0..=nines).map(tick).collect()
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    durable::Standing,
+    durable::Snapshot,
     generator::Reading,
     report::sample_report,
     timeline::{CpuTimes, Timeline},
@@ -16,9 +16,9 @@ fn timeline() -> Timeline {
     let mut timeline = Timeline::default();
     let note = |timeline: &mut Timeline, ms: u64, accepted, refused| {
         let reading = Reading { accepted, refused, ..Reading::default() };
-        let standing = Standing { sold: accepted, lag: 7, ..Standing::default() };
+        let snapshot = Snapshot { sold: accepted, lag: 7, ..Snapshot::default() };
         let cpu: CpuTimes = std::array::from_fn(|i| (i != 1).then(|| Duration::from_millis(ms / 4)));
-        timeline.note(Duration::from_millis(ms), Some(reading), Some(&standing), cpu);
+        timeline.note(Duration::from_millis(ms), Some(reading), Some(&snapshot), cpu);
     };
     timeline.part(Duration::ZERO, "filling");
     (0..=4).for_each(|i| note(&mut timeline, i * 250, i * 250, 0));

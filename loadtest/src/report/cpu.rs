@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::timeline::{CpuTimes, ONE_PROCESS, PROCESSES};
 
 /// CPU time of each process by one order or request, microseconds. Unknown (`null`) where `/proc`
-/// does not tell, or the process is not ours to know, or the deployment has no such process.
+/// has no figure, or the process is not ours to know, or the deployment has no such process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CpuEach {
     each: [Option<f64>; 6],

@@ -132,17 +132,17 @@ fn write_rates(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result
 }
 
 fn write_fault(f: &mut fmt::Formatter<'_>, fault: Option<&FaultReport>) -> fmt::Result {
-    let Some(told) = fault else { return Ok(()) };
-    let FaultReport { fault, at_s, lasted_s, without_accepted_s, without_accepted_from_s, .. } = told;
+    let Some(report) = fault else { return Ok(()) };
+    let FaultReport { fault, at_s, lasted_s, without_accepted_s, without_accepted_from_s, .. } = report;
     line(f, "FAULT", &format!("{fault}: at {at_s:.2} s, back after {lasted_s:.2} s"))?;
     let gap = match without_accepted_s.zip(*without_accepted_from_s) {
         Some((gap, from)) => format!("{gap:.2} s without an accepted order, from {from:.2} s on"),
         None => "no order was accepted after it".into(),
     };
     line(f, "", &gap)?;
-    let rows = told.without_rows_s.map_or("no row came after it".into(), |s| format!("{s:.1} s without a new row"));
+    let rows = report.without_rows_s.map_or("no row came after it".into(), |s| format!("{s:.1} s without a new row"));
     let [before, after] =
-        [told.p99_before_ms, told.p99_after_ms].map(|ms| ms.map_or("-".into(), |ms| format!("{ms:.1} ms")));
+        [report.p99_before_ms, report.p99_after_ms].map(|ms| ms.map_or("-".into(), |ms| format!("{ms:.1} ms")));
     line(f, "", &format!("{rows}; p99 before {before}, p99 after {after}"))
 }
 

@@ -45,7 +45,7 @@ fn run(findings: Findings, at_rest: bool) -> (Setup, Outcome) {
     (setup, outcome)
 }
 
-fn part(title: &'static str, measured: bool) -> PlayedPart {
+fn part(title: &'static str, measured: bool) -> PartOutcome {
     let figures = Figures {
         sent: 6,
         accepted: 4,
@@ -57,7 +57,7 @@ fn part(title: &'static str, measured: bool) -> PlayedPart {
         ..Figures::default()
     };
     let us = |us| Some(Duration::from_micros(us));
-    PlayedPart {
+    PartOutcome {
         title,
         measured,
         buyers: 4,

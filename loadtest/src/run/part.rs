@@ -12,13 +12,13 @@ use std::{
 
 use kit::clock::Clock;
 
-use super::{Play, RowEvidence, RunError, here, stage};
+use super::{RowEvidence, RunError, Runner, environment, local};
 use crate::{
     durable::{self, Rest, Witness},
-    fault::{Fault, FaultReport, Struck},
-    generator::{self, Armed, Kind, Load, Meters, Run},
+    fault::{Fault, FaultReport, FaultTimes},
+    generator::{self, Generator, Kind, Load, Meters, Run},
     plan::{self, Attempt},
-    report::PlayedPart,
+    report::PartOutcome,
     requests::Requests,
     sale::LoadSale,
     scenario::Part,
@@ -44,10 +44,10 @@ const RETRY_ROUNDS: u32 = 5;
 /// Between these.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// From handing out the start to the start.
-const FIRE_AHEAD: Duration = Duration::from_millis(5);
+const START_AHEAD: Duration = Duration::from_millis(5);
 
-/// A part that was played.
-pub(super) struct Played {
+/// A part that was finished.
+pub(super) struct FinishedPart {
     part: &'static Part,
     buyers: Range<u32>,
     rate: Option<f64>,
@@ -69,16 +69,16 @@ pub(super) struct Played {
 }
 
 /// A load and how it looked from outside.
-struct Shown {
+struct WatchedRun {
     run: Run,
     /// Units sold when it was last looked, and when that last changed.
     sold: (u64, Duration),
 }
 
-impl Played {
-    /// Durable orders a second, as far as the ledger tells: the rate that was sustained.
+impl FinishedPart {
+    /// Durable orders a second, as far as the ledger shows: the rate that was sustained.
     fn sustained(&self) -> Option<f64> {
-        let orders = self.rest.standing.sold.saturating_sub(self.sold_before);
+        let orders = self.rest.snapshot.sold.saturating_sub(self.sold_before);
         let seconds = self.durable_in().as_secs_f64();
         (self.rate.is_none() && orders > 0 && seconds > 0.0).then(|| orders as f64 / seconds)
     }
@@ -90,7 +90,7 @@ impl Played {
 
     /// What did not become durable in time.
     pub(super) fn outstanding(&self) -> Vec<String> {
-        match (self.rest.reached, self.rest.standing.outstanding.as_slice()) {
+        match (self.rest.reached, self.rest.snapshot.outstanding.as_slice()) {
             (true, _) => Vec::new(),
             (false, []) => vec!["the system came to rest and went on again until the deadline".into()],
             (false, outstanding) => outstanding.to_vec(),
@@ -98,9 +98,9 @@ impl Played {
     }
 
     /// For the report.
-    pub(super) fn told(self, sale: &LoadSale, rows: &[RowEvidence]) -> PlayedPart {
+    pub(super) fn outcome(self, sale: &LoadSale, rows: &[RowEvidence]) -> PartOutcome {
         let of_part = |row: &&RowEvidence| sale.index_of(row.buyer).is_some_and(|index| self.buyers.contains(&index));
-        PlayedPart {
+        PartOutcome {
             title: self.part.title,
             measured: self.part.measured,
             buyers: self.buyers.len() as u32,
@@ -121,36 +121,40 @@ impl Played {
 }
 
 /// A part with its buyers, ready to be sent.
-pub(super) struct Cast {
+pub(super) struct PreparedPart {
     pub(super) load: Load,
     buyers: Range<u32>,
 }
 
-impl<U: UnderTest> Play<'_, U> {
+impl<U: UnderTest> Runner<'_, U> {
     /// Finds the buyers of a part and gives them their requests.
-    pub(super) async fn cast(&mut self, part: &'static Part, played: &[Played]) -> Result<Cast, RunError> {
-        let args = &self.order.args;
-        let seconds = if part.measured { self.order.seconds() } else { UNMEASURED_SECONDS };
-        let rate = part.pace.rate(args.rate, played.iter().rev().find_map(Played::sustained));
-        let first = played.last().map_or(0, |last| last.buyers.end);
-        let buyers = first..first + part.buyers(self.order.size, args.lanes, rate, seconds);
-        self.cast_of(part, buyers, rate, seconds).await
+    pub(super) async fn prepare(
+        &mut self,
+        part: &'static Part,
+        finished: &[FinishedPart],
+    ) -> Result<PreparedPart, RunError> {
+        let args = &self.spec.args;
+        let seconds = if part.measured { self.spec.seconds() } else { UNMEASURED_SECONDS };
+        let rate = part.pace.rate(args.rate, finished.iter().rev().find_map(FinishedPart::sustained));
+        let first = finished.last().map_or(0, |last| last.buyers.end);
+        let buyers = first..first + part.buyers(self.spec.size, args.lanes, rate, seconds);
+        self.prepare_buyers(part, buyers, rate, seconds).await
     }
 
     /// Gives these buyers their requests.
-    pub(super) async fn cast_of(
+    pub(super) async fn prepare_buyers(
         &mut self,
         part: &'static Part,
         buyers: Range<u32>,
         rate: Option<f64>,
         seconds: u32,
-    ) -> Result<Cast, RunError> {
-        let args = &self.order.args;
+    ) -> Result<PreparedPart, RunError> {
+        let args = &self.spec.args;
         self.progress.phase(part.title);
         let requests = self.requests(buyers.clone()).await?;
         self.book.admit(buyers.end);
         let load = Load {
-            target: self.stage.target().address,
+            target: self.environment.target().address,
             requests,
             sends: plan::sends(part, buyers.clone(), self.seed).into(),
             connections: args.connections as usize,
@@ -159,26 +163,26 @@ impl<U: UnderTest> Play<'_, U> {
             sending: Duration::from_secs(seconds.into()),
             grace: GRACE,
             warm_up: WARM_UP,
-            persistent: self.order.fault.is_some(),
+            persistent: self.spec.fault.is_some(),
         };
-        Ok(Cast { load, buyers })
+        Ok(PreparedPart { load, buyers })
     }
 
     /// Plays a part to its end, and has something fail amid it.
-    pub(super) async fn perform(
+    pub(super) async fn run_part(
         &mut self,
         part: &'static Part,
-        cast: &Cast,
+        prepared: &PreparedPart,
         fault: Option<Fault>,
-    ) -> Result<Played, RunError> {
-        let load = &cast.load;
+    ) -> Result<FinishedPart, RunError> {
+        let load = &prepared.load;
         self.progress.phase("connecting and warming up");
         let meters = Arc::new(Meters::default());
-        let armed = generator::arm(load.clone(), &meters, self.clock).await?;
+        let generator = generator::warm_up(load.clone(), &meters, self.clock).await?;
         let sold_before = self.backends.look().await?.sold;
         self.progress.phase("sending");
-        let cpu_before = self.stage.cpu();
-        let start = self.clock.monotonic() + FIRE_AHEAD;
+        let cpu_before = self.environment.cpu();
+        let start = self.clock.monotonic() + START_AHEAD;
         if self.timeline.parts.is_empty() {
             self.began = start;
         }
@@ -191,9 +195,9 @@ impl<U: UnderTest> Play<'_, U> {
             let from = clock.monotonic().saturating_sub(start);
             under_test.fail(fault).await?;
             let until = clock.monotonic().saturating_sub(start);
-            Ok::<_, RunError>(Some((fault, Struck { from, until })))
+            Ok::<_, RunError>(Some((fault, FaultTimes { from, until })))
         };
-        let watching = self.watch(armed, (sold_before, start), &meters, load.sends.len());
+        let watching = self.watch(generator, (sold_before, start), &meters, load.sends.len());
         let (main, failed) = tokio::join!(watching, failing);
         let (main, failed) = (main?, failed?);
         let mut sold = main.sold;
@@ -202,10 +206,10 @@ impl<U: UnderTest> Play<'_, U> {
         if undecided {
             self.progress.phase("retrying for buyers who do not know their outcome");
             self.book.enter(&main.run, &load.sends);
-            (retries, sold) = self.retry(cast, sold).await?;
+            (retries, sold) = self.retry(prepared, sold).await?;
         }
         let rest = self.wait_durable(sold).await?;
-        let cpu = stage::differences(cpu_before, self.stage.cpu());
+        let cpu = environment::differences(cpu_before, self.environment.cpu());
         if !undecided {
             // Not before: these notes are many, and the last row should be seen when it is written.
             self.book.enter(&main.run, &load.sends);
@@ -214,10 +218,10 @@ impl<U: UnderTest> Play<'_, U> {
         let generator = (main.run.cpu, figures.sent);
         figures.add_counts(&retries);
         let rows = self.timeline.growth_since(start.saturating_sub(self.began));
-        let fault = failed.map(|(fault, struck)| FaultReport::of(fault, struck, &main.run, &rows));
+        let fault = failed.map(|(fault, times)| FaultReport::of(fault, times, &main.run, &rows));
         let (unsent, retried, rate) = (main.run.unsent, retries.sent, load.rate);
-        let (buyers, processes) = (cast.buyers.clone(), U::PROCESSES);
-        Ok(Played {
+        let (buyers, processes) = (prepared.buyers.clone(), U::PROCESSES);
+        Ok(FinishedPart {
             part,
             buyers,
             rate,
@@ -236,15 +240,15 @@ impl<U: UnderTest> Play<'_, U> {
 
     async fn requests(&mut self, buyers: Range<u32>) -> Result<Arc<Requests>, RunError> {
         self.progress.phase("signing the buyers' tokens");
-        let (sale, host, count) = (self.sale.clone(), self.stage.target().host.clone(), buyers.len());
-        let sign = stage::signer(&self.signer, &sale, self.clock);
+        let (sale, host, count) = (self.sale.clone(), self.environment.target().host.clone(), buyers.len());
+        let sign = environment::signer(&self.signer, &sale, self.clock);
         let (signed, seen) = (Arc::new(AtomicU64::new(0)), self.clock.monotonic());
         let counted = signed.clone();
         let work = move || Requests::build(&sale, &host, buyers, super::cores(), &sign, &counted);
         let mut work = tokio::task::spawn_blocking(work);
         loop {
             match tokio::time::timeout(LOOK_EVERY, &mut work).await {
-                Ok(requests) => return Ok(Arc::new(requests.map_err(here)??)),
+                Ok(requests) => return Ok(Arc::new(requests.map_err(local)??)),
                 Err(_) => {
                     let line = format!("{} of {count} tokens signed", signed.load(Ordering::Relaxed));
                     self.progress.show(self.clock.monotonic().saturating_sub(seen), &line);
@@ -256,46 +260,50 @@ impl<U: UnderTest> Play<'_, U> {
     /// Fires, and shows how it goes. `sold` and `start`: what was sold when it starts.
     async fn watch(
         &mut self,
-        armed: Armed,
+        generator: Generator,
         (sold, start): (u64, Duration),
         meters: &Meters,
         sends: usize,
-    ) -> Result<Shown, RunError> {
+    ) -> Result<WatchedRun, RunError> {
         let mut sold = (sold, start);
-        let firing = armed.fire(start);
-        tokio::pin!(firing);
+        let running = generator.run(start);
+        tokio::pin!(running);
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                run = &mut firing => {
+                run = &mut running => {
                     self.timeline.load_ended(meters.read());
-                    return Ok(Shown { run: run?, sold });
+                    return Ok(WatchedRun { run: run?, sold });
                 }
                 _ = ticks.tick() => {
-                    self.stage.check_running()?;
+                    self.environment.check_running()?;
                     // A store that is away for a moment is not the end of the load.
                     let looked = tokio::time::timeout(LOOK_PATIENCE, self.backends.look()).await;
-                    let standing = looked.ok().and_then(Result::ok);
+                    let snapshot = looked.ok().and_then(Result::ok);
                     let (now, reading) = (self.clock.monotonic(), meters.read());
-                    if let Some(standing) = &standing && standing.sold != sold.0 {
-                        sold = (standing.sold, now);
+                    if let Some(snapshot) = &snapshot && snapshot.sold != sold.0 {
+                        sold = (snapshot.sold, now);
                     }
                     let at = now.saturating_sub(self.began);
-                    self.timeline.note(at, Some(reading), standing.as_ref(), self.stage.cpu());
-                    self.progress.load(at, reading, standing.as_ref(), sends);
+                    self.timeline.note(at, Some(reading), snapshot.as_ref(), self.environment.cpu());
+                    self.progress.load(at, reading, snapshot.as_ref(), sends);
                 }
             }
         }
     }
 
     /// Every buyer without an outcome asks once more, as an ordinary client, a few rounds at most.
-    async fn retry(&mut self, cast: &Cast, mut sold: (u64, Duration)) -> Result<(Figures, (u64, Duration)), RunError> {
+    async fn retry(
+        &mut self,
+        prepared: &PreparedPart,
+        mut sold: (u64, Duration),
+    ) -> Result<(Figures, (u64, Duration)), RunError> {
         let mut figures = Figures::default();
         for round in 0..RETRY_ROUNDS {
             // Those of earlier parts had their rounds, and their requests are gone.
-            let unknown = self.book.unknown().into_iter().filter(|buyer| cast.buyers.contains(buyer));
+            let unknown = self.book.unknown().into_iter().filter(|buyer| prepared.buyers.contains(buyer));
             let sends: Arc<[Attempt]> = plan::ordinary(unknown).into();
             if sends.is_empty() {
                 break;
@@ -304,29 +312,29 @@ impl<U: UnderTest> Play<'_, U> {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             let (rate, sending, warm_up) = (None, RETRY_SENDING, 0);
-            let load = Load { sends: sends.clone(), rate, sending, warm_up, ..cast.load.clone() };
+            let load = Load { sends: sends.clone(), rate, sending, warm_up, ..prepared.load.clone() };
             let meters = Arc::new(Meters::default());
-            let armed = generator::arm(load, &meters, self.clock).await?;
-            let shown = self.watch(armed, (sold.0, self.clock.monotonic()), &meters, sends.len()).await?;
-            if shown.sold.0 != sold.0 {
-                sold = shown.sold;
+            let generator = generator::warm_up(load, &meters, self.clock).await?;
+            let watched = self.watch(generator, (sold.0, self.clock.monotonic()), &meters, sends.len()).await?;
+            if watched.sold.0 != sold.0 {
+                sold = watched.sold;
             }
-            self.book.enter(&shown.run, &sends);
-            figures.add_counts(&Figures::of(&shown.run));
+            self.book.enter(&watched.run, &sends);
+            figures.add_counts(&Figures::of(&watched.run));
         }
         Ok((figures, sold))
     }
 
     async fn wait_durable(&mut self, sold: (u64, Duration)) -> Result<Rest, RunError> {
         self.progress.phase("waiting until everything is durable");
-        let Self { backends, clock, progress, timeline, stage, began, .. } = self;
+        let Self { backends, clock, progress, timeline, environment, began, .. } = self;
         let deadline = clock.monotonic() + durable::DEADLINE;
-        let rest = durable::wait(backends, clock, sold, deadline, |standing| {
+        let rest = durable::wait(backends, clock, sold, deadline, |snapshot| {
             let at = clock.monotonic().saturating_sub(*began);
             if timeline.last_noted().is_none_or(|last| at >= last + LOOK_EVERY) {
-                timeline.note(at, None, Some(standing), stage.cpu());
+                timeline.note(at, None, Some(snapshot), environment.cpu());
             }
-            let line = format!("durable {}, lag {}, journal {}", standing.sold, standing.lag, standing.journal);
+            let line = format!("durable {}, lag {}, journal {}", snapshot.sold, snapshot.lag, snapshot.journal);
             progress.show(at, &line);
         });
         Ok(rest.await?)

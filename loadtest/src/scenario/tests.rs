@@ -3,7 +3,7 @@
 use super::*;
 
 fn size(scenario: &Scenario, units: Option<u64>, buyers: Option<u32>) -> Result<Size, WrongSize> {
-    scenario.size(Wish { units, buyers, lanes: 1, ..Wish::default() })
+    scenario.size(SizeOptions { units, buyers, lanes: 1, ..SizeOptions::default() })
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_size_that_belies_the_name_is_refused() {
     assert!(size(&CURVE, None, Some(20_000_000)).is_err(), "seven steps of so many");
     let message = size(&ORDERS, Some(10), Some(11)).unwrap_err().to_string();
     assert!(message.contains("orders") && message.contains("at least as many"), "{message}");
-    let first = Wish { first_buyers: Some(5), lanes: 1, ..Wish::default() };
+    let first = SizeOptions { first_buyers: Some(5), lanes: 1, ..SizeOptions::default() };
     assert!(ORDERS.size(first).is_err(), "nothing that is said goes unheard");
     assert_eq!(WARMED.size(first).map(|size| size.first_buyers), Ok(5));
 }
@@ -60,7 +60,7 @@ fn what_is_measured_comes_last_and_shares_follow_a_closed_part() {
 #[test]
 fn soldout_has_a_buyer_for_each_unit_and_one_more_for_each_lane() {
     let [selling, load] = SOLDOUT.parts else { panic!("two parts") };
-    let size = SOLDOUT.size(Wish { lanes: 4, ..Wish::default() }).unwrap();
+    let size = SOLDOUT.size(SizeOptions { lanes: 4, ..SizeOptions::default() }).unwrap();
     assert_eq!((selling.buyers(size, 4, None, 600), selling.measured), (1_004, false));
     assert_eq!(load.buyers(size, 4, None, 120), 400_000);
 }

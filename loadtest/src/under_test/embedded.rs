@@ -1,37 +1,27 @@
 //! One process on one data folder: `flashsale serve`.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::Path};
 
 use kit::clock::SystemClock;
 use store::sql::sqlite::Sqlite;
 
-use super::{Raised, Scene, UnderTest};
+use super::{StartContext, Started, UnderTest};
 use crate::{
-    args::Order,
     backends::embedded::{DataFolder, EmbeddedBackends, PageWitness, Running},
     baseline::Baselines,
+    deployment::Embedded,
+    environment::Environment,
+    error::{RunError, local},
     fault::Fault,
     progress::Progress,
-    run::{RunError, Stage, here},
     services::{Program, Programs, Publisher, free_address},
+    spec::RunSpec,
     timeline::ONE_PROCESS,
 };
 
 /// The program, and the package that it is built from.
 const PROGRAM: &str = "flashsale";
 const PACKAGE: &str = "embedded";
-
-/// The embedded deployment.
-#[derive(Debug, Clone, Default)]
-pub struct Embedded {
-    /// Its data folder; `None`: a fresh one, which goes after a clean run.
-    pub data: Option<PathBuf>,
-    /// Where `flashsale` is; `None`: beside this program, and built first when cargo runs us.
-    pub program: Option<PathBuf>,
-}
 
 impl UnderTest for Embedded {
     type Sql = Sqlite;
@@ -43,32 +33,32 @@ impl UnderTest for Embedded {
         None
     }
 
-    async fn raise(&self, scene: Scene<'_>) -> Result<Raised<Sqlite, PageWitness>, RunError> {
-        let Scene { order, sale, stage, cargo, clock, progress } = scene;
+    async fn start(&self, context: StartContext<'_>) -> Result<Started<Sqlite, PageWitness>, RunError> {
+        let StartContext { spec, sale, environment, cargo, clock, progress } = context;
         // A server that runs already was built by whoever started it: another build beside it would
         // be another program, and take its time.
-        let program = self.program(cargo.filter(|_| order.target.is_none()), progress).await?;
-        let data = DataFolder::new(self.data.clone().unwrap_or_else(|| stage.folder().join("data")));
-        let admin = if order.target.is_some() {
+        let program = self.program(cargo.filter(|_| spec.target.is_none()), progress).await?;
+        let data = DataFolder::new(self.data.clone().unwrap_or_else(|| environment.folder().join("data")));
+        let admin = if spec.target.is_some() {
             let Running { pid, admin, .. } = data.running()?;
-            stage.watch([Some(pid), None, None, None, None]);
+            environment.watch([Some(pid), None, None, None, None]);
             admin
         } else {
             progress.phase("starting flashsale");
-            serve(&program, &data, order, stage, clock).await?
+            serve(&program, &data, spec, environment, clock).await?
         };
         progress.phase(&format!("publishing sale {}", sale.id));
-        let file = stage.write_sale(sale)?;
+        let file = environment.write_sale(sale)?;
         let arguments = ["publish", "--data", &data.path().to_string_lossy()].map(str::to_owned).to_vec();
-        let publisher = Publisher { program, arguments, environment: Vec::new() };
+        let publisher = Publisher { program, arguments, variables: Vec::new() };
         publisher.publish(&file).await?;
         let backends = EmbeddedBackends::open(&data, Some(admin), sale.lanes()).await?;
-        Ok(Raised { backends, publisher, signer: data.signer()? })
+        Ok(Started { backends, publisher, signer: data.signer()? })
     }
 
     async fn fail(&self, fault: Fault) -> Result<(), RunError> {
         // The command line refuses it before.
-        Err(here(format!("{fault}: the embedded deployment has no server that could fail")))
+        Err(local(format!("{fault}: the embedded deployment has no server that could fail")))
     }
 
     async fn stock_memory(&self) -> Option<u64> {
@@ -104,22 +94,23 @@ impl Embedded {
 async fn serve(
     program: &Program,
     data: &DataFolder,
-    order: &Order,
-    stage: &mut Stage,
+    spec: &RunSpec,
+    environment: &mut Environment,
     clock: SystemClock,
 ) -> Result<SocketAddr, RunError> {
-    let admin = free_address().map_err(here)?;
-    let [port, admin_port] = [stage.target().address, admin].map(|address| address.port().to_string());
+    let admin = free_address().map_err(local)?;
+    let [port, admin_port] = [environment.target().address, admin].map(|address| address.port().to_string());
     let folder = data.path().to_string_lossy();
     let mut arguments = vec!["serve", "--data", &folder, "--port", &port, "--admin-port", &admin_port, "--no-demo"];
-    let config = stage.folder().join("flashsale.toml");
+    let config = environment.folder().join("flashsale.toml");
     let config_path = config.to_string_lossy();
-    if let Some(threads) = order.args.front_threads {
-        std::fs::write(&config, format!("[front]\nthreads = {threads}\n")).map_err(here)?;
+    if let Some(threads) = spec.args.front_threads {
+        std::fs::write(&config, format!("[front]\nthreads = {threads}\n")).map_err(local)?;
         arguments.extend(["--config", &config_path]);
     }
-    let pid = stage.employ(program.start(&arguments, admin, &order.service_settings(), stage.folder())?);
-    stage.watch([pid, None, None, None, None]);
-    stage.wait_ready(clock).await?;
+    let pid =
+        environment.add_service(program.start(&arguments, admin, &spec.service_settings(), environment.folder())?);
+    environment.watch([pid, None, None, None, None]);
+    environment.wait_ready(clock).await?;
     Ok(admin)
 }

@@ -2,19 +2,18 @@
 
 use std::{process::Stdio, time::Duration};
 
-use kit::{
-    clock::SystemClock,
-    settings::{Secret, StoreArgs, TokenArgs},
-};
+use kit::{clock::SystemClock, settings::Secret};
 use store::sql::mysql::MySql;
 use tokio::process::Command;
 
-use super::{Raised, Scene, UnderTest};
+use super::{StartContext, Started, UnderTest};
 use crate::{
     backends::production::{ProductionBackends, ServerWitness},
     baseline::{self, Baselines, Yardstick},
+    deployment::Production,
+    environment::output_of,
+    error::{RunError, local},
     fault::{Act, Fault},
-    run::{RunError, here, stage::said},
     services::{Programs, Publisher, free_address},
     timeline::PROCESSES,
 };
@@ -23,15 +22,6 @@ use crate::{
 const PACKAGES: [&str; 3] = ["engine", "order-writer", "catalog"];
 /// The stack's command, which knows the servers' processes.
 const STACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../stack/stack");
-
-/// The production deployment: its stores, and the keys of its buyers' tokens.
-#[derive(Debug)]
-pub struct Production {
-    /// The stores.
-    pub stores: StoreArgs,
-    /// The key that signs the buyers' tokens.
-    pub tokens: TokenArgs,
-}
 
 impl UnderTest for Production {
     type Sql = MySql;
@@ -43,10 +33,10 @@ impl UnderTest for Production {
         Some(self.stores.partitions.into())
     }
 
-    async fn raise(&self, scene: Scene<'_>) -> Result<Raised<MySql, ServerWitness>, RunError> {
-        let Scene { order, sale, stage, cargo, clock, progress } = scene;
-        let signer = self.tokens.signer().map_err(here)?;
-        if order.fault.is_some() {
+    async fn start(&self, context: StartContext<'_>) -> Result<Started<MySql, ServerWitness>, RunError> {
+        let StartContext { spec, sale, environment, cargo, clock, progress } = context;
+        let signer = self.tokens.signer().map_err(local)?;
+        if spec.fault.is_some() {
             self.check_stack().await?;
         }
         let backends = ProductionBackends::open(&self.stores, sale.lanes()).await?;
@@ -54,29 +44,31 @@ impl UnderTest for Production {
             progress.phase("building the services");
         }
         let programs = Programs::find_or_build(cargo, &PACKAGES).await?;
-        let mut environment = self.environment(order.args.front_threads);
-        environment.extend(order.service_settings());
+        let mut variables = self.service_settings(spec.args.front_threads);
+        variables.extend(spec.service_settings());
         progress.phase(&format!("publishing sale {}", sale.id));
-        let file = stage.write_sale(sale)?;
+        let file = environment.write_sale(sale)?;
         let (program, arguments) = (programs.program("catalog")?, vec!["publish".to_owned()]);
-        let publisher = Publisher { program, arguments, environment: environment.clone() };
+        let publisher = Publisher { program, arguments, variables: variables.clone() };
         publisher.publish(&file).await?;
         let (mut engine, mut writer) = (None, None);
-        if order.target.is_none() {
+        if spec.target.is_none() {
             progress.phase("starting order-writer and engine");
-            let listen = stage.target().address.to_string();
-            let addresses = [free_address().map_err(here)?, free_address().map_err(here)?];
+            let listen = environment.target().address.to_string();
+            let addresses = [free_address().map_err(local)?, free_address().map_err(local)?];
             let [of_writer, of_engine] = addresses.map(|address| address.to_string());
             let (writers, engines) = (programs.program("order-writer")?, programs.program("engine")?);
             let arguments = ["--admin-addr", &of_writer];
-            writer = stage.employ(writers.start(&arguments, addresses[0], &environment, stage.folder())?);
+            writer =
+                environment.add_service(writers.start(&arguments, addresses[0], &variables, environment.folder())?);
             let arguments = ["--listen", &listen, "--admin-addr", &of_engine];
-            engine = stage.employ(engines.start(&arguments, addresses[1], &environment, stage.folder())?);
-            stage.wait_ready(clock).await?;
+            engine =
+                environment.add_service(engines.start(&arguments, addresses[1], &variables, environment.folder())?);
+            environment.wait_ready(clock).await?;
         }
         let [redis, kafka, mysql] = [server_pid("redis").await, server_pid("kafka").await, server_pid("mysql").await];
-        stage.watch([engine, redis, kafka, writer, mysql]);
-        Ok(Raised { backends, publisher, signer })
+        environment.watch([engine, redis, kafka, writer, mysql]);
+        Ok(Started { backends, publisher, signer })
     }
 
     async fn fail(&self, fault: Fault) -> Result<(), RunError> {
@@ -85,10 +77,10 @@ impl UnderTest for Production {
             Act::Kill => ("kill", "up"),
             Act::Stop => ("freeze", "thaw"),
         };
-        command_stack(&[down, server]).await?;
-        let back = BackAgain(Some([up, server]));
+        run_stack(&[down, server]).await?;
+        let restore = Restore(Some([up, server]));
         tokio::time::sleep(Duration::from_secs(fault.lasts_s.into())).await;
-        back.now().await
+        restore.now().await
     }
 
     async fn stock_memory(&self) -> Option<u64> {
@@ -98,7 +90,7 @@ impl UnderTest for Production {
     async fn calm(&self) -> Result<(), RunError> {
         // The append-only file holds the history of lanes that are gone, until it is rewritten.
         let rewritten = baseline::rewrite_redis(self.stores.redis_url.expose()).await;
-        rewritten.map_err(|error| RunError::Here(format!("Redis does not rewrite its append-only file: {error}")))
+        rewritten.map_err(|error| local(format!("Redis does not rewrite its append-only file: {error}")))
     }
 
     fn yardsticks(&self) -> Baselines {
@@ -114,23 +106,23 @@ impl UnderTest for Production {
 impl Production {
     /// That the stack whose servers are to fail is the one that is loaded, and not somebody else's.
     async fn check_stack(&self) -> Result<(), RunError> {
-        let told = said(Command::new(STACK).arg("env")).await.unwrap_or_default();
+        let settings = output_of(Command::new(STACK).arg("env")).await.unwrap_or_default();
         let Self { stores, .. } = self;
         let urls = [stores.redis_url.expose(), &stores.kafka.kafka_brokers, stores.mysql_url.expose()];
-        if urls.iter().all(|url| told.contains(&format!("'{url}'"))) {
+        if urls.iter().all(|url| settings.contains(&format!("'{url}'"))) {
             return Ok(());
         }
-        Err(here(
+        Err(local(
             "--fault is of the stack's servers, and these are others: . stack/env names the stack's to this shell",
         ))
     }
 
     /// What the services must agree on, as they read it.
-    fn environment(&self, front_threads: Option<u16>) -> Vec<(String, String)> {
+    fn service_settings(&self, front_threads: Option<u16>) -> Vec<(String, String)> {
         let Self { stores, tokens } = self;
         let secrets: Vec<&str> = tokens.token_secret.iter().map(Secret::expose).collect();
         let tenants: Vec<String> = tokens.token_tenants.iter().map(ToString::to_string).collect();
-        let mut told = vec![
+        let mut settings = vec![
             ("REDIS_URL", stores.redis_url.expose().to_owned()),
             ("KAFKA_BROKERS", stores.kafka.kafka_brokers.clone()),
             ("MYSQL_URL", stores.mysql_url.expose().to_owned()),
@@ -143,37 +135,37 @@ impl Production {
             ("TOKEN_TENANTS", tenants.join(",")),
             ("TOKEN_LIFETIME_MAX_S", tokens.token_lifetime_max_s.to_string()),
         ];
-        told.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
-        told.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
+        settings.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
+        settings.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
     }
 }
 
-async fn command_stack(arguments: &[&str]) -> Result<(), RunError> {
-    let output = Command::new(STACK).args(arguments).stdin(Stdio::null()).output().await.map_err(here)?;
+async fn run_stack(arguments: &[&str]) -> Result<(), RunError> {
+    let output = Command::new(STACK).args(arguments).stdin(Stdio::null()).output().await.map_err(local)?;
     if output.status.success() {
         return Ok(());
     }
     let (what, why) = (arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
-    Err(here(format!("stack/stack {what} failed: {why}")))
+    Err(local(format!("stack/stack {what} failed: {why}")))
 }
 
 /// A server that is away and comes back, also when the run is broken off: the command that brings
 /// it.
-struct BackAgain(Option<[&'static str; 2]>);
+struct Restore(Option<[&'static str; 2]>);
 
-impl BackAgain {
+impl Restore {
     async fn now(mut self) -> Result<(), RunError> {
         match self.0 {
-            Some(command) => command_stack(&command).await.inspect(|()| self.0 = None),
+            Some(command) => run_stack(&command).await.inspect(|()| self.0 = None),
             None => Ok(()),
         }
     }
 }
 
-impl Drop for BackAgain {
+impl Drop for Restore {
     fn drop(&mut self) {
         if let Some(command) = self.0 {
-            // Nobody is left to tell of a failure; `stack/stack up` is the remedy then.
+            // A failure has no one to report to; `stack/stack up` is the remedy then.
             drop(std::process::Command::new(STACK).args(command).stdin(Stdio::null()).status());
         }
     }
@@ -181,5 +173,5 @@ impl Drop for BackAgain {
 
 /// The process of one of the stack's servers, when it is the stack's.
 async fn server_pid(server: &str) -> Option<u32> {
-    said(Command::new(STACK).args(["pid", server])).await?.parse().ok()
+    output_of(Command::new(STACK).args(["pid", server])).await?.parse().ok()
 }

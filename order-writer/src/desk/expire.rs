@@ -14,10 +14,11 @@ use std::{
 
 use domain::{
     id::{LaneId, PartitionId},
-    order::Status,
+    order::Transition,
     shard::{Home, ShardId},
 };
 use store::{
+    cause::Cause,
     ledger::Ledger,
     orders::{MARKED_MAX, Marked, Orders},
     sql::{Sql, SqlError},
@@ -104,7 +105,9 @@ pub async fn expire<S: Sql>(
         }
     }
     while let Some(swept) = sweeps.join_next().await {
-        match swept.unwrap_or_else(|error| Err(SqlError::Broken(format!("the expiry of a shard ended: {error}")))) {
+        match swept.unwrap_or_else(|error| {
+            Err(SqlError::Broken(Cause::new(format!("the expiry of a shard ended: {error}"), error)))
+        }) {
             Ok(()) => {}
             Err(cause) => return Err(DeskError::Interrupted { done, cause }),
         }
@@ -142,11 +145,11 @@ impl<S: Sql> Sweep<S> {
             let (mut batch, mut releases) = (Expiry::default(), Vec::with_capacity(page.len()));
             for row in &page {
                 match self.partition_of(row.lane).await? {
-                    Some(partition) => releases.push(release_of(row, partition, Status::Expired)),
+                    Some(partition) => releases.push(release_of(row, partition, Transition::Expire)),
                     None => batch.without_lane += 1,
                 }
             }
-            let marked = self.orders.mark_all(home, Status::PendingPayment, Status::Expired, &releases).await?;
+            let marked = self.orders.mark_all(home, Transition::Expire, &releases).await?;
             for marked in marked.values() {
                 // What was paid or cancelled since it was read is its buyer's good right.
                 *if *marked == Marked::Done { &mut batch.expired } else { &mut batch.kept } += 1;

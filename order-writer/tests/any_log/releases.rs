@@ -5,8 +5,8 @@ use std::{ops::ControlFlow, time::Duration};
 use bytes::Bytes;
 use domain::{
     id::{ID_MAX, OrderId, PartitionId, RecordId},
-    order::{OrderRow, Status},
-    record::{Record, Released},
+    order::{OrderRow, Status, Transition},
+    record::{RELEASED_TYPE, Record, Released, Topic},
     shard::ShardId,
 };
 use order_writer::desk;
@@ -17,7 +17,7 @@ use store::{
 };
 
 use super::{
-    audit,
+    audit, events,
     rig::{LANES, PARTITION, Promise, Rig, id, offer_of, until},
     unpaid::{an_expiry_goes_on_where_it_was_ended, unpaid},
 };
@@ -125,8 +125,8 @@ async fn r8_a_mark_that_stands_is_not_overwritten() {
         let became = Some(Status::Expired);
         Record::Released(Released { lane, order: r.order, buyer: r.buyer, offer: r.offer, quantity: 1, key, became })
     };
-    for (promise, status) in sold.iter().zip([Status::Cancelled, Status::Paid]) {
-        let marked = rig.store.orders.mark(promise.order, Status::PendingPayment, status, None).await.unwrap();
+    for (promise, way) in sold.iter().zip([Transition::Cancel, Transition::Pay]) {
+        let marked = rig.store.orders.mark(promise.order, way, None).await.unwrap();
         assert_eq!(marked, Marked::Done);
         let record = release(promise);
         rig.append(Envelope { id: id(promise.buyer.get()), kind: record.kind(), payload: record.encode().into() })
@@ -134,6 +134,7 @@ async fn r8_a_mark_that_stands_is_not_overwritten() {
     }
     rig.until_decided().await;
     assert_eq!(rig.statuses(&sold).await, [(Status::Cancelled, true), (Status::Paid, false)]);
+    events::tell_what_the_rows_say(&rig, &LANES, 0).await;
     assert!(matches!(&rig.parked()[..], [cause] if cause.ends_with("which is paid")), "{:?}", rig.parked());
     rig.until_rest().await;
     audit::all(&rig, 0).await;
@@ -160,7 +161,7 @@ async fn releases_of_a_partition_that_waits_delay_no_other() {
     let row = rig.row(sold.order).await.unwrap();
     // Behind all others by its id.
     let release = OutboxRow { id: id(ID_MAX), partition: rig.last, ..outbox_row(&row, row.quantity) };
-    let marked = orders.mark(row.order, Status::PendingPayment, Status::Cancelled, Some(release)).await.unwrap();
+    let marked = orders.mark(row.order, Transition::Cancel, Some(release)).await.unwrap();
     assert_eq!(marked, Marked::Done);
     until("its release is decided", || async { rig.row(row.order).await.unwrap().released.is_some() }).await;
     until("only the first partition has releases left", || async {
@@ -189,8 +190,7 @@ async fn a_parked_release_ends_its_outbox_row() {
     rig.until_rest().await;
     let row = rig.row(sold.order).await.unwrap();
     let wrong = outbox_row(&row, 2);
-    let marked =
-        rig.store.orders.mark(row.order, Status::PendingPayment, Status::Cancelled, Some(wrong)).await.unwrap();
+    let marked = rig.store.orders.mark(row.order, Transition::Cancel, Some(wrong)).await.unwrap();
     assert_eq!(marked, Marked::Done);
     until("the outbox is empty", || async { rig.outbox_is_empty().await }).await;
     assert!(rig.parked().iter().all(|cause| cause.ends_with("whose row says otherwise")), "{:?}", rig.parked());
@@ -212,5 +212,7 @@ fn outbox_row(row: &OrderRow, quantity: u32) -> OutboxRow {
     let OrderRow { lane, order, buyer, offer, key, .. } = *row;
     let released = Released { lane, order, buyer, offer, quantity, key, became: Some(Status::Cancelled) };
     let (id, partition): (RecordId, PartitionId) = (id(77), PARTITION);
-    OutboxRow { id, order, lane, partition, payload: Record::Released(released).encode().into() }
+    let (kind, topic) = (RELEASED_TYPE.into(), Topic::Orders.name().into());
+    let payload = Record::Released(released).encode().into();
+    OutboxRow { id, order, lane, partition, kind, topic, payload }
 }

@@ -60,7 +60,7 @@ pub(crate) const SOUND_LANE: u64 = 5002;
 pub(crate) const LATE_LANE: u64 = 5004;
 /// Longer than a lane that is found closed waits for its retirement.
 const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LEDGER_TABLES: [&str; 4] = ["partitions", "lanes", "offers", "movements"];
 
 pub(crate) fn id<T: TryFrom<u64>>(number: u64) -> T
@@ -292,6 +292,13 @@ impl Rig {
         let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).to_owned()
+    }
+
+    /// A figure with its labels; 0 where it is not shown.
+    pub(crate) fn figure_of(&self, series: &str) -> u64 {
+        let text = self.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |figure| figure.parse().unwrap())
     }
 
     /// Publishes the next version of the sale, which ends so many milliseconds from now.

@@ -15,7 +15,7 @@ use domain::{
         Slot, TenantId,
     },
     money::Money,
-    order::{Decision, OrderRow, Status},
+    order::{Decision, OrderRow, Status, Transition},
     record::Reservation,
     shard::ShardId,
 };
@@ -83,7 +83,7 @@ pub(crate) async fn unpaid<S: Sql>(
 pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S>, of: (LaneId, OfferId)) {
     const COUNT: usize = 3_000;
     let rows = unpaid(&store.orders, of, 100_000..100_000 + COUNT as u64).await;
-    let marked = store.orders.mark(rows[7].order, Status::PendingPayment, Status::Paid, None).await.unwrap();
+    let marked = store.orders.mark(rows[7].order, Transition::Pay, None).await.unwrap();
     assert_eq!(marked, Marked::Done);
     let (orders, ledger) = (store.orders.clone(), store.ledger.clone());
     let expire = async |watch: &mut (dyn FnMut(&desk::Expiry) -> ControlFlow<()> + Send)| {

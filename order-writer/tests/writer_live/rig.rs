@@ -451,7 +451,8 @@ impl Rig {
 
     /// Deletes the topics.
     pub(crate) async fn delete_topics(&self) {
-        let topics = [self.kafka.orders_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
+        let topics =
+            [self.kafka.orders_topic(), self.kafka.events_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
         admin().delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     id::{Epoch, RecordId},
-    order::{Reason, Status},
+    order::{Reason, Status, Transition},
     record::{AllotmentChange, Record, Released},
 };
 use order_writer::desk;
@@ -146,7 +146,7 @@ async fn a_rebuild_counts_a_cancelled_row_until_it_is_released() {
     let rig = Rig::open(10, 1).await;
     let order = rig.buy(Epoch(1), &[1]).await[0].order;
     rig.until_at_rest(1).await;
-    let marked = rig.store.orders.mark(order, Status::PendingPayment, Status::Cancelled, None).await.unwrap();
+    let marked = rig.store.orders.mark(order, Transition::Cancel, None).await.unwrap();
     assert_eq!(marked, Marked::Done);
     rig.lose_lane().await;
     rig.until_open(Epoch(2)).await;

@@ -316,5 +316,7 @@ fn all_matched(matched: u64, items: &[(i64, i64)], asserted: &str) -> Result<(),
         return Ok(());
     }
     let shown = &items[..items.len().min(8)];
-    Err(SqlError::Broken(format!("the ledger asserts {asserted}; {matched} of {distinct} hold it, of {shown:?}")))
+    Err(SqlError::Broken(
+        format!("the ledger asserts {asserted}; {matched} of {distinct} hold it, of {shown:?}").into(),
+    ))
 }

@@ -139,7 +139,7 @@ fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
         tenant,
         sale,
         partition,
-        epoch: u64::try_from(epoch).map(Epoch).map_err(|_| SqlError::Broken(format!("{epoch} is no epoch")))?,
+        epoch: u64::try_from(epoch).map(Epoch).map_err(|_| SqlError::Broken(format!("{epoch} is no epoch").into()))?,
         is_retired: row.int_or_null()? == Some(epoch),
         limit_per_buyer: row.number()?,
         first_order: first_order(row)?,
@@ -150,7 +150,7 @@ fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
 fn first_order(row: &mut Row) -> Result<Option<OrderId>, SqlError> {
     let Some(order) = row.int_or_null()? else { return Ok(None) };
     let id = u64::try_from(order).ok().and_then(|order| OrderId::new(order).ok());
-    id.map(Some).ok_or_else(|| SqlError::Broken(format!("{order} is no order")))
+    id.map(Some).ok_or_else(|| SqlError::Broken(format!("{order} is no order").into()))
 }
 
 /// `None` where the lane has no offer.
@@ -158,7 +158,7 @@ fn read_offer(mut row: Row) -> Result<Option<OfferRow>, SqlError> {
     let Some(offer) = row.int_or_null()? else { return Ok(None) };
     let id = u64::try_from(offer).ok().and_then(|offer| OfferId::new(offer).ok());
     Ok(Some(OfferRow {
-        offer: id.ok_or_else(|| SqlError::Broken(format!("{offer} is no offer")))?,
+        offer: id.ok_or_else(|| SqlError::Broken(format!("{offer} is no offer").into()))?,
         allotment: row.number()?,
         target: row.number()?,
         sold: row.number()?,

@@ -17,11 +17,11 @@ const FORGET_UNITS: &str = "DELETE FROM lost_orders WHERE partition_id = ? AND o
 /// Rows of one shard whose records the log does not hold any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// The partition.
+    /// The partition whose records are gone.
     pub partition: PartitionId,
     /// The generation whose offsets these are.
     pub generation: Generation,
-    /// The shard.
+    /// The shard that lost their rows.
     pub shard: ShardId,
     /// The shard's progress: rows of the records before this offset are there.
     pub from: u64,
@@ -32,13 +32,13 @@ pub struct Loss {
 /// What stays lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostOrder {
-    /// The offer.
+    /// The offer whose units are missing.
     pub offer: OfferId,
     /// The order; `None` for units that no row tells of.
     pub order: Option<OrderId>,
-    /// Units.
+    /// Units that no row holds any more.
     pub units: u64,
-    /// Why, for people.
+    /// Why they are lost, in a sentence for operators.
     pub cause: String,
 }
 

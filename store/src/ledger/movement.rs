@@ -107,7 +107,7 @@ fn read(mut row: Row) -> Result<Movement, SqlError> {
 
 fn lane_id(stored: i64) -> Result<LaneId, SqlError> {
     let lane = u64::try_from(stored).ok().and_then(|lane| LaneId::new(lane).ok());
-    lane.ok_or_else(|| SqlError::Broken(format!("{stored} is no lane")))
+    lane.ok_or_else(|| SqlError::Broken(format!("{stored} is no lane").into()))
 }
 
 fn unpack(packed: &[u8]) -> Result<Vec<(OfferId, i64)>, SqlError> {

@@ -13,6 +13,7 @@ mod topics;
 
 use std::{sync::Arc, thread, time::Duration};
 
+use domain::record::Topic;
 use rdkafka::{
     ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
@@ -64,14 +65,14 @@ pub struct KafkaSettings {
     pub brokers: String,
     /// Begins the names of topics and groups: deployments of one namespace are one system.
     pub namespace: String,
-    /// Partitions of the topic `orders`. Fixed for ever: lanes are bound to them.
+    /// Partitions of each [`Topic`]. Fixed for ever: lanes are bound to them.
     pub partitions: u32,
     /// Copies of each record: 3, or 1 on one machine.
     pub replication: u16,
     /// Copies that must exist before a record is acknowledged: 2, or 1 on one machine.
     pub min_insync: u16,
-    /// Milliseconds for which the topic `orders` keeps records; longer than any outage of an
-    /// order-writer.
+    /// Milliseconds for which each [`Topic`] keeps records; longer than any outage of an
+    /// order-writer and of a consumer.
     pub retention_ms: u64,
     /// Milliseconds for which a record waits for others of its partition, so that they share a
     /// request.
@@ -126,9 +127,19 @@ impl KafkaSettings {
         }
     }
 
+    /// The name of a topic.
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}.{}", self.namespace, topic.name())
+    }
+
     /// The topic of the orders.
     pub fn orders_topic(&self) -> String {
-        format!("{}.orders", self.namespace)
+        self.topic(Topic::Orders)
+    }
+
+    /// The topic of the orders' events.
+    pub fn events_topic(&self) -> String {
+        self.topic(Topic::OrderEvents)
     }
 
     /// The topic of records that cannot be decided.
@@ -141,9 +152,14 @@ impl KafkaSettings {
         format!("{}.sales", self.namespace)
     }
 
+    /// The group of a service that shares a topic's partitions among its processes.
+    pub fn group(&self, service: &str) -> String {
+        format!("{}.{service}", self.namespace)
+    }
+
     /// The group of the order-writers.
     pub fn writers_group(&self) -> String {
-        format!("{}.order-writer", self.namespace)
+        self.group("order-writer")
     }
 
     fn request_timeout(&self) -> Duration {

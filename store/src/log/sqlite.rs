@@ -1,6 +1,6 @@
-//! The order log in a file, for one process: settings, and what its parts share. The file, the
-//! queue, the thread that writes, reading, membership and the sales have a file each. Nothing here
-//! looks into a record.
+//! The log in a file, for one process: settings, and what its parts share. The file, the queue, the
+//! thread that writes, reading, membership and the sales have a file each. Nothing here looks into
+//! a record.
 
 mod append;
 mod dead;
@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 use tokio::sync::watch;
 
 use self::{file::LogFile, mailbox::Mailbox, read::Readers, tail::Tail, tally::Tally};
@@ -48,17 +48,17 @@ pub const PARTITIONS_MAX: u32 = 4_096;
 /// How the log is shaped.
 #[derive(Clone)]
 pub struct SqliteSettings {
-    /// Partitions of the log. Fixed for ever: lanes are bound to them.
+    /// Partitions of each [`Topic`]. Fixed for ever: lanes are bound to them.
     pub partitions: u32,
-    /// Milliseconds for which records are kept; those that are not decided are kept longer
-    /// ([`SqliteLog::keep_from`]).
+    /// Milliseconds for which records are kept; of the topic `orders` those that are not decided
+    /// are kept longer ([`SqliteLog::keep_from`]).
     pub retention_ms: u64,
     /// Records on the way, at most.
     pub queue_records_max: usize,
     /// Bytes on the way, at most; a room that holds no record yet counts [`RECORD_BYTES_MAX`].
     pub queue_bytes_max: usize,
-    /// Bytes of the newest records that stay in memory for readers that keep up, over all
-    /// partitions.
+    /// Bytes of the newest records of the topic `orders` that stay in memory for readers that keep
+    /// up, over all partitions.
     pub tail_bytes_max: usize,
     /// Bytes of the file, at most; `None` for as many as its disk has. At the limit nothing is
     /// acknowledged, as on a full disk.
@@ -155,10 +155,11 @@ struct Shared {
     queue: Arc<Queue>,
     tally: Tally,
     readers: Readers,
+    /// By [`Stream::index`].
     tails: Vec<Tail>,
     /// Sequence of the sale published last.
     sales: watch::Sender<u64>,
-    /// What retention must keep, by partition.
+    /// What retention must keep, by [`Stream::index`].
     keep_from: Vec<AtomicU64>,
 }
 
@@ -172,7 +173,11 @@ impl Shared {
         let file = LogFile::new(path, settings);
         let connection = file.open_to_write()?;
         let (marks, sales) = file.positions(&connection)?;
-        let bytes_max = settings.tail_bytes_max / marks.len().max(1);
+        let streams = || streams(settings.partitions);
+        let bytes_max = settings.tail_bytes_max / usize::try_from(settings.partitions).unwrap_or(usize::MAX).max(1);
+        let tail = |(stream, marks): (Stream, _)| Tail::new(marks, if stream.is_decided() { bytes_max } else { 0 });
+        // What nobody decides is kept for as long as retention says.
+        let keep_from = |stream: Stream| AtomicU64::new(if stream.is_decided() { 0 } else { u64::MAX });
         let shared = Arc::new(Self {
             settings: settings.clone(),
             readers: Readers::new(&file),
@@ -180,29 +185,56 @@ impl Shared {
             mailbox: Mailbox::default(),
             queue,
             tally: Tally::default(),
-            keep_from: marks.iter().map(|_| AtomicU64::new(0)).collect(),
-            tails: marks.into_iter().map(|marks| Tail::new(marks, bytes_max)).collect(),
+            keep_from: streams().map(keep_from).collect(),
+            tails: streams().zip(marks).map(tail).collect(),
             sales: watch::Sender::new(sales),
         });
         let running = writer::start(&shared, connection)?;
         Ok((shared, running))
     }
 
-    fn tail(&self, partition: PartitionId) -> Option<&Tail> {
-        self.tails.get(index(partition))
+    fn stream(&self, topic: Topic, partition: PartitionId) -> Option<Stream> {
+        Stream::new(topic, partition, self.settings.partitions)
     }
 
-    /// The largest of the offsets told counts.
+    /// Of the topic `orders`. The largest of the offsets told counts.
     fn keep_from(&self, partition: PartitionId, next_offset: u64) {
-        if let Some(kept) = self.keep_from.get(index(partition)) {
+        let stream = self.stream(Topic::Orders, partition);
+        if let Some(kept) = stream.and_then(|stream| self.keep_from.get(stream.index)) {
             kept.fetch_max(next_offset, Relaxed);
         }
     }
 }
 
-/// A partition's place in the vectors above; one that does not exist is beyond them all.
-fn index(partition: PartitionId) -> usize {
-    usize::try_from(partition.0).unwrap_or(usize::MAX)
+/// A partition of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stream {
+    /// Its place in the vectors of [`Shared`]: those of a topic stand together.
+    index: usize,
+    /// What its records' places in the file begin with. Those of the topic `orders` are the
+    /// partitions' own numbers, as files of older programs have them.
+    number: usize,
+}
+
+impl Stream {
+    /// `None` where the topic has no such partition.
+    fn new(topic: Topic, partition: PartitionId, partitions: u32) -> Option<Self> {
+        let at =
+            |each: u32| usize::try_from(u32::from(topic.number()).checked_mul(each)?.checked_add(partition.0)?).ok();
+        let (index, number) = (at(partitions)?, at(PARTITIONS_MAX)?);
+        (partition.0 < partitions).then_some(Self { index, number })
+    }
+
+    /// Whether it is of the topic `orders`.
+    const fn is_decided(self) -> bool {
+        self.number < PARTITIONS_MAX as usize
+    }
+}
+
+/// All of a log, by [`Stream::index`].
+fn streams(partitions: u32) -> impl Iterator<Item = Stream> {
+    let of_topic = move |topic| (0..partitions).filter_map(move |p| Stream::new(topic, PartitionId(p), partitions));
+    Topic::ALL.into_iter().flat_map(of_topic)
 }
 
 fn no_such(partition: PartitionId, partitions: u32) -> String {

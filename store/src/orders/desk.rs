@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     id::OrderId,
-    order::{OrderRow, Status},
+    order::{OrderRow, Status, Transition, Units},
     shard::Home,
 };
 
@@ -18,26 +18,27 @@ pub const MARKED_MAX: usize = 500;
 const _: () = assert!(MARKED_MAX <= SIZE_MAX);
 
 impl<S: Sql> Orders<S> {
-    /// Changes an order's status, if it is `from`, and puts `release` into the shard's outbox in
-    /// the same transaction.
+    /// Takes an order through a transition, if its status is the one before it, and puts `out` into
+    /// the shard's outbox in the same transaction: the release of a transition that gives units
+    /// back.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; after [`SqlError::is_unknown`] read the row: it may be
-    /// changed. `KeyTaken` for an outbox row whose id exists.
+    /// changed. `KeyTaken` for an outbox row whose id exists. `Broken` for a transition that makes
+    /// a row, before anything happens.
     pub async fn mark(
         &self,
         order: OrderId,
-        from: Status,
-        to: Status,
-        release: Option<OutboxRow>,
+        transition: Transition,
+        out: Option<OutboxRow>,
     ) -> Result<Marked, SqlError> {
         let home = self.map.home_of_order(order);
         let (db, table) = (self.shard(home.shard)?, self.table(home)?);
-        if release.as_ref().is_some_and(|row| row.order != order) {
-            return Err(SqlError::Broken(format!("an outbox row of another order than {order}")));
+        if out.as_ref().is_some_and(|row| row.order != order) {
+            return Err(SqlError::Broken(format!("an outbox row of another order than {order}").into()));
         }
-        let change = (order, from, to);
-        retried(async || self.try_mark(db, table, change, release.as_ref()).await).await
+        let change = (order, before(transition)?, transition.to());
+        retried(async || self.try_mark(db, table, change, out.as_ref()).await).await
     }
 
     async fn try_mark(
@@ -45,7 +46,7 @@ impl<S: Sql> Orders<S> {
         db: &S,
         table: &TableTexts,
         (order, from, to): (OrderId, Status, Status),
-        release: Option<&OutboxRow>,
+        out: Option<&OutboxRow>,
     ) -> Result<Marked, SqlError> {
         let mut tx = db.begin().await?;
         let marked = async {
@@ -54,7 +55,7 @@ impl<S: Sql> Orders<S> {
                 let found = tx.rows(&table.status, vec![order.stored().into()]).await?.into_iter().next();
                 return found.map_or(Ok(Marked::NotFound), |mut row| status(&mut row).map(Marked::Conflict));
             }
-            if let Some(row) = release {
+            if let Some(row) = out {
                 let mut values = Vec::with_capacity(self.texts.outbox_insert.columns());
                 outbox::push(&mut values, row);
                 tx.exec(self.texts.outbox_insert.single(), values).await?;
@@ -69,30 +70,33 @@ impl<S: Sql> Orders<S> {
         marked
     }
 
-    /// Changes the status of those of one table's orders that are `from`, each with its release in
+    /// Takes those of one table's orders that can through a transition, each with its release in
     /// the shard's outbox, in one transaction. What became of each order, by its id: one that has
     /// another status is left as it is, and keeps none of the others.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails: nothing is marked, but after [`SqlError::is_unknown`]
-    /// all may be; asking again tells. For more than [`MARKED_MAX`] orders, or one of another
-    /// table, before anything happens.
+    /// all may be; asking again tells. `Broken` for more than [`MARKED_MAX`] orders, for one of
+    /// another table, and for a transition that gives no units back, before anything happens.
     pub async fn mark_all(
         &self,
         home: Home,
-        from: Status,
-        to: Status,
+        transition: Transition,
         releases: &[OutboxRow],
     ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
         if releases.len() > MARKED_MAX || releases.iter().any(|row| self.map.home_of_order(row.order) != home) {
             let text = format!("mark at most {MARKED_MAX} orders of one table at once, not {} of some", releases.len());
-            return Err(SqlError::Broken(text));
+            return Err(SqlError::Broken(text.into()));
+        }
+        if transition.units() != Units::GivenBack {
+            return Err(SqlError::Broken(format!("{transition:?} gives no units back").into()));
         }
         if releases.is_empty() {
             return Ok(BTreeMap::new());
         }
         let (db, table) = (self.shard(home.shard)?, self.table(home)?);
-        retried(async || self.try_mark_all(db, table, (from, to), releases).await).await
+        let change = (before(transition)?, transition.to());
+        retried(async || self.try_mark_all(db, table, change, releases).await).await
     }
 
     async fn try_mark_all(
@@ -161,4 +165,9 @@ impl<S: Sql> Orders<S> {
         let params = vec![after.map_or(0, OrderId::stored).into(), before.into(), limit.into()];
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.overdue, params).await?)
     }
+}
+
+/// The status that a row must have for the transition.
+fn before(transition: Transition) -> Result<Status, SqlError> {
+    transition.from().ok_or_else(|| SqlError::Broken(format!("{transition:?} makes a row, and marks none").into()))
 }

@@ -1,4 +1,4 @@
-//! The outbox: releases on their way into the log (R8), read partition by partition, so that none
+//! The outbox: records on their way into the log (R8), read partition by partition, so that none
 //! waits for another.
 
 use std::collections::HashMap;
@@ -11,10 +11,16 @@ use domain::{
 use super::{Orders, OutboxRow, find::by_home};
 use crate::sql::{Row, Sql, SqlError, Value, all, retried};
 
-const OUTBOX: &str = "SELECT id, order_id, lane, partition_id, payload FROM outbox ORDER BY id LIMIT ?";
+// A row without a kind is of a program that knew only releases.
+macro_rules! columns {
+    () => {
+        "id, order_id, lane, partition_id, COALESCE(kind, 'flashsale.released.v1'), COALESCE(topic, 'orders'), payload"
+    };
+}
+const OUTBOX: &str = concat!("SELECT ", columns!(), " FROM outbox ORDER BY id LIMIT ?");
 // By the index (partition_id, id), as the next.
-const OUTBOX_OF: &str = "SELECT id, order_id, lane, partition_id, payload FROM outbox \
-                         WHERE partition_id = ? AND id > ? ORDER BY id LIMIT ?";
+const OUTBOX_OF: &str =
+    concat!("SELECT ", columns!(), " FROM outbox WHERE partition_id = ? AND id > ? ORDER BY id LIMIT ?");
 const PARTITION_FROM: &str = "SELECT MIN(partition_id) FROM outbox WHERE partition_id >= ?";
 
 impl<S: Sql> Orders<S> {
@@ -37,7 +43,7 @@ impl<S: Sql> Orders<S> {
         while let Some(least) = from {
             let row = db.rows(PARTITION_FROM, vec![least.into()]).await?.into_iter().next();
             let Some(next) = row.map(|mut row| row.int_or_null()).transpose()?.flatten() else { break };
-            let next = u32::try_from(next).map_err(|_| SqlError::Broken(format!("{next} is no partition")))?;
+            let next = u32::try_from(next).map_err(|_| SqlError::Broken(format!("{next} is no partition").into()))?;
             found.push(PartitionId(next));
             from = next.checked_add(1);
         }
@@ -106,6 +112,8 @@ pub(super) fn push(values: &mut Vec<Value>, row: &OutboxRow) {
         row.order.stored().into(),
         row.lane.stored().into(),
         row.partition.0.into(),
+        (&*row.kind).into(),
+        (&*row.topic).into(),
         row.payload.clone().into(),
     ]);
 }
@@ -116,6 +124,20 @@ fn read(mut row: Row) -> Result<OutboxRow, SqlError> {
         order: row.id(OrderId::new)?,
         lane: row.id(LaneId::new)?,
         partition: PartitionId(row.number()?),
+        kind: row.text()?.into(),
+        topic: row.text()?.into(),
         payload: row.bytes()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::record::{RELEASED_TYPE, Topic};
+
+    /// The names that stand in the statements.
+    #[test]
+    fn a_row_without_a_kind_is_a_release() {
+        assert!(columns!().contains(&format!("COALESCE(kind, '{RELEASED_TYPE}')")));
+        assert!(columns!().contains(&format!("COALESCE(topic, '{}')", Topic::Orders.name())));
+    }
 }

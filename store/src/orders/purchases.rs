@@ -39,7 +39,7 @@ impl<S: Sql> Orders<S> {
         limit: u32,
     ) -> Result<Vec<LanePurchase>, SqlError> {
         if lanes.len() > SCAN_LANES_MAX {
-            return Err(SqlError::Broken(format!("{} lanes are more than one scan takes", lanes.len())));
+            return Err(SqlError::Broken(format!("{} lanes are more than one scan takes", lanes.len()).into()));
         }
         let (db, scan) = (self.shard(home.shard)?, &self.table(home)?.purchases);
         let lanes: Vec<i64> = lanes.iter().map(|lane| lane.stored()).collect();
@@ -54,7 +54,8 @@ fn read(mut row: Row) -> Result<LanePurchase, SqlError> {
     let (order, buyer, lane) = (row.id(OrderId::new)?, row.id(BuyerId::new)?, row.id(LaneId::new)?);
     let (offer, quantity) = (row.id(OfferId::new)?, row.number()?);
     let number = row.int_or_null()?.map(u8::try_from).transpose();
-    let number = number.map_err(|_| SqlError::Broken(format!("order {order} has no purchase number that fits")))?;
+    let number =
+        number.map_err(|_| SqlError::Broken(format!("order {order} has no purchase number that fits").into()))?;
     let (number, key) = (number.map(PurchaseNumber), KeyHash(sixteen(&row.bytes()?)?));
     Ok(LanePurchase { lane, buyer, purchase: Purchase { order, offer, quantity, number, key, batch: None } })
 }

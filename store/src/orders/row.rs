@@ -56,7 +56,7 @@ pub(super) fn push_new(values: &mut Vec<Value>, row: &OrderRow) -> Result<(), Sq
 
 /// A position as it is stored.
 pub(super) fn packed(position: Position) -> Result<i64, SqlError> {
-    position.pack().ok_or_else(|| SqlError::Broken(format!("{position:?} is out of range")))
+    position.pack().ok_or_else(|| SqlError::Broken(format!("{position:?} is out of range").into()))
 }
 
 /// Reads a row.
@@ -74,7 +74,7 @@ pub(super) fn read(mut row: Row) -> Result<OrderRow, SqlError> {
         quantity: row.number()?,
         unit_price: Money {
             amount: row.int()?,
-            currency: row.text()?.parse().map_err(|error| SqlError::Broken(format!("column 12: {error}")))?,
+            currency: row.text()?.parse().map_err(|error| SqlError::Broken(format!("column 12: {error}").into()))?,
         },
         key: KeyHash(sixteen(&row.bytes()?)?),
         position: Position::unpack(row.int()?),
@@ -94,9 +94,9 @@ pub(super) fn status(row: &mut Row) -> Result<Status, SqlError> {
 fn byte_or_null<T>(row: &mut Row, what: &str, take: impl FnOnce(u8) -> Option<T>) -> Result<Option<T>, SqlError> {
     let Some(number) = row.int_or_null()? else { return Ok(None) };
     let taken = u8::try_from(number).ok().and_then(take);
-    taken.map(Some).ok_or_else(|| SqlError::Broken(format!("{number} is no {what}")))
+    taken.map(Some).ok_or_else(|| SqlError::Broken(format!("{number} is no {what}").into()))
 }
 
 pub(super) fn sixteen(bytes: &[u8]) -> Result<[u8; 16], SqlError> {
-    bytes.try_into().map_err(|_| SqlError::Broken(format!("a key hash has 16 bytes, not {}", bytes.len())))
+    bytes.try_into().map_err(|_| SqlError::Broken(format!("a key hash has 16 bytes, not {}", bytes.len()).into()))
 }

@@ -40,8 +40,8 @@ impl Texts {
             now: format!("SELECT {now}"),
             tables: (0..tables).map(TableTexts::new).collect(),
             outbox_insert: Insert::new(format!(
-                "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) \
-                 VALUES [(?, ?, ?, ?, ?, {now}),]"
+                "INSERT INTO outbox (id, order_id, lane, partition_id, kind, topic, payload, created_at) \
+                 VALUES [(?, ?, ?, ?, ?, ?, ?, {now}),]"
             )),
             outbox_delete: Fixed::new("DELETE FROM outbox WHERE id IN ([?,])"),
         }

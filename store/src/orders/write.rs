@@ -145,7 +145,7 @@ impl Plan {
     fn new<S: Sql>(orders: &Orders<S>, shard: ShardId, write: ShardWrite) -> Result<Self, SqlError> {
         let home_of = |order: OrderId| match orders.map.home_of_order(order) {
             home if home.shard == shard => Ok(home),
-            _ => Err(SqlError::Broken(format!("order {order} does not live in shard {}", shard.0))),
+            _ => Err(SqlError::Broken(format!("order {order} does not live in shard {}", shard.0).into())),
         };
         let rows = write.rows.into_iter().map(|row| Ok((home_of(row.order)?, row)));
         let mut rows = rows.collect::<Result<Vec<_>, SqlError>>()?;

@@ -8,34 +8,36 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 
+use crate::{cause::Cause, figures::Outcome};
+
 /// A call to a database failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
     /// No connection, or it broke, or the server cannot serve now. Whether a change under way
     /// happened is unknown.
     #[error("the database cannot be reached: {0}")]
-    Unreachable(String),
+    Unreachable(#[source] Cause),
     /// No answer in time. Whether a change under way happened is unknown.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
     /// A row with the same primary or unique key exists.
     #[error("the key exists already: {0}")]
-    KeyTaken(String),
+    KeyTaken(#[source] Cause),
     /// Chosen as a deadlock's victim: nothing happened.
     #[error("rolled back because of a deadlock: {0}")]
-    Deadlock(String),
+    Deadlock(#[source] Cause),
     /// Somebody else held a row for too long: the statement did nothing.
     #[error("waited too long for a row that somebody else holds: {0}")]
-    LockWait(String),
+    LockWait(#[source] Cause),
     /// One of the values cannot be stored, whoever asks: a column does not take it, or a
     /// constraint. Nothing happened, and the database is as sound as before: the same statement
     /// with other values goes on.
     #[error("the database cannot hold this: {0}")]
-    Unfit(String),
+    Unfit(#[source] Cause),
     /// The statement, the database or an assertion is wrong: repeating it does not help, an
     /// operator must look.
     #[error("the database refused: {0}")]
-    Broken(String),
+    Broken(#[source] Cause),
 }
 
 impl SqlError {
@@ -52,6 +54,16 @@ impl SqlError {
     /// Whether a change may or may not have happened: look before repeating what is not idempotent.
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Timeout(_))
+    }
+}
+
+impl From<&SqlError> for Outcome {
+    fn from(error: &SqlError) -> Self {
+        match error {
+            SqlError::KeyTaken(_) | SqlError::Deadlock(_) | SqlError::LockWait(_) | SqlError::Unfit(_) => Self::Refused,
+            SqlError::Unreachable(_) | SqlError::Timeout(_) => Self::Unknown,
+            SqlError::Broken(_) => Self::Broken,
+        }
     }
 }
 

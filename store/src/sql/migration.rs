@@ -49,11 +49,14 @@ pub fn pending<'a>(
     let (pending, unknown) = (&known[shared..], &applied[shared..]);
     let Some(first) = unknown.first() else { return Ok(pending) };
     if let Some(missing) = pending.first() {
-        return Err(SqlError::Broken(format!(
-            "{database} has migration {first} where this program has {}: programs of different origin used it; \
+        return Err(SqlError::Broken(
+            format!(
+                "{database} has migration {first} where this program has {}: programs of different origin used it; \
              use the one that made it",
-            missing.name
-        )));
+                missing.name
+            )
+            .into(),
+        ));
     }
     let refused = match newer {
         Newer::Refused => Some(first),
@@ -61,11 +64,14 @@ pub fn pending<'a>(
     };
     match refused {
         None => Ok(pending),
-        Some(name) => Err(SqlError::Broken(format!(
-            "{database} was made by a newer program: it has migration {name}, and this one knows none after {}; \
+        Some(name) => Err(SqlError::Broken(
+            format!(
+                "{database} was made by a newer program: it has migration {name}, and this one knows none after {}; \
              use that program, or another database",
-            known.last().map_or("the beginning", |last| last.name.as_str())
-        ))),
+                known.last().map_or("the beginning", |last| last.name.as_str())
+            )
+            .into(),
+        )),
     }
 }
 

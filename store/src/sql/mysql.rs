@@ -20,7 +20,10 @@ use mysql_async::{
 use tokio::time::timeout;
 
 use super::{Insert, Lock, Migration, Newer, Row, Server, Sql, SqlError, Tx, Value, pending};
-use crate::figures::{CallCount, DatabaseFigures, PoolUse};
+use crate::{
+    cause::Cause,
+    figures::{CallCount, DatabaseFigures, PoolUse},
+};
 use connection::{Held, classify};
 
 /// How a pool behaves.
@@ -94,11 +97,11 @@ impl MySqlServer {
     /// [`SqlError::Broken`] for another URL.
     pub fn new(url: &str, settings: Settings) -> Result<Self, SqlError> {
         if settings.lock_wait >= settings.statement_timeout || settings.connections_max == 0 {
-            return Err(SqlError::Broken(format!("these settings cannot work: {settings:?}")));
+            return Err(SqlError::Broken(format!("these settings cannot work: {settings:?}").into()));
         }
         // The URL holds a password: the error does not repeat it.
-        let opts =
-            Opts::from_url(url).map_err(|error| SqlError::Broken(format!("no URL of a MySQL server: {error}")))?;
+        let opts = Opts::from_url(url)
+            .map_err(|error| SqlError::Broken(Cause::new(format!("no URL of a MySQL server: {error}"), error)))?;
         Ok(Self { opts, settings })
     }
 
@@ -150,7 +153,7 @@ fn quoted(database: &str) -> Result<String, SqlError> {
     if fits {
         Ok(format!("`{database}`"))
     } else {
-        Err(SqlError::Broken(format!("{database:?} is no name of a database")))
+        Err(SqlError::Broken(format!("{database:?} is no name of a database").into()))
     }
 }
 
@@ -401,7 +404,7 @@ fn read(row: MyRow) -> Result<Row, SqlError> {
         MyValue::Int(number) => Ok(Value::Int(number)),
         MyValue::UInt(number) => super::stored(number).map(Value::Int),
         MyValue::Bytes(bytes) => Ok(Value::Bytes(Bytes::from(bytes))),
-        other => Err(SqlError::Broken(format!("a column of a type that is not used here: {other:?}"))),
+        other => Err(SqlError::Broken(format!("a column of a type that is not used here: {other:?}").into())),
     });
     Ok(Row::new(values.collect::<Result<_, _>>()?))
 }

@@ -19,7 +19,7 @@ use std::{
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Migration, Newer, Row, Server, Sql, SqlError, Value};
-use crate::figures::DatabaseFigures;
+use crate::{cause::Cause, figures::DatabaseFigures};
 use file::OpenFile;
 use threads::{Database, Queue};
 pub use tx::SqliteTx;
@@ -102,7 +102,7 @@ impl SqliteServer {
     pub fn new(folder: PathBuf, now_ms: NowMs, settings: Settings) -> Result<Self, SqlError> {
         if settings.readers == 0 || settings.queue == 0 {
             let text = format!("these settings cannot work, give at least one reader and a queue of one: {settings:?}");
-            return Err(SqlError::Broken(text));
+            return Err(SqlError::Broken(text.into()));
         }
         Ok(Self { folder, now_ms, settings })
     }
@@ -112,14 +112,18 @@ impl SqliteServer {
         if fits {
             Ok(self.folder.join(format!("{database}.db")))
         } else {
-            Err(SqlError::Broken(format!("{database:?} is no name of a database: use letters, digits and underscores")))
+            Err(SqlError::Broken(
+                format!("{database:?} is no name of a database: use letters, digits and underscores").into(),
+            ))
         }
     }
 }
 
 /// Work on files, away from the runtime's threads.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, SqlError> + Send + 'static) -> Result<T, SqlError> {
-    spawn_blocking(work).await.map_err(|error| SqlError::Broken(format!("work on files ended early: {error}")))?
+    spawn_blocking(work)
+        .await
+        .map_err(|error| SqlError::Broken(Cause::new(format!("work on files ended early: {error}"), error)))?
 }
 
 /// The file, and its name in the folder for good.

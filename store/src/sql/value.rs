@@ -10,13 +10,13 @@ use super::SqlError;
 /// A parameter, or a column of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// NULL.
+    /// No value: SQL's NULL.
     Null,
     /// Ids, counts, times, money.
     Int(i64),
     /// Text. A database may give it back as bytes.
     Text(String),
-    /// A blob.
+    /// Bytes as they are.
     Bytes(Bytes),
 }
 
@@ -55,7 +55,7 @@ impl From<Bytes> for Value {
 /// # Errors
 /// [`SqlError::Unfit`] above `i64::MAX`.
 pub fn stored(number: u64) -> Result<i64, SqlError> {
-    i64::try_from(number).map_err(|_| SqlError::Unfit(format!("{number} is too large to be stored")))
+    i64::try_from(number).map_err(|_| SqlError::Unfit(format!("{number} is too large to be stored").into()))
 }
 
 /// A row, read from its first column to its last: each getter takes the next column.
@@ -73,11 +73,11 @@ impl Row {
 
     fn next(&mut self) -> Result<Value, SqlError> {
         self.column += 1;
-        self.values.next().ok_or_else(|| SqlError::Broken(format!("the row has no column {}", self.column)))
+        self.values.next().ok_or_else(|| SqlError::Broken(format!("the row has no column {}", self.column).into()))
     }
 
     fn wrong(&self, expected: &str, found: impl std::fmt::Debug) -> SqlError {
-        SqlError::Broken(format!("column {} is no {expected}: {found:?}", self.column))
+        SqlError::Broken(format!("column {} is no {expected}: {found:?}", self.column).into())
     }
 
     /// The next column, a whole number.

@@ -167,7 +167,7 @@ fn lock_staged<T>(staged: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Counted like every other adapter's answers; none of these fails.
 fn answered<T>(calls: &CallCount, answer: T) -> Result<T, StockError> {
     let answer = Ok(answer);
-    calls.note_stock(&answer);
+    calls.note(&answer);
     answer
 }
 

@@ -59,7 +59,7 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
-    /// The defaults.
+    /// Settings at their defaults for this server and namespace.
     pub fn new(url: impl Into<String>, namespace: impl Into<String>) -> Self {
         Self {
             url: url.into(),

@@ -8,16 +8,17 @@ use bytes::Bytes;
 use domain::{
     id::{LaneId, OfferId, PartitionId, RecordId, SaleId, SkuId, TenantId},
     money::Money,
+    record::{ORDER_EVENTS_TYPE, Topic},
     sale::{Lane, Offer, Sale, Window},
 };
 use store::log::{
     DeadLetters, Entry, Envelope, OrderLog, OrderLogSource, ParkedRecords, PartitionReader, ReadError, SalesFollower,
-    SalesPublisher, Watermarks, room::RECORD_BYTES_MAX,
+    SalesPublisher, Topics, Watermarks, room::RECORD_BYTES_MAX,
 };
 
 /// One adapter on an empty log of its own.
 pub(crate) trait Rig: Send + Sync + 'static {
-    type Log: OrderLog + SalesPublisher + DeadLetters;
+    type Log: OrderLog + Topics + SalesPublisher + DeadLetters;
     type Dead: ParkedRecords;
     type Source: OrderLogSource;
     type Follower: SalesFollower;
@@ -27,7 +28,11 @@ pub(crate) trait Rig: Send + Sync + 'static {
     /// Another producer, with room for so much.
     fn narrow_log(&self, records_max: usize, bytes_max: usize) -> Self::Log;
 
-    fn source(&self) -> Self::Source;
+    fn source(&self) -> Self::Source {
+        self.source_of(Topic::Orders)
+    }
+
+    fn source_of(&self, topic: Topic) -> Self::Source;
 
     fn follower(&self) -> Self::Follower;
 
@@ -66,6 +71,7 @@ macro_rules! contract {
             a_read_at_the_end_waits_and_then_gives_what_comes
             a_position_outside_the_log_is_out_of_range
             a_cancelled_read_loses_nothing
+            topics_have_records_of_their_own
             parked_records_are_read_back_page_by_page
             sales_come_from_the_beginning_then_the_end_then_as_they_are_published
         }
@@ -124,6 +130,26 @@ pub(crate) async fn appends_in_parallel_are_acknowledged_each_with_its_own_offse
     let offsets: BTreeSet<u64> = appends.join_all().await.into_iter().collect();
     assert_eq!(offsets, (0..200).collect());
     assert_eq!(log.in_flight(), 0);
+}
+
+/// A partition of one topic knows nothing of the same one of another topic; the queue is the same.
+pub(crate) async fn topics_have_records_of_their_own(rig: impl Rig) {
+    let (orders, events) = (rig.log(), rig.log().of(Topic::OrderEvents));
+    let mut written = Vec::new();
+    for number in 1..=3 {
+        let record = Envelope { kind: ORDER_EVENTS_TYPE, ..record(number, format!("event {number}")) };
+        written.push(entry(append(&events, FIRST, &record).await, &record));
+    }
+    let promised = append_all(&orders, FIRST, 2).await;
+    append_all(&events, SECOND, 1).await;
+    let mut of_orders = rig.source().reader(FIRST).unwrap();
+    let mut of_events = rig.source_of(Topic::OrderEvents).reader(FIRST).unwrap();
+    assert_eq!(read(&mut of_events, 3).await, written);
+    assert_eq!(read(&mut of_orders, 2).await, promised);
+    assert_eq!(of_events.watermarks().await.unwrap(), Watermarks { low: 0, high: 3 });
+    assert_eq!(of_orders.watermarks().await.unwrap(), Watermarks { low: 0, high: 2 });
+    assert_eq!(of_events.entry_at(1).await.unwrap().as_ref(), Some(&written[1]));
+    assert!(rig.source_of(Topic::OrderEvents).reader(PartitionId(PARTITIONS)).is_err());
 }
 
 /// R7: a full queue refuses before anything is promised.

@@ -1,7 +1,8 @@
 //! What is there after the log is opened again.
 
+use domain::record::Topic;
 use store::log::{
-    OrderLog, OrderLogSource, PartitionReader, SalesFollower, SalesPublisher, Watermarks,
+    OrderLog, OrderLogSource, PartitionReader, SalesFollower, SalesPublisher, Topics, Watermarks,
     sqlite::{SqliteLog, SqliteSalesFollower, SqliteSource},
 };
 
@@ -28,6 +29,26 @@ async fn every_acknowledged_record_is_there_again_and_offsets_go_on() {
     let mut follower = SqliteSalesFollower::new(&log);
     assert_eq!(follower.next().await.unwrap(), [sale(1, 1)]);
     assert_eq!(follower.next().await.unwrap(), []);
+}
+
+/// Nobody decides events, so they go by their age alone, all but the newest.
+#[tokio::test]
+async fn events_are_there_again_and_retention_asks_nobody_about_them() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let promised = append_all(&log, SECOND, 2).await;
+    let written = append_all(&log.of(Topic::OrderEvents), SECOND, 5).await;
+    drop(log);
+
+    let log = folder.open();
+    let mut reader = SqliteSource::of(&log, Topic::OrderEvents).reader(SECOND).unwrap();
+    assert_eq!(read(&mut reader, 5).await, written);
+    folder.pass_retention();
+    assert_eq!(append(&log.of(Topic::OrderEvents), SECOND, &record(6, "young")).await, 5);
+    // The log may have done so by itself.
+    log.purge().await.unwrap();
+    assert_eq!(reader.watermarks().await.unwrap(), Watermarks { low: 5, high: 6 });
+    assert_eq!(read(&mut SqliteSource::new(&log).reader(SECOND).unwrap(), 2).await, promised);
 }
 
 /// What a killed process leaves: the file and its write-ahead log as they are at the moment of an

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use domain::record::Topic;
 use store::log::sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSource};
 use tempfile::TempDir;
 
@@ -68,8 +69,8 @@ impl Rig for SqliteRig {
         SqliteLog::open(&self.folder.path(), &settings).unwrap()
     }
 
-    fn source(&self) -> SqliteSource {
-        SqliteSource::new(&self.log)
+    fn source_of(&self, topic: Topic) -> SqliteSource {
+        SqliteSource::of(&self.log, topic)
     }
 
     fn follower(&self) -> SqliteSalesFollower {

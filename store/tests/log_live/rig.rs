@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use domain::record::SALE_TYPE;
+use domain::record::{SALE_TYPE, Topic};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::AdminOptions,
@@ -32,8 +32,8 @@ impl Rig for KafkaRig {
         KafkaLog::new(&KafkaSettings { queue_records_max, queue_bytes_max, ..self.0.clone() }).unwrap()
     }
 
-    fn source(&self) -> KafkaSource {
-        KafkaSource::new(&self.0)
+    fn source_of(&self, topic: Topic) -> KafkaSource {
+        KafkaSource::of(&self.0, topic)
     }
 
     fn follower(&self) -> KafkaSalesFollower {

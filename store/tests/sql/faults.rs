@@ -42,7 +42,7 @@ async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
 
 fn broken<T>(result: Result<T, OpenError>) -> String {
     match result.map(drop) {
-        Err(OpenError::Sql(SqlError::Broken(text))) => text,
+        Err(OpenError::Sql(SqlError::Broken(cause))) => cause.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -62,7 +62,7 @@ async fn a_full_disk_undoes_the_transaction_and_heals() {
     limited(1).await; // SQLite takes the pages there are for the least.
     let mut tx = db.begin().await.unwrap();
     tx.exec("UPDATE progress SET log_offset = 99", vec![]).await.unwrap();
-    let grow = "INSERT INTO outbox VALUES (?, 1, 1, 1, zeroblob(100000), 0)";
+    let grow = "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) VALUES (?, 1, 1, 1, zeroblob(100000), 0)";
     let full = tx.exec(grow, vec![1_i64.into()]).await.unwrap_err();
     assert!(full.is_unknown() && full.to_string().contains("is full: make room; nothing is lost"), "{full:?}");
     assert!(tx.commit().await.is_err(), "what was undone is never committed");
@@ -106,7 +106,7 @@ async fn a_damaged_file_is_said_and_left_alone() {
     let store = d.space.open(1, 1).await.unwrap();
     let ids: Vec<_> = (1..=600).map(|n| row(n).order).collect();
     let read = store.orders.find(&ids).await;
-    assert!(matches!(&read, Err(SqlError::Broken(text)) if text.contains("is damaged")), "{read:?}");
+    assert!(matches!(&read, Err(SqlError::Broken(cause)) if cause.to_string().contains("is damaged")), "{read:?}");
     store.close().await;
     assert_eq!(fs::read(&path).unwrap(), middle);
 
@@ -172,7 +172,7 @@ async fn refused_to_write(path: PathBuf) {
     for name in [name, Namespace::new("another").unwrap()] {
         let server = Folder::new().server_in(path.clone());
         let text = match shards::open(&server, &name, ShardMap::even(1, 1).unwrap()).await.map(drop) {
-            Err(OpenError::Sql(SqlError::Broken(text) | SqlError::Unreachable(text))) => text,
+            Err(OpenError::Sql(SqlError::Broken(cause) | SqlError::Unreachable(cause))) => cause.to_string(),
             other => panic!("{other:?}"),
         };
         assert!(text.contains(path.to_str().unwrap()) && text.contains("this user"), "{text}");

@@ -3,6 +3,7 @@
 //! the port alone, with a namespace of its own that is dropped at its end; two maps, 2 x 4 and 1 x
 //! 1 tables, where routing matters. `contract!` stands at the foot of each adapter's tests.
 
+pub(crate) mod consumers;
 pub(crate) mod desk;
 pub(crate) mod figures;
 pub(crate) mod leases;
@@ -18,6 +19,8 @@ pub(crate) mod support;
 macro_rules! contract {
     ($adapter:expr) => {
         $crate::suite::rules! { $adapter,
+            consumers: a_position_moves_with_what_was_made_of_the_records what_a_topic_lost_is_passed_over
+                a_process_consumes_the_partitions_that_it_is_given;
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
                 only_unpaid_orders_are_overdue many_orders_are_marked_with_their_outbox_rows
                 the_outbox_is_read_by_partition;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{order::Status, shard::ShardId};
+use domain::{order::Transition, shard::ShardId};
 use mysql_async::{Conn, prelude::Queryable};
 use store::{
     orders::{Marked, ShardWrite, Written},
@@ -57,8 +57,7 @@ async fn a_killed_connection_is_an_error_and_the_pool_recovers() {
     let mut hand = held_order(&d).await;
     let orders = d.orders.clone();
     let started = Instant::now();
-    let marking =
-        tokio::spawn(async move { orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await });
+    let marking = tokio::spawn(async move { orders.mark(row(1).order, Transition::Pay, None).await });
     let id = running(&mut hand, &d.space.orders(0), "UPDATE orders_0").await;
     hand.query_drop(format!("KILL {id}")).await.unwrap();
     let error = marking.await.unwrap().unwrap_err();
@@ -66,7 +65,7 @@ async fn a_killed_connection_is_an_error_and_the_pool_recovers() {
     assert!(error.is_unknown() && !error.is_retryable());
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     hand.query_drop("ROLLBACK").await.unwrap();
-    let marked = d.orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await.unwrap();
+    let marked = d.orders.mark(row(1).order, Transition::Pay, None).await.unwrap();
     assert_eq!(marked, Marked::Done);
 }
 
@@ -103,10 +102,10 @@ async fn idle_connections_that_died_are_replaced() {
 async fn a_lock_wait_ends_in_a_clear_error() {
     let d = deployment(1, 1).await;
     let mut hand = held_order(&d).await;
-    let error = d.orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await.unwrap_err();
+    let error = d.orders.mark(row(1).order, Transition::Pay, None).await.unwrap_err();
     assert!(matches!(error, SqlError::LockWait(_)) && error.is_retryable(), "{error:?}");
     hand.query_drop("ROLLBACK").await.unwrap();
-    let marked = d.orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await.unwrap();
+    let marked = d.orders.mark(row(1).order, Transition::Pay, None).await.unwrap();
     assert_eq!(marked, Marked::Done);
 }
 
@@ -116,8 +115,7 @@ async fn a_short_lock_wait_is_tried_again() {
     let d = deployment(1, 1).await;
     let mut hand = held_order(&d).await;
     let orders = d.orders.clone();
-    let marking =
-        tokio::spawn(async move { orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await });
+    let marking = tokio::spawn(async move { orders.mark(row(1).order, Transition::Pay, None).await });
     let _ = running(&mut hand, &d.space.orders(0), "UPDATE orders_0").await;
     while running_now(&mut hand, &d.space.orders(0), "UPDATE orders_0").await.is_some() {}
     hand.query_drop("ROLLBACK").await.unwrap();
@@ -164,15 +162,14 @@ async fn a_dropped_call_leaves_nothing_behind() {
     let store = shards::open(&one, &d.space.name, d.orders.map().clone()).await.unwrap();
     let mut hand = held_order(&d).await;
     let orders = store.orders.clone();
-    let marking =
-        tokio::spawn(async move { orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await });
+    let marking = tokio::spawn(async move { orders.mark(row(1).order, Transition::Pay, None).await });
     running(&mut hand, &d.space.orders(0), "UPDATE orders_0").await;
     marking.abort();
     assert!(marking.await.unwrap_err().is_cancelled());
     hand.query_drop("ROLLBACK").await.unwrap();
     let found = store.orders.find(&[row(1).order]).await.unwrap();
     assert_eq!(found[&row(1).order], row(1));
-    let marked = store.orders.mark(row(1).order, Status::PendingPayment, Status::Paid, None).await.unwrap();
+    let marked = store.orders.mark(row(1).order, Transition::Pay, None).await.unwrap();
     assert_eq!(marked, Marked::Done);
 }
 
@@ -181,8 +178,8 @@ async fn a_server_that_is_not_there_is_unreachable() {
     let nobody = MySqlServer::new("mysql://user:secret@127.0.0.1:1", settings()).unwrap();
     let space = Space::new(&Live);
     let error = shards::open(&nobody, &space.name, domain::shard::ShardMap::even(1, 1).unwrap()).await.unwrap_err();
-    let shards::OpenError::Sql(SqlError::Unreachable(text)) = &error else { panic!("{error:?}") };
-    assert!(!text.contains("secret"));
+    let shards::OpenError::Sql(SqlError::Unreachable(cause)) = &error else { panic!("{error:?}") };
+    assert!(!cause.to_string().contains("secret"));
 }
 
 /// Two transactions that take two rows in opposite order: one is the victim, tries again, and both
@@ -197,7 +194,7 @@ async fn a_deadlock_is_tried_again() {
     hand.query_drop(format!("UPDATE orders_0 SET tenant = 5 WHERE order_id = {second}")).await.unwrap();
     // Makes the hand's transaction the heavier one, so that the other is chosen.
     hand.query_drop(
-        "INSERT INTO outbox SELECT n, n, n, 0, '', 0 FROM (WITH RECURSIVE r (n) AS \
+        "INSERT INTO outbox (id, order_id, lane, partition_id, payload, created_at) SELECT n, n, n, 0, '', 0 FROM (WITH RECURSIVE r (n) AS \
                      (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100) SELECT n FROM r) AS rows_",
     )
     .await

@@ -218,8 +218,8 @@ impl<S: Server> World<S> {
 
     /// Packed position of the last change of an offer's allotment, as the machine knows it.
     pub(super) fn changed_at(&self, offer: u64) -> i64 {
-        let shelf = self.machine.state().and_then(|state| state.offers.get(&domain::id::OfferId::new(offer).ok()?));
-        shelf.map_or(0, |shelf| shelf.changed_at)
+        let stock = self.machine.state().and_then(|state| state.offers.get(&domain::id::OfferId::new(offer).ok()?));
+        stock.map_or(0, |stock| stock.changed_at)
     }
 
     pub(super) async fn withhold(&mut self, epoch: Epoch, offer: u64, after: i64, units: u64) {

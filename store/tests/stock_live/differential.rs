@@ -138,14 +138,14 @@ impl Redis {
             expected.insert(b"m".into(), state.marker.to_string());
             expected.insert(b"r".into(), run);
             expected.insert(b"l".into(), state.limit_per_buyer.to_string());
-            for (offer, shelf) in &state.offers {
+            for (offer, stock) in &state.offers {
                 let mut put = |name: u8, value: String| {
                     expected.insert([&[name][..], &offer.get().to_be_bytes()].concat(), value);
                 };
-                put(b'u', shelf.left.to_string());
-                put(b'a', shelf.allotment.to_string());
-                put(b'c', format!("{:019}", shelf.changed_at));
-                put(b'w', shelf.withheld.to_string());
+                put(b'u', stock.left.to_string());
+                put(b'a', stock.allotment.to_string());
+                put(b'c', format!("{:019}", stock.changed_at));
+                put(b'w', stock.withheld.to_string());
             }
         }
         let get_all = redis::cmd("HGETALL").arg(&keys(&self.settings, lane)[0]).query_async(&mut self.raw).await;

@@ -268,8 +268,8 @@ async fn read_all(stream: TcpStream, request: &[u8]) -> io::Result<()> {
             if stream.read_line(&mut line).await? == 0 {
                 return Ok(());
             }
-            if let Some(told) = line.strip_prefix("content-length: ") {
-                length = told.trim().parse().unwrap_or(0);
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap_or(0);
             }
             if line == "\r\n" {
                 break;

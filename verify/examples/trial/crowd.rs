@@ -72,7 +72,7 @@ impl Offered {
     }
 }
 
-/// All buyers, and all that they were told.
+/// All buyers, and all that they were answered.
 pub(crate) struct Crowd {
     /// The sales.
     pub(crate) offered: Vec<Offered>,
@@ -86,11 +86,11 @@ pub(crate) struct Crowd {
     signer: TokenSigner,
     clock: SystemClock,
     start: Duration,
-    told: Mutex<Told>,
+    answers: Mutex<Answers>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Answers {
     names: Vec<Name>,
     /// By sale.
     notes: Vec<Vec<Note>>,
@@ -106,14 +106,14 @@ impl Crowd {
         clock: SystemClock,
         start: Duration,
     ) -> Self {
-        let told = Told { notes: offered.iter().map(|_| Vec::new()).collect(), ..Told::default() };
+        let answers = Answers { notes: offered.iter().map(|_| Vec::new()).collect(), ..Answers::default() };
         let (coming, giving_up) = (AtomicBool::new(true), AtomicBool::new(false));
         let asking = AtomicU32::new(0);
-        Self { offered, coming, asking, giving_up, engines, signer, clock, start, told: Mutex::new(told) }
+        Self { offered, coming, asking, giving_up, engines, signer, clock, start, answers: Mutex::new(answers) }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One client after the other, each a purchase every `pause` on average, until nobody comes any
@@ -180,17 +180,17 @@ impl Crowd {
         };
         let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         let (at_us, latency_us) = (micros(now.saturating_sub(self.start)), micros(now.saturating_sub(since)));
-        let mut told = self.told();
+        let mut answers = self.answers();
         let name = Name { kind, text };
-        let known = told.names.iter().position(|known| *known == name);
+        let known = answers.names.iter().position(|known| *known == name);
         let index = known.unwrap_or_else(|| {
-            told.names.push(name);
-            told.names.len() - 1
+            answers.names.push(name);
+            answers.names.len() - 1
         });
         let (order, name) = (order.map_or(0, OrderId::get), u8::try_from(index).unwrap_or(u8::MAX));
-        told.notes[sale].push(Note { order, send: buyer, at_us, latency_us, name });
+        answers.notes[sale].push(Note { order, send: buyer, at_us, latency_us, name });
         if kind == Kind::Accepted {
-            told.accepted.push(at_us.into());
+            answers.accepted.push(at_us.into());
         }
         matches!(kind, Kind::Accepted | Kind::Pending | Kind::Refused)
     }
@@ -232,25 +232,25 @@ impl Crowd {
         Ok(self.signer.sign(&BuyerClaims { tenant, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms)?)
     }
 
-    /// Everything that was told of a sale, as the load test's book takes it.
+    /// Everything that was answered in a sale, as the load test's book takes it.
     pub(crate) fn run_of(&self, sale: usize) -> Run {
-        let told = self.told();
-        Run { notes: told.notes[sale].clone(), names: told.names.clone(), unsent: 0, cpu: None }
+        let answers = self.answers();
+        Run { notes: answers.notes[sale].clone(), names: answers.names.clone(), unsent: 0, cpu: None }
     }
 
     /// When orders were accepted, microseconds from the start.
     pub(crate) fn accepted(&self) -> Vec<u64> {
-        self.told().accepted.clone()
+        self.answers().accepted.clone()
     }
 
     /// An order accepted at least so long ago, drawn at random.
     pub(crate) fn some_order(&self, random: &mut impl Rng, age: Duration) -> Option<(usize, OrderId)> {
         let before = self.clock.monotonic().saturating_sub(self.start).saturating_sub(age).as_micros();
-        let told = self.told();
-        let sale = random.random_range(0..told.notes.len());
+        let answers = self.answers();
+        let sale = random.random_range(0..answers.notes.len());
         for _ in 0..50 {
-            let note = told.notes[sale].choose(random)?;
-            let accepted = told.names.get(usize::from(note.name)).is_some_and(|name| name.kind == Kind::Accepted);
+            let note = answers.notes[sale].choose(random)?;
+            let accepted = answers.names.get(usize::from(note.name)).is_some_and(|name| name.kind == Kind::Accepted);
             if accepted && u128::from(note.at_us) < before {
                 return OrderId::new(note.order).ok().map(|order| (sale, order));
             }

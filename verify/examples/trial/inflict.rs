@@ -112,7 +112,7 @@ impl<'a> Field<'a> {
 
     /// Makes it all happen, and returns when the time is over and everything that was to come back
     /// came.
-    pub(crate) fn play(&self, events: &[Event], length: Duration) {
+    pub(crate) fn run(&self, events: &[Event], length: Duration) {
         std::thread::scope(|scope| {
             for &Event { at, act } in events {
                 // What is put back must have been copied.
@@ -239,7 +239,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// A ledger that forgot the last versions is told them again by its merchants.
+    /// A ledger that forgot the last versions gets them again from its merchants.
     fn publish_again(&self, database: Database) -> anyhow::Result<()> {
         if database == Database::Ledger {
             for offered in &self.crowd.offered {

@@ -1,6 +1,6 @@
 //! What must hold when everything is let settle: the audit of the load test over every sale, and
-//! what buyers were told by all engines. What may be lost where acknowledged data were taken away
-//! stands in the protocol (R13, INV-3).
+//! what buyers were answered by all engines. What may be lost where acknowledged data were taken
+//! away stands in the protocol (R13, INV-3).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -38,7 +38,7 @@ pub(crate) struct Taken {
 pub(crate) struct Judgement {
     /// What must not be.
     pub(crate) violations: Vec<String>,
-    /// What is told beside.
+    /// What is reported beside.
     pub(crate) notes: Vec<String>,
 }
 
@@ -71,11 +71,15 @@ pub(crate) async fn judge(
         sale.opens_at_ms = sale.opens_at_ms.min(opened_ms);
         let evidence = backends.evidence(&sale, &book).await?;
         let findings = audit::compare(&evidence);
-        let mut told = Told { judgement: &mut judgement, title: offered.title };
-        told.stores(&findings, taken);
-        told.promises(&book, &evidence, taken);
-        told.cancellations(&evidence, cancelled.iter().filter(|(sale, _)| *sale == at).map(|(_, order)| *order), taken);
-        told.ends(crowd, at, &book, &evidence);
+        let mut report = SaleReport { judgement: &mut judgement, title: offered.title };
+        report.stores(&findings, taken);
+        report.promises(&book, &evidence, taken);
+        report.cancellations(
+            &evidence,
+            cancelled.iter().filter(|(sale, _)| *sale == at).map(|(_, order)| *order),
+            taken,
+        );
+        report.ends(crowd, at, &book, &evidence);
         let (rows, units) = (evidence.rows.len(), evidence.rows.iter().filter(|row| row.live).count());
         let accepted = book.promises().iter().filter(|promise| promise.accepted).count();
         let rejected = findings.rejected_after_accepted.count;
@@ -96,15 +100,15 @@ pub(crate) async fn judge(
 async fn rest(backends: &mut ProductionBackends, clock: &SystemClock, judgement: &mut Judgement) -> anyhow::Result<()> {
     let now = clock.monotonic();
     let mut tell_at = now + TELL_EVERY;
-    let show = |standing: &durable::Standing| {
-        if clock.monotonic() >= tell_at && !standing.outstanding.is_empty() {
+    let show = |snapshot: &durable::Snapshot| {
+        if clock.monotonic() >= tell_at && !snapshot.outstanding.is_empty() {
             tell_at = clock.monotonic() + TELL_EVERY;
-            eprintln!("           under way: {}", standing.outstanding.join("; "));
+            eprintln!("           under way: {}", snapshot.outstanding.join("; "));
         }
     };
     let rest = durable::wait(backends, clock, (0, now), now + REST, show).await?;
     if !rest.reached {
-        let outstanding = rest.standing.outstanding.join("; ");
+        let outstanding = rest.snapshot.outstanding.join("; ");
         judgement.violations.push(format!("not everything is decided within {} s: {outstanding}", REST.as_secs()));
     }
     Ok(())
@@ -121,12 +125,12 @@ fn late_repeats(crowd: &Crowd, seed: u64) {
 }
 
 /// Where a sale's violations go.
-struct Told<'a> {
+struct SaleReport<'a> {
     judgement: &'a mut Judgement,
     title: &'static str,
 }
 
-impl Told<'_> {
+impl SaleReport<'_> {
     fn violation(&mut self, what: &str, finding: &Finding) {
         let mut line = format!("{}: {what} {}", self.title, finding.count);
         finding.examples.iter().for_each(|example| line.extend(["\n      ", example]));

@@ -40,8 +40,8 @@ impl Servers {
             }
         }
         servers.stack(&["up"])?;
-        let told = servers.stack(&["env"])?;
-        let pairs = told.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let settings = servers.stack(&["env"])?;
+        let pairs = settings.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         servers.environment = pairs.map(|(name, value)| (name.into(), value.trim_matches('\'').into())).collect();
         Ok(servers)
     }
@@ -52,7 +52,7 @@ impl Servers {
     }
 
     /// One of [`Self::environment`]; empty if there is no such.
-    pub(crate) fn told(&self, name: &str) -> &str {
+    pub(crate) fn setting(&self, name: &str) -> &str {
         self.environment.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
@@ -75,7 +75,7 @@ impl Servers {
     /// # Errors
     /// When Redis does not answer within 3 s.
     pub(crate) fn flush(&self) -> anyhow::Result<()> {
-        run(Command::new("timeout").args(["3", "redis-cli", "-u", self.told("FLASHSALE_REDIS_URL"), "FLUSHALL"]))
+        run(Command::new("timeout").args(["3", "redis-cli", "-u", self.setting("FLASHSALE_REDIS_URL"), "FLUSHALL"]))
             .map(drop)
     }
 
@@ -170,14 +170,14 @@ pub(crate) fn kill_all(stack: &Path) {
 
 fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
-    let (told, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(
         output.status.success(),
         "{:?} ended with {}: {}{}",
         command.get_program(),
         output.status,
-        told,
+        stdout,
         why.trim_end()
     );
-    Ok(told.into_owned())
+    Ok(stdout.into_owned())
 }

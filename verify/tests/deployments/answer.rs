@@ -7,7 +7,7 @@ use serde_json::Value;
 use verify::wire::Outcome;
 
 /// What an answer tells: `status`, `code`, `header …`, `body …`, each with its value.
-pub(crate) type Told = BTreeMap<String, String>;
+pub(crate) type Fields = BTreeMap<String, String>;
 
 /// Headers of which only the form is compared.
 const FORM_HEADERS: [&str; 3] = ["date", "traceparent", "location"];
@@ -15,10 +15,10 @@ const FORM_HEADERS: [&str; 3] = ["date", "traceparent", "location"];
 const FORM_MEMBERS: [&str; 4] = ["order_id", "next_cursor", "server_time", "reserved_at"];
 
 /// What an answer tells. `first`: the first order of this deployment, which both know by that name.
-pub(crate) fn told(answer: &Outcome, first: &str) -> Told {
+pub(crate) fn fields(answer: &Outcome, first: &str) -> Fields {
     let (status, code) = answer.code();
-    let mut told = Told::from([("status".into(), status.to_string()), ("code".into(), code.into())]);
-    let Outcome::Answered { head, body, .. } = answer else { return told };
+    let mut fields = Fields::from([("status".into(), status.to_string()), ("code".into(), code.into())]);
+    let Outcome::Answered { head, body, .. } = answer else { return fields };
     for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap_or((line, ""));
         let value = match name {
@@ -30,31 +30,31 @@ pub(crate) fn told(answer: &Outcome, first: &str) -> Told {
             "retry-after" if code == "not_started" => "a number".into(),
             _ => value.into(),
         };
-        told.insert(format!("header {name}"), value);
+        fields.insert(format!("header {name}"), value);
     }
     match serde_json::from_str(body) {
-        Ok(value) => members("body", &value, first, &mut told),
-        Err(_no_json) => drop(told.insert("body".into(), format!("{body:?}"))),
+        Ok(value) => members("body", &value, first, &mut fields),
+        Err(_no_json) => drop(fields.insert("body".into(), format!("{body:?}"))),
     }
-    told
+    fields
 }
 
-fn members(path: &str, value: &Value, first: &str, told: &mut Told) {
+fn members(path: &str, value: &Value, first: &str, fields: &mut Fields) {
     let name = path.rsplit('.').next().unwrap_or(path);
     let value = match value {
         Value::Object(all) => {
-            all.iter().for_each(|(name, value)| members(&format!("{path}.{name}"), value, first, told));
+            all.iter().for_each(|(name, value)| members(&format!("{path}.{name}"), value, first, fields));
             format!("an object of {}", all.len())
         }
         Value::Array(all) => {
-            all.iter().enumerate().for_each(|(at, value)| members(&format!("{path}[{at}]"), value, first, told));
+            all.iter().enumerate().for_each(|(at, value)| members(&format!("{path}[{at}]"), value, first, fields));
             format!("a list of {}", all.len())
         }
         Value::String(text) if FORM_MEMBERS.contains(&name) => format!("text {}", form(text, first)),
         Value::Number(_) if name == "epoch_ms" => "a number".into(),
         value => value.to_string(),
     };
-    told.insert(path.into(), value);
+    fields.insert(path.into(), value);
 }
 
 /// Words and numbers without their letters: the form of a date, a header, an id.
@@ -70,9 +70,9 @@ fn form(text: &str, first: &str) -> String {
 }
 
 /// Everything in which two answers differ.
-pub(crate) fn differences(production: &Told, embedded: &Told) -> Vec<String> {
+pub(crate) fn differences(production: &Fields, embedded: &Fields) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = production.keys().chain(embedded.keys()).collect();
-    let of = |told: &Told, name: &String| told.get(name).cloned().unwrap_or_else(|| "nothing".into());
+    let of = |fields: &Fields, name: &String| fields.get(name).cloned().unwrap_or_else(|| "nothing".into());
     let differing = names.into_iter().filter(|name| production.get(*name) != embedded.get(*name));
     differing
         .map(|name| format!("{name}: production {}, embedded {}", of(production, name), of(embedded, name)))

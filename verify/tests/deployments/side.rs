@@ -95,7 +95,8 @@ impl Side {
         let port = side.works.address().port();
         for (id, file) in sales::files(now) {
             side.works.publish(&file)?;
-            let known = || Ok(get(port, &format!("/v1/sales/{id}")).is_ok_and(|told| told.starts_with("HTTP/1.1 200")));
+            let known =
+                || Ok(get(port, &format!("/v1/sales/{id}")).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")));
             wait_until(&format!("{} knows the sale {id}", side.name()), PATIENCE, known)?;
         }
         for offer in [PLENTY, SCARCE, offer_of(SLOW_BUYER), offer_of(SLOW_OFFER)] {
@@ -108,7 +109,7 @@ impl Side {
         Ok(side)
     }
 
-    /// Its name in what is told.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> &'static str {
         match &self.works {
             Works::Production(_) => "production",
@@ -158,9 +159,9 @@ impl Side {
 
     /// The tag of the open sale.
     pub(crate) fn tag(&self) -> String {
-        let told = get(self.works.address().port(), &format!("/v1/sales/{OPEN}")).unwrap();
+        let answer = get(self.works.address().port(), &format!("/v1/sales/{OPEN}")).unwrap();
         let tag =
-            told.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("etag")));
+            answer.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("etag")));
         tag.unwrap().1.to_owned()
     }
 

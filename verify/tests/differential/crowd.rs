@@ -1,4 +1,4 @@
-//! The concurrent scripts: several buyers at once on one lane. What each is told is not known
+//! The concurrent scripts: several buyers at once on one lane. What each is answered is not known
 //! before, but it must be what the pure machine says when it is asked the same in the order in
 //! which the lane answered.
 
@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::id::OrderId;
 use engine::{
-    buy::{Bought, Declined},
-    orders::{Stage, Unseen},
+    orders::{OrderState, Unseen},
+    purchase::{Bought, Declined},
 };
 use tokio::{
     task::JoinSet,
@@ -17,10 +17,10 @@ use tokio::{
 
 use super::{
     model::Wish,
+    outcome::Reply,
     parts::{PATIENCE, Parts, Stores},
-    place::{BUYERS, Place, Random},
-    player::{buy, cancel, look, token},
-    told::Reply,
+    runner::{buy, cancel, look, token},
+    seed_shop::{BUYERS, Random, SeedShop},
 };
 
 /// Pause between two looks at an order: buyers may look fifty times a second.
@@ -37,7 +37,7 @@ pub(crate) struct Move {
     cancels: bool,
 }
 
-/// A purchase of a crowd, and what its buyer was told.
+/// A purchase of a crowd, and what its buyer was answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Bid {
     pub(crate) wish: Wish,
@@ -46,9 +46,9 @@ pub(crate) struct Bid {
 }
 
 /// The crowd of a seed: so many tasks with so many moves each.
-pub(crate) fn crowd(place: &Place) -> Vec<Vec<Move>> {
-    let mut random = Random::new(place.seed, 3);
-    let offers = u8::try_from(place.offers.len()).unwrap();
+pub(crate) fn crowd(shop: &SeedShop) -> Vec<Vec<Move>> {
+    let mut random = Random::new(shop.seed, 3);
+    let offers = u8::try_from(shop.offers.len()).unwrap();
     let tasks = random.within(3, 6);
     let mut one = |_| Move {
         wish: Wish {
@@ -63,21 +63,21 @@ pub(crate) fn crowd(place: &Place) -> Vec<Vec<Move>> {
     (0..tasks).map(|_| (0..6).map(&mut one).collect()).collect()
 }
 
-/// Plays the crowd of a seed. Every purchase carries its number, the key of what comes back, as its
+/// Runs the crowd of a seed. Every purchase carries its number, the key of what comes back, as its
 /// context.
-pub(crate) async fn play<S: Stores>(parts: &Arc<Parts<S>>, place: &Place) -> HashMap<u64, Bid> {
-    let mut playing = JoinSet::new();
-    for (task, moves) in (0u64..).zip(crowd(place)) {
-        let (parts, place) = (Arc::clone(parts), place.clone());
-        playing.spawn(async move {
+pub(crate) async fn run<S: Stores>(parts: &Arc<Parts<S>>, shop: &SeedShop) -> HashMap<u64, Bid> {
+    let mut running = JoinSet::new();
+    for (task, moves) in (0u64..).zip(crowd(shop)) {
+        let (parts, shop) = (Arc::clone(parts), shop.clone());
+        running.spawn(async move {
             let mut bids = Vec::new();
             for (number, next) in (TASK * task..).zip(moves) {
-                bids.push((number, bid(&parts, &place, number, next).await));
+                bids.push((number, bid(&parts, &shop, number, next).await));
             }
             bids
         });
     }
-    playing.join_all().await.into_iter().flatten().collect()
+    running.join_all().await.into_iter().flatten().collect()
 }
 
 /// The context of the purchase with this number.
@@ -90,22 +90,22 @@ pub(crate) fn number_in(context: &[u8]) -> Option<u64> {
     std::str::from_utf8(context).ok()?.strip_prefix("{\"bid\":")?.strip_suffix('}')?.parse().ok()
 }
 
-async fn bid<S: Stores>(parts: &Parts<S>, place: &Place, number: u64, next: Move) -> Bid {
+async fn bid<S: Stores>(parts: &Parts<S>, shop: &SeedShop, number: u64, next: Move) -> Bid {
     let Move { wish, cancels } = next;
-    let token = token(parts, place, wish.buyer);
-    let outcome = buy(parts, place, wish, &token, context(number)).await;
+    let token = token(parts, shop, wish.buyer);
+    let outcome = buy(parts, shop, wish, &token, context(number)).await;
     let cancel = match outcome {
-        Ok(bought) if cancels => Some(cancel_when_there(parts, place, bought.order, wish).await),
+        Ok(bought) if cancels => Some(cancel_when_there(parts, shop, bought.order, wish).await),
         _ => None,
     };
     Bid { wish, outcome, cancel }
 }
 
-async fn cancel_when_there<S: Stores>(parts: &Parts<S>, place: &Place, order: OrderId, wish: Wish) -> Reply {
+async fn cancel_when_there<S: Stores>(parts: &Parts<S>, shop: &SeedShop, order: OrderId, wish: Wish) -> Reply {
     let there = timeout(PATIENCE, async {
         loop {
-            match look(parts, place, order, wish).await {
-                Ok(view) if view.stage != Stage::Pending => return Ok(()),
+            match look(parts, shop, order, wish).await {
+                Ok(view) if view.state != OrderState::Pending => return Ok(()),
                 Ok(_) | Err(Unseen::TooOften(_) | Unseen::Overloaded) => sleep(LOOK_AGAIN).await,
                 Err(other) => return Err(Reply::Unexpected(format!("{other:?}"))),
             }

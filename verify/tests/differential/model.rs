@@ -16,13 +16,13 @@ use domain::{
     },
 };
 use engine::{
-    buy::{Bought, Declined, Standing},
-    orders::Stage,
+    orders::OrderState,
+    purchase::{Bought, Declined, PurchaseState},
 };
 
 use super::{
-    place::{OFFERS, Place, price, sku},
-    told::{Ending, Orders, Remains, Reply},
+    outcome::{Ending, Orders, Remains, Reply},
+    seed_shop::{OFFERS, SeedShop, price, sku},
 };
 
 const RUN: RunId = RunId(1);
@@ -47,7 +47,7 @@ impl Wish {
 
 /// The model.
 pub(crate) struct Model {
-    place: Place,
+    shop: SeedShop,
     machine: LaneMachine,
     lanes: Lanes,
     rows: HashMap<OrderId, OrderRow>,
@@ -59,20 +59,20 @@ pub(crate) struct Model {
 }
 
 /// A lane as it is opened for the first time.
-pub(crate) fn first_load(place: &Place) -> LaneLoad {
-    let offers = place.offers.iter().map(|&(offer, left)| OfferLoad { offer, left, allotment: left, changed_at: 0 });
-    LaneLoad { limit_per_buyer: place.limit, offers: offers.collect(), purchases: Vec::new() }
+pub(crate) fn first_load(shop: &SeedShop) -> LaneLoad {
+    let offers = shop.offers.iter().map(|&(offer, left)| OfferLoad { offer, left, allotment: left, changed_at: 0 });
+    LaneLoad { limit_per_buyer: shop.limit, offers: offers.collect(), purchases: Vec::new() }
 }
 
 impl Model {
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(shop: SeedShop) -> Self {
         let mut machine = LaneMachine::default();
         assert_eq!(machine.close(RUN, EPOCH), CloseAnswer::Closed);
-        assert_eq!(machine.load(RUN, EPOCH, &first_load(&place)), LoadAnswer::Loaded);
-        let offers = place.offers.iter().map(|&(offer, allotment)| {
+        assert_eq!(machine.load(RUN, EPOCH, &first_load(&shop)), LoadAnswer::Loaded);
+        let offers = shop.offers.iter().map(|&(offer, allotment)| {
             (offer, OfferLedger { allotment, target: allotment, sold: 0, sale_version: 1, changed_at: 0 })
         });
-        let (tenant, sale, limit_per_buyer) = (place.tenant, place.sale, place.limit);
+        let (tenant, sale, limit_per_buyer) = (shop.tenant, shop.sale, shop.limit);
         let ledger = LaneLedger {
             tenant,
             sale,
@@ -84,8 +84,8 @@ impl Model {
         };
         Self {
             machine,
-            lanes: BTreeMap::from([(place.lane, ledger)]),
-            place,
+            lanes: BTreeMap::from([(shop.lane, ledger)]),
+            shop,
             rows: HashMap::new(),
             log: Vec::new(),
             decided: 0,
@@ -96,7 +96,7 @@ impl Model {
 
     /// One purchase, in a call of its own.
     pub(crate) fn buy(&mut self, wish: Wish) -> Reply {
-        let buyer = self.place.buyer(wish.buyer);
+        let buyer = self.shop.buyer(wish.buyer);
         self.minted += 1;
         let order = OrderId::compose(NOW_MS + self.minted, Slot::of(buyer), 0, 0).unwrap();
         let reservation = self.freeze(order, wish);
@@ -105,13 +105,13 @@ impl Model {
         let Reservation { offer, quantity, key, .. } = reservation;
         let request = ReserveRequest { order, buyer, offer, quantity, key, field: field.into() };
         let batch = BatchId::new(order.get()).unwrap();
-        let lane = self.place.lane;
+        let lane = self.shop.lane;
         let call = ReserveCall { lane, epoch: EPOCH, batch, now_ms: NOW_MS, sweep_after_ms: 1, journal_max: u32::MAX };
         let LaneAnswer::Open(ReserveAnswer::Decided { replies, .. }) = self.machine.reserve(RUN, call, &[request])
         else {
             panic!("the model's lane is open and its journal has room")
         };
-        let accepted = |order| Ok(Bought { order, offer, standing: Standing::Accepted });
+        let accepted = |order| Ok(Bought { order, offer, state: PurchaseState::Accepted });
         let outcome = match replies[0] {
             ReserveReply::Reserved(number) => {
                 let reservations = vec![(number, reservation)];
@@ -128,10 +128,10 @@ impl Model {
     }
 
     fn freeze(&self, order: OrderId, wish: Wish) -> Reservation {
-        let (buyer, offer) = (self.place.buyer(wish.buyer), self.place.offer(wish.offer));
+        let (buyer, offer) = (self.shop.buyer(wish.buyer), self.shop.offer(wish.offer));
         Reservation {
-            tenant: self.place.tenant,
-            sale: self.place.sale,
+            tenant: self.shop.tenant,
+            sale: self.shop.sale,
             sale_version: 1,
             offer,
             sku: sku(offer),
@@ -139,7 +139,7 @@ impl Model {
             buyer,
             quantity: wish.quantity,
             unit_price: price(),
-            key: KeyHash::of(self.place.tenant, buyer, offer, &wish.key()),
+            key: KeyHash::of(self.shop.tenant, buyer, offer, &wish.key()),
             reserved_at_ms: NOW_MS,
             context: Bytes::new(),
         }
@@ -165,10 +165,10 @@ impl Model {
         Reply::Cancelled
     }
 
-    /// What its buyer is told of an order.
+    /// What its buyer is answered about an order.
     pub(crate) fn look(&self, order: usize) -> Reply {
         let row = self.orders.id(order).and_then(|order| self.rows.get(&order));
-        Reply::of_status(Ok(row.map_or(Stage::Pending, |row| Stage::Row(row.status, row.reason))))
+        Reply::of_status(Ok(row.map_or(OrderState::Pending, |row| OrderState::Row(row.status, row.reason))))
     }
 
     /// Appends the record of an order's promise, or of its release, again.
@@ -208,8 +208,8 @@ impl Model {
     /// (R9).
     pub(crate) fn publish(&mut self, version: u32, units: [u64; OFFERS]) -> Reply {
         self.rest();
-        let lane = self.place.lane;
-        for (offer, target) in self.place.with_units(units).offers {
+        let lane = self.shop.lane;
+        for (offer, target) in self.shop.with_units(units).offers {
             let numbers = self.lanes[&lane].offers[&offer];
             let mut delta = target.cast_signed() - numbers.allotment.cast_signed();
             if delta < 0 {
@@ -246,7 +246,7 @@ impl Model {
 
     pub(crate) fn ending(&self) -> Ending {
         let ledger = |offer: OfferId| {
-            let numbers = self.lanes[&self.place.lane].offers[&offer];
+            let numbers = self.lanes[&self.shop.lane].offers[&offer];
             (numbers.allotment, numbers.target, numbers.sold)
         };
         let remains = Remains {
@@ -255,6 +255,6 @@ impl Model {
             rows: self.rows.values().cloned().collect(),
             buyers: self.machine.buyers(),
         };
-        Ending::of(&self.place, &self.orders, remains)
+        Ending::of(&self.shop, &self.orders, remains)
     }
 }

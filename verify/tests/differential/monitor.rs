@@ -1,7 +1,7 @@
 //! The order in which Redis carried out the scripts of a lane, without a change to them: MONITOR,
 //! on the test's own Redis. Redis carries out one command after the other and tells monitors of a
 //! script when it begins it, so what they hear is the order of the lane's answers, those of
-//! refusals too; their connection keeps it. Which answer belongs to which line is told by the
+//! refusals too; their connection keeps it. Which answer belongs to which line is found by the
 //! arguments: a batch id is unique.
 
 use std::{

@@ -1,5 +1,5 @@
 //! What is listened to between our parts and the stores, without changing a call: the log's
-//! records, to append them again, and for some lanes every call that changes them, to play them
+//! records, to append them again, and for some lanes every call that changes them, to run them
 //! again.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use domain::{
     id::{BatchId, BuyerId, Epoch, LaneId, OfferId, OrderId, PartitionId},
-    record::Record,
+    record::{Record, Topic},
     sale::Sale,
     stock::{
         CloseAnswer, Gone, LaneAnswer, LaneLoad, LaneOpening, LaneView, LoadAnswer, Purchase, ReserveAnswer,
@@ -24,7 +24,7 @@ use domain::{
 };
 use store::{
     figures::ProducerFigures,
-    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged},
+    log::{DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Topics, Unacknowledged},
     stock::{LaneKeeping, LaneStock, StockError},
 };
 
@@ -46,7 +46,7 @@ pub(crate) enum Call {
     Load(Epoch, LaneLoad, Option<LoadAnswer>),
 }
 
-/// A call, and the lane's count at its answer if the stock told it.
+/// A call, and the lane's count at its answer if the stock gave it.
 #[derive(Debug, Clone)]
 pub(crate) struct Noted {
     pub(crate) call: Call,
@@ -61,7 +61,7 @@ pub(crate) struct Notes {
     promises: Mutex<HashMap<OrderId, Envelope>>,
     releases: Mutex<HashMap<OrderId, Envelope>>,
     parked: AtomicU64,
-    /// What was put in place of loads that are under way.
+    /// What was put instead of loads that are under way.
     filled: Mutex<HashMap<LaneId, BTreeMap<BuyerId, Vec<Purchase>>>>,
     /// Lanes whose calls are kept.
     watched: HashSet<LaneId>,
@@ -141,6 +141,13 @@ pub(crate) struct Listened<P> {
 impl<P> Listened<P> {
     pub(crate) fn new(port: P, notes: &Arc<Notes>) -> Self {
         Self { port, notes: Arc::clone(notes) }
+    }
+}
+
+/// What is appended to another topic is noted for nobody.
+impl<L: Topics> Topics for Listened<L> {
+    fn of(&self, topic: Topic) -> Self {
+        Self { port: self.port.of(topic), notes: Arc::default() }
     }
 }
 

@@ -13,13 +13,14 @@ use std::{
 
 use domain::id::{LaneId, PartitionId, WorkerNumber};
 use engine::{
-    admission::{Admission, Permits, Ticks, TokenSeed},
+    admission::{Admission, TokenSeed},
+    append::{Acknowledged, Appender},
     buy::Purchases,
-    enqueue::{Acknowledged, Appender},
+    limits::{Permits, Ticks},
     metrics::Metrics as EngineMetrics,
     mint::Mint,
     orders::{Orders, Reads},
-    reserve::{Desk, Lanes},
+    reserve::{Lanes, Reserver},
     sales::{self, Directory, TenantLimits},
 };
 use kit::{
@@ -37,7 +38,7 @@ use order_writer::{
     stalls::Stalls,
 };
 use store::{
-    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher},
+    log::{DeadLetters, Membership, OrderLog, OrderLogSource, SalesFollower, SalesPublisher, Topics},
     orders::Orders as Rows,
     shards::Store,
     sql::Sql,
@@ -71,7 +72,7 @@ pub(crate) trait Stores: Clone + Send + Sync + 'static {
     type Sql: Sql;
     type Stock: LaneStock;
     type Keeping: LaneKeeping;
-    type Log: OrderLog + DeadLetters + SalesPublisher;
+    type Log: OrderLog + Topics + DeadLetters + SalesPublisher;
     type Source: OrderLogSource;
     type Member: Membership;
     type Follower: SalesFollower;
@@ -187,7 +188,7 @@ impl<S: Stores> Parts<S> {
         let rows = stores.databases().orders.clone();
         let orders = Arc::new(Orders::new(rows, Listened::new(stores.stock(), notes), directory, reads));
         let fronts = (0..FRONTS).map(|_| {
-            let desk = Desk {
+            let reserver = Reserver {
                 stock: Listened::new(stores.stock(), notes),
                 appender: Arc::clone(&appender),
                 mint: Arc::clone(&mint),
@@ -196,7 +197,7 @@ impl<S: Stores> Parts<S> {
                 metrics: Arc::clone(&metrics),
                 journal_max: JOURNAL_MAX,
             };
-            let lanes = Lanes::new(desk, Handle::current());
+            let lanes = Lanes::new(reserver, Handle::current());
             let (admission, metrics) = (Arc::clone(&admission), Arc::clone(&metrics));
             Purchases { admission, lanes, orders: Arc::clone(&orders), clock: clock.clone(), metrics }
         });
@@ -242,11 +243,11 @@ async fn start_writer<S: Stores>(
     helpers: &mut Vec<JoinHandle<()>>,
 ) -> (Arc<Shared<WriterPorts<S>>>, JoinHandle<()>, CancellationToken) {
     let (sales_sender, sales) = watch::channel(Default::default());
-    let (told_sender, mut told) = watch::channel(false);
+    let (read_sender, mut read) = watch::channel(false);
     let metrics = Arc::new(WriterMetrics::register(&Registry::new().unwrap()).unwrap());
     let following = (stores.follower(), stores.databases().ledger.clone(), Arc::clone(&metrics));
-    helpers.push(tokio::spawn(service::follow_sales(following, sales_sender, told_sender)));
-    assert!(timeout(PATIENCE, told.wait_for(|told| *told)).await.is_ok(), "the sales are read");
+    helpers.push(tokio::spawn(service::follow_sales(following, sales_sender, read_sender)));
+    assert!(timeout(PATIENCE, read.wait_for(|read| *read)).await.is_ok(), "the sales are read");
     let shared = Arc::new(Shared::<WriterPorts<S>> {
         orders: stores.databases().orders.clone(),
         ledger: stores.databases().ledger.clone(),

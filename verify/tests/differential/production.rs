@@ -2,7 +2,7 @@
 //! Redis of its own, which restarts.
 
 use domain::{id::LaneId, shard::ShardMap};
-use order_writer::service::Contender;
+use order_writer::failpoint::Contender;
 use rdkafka::{ClientConfig, admin::AdminClient, client::DefaultClientContext};
 use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics},
@@ -131,7 +131,7 @@ impl Rig for ProductionRig {
         shards::drop_all(&self.mysql, &self.namespace).await.unwrap();
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
-        let topics = [kafka.orders_topic(), kafka.dead_topic(), kafka.sales_topic()];
+        let topics = [kafka.orders_topic(), kafka.events_topic(), kafka.dead_topic(), kafka.sales_topic()];
         admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
     }
 }

@@ -1,6 +1,6 @@
-//! Plays what a crowd did again, call by call in the order in which the lane answered, on a pure
-//! machine, and compares every answer: those of the lane, what the buyers were told, and what is
-//! left.
+//! Runs what a crowd did again, call by call in the order in which the lane answered, on a pure
+//! machine, and compares every answer: those of the lane, what the buyers were answered, and what
+//! is left.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,14 +14,14 @@ use domain::{
         ReserveReply, ReserveRequest, RunId,
     },
 };
-use engine::buy::{Declined, Standing};
+use engine::purchase::{Declined, PurchaseState};
 
 use super::{
     crowd::{Bid, TASK, number_in},
     model::first_load,
     notes::Call,
-    place::Place,
-    told::{Ending, Orders, Remains, Reply},
+    outcome::{Ending, Orders, Remains, Reply},
+    seed_shop::SeedShop,
 };
 
 const RUN: RunId = RunId(1);
@@ -36,7 +36,7 @@ struct Said {
 
 /// A replay.
 pub(crate) struct Replay<'a> {
-    place: &'a Place,
+    shop: &'a SeedShop,
     machine: LaneMachine,
     said: HashMap<u64, Vec<Said>>,
     rows: BTreeMap<OrderId, OrderRow>,
@@ -45,15 +45,15 @@ pub(crate) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Plays the calls in their order. A lane that was opened more than once has nothing to do with
+    /// Runs the calls in their order. A lane that was opened more than once has nothing to do with
     /// a crowd.
-    pub(crate) fn of(place: &'a Place, calls: &[Call]) -> Self {
+    pub(crate) fn of(shop: &'a SeedShop, calls: &[Call]) -> Self {
         let (machine, said, rows) = (LaneMachine::default(), HashMap::new(), BTreeMap::new());
-        let mut replay = Self { place, machine, said, rows, released: HashSet::new(), faults: Vec::new() };
+        let mut replay = Self { shop, machine, said, rows, released: HashSet::new(), faults: Vec::new() };
         for (at, call) in calls.iter().enumerate() {
             match call {
                 Call::Load(epoch, load, answer) => {
-                    replay.expect(at, "its first load", load, &first_load(place));
+                    replay.expect(at, "its first load", load, &first_load(shop));
                     replay.expect(at, "close", &replay.machine.clone().close(RUN, *epoch), &CloseAnswer::Closed);
                     replay.machine.close(RUN, *epoch);
                     let loaded = replay.machine.load(RUN, *epoch, load);
@@ -71,9 +71,9 @@ impl<'a> Replay<'a> {
         replay
     }
 
-    fn expect<T: PartialEq + std::fmt::Debug>(&mut self, at: usize, what: &str, told: &T, right: &T) {
-        if told != right {
-            self.faults.push(format!("call {at}, {what}:\n  told {told:?}\n  pure {right:?}"));
+    fn expect<T: PartialEq + std::fmt::Debug>(&mut self, at: usize, what: &str, got: &T, right: &T) {
+        if got != right {
+            self.faults.push(format!("call {at}, {what}:\n  got {got:?}\n  pure {right:?}"));
         }
     }
 
@@ -87,7 +87,7 @@ impl<'a> Replay<'a> {
         let right = self.machine.reserve(RUN, call, requests);
         if answer != Some(&right) {
             let wishes: Vec<_> = requests.iter().map(|r| (r.order, r.buyer, r.offer, r.quantity)).collect();
-            self.faults.push(format!("call {at}, reserve {wishes:?}:\n  told {answer:?}\n  pure {right:?}"));
+            self.faults.push(format!("call {at}, reserve {wishes:?}:\n  got {answer:?}\n  pure {right:?}"));
         }
         // An engine that does not know the epoch asks again.
         let LaneAnswer::Open(ReserveAnswer::Decided { replies, .. }) = right else { return };
@@ -117,11 +117,11 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Compares what the buyers were told.
+    /// Compares what the buyers were answered.
     pub(crate) fn compare(&mut self, bids: &HashMap<u64, Bid>) {
         for (&number, bid) in bids {
             let fault = match (self.said.get(&number).map(Vec::as_slice), bid.outcome) {
-                (Some([said]), outcome) => fault_of(said, bid, outcome.map(|bought| (bought.order, bought.standing))),
+                (Some([said]), outcome) => fault_of(said, bid, outcome.map(|bought| (bought.order, bought.state))),
                 (None, Err(Declined::SoldOut)) => self.fault_of_hint(number, bid, bids),
                 (said, _) => Some(format!("the lane answered it {} times", said.map_or(0, <[Said]>::len))),
             };
@@ -133,7 +133,7 @@ impl<'a> Replay<'a> {
     }
 
     /// An engine repeats the lane's own refusal for a while without asking: to a buyer whom the
-    /// lane refused that offer, and never (R13) to one who was told an order for this key before.
+    /// lane refused that offer, and never (R13) to one who was given an order for this key before.
     fn fault_of_hint(&self, number: u64, bid: &Bid, bids: &HashMap<u64, Bid>) -> Option<String> {
         let is_same = |other: &Bid| (other.wish.buyer, other.wish.offer) == (bid.wish.buyer, bid.wish.offer);
         let was_refused = self.said.iter().any(|(other, said)| {
@@ -184,12 +184,11 @@ impl<'a> Replay<'a> {
         let view: LaneView = self.machine.inspect(RUN);
         let sold = |offer: OfferId| {
             let live = self.rows.values().filter(|row| row.is_live() && row.offer == offer);
-            let allotment =
-                self.place.offers.iter().find(|(id, _)| *id == offer).map_or(0, |(_, allotment)| *allotment);
+            let allotment = self.shop.offers.iter().find(|(id, _)| *id == offer).map_or(0, |(_, allotment)| *allotment);
             (allotment, allotment, live.map(|row| u64::from(row.quantity)).sum())
         };
         let rows = self.rows.values().cloned().collect();
-        Ending::of(self.place, orders, Remains { view: &view, ledger: &sold, rows, buyers: self.machine.buyers() })
+        Ending::of(self.shop, orders, Remains { view: &view, ledger: &sold, rows, buyers: self.machine.buyers() })
     }
 }
 
@@ -201,20 +200,20 @@ fn reservation(call: ReserveCall, request: &ReserveRequest) -> Option<Reservatio
     batch.reservations.into_iter().next().map(|(_, reservation)| reservation)
 }
 
-/// What is wrong with what a buyer was told.
-fn fault_of(said: &Said, bid: &Bid, told: Result<(OrderId, Standing), Declined>) -> Option<String> {
+/// What is wrong with what a buyer was answered.
+fn fault_of(said: &Said, bid: &Bid, got: Result<(OrderId, PurchaseState), Declined>) -> Option<String> {
     let is_right = match said.reply {
-        ReserveReply::Reserved(_) => told == Ok((said.own, Standing::Accepted)),
+        ReserveReply::Reserved(_) => got == Ok((said.own, PurchaseState::Accepted)),
         // R12: between promise and settlement it is accepted only if this engine saw the
         // acknowledgement, whose moment no lane knows.
         ReserveReply::Repeat { order, settled: false, batch } if batch != Some(said.call.batch) => {
-            told.is_ok_and(|(told, _)| told == order)
+            got.is_ok_and(|(got, _)| got == order)
         }
-        ReserveReply::Repeat { order, .. } => told == Ok((order, Standing::Accepted)),
-        ReserveReply::Released { order } => told == Ok((order, Standing::Over(Status::Cancelled))),
-        ReserveReply::Mismatch { .. } => told == Err(Declined::Mismatch),
-        ReserveReply::LimitReached { .. } => told == Err(Declined::LimitReached),
-        ReserveReply::SoldOut { .. } => told == Err(Declined::SoldOut),
+        ReserveReply::Repeat { order, .. } => got == Ok((order, PurchaseState::Accepted)),
+        ReserveReply::Released { order } => got == Ok((order, PurchaseState::Over(Status::Cancelled))),
+        ReserveReply::Mismatch { .. } => got == Err(Declined::Mismatch),
+        ReserveReply::LimitReached { .. } => got == Err(Declined::LimitReached),
+        ReserveReply::SoldOut { .. } => got == Err(Declined::SoldOut),
     };
     (!is_right).then(|| format!("in call {} the machine says {:?} to {bid:?}", said.at, said.reply))
 }

@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use engine::buy::Declined;
+use engine::purchase::Declined;
 
 use super::{
+    outcome::Reply,
     script::{Script, Step},
-    told::Reply,
-    wave::Side,
+    wave::WaveResult,
 };
 
 /// Seeds that are shown in full.
@@ -44,7 +44,7 @@ impl Default for Report {
 }
 
 impl Report {
-    pub(crate) fn compare(&mut self, scripts: &[Script], crowds: usize, sides: &[Side]) {
+    pub(crate) fn compare(&mut self, scripts: &[Script], crowds: usize, sides: &[WaveResult]) {
         self.seeds += crowds;
         sides.iter().for_each(|side| self.take_faults(side));
         for script in scripts {
@@ -52,14 +52,14 @@ impl Report {
             for (step, reply) in script.segments.iter().flatten().zip(&script.replies) {
                 *self.met.entry(kind(*step, reply)).or_default() += 1;
             }
-            let is_same = |side: &Side| {
-                let played = &side.played[&script.place.seed];
-                let as_far = played.replies.len() == script.replies.len();
-                let is_fair = |(right, told): (&Reply, &Reply)| is_fair(right, told);
-                as_far && script.replies.iter().zip(&played.replies).all(is_fair) && played.ending == script.ending
+            let is_same = |side: &WaveResult| {
+                let results = &side.results[&script.shop.seed];
+                let as_far = results.replies.len() == script.replies.len();
+                let is_fair = |(right, got): (&Reply, &Reply)| is_fair(right, got);
+                as_far && script.replies.iter().zip(&results.replies).all(is_fair) && results.ending == script.ending
             };
             if !sides.iter().all(is_same) {
-                self.failed.push(script.place.seed);
+                self.failed.push(script.shop.seed);
                 if self.failed.len() <= SHOWN_MAX {
                     show(script, sides);
                 }
@@ -73,7 +73,7 @@ impl Report {
         );
     }
 
-    fn take_faults(&mut self, side: &Side) {
+    fn take_faults(&mut self, side: &WaveResult) {
         *self.met.entry(format!("crowds' purchases, {}", side.name)).or_default() += side.bids;
         for (seed, fault) in &side.faults {
             if !self.failed.contains(seed) {
@@ -94,9 +94,9 @@ impl Report {
 
 /// The right reply; or "sold out" in the place of another refusal: an engine repeats a lane's for
 /// half a second. Never in the place of an order (R13).
-fn is_fair(right: &Reply, told: &Reply) -> bool {
-    let is_hint = *told == Reply::Declined(Declined::SoldOut) && matches!(right, Reply::Declined(_));
-    right == told || is_hint
+fn is_fair(right: &Reply, got: &Reply) -> bool {
+    let is_hint = *got == Reply::Declined(Declined::SoldOut) && matches!(right, Reply::Declined(_));
+    right == got || is_hint
 }
 
 fn kind(step: Step, reply: &Reply) -> String {
@@ -114,22 +114,22 @@ fn kind(step: Step, reply: &Reply) -> String {
     }
 }
 
-fn show(script: &Script, sides: &[Side]) {
-    let seed = script.place.seed;
-    println!("\nseed {seed}: {:?}", script.place);
+fn show(script: &Script, sides: &[WaveResult]) {
+    let seed = script.shop.seed;
+    println!("\nseed {seed}: {:?}", script.shop);
     for (at, (step, reply)) in script.segments.iter().flatten().zip(&script.replies).enumerate() {
         println!("{at:3} {step:?}\n      pure       {reply:?}");
-        for Side { name, played, .. } in sides {
-            match played[&seed].replies.get(at) {
-                Some(told) if is_fair(reply, told) => println!("      {name:10} the same"),
+        for WaveResult { name, results, .. } in sides {
+            match results[&seed].replies.get(at) {
+                Some(got) if is_fair(reply, got) => println!("      {name:10} the same"),
                 Some(other) => println!("  !!  {name:10} {other:?}"),
                 None => println!("  !!  {name:10} did not come so far"),
             }
         }
     }
     println!("  ending, pure       {:?}", script.ending);
-    for Side { name, played, .. } in sides {
-        let ending = &played[&seed].ending;
+    for WaveResult { name, results, .. } in sides {
+        let ending = &results[&seed].ending;
         if *ending == script.ending {
             println!("  ending, {name:10} the same");
         } else {

@@ -4,8 +4,8 @@
 
 use super::{
     model::{Model, Wish},
-    place::{BUYERS, OFFERS, Place, Random},
-    told::{Ending, Reply},
+    outcome::{Ending, Reply},
+    seed_shop::{BUYERS, OFFERS, Random, SeedShop},
 };
 
 /// Keys that a buyer has for an offer.
@@ -39,7 +39,7 @@ pub(crate) enum Step {
 
 /// A script and what is right.
 pub(crate) struct Script {
-    pub(crate) place: Place,
+    pub(crate) shop: SeedShop,
     /// What stands between two restarts. All but the first begin with [`Step::Restart`].
     pub(crate) segments: Vec<Vec<Step>>,
     /// One for each step.
@@ -49,23 +49,23 @@ pub(crate) struct Script {
 
 impl Script {
     /// The script of a seed whose deployment restarts so many times.
-    pub(crate) fn of(place: Place, restarts: usize) -> Self {
-        let mut draft = Draft::new(place.clone());
+    pub(crate) fn of(shop: SeedShop, restarts: usize) -> Self {
+        let mut draft = Draft::new(shop.clone());
         let mut segments = Vec::new();
         for segment in 0..=restarts {
             if segment > 0 {
-                draft.play(Step::Restart);
+                draft.step(Step::Restart);
             }
             for _ in 0..draft.random.within(6, 14) {
                 let step = draft.next();
-                draft.play(step);
+                draft.step(step);
             }
             if segment == restarts {
-                draft.play(Step::Tick);
+                draft.step(Step::Tick);
             }
             segments.push(std::mem::take(&mut draft.steps));
         }
-        Self { place, segments, replies: draft.replies, ending: draft.model.ending() }
+        Self { shop, segments, replies: draft.replies, ending: draft.model.ending() }
     }
 }
 
@@ -78,10 +78,10 @@ enum Life {
     Released,
 }
 
-/// A script that is being drawn, and the model that plays it.
+/// A script that is being drawn, and the model that runs it.
 struct Draft {
     random: Random,
-    place: Place,
+    shop: SeedShop,
     model: Model,
     lives: Vec<Life>,
     /// Wishes that were asked, with the order they got.
@@ -93,11 +93,11 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(place: Place) -> Self {
+    fn new(shop: SeedShop) -> Self {
         Self {
-            random: Random::new(place.seed, 2),
-            model: Model::new(place.clone()),
-            place,
+            random: Random::new(shop.seed, 2),
+            model: Model::new(shop.clone()),
+            shop,
             lives: Vec::new(),
             asked: Vec::new(),
             steps: Vec::new(),
@@ -141,7 +141,7 @@ impl Draft {
     }
 
     fn wish(&mut self) -> Wish {
-        let offers = u8::try_from(self.place.offers.len()).unwrap();
+        let offers = u8::try_from(self.shop.offers.len()).unwrap();
         let quantity = if self.random.below(3) == 0 { self.random.within(1, 3) } else { 1 };
         Wish {
             buyer: self.random.within(0, BUYERS - 1),
@@ -166,7 +166,7 @@ impl Draft {
         self.asked.iter().any(|(known, order)| is_same(known) && order.is_some())
     }
 
-    fn play(&mut self, step: Step) {
+    fn step(&mut self, step: Step) {
         let reply = match step {
             Step::Buy(wish) => {
                 let reply = self.model.buy(wish);

@@ -1,4 +1,4 @@
-//! A wave of seeds on one deployment: all play side by side, the deployment restarts between their
+//! A wave of seeds on one deployment: all run side by side, the deployment restarts between their
 //! segments, and at the end everything that is left is read at once.
 
 use std::{collections::HashMap, sync::Arc};
@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use super::{
     crowd::{self, Bid},
     notes::{Call, Noted, Notes},
+    outcome::{Ending, Orders, Remains, Reply},
     parts::{Parts, Stores},
-    place::Place,
-    player::{Player, rest},
     replay::Replay,
+    runner::{ScriptRunner, rest},
     script::{Script, Step},
-    told::{Ending, Orders, Remains, Reply},
+    seed_shop::SeedShop,
 };
 
 /// Seeds of a wave.
@@ -66,77 +66,77 @@ pub(crate) trait Rig: Sized {
     fn close(self) -> impl Future<Output = ()>;
 }
 
-/// What a seed came to on one deployment.
-pub(crate) struct Played {
+/// What a script came to on one deployment.
+pub(crate) struct ScriptResult {
     pub(crate) replies: Vec<Reply>,
     pub(crate) ending: Ending,
 }
 
 /// What a wave came to on one deployment.
-pub(crate) struct Side {
+pub(crate) struct WaveResult {
     pub(crate) name: &'static str,
     /// Of the scripts, by seed.
-    pub(crate) played: HashMap<u64, Played>,
-    /// What the crowds of these seeds were told wrong.
+    pub(crate) results: HashMap<u64, ScriptResult>,
+    /// What the crowds of these seeds were answered wrong.
     pub(crate) faults: Vec<(u64, String)>,
     /// Purchases of all crowds.
     pub(crate) bids: usize,
 }
 
-/// A wave that is being played.
-struct Play<'a, R: Rig> {
+/// A wave that runs.
+struct WaveRun<'a, R: Rig> {
     rig: R,
     notes: Arc<Notes>,
     parts: Arc<Parts<R::Stores>>,
     scripts: &'a [Script],
-    players: Vec<Player>,
+    runners: Vec<ScriptRunner>,
     worker: WorkerNumber,
 }
 
-/// Plays the crowds of a wave, then its scripts. The crowds have the time to themselves: the
+/// Runs the crowds of a wave, then its scripts. The crowds have the time to themselves: the
 /// scripts let it jump, and between two hands on one bucket of admission such a jump looks like a
 /// thread that slept for a second.
-pub(crate) async fn play<R: Rig>(wave: u64, scripts: &[Script], crowds: &[Place]) -> Side {
-    let mut play = Play::<R>::begin(scripts, crowds).await;
-    let played = play_crowds(&play.parts, crowds).await;
-    let crowded = play.replay(crowds, &played);
+pub(crate) async fn run<R: Rig>(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> WaveResult {
+    let mut run = WaveRun::<R>::begin(scripts, crowds).await;
+    let results = run_crowds(&run.parts, crowds).await;
+    let crowded = run.replay(crowds, &results);
     for segment in 0..=restarts(wave).len() {
-        play.steps(|script| split(&script.segments[segment]).0.to_vec()).await;
+        run.steps(|script| split(&script.segments[segment]).0.to_vec()).await;
         // All at once, so that much is on its way when the restart comes.
-        play.steps(|script| split(&script.segments[segment]).1.to_vec()).await;
+        run.steps(|script| split(&script.segments[segment]).1.to_vec()).await;
         if let Some(&back) = restarts(wave).get(segment) {
-            play = play.restart(back).await;
+            run = run.restart(back).await;
         }
     }
-    play.end(crowded).await
+    run.end(crowded).await
 }
 
-impl<'a, R: Rig> Play<'a, R> {
-    async fn begin(scripts: &'a [Script], crowds: &[Place]) -> Self {
+impl<'a, R: Rig> WaveRun<'a, R> {
+    async fn begin(scripts: &'a [Script], crowds: &[SeedShop]) -> Self {
         let rig = R::new().await;
-        publish(&rig.stores(), scripts.iter().map(|script| &script.place).chain(crowds)).await;
-        let notes = Notes::watching(crowds.iter().map(|place| place.lane).collect());
+        publish(&rig.stores(), scripts.iter().map(|script| &script.shop).chain(crowds)).await;
+        let notes = Notes::watching(crowds.iter().map(|shop| shop.lane).collect());
         let parts = Arc::new(Parts::start(rig.stores(), &notes, 0).await);
-        let players = scripts.iter().map(|script| Player::new(script.place.clone())).collect();
-        for place in scripts.iter().map(|script| &script.place).chain(crowds) {
-            rest(&parts, place).await.unwrap();
+        let runners = scripts.iter().map(|script| ScriptRunner::new(script.shop.clone())).collect();
+        for shop in scripts.iter().map(|script| &script.shop).chain(crowds) {
+            rest(&parts, shop).await.unwrap();
         }
-        Self { rig, notes, parts, scripts, players, worker: 0 }
+        Self { rig, notes, parts, scripts, runners, worker: 0 }
     }
 
-    /// Every player plays some steps, side by side.
+    /// Every runner runs some steps, side by side.
     async fn steps(&mut self, steps: impl Fn(&Script) -> Vec<Step>) {
-        let mut playing = JoinSet::new();
-        for (place, (script, mut player)) in self.scripts.iter().zip(self.players.drain(..)).enumerate() {
+        let mut running = JoinSet::new();
+        for (index, (script, mut runner)) in self.scripts.iter().zip(self.runners.drain(..)).enumerate() {
             let (parts, steps) = (Arc::clone(&self.parts), steps(script));
-            playing.spawn(async move {
-                player.play(&parts, &steps).await;
-                (place, player)
+            running.spawn(async move {
+                runner.run(&parts, &steps).await;
+                (index, runner)
             });
         }
-        let mut players = playing.join_all().await;
-        players.sort_unstable_by_key(|(place, _)| *place);
-        self.players = players.into_iter().map(|(_, player)| player).collect();
+        let mut runners = running.join_all().await;
+        runners.sort_unstable_by_key(|(index, _)| *index);
+        self.runners = runners.into_iter().map(|(_, runner)| runner).collect();
     }
 
     async fn restart(mut self, back: Back) -> Self {
@@ -144,7 +144,7 @@ impl<'a, R: Rig> Play<'a, R> {
             self.rig.restart(back).await;
             return self;
         }
-        let parts = Arc::into_inner(self.parts).expect("no player holds the parts");
+        let parts = Arc::into_inner(self.parts).expect("no runner holds the parts");
         parts.stop(back == Back::BrokenParts).await;
         self.rig.restart(back).await;
         self.worker += 1;
@@ -153,53 +153,54 @@ impl<'a, R: Rig> Play<'a, R> {
     }
 
     /// What the crowds did, on the pure machine.
-    fn replay(&self, crowds: &[Place], played: &HashMap<u64, HashMap<u64, Bid>>) -> Vec<Crowded> {
-        let replay = |place: &Place| {
-            let bids = &played[&place.seed];
-            let (mut orders, place) = (Orders::default(), place.clone());
-            let ordered = self.rig.order(place.lane, self.notes.calls(place.lane));
+    fn replay(&self, crowds: &[SeedShop], results: &HashMap<u64, HashMap<u64, Bid>>) -> Vec<Crowded> {
+        let replay = |shop: &SeedShop| {
+            let bids = &results[&shop.seed];
+            let (mut orders, shop) = (Orders::default(), shop.clone());
+            let ordered = self.rig.order(shop.lane, self.notes.calls(shop.lane));
             let (faults, ending) = match ordered {
                 Err(fault) => (vec![fault], None),
                 Ok(calls) => {
-                    let mut replay = Replay::of(&place, &calls);
+                    let mut replay = Replay::of(&shop, &calls);
                     replay.compare(bids);
                     let ending = replay.ending(&mut orders);
                     (replay.faults, Some(ending))
                 }
             };
-            Crowded { place, orders, bids: bids.len(), faults, ending }
+            Crowded { shop, orders, bids: bids.len(), faults, ending }
         };
         crowds.iter().map(replay).collect()
     }
 
-    async fn end(self, mut crowded: Vec<Crowded>) -> Side {
-        let Self { rig, notes, parts, players, .. } = self;
-        let seeds = players.iter().map(|player| (&player.place, &player.orders));
-        let seeds: Vec<_> = seeds.chain(crowded.iter().map(|crowd| (&crowd.place, &crowd.orders))).collect();
+    async fn end(self, mut crowded: Vec<Crowded>) -> WaveResult {
+        let Self { rig, notes, parts, runners, .. } = self;
+        let seeds = runners.iter().map(|runner| (&runner.shop, &runner.orders));
+        let seeds: Vec<_> = seeds.chain(crowded.iter().map(|crowd| (&crowd.shop, &crowd.orders))).collect();
         let mut endings = endings(&parts, &seeds).await;
-        let of_crowds = endings.split_off(players.len());
+        let of_crowds = endings.split_off(runners.len());
         for (crowd, ending) in crowded.iter_mut().zip(of_crowds) {
             if let Some(right) = crowd.ending.take().filter(|right| *right != ending) {
-                crowd.faults.push(format!("ending\n  told {ending:?}\n  pure {right:?}"));
+                crowd.faults.push(format!("ending\n  got {ending:?}\n  pure {right:?}"));
             }
         }
         assert_eq!(notes.parked(), 0, "{}: no record is parked", R::NAME);
-        Arc::into_inner(parts).expect("no player holds the parts").stop(false).await;
+        Arc::into_inner(parts).expect("no runner holds the parts").stop(false).await;
         rig.close().await;
-        let played = players.into_iter().zip(endings);
-        let played = played.map(|(player, ending)| (player.place.seed, Played { replies: player.replies, ending }));
+        let results = runners.into_iter().zip(endings);
+        let results =
+            results.map(|(runner, ending)| (runner.shop.seed, ScriptResult { replies: runner.replies, ending }));
         let bids = crowded.iter().map(|crowd| crowd.bids).sum();
         let faults = crowded.into_iter().flat_map(|crowd| {
-            let seed = crowd.place.seed;
+            let seed = crowd.shop.seed;
             crowd.faults.into_iter().map(move |fault| (seed, fault))
         });
-        Side { name: R::NAME, played: played.collect(), faults: faults.collect(), bids }
+        WaveResult { name: R::NAME, results: results.collect(), faults: faults.collect(), bids }
     }
 }
 
-/// A crowd that was played again.
+/// A crowd that was results again.
 struct Crowded {
-    place: Place,
+    shop: SeedShop,
     orders: Orders,
     bids: usize,
     faults: Vec<String>,
@@ -207,17 +208,17 @@ struct Crowded {
     ending: Option<Ending>,
 }
 
-async fn play_crowds<S: Stores>(parts: &Arc<Parts<S>>, crowds: &[Place]) -> HashMap<u64, HashMap<u64, Bid>> {
-    let mut playing = JoinSet::new();
-    for place in crowds.iter().cloned() {
+async fn run_crowds<S: Stores>(parts: &Arc<Parts<S>>, crowds: &[SeedShop]) -> HashMap<u64, HashMap<u64, Bid>> {
+    let mut running = JoinSet::new();
+    for shop in crowds.iter().cloned() {
         let parts = Arc::clone(parts);
-        playing.spawn(async move {
-            let bids = crowd::play(&parts, &place).await;
-            rest(&parts, &place).await.unwrap();
-            (place.seed, bids)
+        running.spawn(async move {
+            let bids = crowd::run(&parts, &shop).await;
+            rest(&parts, &shop).await.unwrap();
+            (shop.seed, bids)
         });
     }
-    playing.join_all().await.into_iter().collect()
+    running.join_all().await.into_iter().collect()
 }
 
 /// The steps up to the last rest, and those after it.
@@ -226,10 +227,10 @@ fn split(steps: &[Step]) -> (&[Step], &[Step]) {
     steps.split_at(rested.map_or(0, |at| at + 1))
 }
 
-async fn publish<'a, S: Stores>(stores: &S, places: impl Iterator<Item = &'a Place>) {
+async fn publish<'a, S: Stores>(stores: &S, shops: impl Iterator<Item = &'a SeedShop>) {
     let (now_ms, mut publishing) = (SystemClock::new().now_ms(), JoinSet::new());
-    for place in places {
-        let (stores, sale) = (stores.clone(), place.to_sale(now_ms));
+    for shop in shops {
+        let (stores, sale) = (stores.clone(), shop.to_sale(now_ms));
         assert!(sale.validate(super::parts::PARTITIONS).is_ok(), "{sale:?}");
         publishing.spawn(async move { stores.log().publish(&sale).await.unwrap() });
     }
@@ -237,23 +238,23 @@ async fn publish<'a, S: Stores>(stores: &S, places: impl Iterator<Item = &'a Pla
 }
 
 /// What is left of each seed.
-async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&Place, &Orders)]) -> Vec<Ending> {
-    let lanes: Vec<LaneId> = seeds.iter().map(|(place, _)| place.lane).collect();
+async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&SeedShop, &Orders)]) -> Vec<Ending> {
+    let lanes: Vec<LaneId> = seeds.iter().map(|(shop, _)| shop.lane).collect();
     let mut rows = rows(parts, &lanes).await;
     let ledger = parts.stores.databases().ledger.all_lanes().await.unwrap();
     let offers = ledger.iter().flat_map(|lane| &lane.offers);
     let numbers = offers.map(|row| (row.offer, (row.allotment, row.target, row.sold)));
     let offers: HashMap<OfferId, (u64, u64, u64)> = numbers.collect();
     let mut endings = Vec::new();
-    for (place, orders) in seeds {
-        let lane = place.lane;
+    for (shop, orders) in seeds {
+        let lane = shop.lane;
         let remains = Remains {
             view: &parts.keeping.inspect(lane).await.unwrap(),
             ledger: &|offer| offers.get(&offer).copied().unwrap_or_default(),
             rows: rows.remove(&lane).unwrap_or_default(),
             buyers: parts.keeping.buyers(lane).await.unwrap(),
         };
-        endings.push(Ending::of(place, orders, remains));
+        endings.push(Ending::of(shop, orders, remains));
     }
     endings
 }

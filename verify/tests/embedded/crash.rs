@@ -1,4 +1,4 @@
-//! kill -9 at random moments of a sellout: what a buyer was told stays true.
+//! kill -9 at random moments of a sellout: what a buyer was answered stays true.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SALES: u64 = 10;
 const KILLS: u64 = 5;
 /// Orders that a server accepts at most before it is killed: all kills fall into the sale.
 const ACCEPTED_MAX: u64 = 200;
-/// A seed to play again, and only that.
+/// A seed to run again, and only that.
 const SEED: &str = "FLASHSALE_SEED";
 
 fn figure(report: &Value, name: &str) -> u64 {
@@ -27,7 +27,7 @@ fn figure(report: &Value, name: &str) -> u64 {
 fn fifty_kills_at_random_moments_of_a_sellout_change_nothing() {
     let only = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
     for seed in only.map_or(0..SALES, |seed| seed..seed + 1) {
-        println!("seed {seed}; {SEED}={seed} plays it alone");
+        println!("seed {seed}; {SEED}={seed} runs it alone");
         killed_while_it_sells(seed);
     }
 }

@@ -28,10 +28,10 @@ fn content(folder: &Folder) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Serving must fail, soon, and say these words.
 fn fails(server: &mut Child, words: &[&str]) {
     let status = server.wait(PATIENCE).unwrap();
-    let told = server.tail();
-    assert!(!status.success(), "{told}");
+    let text = server.tail();
+    assert!(!status.success(), "{text}");
     for word in words {
-        assert!(told.contains(word), "{word:?} is not in:\n{told}");
+        assert!(text.contains(word), "{word:?} is not in:\n{text}");
     }
 }
 
@@ -40,12 +40,12 @@ fn refuses(folder: &Folder, serve: impl FnOnce() -> Child, words: &[&str]) {
     let before = content(folder);
     let mut server = serve();
     fails(&mut server, words);
-    let told = server.tail();
+    let text = server.tail();
     let after = content(folder);
     let names = |content: &BTreeMap<PathBuf, Vec<u8>>| content.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&after), names(&before), "it said:\n{told}");
+    assert_eq!(names(&after), names(&before), "it said:\n{text}");
     let changed: Vec<_> = before.keys().filter(|name| before[*name] != after[*name]).collect();
-    assert!(changed.is_empty(), "{changed:?} changed; it said:\n{told}");
+    assert!(changed.is_empty(), "{changed:?} changed; it said:\n{text}");
 }
 
 #[test]
@@ -54,9 +54,9 @@ fn a_second_process_is_told_who_has_the_folder() {
     let mut first = folder.serve().unwrap();
     folder.wait_ready(&mut first).unwrap();
     let output = folder.command("serve").args(["--port", "0"]).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains("in use") && told.contains(&first.id().to_string()) && told.contains("--data"), "{told}");
+    assert!(text.contains("in use") && text.contains(&first.id().to_string()) && text.contains("--data"), "{text}");
     assert!(first.ended().unwrap().is_none());
 }
 
@@ -66,9 +66,9 @@ fn a_port_that_is_taken_is_named_with_the_way_out() {
     let mut first = folder.serve().unwrap();
     folder.wait_ready(&mut first).unwrap();
     let output = other.command("serve").args(folder.ports()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(told.contains(&folder.address().to_string()) && told.contains("--port"), "{told}");
+    assert!(text.contains(&folder.address().to_string()) && text.contains("--port"), "{text}");
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn other_divisions_than_the_folder_was_made_for_are_refused() {
         let file = folder.room().join("settings.toml");
         fs::write(&file, settings).unwrap();
         let output = folder.command("serve").args(folder.ports()).arg("--config").arg(&file).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && words.iter().all(|word| told.contains(word)), "{told}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && words.iter().all(|word| text.contains(word)), "{text}");
     }
     let mut server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reduction::Shop;
 
 impl Shop {
-    /// Expires everything that is unpaid, and says how many the program told of.
+    /// Expires everything that is unpaid, and says what the program printed.
     fn expire(&self) -> String {
         let output = self.folder.command("expire").args(["--older-than", "0"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -21,8 +21,8 @@ fn an_expiry_tells_how_many_and_gives_their_units_back() {
     shop.wait_numbers([3, 10, 10]);
     // Their rows are written then.
     shop.audit();
-    let told = shop.expire();
-    assert!(told.starts_with("3 of 3 overdue orders were expired; "), "{told}");
+    let text = shop.expire();
+    assert!(text.starts_with("3 of 3 overdue orders were expired; "), "{text}");
     shop.wait_numbers([0, 10, 10]);
     assert!(shop.expire().starts_with("0 of 0 overdue orders were expired; "));
 

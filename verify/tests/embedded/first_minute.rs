@@ -33,7 +33,7 @@ fn an_empty_folder_sells_and_remembers() {
     wait_until("the order is a row", PATIENCE, is_row).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
-    assert!(!folder.data().join("server.json").exists(), "nobody is told of a server that ended");
+    assert!(!folder.data().join("server.json").exists(), "nobody is text of a server that ended");
 
     let mut server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();
@@ -44,7 +44,8 @@ fn an_empty_folder_sells_and_remembers() {
     assert_eq!((status, body.contains("limit_reached")), (409, true), "{body}");
 }
 
-/// `publish` reaches a running server, and a folder at rest; a wrong file is told with its flaws.
+/// `publish` reaches a running server, and a folder at rest; a wrong file is refused with its
+/// flaws.
 #[test]
 fn a_sale_is_published_with_and_without_a_server() {
     let folder = Folder::new().unwrap();
@@ -59,21 +60,21 @@ fn a_sale_is_published_with_and_without_a_server() {
         let output = folder.command("publish").arg(&file).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
-    let (status, told) = publish(&sale("\"2001\"", "\"6001\""));
-    assert!(status != Some(0) && told.contains("flashsale serve"), "there is no folder yet: {told}");
+    let (status, text) = publish(&sale("\"2001\"", "\"6001\""));
+    assert!(status != Some(0) && text.contains("flashsale serve"), "there is no folder yet: {text}");
 
     let mut server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();
-    let (status, told) = publish(&sale("\"2001\"", "\"6001\""));
-    assert_eq!(status, Some(0), "{told}");
+    let (status, text) = publish(&sale("\"2001\"", "\"6001\""));
+    assert_eq!(status, Some(0), "{text}");
     let known = || Ok(folder.ask("GET /v1/sales/2001 HTTP/1.1\r\nHost: shop\r\n\r\n")?.0 == 200);
     wait_until("the engine knows the sale", PATIENCE, known).unwrap();
-    let (status, told) = publish("id = 0");
-    assert!(status == Some(65) && told.contains("sale.toml"), "{status:?}: {told}");
+    let (status, text) = publish("id = 0");
+    assert!(status == Some(65) && text.contains("sale.toml"), "{status:?}: {text}");
     server.terminate().unwrap();
     server.wait(PATIENCE).unwrap();
-    let (status, told) = publish(&sale("\"2001\"", "\"6001\"").replace("Winter", "Spring"));
-    assert!(status == Some(0) && told.contains("version 2"), "{status:?}: {told}");
+    let (status, text) = publish(&sale("\"2001\"", "\"6001\"").replace("Winter", "Spring"));
+    assert!(status == Some(0) && text.contains("version 2"), "{status:?}: {text}");
 }
 
 /// Exit status and everything that a command said.
@@ -96,20 +97,20 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
     };
     let (first, _second, _third) = (buy(1), buy(2), buy(3));
     let holds = || {
-        let (status, told) = says(&mut folder.command("audit"));
+        let (status, text) = says(&mut folder.command("audit"));
         // Right after a purchase it says that orders are under way.
-        Ok(status == Some(0) && told.matches("holds  INV-").count() == 5)
+        Ok(status == Some(0) && text.matches("holds  INV-").count() == 5)
     };
     wait_until("the audit with a server holds", PATIENCE, holds).unwrap();
-    let (status, told) = says(folder.command("cancel").arg(&first));
-    assert!(status == Some(0) && told.contains(&first), "{status:?}: {told}");
-    let (status, told) = says(folder.command("cancel").arg(&first));
-    assert!(status == Some(1) && told.contains("cancelled"), "{status:?}: {told}");
+    let (status, text) = says(folder.command("cancel").arg(&first));
+    assert!(status == Some(0) && text.contains(&first), "{status:?}: {text}");
+    let (status, text) = says(folder.command("cancel").arg(&first));
+    assert!(status == Some(1) && text.contains("cancelled"), "{status:?}: {text}");
     wait_until("the audit holds after the release", PATIENCE, holds).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
-    let (status, told) = says(folder.command("expire").args(["--older-than", "0"]));
-    assert!(status == Some(0) && told.contains("2 of 2 overdue orders were expired"), "{status:?}: {told}");
+    let (status, text) = says(folder.command("expire").args(["--older-than", "0"]));
+    assert!(status == Some(0) && text.contains("2 of 2 overdue orders were expired"), "{status:?}: {text}");
 
     // As a server leaves it that is killed between the log and the ledger: nothing is lost, and
     // nothing to compare yet.
@@ -117,8 +118,8 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
     let decided =
         |by: &str| ledger.execute(&format!("UPDATE partitions SET log_offset = log_offset {by}"), ()).unwrap();
     assert_eq!(decided("- 1"), 1);
-    let (status, told) = says(&mut folder.command("audit"));
-    assert!(status == Some(75) && told.contains("1 of") && told.contains("start the server"), "{status:?}: {told}");
+    let (status, text) = says(&mut folder.command("audit"));
+    assert!(status == Some(75) && text.contains("1 of") && text.contains("start the server"), "{status:?}: {text}");
     assert_eq!(decided("+ 1"), 1);
     assert_eq!(says(&mut folder.command("audit")).0, Some(0));
 
@@ -128,6 +129,6 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
         rows += file.execute("DELETE FROM orders_0", ()).unwrap();
     }
     assert_eq!(rows, 3);
-    let (status, told) = says(&mut folder.command("audit"));
-    assert!(status == Some(1) && told.contains("BROKEN INV-3") && told.contains("lost: 3"), "{status:?}: {told}");
+    let (status, text) = says(&mut folder.command("audit"));
+    assert!(status == Some(1) && text.contains("BROKEN INV-3") && text.contains("lost: 3"), "{status:?}: {text}");
 }

@@ -1,5 +1,5 @@
-//! A full disk, as a limit on the size of files: what is promised meanwhile is told as pending or
-//! refused, and all of it is there when there is room again.
+//! A full disk, as a limit on the size of files: what is promised meanwhile is answered as pending
+//! or refused, and all of it is there when there is room again.
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
@@ -79,7 +79,7 @@ fn a_full_disk_loses_nothing_and_heals_by_itself() {
     let lifted =
         Command::new("prlimit").args(["--fsize=unlimited", "--pid", &server.id().to_string()]).status().unwrap();
     assert!(lifted.success());
-    // Who was told to come back does, with the same key; so does everybody else, and gets the same
+    // Who is to come back does, with the same key; so does everybody else, and gets the same
     // order.
     for buyer in promises.keys().copied().chain(refused).collect::<Vec<_>>() {
         let mut order = String::new();

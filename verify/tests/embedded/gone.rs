@@ -24,9 +24,9 @@ fn a_shop_whose_folder_is_removed_or_replaced_ends_and_says_so() {
             fs::remove_dir_all(folder.data()).unwrap();
         }
         let status = server.wait(PATIENCE).unwrap();
-        let told = server.tail();
-        assert_eq!(status.code(), Some(Exit::Disk.status().into()), "{told}");
-        assert!(told.contains("removed or replaced while it sold"), "{told}");
+        let text = server.tail();
+        assert_eq!(status.code(), Some(Exit::Disk.status().into()), "{text}");
+        assert!(text.contains("removed or replaced while it sold"), "{text}");
         // What stands in the folder's place is not ours: not even the note of this server is taken
         // from it.
         assert_eq!(folder.data().join("server.json").exists(), replaced);

@@ -118,9 +118,9 @@ fn a_folder_of_a_newer_program_is_refused() {
     drop(ledger);
     let mut server = folder.serve().unwrap();
     assert!(!server.wait(PATIENCE).unwrap().success());
-    let told = server.tail();
+    let text = server.tail();
     assert!(
-        told.contains("made by a newer program: it has migration 999-later") && told.contains("use that program"),
-        "{told}"
+        text.contains("made by a newer program: it has migration 999-later") && text.contains("use that program"),
+        "{text}"
     );
 }

@@ -20,27 +20,29 @@ fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
     folder.wait_selling(&mut server).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
-    let (status, told) = parked(&["list"]);
-    assert!(status == Some(0) && told.starts_with("nothing is parked"), "at rest: {status:?} {told}");
+    let (status, text) = parked(&["list"]);
+    assert!(status == Some(0) && text.starts_with("nothing is parked"), "at rest: {status:?} {text}");
     let log = rusqlite::Connection::open(folder.data().join("log.db")).unwrap();
-    let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records RETURNING place";
+    // Of the topic `orders`: those of others have higher places.
+    let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records \
+                 WHERE place < 4096 << 44 RETURNING place";
     let offset: i64 = log.query_row(newer, (), |row| row.get(0)).unwrap();
     drop(log);
 
     let mut server = folder.serve().unwrap();
     let waits = format!("partition 0 waits at offset {offset}: type flashsale.tomorrow.v9, record 4711, 1 bytes");
     wait_until("the list tells", PATIENCE, || Ok(parked(&["list"]).1.starts_with(&waits))).unwrap();
-    let (status, told) = parked(&["skip", "0", "0"]);
-    assert!(status == Some(1) && told.contains("is decided: it stops nothing"), "{status:?} {told}");
-    let (status, told) = parked(&["replay", "7"]);
-    assert!(status == Some(1) && told.contains("there is no parked record 7"), "{status:?} {told}");
+    let (status, text) = parked(&["skip", "0", "0"]);
+    assert!(status == Some(1) && text.contains("is decided: it stops nothing"), "{status:?} {text}");
+    let (status, text) = parked(&["replay", "7"]);
+    assert!(status == Some(1) && text.contains("there is no parked record 7"), "{status:?} {text}");
     assert_eq!(parked(&["list", "--limit", "0"]).0, Some(64));
-    let (status, told) = parked(&["skip", "0", &offset.to_string()]);
-    assert!(status == Some(0) && told.contains("is set aside"), "{status:?} {told}");
+    let (status, text) = parked(&["skip", "0", &offset.to_string()]);
+    assert!(status == Some(0) && text.contains("is set aside"), "{status:?} {text}");
     folder.wait_selling(&mut server).unwrap();
     assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
-    let (status, told) = parked(&["list", "--json"]);
-    assert!(status == Some(0) && told.contains(r#""cause":"set aside by an operator"#), "{status:?} {told}");
+    let (status, text) = parked(&["list", "--json"]);
+    assert!(status == Some(0) && text.contains(r#""cause":"set aside by an operator"#), "{status:?} {text}");
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
 

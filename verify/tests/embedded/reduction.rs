@@ -71,11 +71,11 @@ impl Shop {
         wait_until("the ledger has come so far", PATIENCE, || {
             let lanes: Value = serde_json::from_str(&self.page("lanes")?)?;
             let standing: Value = serde_json::from_str(&self.page("standing")?)?;
-            let told = &lanes[0]["offers"][0];
+            let offer = &lanes[0]["offers"][0];
             let waiting = json!([{"offer": OFFER, "allotment": allotment, "target": target, "sold": sold}]);
-            let is_told = standing["above_target"] == if allotment > target { waiting } else { json!([]) };
+            let is_known = standing["above_target"] == if allotment > target { waiting } else { json!([]) };
             let left = allotment - sold;
-            Ok(is_told && *told == json!({"offer": OFFER, "left": left, "allotment": allotment, "target": target}))
+            Ok(is_known && *offer == json!({"offer": OFFER, "left": left, "allotment": allotment, "target": target}))
         })
         .unwrap();
     }
@@ -87,14 +87,14 @@ impl Shop {
 
     /// The program's audit, once nothing is under way.
     pub(crate) fn audit(&self) -> String {
-        let mut told = String::new();
+        let mut text = String::new();
         wait_until("the audit holds", PATIENCE, || {
             let output = self.folder.command("audit").output()?;
-            told = String::from_utf8_lossy(&output.stdout).into_owned();
+            text = String::from_utf8_lossy(&output.stdout).into_owned();
             Ok(output.status.success())
         })
         .unwrap();
-        told
+        text
     }
 
     fn restart(&mut self) {
@@ -117,8 +117,8 @@ fn r9_returned_units_serve_a_reduction_before_the_next_buyer() {
     shop.cancel(&orders[..3], [7, 7, 5]);
     let sold_out = Err("sold_out".to_owned());
     assert_eq!((101..=103).map(|buyer| shop.buy(buyer)).collect::<Vec<_>>(), vec![sold_out.clone(); 3]);
-    let told = shop.audit();
-    assert!(told.contains("allotment 7, target 5"), "{told}");
+    let text = shop.audit();
+    assert!(text.contains("allotment 7, target 5"), "{text}");
 
     shop.restart();
     assert_eq!(shop.buy(104), sold_out);
@@ -126,8 +126,8 @@ fn r9_returned_units_serve_a_reduction_before_the_next_buyer() {
     let again: Vec<_> = (105..=107).map(|buyer| shop.buy(buyer)).collect();
     assert_eq!(again.iter().filter(|bought| bought.is_ok()).count(), 1, "{again:?}");
     shop.wait_numbers([5, 5, 5]);
-    let told = shop.audit();
-    assert!(!told.contains("target"), "{told}");
+    let text = shop.audit();
+    assert!(!text.contains("target"), "{text}");
 }
 
 /// A larger allotment after a smaller one holds at once, whatever came back between.

@@ -52,10 +52,10 @@ fn commands(folder: &Folder) -> Vec<(&'static str, Command)> {
 /// those.
 fn all_refuse(folder: &Folder, exit: Exit, words: &[&str], not: &[&str]) {
     for (name, command) in commands(folder) {
-        let (status, told) = says(command);
-        assert_eq!(status, Some(exit.status().into()), "{name}: {told}");
-        assert!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
-        assert!(!not.iter().any(|word| told.contains(word)), "{name}: {told}");
+        let (status, text) = says(command);
+        assert_eq!(status, Some(exit.status().into()), "{name}: {text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{name}: {text}");
+        assert!(!not.iter().any(|word| text.contains(word)), "{name}: {text}");
     }
 }
 
@@ -111,9 +111,9 @@ fn a_key_that_others_may_read_is_refused() {
     let folder = served();
     fs::set_permissions(folder.data().join("token.key"), fs::Permissions::from_mode(0o644)).unwrap();
     for command in commands(&folder).into_iter().filter(|(name, _)| matches!(*name, "serve" | "token")) {
-        let (status, told) = says(command.1);
-        assert_eq!(status, Some(Exit::Permission.status().into()), "{told}");
-        assert!(told.contains("other users may read it") && told.contains("chmod 600"), "{told}");
+        let (status, text) = says(command.1);
+        assert_eq!(status, Some(Exit::Permission.status().into()), "{text}");
+        assert!(text.contains("other users may read it") && text.contains("chmod 600"), "{text}");
     }
 }
 
@@ -121,9 +121,9 @@ fn a_key_that_others_may_read_is_refused() {
 fn a_folder_that_is_not_there_is_called_that() {
     let folder = Folder::new().unwrap();
     for (name, command) in commands(&folder).into_iter().filter(|(name, _)| *name != "serve") {
-        let (status, told) = says(command);
-        assert_eq!(status, Some(Exit::NoInput.status().into()), "{name}: {told}");
-        assert!(told.contains("there is no data folder"), "{name}: {told}");
+        let (status, text) = says(command);
+        assert_eq!(status, Some(Exit::NoInput.status().into()), "{name}: {text}");
+        assert!(text.contains("there is no data folder"), "{name}: {text}");
     }
 }
 
@@ -153,9 +153,9 @@ fn a_read_only_copy_is_called_that() {
     }
     let folder = served();
     for name in ["serve", "cancel", "audit"] {
-        let (status, told) = says_mounted(&folder, "mount --bind -o ro \"$data\" \"$data\"", name);
-        assert_eq!(status, Some(Exit::Disk.status().into()), "{name}: {told}");
-        assert!(told.contains("read-only") && !told.contains("room"), "{name}: {told}");
+        let (status, text) = says_mounted(&folder, "mount --bind -o ro \"$data\" \"$data\"", name);
+        assert_eq!(status, Some(Exit::Disk.status().into()), "{name}: {text}");
+        assert!(text.contains("read-only") && !text.contains("room"), "{name}: {text}");
     }
 }
 
@@ -167,9 +167,9 @@ fn a_full_disk_is_called_that() {
     let fill = "mkdir \"$data\"; mount -t tmpfs -o size=SIZE,mode=700 none \"$data\"; df \"$data\" >&2";
     // From no room for the format to hardly any for the databases.
     for size in ["4k", "64k", "128k", "256k"] {
-        let (status, told) = says_mounted(&Folder::new().unwrap(), &fill.replace("SIZE", size), "serve");
-        assert_eq!(status, Some(Exit::Disk.status().into()), "{size}: {told}");
-        assert!(told.contains("is full") && !told.contains("this user"), "{size}: {told}");
+        let (status, text) = says_mounted(&Folder::new().unwrap(), &fill.replace("SIZE", size), "serve");
+        assert_eq!(status, Some(Exit::Disk.status().into()), "{size}: {text}");
+        assert!(text.contains("is full") && !text.contains("this user"), "{size}: {text}");
     }
 }
 
@@ -181,16 +181,16 @@ fn a_token_is_printed_with_a_new_demo_only() {
     let greeting = |folder: &Folder| {
         let mut server = folder.serve().unwrap();
         folder.wait_selling(&mut server).unwrap();
-        let told = server.tail();
-        let token = told.lines().find_map(|line| line.trim().strip_prefix("TOKEN=")).unwrap().to_owned();
-        (server, token, told)
+        let text = server.tail();
+        let token = text.lines().find_map(|line| line.trim().strip_prefix("TOKEN=")).unwrap().to_owned();
+        (server, token, text)
     };
     let (mut server, token, _) = greeting(&folder);
     assert!(token.starts_with("eyJ"), "{token}");
     server.terminate().unwrap();
     server.wait(std::time::Duration::from_secs(60)).unwrap();
-    let (_server, shown, told) = greeting(&folder);
-    assert!(!told.contains("eyJ"), "{told}");
+    let (_server, shown, text) = greeting(&folder);
+    assert!(!text.contains("eyJ"), "{text}");
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("TOKEN={shown}; echo \"$TOKEN\""));
     let (status, token) = says(shell);

@@ -33,7 +33,7 @@ fn the_second_port_answers_to_its_own_names_only() {
     }
 }
 
-/// RFC 9110, 15.5.6: who is told that a method is wrong is told which ones are right.
+/// RFC 9110, 15.5.6: a 405 lists the methods that are right.
 #[test]
 fn a_wrong_method_is_told_the_right_ones() {
     let folder = Folder::new().unwrap();

@@ -12,7 +12,7 @@ use verify::{child::wait_until, folder::Folder};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait of a transaction for another process, and what a busy machine adds.
-const TOLD: Duration = Duration::from_secs(12);
+const NAMED_WITHIN: Duration = Duration::from_secs(12);
 
 /// The file of rows.
 fn rows_of(data: &Path) -> PathBuf {
@@ -59,9 +59,9 @@ fn another_process_that_writes_to_a_file_is_told_and_waited_for() {
     // Buyers hash to one of two files: some of these are held up.
     let orders: Vec<(String, String)> = tokens.iter().map(|token| bought(&folder, token)).collect();
     assert!(orders.iter().all(|(_, status)| status == "accepted"), "the log is another file: {orders:?}");
-    let told = || Ok(folder.readiness().is_ok_and(|probe| probe.contains("another process")));
-    wait_until("the probe tells the cause", PATIENCE, told).unwrap();
-    assert!(held.elapsed() < TOLD, "{:?}", held.elapsed());
+    let named = || Ok(folder.readiness().is_ok_and(|probe| probe.contains("another process")));
+    wait_until("the probe names the cause", PATIENCE, named).unwrap();
+    assert!(held.elapsed() < NAMED_WITHIN, "{:?}", held.elapsed());
     let probe = folder.readiness().unwrap();
     assert!(probe.starts_with("HTTP/1.1 503") && probe.contains(rows.to_str().unwrap()), "{probe}");
     other.execute_batch("ROLLBACK").unwrap();
@@ -76,7 +76,7 @@ fn another_process_that_writes_to_a_file_is_told_and_waited_for() {
     let token = folder.token(9).unwrap();
     let asked = Instant::now();
     let (order, status) = bought(&folder, &token);
-    assert!(status == "pending" && asked.elapsed() < TOLD, "{status} after {:?}", asked.elapsed());
+    assert!(status == "pending" && asked.elapsed() < NAMED_WITHIN, "{status} after {:?}", asked.elapsed());
     log.execute_batch("ROLLBACK").unwrap();
     wait_until("the promise is kept", PATIENCE, || is_row(&token, &order)).unwrap();
     assert_eq!(bought(&folder, &token), (order, "accepted".into()));
@@ -116,13 +116,13 @@ fn a_folder_whose_process_is_stopped_is_refused_with_what_to_do() {
     folder.wait_selling(&mut server).unwrap();
     server.freeze().unwrap();
     let output = folder.command("serve").args(folder.ports()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stderr);
     let pid = server.id();
-    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert_eq!(output.status.code(), Some(75), "{text}");
     for part in
         ["in use", &format!("process {pid}"), "is stopped", &format!("kill -CONT {pid}"), &format!("kill -9 {pid}")]
     {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(text.contains(part), "{part}: {text}");
     }
     server.thaw().unwrap();
     assert_eq!(folder.buy(&folder.token(1).unwrap(), "k").unwrap().0, 202);

@@ -1,5 +1,5 @@
-//! Fault 23: the stock server is silent, or gone. R13: an id is told only when the stock server has
-//! confirmed it; the key is the handle.
+//! Fault 23: the stock server is silent, or gone. R13: an id is answered only when the stock server
+//! has confirmed it; the key is the handle.
 
 use std::{
     collections::BTreeSet,
@@ -21,13 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// other things.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-struct Scene {
+struct Fixture {
     market: Market,
     sale: LoadSale,
     engines: [SocketAddr; 2],
 }
 
-impl Scene {
+impl Fixture {
     fn buys(&self, engine: SocketAddr, buyer: u32, key: &str) -> Outcome {
         let token = self.market.token(&self.sale, buyer).unwrap();
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, self.sale.offers[0].offer);
@@ -54,24 +54,24 @@ impl Scene {
     fn settles(&self, buyer: u32) -> String {
         wait_until("the key has its order", PATIENCE, || Ok(self.buys(self.engines[0], buyer, "k").status() == 202))
             .unwrap();
-        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|told| order_of(told).unwrap()).collect();
+        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|outcome| order_of(outcome).unwrap()).collect();
         assert_eq!(ids.len(), 1, "one key, one order: {ids:?}");
         ids.into_iter().next().unwrap()
     }
 }
 
-fn order_of(told: &Outcome) -> Option<String> {
-    let Outcome::Answered { status: 202, body, .. } = told else { return None };
+fn order_of(outcome: &Outcome) -> Option<String> {
+    let Outcome::Answered { status: 202, body, .. } = outcome else { return None };
     let body: Value = serde_json::from_str(body).unwrap();
     Some(body["order_id"].as_str().unwrap().to_owned())
 }
 
-/// Nothing is promised, and nothing is told that could be taken for an order.
-fn promises_nothing(told: &Outcome) -> &str {
-    let (503, code) = told.code() else { panic!("a promise that nobody made: {told:?}") };
-    let Outcome::Answered { head, body, .. } = told else { panic!("{told:?}") };
-    assert!(head.contains("retry-after:") && !head.contains("location:") && !body.contains("order_id"), "{told:?}");
-    assert!(["outcome_unknown", "temporarily_unavailable"].contains(&code), "{told:?}");
+/// Nothing is promised, and nothing is answered that could be taken for an order.
+fn promises_nothing(outcome: &Outcome) -> &str {
+    let (503, code) = outcome.code() else { panic!("a promise that nobody made: {outcome:?}") };
+    let Outcome::Answered { head, body, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(head.contains("retry-after:") && !head.contains("location:") && !body.contains("order_id"), "{outcome:?}");
+    assert!(["outcome_unknown", "temporarily_unavailable"].contains(&code), "{outcome:?}");
     code
 }
 
@@ -83,42 +83,43 @@ fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
     let (_second, address) = market.shop.another_engine().unwrap();
     let sale = market.publish(UNITS, -60_000).unwrap();
     let engines = [market.address(), address];
-    let mut scene = Scene { market, sale, engines };
-    let knows = |engine| wait_until("it knows the sale", PATIENCE, || Ok(scene.buys(engine, 0, "k").status() == 202));
+    let mut fixture = Fixture { market, sale, engines };
+    let knows = |engine| wait_until("it knows the sale", PATIENCE, || Ok(fixture.buys(engine, 0, "k").status() == 202));
     engines.into_iter().for_each(|engine| knows(engine).unwrap());
-    let first = scene.settles(0);
+    let first = fixture.settles(0);
 
-    scene.market.shop.redis.child().freeze().unwrap();
-    let told = scene.storms(1);
-    let codes: BTreeSet<&str> = told.iter().map(promises_nothing).collect();
+    fixture.market.shop.redis.child().freeze().unwrap();
+    let outcomes = fixture.storms(1);
+    let codes: BTreeSet<&str> = outcomes.iter().map(promises_nothing).collect();
     assert!(codes.contains("outcome_unknown"), "what was sent is unknown: {codes:?}");
     for buyer in 0..3 {
-        scene.storms(buyer).iter().for_each(|told| assert!(!promises_nothing(told).is_empty()));
+        fixture.storms(buyer).iter().for_each(|outcome| assert!(!promises_nothing(outcome).is_empty()));
     }
-    scene.market.shop.redis.child().thaw().unwrap();
-    let mut orders: Vec<String> = (0..3).map(|buyer| scene.settles(buyer)).collect();
+    fixture.market.shop.redis.child().thaw().unwrap();
+    let mut orders: Vec<String> = (0..3).map(|buyer| fixture.settles(buyer)).collect();
     assert_eq!(orders[0], first);
 
-    scene.market.shop.redis.kill().unwrap();
+    fixture.market.shop.redis.kill().unwrap();
     // Each connection that broke, one of every front thread, may have carried the first calls; from
     // then on nothing leaves the engines.
-    let is_sent_nowhere = || Ok(scene.storms(3).iter().all(|told| promises_nothing(told) == "temporarily_unavailable"));
+    let is_sent_nowhere =
+        || Ok(fixture.storms(3).iter().all(|outcome| promises_nothing(outcome) == "temporarily_unavailable"));
     wait_until("nothing is sent any more", PATIENCE, is_sent_nowhere).unwrap();
     for buyer in 0..5 {
         let asked = Instant::now();
-        for told in scene.storms(buyer) {
-            assert_eq!(promises_nothing(&told), "temporarily_unavailable");
+        for outcome in fixture.storms(buyer) {
+            assert_eq!(promises_nothing(&outcome), "temporarily_unavailable");
         }
         assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
     }
-    scene.market.shop.redis.restart().unwrap();
-    orders.extend((3..5).map(|buyer| scene.settles(buyer)));
-    assert_eq!((0..3).map(|buyer| scene.settles(buyer)).collect::<Vec<_>>(), orders[..3]);
+    fixture.market.shop.redis.restart().unwrap();
+    orders.extend((3..5).map(|buyer| fixture.settles(buyer)));
+    assert_eq!((0..3).map(|buyer| fixture.settles(buyer)).collect::<Vec<_>>(), orders[..3]);
 
-    scene.market.check_running().unwrap();
-    scene.market.wait_rest(&scene.sale).unwrap();
+    fixture.market.check_running().unwrap();
+    fixture.market.wait_rest(&fixture.sale).unwrap();
     let rows = BTreeSet::from_iter(&orders).len();
     let sold = u64::try_from(rows).unwrap();
     let expected = Remembered { left: UNITS - sold, sold, entries: rows, journal: 0, rows };
-    assert_eq!((rows, scene.market.remembered(&scene.sale).unwrap()), (5, expected));
+    assert_eq!((rows, fixture.market.remembered(&fixture.sale).unwrap()), (5, expected));
 }

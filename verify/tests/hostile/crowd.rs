@@ -12,18 +12,18 @@ const SERVED_EVERY: usize = 4;
 /// Connections from one source address.
 const PER_ADDRESS: usize = 5_000;
 
-fn crowd(scene: &mut Scene, size: usize) -> Vec<Wire> {
+fn crowd(fixture: &mut Fixture, size: usize) -> Vec<Wire> {
     let mut wires = Vec::with_capacity(size);
     for index in 0..size {
         let host = u8::try_from(2 + index / PER_ADDRESS).unwrap();
-        let mut wire = Wire::connect_from(host, scene.market.address()).unwrap();
+        let mut wire = Wire::connect_from(host, fixture.market.address()).unwrap();
         if index % SERVED_EVERY == 0 {
             // Not read: in a small engine it may be closed by the time the answer comes.
             drop(wire.send("GET /v1/time HTTP/1.1\r\nhost: shop\r\n\r\n"));
         }
         wires.push(wire);
         if index % 1_000 == 0 {
-            scene.buys();
+            fixture.buys();
         }
     }
     wires
@@ -34,14 +34,14 @@ fn crowd(scene: &mut Scene, size: usize) -> Vec<Wire> {
 fn ten_thousand_idle_connections() {
     let may_open = raise_descriptor_limit().unwrap();
     assert!(may_open > 12_000, "raise the hard limit of open files (ulimit -Hn) to 16,384: it is {may_open}");
-    let mut scene = Scene::set("idle");
-    let wires = crowd(&mut scene, CROWD);
-    scene.buys();
-    let grown = scene.market.engine_sample().unwrap().resident_bytes.saturating_sub(scene.memory);
+    let mut fixture = Fixture::new("idle");
+    let wires = crowd(&mut fixture, CROWD);
+    fixture.buys();
+    let grown = fixture.market.engine_sample().unwrap().resident_bytes.saturating_sub(fixture.memory);
     assert!(grown <= GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
     eprintln!("{CROWD} connections, one in {SERVED_EVERY} served once: {} KiB each", (grown >> 10) / CROWD as u64);
     drop(wires);
-    scene.leave_unhurt();
+    fixture.leave_unhurt();
 }
 
 /// An engine that may open 1,024 files and is given 4,000 connections: it closes those that wait
@@ -50,17 +50,17 @@ fn ten_thousand_idle_connections() {
 fn more_idle_connections_than_the_engine_may_have() {
     raise_descriptor_limit().unwrap();
     let market = Market::open_with("full", |shop| Shop::engine_with_descriptors(shop, 1_024)).unwrap();
-    let mut scene = Scene::of(market);
-    let wires = crowd(&mut scene, 4_000);
+    let mut fixture = Fixture::of(market);
+    let wires = crowd(&mut fixture, 4_000);
     for _ in 0..10 {
-        scene.buys();
+        fixture.buys();
     }
-    let sample = scene.market.engine_sample().unwrap();
+    let sample = fixture.market.engine_sample().unwrap();
     assert!(sample.open_fds < 1_024, "{} descriptors", sample.open_fds);
-    let evicted = scene.market.shop.engine_metric("flashsale_http_connections_evicted_total").unwrap();
+    let evicted = fixture.market.shop.engine_metric("flashsale_http_connections_evicted_total").unwrap();
     assert!(evicted >= 3_000.0, "only {evicted} connections gave way");
-    let failures = scene.market.shop.engine_metric("flashsale_http_accept_failures_total").unwrap();
+    let failures = fixture.market.shop.engine_metric("flashsale_http_accept_failures_total").unwrap();
     assert_eq!(failures, 0.0, "it never ran out of files");
     drop(wires);
-    scene.leave_unhurt();
+    fixture.leave_unhurt();
 }

@@ -20,12 +20,12 @@ const PAGES_GROWTH_MAX: u64 = 32 << 20;
 /// is written once a change, its bytes are held once, and an honest buyer is served meanwhile.
 #[test]
 fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
-    let mut scene = Scene::set("pages");
-    let large = scene.market.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
+    let mut fixture = Fixture::new("pages");
+    let large = fixture.market.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
     let request = format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", large.id);
-    let written = |scene: &Scene| scene.market.shop.engine_metric("flashsale_pages_written_total").unwrap();
+    let written = |fixture: &Fixture| fixture.market.shop.engine_metric("flashsale_pages_written_total").unwrap();
     // All lanes are open, so nothing of it changes any more.
-    let mut wire = scene.wire();
+    let mut wire = fixture.wire();
     wait_until("all stock is shown", PATIENCE, || {
         wire.send(&request)?;
         let outcome = wire.answer();
@@ -33,15 +33,15 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
         Ok(body.matches("\"stock\":").count() == OFFERS as usize)
     })
     .unwrap();
-    let (before, memory) = (written(&scene), scene.market.engine_sample().unwrap().resident_bytes);
+    let (before, memory) = (written(&fixture), fixture.market.engine_sample().unwrap().resident_bytes);
     let silent: Vec<Wire> = (0..SILENT)
         .map(|_| {
-            let mut wire = scene.wire();
+            let mut wire = fixture.wire();
             wire.send(&request).unwrap();
             wire
         })
         .collect();
-    let address = scene.market.address();
+    let address = fixture.market.address();
     thread::scope(|scope| {
         for _ in 0..READERS {
             let request = &request;
@@ -55,11 +55,11 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
             });
         }
         for _ in 0..20 {
-            scene.buys();
+            fixture.buys();
         }
     });
-    let grown = scene.market.engine_sample().unwrap().resident_bytes.saturating_sub(memory);
-    let again = written(&scene) - before;
+    let grown = fixture.market.engine_sample().unwrap().resident_bytes.saturating_sub(memory);
+    let again = written(&fixture) - before;
     eprintln!("{SILENT} clients that read nothing: {} KiB in all; written again {again} times", grown >> 10);
     assert!(grown <= PAGES_GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
     assert_eq!(again, 0.0, "nothing changed");
@@ -68,5 +68,5 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     silent[0].stream().read_exact(&mut first).unwrap();
     assert!(matches!(&first, b"HTTP/1.1 200" | b"HTTP/1.1 503"), "{}", String::from_utf8_lossy(&first));
     drop((silent, wire));
-    scene.leave_unhurt();
+    fixture.leave_unhurt();
 }

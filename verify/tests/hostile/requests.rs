@@ -10,25 +10,35 @@ const LARGE: Expected = Problem(413, "too_large");
 /// Bodies: the grammar, the members, their types and ranges.
 #[test]
 fn bodies() {
-    let scene = Scene::set("bodies");
-    let offer = scene.sale.offers[0].offer.to_string();
+    let fixture = Fixture::new("bodies");
+    let offer = fixture.sale.offers[0].offer.to_string();
     let mut bodies = wrong_values(&offer);
     bodies.extend(wrong_shapes(&offer).into_iter().map(|(name, body)| (name.to_owned(), body)));
     for (name, body) in &bodies {
-        expect(&scene, name, scene.post("idempotency-key: k\r\n", body).as_bytes(), INVALID);
+        expect(&fixture, name, fixture.post("idempotency-key: k\r\n", body).as_bytes(), INVALID);
     }
     // Not UTF-8: what no string can hold.
-    let mut bytes = scene.post("idempotency-key: k\r\n", r#"{"offer_id":"??","quantity":1}"#).into_bytes();
+    let mut bytes = fixture.post("idempotency-key: k\r\n", r#"{"offer_id":"??","quantity":1}"#).into_bytes();
     let at = bytes.windows(2).position(|two| two == b"??").unwrap();
     bytes[at..at + 2].copy_from_slice(b"\xc3\x28");
-    expect(&scene, "not UTF-8", &bytes, INVALID);
+    expect(&fixture, "not UTF-8", &bytes, INVALID);
     let spaces = |n: usize| format!("{}{}", " ".repeat(n), of_offer("1"));
-    expect(&scene, "spaces up to the limit", scene.post("idempotency-key: k\r\n", &spaces(8_000)).as_bytes(), INVALID);
-    expect(&scene, "spaces beyond the limit", scene.post("idempotency-key: k\r\n", &spaces(9_000)).as_bytes(), LARGE);
-    expect(&scene, "a megabyte", scene.post("idempotency-key: k\r\n", &" ".repeat(1 << 20)).as_bytes(), LARGE);
-    let unknown = scene.post("idempotency-key: k\r\n", &of_offer("\"9223372036854775807\""));
-    expect(&scene, "an unknown offer", unknown.as_bytes(), Problem(404, "not_found"));
-    scene.leave_unhurt();
+    expect(
+        &fixture,
+        "spaces up to the limit",
+        fixture.post("idempotency-key: k\r\n", &spaces(8_000)).as_bytes(),
+        INVALID,
+    );
+    expect(
+        &fixture,
+        "spaces beyond the limit",
+        fixture.post("idempotency-key: k\r\n", &spaces(9_000)).as_bytes(),
+        LARGE,
+    );
+    expect(&fixture, "a megabyte", fixture.post("idempotency-key: k\r\n", &" ".repeat(1 << 20)).as_bytes(), LARGE);
+    let unknown = fixture.post("idempotency-key: k\r\n", &of_offer("\"9223372036854775807\""));
+    expect(&fixture, "an unknown offer", unknown.as_bytes(), Problem(404, "not_found"));
+    fixture.leave_unhurt();
 }
 
 fn of_offer(id: &str) -> String {
@@ -104,10 +114,10 @@ fn wrong_shapes(offer: &str) -> Vec<(&'static str, String)> {
 /// Framing: where a request ends, and whether it is one.
 #[test]
 fn framing() {
-    let mut scene = Scene::set("framing");
-    let good = scene.good_body();
+    let mut fixture = Fixture::new("framing");
+    let good = fixture.good_body();
     let length = good.len();
-    let token = scene.market.token(&scene.sale, 500_000).unwrap();
+    let token = fixture.market.token(&fixture.sale, 500_000).unwrap();
     // Complete but for what tells its length; nothing of it may be bought: its key is missing.
     let head = format!("POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n");
     let chunked = |chunks: &str| format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}");
@@ -162,16 +172,16 @@ fn framing() {
         ("a URI of 9 KB", format!("GET /{} HTTP/1.1\r\nhost: shop\r\n\r\n", "x".repeat(9_000)), Bare(431)),
         ("spaces in a URI", "GET /v1/ time HTTP/1.1\r\nhost: shop\r\n\r\n".into(), Bare(400)),
     ] {
-        expect(&scene, name, request.as_bytes(), expected);
+        expect(&fixture, name, request.as_bytes(), expected);
     }
-    scene.buys();
-    scene.leave_unhurt();
+    fixture.buys();
+    fixture.leave_unhurt();
 }
 
 /// Methods, paths and what HTTP offers besides.
 #[test]
 fn methods_and_paths() {
-    let scene = Scene::set("paths");
+    let fixture = Fixture::new("paths");
     let of = |line: &str, more: &str| format!("{line} HTTP/1.1\r\nhost: shop\r\n{more}\r\n");
     let nothing = Problem(404, "not_found");
     let anonymous = Problem(401, "unauthenticated");
@@ -204,13 +214,13 @@ fn methods_and_paths() {
         ("Expect, and too large", of("POST /v1/orders", "content-length: 99999\r\nexpect: 100-continue\r\n"), LARGE),
         ("Expect something else", of("GET /v1/time", "expect: a miracle\r\n"), Status(200)),
     ] {
-        expect(&scene, name, request.as_bytes(), expected);
+        expect(&fixture, name, request.as_bytes(), expected);
     }
-    let mut wire = scene.wire();
+    let mut wire = fixture.wire();
     wire.send(of("HEAD /v1/nothing", "content-length: 5\r\n") + "GET /").unwrap();
     assert_eq!(wire.answer_to_head().status(), 404);
     drop(wire);
-    let good = scene.good_body();
+    let good = fixture.good_body();
     for (name, more, expected) in [
         ("no key", "", INVALID),
         ("two keys", "idempotency-key: a\r\nidempotency-key: b\r\n", INVALID),
@@ -219,25 +229,25 @@ fn methods_and_paths() {
         ("two media types", "idempotency-key: k\r\ncontent-type: text/plain\r\n", INVALID),
         ("two tokens", "idempotency-key: k\r\nauthorization: Bearer x\r\n", Problem(401, "unauthenticated")),
     ] {
-        expect(&scene, name, scene.post(more, &good).as_bytes(), expected);
+        expect(&fixture, name, fixture.post(more, &good).as_bytes(), expected);
     }
     let long = format!("idempotency-key: {}\r\n", "k".repeat(256));
-    expect(&scene, "a key too long", scene.post(&long, &good).as_bytes(), INVALID);
-    pipelined(&scene);
-    scene.leave_unhurt();
+    expect(&fixture, "a key too long", fixture.post(&long, &good).as_bytes(), INVALID);
+    pipelined(&fixture);
+    fixture.leave_unhurt();
 }
 
 /// Good and bad requests in one packet are answered in their order, and one that cannot be framed
 /// ends the connection.
-fn pipelined(scene: &Scene) {
+fn pipelined(fixture: &Fixture) {
     let time = "GET /v1/time HTTP/1.1\r\nhost: shop\r\n\r\n";
-    let bad = scene.post("", &scene.good_body());
-    let mut wire = scene.wire();
+    let bad = fixture.post("", &fixture.good_body());
+    let mut wire = fixture.wire();
     wire.send(format!("{time}{bad}{time}{bad}{}\0\r\n\r\n{time}", time.trim_end())).unwrap();
     let statuses: Vec<u16> =
         std::iter::from_fn(|| Some(wire.answer().status()).filter(|status| *status != 0)).collect();
     assert_eq!(statuses, [200, 400, 200, 400, 400]);
-    let mut wire = scene.wire();
+    let mut wire = fixture.wire();
     wire.send(time.repeat(2_000)).unwrap();
     for _ in 0..2_000 {
         assert_eq!(wire.answer().status(), 200);
@@ -247,42 +257,42 @@ fn pipelined(scene: &Scene) {
 /// Early and late purchases; a client that goes away in the middle.
 #[test]
 fn early_and_late() {
-    let mut scene = Scene::set("windows");
-    let early = scene.market.publish(UNITS, 3_600_000).unwrap();
-    let late = scene.market.publish(UNITS, -3 * 86_400_000).unwrap();
+    let mut fixture = Fixture::new("windows");
+    let early = fixture.market.publish(UNITS, 3_600_000).unwrap();
+    let late = fixture.market.publish(UNITS, -3 * 86_400_000).unwrap();
     for (sale, code) in [(&early, "not_started"), (&late, "ended")] {
-        let token = scene.market.token(sale, 0).unwrap();
+        let token = fixture.market.token(sale, 0).unwrap();
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, sale.offers[0].offer);
         let request = post(&token, "idempotency-key: k\r\n", &body);
         // Until the engine knows that the lane of the ended sale never sold.
         wait_until("the engine knows the sale", PATIENCE, || {
-            let mut wire = scene.wire();
+            let mut wire = fixture.wire();
             wire.send(&request)?;
             Ok(wire.answer().code() == (409, code))
         })
         .unwrap();
-        expect(&scene, code, request.as_bytes(), Problem(409, code));
-        let mut wire = scene.wire();
+        expect(&fixture, code, request.as_bytes(), Problem(409, code));
+        let mut wire = fixture.wire();
         wire.send(&request).unwrap();
         let Outcome::Answered { head, .. } = wire.answer() else { panic!("no answer") };
         let retry_after = head.lines().find_map(|line| line.strip_prefix("retry-after: ")?.parse::<u64>().ok());
         assert_eq!(retry_after.is_some_and(|after| (3_500..=3_600).contains(&after)), code == "not_started", "{head}");
         // The lane of a sale that is over is not opened, and then Redis knows of no units.
         let left = if code == "ended" { 0 } else { UNITS };
-        assert_eq!(scene.market.remembered(sale).unwrap(), Remembered { left, ..Remembered::default() }, "{code}");
+        assert_eq!(fixture.market.remembered(sale).unwrap(), Remembered { left, ..Remembered::default() }, "{code}");
     }
     // A purchase of which only a part ever comes is none.
     for cut in [1, 20, 200, 400] {
-        let request = scene.post("idempotency-key: k\r\n", &scene.good_body());
+        let request = fixture.post("idempotency-key: k\r\n", &fixture.good_body());
         let part = &request.as_bytes()[..cut.min(request.len() - 1)];
-        let mut wire = scene.wire();
+        let mut wire = fixture.wire();
         wire.send(part).unwrap();
         wire.reset().unwrap();
-        let mut wire = scene.wire();
+        let mut wire = fixture.wire();
         wire.send(part).unwrap();
         wire.stream().shutdown(std::net::Shutdown::Write).unwrap();
         assert!(matches!(wire.answer().status(), 0 | 400));
     }
-    scene.buys();
-    scene.leave_unhurt();
+    fixture.buys();
+    fixture.leave_unhurt();
 }

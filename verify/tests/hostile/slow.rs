@@ -14,16 +14,16 @@ const TRICKLE: Duration = Duration::from_millis(500);
 /// the while.
 #[test]
 fn slow_headers_and_bodies_are_not_waited_for() {
-    let mut scene = Scene::set("slow");
-    let head = scene.post("idempotency-key: k\r\nx-slow: ", "");
+    let mut fixture = Fixture::new("slow");
+    let head = fixture.post("idempotency-key: k\r\nx-slow: ", "");
     let head = head.split("content-length").next().unwrap().to_owned();
-    let body = scene.post("idempotency-key: k\r\n", &" ".repeat(4_000));
+    let body = fixture.post("idempotency-key: k\r\n", &" ".repeat(4_000));
     let body = body.trim_end_matches(' ').to_owned();
     let chunks = body.replace("content-length: 4000", "transfer-encoding: chunked") + "1\r\n \r\n";
     let mut kinds: [(&str, Vec<Wire>); 4] = ["silent", "headers", "body", "chunks"].map(|name| (name, Vec::new()));
     for (start, (_, wires)) in ["", &head, &body, &chunks].into_iter().zip(&mut kinds) {
         for _ in 0..CLIENTS {
-            let mut wire = scene.wire();
+            let mut wire = fixture.wire();
             wire.send(start).unwrap();
             wire.stream().set_nonblocking(true).unwrap();
             wires.push(wire);
@@ -45,7 +45,7 @@ fn slow_headers_and_bodies_are_not_waited_for() {
             break;
         }
         assert!(round < 80, "{open} connections are still open");
-        scene.buys();
+        fixture.buys();
         thread::sleep(TRICKLE);
     }
     for (name, wires) in &mut kinds {
@@ -57,7 +57,7 @@ fn slow_headers_and_bodies_are_not_waited_for() {
         }
     }
     drop(kinds);
-    scene.leave_unhurt();
+    fixture.leave_unhurt();
 }
 
 /// Whether the server has said and closed nothing yet; if so, another few bytes.
@@ -73,9 +73,9 @@ fn is_open(wire: &mut Wire, trickle: &str) -> bool {
 /// everybody else is served.
 #[test]
 fn answers_that_nobody_reads_cost_little() {
-    let mut scene = Scene::set("unread");
-    let request = format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", scene.sale.id).repeat(200);
-    let mut wires: Vec<Wire> = (0..CLIENTS).map(|_| scene.wire()).collect();
+    let mut fixture = Fixture::new("unread");
+    let request = format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", fixture.sale.id).repeat(200);
+    let mut wires: Vec<Wire> = (0..CLIENTS).map(|_| fixture.wire()).collect();
     for wire in &mut wires {
         wire.stream().set_nonblocking(true).unwrap();
         // Until the kernel takes no more: the engine has stopped reading.
@@ -84,10 +84,10 @@ fn answers_that_nobody_reads_cost_little() {
             sent += request.len();
         }
         assert!(sent < 64 << 20, "the engine reads on without end");
-        scene.buys();
+        fixture.buys();
     }
-    let grown = scene.market.engine_sample().unwrap().resident_bytes.saturating_sub(scene.memory);
+    let grown = fixture.market.engine_sample().unwrap().resident_bytes.saturating_sub(fixture.memory);
     assert!(grown <= GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
     drop(wires);
-    scene.leave_unhurt();
+    fixture.leave_unhurt();
 }

@@ -13,10 +13,10 @@ use super::*;
 
 #[test]
 fn tokens() {
-    let scene = Scene::set("tokens");
-    let (kid, secret) = scene.market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned())).unwrap();
+    let fixture = Fixture::new("tokens");
+    let (kid, secret) = fixture.market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned())).unwrap();
     let forger = Forger::new(&kid, &secret).unwrap();
-    let good = scene.market.token(&scene.sale, 500_000).unwrap();
+    let good = fixture.market.token(&fixture.sale, 500_000).unwrap();
     let claims = claims_of(&good).unwrap();
     let with = |name: &str, value: Value| {
         let mut claims = claims.clone();
@@ -27,7 +27,7 @@ fn tokens() {
     let listed = json!(["iss", "aud", "sub", "tenant", "role", "exp"].map(|name| &claims[name]));
     let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret, Tenants::All).unwrap());
     let now_ms = SystemClock::new().now_ms();
-    let told = BuyerClaims { tenant: 7, buyer: 1, expires_ms: now_ms + 3_600_000 };
+    let claims = BuyerClaims { tenant: 7, buyer: 1, expires_ms: now_ms + 3_600_000 };
     let too_late_s = now_ms / 1_000 + LIFETIME_MAX_S + 60;
     let (message, signature) = good.rsplit_once('.').unwrap();
     let other_secret = URL_SAFE_NO_PAD.encode([7; 32]);
@@ -61,9 +61,9 @@ fn tokens() {
         ("a header that is an array", headed(json!(["HS256", kid]))),
         ("claims that are an array", forger.token(&forger.header(), &listed).unwrap()),
         ("no kid", headed(json!({"alg": "HS256"}))),
-        ("another kid", signer("nobody", &secret).sign(&told, now_ms).unwrap()),
+        ("another kid", signer("nobody", &secret).sign(&claims, now_ms).unwrap()),
         ("a kid that is a path", headed(json!({"alg": "HS256", "kid": "../../dev/null"}))),
-        ("another secret", signer(&kid, &other_secret).sign(&told, now_ms).unwrap()),
+        ("another secret", signer(&kid, &other_secret).sign(&claims, now_ms).unwrap()),
         ("another message", format!("{}x.{signature}", &message[..message.len() - 1])),
         ("no signature", format!("{message}.")),
         ("half a signature", format!("{message}.{}", &signature[..20])),
@@ -74,14 +74,14 @@ fn tokens() {
         ("3 KB of claims", with("padding", json!("x".repeat(3_000)))),
         ("6 KB of dots", ".".repeat(6_000)),
     ] {
-        let request = post(&token, "idempotency-key: k\r\n", &scene.good_body());
-        expect(&scene, name, request.as_bytes(), Expected::Problem(401, "unauthenticated"));
+        let request = post(&token, "idempotency-key: k\r\n", &fixture.good_body());
+        expect(&fixture, name, request.as_bytes(), Expected::Problem(401, "unauthenticated"));
     }
-    let request = post(&with("role", json!("merchant")), "idempotency-key: k\r\n", &scene.good_body());
-    expect(&scene, "a merchant's", request.as_bytes(), Expected::Problem(403, "forbidden"));
+    let request = post(&with("role", json!("merchant")), "idempotency-key: k\r\n", &fixture.good_body());
+    expect(&fixture, "a merchant's", request.as_bytes(), Expected::Problem(403, "forbidden"));
     // INV-7: a good token of another shop, and an offer that does not exist, get the same answer.
-    let foreign = scene.market.signer().sign(&told, now_ms).unwrap();
-    let request = post(&foreign, "idempotency-key: k\r\n", &scene.good_body());
-    expect(&scene, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
-    scene.leave_unhurt();
+    let foreign = fixture.market.signer().sign(&claims, now_ms).unwrap();
+    let request = post(&foreign, "idempotency-key: k\r\n", &fixture.good_body());
+    expect(&fixture, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
+    fixture.leave_unhurt();
 }

@@ -83,7 +83,12 @@ impl Before {
             shards::drop_all(&self.mysql, &namespace).await.unwrap();
             let admin: AdminClient<DefaultClientContext> =
                 ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create().unwrap();
-            let topics = [self.kafka.orders_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
+            let topics = [
+                self.kafka.orders_topic(),
+                self.kafka.events_topic(),
+                self.kafka.dead_topic(),
+                self.kafka.sales_topic(),
+            ];
             admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
         });
     }

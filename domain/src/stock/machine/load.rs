@@ -1,7 +1,7 @@
 //! A load made ready apart from its lane: the work of many buyers is done before the lane is
 //! touched.
 
-use super::{LaneMachine, PreparedLoad, RunId, Shelf};
+use super::{LaneMachine, OfferStock, PreparedLoad, RunId};
 use crate::{
     id::{BuyerId, Epoch},
     stock::{LaneLoad, LaneOpening, OfferLoad, Purchase},
@@ -43,7 +43,7 @@ impl PreparedLoad {
         self.limit_per_buyer = limit_per_buyer;
         let offers = offers.iter().map(|offer| {
             let OfferLoad { left, allotment, changed_at, .. } = *offer;
-            (offer.offer, Shelf { left, allotment, changed_at, withheld: 0 })
+            (offer.offer, OfferStock { left, allotment, changed_at, withheld: 0 })
         });
         self.offers = offers.collect();
     }

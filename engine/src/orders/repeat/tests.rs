@@ -9,15 +9,14 @@ use domain::{
 };
 
 use crate::{
-    admission::Caller,
-    buy::{Bought, Declined, Standing},
     orders::{READS_PER_BUYER_PER_S, Unseen},
+    purchase::{Bought, Caller, Declined, PurchaseState},
     testing::{NOW_MS, Shop, buyer, offer_id, sale, tenant},
 };
 
 async fn bought(shop: &Shop) -> OrderId {
-    let Bought { order, standing, .. } = shop.buy(1, "k", 2).await.unwrap();
-    assert_eq!(standing, Standing::Accepted);
+    let Bought { order, state, .. } = shop.buy(1, "k", 2).await.unwrap();
+    assert_eq!(state, PurchaseState::Accepted);
     order
 }
 
@@ -33,8 +32,8 @@ fn release(shop: &Shop, order: OrderId, buyer: BuyerId) {
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[gone]));
 }
 
-async fn again(shop: &Shop) -> Result<(OrderId, Standing), Declined> {
-    shop.buy(1, "k", 2).await.map(|bought| (bought.order, bought.standing))
+async fn again(shop: &Shop) -> Result<(OrderId, PurchaseState), Declined> {
+    shop.buy(1, "k", 2).await.map(|bought| (bought.order, bought.state))
 }
 
 #[tokio::test]
@@ -44,11 +43,11 @@ async fn r13_a_known_key_gets_its_order_whatever_window_and_pause_say() {
     let window = sale(1).window;
     for wall_ms in [window.opens_at_ms - 1, window.closes_at_ms, window.closes_at_ms + 3_600_000] {
         shop.clock.set_wall(wall_ms);
-        assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)), "at {wall_ms}");
+        assert_eq!(again(&shop).await, Ok((order, PurchaseState::Accepted)), "at {wall_ms}");
     }
     shop.clock.set_wall(NOW_MS);
     pause(&shop, 2, true);
-    assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)));
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Accepted)));
     assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::Mismatch), "another quantity is another purchase");
     assert_eq!(shop.buy(1, "another", 2).await, Err(Declined::Paused));
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Paused), "another buyer's key is another key");
@@ -62,10 +61,10 @@ async fn r12_a_repeat_after_the_end_is_pending_until_its_record_is_acknowledged_
     shop.log.mode(crate::testing::LogMode::Lose);
     let order = shop.buy(1, "k", 2).await.unwrap().order;
     shop.clock.set_wall(sale(1).window.closes_at_ms);
-    assert_eq!(again(&shop).await, Ok((order, Standing::Pending)));
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Pending)));
     let batch = BatchId::new(order.get()).unwrap();
     shop.stock.lane(1, |lane, run| lane.settle(run, Epoch(1), &[batch], &[]));
-    assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)));
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Accepted)));
 }
 
 /// R6: the same order id, and what it is: neither "accepted", nor a new order.
@@ -76,9 +75,9 @@ async fn r6_a_repeat_of_a_released_order_says_what_became_of_it() {
         let order = bought(&shop).await;
         shop.rows.write(order, buyer(1), status);
         release(&shop, order, buyer(1));
-        assert_eq!(again(&shop).await, Ok((order, Standing::Over(status))), "while the sale is open");
+        assert_eq!(again(&shop).await, Ok((order, PurchaseState::Over(status))), "while the sale is open");
         shop.clock.set_wall(sale(1).window.closes_at_ms);
-        assert_eq!(again(&shop).await, Ok((order, Standing::Over(status))), "after its end");
+        assert_eq!(again(&shop).await, Ok((order, PurchaseState::Over(status))), "after its end");
         *shop.rows.is_away.lock().unwrap() = true;
         assert_eq!(again(&shop).await, Err(Declined::LaneClosed), "without its row nobody knows: come again");
         assert_eq!(shop.stock.left(1), 10);
@@ -100,9 +99,9 @@ async fn a_closed_lane_is_no_answer_and_its_rows_are_one() {
     for more in 1..=250 {
         shop.rows.write(OrderId::new(order.get() + more).unwrap(), buyer(1), Status::Paid);
     }
-    assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)));
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Accepted)));
     shop.rows.write_of_key(order, buyer(1), Status::Cancelled, key);
-    assert_eq!(again(&shop).await, Ok((order, Standing::Over(Status::Cancelled))));
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Over(Status::Cancelled))));
     assert_eq!(shop.buy(1, "k", 1).await, Err(Declined::Mismatch));
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::LaneClosed));
     shop.clock.set_wall(closes_at_ms + 30 * 24 * 3_600_000 - 1);
@@ -125,7 +124,7 @@ async fn r14_a_retired_lane_is_answered_from_its_rows() {
     assert_eq!(shop.buy(2, "k", 2).await, Err(Declined::Ended), "no row means no order");
     assert_eq!(status(order).await, Err(Unseen::NotFound));
     shop.rows.write_of_key(order, buyer(1), Status::PendingPayment, key);
-    assert_eq!(again(&shop).await, Ok((order, Standing::Accepted)), "the same key has its order");
+    assert_eq!(again(&shop).await, Ok((order, PurchaseState::Accepted)), "the same key has its order");
     assert_eq!(status(order).await.unwrap().order, order);
     assert_eq!(shop.buy(1, "another", 2).await, Err(Declined::Ended));
     let mut prolonged = sale(1);
@@ -145,7 +144,7 @@ async fn early_floods_ask_nobody_and_late_ones_are_bounded() {
     shop.directory.take_in(vec![other], NOW_MS);
     let token = shop.token(1);
     for _ in 0..1_000 {
-        let early = crate::buy::Purchase { offer: offer_id(2), ..crate::testing::purchase(&token, "k", 1) };
+        let early = crate::purchase::Purchase { offer: offer_id(2), ..crate::testing::purchase(&token, "k", 1) };
         assert_eq!(shop.purchases.buy(early).await, Err(Declined::NotStarted { opens_in_ms: 1 }));
     }
     assert_eq!(shop.stock.finds(), 0);

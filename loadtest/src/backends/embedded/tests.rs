@@ -24,9 +24,9 @@ fn a_lane_that_the_page_does_not_tell_is_not_open() {
     let page = r#"[{"lane":"5001","mode":"open","epoch":3,"journal":["77"],"buyers":12,
         "offers":[{"offer":"9001","left":99,"allotment":100}]},
         {"lane":"5002","mode":"closed","epoch":0,"journal":[],"buyers":0,"offers":[]}]"#;
-    let told = seen(serde_json::from_str(page).unwrap(), &[id(5003), id(5001), id(5002)]).unwrap();
-    assert_eq!(told[1], LaneSeen { open: true, left: vec![(id(9001), 99)], journal: vec![id(77)] });
-    assert_eq!((&told[0], &told[2]), (&LaneSeen::default(), &LaneSeen::default()));
+    let known = seen(serde_json::from_str(page).unwrap(), &[id(5003), id(5001), id(5002)]).unwrap();
+    assert_eq!(known[1], LaneSeen { open: true, left: vec![(id(9001), 99)], journal: vec![id(77)] });
+    assert_eq!((&known[0], &known[2]), (&LaneSeen::default(), &LaneSeen::default()));
 }
 
 #[test]
@@ -45,10 +45,10 @@ fn a_folder_tells_who_serves_it_and_signs_as_it_expects() {
     assert_eq!(data.control_key().unwrap(), "word");
 }
 
-/// What is under way is told as the load test counts it.
+/// What is under way is known as the load test counts it.
 #[test]
 fn standing_is_read_by_its_names() {
-    let told = r#"{"sold":5,"lag":2,"journal":1,"outstanding":["lane 5: 1 journal entries"]}"#;
-    let standing: Standing = serde_json::from_str(told).unwrap();
-    assert_eq!((standing.sold, standing.lag, standing.journal, standing.outstanding.len()), (5, 2, 1, 1));
+    let known = r#"{"sold":5,"lag":2,"journal":1,"outstanding":["lane 5: 1 journal entries"]}"#;
+    let snapshot: Snapshot = serde_json::from_str(known).unwrap();
+    assert_eq!((snapshot.sold, snapshot.lag, snapshot.journal, snapshot.outstanding.len()), (5, 2, 1, 1));
 }

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use domain::{
     id::PartitionId,
-    record::{SALE_TYPE, encode_sale},
+    record::{SALE_TYPE, Topic, encode_sale},
     sale::Sale,
 };
 use rdkafka::{
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::figures::ProducerFigures;
 use crate::log::{
-    DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged,
+    DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Topics, Unacknowledged,
     room::{Counted, Queue, QueueRoom, SIDE_RECORDS_MAX},
 };
 
@@ -42,7 +42,8 @@ type Producer = ThreadedProducer<Deliveries>;
 type Answer = oneshot::Receiver<Result<u64, Unacknowledged>>;
 type Record<'a> = BaseRecord<'a, [u8], [u8], Box<Delivery>>;
 
-/// Appends to the topics `orders`, `orders.dead` and `sales`.
+/// Appends to one [`Topic`], to `orders.dead` and to `sales`. [`Topics::of`] gives a clone that
+/// appends to another one.
 ///
 /// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses
 /// neither the record nor its room. What is on the way when the last clone is dropped gets another
@@ -50,7 +51,10 @@ type Record<'a> = BaseRecord<'a, [u8], [u8], Box<Delivery>>;
 /// first. A record that the broker stored without telling where (it said so to an earlier attempt
 /// whose answer was lost) counts as unacknowledged.
 #[derive(Clone)]
-pub struct KafkaLog(Arc<Inner>);
+pub struct KafkaLog {
+    inner: Arc<Inner>,
+    topic: Topic,
+}
 
 struct Inner {
     /// Replaced when it fails for good; `None` once dropped.
@@ -60,7 +64,8 @@ struct Inner {
     queue: Arc<Queue>,
     tally: Arc<Tally>,
     side: Arc<Semaphore>,
-    orders_topic: String,
+    /// By [`Topic::number`].
+    topics: [String; Topic::ALL.len()],
     dead_topic: String,
     sales_topic: String,
     last_flush: Duration,
@@ -78,18 +83,19 @@ impl KafkaLog {
         let config = producer_config(settings);
         let tally = Arc::new(Tally::default());
         let producer = config.create_with_context(Deliveries::new(&tally))?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             producer: ArcSwapOption::from_pointee(Some(producer)),
             replacing: Mutex::new(()),
             config,
             queue,
             tally,
             side: Arc::new(Semaphore::new(SIDE_RECORDS_MAX)),
-            orders_topic: settings.orders_topic(),
+            topics: Topic::ALL.map(|topic| settings.topic(topic)),
             dead_topic: settings.dead_topic(),
             sales_topic: settings.sales_topic(),
             last_flush: Duration::from_millis(settings.message_timeout_ms.into()),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), topic: Topic::Orders })
     }
 }
 
@@ -318,11 +324,17 @@ fn closed() -> Unacknowledged {
     Unacknowledged("the log was closed".into())
 }
 
+impl Topics for KafkaLog {
+    fn of(&self, topic: Topic) -> Self {
+        Self { inner: Arc::clone(&self.inner), topic }
+    }
+}
+
 impl OrderLog for KafkaLog {
     type Room = QueueRoom;
 
     fn room(&self) -> Option<QueueRoom> {
-        QueueRoom::take(&self.0.queue)
+        QueueRoom::take(&self.inner.queue)
     }
 
     fn append(
@@ -331,19 +343,19 @@ impl OrderLog for KafkaLog {
         record: Envelope,
         mut room: QueueRoom,
     ) -> impl Future<Output = Result<u64, Unacknowledged>> + Send {
-        let fits = room.fit(record.payload.len()).inspect_err(|_| self.0.tally.lost(Lost::TooLarge));
+        let fits = room.fit(record.payload.len()).inspect_err(|_| self.inner.tally.lost(Lost::TooLarge));
         let sent = fits.and_then(|()| {
             let id = record.id.to_string();
-            let headers = envelope::headers(&id, record.kind, envelope::ORDERS);
-            let (topic, payload) = (&self.0.orders_topic, &record.payload);
-            self.0.submit(Outgoing { topic, partition, key: None, id: &id, payload, headers }, Permit::Room(room))
+            let headers = envelope::headers(&id, record.kind, envelope::source(self.topic));
+            let (topic, payload) = (&self.inner.topics[usize::from(self.topic.number())], &record.payload);
+            self.inner.submit(Outgoing { topic, partition, key: None, id: &id, payload, headers }, Permit::Room(room))
         });
         answer(sent)
     }
 
     async fn flush(&self, deadline: Duration) -> usize {
-        let queue = &self.0.queue;
-        if let Some(producer) = self.0.producer.load_full().filter(|_| queue.unacknowledged() > 0) {
+        let queue = &self.inner.queue;
+        if let Some(producer) = self.inner.producer.load_full().filter(|_| queue.unacknowledged() > 0) {
             // A flush that does not end in time shows in the count.
             blocking(move || producer.flush(deadline)).await.ok();
         }
@@ -351,12 +363,12 @@ impl OrderLog for KafkaLog {
     }
 
     fn in_flight(&self) -> usize {
-        self.0.queue.records()
+        self.inner.queue.records()
     }
 
     fn figures(&self) -> ProducerFigures {
         let number = |amount| u64::try_from(amount).unwrap_or(u64::MAX);
-        self.0.tally.figures(number(self.0.queue.records()), number(self.0.queue.bytes()))
+        self.inner.tally.figures(number(self.inner.queue.records()), number(self.inner.queue.bytes()))
     }
 }
 
@@ -364,10 +376,10 @@ impl SalesPublisher for KafkaLog {
     async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
         let (key, id) = (sale.id.to_string(), format!("{}-{}", sale.id, sale.version));
         let headers = envelope::headers(&id, SALE_TYPE, envelope::SALES);
-        let (topic, payload) = (&self.0.sales_topic, &encode_sale(sale));
+        let (topic, payload) = (&self.inner.sales_topic, &encode_sale(sale));
         let outgoing =
             Outgoing { topic, partition: ONLY_PARTITION, key: Some(key.as_bytes()), id: &id, payload, headers };
-        self.0.send_aside(outgoing).await.map(drop)
+        self.inner.send_aside(outgoing).await.map(drop)
     }
 }
 
@@ -379,8 +391,8 @@ impl DeadLetters for KafkaLog {
         let headers = envelope::put(headers, envelope::CAUSE, cause);
         let headers = envelope::put(headers, envelope::ORIGINAL_PARTITION, &partition.to_string());
         let headers = envelope::put(headers, envelope::ORIGINAL_OFFSET, &offset);
-        let (topic, payload) = (&self.0.dead_topic, &entry.payload);
+        let (topic, payload) = (&self.inner.dead_topic, &entry.payload);
         let outgoing = Outgoing { topic, partition: ONLY_PARTITION, key: None, id: &id, payload, headers };
-        self.0.send_aside(outgoing).await.map(drop)
+        self.inner.send_aside(outgoing).await.map(drop)
     }
 }

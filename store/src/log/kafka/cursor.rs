@@ -16,10 +16,13 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     util::AsyncRuntime,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{Held, KafkaSettings, Quiet, blocking, unavailable};
-use crate::log::{ReadError, Watermarks};
+use crate::{
+    elapsed::Since,
+    log::{ReadError, Watermarks},
+};
 
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,16 +116,16 @@ impl Cursor {
 
     /// Asked again while the partition changes its leader, for as long as one request may take.
     pub(super) async fn watermarks(&self) -> Result<Watermarks, ReadError> {
-        let deadline = Instant::now() + self.request_timeout;
+        let since = Since::now();
         loop {
             let (consumer, topic, partition) = (self.consumer.get()?, Arc::clone(&self.topic), self.partition);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = self.request_timeout.saturating_sub(since.elapsed());
             let ask = move || consumer.fetch_watermarks(&topic, partition, left);
             let error = match blocking(ask).await.map_err(unavailable)? {
                 Ok((low, high)) => return marks(low, high),
                 Err(error) => error,
             };
-            if !changes_leader(&error) || Instant::now() + LEADER_PAUSE >= deadline {
+            if !changes_leader(&error) || since.elapsed() + LEADER_PAUSE >= self.request_timeout {
                 return Err(unavailable(error));
             }
             sleep(LEADER_PAUSE).await;

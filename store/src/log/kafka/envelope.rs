@@ -1,6 +1,7 @@
 //! CloudEvents 1.0, binary mode: the headers of a record, and an entry from a record read back.
 
 use bytes::Bytes;
+use domain::record::Topic;
 use rdkafka::{
     Message,
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
@@ -8,8 +9,14 @@ use rdkafka::{
 
 use crate::log::Entry;
 
-/// `ce_source` of the topic `orders`.
-pub(super) const ORDERS: &str = "/flashsale/orders";
+/// `ce_source` of a topic.
+pub(super) const fn source(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Orders => "/flashsale/orders",
+        Topic::OrderEvents => "/flashsale/order-events",
+    }
+}
+
 /// `ce_source` of the topic `orders.dead`.
 pub(super) const DEAD: &str = "/flashsale/orders/dead";
 /// `ce_source` of the topic `sales`.

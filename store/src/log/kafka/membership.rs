@@ -1,5 +1,5 @@
-//! Membership in the group of order-writers. The group only says who works on what; this consumer
-//! fetches nothing, and positions come from the ledger.
+//! Membership in a group that shares a topic's partitions. The group only says who works on what;
+//! this consumer fetches nothing, and positions come from its members' databases.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
@@ -21,11 +21,14 @@ use rdkafka::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{KafkaSettings, KafkaSetupError, log_line, unavailable};
-use crate::log::{Membership, MembershipEvent, ReadError};
+use crate::{
+    elapsed::Since,
+    log::{Membership, MembershipEvent, ReadError},
+};
 
 /// How often the polling thread looks whether it is to stop.
 const POLL: Duration = Duration::from_millis(200);
@@ -37,9 +40,9 @@ const HELD: Duration = Duration::from_secs(2);
 /// How often reported offsets are told to the broker.
 const COMMIT_MS: u32 = 1_000;
 
-/// A member of the group `{namespace}.order-writer`. A thread of its own polls, so that heartbeats
-/// and rebalances go on whatever the writer does. Dropping it leaves the group within a moment;
-/// [`Membership::leave`] waits for that.
+/// A member of a group. A thread of its own polls, so that heartbeats and rebalances go on whatever
+/// the writer does. Dropping it leaves the group within a moment; [`Membership::leave`] waits for
+/// that.
 ///
 /// A revoked partition is another member's at once: nobody waits for the writer to hear of it.
 /// Partitions that were lost because the brokers were silent are kept until the next assignment
@@ -95,14 +98,22 @@ impl Owned {
 }
 
 impl KafkaMembership {
-    /// Joins the group.
+    /// Joins the group of the order-writers, which shares the topic `orders`.
+    ///
+    /// # Errors
+    /// As [`KafkaMembership::join_group`].
+    pub fn join(settings: &KafkaSettings) -> Result<Self, KafkaSetupError> {
+        Self::join_group(settings, &settings.writers_group(), Topic::Orders)
+    }
+
+    /// Joins the group with this name ([`KafkaSettings::group`]).
     ///
     /// # Errors
     /// [`KafkaSetupError`] when the client refuses the settings or no thread can be started.
-    pub fn join(settings: &KafkaSettings) -> Result<Self, KafkaSetupError> {
+    pub fn join_group(settings: &KafkaSettings, group: &str, topic: Topic) -> Result<Self, KafkaSetupError> {
         let mut config = settings.client();
         config
-            .set("group.id", settings.writers_group())
+            .set("group.id", group)
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", settings.session_timeout_ms.to_string())
@@ -113,9 +124,9 @@ impl KafkaMembership {
             .set("auto.commit.interval.ms", COMMIT_MS.to_string())
             .set("enable.auto.offset.store", "false");
         let (owned, watched) = watch::channel(Owned::default());
-        let group = Group { owned, polled: Mutex::new(Instant::now()) };
+        let group = Group { owned, polled: Mutex::new(Since::now()) };
         let consumer = Arc::new(BaseConsumer::from_config_and_context(&config, group)?);
-        let topic = settings.orders_topic();
+        let topic = settings.topic(topic);
         consumer.subscribe(&[&topic])?;
         let leave = Arc::new(AtomicBool::new(false));
         let (leaving, left) = oneshot::channel();
@@ -160,12 +171,12 @@ fn poll(consumer: &BaseConsumer<Group>, leave: &AtomicBool) {
 struct Group {
     owned: watch::Sender<Owned>,
     /// When the polling thread last began to poll.
-    polled: Mutex<Instant>,
+    polled: Mutex<Since>,
 }
 
 impl Group {
     fn polls(&self) {
-        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.polled.lock().unwrap_or_else(PoisonError::into_inner) = Since::now();
     }
 
     /// This process did not run for a while.
@@ -180,7 +191,7 @@ impl ClientContext for Group {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the group of order-writers has trouble");
+        tracing::warn!(%error, reason, "a group has trouble");
     }
 }
 
@@ -195,12 +206,12 @@ impl ConsumerContext for Group {
         };
         let done = if assigned { assign(consumer, partitions) } else { consumer.incremental_unassign(partitions) };
         if let Err(error) = done {
-            tracing::error!(%error, assigned, "a rebalance of the group of order-writers failed");
+            tracing::error!(%error, assigned, "a rebalance of a group failed");
         }
         let ids: Vec<PartitionId> =
             partitions.elements().iter().filter_map(|p| u32::try_from(p.partition()).ok()).map(PartitionId).collect();
         let kept = change == Change::LostToSilence;
-        tracing::info!(assigned, kept, partitions = ?ids, "the group of order-writers was rebalanced");
+        tracing::info!(assigned, kept, partitions = ?ids, "a group was rebalanced");
         self.owned.send_modify(|owned| owned.rebalanced(change, &ids));
     }
 }
@@ -226,7 +237,7 @@ impl Membership for KafkaMembership {
                     return Ok(event);
                 }
             }
-            self.owned.changed().await.map_err(|_| unavailable("the group of order-writers was left"))?;
+            self.owned.changed().await.map_err(|_| unavailable("the group was left"))?;
         }
     }
 
@@ -248,7 +259,7 @@ impl Membership for KafkaMembership {
         if let Some(left) = self.left.take()
             && timeout(deadline, left).await.is_err()
         {
-            tracing::warn!("the group of order-writers was not left in time; it will notice");
+            tracing::warn!("a group was not left in time; it will notice");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Reads one partition of the topic `orders`.
+//! Reads one partition of a topic.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 use rdkafka::{
     Offset,
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::{
     KafkaSettings,
@@ -17,14 +17,22 @@ use super::{
 };
 use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
 
-/// Opens readers of the topic `orders`.
+/// Opens readers of one topic.
 #[derive(Debug, Clone)]
-pub struct KafkaSource(Arc<KafkaSettings>);
+pub struct KafkaSource {
+    settings: Arc<KafkaSettings>,
+    topic: Topic,
+}
 
 impl KafkaSource {
-    /// Connects to nothing yet.
+    /// Of the topic `orders`. Connects to nothing yet.
     pub fn new(settings: &KafkaSettings) -> Self {
-        Self(Arc::new(settings.clone()))
+        Self::of(settings, Topic::Orders)
+    }
+
+    /// The same of another topic.
+    pub fn of(settings: &KafkaSettings, topic: Topic) -> Self {
+        Self { settings: Arc::new(settings.clone()), topic }
     }
 }
 
@@ -32,15 +40,16 @@ impl OrderLogSource for KafkaSource {
     type Reader = KafkaReader;
 
     fn reader(&self, partition: PartitionId) -> Result<KafkaReader, ReadError> {
-        if partition.0 >= self.0.partitions {
-            return Err(unavailable(format!("there is no partition {partition}: there are {}", self.0.partitions)));
+        let settings = &self.settings;
+        if partition.0 >= settings.partitions {
+            return Err(unavailable(format!("there is no partition {partition}: there are {}", settings.partitions)));
         }
         let more = [
             // A lost position is for people and R10 to solve, never for a default.
             ("auto.offset.reset", "error"),
         ];
-        let cursor = Cursor::new(&self.0, self.0.orders_topic(), partition, &more)?;
-        Ok(KafkaReader { cursor, partition, next: 0, lost: false, entry_timeout: self.0.request_timeout() })
+        let cursor = Cursor::new(settings, settings.topic(self.topic), partition, &more)?;
+        Ok(KafkaReader { cursor, partition, next: 0, lost: false, entry_timeout: settings.request_timeout() })
     }
 }
 
@@ -127,13 +136,17 @@ impl PartitionReader for KafkaReader {
             return Err(self.out_of_range());
         }
         let consumer = self.cursor.consumer()?;
-        let deadline = Instant::now() + wait;
+        let mut waited = pin!(sleep(wait));
         let (mut entries, mut bytes, mut trouble) = (Vec::new(), 0, None);
         while entries.is_empty() || (entries.len() < max_records && bytes < max_bytes) {
             // Only the first record is waited for: from it on nothing suspends, so that a cancelled
             // read has taken none.
             let message = if entries.is_empty() {
-                timeout_at(deadline, consumer.recv()).await.ok()
+                tokio::select! {
+                    biased;
+                    message = consumer.recv() => Some(message),
+                    () = &mut waited => None,
+                }
             } else {
                 at_once(consumer.recv()).await
             };

@@ -8,9 +8,10 @@ use rdkafka::{
     error::{IsError, RDKafkaErrorCode},
     metadata::Metadata,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{Held, KafkaSettings, KafkaSetupError, Quiet, blocking};
+use crate::elapsed::Since;
 
 /// A topic without leaders after this time has no brokers to carry it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -25,8 +26,8 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that `orders`, `orders.dead` and `sales` exist and are ready. Doing it again changes
-/// nothing.
+/// Makes sure that each [`Topic`](domain::record::Topic), `orders.dead` and `sales` exist and are
+/// ready. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken
@@ -38,25 +39,27 @@ pub async fn ensure_topics(settings: &KafkaSettings) -> Result<(), KafkaSetupErr
     let admin = Held::new(admin.map_err(KafkaSetupError::Thread)??);
     let client = admin.get().map_err(|error| KafkaSetupError::Thread(error.to_string()))?;
     create(&client, settings, &topics).await?;
-    let deadline = Instant::now() + READY_WITHIN;
+    let since = Since::now();
     for topic in &topics {
-        await_ready(&client, topic, settings.request_timeout(), deadline).await?;
+        await_ready(&client, topic, settings.request_timeout(), since).await?;
     }
     Ok(())
 }
 
-fn topics(settings: &KafkaSettings) -> [Topic; 3] {
+fn topics(settings: &KafkaSettings) -> Vec<Topic> {
     let topic = |name, partitions, cleanup, retention_ms: u64| Topic {
         name,
         partitions,
         cleanup,
         retention_ms: retention_ms.to_string(),
     };
-    [
-        topic(settings.orders_topic(), settings.partitions, "delete", settings.retention_ms),
+    let partitioned = domain::record::Topic::ALL
+        .map(|named| topic(settings.topic(named), settings.partitions, "delete", settings.retention_ms));
+    let single = [
         topic(settings.dead_topic(), 1, "delete", DEAD_RETENTION_MS),
         topic(settings.sales_topic(), 1, "compact", settings.retention_ms),
-    ]
+    ];
+    partitioned.into_iter().chain(single).collect()
 }
 
 async fn create(admin: &AdminClient<Quiet>, settings: &KafkaSettings, topics: &[Topic]) -> Result<(), KafkaSetupError> {
@@ -94,7 +97,7 @@ async fn await_ready(
     admin: &Arc<AdminClient<Quiet>>,
     topic: &Topic,
     request_timeout: Duration,
-    deadline: Instant,
+    since: Since,
 ) -> Result<(), KafkaSetupError> {
     loop {
         let (admin, name) = (Arc::clone(admin), topic.name.clone());
@@ -106,7 +109,7 @@ async fn await_ready(
             },
             Err(error) => error.to_string(),
         };
-        if Instant::now() >= deadline {
+        if since.elapsed() >= READY_WITHIN {
             return Err(KafkaSetupError::NotReady { topic: topic.name.clone(), why });
         }
         sleep(READY_PAUSE).await;

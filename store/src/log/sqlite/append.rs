@@ -3,7 +3,11 @@
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
-use domain::{id::PartitionId, record::encode_sale, sale::Sale};
+use domain::{
+    id::PartitionId,
+    record::{Topic, encode_sale},
+    sale::Sale,
+};
 use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
@@ -18,14 +22,15 @@ use super::{
 use crate::{
     figures::ProducerFigures,
     log::{
-        DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Unacknowledged,
+        DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Topics, Unacknowledged,
         room::{Counted, QueueRoom, SIDE_RECORDS_MAX},
     },
 };
 
 type Answered = oneshot::Receiver<Result<u64, Unacknowledged>>;
 
-/// Appends to a log in a file, and opens its readers.
+/// Appends to a topic of a log in a file, to `orders` unless [`Topics::of`] says another, and opens
+/// its readers.
 ///
 /// A record is on its way when [`OrderLog::append`] returns its future: dropping the future loses
 /// neither the record nor its room. It is acknowledged when the transaction that holds it, and all
@@ -35,7 +40,10 @@ type Answered = oneshot::Receiver<Result<u64, Unacknowledged>>;
 /// Two logs on one file hand out no offset twice, but the readers of one hear of the other's
 /// records only with the next of its own. Whoever owns the folder keeps others away.
 #[derive(Clone)]
-pub struct SqliteLog(Arc<Owner>);
+pub struct SqliteLog {
+    owner: Arc<Owner>,
+    topic: Topic,
+}
 
 struct Owner {
     shared: Arc<Shared>,
@@ -62,18 +70,19 @@ impl SqliteLog {
     pub fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, SqliteSetupError> {
         let (shared, running) = Shared::open(path, settings)?;
         let side = Arc::new(Semaphore::new(SIDE_RECORDS_MAX));
-        Ok(Self(Arc::new(Owner { shared, side, running: Some(running) })))
+        let owner = Arc::new(Owner { shared, side, running: Some(running) });
+        Ok(Self { owner, topic: Topic::Orders })
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.0.shared)
+        Arc::clone(&self.owner.shared)
     }
 
-    /// Everything before this offset is decided for good. Of that, retention deletes what is older
-    /// than [`SqliteSettings::retention_ms`], all but the record right before this offset: the
-    /// ledger's position names it (R10). Until this is called, nothing is deleted.
+    /// Everything before this offset of the topic `orders` is decided for good. Of that, retention
+    /// deletes what is older than [`SqliteSettings::retention_ms`], all but the record right before
+    /// this offset: the ledger's position names it (R10). Until this is called, nothing is deleted.
     pub fn keep_from(&self, partition: PartitionId, next_offset: u64) {
-        self.0.shared.keep_from(partition, next_offset);
+        self.owner.shared.keep_from(partition, next_offset);
     }
 
     /// Deletes now what retention lets go, which the log does by itself every minute, and says how
@@ -83,16 +92,16 @@ impl SqliteLog {
     /// [`Unacknowledged`] with what to do; what was deleted before stays so.
     pub async fn purge(&self) -> Result<u64, Unacknowledged> {
         let (answer, answered) = oneshot::channel();
-        self.0.shared.mailbox.put(Order::Purge(answer));
+        self.owner.shared.mailbox.put(Order::Purge(answer));
         fate(answered).await
     }
 
     /// Hands over a record that takes no room from the orders, and waits for its fate.
     async fn send_aside(&self, what: Rarity) -> Result<u64, Unacknowledged> {
-        let permit = Arc::clone(&self.0.side).acquire_owned().await.map_err(|_| closed())?;
+        let permit = Arc::clone(&self.owner.side).acquire_owned().await.map_err(|_| closed())?;
         let (answer, answered) = oneshot::channel();
-        let fate_of = Fate { answer, counted: Counted::new(&self.0.shared.queue), permit };
-        self.0.shared.mailbox.put(Order::Aside(Aside { what, fate: fate_of }));
+        let fate_of = Fate { answer, counted: Counted::new(&self.owner.shared.queue), permit };
+        self.owner.shared.mailbox.put(Order::Aside(Aside { what, fate: fate_of }));
         fate(answered).await
     }
 
@@ -103,16 +112,16 @@ impl SqliteLog {
         record: Envelope,
         mut room: QueueRoom,
     ) -> Result<Answered, Unacknowledged> {
-        let shared = &self.0.shared;
-        if shared.tail(partition).is_none() {
+        let shared = &self.owner.shared;
+        let Some(stream) = shared.stream(self.topic, partition) else {
             shared.tally.refused(1);
             return Err(Unacknowledged(no_such(partition, shared.settings.partitions)));
-        }
+        };
         room.fit(record.payload.len()).inspect_err(|_| shared.tally.too_large())?;
         let (answer, answered) = oneshot::channel();
         let Envelope { id, kind, payload } = record;
         let fate = Fate { answer, counted: Counted::new(&shared.queue), permit: room };
-        shared.mailbox.put(Order::Append(Append { partition, id, kind, payload, fate }));
+        shared.mailbox.put(Order::Append(Append { stream, id, kind, payload, fate }));
         Ok(answered)
     }
 }
@@ -125,11 +134,17 @@ fn closed() -> Unacknowledged {
     Unacknowledged("the log was closed: the program ends, or its thread failed; see the lines logged before".into())
 }
 
+impl Topics for SqliteLog {
+    fn of(&self, topic: Topic) -> Self {
+        Self { owner: Arc::clone(&self.owner), topic }
+    }
+}
+
 impl OrderLog for SqliteLog {
     type Room = QueueRoom;
 
     fn room(&self) -> Option<QueueRoom> {
-        QueueRoom::take(&self.0.shared.queue)
+        QueueRoom::take(&self.owner.shared.queue)
     }
 
     fn append(
@@ -143,10 +158,10 @@ impl OrderLog for SqliteLog {
     }
 
     async fn flush(&self, deadline: Duration) -> usize {
-        let queue = &self.0.shared.queue;
+        let queue = &self.owner.shared.queue;
         if queue.unacknowledged() > 0 {
             let (answer, answered) = oneshot::channel();
-            self.0.shared.mailbox.put(Order::Mark(answer));
+            self.owner.shared.mailbox.put(Order::Mark(answer));
             // One that does not come in time shows in the count.
             timeout(deadline, answered).await.ok();
         }
@@ -154,11 +169,11 @@ impl OrderLog for SqliteLog {
     }
 
     fn in_flight(&self) -> usize {
-        self.0.shared.queue.records()
+        self.owner.shared.queue.records()
     }
 
     fn figures(&self) -> ProducerFigures {
-        self.0.shared.tally.figures(&self.0.shared.queue)
+        self.owner.shared.tally.figures(&self.owner.shared.queue)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, types::FromSql};
 
-use super::{SqliteSettings, SqliteSetupError};
+use super::{SqliteSettings, SqliteSetupError, streams};
 use crate::log::Watermarks;
 
 /// "FSLG", in the file's header.
@@ -38,8 +38,9 @@ const OFFSET_BITS: u32 = 44;
 /// its `user_version`. A file that has more was made by a newer program and is refused.
 const MIGRATIONS: &[&str] = &[TABLES];
 
-/// Placed by partition and offset in one number: the newest record of a partition is the last of
-/// its range, found by one step, and records are appended without an index beside them.
+/// Placed by stream (a partition of a topic) and offset in one number: the newest record of a
+/// partition is the last of its range, found by one step, and records are appended without an index
+/// beside them.
 const TABLES: &str = "
     CREATE TABLE shape (partitions INTEGER NOT NULL) STRICT;
     CREATE TABLE records (
@@ -62,24 +63,25 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Where a record stands in the table. Offsets and partitions are far below what would overflow.
-pub(super) fn place(partition: usize, offset: u64) -> i64 {
-    let partition = u64::try_from(partition).unwrap_or(u64::MAX);
-    ((partition << OFFSET_BITS) | offset.min((1 << OFFSET_BITS) - 1)).cast_signed()
+/// Where a record of the stream with this number stands in the table. Offsets and numbers are far
+/// below what would overflow.
+pub(super) fn place(number: usize, offset: u64) -> i64 {
+    let number = u64::try_from(number).unwrap_or(u64::MAX);
+    ((number << OFFSET_BITS) | offset.min((1 << OFFSET_BITS) - 1)).cast_signed()
 }
 
 pub(super) fn offset_of(place: i64) -> u64 {
     place.cast_unsigned() & ((1 << OFFSET_BITS) - 1)
 }
 
-/// The offset that comes next in a partition, as the file has it.
-pub(super) fn next_offset(connection: &Connection, partition: usize) -> rusqlite::Result<u64> {
-    edge(connection, "SELECT max(place) FROM records WHERE place >= ?1 AND place < ?2", partition)
+/// The offset that comes next in a stream, as the file has it.
+pub(super) fn next_offset(connection: &Connection, number: usize) -> rusqlite::Result<u64> {
+    edge(connection, "SELECT max(place) FROM records WHERE place >= ?1 AND place < ?2", number)
         .map(|newest| newest.map_or(0, |newest| newest + 1))
 }
 
-fn edge(connection: &Connection, sql: &str, partition: usize) -> rusqlite::Result<Option<u64>> {
-    let range = (place(partition, 0), place(partition + 1, 0));
+fn edge(connection: &Connection, sql: &str, number: usize) -> rusqlite::Result<Option<u64>> {
+    let range = (place(number, 0), place(number + 1, 0));
     let found: Option<i64> = connection.prepare_cached(sql)?.query_row(range, |row| row.get(0))?;
     Ok(found.map(offset_of))
 }
@@ -247,16 +249,17 @@ impl LogFile {
         }
     }
 
-    /// Where each partition begins and ends, and the sequence of the sale published last.
+    /// Where each stream begins and ends, by its index, and the sequence of the sale published
+    /// last.
     pub(super) fn positions(&self, connection: &Connection) -> Result<(Vec<Watermarks>, u64), SqliteSetupError> {
         let oldest = "SELECT min(place) FROM records WHERE place >= ?1 AND place < ?2";
-        let marks = |partition: u32| {
-            let partition = usize::try_from(partition).unwrap_or(usize::MAX);
-            let high = next_offset(connection, partition)?;
-            Ok(Watermarks { low: edge(connection, oldest, partition)?.unwrap_or(high), high })
+        let marks = |number| {
+            let high = next_offset(connection, number)?;
+            Ok(Watermarks { low: edge(connection, oldest, number)?.unwrap_or(high), high })
         };
         let positions = || {
-            let marks = (0..self.partitions).map(marks).collect::<rusqlite::Result<_>>()?;
+            let marks = streams(self.partitions).map(|stream| marks(stream.number));
+            let marks = marks.collect::<rusqlite::Result<_>>()?;
             let sequence = "SELECT coalesce(max(sequence), 0) FROM sales";
             Ok((marks, connection.query_row(sequence, (), |row| row.get::<_, i64>(0))?.cast_unsigned()))
         };
@@ -355,11 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_partition_and_an_offset() {
-        for (partition, offset) in [(0, 0), (0, 7), (3, 0), (4_095, (1 << OFFSET_BITS) - 1)] {
-            assert_eq!(offset_of(place(partition, offset)), offset);
-            assert!(place(partition, offset) < place(partition + 1, 0));
+    fn a_place_is_a_stream_and_an_offset() {
+        for stream in streams(4_096).filter(|stream| [0, 1, 4_095].contains(&(stream.number % 4_096))) {
+            for offset in [0, 7, (1 << OFFSET_BITS) - 1] {
+                assert_eq!(offset_of(place(stream.number, offset)), offset);
+                assert!((0..place(stream.number + 1, 0)).contains(&place(stream.number, offset)));
+            }
         }
-        assert!(place(4_096, 0) > 0, "no partition's places are negative");
+        // As files of older programs have it.
+        let numbers: Vec<usize> = streams(2).map(|stream| stream.number).collect();
+        assert_eq!(numbers, [0, 1, 4_096, 4_097]);
     }
 }

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 use rusqlite::Connection;
 
-use super::{SqliteSettings, file::LogFile, index, read};
+use super::{SqliteSettings, Stream, file::LogFile, no_such, read};
 use crate::log::{Entry, ReadError, Watermarks};
 
 /// A log's file, open to be read. Calls block.
 pub struct SqliteLogView {
     file: LogFile,
     connection: Connection,
+    partitions: u32,
 }
 
 impl SqliteLogView {
@@ -28,17 +29,18 @@ impl SqliteLogView {
         let partitions = connection.query_row("SELECT partitions FROM shape", (), |row| row.get(0));
         let partitions = partitions.map_err(|error| unavailable(&file, error))?;
         let file = LogFile::new(path, &SqliteSettings { partitions, ..settings });
-        Ok(Self { file, connection })
+        Ok(Self { file, connection, partitions })
     }
 
-    /// Where each partition begins and ends.
+    /// Where each partition of the topic `orders` begins and ends.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`] when the file cannot be read.
     pub fn partitions(&self) -> Result<Vec<(PartitionId, Watermarks)>, ReadError> {
         let positions = self.file.positions(&self.connection);
         let (marks, _) = positions.map_err(|error| ReadError::Unavailable(error.to_string()))?;
-        Ok((0..).map(PartitionId).zip(marks).collect())
+        // Those of `orders` stand first.
+        Ok((0..self.partitions).map(PartitionId).zip(marks).collect())
     }
 
     /// Records from this offset on, at most so many; none where there is no record at that very
@@ -47,7 +49,9 @@ impl SqliteLogView {
     /// # Errors
     /// [`ReadError::Unavailable`] when the file cannot be read.
     pub fn read(&self, partition: PartitionId, offset: u64, records_max: usize) -> Result<Vec<Entry>, ReadError> {
-        let entries = read::read(&self.connection, index(partition), offset, records_max, usize::MAX);
+        let stream = Stream::new(Topic::Orders, partition, self.partitions)
+            .ok_or_else(|| ReadError::Unavailable(no_such(partition, self.partitions)))?;
+        let entries = read::read(&self.connection, stream.number, offset, records_max, usize::MAX);
         entries.map_err(|error| ReadError::Unavailable(self.file.advice(&error)))
     }
 }

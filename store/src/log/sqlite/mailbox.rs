@@ -9,14 +9,15 @@ use std::{
 
 use bytes::Bytes;
 use domain::id::{PartitionId, RecordId};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::log::{
-    Entry, Unacknowledged,
-    room::{Counted, QueueRoom},
+use super::Stream;
+use crate::{
+    elapsed::Since,
+    log::{
+        Entry, Unacknowledged,
+        room::{Counted, QueueRoom},
+    },
 };
 
 /// Orders of a group, at most.
@@ -37,9 +38,9 @@ pub(super) enum Order {
     Mark(Answer),
 }
 
-/// A record of the topic `orders`.
+/// A record of a topic.
 pub(super) struct Append {
-    pub(super) partition: PartitionId,
+    pub(super) stream: Stream,
     pub(super) id: RecordId,
     pub(super) kind: &'static str,
     pub(super) payload: Bytes,
@@ -99,7 +100,7 @@ pub(super) struct Mailbox {
 struct Inside {
     orders: VecDeque<Order>,
     /// When the first of them came.
-    since: Option<Instant>,
+    since: Option<Since>,
     /// The thread waits for the next.
     idle: bool,
     closed: bool,
@@ -127,7 +128,7 @@ impl Mailbox {
             return;
         }
         if inside.orders.is_empty() {
-            inside.since = Some(Instant::now());
+            inside.since = Some(Since::now());
         }
         inside.orders.push_back(order);
         // Only a sleeper is woken: that is a system call.
@@ -148,7 +149,7 @@ impl Mailbox {
             (inside, _) = woken.unwrap_or_else(PoisonError::into_inner);
             inside.idle = false;
         }
-        let Some(since) = inside.since.take() else {
+        let Some(mut since) = inside.since.take() else {
             return if inside.closed { Taken::Closed } else { Taken::Nothing };
         };
         let mut bytes = 0;
@@ -157,9 +158,9 @@ impl Mailbox {
             bytes += order.bytes();
             group.push(order);
         }
-        let now = Instant::now();
-        inside.since = Some(now).filter(|_| !inside.orders.is_empty());
-        Taken::Group(now - since)
+        let waited = since.restart();
+        inside.since = Some(since).filter(|_| !inside.orders.is_empty());
+        Taken::Group(waited)
     }
 
     /// What is inside is still taken.

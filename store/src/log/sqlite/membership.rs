@@ -1,23 +1,29 @@
-//! The group of order-writers where there is one process.
+//! A group where there is one process.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use domain::id::PartitionId;
+use domain::{id::PartitionId, record::Topic};
 
 use super::{Shared, SqliteLog};
 use crate::log::{Membership, MembershipEvent, ReadError};
 
 /// Has all partitions, from the start and for ever: one process owns the folder. What it reports as
-/// decided, retention may delete.
+/// decided of the topic `orders`, retention may delete.
 pub struct SoleMember {
     log: Arc<Shared>,
+    topic: Topic,
     told: bool,
 }
 
 impl SoleMember {
-    /// The member of this log.
+    /// The member that shares this log's topic `orders` with nobody.
     pub fn new(log: &SqliteLog) -> Self {
-        Self { log: log.shared(), told: false }
+        Self::of(log, Topic::Orders)
+    }
+
+    /// The same of another topic.
+    pub fn of(log: &SqliteLog, topic: Topic) -> Self {
+        Self { log: log.shared(), topic, told: false }
     }
 }
 
@@ -31,7 +37,9 @@ impl Membership for SoleMember {
     }
 
     fn report(&self, partition: PartitionId, next_offset: u64) {
-        self.log.keep_from(partition, next_offset);
+        if self.topic == Topic::Orders {
+            self.log.keep_from(partition, next_offset);
+        }
     }
 
     async fn leave(self, _deadline: Duration) {}

@@ -7,17 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use domain::id::{PartitionId, RecordId};
-use rusqlite::{Connection, Row};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
+use domain::{
+    id::{PartitionId, RecordId},
+    record::Topic,
 };
+use rusqlite::{Connection, Row};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Shared, SqliteLog,
+    Shared, SqliteLog, Stream,
     file::{LogFile, offset_of, place},
-    index, no_such,
+    no_such,
 };
 use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
 
@@ -81,14 +81,22 @@ impl Shared {
     }
 }
 
-/// Opens readers of a log in a file.
+/// Opens readers of one topic of a log in a file.
 #[derive(Clone)]
-pub struct SqliteSource(Arc<Shared>);
+pub struct SqliteSource {
+    log: Arc<Shared>,
+    topic: Topic,
+}
 
 impl SqliteSource {
-    /// The source of this log's records.
+    /// Of this log's topic `orders`.
     pub fn new(log: &SqliteLog) -> Self {
-        Self(log.shared())
+        Self::of(log, Topic::Orders)
+    }
+
+    /// Of another topic of this log.
+    pub fn of(log: &SqliteLog, topic: Topic) -> Self {
+        Self { log: log.shared(), topic }
     }
 }
 
@@ -96,9 +104,11 @@ impl OrderLogSource for SqliteSource {
     type Reader = SqliteReader;
 
     fn reader(&self, partition: PartitionId) -> Result<SqliteReader, ReadError> {
-        let marks = self.0.tail(partition).map(super::tail::Tail::marks);
-        let marks = marks.ok_or_else(|| ReadError::Unavailable(no_such(partition, self.0.settings.partitions)))?;
-        Ok(SqliteReader { log: Arc::clone(&self.0), partition, marks, next: None, lost: false })
+        let stream = self.log.stream(self.topic, partition);
+        let found = stream.and_then(|stream| Some((stream, self.log.tails.get(stream.index)?.marks())));
+        let no_such = || ReadError::Unavailable(no_such(partition, self.log.settings.partitions));
+        let (stream, marks) = found.ok_or_else(no_such)?;
+        Ok(SqliteReader { log: Arc::clone(&self.log), partition, stream, marks, next: None, lost: false })
     }
 }
 
@@ -107,6 +117,7 @@ impl OrderLogSource for SqliteSource {
 pub struct SqliteReader {
     log: Arc<Shared>,
     partition: PartitionId,
+    stream: Stream,
     marks: watch::Receiver<Watermarks>,
     /// Offset asked for next; `None` before the first read.
     next: Option<u64>,
@@ -122,32 +133,33 @@ impl SqliteReader {
 
     /// Waits until there is a record at this offset; whether one came in time.
     async fn arrival(&mut self, offset: u64, wait: Duration) -> Result<bool, ReadError> {
-        let deadline = Instant::now() + wait;
-        loop {
-            let Watermarks { low, high } = *self.marks.borrow_and_update();
-            if !(low..=high).contains(&offset) {
-                return Err(self.out_of_range(offset));
+        let arrival = async {
+            loop {
+                let Watermarks { low, high } = *self.marks.borrow_and_update();
+                if !(low..=high).contains(&offset) {
+                    return Err(self.out_of_range(offset));
+                }
+                if offset < high {
+                    return Ok(true);
+                }
+                if self.marks.changed().await.is_err() {
+                    return Err(ReadError::Unavailable("the log was closed".into()));
+                }
             }
-            if offset < high {
-                return Ok(true);
-            }
-            match timeout_at(deadline, self.marks.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(ReadError::Unavailable("the log was closed".into())),
-                Err(_) => return Ok(false),
-            }
-        }
+        };
+        timeout(wait, arrival).await.unwrap_or(Ok(false))
     }
 
     /// Records from this offset on that are in the log; none when the file has no record at that
     /// very offset.
     async fn records(&self, offset: u64, records_max: usize, bytes_max: usize) -> Result<Vec<Entry>, ReadError> {
-        let newest = self.log.tail(self.partition).and_then(|tail| tail.read(offset, records_max, bytes_max));
+        let tail = self.log.tails.get(self.stream.index);
+        let newest = tail.and_then(|tail| tail.read(offset, records_max, bytes_max));
         match newest {
             Some(entries) => Ok(entries),
             None => {
-                let partition = index(self.partition);
-                self.log.ask(move |connection| read(connection, partition, offset, records_max, bytes_max)).await
+                let number = self.stream.number;
+                self.log.ask(move |connection| read(connection, number, offset, records_max, bytes_max)).await
             }
         }
     }
@@ -156,14 +168,14 @@ impl SqliteReader {
 /// Only what the ledger has not seen go: a gap ends the read, and one at its beginning is for R10.
 pub(super) fn read(
     connection: &Connection,
-    partition: usize,
+    number: usize,
     offset: u64,
     records_max: usize,
     bytes_max: usize,
 ) -> rusqlite::Result<Vec<Entry>> {
     let sql = "SELECT place, record_id, kind, payload FROM records WHERE place >= ?1 AND place < ?2 ORDER BY place";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((place(partition, offset), place(partition + 1, 0)))?;
+    let mut rows = statement.query((place(number, offset), place(number + 1, 0)))?;
     let (mut entries, mut bytes, mut next) = (Vec::new(), 0, offset);
     while entries.is_empty() || (entries.len() < records_max && bytes < bytes_max) {
         let Some(row) = rows.next()? else { break };

@@ -13,16 +13,15 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use tokio::time::Instant;
 
 use super::{
-    Shared, SqliteSetupError,
+    Shared, SqliteSetupError, Stream,
     file::{next_offset, place},
-    index,
     mailbox::{Answer, Append, Aside, Order, Rarity, Taken},
+    streams,
     tail::Kept,
 };
-use crate::log::Unacknowledged;
+use crate::{elapsed::Since, log::Unacknowledged};
 
 /// How often retention looks for old records.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
@@ -98,10 +97,10 @@ impl Writer {
     /// The transaction of a group, on the disk; for each order its offset, or a number that says
     /// nothing.
     fn write(&mut self, group: &[Order], waited: Duration) -> Result<Vec<u64>, String> {
-        let began = Instant::now();
+        let began = Since::now();
         let now_ms = (self.shared.settings.now_ms)().cast_signed();
-        let partitions = self.shared.tails.len();
-        let places = self.in_transaction(|transaction| insert(transaction, group, partitions, now_ms))?;
+        let streams = self.shared.tails.len();
+        let places = self.in_transaction(|transaction| insert(transaction, group, streams, now_ms))?;
         self.shared.tally.committed(waited, began.elapsed());
         Ok(places)
     }
@@ -154,8 +153,8 @@ impl Writer {
         let mut sale = None;
         for (order, &place) in group.iter().zip(places) {
             match order {
-                Order::Append(Append { partition, id, kind, payload, .. }) => {
-                    let at = index(*partition);
+                Order::Append(Append { stream, id, kind, payload, .. }) => {
+                    let at = stream.index;
                     if let (Some(tail), Some(high)) = (self.shared.tails.get(at), highs.get_mut(at)) {
                         tail.keep(Kept { offset: place, id: *id, kind, payload: payload.clone() });
                         *high = Some(place + 1);
@@ -233,13 +232,13 @@ impl Writer {
         let cutoff_ms = now_ms.saturating_sub(shared.settings.retention_ms).cast_signed();
         let step = |transaction: &Transaction<'_>| {
             let mut lows = Vec::new();
-            for (partition, tail) in shared.tails.iter().enumerate() {
-                let marks = tail.now();
-                let decided = shared.keep_from.get(partition).map_or(0, |kept| kept.load(Relaxed));
+            let streams = streams(shared.settings.partitions);
+            for (stream, (tail, kept)) in streams.zip(shared.tails.iter().zip(&shared.keep_from)) {
+                let (marks, decided) = (tail.now(), kept.load(Relaxed));
                 // The newest record says which offset comes next, and the one before the ledger's
                 // position what it stands on.
                 let end = decided.min(marks.high).saturating_sub(1).min(marks.low + PURGE_STEP);
-                lows.push(delete(transaction, partition, marks.low, end, cutoff_ms)?);
+                lows.push(delete(transaction, stream.number, marks.low, end, cutoff_ms)?);
             }
             let forgotten = now_ms.saturating_sub(DEAD_RETENTION_MS).cast_signed();
             transaction.prepare_cached("DELETE FROM dead WHERE parked_at_ms < ?1")?.execute([forgotten])?;
@@ -260,17 +259,11 @@ impl Writer {
 
 /// Deletes the records of `low..end` that stand before the first young one; where the partition
 /// begins then.
-fn delete(
-    transaction: &Transaction<'_>,
-    partition: usize,
-    low: u64,
-    end: u64,
-    cutoff_ms: i64,
-) -> rusqlite::Result<u64> {
+fn delete(transaction: &Transaction<'_>, number: usize, low: u64, end: u64, cutoff_ms: i64) -> rusqlite::Result<u64> {
     if low >= end {
         return Ok(low);
     }
-    let (from, to) = (place(partition, low), place(partition, end));
+    let (from, to) = (place(number, low), place(number, end));
     let young =
         "SELECT place FROM records WHERE place >= ?1 AND place < ?2 AND appended_at_ms >= ?3 ORDER BY place LIMIT 1";
     let mut young = transaction.prepare_cached(young)?;
@@ -281,27 +274,22 @@ fn delete(
 }
 
 /// Inserts a group. Offsets go on from what the file has.
-fn insert(
-    transaction: &Transaction<'_>,
-    group: &[Order],
-    partitions: usize,
-    now_ms: i64,
-) -> rusqlite::Result<Vec<u64>> {
+fn insert(transaction: &Transaction<'_>, group: &[Order], streams: usize, now_ms: i64) -> rusqlite::Result<Vec<u64>> {
     let sql = "INSERT INTO records (place, record_id, appended_at_ms, kind, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut record = transaction.prepare_cached(sql)?;
-    let mut next: Vec<Option<u64>> = vec![None; partitions];
+    let mut next: Vec<Option<u64>> = vec![None; streams];
     let mut places = Vec::with_capacity(group.len());
     for order in group {
         places.push(match order {
             Order::Append(append) => {
-                let partition = index(append.partition);
-                let offset = match next.get(partition).copied().flatten() {
+                let Stream { index, number } = append.stream;
+                let offset = match next.get(index).copied().flatten() {
                     Some(offset) => offset,
-                    None => next_offset(transaction, partition)?,
+                    None => next_offset(transaction, number)?,
                 };
                 let Append { id, kind, payload, .. } = append;
-                record.execute((place(partition, offset), id.stored(), now_ms, kind, payload.as_ref()))?;
-                if let Some(next) = next.get_mut(partition) {
+                record.execute((place(number, offset), id.stored(), now_ms, kind, payload.as_ref()))?;
+                if let Some(next) = next.get_mut(index) {
                     *next = Some(offset + 1);
                 }
                 offset

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mysql_async::{Conn, DriverError, Error, Pool};
 use tokio::{runtime::Handle, time::timeout};
 
-use crate::{figures::CallCount, sql::SqlError};
+use crate::{cause::Cause, figures::CallCount, sql::SqlError};
 
 /// How long the server gets for a goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ impl Held {
             Ok(conn) => {
                 conn.map(|conn| Self { conn: Some(conn), statements: Arc::clone(statements) }).map_err(classify)
             }
-            Err(_) => Err(SqlError::Unreachable(format!("no connection within {limit:?}"))),
+            Err(_) => Err(SqlError::Unreachable(format!("no connection within {limit:?}").into())),
         }
     }
 
@@ -41,7 +41,7 @@ impl Held {
             Ok(result) => result.map_err(classify),
             Err(_) => Err(SqlError::Timeout(limit)),
         };
-        self.statements.note_sql(&result);
+        self.statements.note(&result);
         if result.as_ref().is_err_and(SqlError::is_unknown) {
             self.close();
         }
@@ -71,18 +71,21 @@ impl Drop for Held {
 
 /// What an error says about the statement.
 pub(super) fn classify(error: Error) -> SqlError {
-    let text = error.to_string();
-    match error {
+    // The server's own message says enough of a statement that did nothing.
+    let said = |message: &str| Arc::<str>::from(message);
+    let (what, kind): (Arc<str>, fn(Cause) -> SqlError) = match &error {
         Error::Server(server) => match server.code {
             // Duplicate entry (also named by its key).
-            1062 | 1586 => SqlError::KeyTaken(server.message),
+            1062 | 1586 => (said(&server.message), SqlError::KeyTaken),
             // Deadlock; a row changed under a snapshot (MariaDB).
-            1213 | 1020 => SqlError::Deadlock(server.message),
+            1213 | 1020 => (said(&server.message), SqlError::Deadlock),
             // Lock wait; NOWAIT.
-            1205 | 3572 => SqlError::LockWait(server.message),
+            1205 | 3572 => (said(&server.message), SqlError::LockWait),
             // Null, an unknown or cut value, out of range (also of an expression), not of the
             // column's type, too long, a constraint, a trigger's word (MySQL, MariaDB).
-            1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1644 | 1690 | 3819 | 4025 => SqlError::Unfit(server.message),
+            1048 | 1264 | 1265 | 1292 | 1366 | 1406 | 1644 | 1690 | 3819 | 4025 => {
+                (said(&server.message), SqlError::Unfit)
+            }
             // Too many connections, shutting down, interrupted or killed, out of time, network,
             // reconnect, read-only (an old primary after a failover), statement to be prepared
             // again.
@@ -103,13 +106,14 @@ pub(super) fn classify(error: Error) -> SqlError {
             | 1969
             | 3024
             | 3169
-            | 4031 => SqlError::Unreachable(text),
-            _ => SqlError::Broken(text),
+            | 4031 => (error.to_string().into(), SqlError::Unreachable),
+            _ => (error.to_string().into(), SqlError::Broken),
         },
-        Error::Io(_) => SqlError::Unreachable(text),
-        Error::Driver(
+        Error::Io(_)
+        | Error::Driver(
             DriverError::ConnectionClosed | DriverError::PoolDisconnected | DriverError::PacketOutOfOrder,
-        ) => SqlError::Unreachable(text),
-        Error::Driver(_) | Error::Other(_) | Error::Url(_) => SqlError::Broken(text),
-    }
+        ) => (error.to_string().into(), SqlError::Unreachable),
+        Error::Driver(_) | Error::Other(_) | Error::Url(_) => (error.to_string().into(), SqlError::Broken),
+    };
+    kind(Cause::new(what, error))
 }

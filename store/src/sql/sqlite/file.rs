@@ -15,10 +15,13 @@ use rusqlite::{
 };
 
 use super::{NowMs, Settings, Sqlite, fault};
-use crate::sql::{
-    Migration, Row, Sql, SqlError, Value,
-    migration::{APPLIED, MIGRATIONS_TABLE},
-    pending,
+use crate::{
+    cause::Cause,
+    sql::{
+        Migration, Row, Sql, SqlError, Value,
+        migration::{APPLIED, MIGRATIONS_TABLE},
+        pending,
+    },
 };
 
 /// What a connection is for.
@@ -53,7 +56,7 @@ impl OpenFile {
             conn.busy_timeout(CREATE_WAIT)?;
             conn.pragma_update(None, "journal_mode", "wal")
         };
-        log().map_err(|error| fault::of_sqlite(path, &error))?;
+        log().map_err(|error| fault::of_sqlite(path, error))?;
         demand(&conn, path, "journal_mode", "wal")
     }
 
@@ -79,7 +82,7 @@ impl OpenFile {
             ("query_only", (role == Role::Reader).into()),
         ];
         for (pragma, value) in wanted {
-            conn.pragma_update(None, pragma, value).map_err(|error| fault::of_sqlite(path, &error))?;
+            conn.pragma_update(None, pragma, value).map_err(|error| fault::of_sqlite(path, error))?;
         }
         // Read back: an unknown or refused pragma is silence.
         demand(&conn, path, "journal_mode", "wal")?;
@@ -88,7 +91,7 @@ impl OpenFile {
         let clock = Arc::clone(now_ms);
         let now_ms = move |_: &rusqlite::functions::Context<'_>| Ok(clock().cast_signed());
         conn.create_scalar_function("now_ms", 0, FunctionFlags::SQLITE_UTF8, now_ms)
-            .map_err(|error| fault::of_sqlite(path, &error))?;
+            .map_err(|error| fault::of_sqlite(path, error))?;
         let interrupt = Arc::new(conn.get_interrupt_handle());
         Ok(Self { conn, path: path.to_owned(), interrupt, undone: None, spent: false })
     }
@@ -217,7 +220,7 @@ impl OpenFile {
         let result = self.conn.prepare_cached(text).and_then(|mut statement| work(&mut statement));
         result.map_err(|error| {
             let code = error.sqlite_error_code();
-            let error = fault::of_sqlite(&self.path, &error);
+            let error = fault::of_sqlite(&self.path, error);
             // SQLite undid the whole transaction by itself: what follows must not run on its own,
             // nor seem to be committed.
             if began_inside && !self.in_transaction() {
@@ -241,20 +244,20 @@ impl OpenFile {
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, SqlError> {
     // Each connection belongs to one thread. No URI: a folder may have any name.
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let conn = conn.map_err(|error| fault::of_sqlite(path, &error))?;
+    let conn = conn.map_err(|error| fault::of_sqlite(path, error))?;
     // Where it may not write, SQLite opens for reading and says nothing.
     match conn.is_readonly("main") {
         Ok(true) if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) => {
-            Err(fault::read_only(path, "it opens for reading only"))
+            Err(SqlError::Broken(fault::read_only(path, "it opens for reading only").into()))
         }
         Ok(_) => Ok(conn),
-        Err(error) => Err(fault::of_sqlite(path, &error)),
+        Err(error) => Err(fault::of_sqlite(path, error)),
     }
 }
 
 fn demand(conn: &Connection, path: &Path, pragma: &str, wanted: &str) -> Result<(), SqlError> {
     let found = conn.pragma_query_value(None, pragma, |row| row.get(0));
-    let found = match found.map_err(|error| fault::of_sqlite(path, &error))? {
+    let found = match found.map_err(|error| fault::of_sqlite(path, error))? {
         Stored::Integer(number) => number.to_string(),
         Stored::Text(text) => text,
         other => format!("{other:?}"),
@@ -262,11 +265,12 @@ fn demand(conn: &Connection, path: &Path, pragma: &str, wanted: &str) -> Result<
     if found == wanted {
         return Ok(());
     }
-    Err(SqlError::Broken(format!(
+    let what = format!(
         "{} opens with {pragma} = {found} where {wanted} is needed, or a crash could lose what was confirmed: put the data folder \
          on a disk of this machine, and give it to this program only",
         path.display()
-    )))
+    );
+    Err(SqlError::Broken(what.into()))
 }
 
 fn bind(statement: &mut Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
@@ -296,10 +300,12 @@ fn read(value: ValueRef<'_>) -> Result<Value, SqlError> {
         ValueRef::Integer(number) => Ok(Value::Int(number)),
         ValueRef::Text(text) => match str::from_utf8(text) {
             Ok(text) => Ok(Value::Text(text.into())),
-            Err(error) => Err(SqlError::Broken(format!("a text that is none: {error}"))),
+            Err(error) => Err(SqlError::Broken(Cause::new(format!("a text that is none: {error}"), error))),
         },
         ValueRef::Blob(bytes) => Ok(Value::Bytes(Bytes::copy_from_slice(bytes))),
-        ValueRef::Real(number) => Err(SqlError::Broken(format!("a column of a type that is not used here: {number}"))),
+        ValueRef::Real(number) => {
+            Err(SqlError::Broken(format!("a column of a type that is not used here: {number}").into()))
+        }
     }
 }
 

@@ -98,46 +98,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How far a call is. Its two sides agree under the lock, so an interruption never meets the call
 /// after it.
-enum Stage {
+enum CallState {
     Queued,
     Running(Arc<InterruptHandle>),
     Over,
 }
 
 #[derive(Clone)]
-struct Ticket(Arc<Mutex<Stage>>);
+struct Ticket(Arc<Mutex<CallState>>);
 
 impl Ticket {
     /// `false`: given up.
     fn begin(&self, interrupt: &Arc<InterruptHandle>) -> bool {
-        let mut stage = lock(&self.0);
-        let queued = matches!(*stage, Stage::Queued);
+        let mut state = lock(&self.0);
+        let queued = matches!(*state, CallState::Queued);
         if queued {
-            *stage = Stage::Running(Arc::clone(interrupt));
+            *state = CallState::Running(Arc::clone(interrupt));
         }
         queued
     }
 
     fn end(&self) {
-        *lock(&self.0) = Stage::Over;
+        *lock(&self.0) = CallState::Over;
     }
 
     /// Returns whether it had not begun, and now never will.
     fn withdraw(&self) -> bool {
-        let mut stage = lock(&self.0);
-        let queued = matches!(*stage, Stage::Queued);
+        let mut state = lock(&self.0);
+        let queued = matches!(*state, CallState::Queued);
         if queued {
-            *stage = Stage::Over;
+            *state = CallState::Over;
         }
         queued
     }
 
     fn give_up(&self) {
-        let mut stage = lock(&self.0);
-        if let Stage::Running(interrupt) = &*stage {
+        let mut state = lock(&self.0);
+        if let CallState::Running(interrupt) = &*state {
             interrupt.interrupt();
         }
-        *stage = Stage::Over;
+        *state = CallState::Over;
     }
 }
 
@@ -311,7 +311,7 @@ impl Database {
         limit: Duration,
         work: impl FnOnce(&mut Place, Ticket, oneshot::Sender<Result<T, SqlError>>) + Send + 'static,
     ) -> Result<T, SqlError> {
-        let caller = Caller(Ticket(Arc::new(Mutex::new(Stage::Queued))));
+        let caller = Caller(Ticket(Arc::new(Mutex::new(CallState::Queued))));
         let (ticket, waiting) = (caller.0.clone(), Waiting::new(&self.gauge));
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |place| {
@@ -327,11 +327,11 @@ impl Database {
         let result = match timeout(wait, &mut asked).await {
             Ok(result) => result,
             Err(_) if caller.0.withdraw() => {
-                Err(SqlError::LockWait(format!("others kept the database busy for {wait:?}")))
+                Err(SqlError::LockWait(format!("others kept the database busy for {wait:?}").into()))
             }
             Err(_) => timeout(limit, asked).await.unwrap_or(Err(SqlError::Timeout(wait + limit))),
         };
-        self.statements.note_sql(&result);
+        self.statements.note(&result);
         result
     }
 
@@ -391,7 +391,7 @@ impl Database {
         };
         let spawned = thread::Builder::new().name("sqlite".into()).spawn(move || work(place));
         let spawned = spawned.map_err(|error| {
-            SqlError::Unreachable(format!("no thread for {} ({error}): allow this user more", path.display()))
+            SqlError::Unreachable(format!("no thread for {} ({error}): allow this user more", path.display()).into())
         })?;
         self.gauge.threads.fetch_add(1, Relaxed);
         Ok(spawned)

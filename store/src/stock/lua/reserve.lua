@@ -17,22 +17,22 @@ local TOMBSTONES_MAX = 64
 check(#KEYS == 4 and #ARGV == 8, 'reserve: arity')
 local epoch, batch, due_at, journal_max, head, offers, requests, fields = unpack(ARGV)
 due_at, journal_max = whole(due_at), whole(journal_max)
-local wishes, shelves = #requests / REQUEST, #offers / 8
+local wishes, offer_count = #requests / REQUEST, #offers / 8
 check(#batch == 8 and batch ~= ZEROS and head ~= '', 'reserve: batch')
 check(wishes % 1 == 0 and wishes >= 1 and wishes <= 256, 'reserve: requests')
-check(shelves % 1 == 0 and shelves >= 1 and shelves <= 256, 'reserve: offers')
+check(offer_count % 1 == 0 and offer_count >= 1 and offer_count <= 256, 'reserve: offers')
 local who, total = {}, 0
 for i = 1, wishes do
   local p = i * REQUEST - REQUEST + 1
-  local shelf, high, low, number, quantity = byte(requests, p + 8, p + 12)
+  local index, high, low, number, quantity = byte(requests, p + 8, p + 12)
   who[i] = sub(requests, p, p + 7)
   total = total + high * 256 + low
-  if shelf >= shelves or number ~= 1 or quantity == 0 or who[i] == ZEROS then check(false, 'reserve: request ' .. i) end
+  if index >= offer_count or number ~= 1 or quantity == 0 or who[i] == ZEROS then check(false, 'reserve: request ' .. i) end
 end
 check(total == #fields, 'reserve: fields')
 
 local names = { 'e', 'o', 'r', 'l' }
-for i = 1, shelves do names[4 + i] = 'u' .. sub(offers, i * 8 - 7, i * 8) end
+for i = 1, offer_count do names[4 + i] = 'u' .. sub(offers, i * 8 - 7, i * 8) end
 local state = call('HMGET', KEYS[1], unpack(names))
 local journaled = open(state)
 if not journaled or state[1] ~= epoch then return closed(state) end
@@ -80,15 +80,15 @@ local function decide(promise)
   local left, entries, at = {}, {}, {}
   local codes, extras, numbers, accepted = {}, {}, {}, {}
   local changed, said, promised, sold_out = 0, 0, 0, {}
-  for i = 1, shelves do
+  for i = 1, offer_count do
     left[i] = not state[4 + i] and 0 or stored(state[4 + i])
     if not left[i] then return false end
   end
   local field, from = 1, nil
   for i = 1, wishes do
     local p = i * REQUEST - REQUEST + 1
-    local shelf, high, low, _, quantity = byte(requests, p + 8, p + 12)
-    shelf = shelf + 1
+    local index, high, low, _, quantity = byte(requests, p + 8, p + 12)
+    index = index + 1
     local buyer = who[i]
     local before, place = held_by[i] or '', at[buyer]
     local entry = place and entries[place] or before
@@ -99,12 +99,12 @@ local function decide(promise)
     elseif quantity > limit then
       number, code, extra = nil, LIMIT, ZEROS
     end
-    if number and (left[shelf] < quantity or not promise) then
-      sold_out[shelf] = sold_out[shelf] or struct.pack('>I8', left[shelf])
-      number, code, extra = nil, SOLD_OUT, sold_out[shelf]
+    if number and (left[index] < quantity or not promise) then
+      sold_out[index] = sold_out[index] or struct.pack('>I8', left[index])
+      number, code, extra = nil, SOLD_OUT, sold_out[index]
     end
     if number then
-      left[shelf], sold_out[shelf] = left[shelf] - quantity, nil
+      left[index], sold_out[index] = left[index] - quantity, nil
       if not place then
         place, changed = changed + 2, changed + 2
         entries[place - 1], at[buyer] = buyer, place
@@ -144,18 +144,18 @@ if left == nil then left, entries, codes, extras, numbers, accepted = decide(fal
 if not left then return damaged(state) end
 
 if #numbers > 0 then
-  local shelf = {}
-  for i = 1, shelves do
+  local units = {}
+  for i = 1, offer_count do
     if state[4 + i] then
-      shelf[#shelf + 1] = names[4 + i]
-      shelf[#shelf + 1] = left[i]
+      units[#units + 1] = names[4 + i]
+      units[#units + 1] = left[i]
     end
   end
   -- Field 5 of the batch: its numbers.
   local n = #numbers
   accepted[#accepted + 1] = n < 128 and '\42' .. string.char(n) or '\42' .. string.char(n % 128 + 128, math.floor(n / 128))
   accepted[#accepted + 1] = string.char(unpack(numbers))
-  call('HSET', KEYS[1], unpack(shelf))
+  call('HSET', KEYS[1], unpack(units))
   call('HSET', KEYS[2], unpack(entries))
   call('HSET', KEYS[3], batch, head .. table.concat(accepted))
   call('ZADD', KEYS[4], due_at, batch)

@@ -19,7 +19,7 @@ end
 local state = call('HMGET', KEYS[1], 'e', 'o', 'r')
 if not open(state) or state[1] ~= epoch then return closed(state) end
 
-local entries, changed, units, shelves, known = {}, {}, {}, {}, {}
+local entries, changed, units, fields, known = {}, {}, {}, {}, {}
 for p = 1, #gone, GONE do
   local buyer, order, why, retired = sub(gone, p, p + 7), sub(gone, p + 8, p + 15), sub(gone, p + 16, p + 16), byte(gone, p + 17)
   check((why == 'R' or why == 'J' or why == 'S') and buyer ~= ZEROS, 'settle: gone')
@@ -32,7 +32,7 @@ for p = 1, #gone, GONE do
       if not entries[buyer] then changed[#changed + 1] = buyer end
       entries[buyer] = sub(entry, 1, e - 1) .. tombstone .. sub(entry, e + ENTRY)
       local offer = sub(entry, e + 18, e + 25)
-      local shelf = 'u' .. offer
+      local field = 'u' .. offer
       if why == 'R' and retired > 0 then
         retired = math.min(retired, quantity)
         quantity = quantity - retired
@@ -44,13 +44,13 @@ for p = 1, #gone, GONE do
         end
       end
       if why ~= 'S' then
-        if not units[shelf] then
-          shelves[#shelves + 1] = shelf
-          local left = call('HGET', KEYS[1], shelf)
-          units[shelf] = left and stored(left)
-          if left and not units[shelf] then return damaged(state) end
+        if not units[field] then
+          fields[#fields + 1] = field
+          local left = call('HGET', KEYS[1], field)
+          units[field] = left and stored(left)
+          if left and not units[field] then return damaged(state) end
         end
-        if units[shelf] then units[shelf] = units[shelf] + quantity end
+        if units[field] then units[field] = units[field] + quantity end
       end
       break
     end
@@ -62,8 +62,8 @@ for at = 1, #ids, 1000 do
   call('HDEL', KEYS[3], unpack(ids, at, last))
   call('ZREM', KEYS[4], unpack(ids, at, last))
 end
-for _, shelf in ipairs(shelves) do
-  if units[shelf] then call('HSET', KEYS[1], shelf, units[shelf]) end
+for _, field in ipairs(fields) do
+  if units[field] then call('HSET', KEYS[1], field, units[field]) end
 end
 for offer, allotment in pairs(known) do call('HSET', KEYS[1], 'a' .. offer, allotment) end
 for _, buyer in ipairs(changed) do

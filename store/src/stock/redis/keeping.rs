@@ -19,6 +19,7 @@ use super::{
     scripts::{self, Run, Script},
 };
 use crate::{
+    cause::Cause,
     figures::{CallCount, Calls, PoolUse},
     stock::{LaneKeeping, StockError},
 };
@@ -88,16 +89,16 @@ impl RedisKeeping {
 
     async fn ask(&self, run: &Run) -> Result<Value, StockError> {
         let answer = self.ask_way(run).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 
     async fn ask_way(&self, run: &Run) -> Result<Value, StockError> {
         match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(Cause::of(error)))?;
                 let answer = within(self.patience, evaluate(&mut connection, run)).await;
-                let answer = answer.and_then(|told| told.map_err(|error| classify(&error)));
+                let answer = answer.and_then(|told| told.map_err(classify));
                 if answer.as_ref().is_err_and(StockError::is_retryable) {
                     // It broke or is silent: the next call gets another.
                     drop(deadpool_redis::Connection::take(connection));
@@ -106,26 +107,26 @@ impl RedisKeeping {
             }
             Way::Cluster(connection) => {
                 let answer = within(self.patience, evaluate(&mut connection.clone(), run)).await;
-                answer?.map_err(|error| classify(&error))
+                answer?.map_err(classify)
             }
         }
     }
 
     async fn command(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = self.command_way(cmd).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 
     async fn command_way(&self, cmd: &Cmd) -> Result<Value, StockError> {
         let answer = match &self.way {
             Way::Node(pool) => {
-                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(error.to_string()))?;
+                let mut connection = pool.get().await.map_err(|error| StockError::Unsent(Cause::of(error)))?;
                 within(self.patience, send(&mut connection, cmd)).await
             }
             Way::Cluster(connection) => within(self.patience, send(&mut connection.clone(), cmd)).await,
         };
-        answer?.map_err(|error| classify(&error))
+        answer?.map_err(classify)
     }
 
     /// Every field of a hash that may be large, by name. The lane must be at rest, or fields may be
@@ -138,7 +139,7 @@ impl RedisKeeping {
             cmd.arg("HSCAN").write_arg_fmt(key);
             cmd.arg(&cursor).arg("COUNT").arg(SCAN_COUNT);
             let (next, page): (String, Vec<Field>) =
-                redis::from_redis_value(self.command(&cmd).await?).map_err(|e| StockError::Broken(e.to_string()))?;
+                redis::from_redis_value(self.command(&cmd).await?).map_err(|e| StockError::Broken(Cause::of(e)))?;
             // A scan may tell a field twice.
             fields.extend(page.into_iter().filter(|(name, _)| *name != ZEROS));
             if next == "0" {
@@ -180,7 +181,7 @@ impl RedisKeeping {
                 GoneWhy::RejectedForStock => (b'S', 0),
             };
             let retired = u8::try_from(retired).map_err(|_| {
-                StockError::Broken(format!("order {}: {retired} units are more than an order has", gone.order))
+                StockError::Broken(format!("order {}: {retired} units are more than an order has", gone.order).into())
             })?;
             orders.extend_from_slice(&[why, retired]);
         }
@@ -193,7 +194,7 @@ impl RedisKeeping {
 fn pool(settings: &RedisSettings) -> Result<Pool, StockError> {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(settings.connect_timeout)).set_response_timeout(None);
-    let manager = Manager::new_with_config(settings.url.as_str(), config).map_err(|error| classify(&error))?;
+    let manager = Manager::new_with_config(settings.url.as_str(), config).map_err(classify)?;
     let mut pool = PoolConfig::new(settings.keeper_connections.max(1));
     pool.timeouts = Timeouts {
         wait: Some(settings.response_timeout),
@@ -204,7 +205,7 @@ fn pool(settings: &RedisSettings) -> Result<Pool, StockError> {
         .config(pool)
         .runtime(Runtime::Tokio1)
         .build()
-        .map_err(|error| StockError::Broken(error.to_string()))
+        .map_err(|error| StockError::Broken(Cause::of(error)))
 }
 
 impl LaneKeeping for RedisKeeping {
@@ -318,6 +319,6 @@ impl LaneKeeping for RedisKeeping {
 fn position(packed: i64) -> Result<String, StockError> {
     match packed {
         0.. => Ok(format!("{packed:019}")),
-        _ => Err(StockError::Broken(format!("{packed} is no packed position"))),
+        _ => Err(StockError::Broken(format!("{packed} is no packed position").into())),
     }
 }

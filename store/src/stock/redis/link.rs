@@ -10,6 +10,7 @@ use redis::{
 
 use super::{RedisSettings, node::Node, scripts::Run};
 use crate::{
+    cause::Cause,
     figures::{CallCount, Calls},
     stock::StockError,
 };
@@ -44,7 +45,7 @@ impl Link {
     pub(super) async fn connect(settings: &RedisSettings) -> Result<Self, StockError> {
         let way = match cluster_nodes(&settings.url) {
             Some(nodes) => Way::Cluster(cluster(nodes, settings).await?),
-            None => Way::Node(Arc::new(Node::new(settings).map_err(|error| classify(&error))?)),
+            None => Way::Node(Arc::new(Node::new(settings).map_err(classify)?)),
         };
         Ok(Self { way, patience: settings.response_timeout, calls: Arc::default() })
     }
@@ -58,7 +59,7 @@ impl Link {
     /// One answer. A server that does not know the script gets its source.
     pub(super) async fn ask(&self, run: Run) -> Result<Value, StockError> {
         let answer = self.ask_way(run).await;
-        self.calls.note_stock(&answer);
+        self.calls.note(&answer);
         answer
     }
 
@@ -72,11 +73,11 @@ impl Link {
                 if answer.as_ref().map_or(true, |told| told.as_ref().is_err_and(RedisError::is_unrecoverable_error)) {
                     place.renew(&line);
                 }
-                answer?.map_err(|error| classify(&error))
+                answer?.map_err(classify)
             }
             Way::Cluster(connection) => {
                 let answer = within(self.patience, evaluate(&mut connection.clone(), &run)).await;
-                answer?.map_err(|error| classify(&error))
+                answer?.map_err(classify)
             }
         }
     }
@@ -92,13 +93,13 @@ pub(super) async fn cluster(nodes: Vec<String>, settings: &RedisSettings) -> Res
         .response_timeout(settings.response_timeout * 2)
         .connection_concurrency_limit(settings.in_flight.max(1))
         .build()
-        .map_err(|error| classify(&error))?;
-    client.get_async_connection().await.map_err(|error| classify(&error))
+        .map_err(classify)?;
+    client.get_async_connection().await.map_err(classify)
 }
 
 /// The future's output, or the error of one that took too long.
 pub(super) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Result<T, StockError> {
-    let silent = |_| StockError::Unknown(format!("nothing in {patience:?}"));
+    let silent = |_| StockError::Unknown(format!("nothing in {patience:?}").into());
     tokio::time::timeout(patience, future).await.map_err(silent)
 }
 
@@ -120,24 +121,23 @@ pub(super) async fn send(connection: &mut impl ConnectionLike, cmd: &Cmd) -> Res
 /// What an error says about the call. A server that refuses it (a script's own refusal, a wrong
 /// type, no rights, no memory, no disk) needs an operator; whatever else may pass, and the call may
 /// have happened.
-pub(super) fn classify(error: &RedisError) -> StockError {
-    let said = error.to_string();
-    match error.kind() {
+pub(super) fn classify(error: RedisError) -> StockError {
+    let is_refused = matches!(
+        error.kind(),
         ErrorKind::Server(
             ServerErrorKind::ResponseError
-            | ServerErrorKind::ExecAbort
-            | ServerErrorKind::CrossSlot
-            | ServerErrorKind::NoPerm,
-        )
-        | ErrorKind::Extension
-        | ErrorKind::UnexpectedReturnType
-        | ErrorKind::InvalidClientConfig
-        | ErrorKind::AuthenticationFailed
-            if !is_passing(error) =>
-        {
-            StockError::Broken(said)
-        }
-        _ => StockError::Unknown(said),
+                | ServerErrorKind::ExecAbort
+                | ServerErrorKind::CrossSlot
+                | ServerErrorKind::NoPerm,
+        ) | ErrorKind::Extension
+            | ErrorKind::UnexpectedReturnType
+            | ErrorKind::InvalidClientConfig
+            | ErrorKind::AuthenticationFailed
+    );
+    if is_refused && !is_passing(&error) {
+        StockError::Broken(Cause::of(error))
+    } else {
+        StockError::Unknown(Cause::of(error))
     }
 }
 

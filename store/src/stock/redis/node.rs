@@ -15,7 +15,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnectio
 use tokio::{sync::SetOnce, time::timeout};
 
 use super::RedisSettings;
-use crate::stock::StockError;
+use crate::{cause::Cause, stock::StockError};
 
 /// How long a call waits for a connection that is being made: many times what a handshake takes,
 /// and a fraction of a buyer's patience.
@@ -86,7 +86,7 @@ impl Place {
         }
         match attempt.made.get() {
             Some(Ok(connection)) => Ok(Line { connection: connection.clone(), attempt }),
-            Some(Err(error)) => Err(StockError::Unsent(error.to_string())),
+            Some(Err(error)) => Err(StockError::Unsent(Cause::of(error.clone()))),
             None => Err(slow()),
         }
     }

@@ -17,7 +17,7 @@ use crate::stock::StockError;
 pub(super) const ENTRY: usize = 42;
 
 fn broken(what: &str) -> StockError {
-    StockError::Broken(format!("something that no script of ours answers: {what}"))
+    StockError::Broken(format!("something that no script of ours answers: {what}").into())
 }
 
 /// The parts of a reply and its kind.
@@ -184,7 +184,7 @@ pub(super) fn entry<'a>(purchases: impl ExactSizeIterator<Item = &'a Purchase>) 
         let quantity = u8::try_from(purchase.quantity).ok().filter(|quantity| *quantity != 0);
         let number = purchase.number.map(|number| number.0);
         let (Some(quantity), None | Some(1..)) = (quantity, number) else {
-            return Err(StockError::Broken(format!("a purchase that no lane can hold: {purchase:?}")));
+            return Err(StockError::Broken(format!("a purchase that no lane can hold: {purchase:?}").into()));
         };
         entry.extend_from_slice(&[number.unwrap_or(0), quantity]);
         entry.extend_from_slice(&purchase.key.0);

@@ -1,0 +1,40 @@
+//! The events of a span, onto the topic `order-events`: after its rows are durable, so that what is
+//! told is what stands, and acknowledged before the ledger passes its records, so that none is
+//! lost. Whatever ends the worker in between, the span is done again and tells the same in the same
+//! bytes: a consumer may see an event twice, and never one before those that come before it in its
+//! order.
+
+use domain::{decide::Decided, event::events_of, record::ORDER_EVENTS_TYPE};
+use store::log::{Envelope, OrderLog, Unacknowledged};
+
+use crate::{
+    carry_out::Span,
+    partition::Partition,
+    ports::{Halt, Ports},
+};
+
+impl<P: Ports> Partition<P> {
+    /// Hands what a span tells to the log, an append for each of its records that tells something.
+    /// They are on their way when this returns; each future is an acknowledgement.
+    ///
+    /// # Errors
+    /// [`Halt::Append`] when the producer's queue is full.
+    pub(crate) fn append_events<'log>(
+        &self,
+        log: &'log P::Log,
+        decided: &Decided,
+        span: &Span,
+    ) -> Result<Vec<impl Future<Output = Result<u64, Unacknowledged>> + Send + use<'log, P>>, Halt> {
+        let mut given_back = decided.given_back.iter().peekable();
+        let mut on_the_way = Vec::new();
+        for (placed, movement) in span.records.iter().zip(&decided.movements) {
+            let status = given_back.next_if(|(offset, _)| *offset == placed.offset).map(|(_, status)| *status);
+            let Some(payload) = events_of(placed, movement, status, self.lanes()) else { continue };
+            let room = log.room().ok_or_else(|| Unacknowledged("the producer's queue is full".into()))?;
+            // The same id at each attempt: the events of a record are named after it.
+            let envelope = Envelope { id: placed.id, kind: ORDER_EVENTS_TYPE, payload };
+            on_the_way.push(log.append(self.id, envelope, room));
+        }
+        Ok(on_the_way)
+    }
+}
