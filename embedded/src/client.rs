@@ -1,14 +1,12 @@
-//! Asks a running server over its second port. One request a connection: people type these
+//! Asks a running server over its second port. Each request is sent once: people type these
 //! commands.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, StatusCode, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
-
+use kit::{
+    client::{Ask, Client, ClientLimits},
+    http::StatusCode,
+};
 use order_writer::{desk::Expiry, parked::ParkedCommand, progress::Progress};
 
 use crate::{
@@ -21,6 +19,9 @@ use crate::{
 /// How long a server may take for anything that it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Largest answer: a list of parked records is the longest there is.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 /// The server did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -30,7 +31,8 @@ pub enum ClientError {
         /// Who was asked.
         note: Box<ServerNote>,
         /// Why.
-        cause: String,
+        #[source]
+        cause: kit::client::ClientError,
     },
     /// It answered something else.
     #[error("the server at {address} answered {status}: {text}", address = note.admin)]
@@ -49,11 +51,11 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`]; publishing the same file again is harmless.
 pub async fn publish(note: &ServerNote, key: &str, text: String) -> Result<Result<String, String>, ClientError> {
-    let (status, answer) = ask(note, key, "POST", "/sales", text.into()).await?;
+    let (status, answer) = ask(note, key, Ask::post("/sales").body(text)).await?;
     match status {
         StatusCode::OK => Ok(Ok(answer)),
-        StatusCode::BAD_REQUEST => Ok(Err(detail(&answer))),
-        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+        StatusCode::BAD_REQUEST => Ok(Err(answer)),
+        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: answer }),
     }
 }
 
@@ -65,11 +67,11 @@ pub async fn publish(note: &ServerNote, key: &str, text: String) -> Result<Resul
 pub async fn wish(note: &ServerNote, key: &str, wish: &Wish) -> Result<Result<String, String>, ClientError> {
     let (mut progress, mut sum) = (Progress::begin(), Expiry::default());
     loop {
-        let (status, answer) = ask(note, key, "POST", &wish.path(), Bytes::new()).await?;
+        let (status, answer) = ask(note, key, Ask::post(wish.path())).await?;
         match status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT => return Ok(Err(detail(&answer))),
-            _ => return Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT => return Ok(Err(answer)),
+            _ => return Err(ClientError::Refused { note: Box::new(note.clone()), status, text: answer }),
         }
         // An order is cancelled in words.
         let Ok(step) = serde_json::from_str::<ExpiryTold>(&answer) else { return Ok(Ok(answer)) };
@@ -93,47 +95,28 @@ pub async fn parked(
     key: &str,
     command: &ParkedCommand,
 ) -> Result<Result<String, String>, ClientError> {
-    let method = if matches!(command, ParkedCommand::List { .. }) { "GET" } else { "POST" };
-    let (status, answer) = ask(note, key, method, &parked::path(command), Bytes::new()).await?;
+    let is_read = matches!(command, ParkedCommand::List { .. });
+    let path = parked::path(command);
+    let (status, answer) = ask(note, key, if is_read { Ask::get(path) } else { Ask::post(path) }).await?;
     match status {
         StatusCode::OK => Ok(Ok(answer)),
-        StatusCode::CONFLICT => Ok(Err(detail(&answer))),
-        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: detail(&answer) }),
+        StatusCode::CONFLICT => Ok(Err(answer)),
+        _ => Err(ClientError::Refused { note: Box::new(note.clone()), status, text: answer }),
     }
 }
 
-/// The part of a problem that is for people.
-fn detail(problem: &str) -> String {
-    let told = serde_json::from_str::<serde_json::Value>(problem).ok();
-    let detail = told.as_ref().and_then(|told| told.get("detail")).and_then(serde_json::Value::as_str);
-    detail.unwrap_or(problem).to_owned()
-}
-
-async fn ask(
-    note: &ServerNote,
-    key: &str,
-    method: &str,
-    path: &str,
-    body: Bytes,
-) -> Result<(StatusCode, String), ClientError> {
-    let away = |cause: String| ClientError::Away { note: Box::new(note.clone()), cause };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, note.admin.to_string())
-        .header(header::AUTHORIZATION, format!("Bearer {key}"))
-        .body(Full::new(body))
-        .map_err(|error| away(error.to_string()))?;
-    let exchange = async {
-        let stream = TcpStream::connect(note.admin).await.map_err(|error| error.to_string())?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        let driven = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        driven.abort();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+/// The status, and what was answered; of a refusal the part that is for people.
+async fn ask(note: &ServerNote, key: &str, ask: Ask) -> Result<(StatusCode, String), ClientError> {
+    let limits = ClientLimits {
+        connect_deadline: PATIENCE,
+        answer_deadline: PATIENCE,
+        attempts_max: 1,
+        body_bytes_max: ANSWER_BYTES_MAX,
     };
-    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("nothing within {PATIENCE:?}"))).map_err(away)
+    let asked = async { Client::new(&note.admin.to_string(), limits)?.ask(&ask.bearer(key)).await };
+    match asked.await {
+        Ok(answer) => Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned())),
+        Err(kit::client::ClientError::Refused(refusal)) => Ok((refusal.status, refusal.detail)),
+        Err(cause) => Err(ClientError::Away { note: Box::new(note.clone()), cause }),
+    }
 }

@@ -10,12 +10,8 @@ use domain::{
     stock::{LaneMode, LaneView},
 };
 use kit::{
-    admin::Pages,
     clock::Clock,
-    http::{
-        BODY_DEADLINE, Body, HeaderValue, Incoming, Method, Request, Response, StatusCode, bearer, header, read_body,
-        reply,
-    },
+    http::{Asked, BODY_DEADLINE, Body, Incoming, Mount, Response, Service, StatusCode, bearer, read_body, reply},
     problem::{Code, Problem},
 };
 use loadtest::durable::PartitionPosition;
@@ -130,50 +126,6 @@ impl<C: Clock> Control<C> {
         Self { deployment, stalls, key: key.into() }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let shown = bearer(request.headers()).unwrap_or_default();
-        let path = request.uri().path().to_owned();
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let is_read = request.method() == Method::GET;
-        let (wish, about_parked) = (Wish::of(&parts), parked::of(&parts));
-        if wish.is_none()
-            && about_parked.is_none()
-            && !matches!(parts[..], ["standing" | "lanes" | "sales"] | ["lanes", _, "buyers"])
-        {
-            let there = "there are /metrics, /livez, /readyz, /startupz, /standing, /lanes, /lanes/{id}/buyers, /sales and \
-                         /orders/{id}/cancel, /parked/from/{number}/{limit}/text";
-            return Problem::new(Code::NotFound, there).to_response();
-        }
-        if !kit::token::is_same_secret(shown, &self.key) {
-            let needed = "send `Authorization: Bearer` with the content of control.key in the data folder";
-            return Problem::new(Code::Unauthenticated, needed).to_response();
-        }
-        if let Some(command) = about_parked {
-            let is_list = matches!(command, ParkedCommand::List { .. });
-            let fits = if is_list { is_read } else { request.method() == Method::POST };
-            return if fits { self.parked(command).await } else { not_allowed(if is_list { "GET" } else { "POST" }) };
-        }
-        let told = match parts[..] {
-            ["standing"] if is_read => self.standing().await.map(|standing| reply::json(StatusCode::OK, &standing)),
-            ["lanes"] if is_read => self.lanes().await.map(|lanes| reply::json(StatusCode::OK, &lanes)),
-            ["lanes", id, "buyers"] if is_read => match id.parse() {
-                Ok(lane) => self.buyers(lane).await,
-                Err(_) => return Problem::new(Code::NotFound, format!("{id} is no lane")).to_response(),
-            },
-            ["sales"] if request.method() == Method::POST => return self.publish(request).await,
-            _ if request.method() == Method::POST
-                && let Some(wish) = wish =>
-            {
-                return self.carry_out(wish).await;
-            }
-            _ => return not_allowed(if wish.is_some() || parts == ["sales"] { "POST" } else { "GET" }),
-        };
-        told.unwrap_or_else(|error| {
-            tracing::error!(%error, path, "a page of the second port failed");
-            Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response()
-        })
-    }
-
     async fn standing(&self) -> Result<Standing, Untold> {
         let Deployment { databases, source, partitions, keeping, .. } = &self.deployment;
         let mut standing = Standing::default();
@@ -251,8 +203,8 @@ impl<C: Clock> Control<C> {
         }
     }
 
-    async fn publish(&self, request: Request<Incoming>) -> Response<Body> {
-        let sent = match read_body(request.into_body(), FILE_BYTES_MAX, BODY_DEADLINE).await {
+    async fn publish(&self, body: Incoming) -> Response<Body> {
+        let sent = match read_body(body, FILE_BYTES_MAX, BODY_DEADLINE).await {
             Ok(sent) => sent,
             Err(error) => return Problem::from(error).to_response(),
         };
@@ -274,16 +226,70 @@ impl<C: Clock> Control<C> {
     }
 }
 
-fn not_allowed(allowed: &'static str) -> Response<Body> {
-    let told = "sales and orders are posted; the other pages are only read";
-    let mut response = Problem::new(Code::MethodNotAllowed, told).to_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    response
+/// One of the pages.
+#[derive(Debug, Clone, Copy)]
+pub enum Page {
+    /// How far everything is.
+    Standing,
+    /// What the lanes hold.
+    Lanes,
+    /// Who holds it.
+    Buyers,
+    /// Takes a sale file.
+    Publish,
+    /// Does something at the desk.
+    Wish,
+    /// Something about parked records.
+    Parked,
 }
 
-impl<C: Clock> Pages for Control<C> {
-    async fn page(&self, request: Request<Incoming>) -> Response<Body> {
-        self.answer(request).await
+impl<C: Clock> Service for Control<C> {
+    type Route = Page;
+
+    fn mounts() -> Vec<Mount<Page>> {
+        vec![
+            Mount::get("/standing", "standing", Page::Standing),
+            Mount::get("/lanes", "lanes", Page::Lanes),
+            Mount::get("/lanes/{lane}/buyers", "buyers", Page::Buyers),
+            Mount::post("/sales", "publish", Page::Publish),
+            Mount::post("/orders/{order}/cancel", "cancel", Page::Wish),
+            Mount::post("/orders/older-than/{seconds}/expire", "expire", Page::Wish),
+            Mount::get("/parked/from/{number}/{limit}/{shape}", "parked_list", Page::Parked),
+            Mount::post("/parked/skip/{partition}/{offset}", "parked_skip", Page::Parked),
+            Mount::post("/parked/replay/{number}", "parked_replay", Page::Parked),
+        ]
+    }
+
+    async fn answer(&self, page: Page, asked: Asked<'_>) -> Response<Body> {
+        let shown = bearer(asked.headers()).unwrap_or_default();
+        if !kit::token::is_same_secret(shown, &self.key) {
+            let needed = "send `Authorization: Bearer` with the content of control.key in the data folder";
+            return Problem::new(Code::Unauthenticated, needed).to_response();
+        }
+        let path = asked.head.uri.path();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let nothing = || Problem::new(Code::NotFound, format!("{path} names nothing that there is")).to_response();
+        let told = match page {
+            Page::Standing => self.standing().await.map(|standing| reply::json(StatusCode::OK, &standing)),
+            Page::Lanes => self.lanes().await.map(|lanes| reply::json(StatusCode::OK, &lanes)),
+            Page::Buyers => match asked.part("lane").parse() {
+                Ok(lane) => self.buyers(lane).await,
+                Err(_) => Ok(nothing()),
+            },
+            Page::Publish => Ok(self.publish(asked.body).await),
+            Page::Wish => Ok(match Wish::of(&parts) {
+                Some(wish) => self.carry_out(wish).await,
+                None => nothing(),
+            }),
+            Page::Parked => Ok(match parked::of(&parts) {
+                Some(command) => self.parked(command).await,
+                None => nothing(),
+            }),
+        };
+        told.unwrap_or_else(|error| {
+            tracing::error!(%error, path, "a page of the second port failed");
+            Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response()
+        })
     }
 }
 

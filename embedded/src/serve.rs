@@ -103,7 +103,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
-    let engine = Engine::start(stores, (options, verifier), &registry, readiness.clone()).await?;
+    let engine = Engine::start((), stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
     let key = (folder.is_new() && config.demo).then_some(key);

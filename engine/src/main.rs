@@ -163,5 +163,5 @@ async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -
         journal_max: settings.journal_max,
     };
     let stores = (production, databases.ledger, KafkaSalesFollower::new(&kafka)?);
-    Ok(Engine::start(stores, (options, verifier), registry, readiness).await?)
+    Ok(Engine::start((), stores, (options, verifier), registry, readiness).await?)
 }

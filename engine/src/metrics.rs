@@ -1,69 +1,10 @@
 //! Everything this crate measures, in one place. Handles are kept, so that a request looks no label
 //! up, and what every request writes is counted by each thread for itself.
 
-use std::time::Duration;
-
-use hyper::StatusCode;
-use kit::{
-    metrics::{
-        BATCH_BUCKETS, Gauge, Histogram, IntCounter, IntGauge, LATENCY_BUCKETS_S, MetricsError, Registry,
-        SpreadCounter, Timing,
-    },
-    problem::Code,
+use kit::metrics::{
+    BATCH_BUCKETS, Gauge, Histogram, IntCounter, IntGauge, LATENCY_BUCKETS_S, MetricsError, Registry, SpreadCounter,
+    Timing,
 };
-
-/// What a request is counted as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// `POST /v1/orders`.
-    Buy,
-    /// `GET /v1/orders`.
-    OrderPage,
-    /// `GET /v1/orders/{id}`.
-    Order,
-    /// `GET /v1/sales/{id}`.
-    Sale,
-    /// `GET /v1/time`.
-    Time,
-    /// Everything else.
-    Other,
-}
-
-impl Route {
-    /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] = [Self::Buy, Self::OrderPage, Self::Order, Self::Sale, Self::Time, Self::Other];
-
-    /// The name in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Buy => "buy",
-            Self::OrderPage => "order_page",
-            Self::Order => "order",
-            Self::Sale => "sale",
-            Self::Time => "time",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// First digits of a status.
-const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-
-/// One route.
-#[derive(Debug)]
-pub struct RouteMetrics {
-    requests: [SpreadCounter; CLASSES.len()],
-    seconds: Timing,
-}
-
-impl RouteMetrics {
-    /// Counts a request.
-    pub fn observe(&self, status: StatusCode, took: Duration) {
-        let class = usize::from(status.as_u16() / 100).clamp(2, CLASSES.len() + 1) - 2;
-        self.requests[class].inc();
-        self.seconds.observe(took);
-    }
-}
 
 /// Buckets whose refusals are counted apart: [`Limited::policy`](crate::limits::Limited).
 const POLICIES: [&str; 4] = ["buyer", "buyer_reads", "tenant", "offer"];
@@ -91,8 +32,6 @@ pub struct TokenChecks {
 /// The metrics of an engine.
 #[derive(Debug)]
 pub struct Metrics {
-    routes: Vec<RouteMetrics>,
-    refusals: Vec<SpreadCounter>,
     rate_limited: Vec<SpreadCounter>,
     /// `stage_seconds`.
     pub stages: Stages,
@@ -142,16 +81,8 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, MetricsError> {
         let counter = |name, help| registry.counter(name, help);
         let spread = |name, help| Ok::<_, MetricsError>(registry.spread_counters(name, help, [], &[[]])?.remove(0));
-        let codes: Vec<_> = Code::ALL.iter().map(|code| [code.as_str()]).collect();
         let limits = POLICIES.map(|policy| [policy]);
         Ok(Self {
-            routes: routes(registry)?,
-            refusals: registry.spread_counters(
-                "refusals_total",
-                "Requests refused, by the problem's code.",
-                ["code"],
-                &codes,
-            )?,
             rate_limited: registry.spread_counters(
                 "rate_limited_total",
                 "Requests refused for want of a token, by whose bucket was empty.",
@@ -196,41 +127,12 @@ impl Metrics {
         })
     }
 
-    /// The metrics of a route.
-    pub fn route(&self, route: Route) -> &RouteMetrics {
-        // One per route, in the order of their numbers.
-        &self.routes[route as usize]
-    }
-
-    /// Counts a refusal.
-    pub fn refused(&self, code: Code) {
-        if let Some(at) = Code::ALL.iter().position(|known| *known == code) {
-            self.refusals[at].inc();
-        }
-    }
-
     /// Counts a request that found the bucket of this policy empty.
     pub fn rate_limited(&self, policy: &str) {
         if let Some(at) = POLICIES.iter().position(|known| *known == policy) {
             self.rate_limited[at].inc();
         }
     }
-}
-
-fn routes(registry: &Registry) -> Result<Vec<RouteMetrics>, MetricsError> {
-    let names = Route::ALL.map(Route::as_str);
-    let by_class: Vec<_> = names.iter().flat_map(|route| CLASSES.map(|class| [*route, class])).collect();
-    let requests = registry.spread_counters(
-        "requests_total",
-        "Requests by route and status class.",
-        ["route", "status"],
-        &by_class,
-    )?;
-    let help = "From a request's head to its answer, by route.";
-    let seconds = registry.timings("request_seconds", help, ["route"], &names.map(|route| [route]))?;
-    let (requests, _) = requests.as_chunks::<{ CLASSES.len() }>();
-    let routes = requests.iter().zip(seconds);
-    Ok(routes.map(|(requests, seconds)| RouteMetrics { requests: requests.clone(), seconds }).collect())
 }
 
 fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
@@ -244,30 +146,18 @@ fn stages(registry: &Registry) -> Result<Stages, MetricsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
-
     #[test]
-    fn every_route_class_and_code_has_its_own_count() {
+    fn every_policy_and_stage_has_its_own_count() {
         let registry = Registry::new().unwrap();
         let metrics = Metrics::register(&registry).unwrap();
-        metrics.route(Route::Buy).observe(StatusCode::ACCEPTED, MS);
-        metrics.route(Route::Sale).observe(StatusCode::NOT_MODIFIED, MS);
-        metrics.route(Route::Other).observe(StatusCode::CONTINUE, MS);
-        metrics.route(Route::Other).observe(StatusCode::SERVICE_UNAVAILABLE, MS);
-        metrics.refused(Code::SoldOut);
         metrics.rate_limited("tenant");
-        metrics.stages.reserve.observe(MS);
+        metrics.stages.reserve.observe(Duration::from_millis(1));
         let shown = registry.render().unwrap();
         for line in [
-            "flashsale_requests_total{route=\"buy\",status=\"2xx\"} 1",
-            "flashsale_requests_total{route=\"sale\",status=\"3xx\"} 1",
-            "flashsale_requests_total{route=\"other\",status=\"2xx\"} 1",
-            "flashsale_requests_total{route=\"other\",status=\"5xx\"} 1",
-            "flashsale_request_seconds_count{route=\"buy\"} 1",
-            "flashsale_refusals_total{code=\"sold_out\"} 1",
-            "flashsale_refusals_total{code=\"overloaded\"} 0",
             "flashsale_rate_limited_total{policy=\"buyer\"} 0",
             "flashsale_rate_limited_total{policy=\"tenant\"} 1",
             "flashsale_stage_seconds_count{stage=\"admit\"} 0",

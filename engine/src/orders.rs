@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Orders of one page, at most.
-pub const PAGE_MAX: u32 = 100;
+pub const PAGE_MAX: u32 = kit::http::PAGE_LIMIT_MAX;
 /// Reads of this engine under way, at most: those beyond would only wait for a connection.
 pub const READS_MAX: usize = 512;
 /// Reads a second of one buyer: a page that asks for a status twice a second in many tabs stays far

@@ -14,7 +14,7 @@ use std::{
 use kit::{
     admin::Readiness,
     clock::Clock,
-    http::{self, ConnectionMetrics, DrainOutcome, Limits},
+    http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, RouteError, Router, Service, Table},
     metrics::{MetricsError, Registry},
     shutdown::drain_within,
     token::TokenVerifier,
@@ -122,6 +122,9 @@ pub enum ServiceError {
     /// A metric cannot be registered.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The routes of the services that share the buyers' port cannot be told apart.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
     /// The lanes' server refuses its settings.
     #[error(transparent)]
     Stock(#[from] StockError),
@@ -155,8 +158,12 @@ pub fn bind(mut address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListen
 
 /// What the front threads share.
 #[derive(Clone)]
-struct Shared<P: Ports> {
+struct Shared<P: Ports, B: Service> {
     ports: P,
+    /// The service that shares the buyers' port.
+    beside: B,
+    table: Arc<TableOf<P, B>>,
+    requests: Arc<RequestMetrics>,
     clock: P::Clock,
     admission: Arc<Admission<P::Clock>>,
     appender: Arc<Appender<P::Log, P::Clock>>,
@@ -173,28 +180,38 @@ struct Shared<P: Ports> {
 /// What this thread answers with.
 type FrontOf<P> = Front<<P as Ports>::Stock, <P as Ports>::Log, Rows<<P as Ports>::Sql>, <P as Ports>::Clock>;
 
+/// All services of the buyers' port.
+type PortOf<P, B> = Both<FrontOf<P>, B>;
+
+/// Their routes.
+type TableOf<P, B> = Table<<PortOf<P, B> as Service>::Route>;
+
 /// Everything but the front threads, at work.
-pub struct Engine<P: Ports> {
-    shared: Shared<P>,
+pub struct Engine<P: Ports, B: Service = ()> {
+    shared: Shared<P, B>,
     log: P::Log,
     conditions: Arc<Conditions>,
     lease: JoinHandle<()>,
     lease_stop: CancellationToken,
 }
 
-impl<P: Ports> Engine<P> {
+impl<P: Ports, B: Service + Clone> Engine<P, B> {
     /// Starts the background work and waits until all sales are read: before, every offer is
-    /// unknown.
+    /// unknown. `beside` shares the buyers' port; `()` where the engine has it for itself.
     ///
     /// # Errors
-    /// [`ServiceError`] when a metric's name is taken or the lanes' server refuses its settings.
+    /// [`ServiceError`] when a metric's name is taken, the lanes' server refuses its settings, or
+    /// `beside` has a route of the engine's.
     pub async fn start(
+        beside: B,
         (ports, ledger, follower): (P, Ledger<P::Sql>, impl SalesFollower),
         (options, verifier): (Options, TokenVerifier),
         registry: &Registry,
         readiness: Readiness,
     ) -> Result<Self, ServiceError> {
         let (log, clock) = (ports.log(), ports.clock());
+        let table = Arc::new(TableOf::<P, B>::of::<PortOf<P, B>>()?);
+        let requests = Arc::new(RequestMetrics::register(registry, table.names())?);
         let metrics = Arc::new(Metrics::register(registry)?);
         let permits = Permits::new(options.permits, metrics.permits_in_use.clone());
         let limits = TenantLimits { rate_per_s: options.tenant_rate_per_s, permits_max: options.tenant_permits };
@@ -205,6 +222,9 @@ impl<P: Ports> Engine<P> {
         let appender = Appender::new(log.clone(), clock.clone(), acknowledged, Arc::clone(&metrics));
         let shared = Shared {
             ports,
+            beside,
+            table,
+            requests,
             clock: clock.clone(),
             admission: Arc::new(admission),
             appender: Arc::new(appender),
@@ -272,7 +292,7 @@ impl<P: Ports> Engine<P> {
     }
 }
 
-impl<P: Ports> Shared<P> {
+impl<P: Ports, B: Service> Shared<P, B> {
     /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a
     /// connection of their own.
     async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> Result<(), StockError> {
@@ -288,8 +308,8 @@ impl<P: Ports> Shared<P> {
         Ok(())
     }
 
-    /// The front of this thread: its own connections, its own lanes.
-    async fn front(self) -> Result<FrontOf<P>, StockError> {
+    /// What this thread serves: its own connections, its own lanes, and the service beside them.
+    async fn front(self) -> Result<Router<PortOf<P, B>, P::Clock>, StockError> {
         let stock = self.ports.stock().await?;
         let rows = self.ports.rows();
         let asked = rows.clone();
@@ -310,13 +330,15 @@ impl<P: Ports> Shared<P> {
         let metrics = Arc::clone(&self.metrics);
         let (admission, orders) = (self.admission, Arc::new(orders));
         let purchases = Purchases { admission, lanes, orders, clock: self.clock.clone(), metrics };
-        Ok(Front::new(purchases, self.pages, self.clock, self.metrics, self.answers))
+        let measures = (self.metrics, Arc::clone(&self.requests));
+        let front = Front::new(purchases, self.pages, self.clock.clone(), measures, self.answers);
+        Ok(Router::new(Both(front, self.beside), self.table, self.clock, self.requests))
     }
 }
 
 /// A front thread: one runtime, one listener, until `stop` and the drain after it.
-fn front<P: Ports>(
-    shared: Shared<P>,
+fn front<P: Ports, B: Service>(
+    shared: Shared<P, B>,
     listener: TcpListener,
     limits: Limits,
     stop: CancellationToken,
@@ -324,7 +346,8 @@ fn front<P: Ports>(
     Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build()?.block_on(async {
         let connections = shared.connections.clone();
         let front = shared.front().await?;
-        let tasks = front.purchases().lanes.tasks().clone();
+        let Both(engine, _) = front.service();
+        let tasks = engine.purchases().lanes.tasks().clone();
         let outcome = http::serve_measured(listener, front, limits, connections, stop).await?;
         tasks.close();
         drain_within("calls and appends", TASKS_DEADLINE, tasks.wait()).await;
@@ -352,7 +375,7 @@ async fn read_sales<C: Clock>(
 }
 
 /// What is done every few seconds, whoever buys.
-async fn keep_house<P: Ports>(shared: Shared<P>, log: P::Log) {
+async fn keep_house<P: Ports, B: Service>(shared: Shared<P, B>, log: P::Log) {
     for second in 1_u64.. {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let in_flight = i64::try_from(log.in_flight()).unwrap_or(i64::MAX);

@@ -37,6 +37,7 @@ use engine::{
 };
 use kit::{
     clock::{Clock, ManualClock},
+    http::{RequestMetrics, Router, Table},
     metrics::Registry,
     token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
@@ -436,11 +437,17 @@ impl Shop {
     }
 
     /// The whole engine, to be served.
-    pub fn into_front(self) -> Front<MemoryStock, MemoryLog, MemoryRows, ManualClock> {
-        let pages = self.pages();
-        Front::new(self.purchases, pages, self.clock, self.metrics, PreparedAnswers::default())
+    pub fn into_front(self) -> Router<MemoryFront, ManualClock> {
+        let (pages, table) = (self.pages(), Table::of::<MemoryFront>().unwrap());
+        let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
+        let measures = (self.metrics, Arc::clone(&requests));
+        let front = Front::new(self.purchases, pages, self.clock.clone(), measures, PreparedAnswers::default());
+        Router::new(front, Arc::new(table), self.clock, requests)
     }
 }
+
+/// The routes of a shop.
+pub type MemoryFront = Front<MemoryStock, MemoryLog, MemoryRows, ManualClock>;
 
 /// A purchase of the offer of sale 1.
 pub fn purchase<'a>(token: &'a str, key: &'a str, quantity: u32) -> Purchase<'a> {

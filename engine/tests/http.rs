@@ -1,9 +1,11 @@
 //! Goal: the buyer's surface as a client meets it, over a real socket. Method: the whole front
 //! served over in-memory lanes, log and rows, on a clock that stands still; a plain HTTP/1.1
-//! client.
+//! client, which holds each answer against the OpenAPI document.
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
 
+#[path = "http/documented.rs"]
+mod documented;
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;
@@ -78,7 +80,7 @@ impl Served {
         let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", "shop");
+        let mut request = Request::builder().method(&method).uri(path).header("host", "shop");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -86,7 +88,9 @@ impl Served {
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let status = head.status.as_u16();
+        assert_eq!(documented::check(&method, path, (status, &head.headers, &body)), Ok(()));
+        Answer { status, headers: head.headers, body }
     }
 
     async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -258,6 +262,11 @@ async fn malformed_requests_get_a_clear_answer() {
     }
     assert_eq!(shop.get("/v1/orders/1?offer_id=x", Some(token)).await.code(), (400, "invalid_request"));
     assert!(shop.stock.calls().is_empty(), "nothing of this reached a lane");
+    // Who has no good token learns of that before all else that is wrong.
+    for headers in [&[][..], &[("authorization", "Bearer a.b.c")], &[("idempotency-key", "k")]] {
+        let refused = shop.send(Method::POST, "/v1/orders", headers, "{}").await;
+        assert_eq!(refused.code(), (401, "unauthenticated"), "{headers:?}");
+    }
 }
 
 #[tokio::test]
@@ -342,8 +351,12 @@ async fn a_sale_is_public_and_cached_by_its_tag() {
 async fn every_answer_continues_the_callers_trace() {
     let shop = Served::new(1);
     let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    for path in ["/v1/time", "/nothing"] {
-        let answer = shop.send(Method::GET, path, &[("traceparent", sent)], "").await;
+    for path in ["/v1/time", "/nothing", "/v1/orders?limit=0"] {
+        let bearer = format!("Bearer {}", shop.tokens[1]);
+        let headers = [("traceparent", sent), ("authorization", &bearer)];
+        let answer = shop.send(Method::GET, path, &headers, "").await;
+        let named = answer.body["trace_id"].as_str();
+        assert_eq!(named, (answer.status >= 400).then_some(&sent[3..35]), "a refusal names it too");
         let told = answer.headers["traceparent"].to_str().unwrap();
         assert_eq!(&told[..36], &sent[..36], "the trace");
         assert_ne!(&told[36..52], &sent[36..52], "a step of its own");

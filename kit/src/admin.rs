@@ -6,7 +6,6 @@
 mod hosts;
 
 use std::borrow::Cow;
-use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -14,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 pub use self::hosts::Hosts;
-use crate::http::{self, Body, DrainOutcome, Handler, Limits, reply};
+use crate::http::{self, Asked, Body, Both, DrainOutcome, Handler, Limits, Mount, OneOf, Service, Table, reply};
 use crate::metrics::{CONTENT_TYPE_EXPOSITION, Registry};
 use crate::problem::{Code, Problem};
 
@@ -119,86 +118,103 @@ pub async fn serve(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
-    serve_with(listener, hosts, registry, readiness, NoPages, shutdown).await
+    serve_with(listener, hosts, registry, readiness, (), shutdown).await
 }
 
-/// The same with further pages.
+/// The same with further pages. Whoever answers them decides who may ask.
 ///
 /// # Errors
 ///
-/// As [`http::serve`].
-pub async fn serve_with(
+/// As [`http::serve`], and when one of the pages is among the common ones.
+pub async fn serve_with<P: Service>(
     listener: TcpListener,
     hosts: Hosts,
     registry: Registry,
     readiness: Readiness,
-    pages: impl Pages,
+    pages: P,
     shutdown: CancellationToken,
 ) -> io::Result<DrainOutcome> {
     let limits = Limits { connections_max: CONNECTIONS_MAX, drain_deadline: DRAIN_DEADLINE, ..Limits::default() };
-    http::serve(listener, Admin { hosts, registry, readiness, pages }, limits, shutdown).await
+    let table = Table::of::<Both<Common, P>>().map_err(io::Error::other)?;
+    let pages = Both(Common { registry, readiness }, pages);
+    http::serve(listener, Admin { hosts, pages, table }, limits, shutdown).await
 }
 
-/// Answers to the paths that are not the same in every service. Whoever answers decides who may
-/// ask.
-pub trait Pages: Send + Sync + 'static {
-    /// The answer to a request for none of the common paths.
-    fn page(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
-}
-
-struct NoPages;
-
-impl Pages for NoPages {
-    async fn page(&self, _request: Request<Incoming>) -> Response<Body> {
-        Problem::new(Code::NotFound, "there are /metrics, /livez, /readyz and /startupz").to_response()
-    }
-}
-
-struct Admin<P> {
+/// What the second port answers with.
+struct Admin<P: Service> {
     hosts: Hosts,
-    registry: Registry,
-    readiness: Readiness,
-    pages: P,
+    pages: Both<Common, P>,
+    table: Table<OneOf<Page, P::Route>>,
 }
 
-impl<P: Pages> Handler for Admin<P> {
+impl<P: Service> Handler for Admin<P> {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut response = match self.common(&request) {
-            Some(response) => response,
-            None => self.pages.page(request).await,
+        let mut response = if self.hosts.admit(&request) {
+            self.answer(request).await
+        } else {
+            let told = "this port answers to IP addresses, localhost and the names in FLASHSALE_ADMIN_HOSTS";
+            Problem::new(Code::Forbidden, told).to_response()
         };
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }
 
-impl<P> Admin<P> {
-    /// The answer to whoever may not ask, and to the common paths; `None` for another path.
-    fn common<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        if self.hosts.admit(request) {
-            return self.answer(request.method(), request.uri().path());
+impl<P: Service> Admin<P> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.table.answer(&self.pages, request).await {
+            // Who asks here is a person: what there is helps more than what there is not.
+            (Err(Code::NotFound), _) => {
+                let there = self.table.patterns().collect::<Vec<_>>().join(", ");
+                Problem::new(Code::NotFound, format!("there are {there}")).to_response()
+            }
+            (_, response) => response,
         }
-        let told = "this port answers to IP addresses, localhost and the names in FLASHSALE_ADMIN_HOSTS";
-        Some(Problem::new(Code::Forbidden, told).to_response())
+    }
+}
+
+/// The pages that are the same in every service.
+struct Common {
+    registry: Registry,
+    readiness: Readiness,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+enum Page {
+    Metrics,
+    Live,
+    Ready,
+    Started,
+}
+
+impl Service for Common {
+    type Route = Page;
+
+    fn mounts() -> Vec<Mount<Page>> {
+        vec![
+            Mount::get("/metrics", "metrics", Page::Metrics),
+            Mount::get("/livez", "livez", Page::Live),
+            Mount::get("/readyz", "readyz", Page::Ready),
+            Mount::get("/startupz", "startupz", Page::Started),
+        ]
     }
 
-    /// The answer to a common path; `None` for another.
-    fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
-        let response = match path {
-            "/metrics" | "/livez" | "/readyz" | "/startupz" if method != Method::GET && method != Method::HEAD => {
-                let mut refused = Problem::new(Code::MethodNotAllowed, "this path is only read").to_response();
-                refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-                refused
-            }
-            "/metrics" => self.metrics(),
+    async fn answer(&self, page: Page, _asked: Asked<'_>) -> Response<Body> {
+        self.page(page)
+    }
+}
+
+impl Common {
+    fn page(&self, page: Page) -> Response<Body> {
+        match page {
+            Page::Metrics => self.metrics(),
             // Being able to answer is all that "alive" means: a check of what lies behind would
             // restart us for its faults.
-            "/livez" => reply::text(StatusCode::OK, "ok\n"),
-            "/readyz" => self.probe(self.readiness.is_ready()),
-            "/startupz" => self.probe(self.readiness.has_started()),
-            _ => return None,
-        };
-        Some(response)
+            Page::Live => reply::text(StatusCode::OK, "ok\n"),
+            Page::Ready => self.probe(self.readiness.is_ready()),
+            Page::Started => self.probe(self.readiness.has_started()),
+        }
     }
 
     fn metrics(&self) -> Response<Body> {
@@ -226,13 +242,13 @@ mod tests {
 
     use super::*;
 
-    fn admin() -> Admin<NoPages> {
-        let (hosts, registry) = (Hosts::default(), Registry::new().unwrap());
-        Admin { hosts, registry, readiness: Readiness::new(), pages: NoPages }
+    fn admin() -> Common {
+        Common { registry: Registry::new().unwrap(), readiness: Readiness::new() }
     }
 
-    async fn get(admin: &Admin<NoPages>, path: &str) -> (u16, String) {
-        let response = admin.answer(&Method::GET, path).unwrap();
+    async fn get(admin: &Common, path: &str) -> (u16, String) {
+        let mount = Common::mounts().into_iter().find(|mount| mount.pattern == path).unwrap();
+        let response = admin.page(mount.route);
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -285,28 +301,5 @@ mod tests {
         assert!(text.contains("flashsale_x_total 1\n"), "{text}");
         let content_type = admin.metrics().headers()[hyper::header::CONTENT_TYPE].clone();
         assert_eq!(content_type, "text/plain; version=0.0.4");
-    }
-
-    #[tokio::test]
-    async fn whoever_asks_by_another_name_is_told_nothing() {
-        let admin = admin();
-        for path in ["/metrics", "/livez", "/readyz", "/startupz", "/sales", "/"] {
-            let asked = |host: &str| Request::get(path).header("host", host).body(()).unwrap();
-            let response = admin.common(&asked("evil.example")).unwrap();
-            assert_eq!(response.status(), 403, "{path}");
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            assert!(!String::from_utf8_lossy(&body).contains("flashsale_"), "{path}");
-            assert!(admin.common(&asked("127.0.0.1:9464")).is_none_or(|response| response.status() != 403), "{path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn other_paths_and_methods_are_refused() {
-        let admin = admin();
-        assert!(admin.answer(&Method::GET, "/").is_none());
-        let response = admin.answer(&Method::POST, "/metrics").unwrap();
-        assert_eq!(response.status(), 405);
-        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
-        assert_eq!(admin.answer(&Method::HEAD, "/livez").unwrap().status(), 200);
     }
 }

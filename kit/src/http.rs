@@ -1,6 +1,6 @@
 //! The HTTP/1.1 server under every service: a listener per core, limits on everything, bodies read
-//! within bounds, one clean drain. It has no router: services match paths themselves. No TLS: that
-//! ends before us.
+//! within bounds, one clean drain, and the router by which services share a port. No TLS: that ends
+//! before us.
 
 /// Every limit, with its default and its reason.
 mod limits;
@@ -20,11 +20,23 @@ mod connection;
 /// Request bodies, whole and bounded.
 mod body;
 
+/// Response bodies that stay open: server-sent events.
+mod events;
+
 /// The few request headers that services read.
 mod headers;
 
 /// Query strings of GET routes.
 mod query;
+
+/// Lists in pages.
+mod paging;
+
+/// Routes of services that share a port.
+mod router;
+
+/// What requests come to, by route and refusal.
+mod requests;
 
 /// The everyday answers.
 pub mod reply;
@@ -38,10 +50,14 @@ pub use hyper::{Method, Request, Response, StatusCode, Uri};
 
 pub use self::body::{BodyError, read_body};
 pub use self::descriptors::raise_descriptor_limit;
+pub use self::events::{Event, EventSender, EventsEnded, events};
 pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
-pub use self::query::{Query, QueryError};
+pub use self::paging::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageAsked};
+pub use self::query::{Query, QueryError, wrong_parameter};
+pub use self::requests::RequestMetrics;
+pub use self::router::{Asked, Both, Mount, OneOf, RouteError, Router, Service, Table};
 pub use self::server::{ConnectionMetrics, DrainOutcome, serve, serve_measured};
 pub use crate::pieces::{Body, PIECE_BYTES_MAX};
 pub use crate::trace::TraceContext;

@@ -29,8 +29,14 @@ mod pieces;
 /// Refusals and faults as RFC 9457 `application/problem+json`.
 pub mod problem;
 
-/// The HTTP/1.1 server: listeners, limits, bodies, drain. Routes belong to the services.
+/// The HTTP/1.1 server: listeners, limits, bodies, drain, routes of services that share a port.
 pub mod http;
+
+/// One service asks another.
+pub mod client;
+
+/// What the OpenAPI documents of all services share.
+pub mod openapi;
 
 /// How the system hands out this process's memory.
 pub mod memory;

@@ -1,8 +1,9 @@
-//! The body of a response: bytes that many responses may share, sent piece by piece. hyper copies
-//! what it is handed into the connection's buffer; handed a page of megabytes whole, it would copy
-//! all of it for each client that does not read.
+//! The body of a response: bytes that many responses may share, sent piece by piece, or a stream of
+//! events. hyper copies what it is handed into the connection's buffer; handed a page of megabytes
+//! whole, it would copy all of it for each client that does not read.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,17 +13,73 @@ use hyper::body::{Frame, SizeHint};
 /// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
 
-/// A body whose length is known. Cloning its bytes copies nothing.
-#[derive(Debug, Clone, Default)]
+/// Pieces that are made while they are sent.
+pub(crate) trait Stream: fmt::Debug + Send {
+    /// The next piece; `None` at the end. hyper asks only while the client reads.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+/// The body of a response.
+#[derive(Debug, Default)]
 pub struct Body {
-    rest: Bytes,
+    content: Content,
+}
+
+enum Content {
+    /// The rest of what is known.
+    Bytes(Bytes),
+    /// Boxed: everyday bodies stay small.
+    Stream(Box<Streamed>),
+}
+
+struct Streamed {
+    pieces: Box<dyn Stream>,
+    /// Done with each piece.
+    on_piece: Option<Box<dyn Fn() + Send>>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(rest) => rest.fmt(formatter),
+            Self::Stream(streamed) => streamed.pieces.fmt(formatter),
+        }
+    }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
 }
 
 impl Body {
     /// A body of these bytes.
     #[must_use]
     pub const fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes }
+        Self { content: Content::Bytes(bytes) }
+    }
+
+    pub(crate) fn of_stream(pieces: impl Stream + 'static) -> Self {
+        let streamed = Streamed { pieces: Box::new(pieces), on_piece: None };
+        Self { content: Content::Stream(Box::new(streamed)) }
+    }
+
+    /// Has something done with each piece of a stream; nothing where all bytes are known.
+    pub(crate) fn on_piece<F: Fn() + Send + 'static>(&mut self, make: impl FnOnce() -> F) {
+        if let Content::Stream(streamed) = &mut self.content {
+            streamed.on_piece = Some(Box::new(make()));
+        }
+    }
+}
+
+impl Streamed {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let next = self.pieces.poll_next(context);
+        if let (Poll::Ready(_), Some(on_piece)) = (&next, &self.on_piece) {
+            on_piece();
+        }
+        next
     }
 }
 
@@ -32,22 +89,31 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
+        let rest = match &mut self.content {
+            Content::Bytes(rest) => rest,
+            Content::Stream(pieces) => {
+                return pieces.poll_next(context).map(|next| next.map(|piece| Ok(Frame::data(piece))));
+            }
+        };
+        if rest.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.rest.len().min(PIECE_BYTES_MAX);
-        let piece = self.rest.split_to(length);
+        let length = rest.len().min(PIECE_BYTES_MAX);
+        let piece = rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        matches!(&self.content, Content::Bytes(rest) if rest.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+        match &self.content {
+            Content::Bytes(rest) => SizeHint::with_exact(u64::try_from(rest.len()).unwrap_or(u64::MAX)),
+            Content::Stream(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use self::code::Code;
 pub use self::prepared::PreparedProblem;
 use crate::pieces::Body;
-use crate::trace::TraceId;
+use crate::trace::{TraceContext, TraceId};
 
 /// Media type of a problem.
 pub const CONTENT_TYPE_PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -31,11 +32,14 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// One thing that is wrong with one field of the input.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// Where: a member name, or a path such as `items[0].quantity`.
+    /// Which: a member of the body or a path such as `items[0].quantity`, a parameter of the query,
+    /// or a header.
+    #[schema(value_type = String)]
     pub field: Cow<'static, str>,
     /// What is wrong, and what would be right.
+    #[schema(value_type = String)]
     pub message: Cow<'static, str>,
 }
 
@@ -121,24 +125,25 @@ impl Problem {
         self
     }
 
-    /// The whole response.
+    /// The whole response. It names the trace of the request that is being answered.
     #[must_use]
     pub fn to_response(&self) -> Response<Body> {
-        let mut response = Response::new(Body::new(Bytes::from(self.render())));
+        let mut response = Response::new(Body::new(Bytes::from(self.render(current_trace()))));
         *response.status_mut() = self.code.status();
         *response.headers_mut() = self.headers();
         response
     }
 
-    fn render(&self) -> Vec<u8> {
-        let rendered = Rendered {
+    /// `asked`: the trace that is named unless the problem names one itself.
+    fn render(&self, asked: Option<TraceId>) -> Vec<u8> {
+        let rendered = ProblemBody {
             type_uri: self.code.type_uri(),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             code: self.code.as_str(),
-            detail: &self.detail,
-            errors: &self.field_errors,
-            trace_id: self.trace_id,
+            detail: self.detail.clone(),
+            errors: self.field_errors.clone(),
+            trace_id: self.trace_id.or(asked),
         };
         // Strings and numbers always serialise; an empty body would still carry the status.
         serde_json::to_vec(&rendered).unwrap_or_default()
@@ -162,6 +167,10 @@ impl Problem {
     }
 }
 
+fn current_trace() -> Option<TraceId> {
+    TraceContext::current().map(|trace| trace.trace_id())
+}
+
 impl From<&Problem> for Response<Body> {
     fn from(problem: &Problem) -> Self {
         problem.to_response()
@@ -174,18 +183,31 @@ impl From<Problem> for Response<Body> {
     }
 }
 
-/// The members, in the order they are sent.
-#[derive(Serialize)]
-struct Rendered<'a> {
+/// A refusal or fault (RFC 9457): the members of a problem, in the order they are sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// `urn:flashsale:problem:` and the code.
     #[serde(rename = "type")]
-    type_uri: &'a str,
-    title: &'a str,
+    type_uri: &'static str,
+    /// The same for every occurrence of the code.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    code: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    errors: &'a [FieldError],
+    /// For programs; stable.
+    #[schema(example = "sold_out")]
+    code: &'static str,
+    /// For people; of this occurrence.
+    #[schema(value_type = String)]
+    detail: Cow<'static, str>,
+    /// What is wrong with the input, field by field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<FieldError>>, nullable = false)]
+    errors: Vec<FieldError>,
+    /// The request's trace, also in the header `traceparent`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^[0-9a-f]{32}$")]
     trace_id: Option<TraceId>,
 }
 
@@ -214,7 +236,6 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::trace::TraceContext;
 
     pub(super) async fn json_of(response: Response<Body>) -> serde_json::Value {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -243,9 +264,19 @@ mod tests {
         assert_eq!(json_of(response).await, expected);
     }
 
+    #[tokio::test]
+    async fn a_problem_names_the_trace_of_the_request_that_it_answers() {
+        let (asked, own) = (TraceContext::generate(), TraceContext::generate());
+        let answered = async { json_of(Problem::new(Code::SoldOut, "gone").to_response()).await };
+        assert_eq!(asked.within(answered).await["trace_id"], asked.trace_id().to_string());
+        let problem = Problem::new(Code::SoldOut, "gone").with_trace_id(own.trace_id());
+        let answered = async { json_of(problem.to_response()).await };
+        assert_eq!(asked.within(answered).await["trace_id"], own.trace_id().to_string());
+    }
+
     #[test]
     fn members_without_a_value_are_left_out() {
-        let text = String::from_utf8(Problem::new(Code::SoldOut, "gone").render()).unwrap();
+        let text = String::from_utf8(Problem::new(Code::SoldOut, "gone").render(None)).unwrap();
         assert!(text.starts_with("{\"type\":\"urn:flashsale:problem:sold_out\",\"title\":"), "{text}");
         assert!(!text.contains("errors") && !text.contains("trace_id") && !text.contains("null"), "{text}");
     }

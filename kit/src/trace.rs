@@ -1,8 +1,9 @@
 //! W3C Trace Context, level 1: reading, minting and writing `traceparent`. It records no spans; it
-//! lets a log line, a record and a refusal name the request they belong to.
+//! lets a log line, a refusal and a request to another service name the request they belong to.
 
 use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::{NonZeroU64, NonZeroU128};
 
@@ -16,6 +17,11 @@ const TRACEPARENT_LEN: usize = 55;
 
 /// Bit of the flags by which the caller says that it may have recorded the trace.
 const FLAG_SAMPLED: u8 = 0x01;
+
+tokio::task_local! {
+    /// The request that the task works on. Setting it allocates nothing: the hot path does.
+    static CURRENT: TraceContext;
+}
 
 /// Names one request across all services. Never zero; prints as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +108,18 @@ impl TraceContext {
             _ => None,
         };
         only.and_then(Self::parse).map_or_else(Self::generate, |caller| caller.child())
+    }
+
+    /// Does something as a part of this trace: log lines that are written meanwhile, problems that
+    /// are answered and requests to other services name it. What is spawned meanwhile does not.
+    pub async fn within<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    /// The trace that the task works for, if for one.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(|trace| *trace).ok()
     }
 
     /// Which trace.

@@ -69,12 +69,14 @@ fn serve(listener: std::net::TcpListener) -> io::Result<Infallible> {
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::from_std(listener)?;
         // The same bytes as the engine's refusal.
-        let body = Problem::new(Code::SoldOut, "fewer units are left than asked for").to_response().into_body();
+        let refusal = Problem::new(Code::SoldOut, "fewer units are left than asked for").to_response();
+        let Ok(body) = refusal.into_body().collect().await;
+        let bytes = body.to_bytes();
         loop {
             let (stream, _peer) = listener.accept().await?;
-            let body = body.clone();
+            let bytes = bytes.clone();
             tokio::task::spawn_local(async move {
-                let answer = service_fn(|request| answer(request, body.clone()));
+                let answer = service_fn(|request| answer(request, Body::new(bytes.clone())));
                 // A connection that breaks is the client's business: it counts what it got.
                 drop(http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await);
             });

@@ -2,7 +2,6 @@
 //! placeholders; ids, times and money as `i64`; bytes as blobs. What dialects say differently is a
 //! named operation here, never an `if` in a repository. It knows no table.
 
-mod all;
 mod error;
 mod fixed;
 mod migration;
@@ -16,11 +15,11 @@ use std::future::Future;
 
 use crate::figures::DatabaseFigures;
 
-pub(crate) use all::all;
 pub use error::SqlError;
 pub(crate) use error::retried;
 pub use fixed::Insert;
 pub(crate) use fixed::{Fixed, SIZE_MAX};
+pub(crate) use futures_util::future::join_all as all;
 pub use migration::{Migration, Newer, pending};
 pub use value::{Row, Value, stored};
 

@@ -11,6 +11,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::purchase::Quantity;
 
@@ -32,14 +33,22 @@ pub(super) struct PurchaseBody {
     pub(super) context: Bytes,
 }
 
-/// The members of a good body. Read in one pass, without a copy.
-#[derive(Deserialize)]
+/// A purchase. Strict: no other members, each at most once.
+// Read in one pass, without a copy.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Sent<'a> {
+pub(crate) struct PurchaseRequest<'a> {
+    /// What.
     #[serde(borrow)]
+    #[schema(value_type = String, example = "9001", pattern = "^[1-9][0-9]{0,18}$")]
     offer_id: Cow<'a, str>,
+    /// How many units.
+    #[schema(minimum = 1, maximum = 100, example = 1)]
     quantity: u32,
+    /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the
+    /// order.
     #[serde(borrow, default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>, nullable = false)]
     context: Option<&'a RawValue>,
 }
 
@@ -62,7 +71,7 @@ impl PurchaseBody {
         if sent.trim_ascii_start().first() != Some(&b'{') {
             return None;
         }
-        let read: Sent<'_> = serde_json::from_slice(sent).ok()?;
+        let read: PurchaseRequest<'_> = serde_json::from_slice(sent).ok()?;
         let context = match read.context.map(RawValue::get) {
             None => Bytes::new(),
             Some(raw) => context(raw).then(|| sent.slice_ref(raw.as_bytes()))?,

@@ -43,7 +43,7 @@ impl From<domain::money::Money> for Price {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sale {
     /// Its id.
-    #[schema(example = "7")]
+    #[schema(example = "1001")]
     pub sale_id: String,
     /// For people.
     pub title: String,
@@ -89,7 +89,7 @@ impl Sale {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Offer {
     /// Its id, for `POST /v1/orders`.
-    #[schema(example = "42")]
+    #[schema(example = "9001")]
     pub offer_id: String,
     /// What is sold.
     pub sku_id: String,
@@ -178,22 +178,6 @@ pub struct OrderPage {
     pub next_cursor: Option<String>,
 }
 
-/// A purchase. Strict: no other members, each at most once.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PurchaseRequest {
-    /// What.
-    #[schema(example = "42", pattern = "^[1-9][0-9]{0,18}$")]
-    pub offer_id: String,
-    /// How many units.
-    #[schema(minimum = 1, maximum = 100, example = 1)]
-    pub quantity: u32,
-    /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the
-    /// order.
-    #[schema(value_type = Option<Object>, nullable = false)]
-    pub context: Option<()>,
-}
-
 /// A promised order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Bought {
@@ -205,34 +189,4 @@ pub struct Bought {
     /// `expired`, `rejected`, `refunding` or `refunded`.
     #[schema(example = "accepted")]
     pub status: String,
-}
-
-/// A refusal or fault (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
-    /// `urn:flashsale:problem:` and the code.
-    #[serde(rename = "type")]
-    pub type_uri: String,
-    /// The same for every occurrence of the code.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// For programs; stable.
-    #[schema(example = "sold_out")]
-    pub code: String,
-    /// For people; of this occurrence.
-    pub detail: String,
-    /// What is wrong with the input, field by field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub errors: Option<Vec<FieldError>>,
-}
-
-/// What is wrong with one field.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct FieldError {
-    /// Which: a member of the body, a parameter of the query, or a header.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub message: String,
 }

@@ -67,6 +67,12 @@ impl Pulse {
             || (reads > 0 && reads != self.reads_when_served.load(Ordering::Relaxed))
     }
 
+    /// A sign of life of an answer that goes on after its handler ended.
+    pub(super) fn beat(&self) {
+        step(&self.steps);
+        step(&self.steps);
+    }
+
     /// Says that a handler runs until the guard is dropped, however it ends.
     pub(super) fn serving(&self) -> Serving<'_> {
         step(&self.steps);

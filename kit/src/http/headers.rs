@@ -29,7 +29,8 @@ pub enum IdempotencyKeyError {
 
 impl From<IdempotencyKeyError> for Problem {
     fn from(error: IdempotencyKeyError) -> Self {
-        Self::new(Code::InvalidRequest, error.to_string())
+        let problem = Self::new(Code::InvalidRequest, error.to_string());
+        problem.with_field("Idempotency-Key", error.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ const PARAMETERS_MAX: usize = 32;
 /// Why a query string was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// A `%` is not followed by two hexadecimal digits, or what they say is not UTF-8.
+    /// What the percent-encoding says is not UTF-8.
     #[error("the query string is not percent-encoded UTF-8")]
     Encoding,
     /// A parameter came twice; which one counts would be a guess.
@@ -31,6 +31,12 @@ impl From<QueryError> for Problem {
     }
 }
 
+impl From<QueryError> for Box<Problem> {
+    fn from(error: QueryError) -> Self {
+        Self::new(error.into())
+    }
+}
+
 /// The parameters of a query, decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
@@ -38,17 +44,22 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads what follows the `?`, as `request.uri().query()` gives it. `+` is a space; `a` and
-    /// `a=` are both the empty value; empty parts (`a=1&&b=2`) are passed over.
+    /// Reads what follows the `?`, as `request.uri().query()` gives it, for a route that has these
+    /// parameters: a misspelt `limt` must not silently mean "no limit given". `+` is a space; `a`
+    /// and `a=` are both the empty value; empty parts (`a=1&&b=2`) are passed over; a `%` without
+    /// two hexadecimal digits stands for itself.
     ///
     /// # Errors
     ///
-    /// When the encoding is broken, a parameter repeats, or there are too many.
-    pub fn parse(raw: Option<&'a str>) -> Result<Self, QueryError> {
+    /// When a parameter is not in `names` or repeats, when a value is not UTF-8, or when there are
+    /// too many.
+    pub fn parse(raw: Option<&'a str>, names: &[&str]) -> Result<Self, QueryError> {
         let mut query = Self::default();
-        for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
+        for (name, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+            // The parser puts it in the place of what is not UTF-8; nobody means it.
+            if [&name, &value].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER)) {
+                return Err(QueryError::Encoding);
+            }
             if query.get(&name).is_some() {
                 return Err(QueryError::Repeated(name.into_owned()));
             }
@@ -57,7 +68,10 @@ impl<'a> Query<'a> {
             }
             query.parameters.push((name, value));
         }
-        Ok(query)
+        match query.parameters.iter().find(|(name, _)| !names.contains(&name.as_ref())) {
+            Some((name, _)) => Err(QueryError::Unknown(name.clone().into_owned())),
+            None => Ok(query),
+        }
     }
 
     /// The value of a parameter, if it came.
@@ -65,45 +79,12 @@ impl<'a> Query<'a> {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
-
-    /// Refuses parameters the route does not have: a misspelt `limt` must not silently mean "no
-    /// limit given".
-    ///
-    /// # Errors
-    ///
-    /// Names the first parameter that is not in `names`.
-    pub fn only(&self, names: &[&str]) -> Result<(), QueryError> {
-        let stranger = self.parameters.iter().find(|(name, _)| !names.contains(&name.as_ref()));
-        stranger.map_or(Ok(()), |(name, _)| Err(QueryError::Unknown(name.clone().into_owned())))
-    }
 }
 
-fn decode(raw: &str) -> Result<Cow<'_, str>, QueryError> {
-    if !raw.bytes().any(|byte| byte == b'%' || byte == b'+') {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = nibble(rest.next())?;
-                (high << 4) | nibble(rest.next())?
-            }
-            plain => plain,
-        });
-    }
-    String::from_utf8(bytes).map(Cow::Owned).map_err(|_not_utf8| QueryError::Encoding)
-}
-
-fn nibble(digit: Option<u8>) -> Result<u8, QueryError> {
-    match digit {
-        Some(digit @ b'0'..=b'9') => Ok(digit - b'0'),
-        Some(digit @ b'a'..=b'f') => Ok(digit - b'a' + 10),
-        Some(digit @ b'A'..=b'F') => Ok(digit - b'A' + 10),
-        _ => Err(QueryError::Encoding),
-    }
+/// The refusal of a parameter's value; `message` says what would be right.
+#[must_use]
+pub fn wrong_parameter(name: &'static str, message: impl Into<Cow<'static, str>>) -> Box<Problem> {
+    Box::new(Problem::new(Code::InvalidRequest, "the query cannot be understood").with_field(name, message))
 }
 
 #[cfg(test)]
@@ -112,49 +93,53 @@ mod tests {
 
     #[test]
     fn values_are_decoded_and_plain_ones_borrowed() {
-        let query = Query::parse(Some("cursor=abc&name=%E5%90%8D+a%2Bb%26c%3d&flag&empty=")).unwrap();
+        let raw = Some("cursor=abc&name=%E5%90%8D+a%2Bb%26c%3d&flag&empty=&&odd=%zz%");
+        let query = Query::parse(raw, &["cursor", "name", "flag", "empty", "odd", "absent"]).unwrap();
         assert_eq!(query.get("cursor"), Some("abc"));
         assert_eq!(query.get("name"), Some("名 a+b&c="));
         assert_eq!(query.get("flag"), Some(""));
         assert_eq!(query.get("empty"), Some(""));
+        assert_eq!(query.get("odd"), Some("%zz%"));
         assert_eq!(query.get("absent"), None);
         assert!(matches!(query.parameters[0].1, Cow::Borrowed("abc")));
     }
 
     #[test]
     fn no_query_is_an_empty_one() {
-        assert_eq!(Query::parse(None), Query::parse(Some("")));
-        assert_eq!(Query::parse(Some("&&")), Ok(Query::default()));
+        assert_eq!(Query::parse(None, &[]), Ok(Query::default()));
+        assert_eq!(Query::parse(Some("&&"), &[]), Ok(Query::default()));
     }
 
     #[test]
     fn a_value_may_hold_an_equals_sign() {
-        assert_eq!(Query::parse(Some("cursor=YQ==")).unwrap().get("cursor"), Some("YQ=="));
+        assert_eq!(Query::parse(Some("cursor=YQ=="), &["cursor"]).unwrap().get("cursor"), Some("YQ=="));
     }
 
     #[test]
-    fn broken_encodings_are_refused() {
-        for raw in ["a=%", "a=%4", "a=%zz", "a=%+1", "%=a", "a=%ff", "a=%c3%28"] {
-            assert_eq!(Query::parse(Some(raw)), Err(QueryError::Encoding), "{raw}");
+    fn bytes_that_are_no_text_are_refused() {
+        for raw in ["a=%ff", "a=%c3%28", "%ff=a"] {
+            assert_eq!(Query::parse(Some(raw), &["a"]), Err(QueryError::Encoding), "{raw}");
         }
     }
 
     #[test]
     fn repeated_parameters_are_refused_however_they_are_spelt() {
-        assert_eq!(Query::parse(Some("limit=1&%6Cimit=2")), Err(QueryError::Repeated("limit".to_owned())));
+        let repeated = Query::parse(Some("limit=1&%6Cimit=2"), &["limit"]);
+        assert_eq!(repeated, Err(QueryError::Repeated("limit".to_owned())));
     }
 
     #[test]
     fn a_flood_of_parameters_is_refused() {
         let names: Vec<String> = (0..=PARAMETERS_MAX).map(|index| format!("p{index}")).collect();
-        assert_eq!(Query::parse(Some(&names.join("&"))), Err(QueryError::TooMany));
-        assert!(Query::parse(Some(&names[1..].join("&"))).is_ok());
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(Query::parse(Some(&names.join("&")), &known), Err(QueryError::TooMany));
+        assert!(Query::parse(Some(&names[1..].join("&")), &known).is_ok());
     }
 
     #[test]
     fn unknown_parameters_are_named() {
-        let query = Query::parse(Some("limit=1&limt=2")).unwrap();
-        assert_eq!(query.only(&["limit", "limt"]), Ok(()));
-        assert_eq!(query.only(&["limit"]), Err(QueryError::Unknown("limt".to_owned())));
+        let raw = Some("limit=1&limt=2");
+        assert!(Query::parse(raw, &["limit", "limt"]).is_ok());
+        assert_eq!(Query::parse(raw, &["limit"]), Err(QueryError::Unknown("limt".to_owned())));
     }
 }

@@ -13,8 +13,8 @@ pub const CONTENT_TYPE_JSON: HeaderValue = HeaderValue::from_static("application
 
 const CONTENT_TYPE_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// An answer in JSON. A value that cannot be serialised is a fault of ours: logged, and
-/// answered 500.
+/// An answer in JSON. A value that cannot be serialised is a fault of ours: logged, and answered
+/// 500.
 #[must_use]
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
     match serde_json::to_vec(value) {

@@ -416,7 +416,12 @@ impl<H: Handler> Served<H> {
             return response;
         }
         let _serving = self.pulse.serving();
-        let response = self.handler.handle(request).await;
+        let mut response = self.handler.handle(request).await;
+        // An answer that goes on is a sign of life with each piece that its client takes.
+        response.body_mut().on_piece(|| {
+            let pulse = Arc::clone(&self.pulse);
+            move || pulse.beat()
+        });
         if response.status().is_client_error() && response.headers().contains_key(CONNECTION) {
             self.pulse.cut_short();
         }

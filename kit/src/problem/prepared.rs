@@ -32,7 +32,7 @@ impl PreparedProblem {
         Self {
             status: untraced.code.status(),
             headers: untraced.headers(),
-            body: Bytes::from_static(Vec::leak(untraced.render())),
+            body: Bytes::from_static(Vec::leak(untraced.render(None))),
         }
     }
 

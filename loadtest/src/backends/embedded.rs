@@ -213,7 +213,7 @@ impl LaneWitness for PageWitness {
 
     async fn under_way(&mut self, _: &[LaneId]) -> Result<Snapshot, BackendsError> {
         match &self.pages {
-            Some(pages) => pages.json("/snapshot").await,
+            Some(pages) => pages.json("/standing").await,
             None => self.at_rest().await,
         }
     }
