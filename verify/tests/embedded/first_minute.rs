@@ -33,7 +33,7 @@ fn an_empty_folder_sells_and_remembers() {
     wait_until("the order is a row", PATIENCE, is_row).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
-    assert!(!folder.data().join("server.json").exists(), "nobody is text of a server that ended");
+    assert!(!folder.data().join("server.json").exists(), "nothing names a server that ended");
 
     let mut server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();
