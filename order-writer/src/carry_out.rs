@@ -79,7 +79,7 @@ impl<P: Ports> Partition<P> {
         self.park_undecided(&decided, span).await?;
         let mut at = self.shared.clock.monotonic();
         let log = self.shared.log.of(Topic::OrderEvents);
-        let events = self.append_events(&log, &decided, span)?;
+        let events = self.append_events(&log, &decided, span).await?;
         self.settle(&decided).await?;
         self.lap(&mut at, |stages| &stages.settle);
         self.shared.failpoint.reach(Step::Settled);

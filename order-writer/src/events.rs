@@ -4,8 +4,11 @@
 //! bytes: a consumer may see an event twice, and never one before those that come before it in its
 //! order.
 
+use std::{collections::VecDeque, time::Duration};
+
 use domain::{decide::Decided, event::events_of, record::ORDER_EVENTS_TYPE};
 use store::log::{Envelope, OrderLog, Unacknowledged};
+use tokio::time::sleep;
 
 use crate::{
     carry_out::Span,
@@ -13,27 +16,39 @@ use crate::{
     ports::{Halt, Ports},
 };
 
+/// How long a full producer is left alone when nothing of ours is in it.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
 impl<P: Ports> Partition<P> {
     /// Hands what a span tells to the log, an append for each of its records that tells something.
-    /// They are on their way when this returns; each future is an acknowledgement.
+    /// They are on their way when this returns; each future is an acknowledgement. A full producer
+    /// is waited for: a span may tell more than it has room for, and others share it.
     ///
     /// # Errors
-    /// [`Halt::Append`] when the producer's queue is full.
-    pub(crate) fn append_events<'log>(
+    /// [`Halt::Append`] when a record that had to be waited for was not acknowledged.
+    pub(crate) async fn append_events<'log>(
         &self,
         log: &'log P::Log,
         decided: &Decided,
         span: &Span,
-    ) -> Result<Vec<impl Future<Output = Result<u64, Unacknowledged>> + Send + use<'log, P>>, Halt> {
+    ) -> Result<VecDeque<impl Future<Output = Result<u64, Unacknowledged>> + Send + use<'log, P>>, Halt> {
         let mut given_back = decided.given_back.iter().peekable();
-        let mut on_the_way = Vec::new();
+        let mut on_the_way = VecDeque::new();
         for (placed, movement) in span.records.iter().zip(&decided.movements) {
             let status = given_back.next_if(|(offset, _)| *offset == placed.offset).map(|(_, status)| *status);
             let Some(payload) = events_of(placed, movement, status, self.lanes()) else { continue };
-            let room = log.room().ok_or_else(|| Unacknowledged("the producer's queue is full".into()))?;
+            let room = loop {
+                if let Some(room) = log.room() {
+                    break room;
+                }
+                match on_the_way.pop_front() {
+                    Some(oldest) => drop(oldest.await?),
+                    None => sleep(ROOM_PAUSE).await,
+                }
+            };
             // The same id at each attempt: the events of a record are named after it.
             let envelope = Envelope { id: placed.id, kind: ORDER_EVENTS_TYPE, payload };
-            on_the_way.push(log.append(self.id, envelope, room));
+            on_the_way.push_back(log.append(self.id, envelope, room));
         }
         Ok(on_the_way)
     }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The Debian packages: the servers, what fetches Kafka's jars, what builds the Rust crates' C parts, and the tests' tracer.
+# The Debian packages: the servers, what fetches Kafka's jars, what builds the Rust crates' C parts, the tests'
+# tracer, and what the checks under tools/ run in.
 
 # Prints the packages of which no command is here yet. A command from elsewhere (another JDK, say) will do.
 missing_packages() {
@@ -23,6 +24,7 @@ pkg-config pkg-config
 strace strace
 WANTED
   [ -e /usr/include/zlib.h ] || printf 'zlib1g-dev\n'
+  python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
 }
 
 ensure_packages() {
