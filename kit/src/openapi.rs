@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Required};
 
@@ -52,14 +52,16 @@ fn refusal(codes: &[(Code, &str)]) -> Response {
             response.header("Retry-After", seconds("Seconds until a repeat may do better."))
         }
         _ if codes.iter().any(|(code, _)| *code == Code::NotStarted) => {
-            response.header("Retry-After", seconds("Of not_started alone: seconds until the sale opens."))
+            // An answer of another code has none: then it is null.
+            let seconds = SchemaType::from_iter([Type::Integer, Type::Null]);
+            response.header("Retry-After", header(seconds, "Of not_started alone: seconds until the sale opens."))
         }
         _ => response,
     };
     response.build()
 }
 
-fn header(of: Type, meaning: &str) -> Header {
+fn header(of: impl Into<SchemaType>, meaning: &str) -> Header {
     let schema = ObjectBuilder::new().schema_type(of).build();
     HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build()
 }

@@ -12,7 +12,7 @@ use domain::{
 };
 use order_writer::desk;
 use store::{
-    log::{OrderLogSource, PartitionReader, sqlite::SqliteSource},
+    log::{OrderLog, OrderLogSource, PartitionReader, sqlite::SqliteSource},
     orders::{Marked, OutboxRow},
 };
 
@@ -104,6 +104,28 @@ async fn nothing_is_passed_by_the_ledger_before_its_events_are_durable() {
     desk::cancel(&rig.store.orders, &rig.store.ledger, sold.order).await.unwrap();
     until("its release is decided", || async { rig.row(sold.order).await.unwrap().released.is_some() }).await;
     rig.until_rest().await;
+    tell_what_the_rows_say(&rig, &LANES, 0).await;
+    rig.close().await;
+}
+
+/// A full producer is waited for, and a span that tells more than it has room for is told all the
+/// same, without a halt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_waits_for_room_for_its_events() {
+    let mut rig = Rig::open().await;
+    rig.stop().await;
+    let mut sold = Vec::new();
+    for buyer in 1..=5 {
+        sold.extend(rig.buy(LANES[0], buyer, false).await);
+    }
+    let mut rooms: Vec<_> = std::iter::from_fn(|| rig.log.room()).collect();
+    rig.start();
+    until("the rows are there", || async { rig.row(sold[4].order).await.is_some() }).await;
+    // Room for one record at a time.
+    drop(rooms.pop());
+    rig.until_rest().await;
+    assert_eq!(rig.figure_of("flashsale_writer_halts_total{cause=\"append\"}"), 0);
+    drop(rooms);
     tell_what_the_rows_say(&rig, &LANES, 0).await;
     rig.close().await;
 }

@@ -144,10 +144,11 @@ impl<P> Listened<P> {
     }
 }
 
-/// What is appended to another topic is noted for nobody.
+/// What is appended to another topic than `orders` is noted for nobody.
 impl<L: Topics> Topics for Listened<L> {
     fn of(&self, topic: Topic) -> Self {
-        Self { port: self.port.of(topic), notes: Arc::default() }
+        let notes = if topic == Topic::Orders { Arc::clone(&self.notes) } else { Arc::default() };
+        Self { port: self.port.of(topic), notes }
     }
 }
 

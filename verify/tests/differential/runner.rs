@@ -110,7 +110,8 @@ pub(crate) fn token<S: Stores>(parts: &Parts<S>, shop: &SeedShop, buyer: u8) -> 
     parts.signer.sign(&claims, now_ms).unwrap()
 }
 
-/// A purchase, on the front thread of its buyer.
+/// A purchase, on the front thread of its buyer. Asked again while the parts are overloaded: that
+/// answer says that nothing was done, and hundreds of shops share the bounds of one engine here.
 pub(crate) async fn buy<S: Stores>(
     parts: &Parts<S>,
     shop: &SeedShop,
@@ -119,9 +120,15 @@ pub(crate) async fn buy<S: Stores>(
     context: Bytes,
 ) -> Result<Bought, Declined> {
     let key = wish.key();
-    let quantity = Quantity::new(wish.quantity).unwrap();
-    let purchase = Purchase { token: Some(token), offer: shop.offer(wish.offer), quantity, key: &key, context };
-    parts.fronts[usize::from(wish.buyer) % parts.fronts.len()].buy(purchase).await
+    let (offer, quantity) = (shop.offer(wish.offer), Quantity::new(wish.quantity).unwrap());
+    let begun = std::time::Instant::now();
+    loop {
+        let purchase = Purchase { token: Some(token), offer, quantity, key: &key, context: context.clone() };
+        match parts.fronts[usize::from(wish.buyer) % parts.fronts.len()].buy(purchase).await {
+            Err(Declined::Overloaded) if begun.elapsed() < PATIENCE => sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
 }
 
 /// What the buyer of this wish is answered about an order.

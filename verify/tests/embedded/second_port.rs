@@ -43,9 +43,9 @@ fn a_wrong_method_is_told_the_right_ones() {
     for (method, path, allowed) in [
         ("POST", "/metrics", "get, head"),
         ("DELETE", "/readyz", "get, head"),
-        ("POST", "/standing", "get"),
-        ("PUT", "/lanes", "get"),
-        ("POST", "/lanes/1/buyers", "get"),
+        ("POST", "/standing", "get, head"),
+        ("PUT", "/lanes", "get, head"),
+        ("POST", "/lanes/1/buyers", "get, head"),
         ("GET", "/sales", "post"),
         ("PUT", "/sales", "post"),
         ("GET", "/orders/77/cancel", "post"),

@@ -210,7 +210,7 @@ fn methods_and_paths() {
             of("GET /v1/time", "content-length: 5\r\n").trim_end().to_owned() + "\r\n\r\nhello",
             Status(200),
         ),
-        ("a query on a purchase without a token", of("POST /v1/orders?a=%zz", "idempotency-key: k\r\n"), INVALID),
+        ("a query on a purchase without a token", of("POST /v1/orders?a=%zz", "idempotency-key: k\r\n"), anonymous),
         ("Expect, and too large", of("POST /v1/orders", "content-length: 99999\r\nexpect: 100-continue\r\n"), LARGE),
         ("Expect something else", of("GET /v1/time", "expect: a miracle\r\n"), Status(200)),
     ] {
