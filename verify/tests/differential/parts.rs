@@ -57,7 +57,7 @@ use super::notes::{Listened, Notes};
 /// Partitions of every deployment here.
 pub(crate) const PARTITIONS: u32 = 4;
 /// More than any wait here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 /// Pause between two looks at ledger and outboxes.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Outbox rows of a shard, more than there can be.
