@@ -44,20 +44,34 @@ impl<P: Ports> Partition<P> {
             self.pulse.well();
         }
         self.look_for_absent().await;
+        let looked = self.look_at_all(lanes, &sales, spares_none, lag == 0).await;
+        // Whatever ended the look: what it appended is proven before anything is decided.
+        self.prove_epochs().await?;
+        looked
+    }
+
+    async fn look_at_all(
+        &mut self,
+        lanes: Vec<LaneId>,
+        sales: &Sales,
+        spares_none: bool,
+        decided: bool,
+    ) -> Result<(), Halt> {
+        let now = self.shared.clock.now_ms();
         for lane in lanes {
             if self.looks.end_if_late() {
                 break;
             }
-            let sale = self.owner_of(&sales, lane);
+            let sale = self.owner_of(sales, lane);
             if (!spares_none && self.may_rest(lane, sale, now)) || self.is_aside(lane) {
                 continue;
             }
-            match self.look_into(lane, sale, now, lag == 0).await {
+            match self.look_into(lane, sale, now, decided).await {
                 Err(Halt::Stock(error)) => self.set_aside(lane, error).await?,
                 done => done?,
             }
         }
-        self.look_at_ended(&sales, now, lag == 0 && self.looks.is_done()).await
+        self.look_at_ended(sales, now, decided && self.looks.is_done()).await
     }
 
     /// The lanes to look at, those first that buyers want now, without those at their end.
@@ -210,10 +224,10 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn rebuild(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes().get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append_epoch(&Record::EpochOpened { lane: id, epoch }, &drained).await?;
+        let batches = drained.len();
+        self.append_epoch(Record::EpochOpened { lane: id, epoch }, drained).await?;
         self.shared.failpoint.reach(Step::EpochAppended);
-        let drained = drained.len();
-        tracing::info!(lane = %id, %epoch, drained, "lane closed, its next epoch is in the log");
+        tracing::info!(lane = %id, %epoch, drained = batches, "lane closed, its next epoch is in the log");
         self.shared.metrics.rebuilds.inc();
         self.wait_for_a_record(id, epoch);
         Ok(())

@@ -30,7 +30,7 @@ use loads::Loads;
 use looks::Looks;
 
 pub(crate) use loads::Unread;
-pub(crate) use looks::Asking;
+pub(crate) use looks::{Asking, Unproven};
 
 /// The reader of a worker's source.
 pub type Reader<P> = <<P as Ports>::Source as OrderLogSource>::Reader;

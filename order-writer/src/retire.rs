@@ -125,10 +125,10 @@ impl<P: Ports> Partition<P> {
     pub(crate) async fn retire(&mut self, id: LaneId) -> Result<(), Halt> {
         let Some(next) = self.lanes().get(&id).map(|lane| lane.epoch.next()) else { return Ok(()) };
         let Some((epoch, drained)) = self.close_and_drain(id, next).await? else { return Ok(()) };
-        self.append_epoch(&Record::LaneRetired { lane: id, epoch }, &drained).await?;
+        let batches = drained.len();
+        self.append_epoch(Record::LaneRetired { lane: id, epoch }, drained).await?;
         self.shared.failpoint.reach(Step::RetiredAppended);
-        let drained = drained.len();
-        tracing::info!(lane = %id, %epoch, drained, "lane closed after its sale, its retirement is in the log");
+        tracing::info!(lane = %id, %epoch, drained = batches, "lane closed after its sale, its retirement is in the log");
         self.wait_for_a_record(id, epoch);
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use domain::id::LaneId;
+use domain::{
+    id::{LaneId, RecordId},
+    record::Record,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ports::Sales;
@@ -24,6 +27,22 @@ pub(crate) struct Asking {
     pub(crate) lanes: BTreeSet<LaneId>,
     /// Those that answered.
     pub(crate) answered: AbortOnDropHandle<BTreeSet<LaneId>>,
+}
+
+/// An epoch in the log that is not proven yet.
+pub(crate) struct Unproven {
+    pub(crate) id: RecordId,
+    pub(crate) offset: u64,
+    pub(crate) record: Record,
+    /// What was drained for it, with its offsets as they were acknowledged; not empty.
+    pub(crate) drained: Vec<(u64, RecordId)>,
+}
+
+impl Unproven {
+    /// Of what was drained, the lowest offset.
+    pub(crate) fn first(&self) -> u64 {
+        self.drained.iter().map(|&(offset, _)| offset).min().unwrap_or(self.offset)
+    }
 }
 
 /// What a keeper remembers of its looks.
@@ -48,6 +67,8 @@ pub(crate) struct Looks {
     retired_seen: Option<LaneId>,
     /// Whether lanes that are left out are back.
     asking: Option<Asking>,
+    /// Epochs that this look has appended.
+    unproven: Vec<Unproven>,
 }
 
 impl Looks {
@@ -121,6 +142,16 @@ impl Looks {
         let round: Vec<LaneId> = retired[begin..].iter().take(ROUND).copied().collect();
         self.retired_seen = round.last().copied();
         round
+    }
+
+    /// An epoch was appended in this look.
+    pub(crate) fn note_unproven(&mut self, epoch: Unproven) {
+        self.unproven.push(epoch);
+    }
+
+    /// The epochs that were appended since this was asked.
+    pub(crate) fn take_unproven(&mut self) -> Vec<Unproven> {
+        std::mem::take(&mut self.unproven)
     }
 
     /// Whether lanes are being asked whether they are back.
