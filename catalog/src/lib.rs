@@ -19,6 +19,42 @@ pub mod render;
 /// What a person is told after a publication.
 pub mod confirm;
 
+/// What the service takes from outside.
+pub mod ports;
+
+/// Its own database.
+pub mod database;
+
+/// Numbers that it gives.
+pub mod numbers;
+
+/// Why a request has no answer of its own.
+pub mod refused;
+
+/// Personal data, sealed.
+pub mod vault;
+
+/// Every change, for ever.
+pub mod audit;
+
+/// A change that a call makes, whole or not at all.
+pub mod change;
+
+/// What its handlers share, and its routes.
+pub mod service;
+
+/// Who asks.
+mod identity;
+
+/// Tenants.
+mod tenants;
+
+/// Pieces that its routes share.
+mod document;
+
+/// Its OpenAPI document.
+pub mod openapi;
+
 /// A commented sale file; `catalog example` prints it with a window that is open
 /// ([`render::example_open_at`]).
 pub const EXAMPLE: &str = include_str!("../example.toml");

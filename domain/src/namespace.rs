@@ -42,6 +42,11 @@ impl Namespace {
         format!("{}_ledger", self.0)
     }
 
+    /// The database of tenants, people, products and stock.
+    pub fn catalog(&self) -> String {
+        format!("{}_catalog", self.0)
+    }
+
     /// The database of a shard.
     pub fn orders(&self, shard: ShardId) -> String {
         format!("{}_orders_{:02}", self.0, shard.0)
@@ -51,7 +56,7 @@ impl Namespace {
     pub fn owns(&self, database: &str) -> bool {
         let rest = database.strip_prefix(&self.0);
         let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        database == self.ledger() || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+        [self.ledger(), self.catalog()].iter().any(|name| name == database) || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 

@@ -2,7 +2,6 @@
 //! and JSON; nothing past this module knows HTTP.
 
 mod answers;
-mod body;
 mod cursor;
 pub(crate) mod handlers;
 mod purchase;

@@ -7,7 +7,7 @@ mod hosts;
 
 use std::borrow::Cow;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -148,9 +148,9 @@ struct Admin<P: Service> {
 }
 
 impl<P: Service> Handler for Admin<P> {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut response = if self.hosts.admit(&request) {
-            self.answer(request).await
+            self.answer(request, peer).await
         } else {
             let told = "this port answers to IP addresses, localhost and the names in FLASHSALE_ADMIN_HOSTS";
             Problem::new(Code::Forbidden, told).to_response()
@@ -161,8 +161,8 @@ impl<P: Service> Handler for Admin<P> {
 }
 
 impl<P: Service> Admin<P> {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.table.answer(&self.pages, request).await {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        match self.table.answer(&self.pages, request, peer).await {
             // Who asks here is a person: what there is helps more than what there is not.
             (Err(Code::NotFound), _) => {
                 let there = self.table.patterns().collect::<Vec<_>>().join(", ");

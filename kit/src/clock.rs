@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+
 /// Where the time comes from.
 pub trait Clock: Clone + Send + Sync + 'static {
     /// Wall time in milliseconds since 1970-01-01 UTC. MAY step in either direction when the
@@ -55,6 +57,14 @@ impl Clock for SystemClock {
     }
 }
 
+/// A moment as RFC 3339, UTC, with milliseconds.
+#[must_use]
+pub fn rfc3339(epoch_ms: u64) -> String {
+    let moment = i64::try_from(epoch_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    // Beyond the year 9999 there is no such text; nothing of ours lies there.
+    format!("{:.3}", moment.unwrap_or(Timestamp::MAX))
+}
+
 /// A clock that only moves when it is moved. Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
@@ -102,6 +112,12 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_milliseconds_always() {
+        assert_eq!(rfc3339(1_735_689_600_000), "2025-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_735_689_600_120), "2025-01-01T00:00:00.120Z");
+    }
 
     #[test]
     fn the_system_clock_shows_this_century_and_never_goes_back() {

@@ -26,6 +26,9 @@ mod events;
 /// The few request headers that services read.
 mod headers;
 
+/// What a body says that it is.
+mod media;
+
 /// Query strings of GET routes.
 mod query;
 
@@ -42,6 +45,7 @@ mod requests;
 pub mod reply;
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 pub use bytes::Bytes;
 pub use hyper::body::Incoming;
@@ -51,7 +55,8 @@ pub use hyper::{Method, Request, Response, StatusCode, Uri};
 pub use self::body::{BodyError, read_body};
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::events::{Event, EventSender, EventsEnded, events};
-pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, idempotency_key};
+pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, client_address, idempotency_key};
+pub use self::media::check_json;
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
 pub use self::paging::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageAsked};
@@ -64,11 +69,11 @@ pub use crate::trace::TraceContext;
 
 /// What a service does with a request. One handler serves all connections of a listener.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. A fault becomes a response too; there is nobody above to catch it.
+    /// Answers one request; `peer` is the other end of its connection. A fault becomes a response too; there is nobody above to catch it.
     ///
     /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or
     /// when the drain deadline passes. A client that merely closes its sending half does not end
     /// it. The future MUST bound its own time: the server limits what it waits for from the client,
     /// not what the handler waits for.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }

@@ -20,6 +20,12 @@ pub mod telemetry;
 /// What a service counts and measures, and what its process costs.
 pub mod metrics;
 
+/// SHA-256 and HMAC.
+pub mod digest;
+
+/// Randomness, as a value that is handed in.
+pub mod random;
+
 /// W3C trace context: which request a line, a record or a refusal belongs to.
 pub mod trace;
 
@@ -31,6 +37,15 @@ pub mod problem;
 
 /// The HTTP/1.1 server: listeners, limits, bodies, drain, routes of services that share a port.
 pub mod http;
+
+/// Who may do what: people, API keys, and their permissions.
+pub mod access;
+
+/// Bodies checked by their schema.
+pub mod schema;
+
+/// Routes of an everyday service as data: whom each admits, and what it does.
+pub mod api;
 
 /// One service asks another.
 pub mod client;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use self::code::Code;
@@ -77,6 +78,8 @@ pub struct Problem {
     pub token_error: Option<&'static str>,
     /// The request's trace, for whoever reports the problem.
     pub trace_id: Option<TraceId>,
+    /// Of a stale write: what is there now, as its route shows it.
+    pub current: Option<Box<Value>>,
 }
 
 impl Problem {
@@ -91,6 +94,7 @@ impl Problem {
             rate_limit: None,
             token_error: None,
             trace_id: None,
+            current: None,
         }
     }
 
@@ -110,6 +114,12 @@ impl Problem {
     #[must_use]
     pub fn with_token_error(self, token_error: &'static str) -> Self {
         Self { token_error: Some(token_error), ..self }
+    }
+
+    /// Shows what is there now. A value that cannot be written is left out.
+    #[must_use]
+    pub fn with_current<T: Serialize>(self, current: &T) -> Self {
+        Self { current: serde_json::to_value(current).ok().map(Box::new), ..self }
     }
 
     /// Names the request.
@@ -144,6 +154,7 @@ impl Problem {
             detail: self.detail.clone(),
             errors: self.field_errors.clone(),
             trace_id: self.trace_id.or(asked),
+            current: self.current.clone(),
         };
         // Strings and numbers always serialise; an empty body would still carry the status.
         serde_json::to_vec(&rendered).unwrap_or_default()
@@ -209,6 +220,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false, pattern = "^[0-9a-f]{32}$")]
     trace_id: Option<TraceId>,
+    /// Of a stale write: what is there now, as its route shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    current: Option<Box<Value>>,
 }
 
 /// RFC 6750, 3: the scheme, and what is wrong with the token.

@@ -39,7 +39,7 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
         match request.uri().path() {
             "/held" => {
                 self.held.fetch_add(1, Ordering::SeqCst);

@@ -129,6 +129,15 @@ pub async fn open_ledger<V: Server>(server: &V, namespace: &Namespace) -> Result
     Ok(Ledger::new(database(server, &namespace.ledger(), &migrations(LEDGER, 0)).await?))
 }
 
+/// Makes what is missing of a database that one service owns, and opens it. `schema`: all its
+/// migrations, in the order in which they are applied.
+///
+/// # Errors
+/// [`OpenError::Sql`] when the database fails.
+pub async fn open_own<V: Server>(server: &V, name: &str, schema: &[(&str, &str)]) -> Result<V::Sql, OpenError> {
+    Ok(database(server, name, &migrations(schema, 0)).await?)
+}
+
 /// Opens the ledger's database to look at it; makes and migrates nothing.
 ///
 /// # Errors

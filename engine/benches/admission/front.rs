@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +25,8 @@ use tokio::{
 
 use crate::testing::{Shop, tenant};
 
+/// Who asks, as far as the routes know: they do not look.
+const PEER: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 /// Connections, each with one request under way: what travels together to a lane.
 const WIDTHS: [u64; 2] = [1, 64];
 /// Rounds after which everything is made anew: memories that only grow would be measured, and sales
@@ -144,7 +147,7 @@ impl Rig {
             }
             connect(move |request| {
                 let front = Arc::clone(&front);
-                async move { front.handle(request).await }
+                async move { front.handle(request, PEER).await }
             })
         });
         let connections = connections.collect();

@@ -3,9 +3,9 @@
 
 use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
-    clock::Clock,
+    clock::{Clock, rfc3339},
     http::{
-        Asked, BODY_DEADLINE, Body, HeaderValue, Method, PageAsked, Query, Response, StatusCode, bearer, header,
+        Asked, BODY_DEADLINE, Body, HeaderValue, Method, PageAsked, Query, Response, StatusCode, bearer, check_json, header,
         idempotency_key, read_body, reply, wrong_parameter,
     },
     openapi::{IdempotencyKey, Responses, refusals},
@@ -16,7 +16,7 @@ use store::{log::OrderLog, stock::LaneStock};
 use utoipa::IntoResponses;
 
 use super::{
-    Front, answers, body, cursor,
+    Front, answers, cursor,
     purchase::{PURCHASE_BYTES_MAX, PurchaseBody, PurchaseRequest},
     wire::{Bought, Order, OrderPage, Sale, Time},
 };
@@ -115,7 +115,7 @@ pub(crate) async fn buy<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
         Ok(key) => key,
         Err(error) => return front.unreadable(&head.headers, &error.into()),
     };
-    if let Err(problem) = body::check_json(&head.headers) {
+    if let Err(problem) = check_json(&head.headers) {
         return front.unreadable(&head.headers, &problem);
     }
     let PurchaseBody { offer, quantity, context } = match PurchaseBody::read(&sent) {
@@ -256,7 +256,7 @@ pub(super) async fn get_sale<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
 )]
 pub(super) fn get_time<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(front: &Front<S, L, R, C>) -> Response<Body> {
     let now_ms = front.clock.now_ms();
-    let body = Time { server_time: body::rfc3339(now_ms), epoch_ms: now_ms };
+    let body = Time { server_time: rfc3339(now_ms), epoch_ms: now_ms };
     let mut response = reply::json(StatusCode::OK, &body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -1,10 +1,10 @@
 //! The JSON of the buyer's surface. Field names and values here are public and never change.
 
 use domain::sale::Phase;
+use kit::clock::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::rfc3339;
 use crate::{
     hint::Coarse,
     orders::{OrderState, OrderView},

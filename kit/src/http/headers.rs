@@ -1,6 +1,8 @@
 //! The few request headers that services read. None may come twice: two readers must not see two
 //! different values.
 
+use std::net::IpAddr;
+
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use crate::problem::{Code, Problem};
@@ -10,6 +12,8 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 
 /// Longest idempotency key, in bytes.
 const IDEMPOTENCY_KEY_LEN_MAX: usize = 255;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 const BEARER_SCHEME: &str = "bearer ";
 
@@ -73,6 +77,20 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case(BEARER_SCHEME) && !token.is_empty()).then_some(token)
 }
 
+/// Where a request comes from: its peer; or, where that is on this machine or in a private network
+/// and so may be the proxy that ends TLS before us, whom it names last in `X-Forwarded-For`. What
+/// stands before that entry the client may have written.
+#[must_use]
+pub fn client_address(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_near = match peer.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    };
+    let named = headers.get_all(FORWARDED_FOR).iter().next_back().filter(|_| is_near);
+    let last = named.and_then(|list| list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    last.unwrap_or(peer).to_canonical()
+}
+
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
@@ -130,5 +148,17 @@ mod tests {
         for values in none {
             assert_eq!(bearer(&with(AUTHORIZATION, values)), None);
         }
+    }
+
+    #[test]
+    fn only_a_near_peer_may_name_the_client_and_its_last_word_counts() {
+        let forwarded = HeaderName::from_static("x-forwarded-for");
+        let headers = with(forwarded, &[b"10.9.9.9", b"203.0.113.1, 198.51.100.7"]);
+        let of = |peer: &str, headers: &HeaderMap| client_address(peer.parse().unwrap(), headers).to_string();
+        assert_eq!(of("127.0.0.1", &headers), "198.51.100.7");
+        assert_eq!(of("::ffff:10.0.0.2", &headers), "198.51.100.7");
+        assert_eq!(of("203.0.113.9", &headers), "203.0.113.9", "a stranger's word is not taken");
+        assert_eq!(of("127.0.0.1", &HeaderMap::new()), "127.0.0.1");
+        assert_eq!(of("127.0.0.1", &with(HeaderName::from_static("x-forwarded-for"), &[b"me"])), "127.0.0.1");
     }
 }

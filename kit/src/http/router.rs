@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -43,6 +44,21 @@ impl<R> Mount<R> {
         Self { method: Method::POST, pattern, name, route }
     }
 
+    /// A route that puts something in the place that its path names.
+    pub const fn put(pattern: &'static str, name: &'static str, route: R) -> Self {
+        Self { method: Method::PUT, pattern, name, route }
+    }
+
+    /// A route that changes some members of what its path names (RFC 7396).
+    pub const fn patch(pattern: &'static str, name: &'static str, route: R) -> Self {
+        Self { method: Method::PATCH, pattern, name, route }
+    }
+
+    /// A route that removes what its path names.
+    pub const fn delete(pattern: &'static str, name: &'static str, route: R) -> Self {
+        Self { method: Method::DELETE, pattern, name, route }
+    }
+
     fn map<T>(self, wrap: impl FnOnce(R) -> T) -> Mount<T> {
         let Self { method, pattern, name, route } = self;
         Mount { method, pattern, name, route: wrap(route) }
@@ -56,6 +72,8 @@ pub struct Asked<'a> {
     pub head: &'a Parts,
     /// Not read yet.
     pub body: Incoming,
+    /// Who is at the other end of the connection: the client, or a proxy before us.
+    pub peer: SocketAddr,
     values: Params<'a, 'a>,
 }
 
@@ -77,6 +95,10 @@ impl<'a> Asked<'a> {
     #[must_use]
     pub fn query(&self) -> Option<&'a str> {
         self.head.uri.query()
+    }
+
+    pub(crate) fn into_parts(self) -> (&'a Parts, Params<'a, 'a>, Incoming) {
+        (self.head, self.values, self.body)
     }
 }
 
@@ -256,11 +278,12 @@ impl<R: Copy> Table<R> {
         &self,
         service: &S,
         request: Request<Incoming>,
+        peer: SocketAddr,
     ) -> (Result<usize, Code>, Response<Body>) {
         let (head, body) = request.into_parts();
         match self.find(&head.method, head.uri.path()) {
             Found::Mount(place, route, values) => {
-                (Ok(place), service.answer(route, Asked { head: &head, body, values }).await)
+                (Ok(place), service.answer(route, Asked { head: &head, body, peer, values }).await)
             }
             Found::OtherMethods(allow) => {
                 let mut response = Problem::new(Code::MethodNotAllowed, "this path has other methods").to_response();
@@ -315,10 +338,10 @@ impl<S: Service, C: Clock> Router<S, C> {
 }
 
 impl<S: Service, C: Clock> Handler for Router<S, C> {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let started = self.clock.monotonic();
         let trace = TraceContext::of_request(request.headers());
-        let (place, mut response) = trace.within(self.table.answer(&self.service, request)).await;
+        let (place, mut response) = trace.within(self.table.answer(&self.service, request, peer)).await;
         trace.insert_into(response.headers_mut());
         let took = self.clock.monotonic().saturating_sub(started);
         if let Err(code) = place {

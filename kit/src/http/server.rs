@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +139,9 @@ async fn serve_inner<H: Handler>(
     Ok(server.drain().await)
 }
 
+/// A connection, and who is at its other end.
+type Accepted = (TcpStream, SocketAddr);
+
 struct Server<H> {
     protocol: http1::Builder,
     handler: Arc<H>,
@@ -152,7 +155,7 @@ struct Server<H> {
     /// Connections told to end that have not ended yet.
     leaving: usize,
     /// Accepted, and waiting for another one to end.
-    in_hand: Option<TcpStream>,
+    in_hand: Option<Accepted>,
     clock: SystemClock,
     warned: Option<Duration>,
 }
@@ -186,6 +189,7 @@ struct Stop {
 struct Served<H> {
     handler: Arc<H>,
     pulse: Arc<Pulse>,
+    peer: SocketAddr,
     headers_max: usize,
 }
 
@@ -221,7 +225,7 @@ impl<H: Handler> Server<H> {
                 _ = sweep.tick() => self.sweep(rounds),
                 () = &mut pause, if is_paused => is_paused = false,
                 accepted = listener.accept(), if self.in_hand.is_none() && !is_paused => match accepted {
-                    Ok((stream, _peer)) => self.admit(stream),
+                    Ok(accepted) => self.admit(accepted),
                     Err(error) => if self.should_pause(&error) {
                         pause.set(tokio::time::sleep(ACCEPT_PAUSE));
                         is_paused = true;
@@ -233,11 +237,11 @@ impl<H: Handler> Server<H> {
 
     /// Starts a connection, or keeps it in hand until another one has given way. The rest wait in
     /// the backlog.
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, accepted: Accepted) {
         if self.tasks.len() < self.limits.connections_max {
-            return self.start(stream);
+            return self.start(accepted);
         }
-        self.in_hand = Some(stream);
+        self.in_hand = Some(accepted);
         self.make_room();
     }
 
@@ -281,7 +285,7 @@ impl<H: Handler> Server<H> {
         may
     }
 
-    fn start(&mut self, stream: TcpStream) {
+    fn start(&mut self, (stream, peer): Accepted) {
         // Inherited from our own listeners, but not from every one a caller may hand in.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
@@ -290,6 +294,7 @@ impl<H: Handler> Server<H> {
         let served = Arc::new(Served {
             handler: Arc::clone(&self.handler),
             pulse: Arc::clone(&pulse),
+            peer,
             headers_max: self.limits.headers_max,
         });
         let service = service_fn(move |request| {
@@ -349,8 +354,8 @@ impl<H: Handler> Server<H> {
         if let Some(metrics) = &self.metrics {
             metrics.open.dec();
         }
-        if let Some(stream) = self.in_hand.take_if(|_| !self.stop.is_set.load(Ordering::Acquire)) {
-            self.admit(stream);
+        if let Some(accepted) = self.in_hand.take_if(|_| !self.stop.is_set.load(Ordering::Acquire)) {
+            self.admit(accepted);
         }
     }
 
@@ -416,7 +421,7 @@ impl<H: Handler> Served<H> {
             return response;
         }
         let _serving = self.pulse.serving();
-        let mut response = self.handler.handle(request).await;
+        let mut response = self.handler.handle(request, self.peer).await;
         // An answer that goes on is a sign of life with each piece that its client takes.
         response.body_mut().on_piece(|| {
             let pulse = Arc::clone(&self.pulse);
@@ -467,39 +472,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn running_out_of_descriptors_pauses_and_a_lost_client_does_not() {
-        const ECONNABORTED: i32 = 103;
-        const EMFILE: i32 = 24;
-        const ENFILE: i32 = 23;
-        const ENOBUFS: i32 = 105;
-        assert!(is_of_one_connection(&io::Error::from_raw_os_error(ECONNABORTED)));
-        for stays in [EMFILE, ENFILE, ENOBUFS] {
-            assert!(!is_of_one_connection(&io::Error::from_raw_os_error(stays)), "{stays}");
-        }
-    }
-
-    #[test]
-    fn the_sweep_covers_each_deadline_in_full() {
-        let (round, rounds) = sweep_plan(&Limits::default());
-        assert!(round * rounds.headers >= Limits::default().header_deadline);
-        assert!(round * rounds.idle >= Limits::default().idle_deadline);
-        assert_eq!(rounds.headers, ROUNDS_PER_DEADLINE);
-    }
-
-    #[test]
-    fn limits_of_nothing_do_not_stop_the_sweep_or_the_protocol() {
-        let nothing = Limits {
-            header_deadline: Duration::ZERO,
-            idle_deadline: Duration::ZERO,
-            buffer_bytes_max: 0,
-            ..Limits::default()
-        };
-        let (round, _rounds) = sweep_plan(&nothing);
-        assert!(round > Duration::ZERO);
-        protocol(&nothing);
-    }
-}
+mod tests;

@@ -80,6 +80,10 @@ codes! {
     InvalidRequest = "invalid_request", BAD_REQUEST, "Invalid request";
     /// The state of the thing does not allow it, or the same request is still in flight.
     Conflict = "conflict", CONFLICT, "Conflict";
+    /// The thing has another version than the one that the client last saw. The answer shows it.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Changed meanwhile";
+    /// The tenant's plan allows no more of this.
+    QuotaExceeded = "quota_exceeded", FORBIDDEN, "Quota exceeded";
     /// The body is larger than allowed.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "Request too large";
     /// The body is of another media type, charset or content coding than the route reads.
@@ -120,6 +124,8 @@ mod tests {
             ("method_not_allowed", 405),
             ("invalid_request", 400),
             ("conflict", 409),
+            ("precondition_failed", 412),
+            ("quota_exceeded", 403),
             ("too_large", 413),
             ("unsupported_media_type", 415),
             ("internal", 500),

@@ -38,6 +38,12 @@ impl From<Option<i64>> for Value {
     }
 }
 
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
@@ -152,6 +158,26 @@ impl Row {
     pub fn int_as<T>(&mut self, what: &str, read: impl FnOnce(i64) -> Option<T>) -> Result<T, SqlError> {
         let number = self.int()?;
         read(number).ok_or_else(|| self.wrong(what, number))
+    }
+
+    /// As [`Row::int_as`], of text.
+    ///
+    /// # Errors
+    /// See [`Row::int`].
+    pub fn text_as<T>(&mut self, what: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, SqlError> {
+        let text = self.text()?;
+        read(&text).ok_or_else(|| self.wrong(what, &text))
+    }
+
+    /// The next column, text or NULL.
+    ///
+    /// # Errors
+    /// See [`Row::int`].
+    pub fn text_or_null(&mut self) -> Result<Option<String>, SqlError> {
+        match self.values.as_slice().first() {
+            Some(Value::Null) => self.next().map(|_null| None),
+            _ => self.text().map(Some),
+        }
     }
 }
 

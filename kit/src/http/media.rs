@@ -1,24 +1,17 @@
-//! Small things that bodies are made of.
+//! What a body says that it is.
 
-use jiff::Timestamp;
-use kit::{
-    http::{HeaderMap, HeaderValue, header},
-    problem::{Code, Problem},
-};
+use hyper::HeaderMap;
+use hyper::header::{self, HeaderValue};
 
-/// A moment as RFC 3339, UTC, with milliseconds.
-pub(super) fn rfc3339(epoch_ms: u64) -> String {
-    let moment = i64::try_from(epoch_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    // Beyond the year 9999 there is no such text; nothing of ours lies there.
-    format!("{:.3}", moment.unwrap_or(Timestamp::MAX))
-}
+use crate::problem::{Code, Problem};
 
 /// Checks that the body says that it is plain JSON in UTF-8, or says nothing: what it is will be
 /// seen.
 ///
 /// # Errors
+///
 /// 415 for another media type, charset or content coding; 400 for a header that came twice.
-pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Box<Problem>> {
+pub fn check_json(headers: &HeaderMap) -> Result<(), Box<Problem>> {
     if let Some(coding) = only_one(headers, header::CONTENT_ENCODING, "Content-Encoding")?
         && !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")
     {
@@ -63,15 +56,7 @@ fn unsupported(field: &'static str, message: &'static str) -> Box<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use kit::http::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn times_have_milliseconds_always() {
-        assert_eq!(rfc3339(1_735_689_600_000), "2025-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_735_689_600_120), "2025-01-01T00:00:00.120Z");
-    }
 
     /// RFC 9110: 415 is for what cannot be read as it is meant; a header that came twice is a
     /// broken request.

@@ -1,0 +1,94 @@
+//! Pieces that the routes of this service share: their refusals in the OpenAPI document, and pages.
+
+use kit::{
+    http::PageAsked,
+    openapi::{Responses, refusals},
+    problem::{Code, Problem},
+};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+/// What every route with a token may refuse.
+const COMMON: [(Code, &str); 7] = [
+    (Code::InvalidRequest, "each wrong member or parameter is named"),
+    (Code::Unauthenticated, ""),
+    (Code::Forbidden, "the permission that is missing is named"),
+    (Code::NotFound, "none, or of another tenant"),
+    (Code::RateLimited, ""),
+    (Code::TemporarilyUnavailable, "this request did nothing"),
+    (Code::Internal, ""),
+];
+
+/// The refusals of a route that reads.
+pub(crate) struct Read;
+
+impl IntoResponses for Read {
+    fn responses() -> Responses {
+        refusals(&COMMON)
+    }
+}
+
+/// The refusals of a route that makes something, under an Idempotency-Key.
+pub(crate) struct Created;
+
+impl IntoResponses for Created {
+    fn responses() -> Responses {
+        let more = [
+            (Code::Conflict, "the state of things does not allow it"),
+            (Code::QuotaExceeded, "the tenant's plan allows no more"),
+            (Code::IdempotencyMismatch, ""),
+            (Code::TooLarge, ""),
+            (Code::UnsupportedMediaType, ""),
+            (Code::OutcomeUnknown, "repeat it with the same key"),
+        ];
+        refusals(&[&COMMON[..], &more].concat())
+    }
+}
+
+/// The refusals of a route that changes what its path names.
+pub(crate) struct Changed;
+
+impl IntoResponses for Changed {
+    fn responses() -> Responses {
+        let more = [
+            (Code::Conflict, "the state of things does not allow it"),
+            (Code::PreconditionFailed, "changed since its version was read; `current` shows it"),
+            (Code::TooLarge, ""),
+            (Code::UnsupportedMediaType, ""),
+            (Code::OutcomeUnknown, "look, or repeat it"),
+        ];
+        refusals(&[&COMMON[..], &more].concat())
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    /// Of the next page; missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of what was read, one item more than it shows where there is one. `cursor`: what the
+    /// next page begins after.
+    pub(crate) fn new(mut read: Vec<T>, asked: &PageAsked, cursor: impl Fn(&T) -> String) -> Self {
+        let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
+        let is_last = read.len() <= limit;
+        read.truncate(limit);
+        let next_cursor = read.last().map(cursor).filter(|_| !is_last);
+        Self { items: read, next_cursor }
+    }
+
+    /// The number that a page begins after, where lists go by number.
+    ///
+    /// # Errors
+    /// `invalid_request` for a cursor that this service did not write.
+    pub(crate) fn after(asked: &PageAsked) -> Result<i64, Box<Problem>> {
+        let Some(cursor) = &asked.cursor else { return Ok(0) };
+        let is_plain = cursor.bytes().all(|byte| byte.is_ascii_digit());
+        cursor.parse().ok().filter(|_| is_plain).ok_or_else(PageAsked::wrong_cursor)
+    }
+}

@@ -1,0 +1,51 @@
+//! The OpenAPI document of this service, made of its handlers and their types.
+//! `catalog/openapi.json` is it: `cargo run -p catalog -- openapi`.
+
+use kit::{
+    openapi::add_bearer,
+    problem::{FieldError, ProblemBody},
+};
+use utoipa::{Modify, OpenApi};
+
+use crate::tenants;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "flashsale: the merchant's surface",
+        description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemBody, FieldError)),
+    modifiers(&Tokens)
+)]
+struct Document;
+
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        add_bearer(document, "operator", "The secret of the deployment's operator.");
+        add_bearer(document, "merchant", "A person's token (ES256) or an API key.");
+    }
+}
+
+/// The document, as committed.
+///
+/// # Errors
+/// When it cannot be written as JSON, which would be a fault of the generator.
+pub fn document() -> Result<String, serde_json::Error> {
+    let mut document = Document::openapi();
+    document.merge(tenants::document());
+    document.to_pretty_json().map(|json| json + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_document_is_up_to_date() {
+        let committed = include_str!("../openapi.json");
+        let current = super::document().unwrap();
+        assert!(current == committed, "run: cargo run -p catalog -- openapi > catalog/openapi.json");
+    }
+}

@@ -1,0 +1,46 @@
+//! A database of its own on the server that `stack/` starts; dropped with the test.
+
+use std::time::SystemTime;
+
+use catalog::database;
+use store::{
+    shards::{Namespace, drop_all},
+    sql::mysql::{MySql, MySqlServer, Settings},
+};
+
+pub(crate) type Db = MySql;
+
+/// Keeps the database for as long as it is held.
+pub(crate) struct Place {
+    server: MySqlServer,
+    namespace: Namespace,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let url = std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL; stack/stack up, then . stack/env");
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let namespace = Namespace::new(&format!("cat_{nanos}_{}", rand::random_range(0..1_000))).unwrap();
+        Self { server: MySqlServer::new(&url, Settings::default()).unwrap(), namespace }
+    }
+
+    /// The database; each call is as another process would open it.
+    pub(crate) async fn open(&self) -> Db {
+        database::open(&self.server, &self.namespace).await.unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A test's runtime cannot be waited on from within it: another thread has one of its own.
+        let (server, namespace) = (self.server.clone(), self.namespace.clone());
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(drop_all(&server, &namespace))
+        });
+        let dropped = dropping.join().unwrap();
+        if !std::thread::panicking() {
+            dropped.unwrap();
+        }
+    }
+}

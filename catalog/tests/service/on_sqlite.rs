@@ -1,0 +1,30 @@
+//! A database in a folder that goes away with the test.
+
+use std::{sync::Arc, time::SystemTime};
+
+use catalog::database;
+use store::{
+    shards::Namespace,
+    sql::sqlite::{Settings, Sqlite, SqliteServer},
+};
+use tempfile::TempDir;
+
+pub(crate) type Db = Sqlite;
+
+/// Keeps the database for as long as it is held.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// The database; each call is as another process would open it.
+    pub(crate) async fn open(&self) -> Db {
+        let now_ms = Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64);
+        let server = SqliteServer::new(self.folder.path().join("data"), now_ms, Settings::default()).unwrap();
+        database::open(&server, &Namespace::new("shop").unwrap()).await.unwrap()
+    }
+}

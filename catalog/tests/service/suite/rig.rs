@@ -1,0 +1,192 @@
+//! A running service on an empty database, and a client that shows all of an answer.
+
+use std::sync::Arc;
+
+use catalog::{
+    ports::Given,
+    service::{Catalog, Secrets},
+    vault::Vault,
+};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use kit::{
+    api::Served,
+    clock::ManualClock,
+    http::{self, Bytes, HeaderMap, Limits, Method, Request, RequestMetrics, Router, StatusCode, Table},
+    metrics::Registry,
+    random::SystemRandom,
+    token::TokenKey,
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::place::{Db, Place};
+
+/// The secret of the deployment's operator.
+pub(crate) const OPERATOR: &str = "operator-secret-of-the-tests";
+
+/// Where the clock of the tests begins: 2026-11-11T00:00:00Z.
+pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
+
+pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
+
+fn secrets() -> Secrets {
+    let buyer_tokens = TokenKey::new("test", &[7; 32]).unwrap();
+    Secrets { operator: Some(OPERATOR.to_owned()), vault: Vault::new(&[5; 32]).unwrap(), buyer_tokens: Some(buyer_tokens) }
+}
+
+/// A service that listens, and what it stands on.
+pub(crate) struct Rig {
+    /// Moves the service's time.
+    pub(crate) clock: ManualClock,
+    /// The service itself, for what no route does.
+    pub(crate) catalog: Arc<TestCatalog>,
+    /// Its database.
+    pub(crate) db: Db,
+    url: String,
+    client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
+    stop: CancellationToken,
+    place: Place,
+}
+
+/// All of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The answer's body, when its status is this one.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        self.json()
+    }
+
+    /// Asserts a refusal: its status and its code.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Value {
+        let problem = self.expect(status);
+        assert_eq!(problem["code"], code, "{problem}");
+        problem
+    }
+
+    /// The fields that a refusal names, sorted.
+    pub(crate) fn wrong_fields(&self) -> Vec<String> {
+        let problem = self.json();
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        let mut fields: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect();
+        fields.sort();
+        fields
+    }
+}
+
+/// A request that is being written.
+pub(crate) struct Ask<'r> {
+    rig: &'r Rig,
+    method: Method,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Ask<'_> {
+    pub(crate) fn token(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn json(mut self, body: &Value) -> Self {
+        self.body = Bytes::from(serde_json::to_vec(body).unwrap());
+        self.header("content-type", "application/json")
+    }
+
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self.header("content-type", content_type)
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.rig.url, self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = self.rig.client.request(request.body(Full::new(self.body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+}
+
+impl Rig {
+    /// A service on an empty database.
+    pub(crate) async fn start() -> Self {
+        Self::start_at(Place::new().await, ManualClock::new(BEGIN_MS)).await
+    }
+
+    /// The same service after its process died: what is in memory is gone.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { clock, place, stop, .. } = self;
+        stop.cancel();
+        Self::start_at(place, clock).await
+    }
+
+    async fn start_at(place: Place, clock: ManualClock) -> Self {
+        let db = place.open().await;
+        let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
+        let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
+        let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
+        let catalog = Arc::new(Catalog::new(ports, Arc::clone(&requests), secrets()));
+        let router = Router::new(Served(Arc::clone(&catalog)), table, clock.clone(), requests);
+        let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
+        let client = legacy::Client::builder(TokioExecutor::new()).build_http();
+        Self { clock, catalog, db, url, client, stop, place }
+    }
+
+    fn ask(&self, method: Method, path: &str) -> Ask<'_> {
+        Ask { rig: self, method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::GET, path)
+    }
+
+    /// A POST with an Idempotency-Key of its own; `key` gives another one.
+    pub(crate) fn post(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::POST, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::PATCH, path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::PUT, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Ask<'_> {
+        self.ask(Method::DELETE, path)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

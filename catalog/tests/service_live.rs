@@ -1,0 +1,9 @@
+//! The tests of `service.rs` on the MySQL or MariaDB that `stack/` starts.
+
+#[cfg(test)]
+#[path = "service/on_mysql.rs"]
+mod place;
+
+#[cfg(test)]
+#[path = "service/suite.rs"]
+mod suite;

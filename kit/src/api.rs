@@ -1,0 +1,276 @@
+//! The everyday service, past the hot path: routes as data, each with whom it admits and how large
+//! its body may be. One place asks for the token, checks the permission, reads the body and repeats
+//! what met a lock; a handler cannot forget to.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Body as _;
+use hyper::header::{CONNECTION, ETAG, HeaderValue, IF_MATCH};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Response};
+use matchit::Params;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+use crate::access::{Actor, Permission};
+use crate::http::{
+    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, RequestMetrics, Service, bearer, check_json,
+    client_address, idempotency_key, read_body, wrong_parameter,
+};
+use crate::problem::{Code, Problem};
+use crate::schema;
+
+/// Tries of a handler whose transaction met a lock or a deadlock, and so did nothing.
+const TRIES_MAX: u32 = 4;
+
+/// Whom a route admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody: what it gives is nobody's secret, or the body proves who asks.
+    Public,
+    /// Whoever has a valid token or key.
+    Known,
+    /// Who has this permission.
+    Needs(Permission),
+}
+
+/// What a handler gives: the answer, or why there is none.
+pub type Answering<'a, E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send + 'a>>;
+
+/// A handler. It may be called again for one request, when what it did was rolled back.
+pub type Handler<A> = for<'a> fn(&'a A, &'a Call<'a>) -> Answering<'a, <A as Api>::Error>;
+
+/// One route of an everyday service.
+pub struct Route<A: Api> {
+    access: Access,
+    body_bytes_max: usize,
+    handler: Handler<A>,
+}
+
+impl<A: Api> Clone for Route<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Api> Copy for Route<A> {}
+
+impl<A: Api> Route<A> {
+    /// A route with a body of the usual size, if any.
+    pub const fn new(access: Access, handler: Handler<A>) -> Self {
+        Self { access, body_bytes_max: BODY_BYTES_MAX, handler }
+    }
+
+    /// With bodies of this size.
+    #[must_use]
+    pub const fn with_body(self, body_bytes_max: usize) -> Self {
+        Self { body_bytes_max, ..self }
+    }
+
+    /// Whom it admits.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.access
+    }
+}
+
+/// Why a handler has no answer.
+pub trait Fault: Send {
+    /// Whether what it did was surely rolled back, and doing it again at once may succeed.
+    fn is_retryable(&self) -> bool;
+
+    /// What the client is told. `is_read`: the request changes nothing, so that nothing can be
+    /// unknown about it.
+    fn into_problem(self, is_read: bool) -> Box<Problem>;
+}
+
+/// An everyday service.
+pub trait Api: Send + Sync + Sized + 'static {
+    /// Why its handlers have no answer.
+    type Error: Fault;
+
+    /// All its routes.
+    fn routes() -> Vec<Mount<Route<Self>>>;
+
+    /// Who this token or key stands for; refused when for nobody, and when he asks too often.
+    fn actor(&self, token: &str) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
+
+    /// Where refusals are counted.
+    fn metrics(&self) -> &RequestMetrics;
+}
+
+/// A request, read and admitted.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Who asks; [`Actor::NOBODY`] on a public route.
+    pub actor: Actor,
+    /// Where from: the peer, or whom our proxy names.
+    pub address: IpAddr,
+    /// The body as it came.
+    pub body: Bytes,
+    /// The pattern of its route.
+    pub pattern: &'static str,
+    head: &'a Parts,
+    values: Params<'a, 'a>,
+}
+
+impl Call<'_> {
+    /// The part of the path that stands for `{name}`.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` when it is no such value: what cannot be is answered like what is not there.
+    pub fn part<T: std::str::FromStr>(&self, name: &str) -> Result<T, Box<Problem>> {
+        self.values.get(name).unwrap_or_default().parse().map_err(|_| Box::new(Problem::new(Code::NotFound, "there is nothing at this path")))
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The path, as it was sent.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The parameters of the query, of which the route has these.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request`, as [`Query::parse`].
+    pub fn query(&self, names: &[&str]) -> Result<Query<'_>, Box<Problem>> {
+        Ok(Query::parse(self.head.uri.query(), names)?)
+    }
+
+    /// The page that is asked for, on a route without other parameters.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request`, as [`PageAsked::read`].
+    pub fn page(&self) -> Result<PageAsked, Box<Problem>> {
+        PageAsked::read(self.head.uri.query())
+    }
+
+    /// The body, checked by the schema of its type.
+    ///
+    /// # Errors
+    ///
+    /// `unsupported_media_type`, and `invalid_request` that names every wrong member.
+    pub fn json<T: DeserializeOwned + ToSchema + 'static>(&self) -> Result<T, Box<Problem>> {
+        check_json(self.headers())?;
+        schema::read(&self.body)
+    }
+
+    /// The request's idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` when it is missing or none.
+    pub fn idempotency_key(&self) -> Result<&str, Box<Problem>> {
+        idempotency_key(self.headers()).map_err(|error| Box::new(error.into()))
+    }
+
+    /// The version that the caller last saw, from `If-Match: "7"`; `None` without the header.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` when it is no tag of ours.
+    pub fn expected_version(&self) -> Result<Option<u64>, Box<Problem>> {
+        let Some(sent) = self.headers().get(IF_MATCH) else { return Ok(None) };
+        let tag = sent.to_str().ok().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+        tag.map(Some).ok_or_else(|| wrong_parameter("If-Match", "give the ETag of an earlier answer, as it came"))
+    }
+}
+
+/// A response with the version of what it shows, for `If-Match`.
+#[must_use]
+pub fn tagged(mut response: Response<Body>, version: u64) -> Response<Body> {
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{version}\"")) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// An everyday service as one that shares a port.
+pub struct Served<A>(pub Arc<A>);
+
+impl<A: Api> Service for Served<A> {
+    type Route = (Route<A>, &'static str);
+
+    fn mounts() -> Vec<Mount<Self::Route>> {
+        let named = A::routes().into_iter();
+        named.map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) }).collect()
+    }
+
+    async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
+        let api = &*self.0;
+        let refused = |problem: Box<Problem>| {
+            api.metrics().refused(problem.code);
+            problem.to_response()
+        };
+        let actor = match admit(api, route.access, &asked).await {
+            Ok(actor) => actor,
+            Err(problem) => return closing(refused(problem), &asked),
+        };
+        let address = client_address(asked.peer.ip(), asked.headers());
+        let (head, values, body) = asked.into_parts();
+        let body = match read_body(body, route.body_bytes_max, BODY_DEADLINE).await {
+            Ok(body) => body,
+            Err(error) => return closed(refused(Box::new(error.into()))),
+        };
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        let call = Call { actor, address, body, pattern, head, values };
+        let mut tries = 1;
+        loop {
+            match (route.handler)(api, &call).await {
+                Ok(response) => return response,
+                Err(fault) if fault.is_retryable() && tries < TRIES_MAX => tries += 1,
+                Err(fault) => return refused(fault.into_problem(is_read)),
+            }
+        }
+    }
+}
+
+async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {
+    let needed = match access {
+        Access::Public => return Ok(Actor::NOBODY),
+        Access::Known => None,
+        Access::Needs(permission) => Some(permission),
+    };
+    let token = bearer(asked.headers());
+    let token = token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
+    let actor = api.actor(token).await?;
+    match needed {
+        Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
+        _ => Ok(actor),
+    }
+}
+
+/// The refusal of who lacks a permission; it names it.
+#[must_use]
+pub fn lacking(permission: Permission) -> Box<Problem> {
+    Box::new(Problem::new(Code::Forbidden, format!("this needs the permission `{permission}`, which you do not have")))
+}
+
+/// An answer before the body was read: the connection ends, unless there is no body.
+fn closing(response: Response<Body>, asked: &Asked<'_>) -> Response<Body> {
+    if asked.body.is_end_stream() { response } else { closed(response) }
+}
+
+fn closed(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
