@@ -1,11 +1,9 @@
 //! The service: what its handlers share, and its routes.
 
-use std::sync::Arc;
-
 use kit::{
     access::{Actor, Permissions, Who},
     api::{Api, Route},
-    http::{Mount, RequestMetrics},
+    http::Mount,
     problem::Problem,
     token::{TokenKey, is_same_secret},
 };
@@ -16,7 +14,6 @@ use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, tenants,
 pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
-    requests: Arc<RequestMetrics>,
     secrets: Secrets,
 }
 
@@ -33,8 +30,8 @@ pub struct Secrets {
 
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
-    pub fn new(ports: P, requests: Arc<RequestMetrics>, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, requests, secrets }
+    pub fn new(ports: P, secrets: Secrets) -> Self {
+        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets }
     }
 
     /// Where personal data is sealed and opened.
@@ -79,9 +76,5 @@ impl<P: Ports> Api for Catalog<P> {
 
     async fn actor(&self, token: &str) -> Result<Actor, Box<Problem>> {
         identity::actor(self, token).await
-    }
-
-    fn metrics(&self) -> &RequestMetrics {
-        &self.requests
     }
 }

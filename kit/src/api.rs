@@ -18,8 +18,8 @@ use utoipa::ToSchema;
 
 use crate::access::{Actor, Permission};
 use crate::http::{
-    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, RequestMetrics, Service, bearer, check_json,
-    client_address, idempotency_key, read_body, wrong_parameter,
+    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, Service, bearer, check_json, client_address,
+    idempotency_key, read_body, wrong_parameter,
 };
 use crate::problem::{Code, Problem};
 use crate::schema;
@@ -98,9 +98,6 @@ pub trait Api: Send + Sync + Sized + 'static {
 
     /// Who this token or key stands for; refused when for nobody, and when he asks too often.
     fn actor(&self, token: &str) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
-
-    /// Where refusals are counted.
-    fn metrics(&self) -> &RequestMetrics;
 }
 
 /// A request, read and admitted.
@@ -217,10 +214,6 @@ impl<A: Api> Service for Served<A> {
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
         let api = &*self.0;
-        let refused = |problem: Box<Problem>| {
-            api.metrics().refused(problem.code);
-            problem.to_response()
-        };
         let actor = match admit(api, route.access, &asked).await {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(problem), &asked),
@@ -263,6 +256,13 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
 #[must_use]
 pub fn lacking(permission: Permission) -> Box<Problem> {
     Box::new(Problem::new(Code::Forbidden, format!("this needs the permission `{permission}`, which you do not have")))
+}
+
+/// A refusal as the client gets it; the router counts it by its code.
+fn refused(problem: Box<Problem>) -> Response<Body> {
+    let mut response = problem.to_response();
+    response.extensions_mut().insert(problem.code);
+    response
 }
 
 /// An answer before the body was read: the connection ends, unless there is no body.

@@ -149,7 +149,7 @@ impl Rig {
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
-        let catalog = Arc::new(Catalog::new(ports, Arc::clone(&requests), secrets()));
+        let catalog = Arc::new(Catalog::new(ports, secrets()));
         let router = Router::new(Served(Arc::clone(&catalog)), table, clock.clone(), requests);
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
