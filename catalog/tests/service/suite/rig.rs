@@ -15,7 +15,7 @@ use kit::{
     http::{self, Bytes, HeaderMap, Limits, Method, Request, RequestMetrics, Router, StatusCode, Table},
     metrics::Registry,
     random::SystemRandom,
-    token::TokenKey,
+    token::{Tenants, TokenKey},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
 pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
 
 fn secrets() -> Secrets {
-    let buyer_tokens = TokenKey::new("test", &[7; 32]).unwrap();
+    let buyer_tokens = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
     Secrets { operator: Some(OPERATOR.to_owned()), vault: Vault::new(&[5; 32]).unwrap(), buyer_tokens: Some(buyer_tokens) }
 }
 
