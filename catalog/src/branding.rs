@@ -10,7 +10,7 @@ use kit::{
     http::{Body, HeaderValue, Mount, Response, StatusCode, header, reply},
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _};
+use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _, Value};
 use utoipa::{OpenApi, ToSchema};
 
 use crate::{
@@ -169,7 +169,8 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         return Err(Refused::stale(&Branding { version: Some(version), ..before }));
     }
     let stored = serde_json::to_string(&look).map_err(|error| Refused::Broken(error.to_string()))?;
-    let updated = change.tx.exec(UPDATE, vec![stored.as_str().into(), domain.as_deref().into(), tenant.into()]).await;
+    let row = vec![stored.as_str().into(), Value::text_or_null(domain.as_deref()), tenant.into()];
+    let updated = change.tx.exec(UPDATE, row).await;
     updated.map_err(|error| match error {
         SqlError::KeyTaken(_) => Refused::conflict("another tenant has this domain; give one of your own"),
         error => error.into(),

@@ -25,7 +25,7 @@ struct Chore<P: Ports> {
 
 /// All of them.
 fn chores<P: Ports>() -> Vec<Chore<P>> {
-    let (seconds, minutes) = (Duration::from_secs, |minutes| Duration::from_secs(60 * minutes));
+    let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
     vec![
         Chore { name: "usage", every: seconds(5), is_last: true, work: |catalog| Box::pin(usage::write(catalog)) },
         Chore {
