@@ -30,6 +30,7 @@ const UPDATE: &str = "UPDATE tenants SET branding = ?, domain = ?, version = ver
 /// A colour with the name of its use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BrandingColour)]
 pub(crate) struct Colour {
     /// Where the shop's pages use it: `primary`.
     #[schema(pattern = "^[a-z][a-z0-9_]{0,31}$")]
@@ -41,6 +42,7 @@ pub(crate) struct Colour {
 /// A text with the name of its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BrandingText)]
 pub(crate) struct Text {
     /// Where the shop's pages show it: `footer`.
     #[schema(pattern = "^[a-z][a-z0-9_]{0,31}$")]
@@ -168,6 +170,10 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     if expected.is_some_and(|expected| expected != version) {
         return Err(Refused::stale(&Branding { version: Some(version), ..before }));
     }
+    let after = Branding::of(&code, &name, look.clone(), domain.clone());
+    if after == before {
+        return Ok(tagged(reply::json(StatusCode::OK, &Branding { version: Some(version), ..after }), version));
+    }
     let stored = serde_json::to_string(&look).map_err(|error| Refused::Broken(error.to_string()))?;
     let row = vec![stored.as_str().into(), Value::text_or_null(domain.as_deref()), tenant.into()];
     let updated = change.tx.exec(UPDATE, row).await;
@@ -175,7 +181,6 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         SqlError::KeyTaken(_) => Refused::conflict("another tenant has this domain; give one of your own"),
         error => error.into(),
     })?;
-    let after = Branding::of(&code, &name, look, domain);
     change.record("branding.change", format!("tenant:{tenant}"), Some(&before), Some(&after))?;
     let answer = Answer::ok(&Branding { version: Some(version + 1), ..after })?;
     Ok(tagged(change.commit(answer).await?, version + 1))

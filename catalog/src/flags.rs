@@ -173,6 +173,10 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     if let Some(before) = before.as_ref().filter(|before| expected.is_some_and(|expected| expected != before.version)) {
         return Err(Refused::stale(before));
     }
+    let is_same = |before: &&Flag| before.description == description && before.rules == rules;
+    if let Some(before) = before.as_ref().filter(is_same) {
+        return Ok(tagged(reply::json(StatusCode::OK, before), before.version));
+    }
     let version = before.as_ref().map_or(0, |before| before.version) + 1;
     let (after, target) = (Flag { code: code.clone(), description, rules, version }, format!("flag:{code}"));
     let (code, description) = (code.as_str().into(), after.description.as_str().into());

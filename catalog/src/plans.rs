@@ -4,7 +4,7 @@
 mod quotas;
 
 use kit::{
-    access::Permission::{ReadTenants, WriteTenants},
+    access::Permission::{ReadSettings, ReadTenants, WriteTenants},
     api::{Access, Call, Route, tagged},
     http::{Body, Mount, PageAsked, Response, StatusCode, reply},
 };
@@ -55,8 +55,16 @@ pub(crate) struct Standing {
     pub(crate) quotas: Quotas,
 }
 
+/// What the own plan allows.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OwnPlan {
+    /// Its code.
+    plan: String,
+    quotas: Quotas,
+}
+
 #[derive(OpenApi)]
-#[openapi(paths(list, show, put))]
+#[openapi(paths(list, show, put, own))]
 struct Document;
 
 /// Its part of the OpenAPI document.
@@ -69,6 +77,11 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     vec![
         Mount::get("/v1/plans", "plans", Route::new(read, |catalog, call| Box::pin(list(catalog, call)))),
         Mount::get("/v1/plans/{plan}", "plan", Route::new(read, |catalog, call| Box::pin(show(catalog, call)))),
+        Mount::get(
+            "/v1/own-plan",
+            "own_plan",
+            Route::new(Access::Needs(ReadSettings), |catalog, call| Box::pin(own(catalog, call))),
+        ),
         Mount::put("/v1/plans/{plan}", "put_plan", Route::new(write, |catalog, call| Box::pin(put(catalog, call)))),
     ]
 }
@@ -126,6 +139,9 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     if let Some(before) = before.as_ref().filter(|before| expected.is_some_and(|expected| expected != before.version)) {
         return Err(Refused::stale(before));
     }
+    if let Some(before) = before.as_ref().filter(|before| before.quotas == asked.quotas) {
+        return Ok(tagged(reply::json(StatusCode::OK, before), before.version));
+    }
     let after = Plan { code: code.clone(), quotas: asked.quotas, version: version.unwrap_or(0) + 1 };
     let quotas = after.quotas.write()?;
     let (target, quotas, code) = (format!("plan:{code}"), quotas.as_str().into(), code.as_str().into());
@@ -146,6 +162,16 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         }
     };
     Ok(tagged(change.commit(answer).await?, after.version))
+}
+
+/// The tenant's own plan.
+#[utoipa::path(
+    get, path = "/v1/own-plan", operation_id = "own_plan", tag = "tenants", security(("merchant" = [])),
+    responses((status = 200, body = OwnPlan), Read)
+)]
+async fn own<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
+    let standing = standing(catalog.sql(), call.actor.tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    Ok(reply::json(StatusCode::OK, &OwnPlan { plan: standing.plan, quotas: standing.quotas }))
 }
 
 /// How this tenant stands; `None` when there is no such tenant.

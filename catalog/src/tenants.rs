@@ -208,9 +208,12 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         name: asked.name.unwrap_or_else(|| before.name.clone()),
         state: asked.state.unwrap_or(before.state),
         plan: asked.plan.unwrap_or_else(|| before.plan.clone()),
-        version: before.version + 1,
         ..before.clone()
     };
+    if after == before {
+        return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
+    }
+    let after = Tenant { version: before.version + 1, ..after };
     let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
     change.tx.exec(UPDATE, row).await?;
     change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;

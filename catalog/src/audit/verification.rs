@@ -25,6 +25,7 @@ pub(super) struct End {
 
 /// What came of looking.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AuditVerification)]
 pub(crate) struct Verification {
     /// Whether all entries that were looked at are as they were written.
     whole: bool,

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 /// Whether tenants with a plan have a flag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FlagOfPlan)]
 pub(crate) struct PlanRule {
     /// The code of a plan.
     #[schema(pattern = "^[a-z][a-z0-9-]{0,63}$")]
@@ -18,6 +19,7 @@ pub(crate) struct PlanRule {
 /// Whether a tenant has a flag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FlagOfTenant)]
 pub(crate) struct TenantRule {
     /// Its number, as a decimal string.
     #[schema(pattern = "^[1-9][0-9]{0,9}$")]
@@ -28,6 +30,7 @@ pub(crate) struct TenantRule {
 /// The rules of a flag. What a newer program stored beyond them is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = FlagRules)]
 pub(crate) struct Rules {
     /// Whether tenants have it of whom nothing else is said.
     pub(super) default: bool,

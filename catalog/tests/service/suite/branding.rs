@@ -20,6 +20,8 @@ async fn a_shop_is_found_by_its_domain_and_by_its_code() {
     assert_eq!((&plain["name"], &plain["version"], &plain["colours"]), (&json!("kettles"), &json!(1), &json!([])));
     let put = rig.put("/v1/branding").token(&key).json(&look("kettles.example")).send().await.expect(200);
     assert_eq!((&put["name"], &put["version"]), (&json!("Kettles & Co"), &json!(2)));
+    let again = rig.put("/v1/branding").token(&key).json(&look("kettles.example")).send().await.expect(200);
+    assert_eq!(again, put, "the same again changes nothing");
     let mut shown = put.clone();
     shown.as_object_mut().unwrap().remove("version");
     for shop in ["kettles.example", "kettles"] {

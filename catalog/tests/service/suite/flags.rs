@@ -66,6 +66,8 @@ async fn a_stale_flag_is_refused_and_a_bad_one_names_every_member() {
         rig.put("/v1/flags/x").token(OPERATOR).header("if-match", "\"1\"").json(&body).send()
     };
     let changed = put(10).await.expect(200);
+    let again = rig.put("/v1/flags/x").token(OPERATOR).json(&flag(json!({ "per_mille": 10 }))).send().await;
+    assert_eq!(again.expect(200), changed, "the same again changes nothing");
     assert_eq!(put(20).await.refused(412, "precondition_failed")["current"], changed);
     let stale = rig.delete("/v1/flags/x").token(OPERATOR).header("if-match", "\"1\"").send().await;
     assert_eq!(stale.refused(412, "precondition_failed")["current"], changed);

@@ -114,3 +114,29 @@ async fn a_plan_with_less_than_a_tenant_has_takes_nothing_and_gives_no_more() {
     let refused = rig.post("/v1/keys").token(&key).fresh().json(&body).send().await.refused(403, "quota_exceeded");
     assert_eq!(refused["current"], json!({ "quota": "keys", "limit": 0, "used": 1 }));
 }
+
+#[tokio::test]
+async fn the_same_plan_again_changes_nothing_and_two_who_make_one_at_once_make_one() {
+    let rig = Rig::start().await;
+    let put = |keys: u32| rig.put("/v1/plans/gold").token(OPERATOR).json(&json!({ "quotas": { "keys": keys } })).send();
+    let (one, other) = tokio::join!(put(1), put(1));
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 201]);
+    assert_eq!((&one.json()["version"], one.json()), (&json!(1), other.json()));
+    assert_eq!(put(1).await.expect(200)["version"], 1);
+    let log = rig.get("/v1/audit").token(OPERATOR).send().await.expect(200);
+    assert_eq!(log["items"].as_array().unwrap().len(), 1);
+    assert_eq!(put(2).await.expect(200)["version"], 2);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_plan() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant_on("kettles", "free").await;
+    let key = rig.key_of(&tenant, &["read_settings"]).await;
+    let own = rig.get("/v1/own-plan").token(&key).send().await.expect(200);
+    assert_eq!((&own["plan"], &own["quotas"]["keys"], &own["quotas"]["sales"]), (&json!("free"), &json!(5), &json!(5)));
+    let blind = rig.key_of(&tenant, &["read_keys"]).await;
+    rig.get("/v1/own-plan").token(&blind).send().await.refused(403, "forbidden");
+}

@@ -49,6 +49,8 @@ async fn a_stale_change_is_refused_with_what_is_there() {
     assert_eq!((&changed["name"], &changed["version"]), (&json!("Pots"), &json!(2)));
     let stale = change("Pans").send().await.refused(412, "precondition_failed");
     assert_eq!(stale["current"], changed);
+    let same = rig.patch(&path).token(OPERATOR).json(&json!({ "name": "Pots" })).send().await.expect(200);
+    assert_eq!(same, changed, "the same again changes nothing");
 }
 
 #[tokio::test]
