@@ -119,6 +119,9 @@ async fn a_plan_with_less_than_a_tenant_has_takes_nothing_and_gives_no_more() {
 async fn the_same_plan_again_changes_nothing_and_two_who_make_one_at_once_make_one() {
     let rig = Rig::start().await;
     let put = |keys: u32| rig.put("/v1/plans/gold").token(OPERATOR).json(&json!({ "quotas": { "keys": keys } })).send();
+    // A connection for each is there already, so that both are under way at once.
+    let plans = || rig.get("/v1/plans").token(OPERATOR).send();
+    tokio::join!(plans(), plans(), plans());
     let (one, other) = tokio::join!(put(1), put(1));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
     statuses.sort_unstable();
