@@ -3,4 +3,10 @@
 mod rig;
 
 mod audit;
+mod branding;
+mod flags;
+mod house;
+mod keys;
+mod plans;
 mod tenants;
+mod usage;
