@@ -49,6 +49,15 @@ mod identity;
 /// Tenants.
 mod tenants;
 
+/// Work that outlasts its request.
+pub mod jobs;
+
+/// Products and their SKUs.
+pub mod products;
+
+/// Images of products.
+mod images;
+
 /// Pieces that its routes share.
 mod document;
 
