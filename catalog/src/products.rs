@@ -122,6 +122,7 @@ pub(crate) struct Product {
     attributes: Vec<Attribute>,
     images: Vec<ImageReference>,
     /// The tenant's own fields, by the schema of `/v1/product-fields`.
+    #[schema(value_type = Object)]
     fields: Map<String, Json>,
     /// Rises with each change; also the ETag.
     version: u64,

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kit::{clock::Clock as _, random::Random as _};
-use store::sql::{Sql as _, SqlError, Tx as _, stored};
+use store::sql::{Sql as _, SqlError, stored};
 use tokio_util::sync::CancellationToken;
 
 use super::{COLUMNS, End, Job, Kind, State, Step, begin, kind, piece::LEASE_MS};

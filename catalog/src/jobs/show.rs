@@ -216,14 +216,13 @@ fn streamed<S: Sql>(db: S, job: Job) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::spawn(async move {
         for chunk in 0..job.result_chunks {
-            match content(&db, &job, chunk).await {
+            let sent = match content(&db, &job, chunk).await {
+                Ok(content) => sender.send(content).await,
+                Err(error) => return tracing::warn!(%error, job = job.number, "a result broke off while it was sent"),
+            };
+            if sent.is_err() {
                 // The client is gone.
-                Ok(content) if sender.send(content).await.is_err() => return,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, job = job.number, "a result broke off while it was sent");
-                    return;
-                }
+                return;
             }
         }
     });

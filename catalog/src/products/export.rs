@@ -15,7 +15,7 @@ use utoipa::OpenApi;
 use super::line;
 use crate::{
     document::Created,
-    jobs::{self, Doing, End, Format, Job, Kind, NewJob, Shown, Step},
+    jobs::{self, End, Format, Job, Kind, NewJob, Shown, Step},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -51,14 +51,14 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 
 /// Its job.
 pub(super) fn kind<P: Ports>() -> Kind<P> {
-    Kind { name: NAME, needs: ReadProducts, piece: |catalog, job| -> Doing<'_> { Box::pin(piece(catalog, job)) } }
+    Kind { name: NAME, needs: ReadProducts, piece: |catalog, job| Box::pin(piece(catalog, job)) }
 }
 
 /// Writes all products and SKUs into a file, as a job; `/v1/jobs/{job}/result` gives it.
 #[utoipa::path(
     post, path = "/v1/products/export", operation_id = "export_products", tag = "products",
     security(("merchant" = [])),
-    params(("format" = Format, Query, description = "How the file is written."), IdempotencyKey),
+    params(("format" = inline(Format), Query, description = "How the file is written."), IdempotencyKey),
     responses((status = 202, description = "A job does it.", body = Shown), Created)
 )]
 async fn export<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {

@@ -10,7 +10,7 @@ use kit::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _, stored};
+use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{from_json, rules::Flaws, texts::Code};
@@ -59,7 +59,7 @@ impl ProductFields {
 
     /// A tenant's before it wrote one.
     fn none() -> Self {
-        Self { schema: json!({ "type": "object", "additionalProperties": false }), version: 0 }
+        Self { schema: json!({ "type": "object", "maxProperties": 0 }), version: 0 }
     }
 
     /// Ready to check products.

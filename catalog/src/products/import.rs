@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     document::Created,
-    jobs::{self, Doing, End, Flaw, Format, Job, Kind, NewJob, Shown, Step},
+    jobs::{self, End, Flaw, Format, Job, Kind, NewJob, Shown, Step},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -78,7 +78,7 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 
 /// Its job.
 pub(super) fn kind<P: Ports>() -> Kind<P> {
-    Kind { name: NAME, needs: WriteProducts, piece: |catalog, job| -> Doing<'_> { Box::pin(piece(catalog, job)) } }
+    Kind { name: NAME, needs: WriteProducts, piece: |catalog, job| Box::pin(piece(catalog, job)) }
 }
 
 /// Makes and changes products and SKUs by their codes, as a job. What a line leaves out stays; what
@@ -92,7 +92,7 @@ pub(super) fn kind<P: Ports>() -> Kind<P> {
                        JSON lines: an object with these members a line.",
         content((String = "text/csv"), (String = "application/jsonl"))
     ),
-    params(("format" = Format, Query, description = "How the file is written."), IdempotencyKey),
+    params(("format" = inline(Format), Query, description = "How the file is written."), IdempotencyKey),
     responses((status = 202, description = "A job does it.", body = Shown), Created)
 )]
 async fn import<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
@@ -190,22 +190,28 @@ struct Free {
 
 impl Free {
     async fn take<P: Ports>(catalog: &Catalog<P>, tenant: u32, lines: &[(u64, Line)]) -> Result<Self, SqlError> {
-        let missing = async |query: &Fixed, codes: Vec<&str>| {
-            let mut known = 0;
-            for (query, keys) in query.padded(&codes) {
-                let rows = catalog.sql().rows(query, keyed(tenant, keys)).await?;
-                let row = rows.into_iter().next();
-                known += row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number::<usize>()?;
-            }
-            Ok::<u32, SqlError>(u32::try_from(codes.len().saturating_sub(known)).unwrap_or(u32::MAX))
-        };
-        let products = missing(&COUNT_PRODUCTS, product_codes(lines)).await?;
-        let skus = missing(&COUNT_SKUS, sku_codes(lines)).await?;
+        let products = missing(catalog, tenant, &COUNT_PRODUCTS, product_codes(lines)).await?;
+        let skus = missing(catalog, tenant, &COUNT_SKUS, sku_codes(lines)).await?;
         Ok(Self {
             products: catalog.numbers().take_many(PRODUCTS, products).await?,
             skus: catalog.numbers().take_many(SKUS, skus).await?,
         })
     }
+}
+
+/// How many of these codes the tenant does not have.
+async fn missing<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    count: &Fixed,
+    codes: Vec<&str>,
+) -> Result<u32, SqlError> {
+    let mut known = 0;
+    for (count, codes) in count.padded(&codes) {
+        let row = catalog.sql().rows(count, keyed(tenant, codes)).await?.into_iter().next();
+        known += row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number::<usize>()?;
+    }
+    Ok(u32::try_from(codes.len().saturating_sub(known)).unwrap_or(u32::MAX))
 }
 
 fn product_codes(lines: &[(u64, Line)]) -> Vec<&str> {
@@ -278,23 +284,28 @@ impl Batch {
             }
         }
         let (code, change, sku) = line.into_parts();
-        let product = self.product(code.clone(), change, without_fields, &mut flaws);
+        let product = self.product(code, change, without_fields, &mut flaws);
         let number = product.as_ref().map(|(product, _)| product.id);
-        let sku = sku.map(|sku| (sku.code.clone(), self.sku(sku, number, &mut flaws)));
-        let (Some((product, of_product)), true) = (product, flaws.0.is_empty()) else { return Err(flaws) };
-        put(&mut self.products, code, product, of_product);
-        match sku {
-            Some((code, Some((sku, of_sku)))) => {
-                put(&mut self.skus, code, sku, of_sku);
-                // The line is of the SKU: it is made anew even where its product is there.
-                Ok(if of_sku == Outcome::Made { of_sku } else { of_product.max(of_sku).min(Outcome::Changed) })
-            }
-            _ => Ok(of_product),
+        let sku = sku.and_then(|sku| self.sku(sku, number, &mut flaws));
+        let (Some((mut product, of_product)), true) = (product, flaws.0.is_empty()) else { return Err(flaws) };
+        if of_product == Outcome::Made {
+            product.id = self.number(|free| &mut free.products);
         }
+        let number = product.id;
+        put(&mut self.products, product.code.clone(), product, of_product);
+        let Some((mut sku, of_sku)) = sku else { return Ok(of_product) };
+        if of_sku == Outcome::Made {
+            (sku.id, sku.product) = (self.number(|free| &mut free.skus), number);
+        }
+        put(&mut self.skus, sku.code.clone(), sku, of_sku);
+        // The line is of the SKU: it is made anew even where its product is there.
+        Ok(if of_sku == Outcome::Made { of_sku } else { of_product.max(of_sku).min(Outcome::Changed) })
     }
 
+    /// The product with what the line says of it. A new one gets its number when the whole line is
+    /// right.
     fn product(
-        &mut self,
+        &self,
         code: Code,
         change: ProductChange,
         without_fields: &Flaws,
@@ -314,7 +325,7 @@ impl Batch {
             return None;
         };
         let product = Product {
-            id: self.number(|free| &mut free.products),
+            id: 0,
             code,
             title,
             description: change.description.unwrap_or_default(),
@@ -329,7 +340,8 @@ impl Batch {
         Some((product, Outcome::Made))
     }
 
-    fn sku(&mut self, line: SkuLine, product: Option<i64>, flaws: &mut Flaws) -> Option<(Sku, Outcome)> {
+    /// As [`Batch::product`].
+    fn sku(&self, line: SkuLine, product: Option<i64>, flaws: &mut Flaws) -> Option<(Sku, Outcome)> {
         if let Some(before) = self.skus.get(&line.code) {
             if product != Some(before.value.product) {
                 flaws.add("sku", "is of another product");
@@ -350,7 +362,7 @@ impl Batch {
         }
         let change = line.change;
         let sku = Sku {
-            id: self.number(|free| &mut free.skus),
+            id: 0,
             product: product?,
             code: line.code,
             price: price?,
@@ -434,5 +446,5 @@ async fn drop_rows<T: Tx>(tx: &mut T, tenant: u32, statement: &Fixed, numbers: &
 }
 
 async fn insert_rows<T: Tx>(tx: &mut T, statement: &Insert, rows: Vec<Vec<Value>>) -> Result<(), SqlError> {
-    if rows.is_empty() { Ok(()) } else { tx.insert(statement, rows.concat()).await }
+    if rows.is_empty() { Ok(()) } else { tx.insert(statement, rows.into_iter().flatten().collect()).await }
 }

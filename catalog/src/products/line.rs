@@ -67,7 +67,7 @@ pub(super) struct Line {
     attributes: Option<Vec<Attribute>>,
     #[schema(nullable = false, max_items = 20)]
     images: Option<Vec<ImageReference>>,
-    #[schema(nullable = false, max_properties = 200)]
+    #[schema(value_type = Option<Object>, nullable = false)]
     fields: Option<Map<String, Json>>,
     /// The SKU's code; without it the line is about the product alone.
     #[schema(nullable = false)]

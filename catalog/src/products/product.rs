@@ -53,7 +53,7 @@ pub(crate) struct NewProduct {
     images: Vec<ImageReference>,
     /// By the schema of `/v1/product-fields`.
     #[serde(default)]
-    #[schema(max_properties = 200)]
+    #[schema(value_type = Object)]
     fields: Map<String, Json>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct ProductChange {
     pub(super) attributes: Option<Vec<Attribute>>,
     #[schema(nullable = false, max_items = 20)]
     pub(super) images: Option<Vec<ImageReference>>,
-    #[schema(nullable = false, max_properties = 200)]
+    #[schema(value_type = Option<Object>, nullable = false)]
     pub(super) fields: Option<Map<String, Json>>,
 }
 
@@ -139,8 +139,8 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 #[utoipa::path(
     get, path = "/v1/products", operation_id = "products", tag = "products", security(("merchant" = [])),
     params(
-        ("code" = Option<Code>, Query, description = "The one with this code.", nullable = false),
-        ("state" = Option<ProductState>, Query, description = "Those in this state.", nullable = false),
+        ("code" = inline(Option<Code>), Query, description = "The one with this code."),
+        ("state" = inline(Option<ProductState>), Query, description = "Those in this state."),
         PageAsked
     ),
     responses((status = 200, body = inline(Page<Product>)), Read)

@@ -3,4 +3,8 @@
 mod rig;
 
 mod audit;
+mod images;
+mod import;
+mod jobs;
+mod products;
 mod tenants;
