@@ -46,11 +46,18 @@ pub mod service;
 /// Who asks.
 mod identity;
 
+/// A tenant's people.
+pub mod people;
+
 /// Tenants.
 mod tenants;
 
 /// Pieces that its routes share.
 mod document;
+
+/// The service as a process of its own.
+#[cfg(feature = "production")]
+pub mod serve;
 
 /// Its OpenAPI document.
 pub mod openapi;

@@ -1,20 +1,21 @@
 //! The service: what its handlers share, and its routes.
 
 use kit::{
-    access::{Actor, Permissions, Who},
+    access::Actor,
     api::{Api, Route},
-    http::Mount,
+    http::{HeaderMap, Mount},
     problem::Problem,
     token::{TokenKey, is_same_secret},
 };
 
-use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, tenants, vault::Vault};
+use crate::{identity, numbers::Numbers, people, ports::Ports, refused::Refused, tenants, vault::Vault};
 
 /// What the handlers of this service share.
 pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
     secrets: Secrets,
+    people: people::Shared,
 }
 
 /// What this deployment keeps secret.
@@ -31,7 +32,7 @@ pub struct Secrets {
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
     pub fn new(ports: P, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets }
+        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets, people: people::Shared::default() }
     }
 
     /// Where personal data is sealed and opened.
@@ -39,11 +40,9 @@ impl<P: Ports> Catalog<P> {
         &self.secrets.vault
     }
 
-    /// The operator, when this is his secret.
-    pub(crate) fn operator(&self, shown: &str) -> Option<Actor> {
-        let known = self.secrets.operator.as_deref()?;
-        let operator = Actor { who: Who::Operator, tenant: 0, permissions: Permissions::of_operator() };
-        is_same_secret(shown, known).then_some(operator)
+    /// Whether this is the secret of the deployment's operator.
+    pub(crate) fn is_operator(&self, shown: &str) -> bool {
+        self.secrets.operator.as_deref().is_some_and(|known| is_same_secret(shown, known))
     }
 
     /// Its database.
@@ -71,10 +70,10 @@ impl<P: Ports> Api for Catalog<P> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        [tenants::routes()].into_iter().flatten().collect()
+        [tenants::routes(), people::routes()].into_iter().flatten().collect()
     }
 
-    async fn actor(&self, token: &str) -> Result<Actor, Box<Problem>> {
-        identity::actor(self, token).await
+    async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+        identity::actor(self, token, headers).await
     }
 }

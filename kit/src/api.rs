@@ -97,7 +97,7 @@ pub trait Api: Send + Sync + Sized + 'static {
     fn routes() -> Vec<Mount<Route<Self>>>;
 
     /// Who this token or key stands for; refused when for nobody, and when he asks too often.
-    fn actor(&self, token: &str) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
+    fn actor(&self, token: &str, headers: &HeaderMap) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
 }
 
 /// A request, read and admitted.
@@ -204,6 +204,12 @@ pub fn tagged(mut response: Response<Body>, version: u64) -> Response<Body> {
 /// An everyday service as one that shares a port.
 pub struct Served<A>(pub Arc<A>);
 
+impl<A> Clone for Served<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<A: Api> Service for Served<A> {
     type Route = (Route<A>, &'static str);
 
@@ -245,7 +251,7 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
     };
     let token = bearer(asked.headers());
     let token = token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
-    let actor = api.actor(token).await?;
+    let actor = api.actor(token, asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
         _ => Ok(actor),
