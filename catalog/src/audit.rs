@@ -166,15 +166,7 @@ impl Written {
     /// length.
     fn hash_after(&self, before: &[u8], tenant: u32) -> [u8; 32] {
         let numbers = [u64::from(tenant), self.sequence, self.at_ms].map(|number| number.to_string());
-        let texts = [
-            &self.actor,
-            &self.action,
-            &self.target,
-            &self.before,
-            &self.after,
-            &self.trace,
-            &self.address,
-        ];
+        let texts = [&self.actor, &self.action, &self.target, &self.before, &self.after, &self.trace, &self.address];
         let mut whole = before.to_vec();
         for column in numbers.iter().chain(texts) {
             whole.extend_from_slice(&u64::try_from(column.len()).unwrap_or(u64::MAX).to_be_bytes());

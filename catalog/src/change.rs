@@ -24,8 +24,10 @@ use crate::{
 
 const CLAIM: &str = "INSERT INTO requests (tenant, actor, request_key, asked, status, location, reply, answered_at) \
                      VALUES (?, ?, ?, ?, 0, '', ?, ?)";
-const KNOWN: &str = "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
-const ANSWER: &str = "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
+const KNOWN: &str =
+    "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
+const ANSWER: &str =
+    "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
 
 /// What a change begins as.
 #[must_use]
@@ -123,7 +125,8 @@ impl<P: Ports> Catalog<P> {
                 stored(now_ms)?.into(),
             ];
             if !tx.insert_absent(CLAIM, claim).await? {
-                let known = tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
+                let known =
+                    tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
                 tx.rollback().await;
                 return known_answer(known, &asked).map(Begun::Repeated);
             }
@@ -166,7 +169,9 @@ fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused>
     let row = rows.into_iter().next();
     let mut row = row.ok_or_else(|| SqlError::LockWait("a request's row vanished meanwhile".into()))?;
     if row.bytes()? != *asked {
-        return Err(Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into());
+        return Err(
+            Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into()
+        );
     }
     let status: u16 = row.number()?;
     let (location, body) = (row.text()?, row.bytes()?);

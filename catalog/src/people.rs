@@ -1,9 +1,9 @@
 //! A tenant's people: who they are, what they may do, and how they sign in.
 
-/// The work of hashing passwords: one at a time, for whom first.
-mod gate;
 /// The first owner of an empty deployment.
 mod first;
+/// The work of hashing passwords: one at a time, for whom first.
+mod gate;
 /// One-use tokens by which a person sets a password.
 mod invitations;
 /// Failed logins, and for how long an account waits after them.

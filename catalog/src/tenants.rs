@@ -126,7 +126,8 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let asked = call.page()?;
     let query = format!("SELECT {COLUMNS} FROM tenants WHERE tenant > ? ORDER BY tenant LIMIT ?");
-    let rows = catalog.sql().rows(&query, vec![Page::<Tenant>::after(&asked)?.into(), (asked.limit + 1).into()]).await?;
+    let rows =
+        catalog.sql().rows(&query, vec![Page::<Tenant>::after(&asked)?.into(), (asked.limit + 1).into()]).await?;
     let tenants = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(reply::json(StatusCode::OK, &Page::new(tenants, &asked, |tenant| tenant.id.clone())))
 }
@@ -205,12 +206,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         version: before.version + 1,
         ..before.clone()
     };
-    let row = vec![
-        after.name.as_str().into(),
-        after.state.as_str().into(),
-        after.plan.as_str().into(),
-        number.into(),
-    ];
+    let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
     change.tx.exec(UPDATE, row).await?;
     change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;
     let answer = Answer::ok(&after)?;

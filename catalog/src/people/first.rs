@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use kit::{
-    access::Who,
-    clock::Clock as _,
-};
+use kit::{access::Who, clock::Clock as _};
 use store::sql::{Lock, Row, Sql as _, SqlError, Tx, stored};
 
 use super::{

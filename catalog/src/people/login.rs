@@ -27,7 +27,8 @@ use crate::{change::Answer, document::Public, ports::Ports, refused::Refused, se
 const TENANT: &str = "SELECT tenant FROM tenants WHERE code = ?";
 const USER: &str = "SELECT person, password, totp, totp_secret FROM users \
                     WHERE tenant = ? AND email_digest = ? AND state = 'active'";
-const LOCK_USER: &str = "SELECT password, totp, totp_step FROM users WHERE tenant = ? AND person = ? AND state = 'active'";
+const LOCK_USER: &str =
+    "SELECT password, totp, totp_step FROM users WHERE tenant = ? AND person = ? AND state = 'active'";
 const REHASH: &str = "UPDATE users SET password = ? WHERE tenant = ? AND person = ?";
 
 /// What proves a person.

@@ -11,9 +11,7 @@ use store::sql::{Lock, Row, Sql, SqlError, Tx};
 use utoipa::ToSchema;
 
 use super::{lockout::Account, roles};
-use crate::{
-    change::Change, numbers::Numbered, ports::Ports, refused::Refused, service::Catalog, vault::Person,
-};
+use crate::{change::Change, numbers::Numbered, ports::Ports, refused::Refused, service::Catalog, vault::Person};
 
 /// The numbers of people.
 pub(super) const PEOPLE: Numbered = Numbered("user");
@@ -161,8 +159,7 @@ pub(super) async fn find<P: Ports>(catalog: &Catalog<P>, tenant: u32, person: i6
 async fn read<P: Ports>(catalog: &Catalog<P>, tenant: u32, mut row: Row) -> Result<(i64, User), Refused> {
     let (number, sealed): (i64, Bytes) = (row.int()?, row.bytes()?);
     let profile = catalog.vault().open(catalog.sql(), (tenant, Person::User(number)), &sealed).await?;
-    let Profile { email, name } =
-        serde_json::from_str(&profile).map_err(|error| Refused::Broken(error.to_string()))?;
+    let Profile { email, name } = serde_json::from_str(&profile).map_err(|error| Refused::Broken(error.to_string()))?;
     let user = User {
         id: number.to_string(),
         email,

@@ -2,7 +2,11 @@
 //! adds its own. Nobody makes, changes or takes away what he lacks himself.
 
 use kit::{
-    access::{Permission, Permission::{ReadPeople, WritePeople}, Permissions},
+    access::{
+        Permission,
+        Permission::{ReadPeople, WritePeople},
+        Permissions,
+    },
     api::{Access, Call, Route, tagged},
     http::{Body, Mount, PageAsked, Response, StatusCode, reply},
 };
@@ -42,8 +46,16 @@ const BUILT_IN: [BuiltIn; 5] = {
             "operator",
             "Operator",
             Permissions::of(&[
-                ReadSettings, WriteSettings, ReadProducts, WriteProducts, ReadStock, WriteStock, ReadSales, WriteSales,
-                ReadOrders, WriteOrders,
+                ReadSettings,
+                WriteSettings,
+                ReadProducts,
+                WriteProducts,
+                ReadStock,
+                WriteStock,
+                ReadSales,
+                WriteSales,
+                ReadOrders,
+                WriteOrders,
             ]),
         ),
         built_in(
@@ -56,11 +68,7 @@ const BUILT_IN: [BuiltIn; 5] = {
             "Support",
             Permissions::of(&[ReadProducts, ReadSales, ReadOrders, WriteOrders, ReadBuyers]),
         ),
-        built_in(
-            "viewer",
-            "Viewer",
-            Permissions::of(&[ReadSettings, ReadProducts, ReadStock, ReadSales, ReadOrders]),
-        ),
+        built_in("viewer", "Viewer", Permissions::of(&[ReadSettings, ReadProducts, ReadStock, ReadSales, ReadOrders])),
     ]
 };
 
@@ -264,7 +272,8 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         }
         Some(before) if expected != Some(before.version) => return Err(Refused::stale(before)),
         Some(_) => {
-            let row = vec![after.name.as_str().into(), scope.as_str().into(), tenant.into(), after.code.as_str().into()];
+            let row =
+                vec![after.name.as_str().into(), scope.as_str().into(), tenant.into(), after.code.as_str().into()];
             change.tx.exec(UPDATE, row).await?;
         }
         None if expected.is_some() => return Err(Refused::not_found("role")),
@@ -272,7 +281,8 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
             return Err(Refused::conflict("a tenant has at most 100 roles of its own; delete one"));
         }
         None => {
-            let row = vec![tenant.into(), after.code.as_str().into(), after.name.as_str().into(), scope.as_str().into()];
+            let row =
+                vec![tenant.into(), after.code.as_str().into(), after.name.as_str().into(), scope.as_str().into()];
             change.tx.exec(INSERT, row).await?;
         }
     }

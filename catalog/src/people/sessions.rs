@@ -126,7 +126,11 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let known = Access::Known;
     vec![
         Mount::get("/v1/sessions", "sessions", Route::new(known, |catalog, call| Box::pin(list(catalog, call)))),
-        Mount::get("/v1/sessions/{session}", "session", Route::new(known, |catalog, call| Box::pin(show(catalog, call)))),
+        Mount::get(
+            "/v1/sessions/{session}",
+            "session",
+            Route::new(known, |catalog, call| Box::pin(show(catalog, call))),
+        ),
         Mount::delete(
             "/v1/sessions/{session}",
             "end_session",
@@ -232,11 +236,7 @@ pub(super) async fn open<P: Ports, T: Tx>(
 ///
 /// # Errors
 /// [`SqlError`] when the database fails.
-pub(super) async fn end_all<T: Tx>(
-    tx: &mut T,
-    (tenant, person): (u32, i64),
-    but: Option<u64>,
-) -> Result<(), SqlError> {
+pub(super) async fn end_all<T: Tx>(tx: &mut T, (tenant, person): (u32, i64), but: Option<u64>) -> Result<(), SqlError> {
     tx.exec(END_ALL, vec![tenant.into(), person.into(), stored(but.unwrap_or(0))?.into()]).await.map(drop)
 }
 

@@ -174,11 +174,7 @@ pub(super) async fn verify<P: Ports>(catalog: &Catalog<P>, token: &str) -> Resul
 }
 
 /// A key and its row.
-fn new_key<P: Ports>(
-    catalog: &Catalog<P>,
-    number: i64,
-    now_ms: u64,
-) -> Result<(PersonSigner, Vec<Value>), Refused> {
+fn new_key<P: Ports>(catalog: &Catalog<P>, number: i64, now_ms: u64) -> Result<(PersonSigner, Vec<Value>), Refused> {
     let signer = PersonSigner::generate().map_err(broken)?;
     let sealed = catalog.vault().seal_own(catalog.random(), &signer.private_key().map_err(broken)?)?;
     let point = bytes::Bytes::copy_from_slice(signer.key().point());

@@ -13,11 +13,11 @@ use crate::{ports::Ports, refused::Refused, service::Catalog};
 const PIECE: u32 = 500;
 
 const SESSIONS_OVER: &str = "SELECT tenant, session_number FROM sessions WHERE expires_at <= ? LIMIT ?";
-const END_SESSION: &str = "DELETE FROM sessions WHERE tenant = ? AND session_number = ?";
+const END_SESSION: &str = "DELETE FROM sessions WHERE tenant = ? AND session_number = ? AND expires_at <= ?";
 const INVITATIONS_OVER: &str = "SELECT digest FROM invitations WHERE expires_at <= ? LIMIT ?";
-const END_INVITATION: &str = "DELETE FROM invitations WHERE digest = ?";
+const END_INVITATION: &str = "DELETE FROM invitations WHERE digest = ? AND expires_at <= ?";
 const FAILURES_OLD: &str = "SELECT tenant, email_digest FROM login_failures WHERE failed_at <= ? LIMIT ?";
-const FORGET_FAILURES: &str = "DELETE FROM login_failures WHERE tenant = ? AND email_digest = ?";
+const FORGET_FAILURES: &str = "DELETE FROM login_failures WHERE tenant = ? AND email_digest = ? AND failed_at <= ?";
 
 /// A round of it: what is over and old goes, and a signing key that is old gets a successor.
 ///
@@ -47,7 +47,10 @@ async fn sweep(
             return Ok(());
         }
         for mut row in rows {
-            db.exec(delete, key(&mut row)?).await?;
+            // What was renewed since it was found stays.
+            let mut key = key(&mut row)?;
+            key.push(until.into());
+            db.exec(delete, key).await?;
         }
     }
 }

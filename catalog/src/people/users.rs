@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use kit::{
-    access::{Permission::{ReadPeople, WritePeople}, Permissions},
+    access::{
+        Permission::{ReadPeople, WritePeople},
+        Permissions,
+    },
     api::{Access, Call, Route, tagged},
     clock::rfc3339,
     http::{Body, Mount, PageAsked, Response, StatusCode, header, reply},
@@ -167,7 +170,10 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.record("user.create", person::target(number), None, Some(&user.audited()))?;
     // The answer is kept in clear: without the token, and without what is personal.
     let kept = user.audited();
-    let shown = Answer::created(format!("/v1/users/{number}"), &InvitedUser { user: user.clone(), invitation: Some(invitation) })?;
+    let shown = Answer::created(
+        format!("/v1/users/{number}"),
+        &InvitedUser { user: user.clone(), invitation: Some(invitation) },
+    )?;
     Ok(tagged(secret(change.commit(shown.keeping(&kept)?).await?), 1))
 }
 
@@ -250,13 +256,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let of = (tenant, Person::User(number));
     let sealed = catalog.vault().seal(&mut change.tx, catalog.random(), of, &profile.to_text()?).await?;
     let digest = person::account(catalog, tenant, &after.email).email_digest;
-    let row = vec![
-        digest.as_str().into(),
-        sealed.into(),
-        after.state.as_str().into(),
-        tenant.into(),
-        number.into(),
-    ];
+    let row = vec![digest.as_str().into(), sealed.into(), after.state.as_str().into(), tenant.into(), number.into()];
     match change.tx.exec(UPDATE, row).await {
         Err(SqlError::KeyTaken(_)) => return Err(Refused::conflict(TAKEN)),
         updated => updated?,

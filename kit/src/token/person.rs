@@ -134,7 +134,15 @@ impl PersonKey {
     fn jwk(&self) -> Jwk {
         let (x, y) = self.point[1..].split_at(COORDINATE_BYTES);
         let [kty, crv, alg, purpose] = ["EC", "P-256", ALGORITHM, "sig"].map(str::to_owned);
-        Jwk { kty, crv, x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y), kid: self.kid.clone(), alg, purpose }
+        Jwk {
+            kty,
+            crv,
+            x: URL_SAFE_NO_PAD.encode(x),
+            y: URL_SAFE_NO_PAD.encode(y),
+            kid: self.kid.clone(),
+            alg,
+            purpose,
+        }
     }
 
     fn of_jwk(jwk: &Jwk) -> Result<Self, PersonKeyError> {
@@ -212,7 +220,8 @@ impl PersonVerifier {
         let kid = header.kid.ok_or(TokenError::MissingKey)?;
         let key = self.keys.iter().find(|key| key.kid == kid).ok_or(TokenError::UnknownKey)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_not_base64url| TokenError::Signature)?;
-        let verified = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.point).verify(signed.as_bytes(), &signature);
+        let verified =
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.point).verify(signed.as_bytes(), &signature);
         verified.map_err(|_wrong| TokenError::Signature)?;
         let payload: Payload = decode(payload)?.ok_or(TokenError::Malformed)?;
         payload.check(now_ms)

@@ -32,7 +32,11 @@ pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
 
 fn secrets() -> Secrets {
     let buyer_tokens = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
-    Secrets { operator: Some(OPERATOR.to_owned()), vault: Vault::new(&[5; 32]).unwrap(), buyer_tokens: Some(buyer_tokens) }
+    Secrets {
+        operator: Some(OPERATOR.to_owned()),
+        vault: Vault::new(&[5; 32]).unwrap(),
+        buyer_tokens: Some(buyer_tokens),
+    }
 }
 
 /// A service that listens, and what it stands on.

@@ -15,7 +15,10 @@ async fn a_repeated_call_makes_one_tenant_and_the_key_stands_for_its_request() {
     let first = rig.post("/v1/tenants").token(OPERATOR).key("a").json(&shop()).send().await;
     let made = first.expect(201);
     let again = rig.post("/v1/tenants").token(OPERATOR).key("a").json(&shop()).send().await;
-    assert_eq!((again.expect(201), again.headers["location"].clone()), (made.clone(), first.headers["location"].clone()));
+    assert_eq!(
+        (again.expect(201), again.headers["location"].clone()),
+        (made.clone(), first.headers["location"].clone())
+    );
     let other = json!({ "code": "pots", "name": "Pots", "plan": "free" });
     rig.post("/v1/tenants").token(OPERATOR).key("a").json(&other).send().await.refused(422, "idempotency_mismatch");
     rig.post("/v1/tenants").token(OPERATOR).key("b").json(&shop()).send().await.refused(409, "conflict");
