@@ -40,6 +40,11 @@ impl<P: Ports> Catalog<P> {
         &self.secrets.vault
     }
 
+    /// What logins share.
+    pub(crate) fn people(&self) -> &people::Shared {
+        &self.people
+    }
+
     /// Whether this is the secret of the deployment's operator.
     pub(crate) fn is_operator(&self, shown: &str) -> bool {
         self.secrets.operator.as_deref().is_some_and(|known| is_same_secret(shown, known))

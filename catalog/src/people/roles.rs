@@ -107,7 +107,7 @@ pub(crate) struct Role {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoleWanted {
     /// Its name for people.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]+$")]
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*$")]
     name: String,
     /// What its holders may do: nothing that you may not do yourself.
     #[schema(max_items = 64)]

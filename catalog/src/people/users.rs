@@ -47,7 +47,7 @@ pub(crate) struct NewUser {
     /// One of its own in the tenant, in whatever case.
     #[schema(max_length = 254, pattern = "^[!-?A-~]+@[!-?A-~]+$")]
     email: String,
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]+$")]
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*$")]
     name: String,
     /// Codes of roles: nothing that you may not do yourself.
     #[schema(max_items = 20)]
@@ -60,7 +60,7 @@ pub(crate) struct NewUser {
 pub(crate) struct UserChange {
     #[schema(max_length = 254, pattern = "^[!-?A-~]+@[!-?A-~]+$", nullable = false)]
     email: Option<String>,
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]+$", nullable = false)]
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*$", nullable = false)]
     name: Option<String>,
     #[schema(nullable = false)]
     state: Option<UserState>,
