@@ -1,6 +1,6 @@
 //! The work of hashing passwords: a process does one at a time, away from the threads that answer
-//! buyers, and few wait. Whoever failed lately waits in a small queue of its own, so that those who
-//! guess leave room for those who know. What it remembers of addresses is in memory and bounded.
+//! buyers, and few wait. Whoever failed lately waits in a smaller queue, so that those who guess
+//! leave room for those who know. What it remembers of addresses is in memory and bounded.
 
 use std::{
     collections::HashMap,
@@ -18,12 +18,9 @@ use tokio::{
 use super::password;
 use crate::refused::Refused;
 
-/// Logins that wait, of addresses that did not fail lately: at some 40 ms each, half a second.
-const WAITING_MAX: usize = 16;
-/// The same, of addresses that did: they add at most as much to the wait of the others.
-const WAITING_AFTER_FAILURES_MAX: usize = 2;
-/// From how many failures on an address waits in the small queue: a slip or two are anybody's.
-const FAILURES_NOTED: u32 = 3;
+/// From so many failures of its address on, so many logins wait with one's own: who never failed
+/// waits among a hundred, at some 40 ms each four seconds at most, and those who guess add two.
+const QUEUES: [(u32, usize); 3] = [(0, 100), (1, 8), (4, 2)];
 /// From how many on it waits longer each time: many people may share an address.
 const FAILURES_FREE: u32 = 20;
 /// The longest such wait.
@@ -39,20 +36,14 @@ const COME_BACK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Gate {
     turn: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    waiting_after_failures: Arc<Semaphore>,
+    queues: [Arc<Semaphore>; QUEUES.len()],
     addresses: Mutex<HashMap<IpAddr, Failures>>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self {
-            turn: semaphore(1),
-            waiting: semaphore(WAITING_MAX),
-            waiting_after_failures: semaphore(WAITING_AFTER_FAILURES_MAX),
-            addresses: Mutex::default(),
-        }
+        Self { turn: semaphore(1), queues: QUEUES.map(|(_, places)| semaphore(places)), addresses: Mutex::default() }
     }
 }
 
@@ -89,9 +80,9 @@ impl Gate {
         if !wait.is_zero() {
             return Err(too_often("too many logins from your address failed; come back later", wait));
         }
-        let has_failed = failures.is_some_and(|failures| failures.count >= FAILURES_NOTED);
-        let queue = if has_failed { &self.waiting_after_failures } else { &self.waiting };
-        let place = Arc::clone(queue).try_acquire_owned();
+        let count = failures.map_or(0, |failures| failures.count);
+        let queue = QUEUES.iter().rposition(|(from, _)| *from <= count).unwrap_or_default();
+        let place = Arc::clone(&self.queues[queue]).try_acquire_owned();
         let place = place.map_err(|_full| too_often("too many logins wait; come back", COME_BACK))?;
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let turn = turn.map_err(|_closed| too_often("logins have ended", COME_BACK))?;
@@ -174,14 +165,14 @@ mod tests {
     #[tokio::test]
     async fn who_failed_waits_in_a_queue_of_two_and_leaves_room_for_the_others() {
         let gate = Arc::new(Gate::default());
-        (0..FAILURES_NOTED).for_each(|_| gate.failed(address(1), NOW));
+        (0..4).for_each(|_| gate.failed(address(1), NOW));
         let turn = gate.enter(address(2), NOW).await.unwrap();
         let waiter = |of: u8| {
             let gate = Arc::clone(&gate);
             tokio::spawn(async move { gate.enter(address(of), NOW).await.map(drop) })
         };
         let guessing = [waiter(1), waiter(1)];
-        while gate.waiting_after_failures.available_permits() > 0 {
+        while gate.queues[2].available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         assert!(gate.enter(address(1), NOW).await.is_err(), "a third guess is refused at once");

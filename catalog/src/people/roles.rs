@@ -74,8 +74,6 @@ const BUILT_IN: [BuiltIn; 5] = {
 
 /// A tenant's own roles, at most.
 const OWN_MAX: usize = 100;
-/// Roles that one person holds, at most.
-pub(super) const HELD_MAX: usize = 20;
 
 const OWN: &str = "SELECT code, name, scope, version FROM roles WHERE tenant = ? ORDER BY code";
 const INSERT: &str = "INSERT INTO roles (tenant, code, name, scope, version) VALUES (?, ?, ?, ?, 1)";

@@ -148,8 +148,8 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     // plans::room_for(&mut change.tx, tenant, Quota::Users, 1) belongs here.
+    Refused::grant(roles::together(&mut change.tx, tenant, &asked.roles).await?, granter)?;
     let wanted = distinct(asked.roles);
-    Refused::grant(roles::together(&mut change.tx, tenant, &wanted).await?, granter)?;
     let profile = Profile { email: asked.email, name: asked.name };
     let made = (number, change.now_ms);
     if !insert(catalog, &mut change.tx, (tenant, made), &profile, &wanted).await? {
@@ -240,6 +240,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     if expected.is_some_and(|expected| expected != before.version) {
         return Err(Refused::stale(&before));
     }
+    roles::together(&mut change.tx, tenant, asked.roles.as_deref().unwrap_or_default()).await?;
     let after = User {
         email: asked.email.unwrap_or_else(|| before.email.clone()),
         name: asked.name.unwrap_or_else(|| before.name.clone()),

@@ -87,8 +87,8 @@ async fn two_processes_that_make_the_first_key_at_once_make_one() {
     let other = rig.another().await;
     Staff::of(&rig, "kettles").await.user(EMAIL, &["viewer"]).await;
     let login = json!({ "tenant": "kettles", "email": EMAIL, "password": super::staff::PASSWORD });
-    let sign_in = |rig: &Rig| rig.post("/v1/sessions").json(&login);
-    let (one, two) = tokio::join!(sign_in(&rig).send(), sign_in(&other).send());
+    let sign_in = async |rig: &Rig| rig.post("/v1/sessions").json(&login).send().await;
+    let (one, two) = tokio::join!(sign_in(&rig), sign_in(&other));
     let kids = [one.expect(201), two.expect(201)].map(|signed_in| kid(signed_in["access_token"].as_str().unwrap()));
     assert_eq!(kids[0], kids[1]);
     assert_eq!(published(&rig).await, kids[..1]);

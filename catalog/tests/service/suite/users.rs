@@ -221,7 +221,7 @@ async fn what_is_personal_is_nowhere_in_clear_and_gone_with_the_user() {
         assert!(rows.is_empty(), "{table}");
     }
     staff.operator(Method::DELETE, &path).send().await.refused(404, "not_found");
-    staff.invite("ann.planted@example.com", &["viewer"]).await;
+    staff.invite("Ann.planted@example.com", &["viewer"]).await;
 }
 
 #[tokio::test]
