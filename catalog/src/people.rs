@@ -41,7 +41,7 @@ use crate::{ports::Ports, service::Catalog};
 
 pub use first::{FirstOwner, first_owner};
 pub(crate) use sessions::actor;
-pub use tidy::tidy;
+pub(crate) use tidy::tidy;
 
 /// What logins share: the turn of hashing, and the signing keys as they were read last.
 #[derive(Debug, Default)]

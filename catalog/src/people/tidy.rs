@@ -23,7 +23,7 @@ const FORGET_FAILURES: &str = "DELETE FROM login_failures WHERE tenant = ? AND e
 ///
 /// # Errors
 /// [`Refused::Sql`]; the next round goes on.
-pub async fn tidy<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+pub(crate) async fn tidy<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     let (db, now_ms) = (catalog.sql(), catalog.clock().now_ms());
     let now = stored(now_ms)?;
     let forgotten = stored(now_ms.saturating_sub(millis(lockout::MEMORY)))?;

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     change::{Answer, Begun},
     document::{Changed, Created, Page, Read},
+    plans::{self, Quota},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -147,7 +148,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return repeated(catalog, tenant, response).await,
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
-    // plans::room_for(&mut change.tx, tenant, Quota::Users, 1) belongs here.
+    plans::room_for(&mut change.tx, tenant, Quota::Users, 1).await?;
     Refused::grant(roles::together(&mut change.tx, tenant, &asked.roles).await?, granter)?;
     let wanted = distinct(asked.roles);
     let profile = Profile { email: asked.email, name: asked.name };

@@ -4,9 +4,15 @@ mod rig;
 mod staff;
 
 mod audit;
+mod branding;
+mod flags;
+mod house;
+mod keys;
 mod login;
+mod plans;
 mod roles;
 mod signing;
 mod tenants;
 mod totp;
+mod usage;
 mod users;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use catalog::house;
 use kit::{
     clock::Clock as _,
     http::Method,
@@ -207,7 +208,7 @@ async fn a_guess_ends_no_session_and_one_ends_after_thirty_days() {
     let next = refresh(&rig, &json!(token)).await.expect(200);
     rig.clock.advance(Duration::from_secs(30 * 24 * 3_600));
     refresh(&rig, &next["refresh_token"]).await.refused(401, "unauthenticated");
-    catalog::people::tidy(&rig.catalog).await.unwrap();
+    house::put_in_order(&rig.catalog).await;
     assert!(rig.db.rows("SELECT tenant FROM sessions", Vec::new()).await.unwrap().is_empty());
 }
 

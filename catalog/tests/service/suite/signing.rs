@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use catalog::house;
 use serde_json::{Value, json};
 use store::sql::Sql as _;
 
@@ -63,7 +64,7 @@ async fn a_new_key_signs_when_all_have_it_and_the_old_one_holds_until_its_last_t
     rig.get("/v1/me").token(&last).send().await.expect(200);
     rig.clock.advance(3 * MINUTE);
     assert_eq!(published(&rig).await, [new.clone()]);
-    catalog::people::tidy(&rig.catalog).await.unwrap();
+    house::put_in_order(&rig.catalog).await;
     assert_eq!(rig.db.rows("SELECT key_number FROM signing_keys", Vec::new()).await.unwrap().len(), 1);
     assert_eq!(kid(&staff.token(EMAIL).await), new);
 }
@@ -99,11 +100,10 @@ async fn a_key_gets_a_successor_by_itself_after_thirty_days() {
     let rig = Rig::start().await;
     let first = Staff::of(&rig, "kettles").await.signed_in(EMAIL, &["viewer"]).await;
     rig.clock.advance(30 * 24 * 60 * MINUTE - Duration::from_millis(1));
-    catalog::people::tidy(&rig.catalog).await.unwrap();
+    house::put_in_order(&rig.catalog).await;
     assert_eq!(published(&rig).await, [kid(&first)]);
     rig.clock.advance(Duration::from_millis(1));
     let other = rig.another().await;
-    let (one, two) = tokio::join!(catalog::people::tidy(&rig.catalog), catalog::people::tidy(&other.catalog));
-    one.and(two).unwrap();
+    tokio::join!(house::put_in_order(&rig.catalog), house::put_in_order(&other.catalog));
     assert_eq!(published(&rig).await.len(), 2, "of two processes one makes it");
 }

@@ -95,6 +95,24 @@ async fn wrong_members_are_named_at_once_and_a_stale_change_shows_what_is_there(
 }
 
 #[tokio::test]
+async fn a_plan_allows_so_many_users_and_of_two_at_once_one_is_the_last() {
+    let rig = Rig::start().await;
+    let staff = Staff::of(&rig, "kettles").await;
+    for number in 0..4 {
+        staff.invite(&format!("user{number}@example.com"), &[]).await;
+    }
+    let make = |email: &'static str| {
+        let user = json!({ "email": email, "name": "Ann", "roles": [] });
+        staff.operator(Method::POST, "/v1/users").key(email).json(&user).send()
+    };
+    let (one, two) = tokio::join!(make("ann@example.com"), make("bob@example.com"));
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 403]);
+    make("eve@example.com").await.refused(403, "quota_exceeded");
+}
+
+#[tokio::test]
 async fn the_last_owner_stays() {
     let rig = Rig::start().await;
     let staff = Staff::of(&rig, "kettles").await;
