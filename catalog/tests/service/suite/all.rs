@@ -1,16 +1,22 @@
 //! The tests, by area. Each begins with a service of its own on an empty database.
 
 mod rig;
+mod staff;
 
 mod audit;
 mod branding;
 mod flags;
 mod house;
-mod keys;
-mod plans;
 mod images;
 mod import;
 mod jobs;
+mod keys;
+mod login;
+mod plans;
 mod products;
+mod roles;
+mod signing;
 mod tenants;
+mod totp;
 mod usage;
+mod users;
