@@ -1,17 +1,39 @@
 //! Who asks: people by their tokens, programs by their API keys, and the deployment's operator by
 //! his secret.
 
-use kit::{access::Actor, problem::Problem};
+use kit::{
+    access::{Actor, Permissions, Who},
+    http::{HeaderMap, HeaderName, wrong_parameter},
+    problem::{Code, Problem},
+};
 
 use crate::{ports::Ports, service::Catalog};
+
+/// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
+/// it is not read: their token says whose they are.
+const ACT_FOR: HeaderName = HeaderName::from_static("flashsale-tenant");
 
 /// Who this token or key stands for.
 ///
 /// # Errors
 /// `unauthenticated` when for nobody.
-pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result<Actor, Box<Problem>> {
-    catalog.operator(token).ok_or_else(|| {
-        let problem = Problem::new(kit::problem::Code::Unauthenticated, "this token or key is not known here");
-        Box::new(problem.with_token_error("not known here"))
-    })
+pub(crate) async fn actor<P: Ports>(
+    catalog: &Catalog<P>,
+    token: &str,
+    headers: &HeaderMap,
+) -> Result<Actor, Box<Problem>> {
+    if catalog.is_operator(token) {
+        return operator(headers);
+    }
+    let problem = Problem::new(Code::Unauthenticated, "this token or key is not known here");
+    Err(Box::new(problem.with_token_error("not known here")))
+}
+
+fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+    let Some(named) = headers.get(ACT_FOR) else {
+        return Ok(Actor { who: Who::Operator, tenant: 0, permissions: Permissions::of_operator() });
+    };
+    let tenant = named.to_str().ok().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    let tenant = tenant.ok_or_else(|| wrong_parameter("Flashsale-Tenant", "give the number of a tenant"))?;
+    Ok(Actor { who: Who::Operator, tenant, permissions: Permissions::of_tenant() })
 }

@@ -52,6 +52,10 @@ mod tenants;
 /// Pieces that its routes share.
 mod document;
 
+/// The service as a process of its own.
+#[cfg(feature = "production")]
+pub mod serve;
+
 /// Its OpenAPI document.
 pub mod openapi;
 

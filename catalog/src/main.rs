@@ -11,14 +11,16 @@ use catalog::{
     confirm,
     file::{self, Draft},
     flaw::Flaw,
+    openapi,
     publish::{self, PublishError, Settings},
     render,
+    serve::{self, ServeArgs},
 };
 use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
 use domain::id::SaleId;
 use kit::{
     clock::{Clock, SystemClock},
-    exit::Exit,
+    exit::{Exit, whole},
     settings::{KafkaArgs, Namespace, ServiceUrl, parse_or_exit, usage_error_and_exit},
     telemetry,
 };
@@ -74,6 +76,10 @@ enum Command {
     },
     /// Prints a commented sale file.
     Example,
+    /// Serves merchants: tenants, people, keys, products, stock.
+    Serve(Box<ServeArgs>),
+    /// Prints the OpenAPI document of what `serve` answers.
+    Openapi,
 }
 
 /// Where the topic `sales` is.
@@ -132,6 +138,8 @@ enum Failure {
     InvalidFile(PathBuf, Vec<Flaw>),
     #[error("nothing was done: {0}")]
     Unreachable(String),
+    #[error("{}", whole(.0.as_ref()))]
+    Service(anyhow::Error),
     #[error(
         "nobody can know whether sale {sale} is published now: {cause}\n\
          `catalog show {sale}` tells; publishing the same file again is harmless"
@@ -145,6 +153,8 @@ impl Failure {
         match self {
             Self::NoSuchSale(_) => Exit::No,
             Self::Mismatch(_) => Exit::Mismatch,
+            Self::Service(error) if is_mismatch(error.as_ref()) => Exit::Mismatch,
+            Self::Service(error) => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
             Self::InvalidFile(..) => Exit::Data,
             Self::Unreachable(_) | Self::Unknown { .. } => Exit::Unavailable,
         }
@@ -166,7 +176,7 @@ impl From<KafkaSetupError> for Failure {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let cli: Cli = parse_or_exit();
     if let Err(error) = telemetry::init() {
@@ -188,6 +198,8 @@ async fn run(command: Command) -> Result<String, Failure> {
         Command::Publish { file, dry_run, log, ledger } => publish(&file, dry_run, &log, &ledger).await,
         Command::Check { file, partitions } => check(&file, partitions.partitions.into()),
         Command::Show { sale, ledger } => show(sale, &ledger).await,
+        Command::Serve(args) => serve::serve(*args).await.map(|()| String::new()).map_err(Failure::Service),
+        Command::Openapi => openapi::document().map_err(|error| Failure::Service(error.into())),
         Command::Example => Ok(render::example_open_at(SystemClock::new().now_ms())),
     }
 }

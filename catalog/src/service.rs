@@ -1,11 +1,9 @@
 //! The service: what its handlers share, and its routes.
 
-use std::sync::Arc;
-
 use kit::{
-    access::{Actor, Permissions, Who},
+    access::Actor,
     api::{Api, Route},
-    http::{Mount, RequestMetrics},
+    http::{HeaderMap, Mount},
     problem::Problem,
     token::{TokenKey, is_same_secret},
 };
@@ -16,7 +14,6 @@ use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, tenants,
 pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
-    requests: Arc<RequestMetrics>,
     secrets: Secrets,
 }
 
@@ -33,8 +30,8 @@ pub struct Secrets {
 
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
-    pub fn new(ports: P, requests: Arc<RequestMetrics>, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, requests, secrets }
+    pub fn new(ports: P, secrets: Secrets) -> Self {
+        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets }
     }
 
     /// Where personal data is sealed and opened.
@@ -42,11 +39,9 @@ impl<P: Ports> Catalog<P> {
         &self.secrets.vault
     }
 
-    /// The operator, when this is his secret.
-    pub(crate) fn operator(&self, shown: &str) -> Option<Actor> {
-        let known = self.secrets.operator.as_deref()?;
-        let operator = Actor { who: Who::Operator, tenant: 0, permissions: Permissions::of_operator() };
-        is_same_secret(shown, known).then_some(operator)
+    /// Whether this is the secret of the deployment's operator.
+    pub(crate) fn is_operator(&self, shown: &str) -> bool {
+        self.secrets.operator.as_deref().is_some_and(|known| is_same_secret(shown, known))
     }
 
     /// Its database.
@@ -77,11 +72,7 @@ impl<P: Ports> Api for Catalog<P> {
         [tenants::routes()].into_iter().flatten().collect()
     }
 
-    async fn actor(&self, token: &str) -> Result<Actor, Box<Problem>> {
-        identity::actor(self, token).await
-    }
-
-    fn metrics(&self) -> &RequestMetrics {
-        &self.requests
+    async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+        identity::actor(self, token, headers).await
     }
 }

@@ -15,7 +15,7 @@ use store::{
     orders::Orders,
     shards::{self, InvalidNamespace, Namespace, OpenError, Store},
     sql::{
-        SqlError,
+        Sql as _, SqlError,
         sqlite::{Settings, Sqlite, SqliteServer},
     },
     stock::{
@@ -71,6 +71,8 @@ impl DeploymentError {
 pub struct Deployment<C> {
     /// Rows and ledger.
     pub databases: Store<Sqlite>,
+    /// Tenants, people, products, stock.
+    pub catalog: Sqlite,
     /// The order log, to append.
     pub log: SqliteLog,
     /// The order log, to read.
@@ -98,9 +100,17 @@ impl<C: Clock> Deployment<C> {
         let log = SqliteLog::open(&folder.join(LOG_FILE), &SqliteSettings::new(partitions, Arc::clone(&now_ms)))?;
         let map = ShardMap::even(config.databases.shards, config.databases.tables)?;
         let server = SqliteServer::new(folder.to_owned(), now_ms, Settings::default())?;
-        let databases = shards::open(&server, &Namespace::new(NAMESPACE)?, map).await?;
+        let namespace = Namespace::new(NAMESPACE)?;
+        let databases = shards::open(&server, &namespace, map).await?;
+        let catalog = catalog::database::open(&server, &namespace).await?;
         let (source, stock) = (SqliteSource::new(&log), LocalStock::new(run));
-        Ok(Self { databases, log, source, partitions, keeping: stock.keeping(), stock, clock })
+        Ok(Self { databases, catalog, log, source, partitions, keeping: stock.keeping(), stock, clock })
+    }
+
+    /// Closes the connections to all databases.
+    pub async fn close(&self) {
+        self.databases.close().await;
+        self.catalog.close().await;
     }
 
     /// Follows the published sales from the first on.

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kit::{
     exit::Exit,
     token::{KeyError, Tenants, TokenKey},
@@ -30,7 +31,8 @@ const LOCK_FILE: &str = "lock";
 const SERVER_FILE: &str = "server.json";
 const TOKEN_KEY_FILE: &str = "token.key";
 const CONTROL_KEY_FILE: &str = "control.key";
-const KEY_FILES: [&str; 2] = [TOKEN_KEY_FILE, CONTROL_KEY_FILE];
+const VAULT_KEY_FILE: &str = "vault.key";
+const KEY_FILES: [&str; 3] = [TOKEN_KEY_FILE, CONTROL_KEY_FILE, VAULT_KEY_FILE];
 
 /// Why a folder is not opened, or not worked on any more. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -310,6 +312,20 @@ impl Folder {
         control_key(&self.path)
     }
 
+    /// The key under which personal data is sealed, 32 bytes; made when it is missing. Who loses it
+    /// loses the data.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn vault_key(&self) -> Result<[u8; 32], FolderError> {
+        let path = self.path.join(VAULT_KEY_FILE);
+        if !is_there(&path)? {
+            files::write_once(&path, &(TokenKey::fresh_secret().map_err(at(&path))? + "\n"))?;
+        }
+        let text = rights::read_key(&path)?;
+        vault_key(text.trim()).ok_or_else(|| damaged(&path, "it is not 32 bytes in base64url"))
+    }
+
     /// Tells other commands where this process answers.
     ///
     /// # Errors
@@ -382,6 +398,10 @@ pub fn control_key(folder: &Path) -> Result<String, FolderError> {
     let text = rights::read_key(&path)?;
     let key = text.trim();
     if key.is_empty() { Err(damaged(&path, "it is empty")) } else { Ok(key.into()) }
+}
+
+fn vault_key(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 fn damaged(path: &Path, what: impl ToString) -> FolderError {

@@ -12,15 +12,23 @@ use std::{
 };
 
 use anyhow::Context;
-use catalog::{confirm, publish::PublishError};
+use catalog::{
+    confirm,
+    ports::Given,
+    publish::PublishError,
+    service::{Catalog, Secrets},
+    vault::Vault,
+};
 use domain::{sale::Sale, stock::RunId};
 use engine::service::{Engine, Options, REQUESTS_DEADLINE};
 use kit::{
     admin::{self, Hosts, Readiness},
+    api::Served,
     clock::{Clock, SystemClock},
     exit::Exit,
     http::{self, Limits},
     metrics::Registry,
+    random::SystemRandom,
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
 };
@@ -35,7 +43,10 @@ use order_writer::{
     service,
     stalls::Stalls,
 };
-use store::log::{OrderLog, ReadError, sqlite::SoleMember};
+use store::{
+    log::{OrderLog, ReadError, sqlite::SoleMember},
+    sql::sqlite::Sqlite,
+};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -103,7 +114,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
-    let engine = Engine::start((), stores, (options, verifier), &registry, readiness.clone()).await?;
+    let merchants = Served(Arc::new(merchants(&deployment, &folder)?));
+    let engine = Engine::start(merchants, stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
     let key = (folder.is_new() && config.demo).then_some(key);
@@ -123,11 +135,24 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     writer.stop().await?;
     let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;
     tracing::info!(unacknowledged, "drained");
-    deployment.databases.close().await;
+    deployment.close().await;
     admin_stop.cancel();
     pages.await??;
     Ok(served?)
 }
+
+/// The merchants' service, on the buyers' port. The folder's control key is its operator's secret.
+fn merchants(deployment: &Deployment<SystemClock>, folder: &Folder) -> anyhow::Result<Merchants> {
+    let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
+    let secrets = Secrets {
+        operator: Some(folder.control_key()?),
+        vault: Vault::new(&folder.vault_key()?)?,
+        buyer_tokens: Some(folder.token_key()?),
+    };
+    Ok(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets))
+}
+
+type Merchants = Catalog<Given<Sqlite, SystemClock, SystemRandom>>;
 
 /// Tells the person at the terminal, as soon as there is something to tell.
 async fn greet(
@@ -203,7 +228,7 @@ async fn at_rest<T>(config: &Config, work: impl AsyncFnOnce(&Deployment<SystemCl
     let folder = Folder::open(&config.data)?;
     let deployment = open(&folder, config, RunId(0)).await?;
     let done = work(&deployment).await;
-    deployment.databases.close().await;
+    deployment.close().await;
     Ok(done)
 }
 

@@ -18,8 +18,8 @@ use utoipa::ToSchema;
 
 use crate::access::{Actor, Permission};
 use crate::http::{
-    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, RequestMetrics, Service, bearer, check_json,
-    client_address, idempotency_key, read_body, wrong_parameter,
+    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, Service, bearer, check_json, client_address,
+    idempotency_key, read_body, wrong_parameter,
 };
 use crate::problem::{Code, Problem};
 use crate::schema;
@@ -97,10 +97,7 @@ pub trait Api: Send + Sync + Sized + 'static {
     fn routes() -> Vec<Mount<Route<Self>>>;
 
     /// Who this token or key stands for; refused when for nobody, and when he asks too often.
-    fn actor(&self, token: &str) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
-
-    /// Where refusals are counted.
-    fn metrics(&self) -> &RequestMetrics;
+    fn actor(&self, token: &str, headers: &HeaderMap) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
 }
 
 /// A request, read and admitted.
@@ -207,6 +204,12 @@ pub fn tagged(mut response: Response<Body>, version: u64) -> Response<Body> {
 /// An everyday service as one that shares a port.
 pub struct Served<A>(pub Arc<A>);
 
+impl<A> Clone for Served<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<A: Api> Service for Served<A> {
     type Route = (Route<A>, &'static str);
 
@@ -217,10 +220,6 @@ impl<A: Api> Service for Served<A> {
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
         let api = &*self.0;
-        let refused = |problem: Box<Problem>| {
-            api.metrics().refused(problem.code);
-            problem.to_response()
-        };
         let actor = match admit(api, route.access, &asked).await {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(problem), &asked),
@@ -252,7 +251,7 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
     };
     let token = bearer(asked.headers());
     let token = token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
-    let actor = api.actor(token).await?;
+    let actor = api.actor(token, asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
         _ => Ok(actor),
@@ -263,6 +262,13 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
 #[must_use]
 pub fn lacking(permission: Permission) -> Box<Problem> {
     Box::new(Problem::new(Code::Forbidden, format!("this needs the permission `{permission}`, which you do not have")))
+}
+
+/// A refusal as the client gets it; the router counts it by its code.
+fn refused(problem: Box<Problem>) -> Response<Body> {
+    let mut response = problem.to_response();
+    response.extensions_mut().insert(problem.code);
+    response
 }
 
 /// An answer before the body was read: the connection ends, unless there is no body.

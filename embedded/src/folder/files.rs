@@ -9,7 +9,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{CONTROL_KEY_FILE, FORMAT_FILE, FolderError, TOKEN_KEY_FILE, at};
+use super::{CONTROL_KEY_FILE, FORMAT_FILE, FolderError, TOKEN_KEY_FILE, VAULT_KEY_FILE, at};
 
 /// What a draft's name ends with.
 const DRAFT: &str = ".new";
@@ -66,7 +66,7 @@ pub(super) fn probe(folder: &Path) -> Result<(), FolderError> {
 /// Whether this is the name of a draft that a start left which died.
 pub(super) fn is_draft(name: &str) -> bool {
     let of_ours = |file: &str| name.strip_prefix('.').and_then(|name| name.strip_prefix(file));
-    let is_fresh = [FORMAT_FILE, TOKEN_KEY_FILE, CONTROL_KEY_FILE, PROBE_FILE].into_iter().any(|file| {
+    let is_fresh = [FORMAT_FILE, TOKEN_KEY_FILE, CONTROL_KEY_FILE, VAULT_KEY_FILE, PROBE_FILE].into_iter().any(|file| {
         let id = of_ours(file).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.strip_suffix(DRAFT));
         id.is_some_and(|id| Uuid::try_parse(id).is_ok())
     });

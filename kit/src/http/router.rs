@@ -344,7 +344,8 @@ impl<S: Service, C: Clock> Handler for Router<S, C> {
         let (place, mut response) = trace.within(self.table.answer(&self.service, request, peer)).await;
         trace.insert_into(response.headers_mut());
         let took = self.clock.monotonic().saturating_sub(started);
-        if let Err(code) = place {
+        // Services on the hot path count their refusals themselves, others leave the code here.
+        if let Some(code) = place.err().or_else(|| response.extensions().get().copied()) {
             self.metrics.refused(code);
         }
         self.metrics.observe(place.ok(), response.status(), took);

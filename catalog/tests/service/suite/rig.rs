@@ -15,7 +15,7 @@ use kit::{
     http::{self, Bytes, HeaderMap, Limits, Method, Request, RequestMetrics, Router, StatusCode, Table},
     metrics::Registry,
     random::SystemRandom,
-    token::TokenKey,
+    token::{Tenants, TokenKey},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
 pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
 
 fn secrets() -> Secrets {
-    let buyer_tokens = TokenKey::new("test", &[7; 32]).unwrap();
+    let buyer_tokens = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
     Secrets { operator: Some(OPERATOR.to_owned()), vault: Vault::new(&[5; 32]).unwrap(), buyer_tokens: Some(buyer_tokens) }
 }
 
@@ -149,7 +149,7 @@ impl Rig {
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
-        let catalog = Arc::new(Catalog::new(ports, Arc::clone(&requests), secrets()));
+        let catalog = Arc::new(Catalog::new(ports, secrets()));
         let router = Router::new(Served(Arc::clone(&catalog)), table, clock.clone(), requests);
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,0 +1,107 @@
+//! `catalog serve`: the merchants' service as a process of its own, over MySQL.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use kit::{
+    admin::{self, Readiness},
+    api::Served,
+    clock::SystemClock,
+    http::{self, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
+    metrics::Registry,
+    random::SystemRandom,
+    settings::{AdminArgs, Namespace, Secret, ServiceUrl, TokenArgs},
+    shutdown::on_signals,
+};
+use store::sql::mysql::{MySql, MySqlServer, Settings};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    database,
+    ports::Given,
+    service::{Catalog, Secrets},
+    vault::Vault,
+};
+
+type Production = Catalog<Given<MySql, SystemClock, SystemRandom>>;
+
+/// What the service is told.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address of the merchants' URL.
+    #[arg(long, env = "FLASHSALE_CATALOG_LISTEN", default_value = "127.0.0.1:8082")]
+    pub listen: SocketAddr,
+
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
+    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
+    pub mysql_url: ServiceUrl,
+
+    /// What keys, topics and databases of this deployment begin with.
+    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
+    pub namespace: Namespace,
+
+    /// The secret of the deployment's operator, who makes tenants. By the environment, or
+    /// `file:PATH`.
+    #[arg(long, env = "FLASHSALE_OPERATOR_SECRET", hide_env_values = true)]
+    pub operator_secret: Secret,
+
+    /// Under which personal data is sealed: 32 bytes in base64url. Who loses it loses the data. By
+    /// the environment, or `file:PATH`.
+    #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
+    pub vault_key: Secret,
+
+    /// The keys of buyers' tokens; the first one signs those that shops ask for.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+impl ServeArgs {
+    fn secrets(&self) -> anyhow::Result<Secrets> {
+        let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
+        let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = key.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
+        Ok(Secrets {
+            operator: Some(self.operator_secret.expose().to_owned()),
+            vault: Vault::new(&key)?,
+            buyer_tokens: self.tokens.keys()?.into_iter().next(),
+        })
+    }
+}
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// What a person can do about each stands in its text.
+pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let stop = on_signals()?;
+    let secrets = args.secrets()?;
+    let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
+    let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
+    let listen = |address: SocketAddr| {
+        http::bind(address, false)
+            .with_context(|| format!("cannot listen on {address}; --listen and --admin-addr choose other addresses"))
+    };
+    let (pages, listener) = (listen(args.admin.admin_addr)?, listen(args.listen)?);
+    let hosts = args.admin.hosts();
+    let pages = tokio::spawn(admin::serve(pages, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
+    let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
+    let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
+    let (clock, random) = (SystemClock::new(), SystemRandom::default());
+    let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets));
+    let table = Arc::new(Table::of::<Served<Production>>()?);
+    let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
+    let router = Router::new(Served(catalog), table, clock, requests);
+    readiness.ready();
+    let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
+    let drained = http::serve_measured(listener, router, limits, connections, stop).await?;
+    tracing::info!(finished = drained.finished, aborted = drained.aborted, "drained");
+    admin_stop.cancel();
+    pages.await??;
+    Ok(())
+}
