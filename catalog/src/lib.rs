@@ -49,6 +49,9 @@ mod identity;
 /// Tenants.
 mod tenants;
 
+/// Buyers: their numbers, tokens, logins and personal data.
+pub mod buyers;
+
 /// Pieces that its routes share.
 mod document;
 

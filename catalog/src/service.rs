@@ -8,13 +8,22 @@ use kit::{
     token::{TokenKey, is_same_secret},
 };
 
-use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, tenants, vault::Vault};
+use crate::{
+    buyers::{self, outside::Outside},
+    identity,
+    numbers::Numbers,
+    ports::Ports,
+    refused::Refused,
+    tenants,
+    vault::Vault,
+};
 
 /// What the handlers of this service share.
 pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
     secrets: Secrets,
+    outside: Outside,
 }
 
 /// What this deployment keeps secret.
@@ -31,7 +40,23 @@ pub struct Secrets {
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
     pub fn new(ports: P, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets }
+        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets, outside: Outside::default() }
+    }
+
+    /// The same with these providers of buyers' logins.
+    #[must_use]
+    pub fn with_outside(self, outside: Outside) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// The providers of buyers' logins.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// By what buyers' tokens are signed.
+    pub(crate) fn buyer_tokens(&self) -> Option<&TokenKey> {
+        self.secrets.buyer_tokens.as_ref()
     }
 
     /// Where personal data is sealed and opened.
@@ -69,7 +94,7 @@ impl<P: Ports> Api for Catalog<P> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        [tenants::routes()].into_iter().flatten().collect()
+        [tenants::routes(), buyers::routes()].into_iter().flatten().collect()
     }
 
     async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

@@ -205,10 +205,10 @@ impl<C: Clock> Admission<C> {
         })
     }
 
-    /// What to look for when the sale's window, its pause or its members refuse a purchase; `None` when there can
-    /// be no earlier one. A sale that has yet to open was open before only if it was moved, and
-    /// then this engine has followed its lane: whoever comes early to any other costs nobody a
-    /// question.
+    /// What to look for when the sale's window, its pause or its members refuse a purchase; `None`
+    /// when there can be no earlier one. A sale that has yet to open was open before only if it was
+    /// moved, and then this engine has followed its lane: whoever comes early to any other costs
+    /// nobody a question.
     pub fn repeat(&self, purchase: &Purchase<'_>) -> Option<Repeat> {
         let now_ms = self.moment().wall_ms;
         let caller = self.caller(purchase.token, now_ms).ok()?;

@@ -3,4 +3,9 @@
 mod rig;
 
 mod audit;
+mod buyers;
+mod erasure;
+mod phone;
+mod simulator;
+mod wechat;
 mod tenants;

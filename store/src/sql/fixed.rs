@@ -61,7 +61,7 @@ pub struct Insert {
 impl Insert {
     /// From a statement with the values of one row in square brackets, as [`Fixed`] has them:
     /// `INSERT INTO t (a, b) VALUES [(?, ?),]`.
-    pub(crate) fn new(template: impl Into<String>) -> Self {
+    pub fn new(template: impl Into<String>) -> Self {
         let template = template.into();
         Self { columns: template.bytes().filter(|&byte| byte == b'?').count(), rows: Fixed::new(template) }
     }
