@@ -31,8 +31,7 @@ const NEW_PROFILE: &str = "INSERT INTO buyer_profiles (sealed, version, tenant, 
 const OTHER_PROFILE: &str = "UPDATE buyer_profiles SET sealed = ?, version = ? WHERE tenant = ? AND buyer = ?";
 const NO_PROFILE: &str = "DELETE FROM buyer_profiles WHERE tenant = ? AND buyer = ?";
 const NO_EXPORTS: &str = "DELETE FROM buyer_exports WHERE tenant = ? AND buyer = ?";
-const NEW_EXPORT: &str =
-    "INSERT INTO buyer_exports (tenant, buyer, number, sealed, created_at) VALUES (?, ?, ?, ?, ?)";
+const NEW_EXPORT: &str = "INSERT INTO buyer_exports (tenant, buyer, number, sealed, created_at) VALUES (?, ?, ?, ?, ?)";
 const EXPORT: &str = "SELECT sealed FROM buyer_exports WHERE tenant = ? AND buyer = ? AND number = ?";
 const ERASED: &str = "UPDATE buyers SET subject = ?, erased_at = ? WHERE tenant = ? AND buyer = ?";
 

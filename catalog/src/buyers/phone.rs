@@ -158,7 +158,8 @@ async fn deliver<P: Ports>(
             Problem::new(Code::Conflict, "the gateway refuses this shop's credentials; the shop has to set them again")
         }
         Err(Missed::Refused(400 | 404 | 422)) => {
-            Problem::new(Code::InvalidRequest, "no message can be sent to this number").with_field("phone", "is not reached")
+            Problem::new(Code::InvalidRequest, "no message can be sent to this number")
+                .with_field("phone", "is not reached")
         }
         Err(missed) => missed.into_problem("sms"),
     };

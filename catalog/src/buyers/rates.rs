@@ -64,12 +64,7 @@ impl<P: Ports> Catalog<P> {
     }
 }
 
-async fn count_one<T: Tx>(
-    tx: &mut T,
-    (tenant, subject): (u32, &str),
-    rate: Rate,
-    now_ms: u64,
-) -> Result<(), Refused> {
+async fn count_one<T: Tx>(tx: &mut T, (tenant, subject): (u32, &str), rate: Rate, now_ms: u64) -> Result<(), Refused> {
     let known = tx.lock_rows(LOOK, vec![tenant.into(), subject.into()], Lock::Wait).await?.into_iter().next();
     let known = known.map(|mut row| Ok::<_, SqlError>((row.number::<u64>()?, row.int()?))).transpose()?;
     let is_new = known.is_none();

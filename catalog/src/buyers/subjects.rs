@@ -66,11 +66,7 @@ impl<P: Ports> Catalog<P> {
         Err(SqlError::LockWait("others make the same buyers at the same time".into()))
     }
 
-    async fn look(
-        &self,
-        tenant: u32,
-        digests: impl Iterator<Item = &str>,
-    ) -> Result<Vec<(String, i64)>, SqlError> {
+    async fn look(&self, tenant: u32, digests: impl Iterator<Item = &str>) -> Result<Vec<(String, i64)>, SqlError> {
         let mut params: Vec<Value> = vec![tenant.into()];
         params.extend(digests.map(Value::from));
         let Some(last) = params.last().filter(|_| params.len() > 1).cloned() else { return Ok(Vec::new()) };

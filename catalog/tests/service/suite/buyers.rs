@@ -127,8 +127,14 @@ async fn every_wrong_entry_is_named_and_nobody_is_made() {
     let refused = of(7, rig.post("/v1/buyer-tokens")).json(&body).send().await;
     refused.refused(400, "invalid_request");
     let expected = [
-        "buyers[0].id", "buyers[1].id", "buyers[1].member", "buyers[2].phone", "buyers[3].limit_by", "buyers[3].tenant",
-        "hours", "role",
+        "buyers[0].id",
+        "buyers[1].id",
+        "buyers[1].member",
+        "buyers[2].phone",
+        "buyers[3].limit_by",
+        "buyers[3].tenant",
+        "hours",
+        "role",
     ];
     assert_eq!(refused.wrong_fields(), expected);
     let phoneless = json!([{ "id": "a", "limit_by": "phone" }, { "id": "b" }, { "id": "c", "limit_by": "phone" }]);

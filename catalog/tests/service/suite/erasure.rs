@@ -45,7 +45,10 @@ async fn after_an_erasure_nothing_of_a_person_is_found_anywhere() {
     let path = format!("/v1/buyers/{buyer}");
     put(&rig, 7, &buyer).send().await.expect(200);
     let shown = of(7, rig.get(&path)).send().await;
-    assert_eq!((&shown.headers["cache-control"], &shown.headers["etag"]), (&"no-store".parse().unwrap(), &"\"1\"".parse().unwrap()));
+    assert_eq!(
+        (&shown.headers["cache-control"], &shown.headers["etag"]),
+        (&"no-store".parse().unwrap(), &"\"1\"".parse().unwrap())
+    );
     assert_eq!(shown.expect(200)["profile"], profile());
     let made = post(&rig, 7, &buyer, "export", "e").send().await;
     let export = made.headers["location"].to_str().unwrap().to_owned();

@@ -52,7 +52,7 @@ pub(crate) struct Rig {
     url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// All of an answer.
@@ -152,7 +152,7 @@ impl Rig {
 
     /// The same with these providers of buyers' logins.
     pub(crate) async fn start_with(outside: Outside) -> Self {
-        Self::start_at(Place::new().await, ManualClock::new(BEGIN_MS), outside).await
+        Self::start_at(Arc::new(Place::new().await), ManualClock::new(BEGIN_MS), outside).await
     }
 
     /// Where its database is.
@@ -162,12 +162,12 @@ impl Rig {
 
     /// The same service after its process died: what is in memory is gone.
     pub(crate) async fn restart(self) -> Self {
-        let Self { clock, place, stop, .. } = self;
-        stop.cancel();
+        let (clock, place) = (self.clock.clone(), Arc::clone(&self.place));
+        drop(self);
         Self::start_at(place, clock, Outside::default()).await
     }
 
-    async fn start_at(place: Place, clock: ManualClock, outside: Outside) -> Self {
+    async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());

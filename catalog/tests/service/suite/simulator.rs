@@ -95,7 +95,8 @@ impl Answers {
     async fn wechat(&self, query: Option<&str>, code: &str) -> Response<Body> {
         let query = Query::parse(query, &["appid", "secret", code, "grant_type"]).unwrap();
         let get = |name| query.get(name).unwrap_or_default();
-        let said = |errcode: i64| reply::text(StatusCode::OK, json!({ "errcode": errcode, "errmsg": "no" }).to_string());
+        let said =
+            |errcode: i64| reply::text(StatusCode::OK, json!({ "errcode": errcode, "errmsg": "no" }).to_string());
         if get("secret") != SECRET || get("grant_type") != "authorization_code" {
             return said(40125);
         }

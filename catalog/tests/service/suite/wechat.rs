@@ -49,7 +49,10 @@ async fn a_user_is_the_same_buyer_each_time_and_another_one_in_another_app() {
     assert_ne!(on_page["buyer"], first["buyer"], "WeChat names users anew for each app");
     assert_eq!(wechat.paths().last().unwrap(), "/sns/oauth2/access_token");
     let claims = super::buyers::claims(&rig, &first["token"]);
-    assert_eq!((claims.tenant, claims.member, claims.buyer.to_string()), (tenant, false, first["buyer"].as_str().unwrap().into()));
+    assert_eq!(
+        (claims.tenant, claims.member, claims.buyer.to_string()),
+        (tenant, false, first["buyer"].as_str().unwrap().into())
+    );
     assert_eq!(claims.expires_ms, BEGIN_MS + 24 * 3_600_000);
     let rows = everything(&rig).await;
     for secret in [SECRET, SESSION_KEY, "o-ann"] {

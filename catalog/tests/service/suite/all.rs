@@ -7,5 +7,5 @@ mod buyers;
 mod erasure;
 mod phone;
 mod simulator;
-mod wechat;
 mod tenants;
+mod wechat;
