@@ -276,11 +276,10 @@ impl<P: Ports> Catalog<P> {
 
 /// The buyer, locked: all changes of one come one after the other.
 async fn lock<T: Tx>(change: &mut Change<T>, number: i64) -> Result<Buyer, Refused> {
-    let key = || vec![Value::from(change.tenant()), number.into()];
-    let (buyer, profile) = (key(), key());
-    let row = change.tx.lock_rows(BUYER, buyer, Lock::Wait).await?.into_iter().next();
+    let key: Vec<Value> = vec![change.tenant().into(), number.into()];
+    let row = change.tx.lock_rows(BUYER, key.clone(), Lock::Wait).await?.into_iter().next();
     let buyer = read(number, row.ok_or_else(|| Refused::not_found("buyer"))?)?;
-    let profile = change.tx.rows(PROFILE, profile).await?.into_iter().next();
+    let profile = change.tx.rows(PROFILE, key).await?.into_iter().next();
     let version = profile.map(|mut row| row.number()).transpose()?;
     Ok(Buyer { version: version.unwrap_or(0), ..buyer })
 }
