@@ -112,7 +112,7 @@ pub struct Call<'a> {
     /// The pattern of its route.
     pub pattern: &'static str,
     head: &'a Parts,
-    values: Params<'a, 'a>,
+    values: &'a Params<'a, 'a>,
 }
 
 impl Call<'_> {
