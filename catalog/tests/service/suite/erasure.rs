@@ -74,6 +74,23 @@ async fn after_an_erasure_nothing_of_a_person_is_found_anywhere() {
     }
 }
 
+/// What SQLite leaves of a deleted row: nothing of the key, so that sealed data in an old page or a
+/// copy of it stays sealed. (A server's files are its own; docs/operating.md says what to do.)
+#[tokio::test]
+async fn an_erased_buyers_key_is_in_no_file() {
+    let rig = Rig::start().await;
+    let buyer = number_of(&rig, 7, json!({ "id": "a" })).await;
+    put(&rig, 7, &buyer).send().await.expect(200);
+    let keys = rig.db.rows("SELECT sealed_key FROM person_keys", Vec::new()).await.unwrap();
+    let key = keys.into_iter().next().unwrap().bytes().unwrap();
+    let found = |rig: &Rig| rig.place().bytes().windows(key.len()).any(|bytes| bytes == &key[..]);
+    assert!(found(&rig) || rig.place().bytes().is_empty(), "the search finds it while it is there");
+    post(&rig, 7, &buyer, "erasure", "x").send().await.expect(200);
+    // With the last connection goes the write-ahead log, which has the page as it was before.
+    rig.db.close().await;
+    assert!(!found(&rig));
+}
+
 #[tokio::test]
 async fn an_erased_buyer_stays_erased_and_comes_back_as_another_one() {
     let rig = Rig::start().await;
