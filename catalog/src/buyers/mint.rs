@@ -44,7 +44,7 @@ impl From<LimitBy> for SubjectKind {
 /// Whom to mint for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct BuyerTokenWanted {
     /// The shop's own id of the buyer; with `limit_by` `id_hash` the hash of his identity document,
     /// which the shop makes.
     #[schema(min_length = 1, max_length = 64)]
@@ -65,7 +65,7 @@ pub(crate) struct Wanted {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BuyerTokensWanted {
     #[schema(min_items = 1, max_items = 100)]
-    buyers: Vec<Wanted>,
+    buyers: Vec<BuyerTokenWanted>,
     /// How long they live: 24 where it is left out.
     #[schema(minimum = 1, maximum = 744, nullable = false)]
     hours: Option<u64>,
@@ -145,7 +145,7 @@ async fn mint<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 }
 
 /// Whom the entries stand for; all that lack a phone number are named at once.
-fn subjects<P: Ports>(catalog: &Catalog<P>, tenant: u32, wanted: &[Wanted]) -> Result<Vec<Subject>, Refused> {
+fn subjects<P: Ports>(catalog: &Catalog<P>, tenant: u32, wanted: &[BuyerTokenWanted]) -> Result<Vec<Subject>, Refused> {
     let mut problem = Problem::new(Code::InvalidRequest, "where phone numbers count, each buyer has one; see `errors`");
     let mut subjects = Vec::with_capacity(wanted.len());
     for (place, wanted) in wanted.iter().enumerate() {

@@ -38,7 +38,7 @@ const ERASED: &str = "UPDATE buyers SET subject = ?, erased_at = ? WHERE tenant 
 /// What a shop keeps of a buyer; what is left out is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Profile {
+pub(crate) struct BuyerProfile {
     #[schema(min_length = 1, max_length = 200, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -75,7 +75,7 @@ pub(crate) struct WholeBuyer {
     buyer: Buyer,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    profile: Option<Profile>,
+    profile: Option<BuyerProfile>,
 }
 
 /// An export, to be fetched at `Location`.
@@ -137,13 +137,13 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 /// Sets what the shop keeps of a buyer.
 #[utoipa::path(
     put, path = "/v1/buyers/{buyer}/profile", operation_id = "put_buyer_profile", tag = "buyers",
-    security(("merchant" = [])), request_body = Profile,
+    security(("merchant" = [])), request_body = BuyerProfile,
     params(("buyer" = String, Path, description = "The buyer's number."), ("If-Match" = Option<String>, Header)),
     responses((status = 200, description = "Without what was set.", body = Buyer), Changed)
 )]
 async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let number: i64 = call.part("buyer")?;
-    let (profile, expected): (Profile, _) = (call.json()?, call.expected_version()?);
+    let (profile, expected): (BuyerProfile, _) = (call.json()?, call.expected_version()?);
     let mut change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),

@@ -73,7 +73,7 @@ pub(crate) struct LoginProviders {
 /// The shop's credentials with a provider.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Credentials {
+pub(crate) struct ProviderCredentials {
     /// The app id there; for phones the name of the sender.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     app_id: String,
@@ -82,7 +82,7 @@ pub(crate) struct Credentials {
     secret: String,
 }
 
-/// Credentials to be used.
+/// ProviderCredentials to be used.
 pub(super) struct Opened {
     pub(super) app_id: String,
     pub(super) secret: String,
@@ -136,13 +136,13 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 /// Sets the shop's credentials with a provider.
 #[utoipa::path(
     put, path = "/v1/login-providers/{kind}", operation_id = "put_login_provider", tag = "buyers",
-    security(("merchant" = [])), request_body = Credentials,
+    security(("merchant" = [])), request_body = ProviderCredentials,
     params(("kind" = ProviderKind, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = LoginProvider), Changed)
 )]
 async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let kind = kind(call)?;
-    let asked: Credentials = call.json()?;
+    let asked: ProviderCredentials = call.json()?;
     let sealed = catalog.vault().seal_own(catalog.random(), asked.secret.as_bytes())?;
     let (mut change, before) = match begin(catalog, call, kind).await? {
         Ok(begun) => begun,
