@@ -30,11 +30,17 @@ mod personal;
 
 use kit::{api::Route, http::Mount};
 
-use crate::{ports::Ports, service::Catalog};
+use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let parts = [mint::routes(), providers::routes(), wechat::routes(), phone::routes(), personal::routes()];
     parts.into_iter().flatten().collect()
+}
+
+/// Removes what is left of logins that are over.
+pub(crate) async fn purge<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    catalog.purge_codes().await?;
+    Ok(catalog.purge_counts().await?)
 }
 
 /// Their part of the OpenAPI document.

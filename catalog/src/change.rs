@@ -24,8 +24,24 @@ use crate::{
 
 const CLAIM: &str = "INSERT INTO requests (tenant, actor, request_key, asked, status, location, reply, answered_at) \
                      VALUES (?, ?, ?, ?, 0, '', ?, ?)";
-const KNOWN: &str = "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
-const ANSWER: &str = "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
+const KNOWN: &str =
+    "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
+const ANSWER: &str =
+    "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
+
+/// How long an answer is kept for a repeated request.
+const KEPT_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Rows that one transaction deletes, about.
+const PURGED_MAX: u32 = 500;
+
+/// Transactions of one purge; the next one goes on.
+const PURGES_MAX: usize = 200;
+
+/// When the last row of a batch was answered, if there are that many.
+const END_OF_BATCH: &str =
+    "SELECT answered_at FROM requests WHERE answered_at < ? ORDER BY answered_at LIMIT 1 OFFSET ?";
+const PURGE: &str = "DELETE FROM requests WHERE answered_at <= ?";
 
 /// What a change begins as.
 #[must_use]
@@ -123,7 +139,8 @@ impl<P: Ports> Catalog<P> {
                 stored(now_ms)?.into(),
             ];
             if !tx.insert_absent(CLAIM, claim).await? {
-                let known = tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
+                let known =
+                    tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
                 tx.rollback().await;
                 return known_answer(known, &asked).map(Begun::Repeated);
             }
@@ -151,7 +168,9 @@ fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused>
     let row = rows.into_iter().next();
     let mut row = row.ok_or_else(|| SqlError::LockWait("a request's row vanished meanwhile".into()))?;
     if row.bytes()? != *asked {
-        return Err(Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into());
+        return Err(
+            Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into()
+        );
     }
     let status: u16 = row.number()?;
     let (location, body) = (row.text()?, row.bytes()?);
@@ -212,4 +231,22 @@ impl<T: Tx> Change<T> {
         self.tx.commit().await?;
         Ok(response(answer.status, &answer.location, answer.shown))
     }
+}
+
+/// Deletes the answers of requests that are too old to be repeated, batch by batch, so that no
+/// change waits long for it.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next purge goes on.
+pub(crate) async fn purge<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    let before = stored(catalog.clock().now_ms().saturating_sub(KEPT_MS))?;
+    for _batch in 0..PURGES_MAX {
+        let end = catalog.sql().rows(END_OF_BATCH, vec![before.into(), PURGED_MAX.into()]).await?;
+        let end = end.into_iter().next().map(|mut row| row.int()).transpose()?;
+        catalog.sql().exec(PURGE, vec![end.unwrap_or(before - 1).into()]).await?;
+        if end.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }

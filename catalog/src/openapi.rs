@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{buyers, tenants};
+use crate::{audit, branding, buyers, flags, keys, plans, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,8 +36,18 @@ impl Modify for Tokens {
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
     let mut document = Document::openapi();
-    document.merge(tenants::document());
-    document.merge(buyers::document());
+    for area in [
+        tenants::document(),
+        plans::document(),
+        keys::document(),
+        branding::document(),
+        flags::document(),
+        usage::document(),
+        audit::document(),
+        buyers::document(),
+    ] {
+        document.merge(area);
+    }
     document.to_pretty_json().map(|json| json + "\n")
 }
 

@@ -2,19 +2,22 @@
 
 use kit::{
     access::Actor,
-    api::{Api, Route},
-    http::{HeaderMap, Mount},
+    api::{Api, Fault as _, Route},
+    http::{HeaderMap, Method, Mount},
     problem::Problem,
     token::{TokenKey, is_same_secret},
 };
 
 use crate::{
+    audit, branding,
     buyers::{self, outside::Outside},
-    identity,
+    flags, gate, identity, keys,
     numbers::Numbers,
+    plans,
     ports::Ports,
+    rates::Rates,
     refused::Refused,
-    tenants,
+    tenants, usage,
     vault::Vault,
 };
 
@@ -23,6 +26,10 @@ pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
     secrets: Secrets,
+    rates: Rates<P::Clock>,
+    meter: usage::Meter,
+    key_uses: keys::Uses,
+    flags: flags::Memory,
     outside: Outside,
 }
 
@@ -40,7 +47,36 @@ pub struct Secrets {
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
     pub fn new(ports: P, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets, outside: Outside::default() }
+        Self {
+            numbers: Numbers::new(ports.sql().clone()),
+            rates: Rates::new(ports.clock()),
+            ports,
+            secrets,
+            meter: usage::Meter::default(),
+            key_uses: keys::Uses::default(),
+            flags: flags::Memory::default(),
+            outside: Outside::default(),
+        }
+    }
+
+    /// How often tenants may ask.
+    pub(crate) fn rates(&self) -> &Rates<P::Clock> {
+        &self.rates
+    }
+
+    /// Where requests are counted.
+    pub(crate) fn meter(&self) -> &usage::Meter {
+        &self.meter
+    }
+
+    /// Where the use of keys is noted.
+    pub(crate) fn key_uses(&self) -> &keys::Uses {
+        &self.key_uses
+    }
+
+    /// What is remembered of tenants' flags.
+    pub(crate) fn flags(&self) -> &flags::Memory {
+        &self.flags
     }
 
     /// The same with these providers of buyers' logins.
@@ -94,10 +130,22 @@ impl<P: Ports> Api for Catalog<P> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        [tenants::routes(), buyers::routes()].into_iter().flatten().collect()
+        let areas = [
+            tenants::routes(),
+            buyers::routes(),
+            plans::routes(),
+            keys::routes(),
+            branding::routes(),
+            flags::routes(),
+            usage::routes(),
+            audit::routes(),
+        ];
+        areas.into_iter().flatten().collect()
     }
 
-    async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        identity::actor(self, token, headers).await
+    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+        let actor = identity::actor(self, token, headers).await?;
+        gate::admit(self, &actor, method).await.map_err(|refused| refused.into_problem(true))?;
+        Ok(actor)
     }
 }

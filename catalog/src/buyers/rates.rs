@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use kit::problem::{Code, Problem};
+use kit::{
+    clock::Clock as _,
+    problem::{Code, Problem},
+};
 use store::sql::{Lock, Sql as _, SqlError, Tx, stored};
 
 use crate::{ports::Ports, refused::Refused, service::Catalog};
@@ -58,8 +61,8 @@ impl<P: Ports> Catalog<P> {
     }
 
     /// Removes counts that say nothing any more.
-    pub(super) async fn purge_rates(&self, now_ms: u64) -> Result<(), SqlError> {
-        let before = stored(now_ms.saturating_sub(WINDOW_MS_MAX))?;
+    pub(super) async fn purge_counts(&self) -> Result<(), SqlError> {
+        let before = stored(self.clock().now_ms().saturating_sub(WINDOW_MS_MAX))?;
         self.sql().exec(PURGE, vec![before.into()]).await.map(|_rows| ())
     }
 }

@@ -3,9 +3,15 @@
 mod rig;
 
 mod audit;
+mod branding;
 mod buyers;
 mod erasure;
+mod flags;
+mod house;
+mod keys;
 mod phone;
+mod plans;
 mod simulator;
 mod tenants;
+mod usage;
 mod wechat;

@@ -155,6 +155,15 @@ async fn only_who_may_mint_mints() {
     ask().send().await.refused(401, "unauthenticated");
     let deployment = ask().token(OPERATOR).send().await.refused(403, "forbidden");
     assert!(deployment["detail"].as_str().unwrap().contains("`write_buyer_tokens`"), "{deployment}");
+    let tenant = rig.tenant("kettles").await;
+    let key = rig.key_of(&tenant, &["write_buyer_tokens"]).await;
+    let minted = ask().token(&key).send().await.expect(200);
+    let other = rig.key_of(&tenant, &["read_buyers", "write_buyers"]).await;
+    ask().token(&other).send().await.refused(403, "forbidden");
+    let claims = claims(&rig, &minted["tokens"][0]["token"]);
+    assert_eq!(claims.tenant.to_string(), tenant, "the key's own shop");
+    let foreign = ask().token(&key).header("flashsale-tenant", "8").send().await.expect(200);
+    assert_eq!(numbers(&foreign), numbers(&minted), "only the operator says for whom he acts");
     let buyer = mint(&rig, 7, &ids(&["u"])).send().await.expect(200);
     ask().token(buyer["tokens"][0]["token"].as_str().unwrap()).send().await.refused(401, "unauthenticated");
 }

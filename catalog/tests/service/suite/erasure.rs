@@ -124,6 +124,36 @@ async fn a_stale_profile_is_refused_without_showing_what_is_there() {
 }
 
 #[tokio::test]
+async fn each_route_needs_its_permission() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("kettles").await;
+    let buyer = number_of(&rig, tenant.parse().unwrap(), json!({ "id": "a" })).await;
+    let reader = rig.key_of(&tenant, &["read_buyers", "read_settings", "write_buyer_tokens"]).await;
+    let writer = rig.key_of(&tenant, &["write_buyers", "write_settings"]).await;
+    let buyer = |what: &str| format!("/v1/buyers/{buyer}{what}");
+    let asks = |token: &str| {
+        [
+            rig.put(&buyer("/profile")).json(&profile()),
+            rig.post(&buyer("/export")).key("e"),
+            rig.post(&buyer("/erasure")).key("x"),
+            rig.put("/v1/login-providers/phone").json(&json!({ "app_id": "a", "secret": "s" })),
+            rig.delete("/v1/login-providers/phone"),
+        ]
+        .map(|ask| ask.token(token))
+    };
+    for ask in asks(&reader) {
+        ask.send().await.refused(403, "forbidden");
+    }
+    for path in [buyer(""), buyer("/exports/1"), "/v1/login-providers".to_owned()] {
+        rig.get(&path).token(&writer).send().await.refused(403, "forbidden");
+    }
+    for (ask, status) in asks(&writer).into_iter().zip([200, 201, 200, 200, 204]) {
+        ask.send().await.expect(status);
+    }
+    rig.get(&buyer("")).token(&reader).send().await.expect(200);
+}
+
+#[tokio::test]
 async fn inv_7_another_shops_buyer_is_like_none() {
     let rig = Rig::start().await;
     let buyer = number_of(&rig, 7, json!({ "id": "a" })).await;

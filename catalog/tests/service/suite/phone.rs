@@ -116,6 +116,22 @@ async fn a_phone_gets_a_code_a_minute_and_ten_a_day() {
 }
 
 #[tokio::test]
+async fn what_is_over_leaves_no_row() {
+    let (_gateway, rig, _tenant) = begin().await;
+    send(&rig, PHONE, "203.0.113.1").await.expect(202);
+    let left = async |rig: &Rig| {
+        catalog::house::put_in_order(&rig.catalog).await;
+        let rows = everything(rig).await;
+        ["phone_codes: ", "login_rates: "].map(|table| rows.contains(table))
+    };
+    assert_eq!(left(&rig).await, [true, true]);
+    rig.clock.advance(Duration::from_millis(300_001));
+    assert_eq!(left(&rig).await, [false, true]);
+    rig.clock.advance(Duration::from_hours(24));
+    assert_eq!(left(&rig).await, [false, false]);
+}
+
+#[tokio::test]
 async fn an_address_asks_for_a_hundred_codes_an_hour() {
     let (_gateway, rig, _tenant) = begin().await;
     for n in 0..100 {

@@ -12,9 +12,7 @@ use super::{
 
 /// A shop `kettles`; its number.
 pub(crate) async fn shop(rig: &Rig) -> u32 {
-    let body = json!({ "code": "kettles", "name": "Kettles & Co", "plan": "free" });
-    let made = rig.post("/v1/tenants").token(OPERATOR).key("shop").json(&body).send().await.expect(201);
-    made["id"].as_str().unwrap().parse().unwrap()
+    rig.tenant("kettles").await.parse().unwrap()
 }
 
 /// The shop's credentials with a provider.
