@@ -19,7 +19,10 @@ use catalog::{
     vault::Vault,
 };
 use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kit::{
     api::Served,
     clock::SystemClock,
@@ -68,11 +71,15 @@ async fn main() -> Result<(), Failed> {
 
 async fn measure<V: Server>(server: &V, namespace: &Namespace) -> Result<(), Failed> {
     let url = serve(database::open(server, namespace).await?)?;
+    let shop = r#"{"code":"shop","name":"Shop","plan":"unlimited"}"#;
+    let made = post(&client(), &format!("{url}/v1/tenants"), ("idempotency-key", "shop"), shop.to_owned()).await?;
+    let made: serde_json::Value = serde_json::from_slice(&made)?;
+    let tenant = made["id"].as_str().ok_or("no tenant")?.to_owned();
     for phase in ["new", "known"] {
         let begun = Instant::now();
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
-            clients.spawn(ask(url.clone(), client));
+            clients.spawn(ask(format!("{url}/v1/buyer-tokens"), tenant.clone(), client));
         }
         while let Some(asked) = clients.join_next().await {
             asked??;
@@ -94,26 +101,34 @@ fn serve<S: Sql>(sql: S) -> Result<String, Failed> {
     let table = Arc::new(Table::of::<Served<Catalog<Given<S, SystemClock, SystemRandom>>>>()?);
     let requests = Arc::new(RequestMetrics::register(&Registry::new()?, table.names())?);
     let listener = http::bind(([127, 0, 0, 1], 0).into(), false)?;
-    let url = format!("http://{}/v1/buyer-tokens", listener.local_addr()?);
+    let url = format!("http://{}", listener.local_addr()?);
     let router = Router::new(Served(catalog), table, clock, requests);
     tokio::spawn(http::serve(listener, router, Limits::default(), CancellationToken::new()));
     Ok(url)
 }
 
-async fn ask(url: String, client: usize) -> Result<(), Failed> {
-    let http = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+fn client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+async fn ask(url: String, tenant: String, client: usize) -> Result<(), Failed> {
+    let http = self::client();
     for call in 0..CALLS / CLIENTS {
         let buyers: Vec<_> = (0..BUYERS).map(|n| format!("{{\"id\":\"user-{client}-{call}-{n}\"}}")).collect();
         let body = format!("{{\"buyers\":[{}]}}", buyers.join(","));
-        let request = Request::post(&url)
-            .header("authorization", format!("Bearer {OPERATOR}"))
-            .header("flashsale-tenant", "7")
-            .header("content-type", "application/json");
-        let response = http.request(request.body(Full::new(body.into()))?).await?;
-        let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
-        if !status.is_success() {
-            return Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into());
-        }
+        post(&http, &url, ("flashsale-tenant", &tenant), body).await?;
     }
     Ok(())
+}
+
+async fn post(http: &HttpClient, url: &str, (name, value): (&str, &str), body: String) -> Result<Bytes, Failed> {
+    let request = Request::post(url)
+        .header("authorization", format!("Bearer {OPERATOR}"))
+        .header("content-type", "application/json")
+        .header(name, value);
+    let response = http.request(request.body(Full::new(body.into()))?).await?;
+    let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
+    if status.is_success() { Ok(body) } else { Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into()) }
 }

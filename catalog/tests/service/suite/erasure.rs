@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use store::sql::Sql as _;
 
 use super::{
-    buyers::{number_of, of},
+    buyers::{number_of, of, shops},
     rig::{Ask, Rig},
 };
 use crate::place::TABLES;
@@ -40,29 +40,29 @@ fn post<'r>(rig: &'r Rig, tenant: u32, buyer: &str, what: &str, key: &str) -> As
 
 #[tokio::test]
 async fn after_an_erasure_nothing_of_a_person_is_found_anywhere() {
-    let rig = Rig::start().await;
-    let buyer = number_of(&rig, 7, json!({ "id": "planted-account" })).await;
+    let (rig, kettles, _) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "planted-account" })).await;
     let path = format!("/v1/buyers/{buyer}");
-    put(&rig, 7, &buyer).send().await.expect(200);
-    let shown = of(7, rig.get(&path)).send().await;
+    put(&rig, kettles, &buyer).send().await.expect(200);
+    let shown = of(kettles, rig.get(&path)).send().await;
     assert_eq!(
         (&shown.headers["cache-control"], &shown.headers["etag"]),
         (&"no-store".parse().unwrap(), &"\"1\"".parse().unwrap())
     );
     assert_eq!(shown.expect(200)["profile"], profile());
-    let made = post(&rig, 7, &buyer, "export", "e").send().await;
+    let made = post(&rig, kettles, &buyer, "export", "e").send().await;
     let export = made.headers["location"].to_str().unwrap().to_owned();
-    let exported = of(7, rig.get(&export)).send().await.expect(200);
+    let exported = of(kettles, rig.get(&export)).send().await.expect(200);
     assert_eq!((&exported["id"], &exported["profile"]), (&json!(buyer), &profile()));
     let planted = [NAME, "13987654321", ADDRESS, "planted-account"];
     let before = everything(&rig).await;
     for text in planted {
         assert!(!before.contains(text), "{text} stands in clear even now");
     }
-    let erased = post(&rig, 7, &buyer, "erasure", "x").send().await.expect(200);
+    let erased = post(&rig, kettles, &buyer, "erasure", "x").send().await.expect(200);
     assert_eq!((&erased["id"], &erased["erased_at"]), (&json!(buyer), &json!("2026-11-11T00:00:00.000Z")));
-    assert_eq!(of(7, rig.get(&path)).send().await.expect(200), erased, "the number is known, and nothing else");
-    of(7, rig.get(&export)).send().await.refused(404, "not_found");
+    assert_eq!(of(kettles, rig.get(&path)).send().await.expect(200), erased, "the number is known, and nothing else");
+    of(kettles, rig.get(&export)).send().await.refused(404, "not_found");
     let after = everything(&rig).await;
     for table in ["buyer_profiles", "buyer_exports", "person_keys"] {
         assert!(!after.contains(&format!("{table}: ")), "{table}: {after}");
@@ -78,14 +78,14 @@ async fn after_an_erasure_nothing_of_a_person_is_found_anywhere() {
 /// copy of it stays sealed. (A server's files are its own; docs/operating.md says what to do.)
 #[tokio::test]
 async fn an_erased_buyers_key_is_in_no_file() {
-    let rig = Rig::start().await;
-    let buyer = number_of(&rig, 7, json!({ "id": "a" })).await;
-    put(&rig, 7, &buyer).send().await.expect(200);
+    let (rig, kettles, _) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    put(&rig, kettles, &buyer).send().await.expect(200);
     let keys = rig.db.rows("SELECT sealed_key FROM person_keys", Vec::new()).await.unwrap();
     let key = keys.into_iter().next().unwrap().bytes().unwrap();
     let found = |rig: &Rig| rig.place().bytes().windows(key.len()).any(|bytes| bytes == &key[..]);
     assert!(found(&rig) || rig.place().bytes().is_empty(), "the search finds it while it is there");
-    post(&rig, 7, &buyer, "erasure", "x").send().await.expect(200);
+    post(&rig, kettles, &buyer, "erasure", "x").send().await.expect(200);
     // With the last connection goes the write-ahead log, which has the page as it was before.
     rig.db.close().await;
     assert!(!found(&rig));
@@ -93,32 +93,32 @@ async fn an_erased_buyers_key_is_in_no_file() {
 
 #[tokio::test]
 async fn an_erased_buyer_stays_erased_and_comes_back_as_another_one() {
-    let rig = Rig::start().await;
-    let (wanted, other) = (json!({ "id": "a" }), number_of(&rig, 7, json!({ "id": "b" })).await);
-    let buyer = number_of(&rig, 7, wanted.clone()).await;
-    put(&rig, 7, &buyer).send().await.expect(200);
-    put(&rig, 7, &other).send().await.expect(200);
-    let erased = post(&rig, 7, &buyer, "erasure", "x").send().await.expect(200);
+    let (rig, kettles, _) = shops().await;
+    let (wanted, other) = (json!({ "id": "a" }), number_of(&rig, kettles, json!({ "id": "b" })).await);
+    let buyer = number_of(&rig, kettles, wanted.clone()).await;
+    put(&rig, kettles, &buyer).send().await.expect(200);
+    put(&rig, kettles, &other).send().await.expect(200);
+    let erased = post(&rig, kettles, &buyer, "erasure", "x").send().await.expect(200);
     rig.clock.advance(std::time::Duration::from_secs(60));
-    assert_eq!(post(&rig, 7, &buyer, "erasure", "x").send().await.expect(200), erased, "the same call");
-    assert_eq!(post(&rig, 7, &buyer, "erasure", "y").send().await.expect(200), erased, "another one");
-    put(&rig, 7, &buyer).send().await.refused(409, "conflict");
-    post(&rig, 7, &buyer, "export", "z").send().await.refused(409, "conflict");
-    assert_ne!(number_of(&rig, 7, wanted).await, buyer, "another buyer");
-    let neighbour = of(7, rig.get(&format!("/v1/buyers/{other}"))).send().await.expect(200);
+    assert_eq!(post(&rig, kettles, &buyer, "erasure", "x").send().await.expect(200), erased, "the same call");
+    assert_eq!(post(&rig, kettles, &buyer, "erasure", "y").send().await.expect(200), erased, "another one");
+    put(&rig, kettles, &buyer).send().await.refused(409, "conflict");
+    post(&rig, kettles, &buyer, "export", "z").send().await.refused(409, "conflict");
+    assert_ne!(number_of(&rig, kettles, wanted).await, buyer, "another buyer");
+    let neighbour = of(kettles, rig.get(&format!("/v1/buyers/{other}"))).send().await.expect(200);
     assert_eq!(neighbour["profile"], profile(), "nobody else is touched");
 }
 
 #[tokio::test]
 async fn a_stale_profile_is_refused_without_showing_what_is_there() {
-    let rig = Rig::start().await;
-    let buyer = number_of(&rig, 7, json!({ "id": "a" })).await;
-    let set = put(&rig, 7, &buyer).header("if-match", "\"0\"").send().await;
+    let (rig, kettles, _) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    let set = put(&rig, kettles, &buyer).header("if-match", "\"0\"").send().await;
     assert_eq!((set.expect(200)["profile"].clone(), &set.headers["etag"]), (Value::Null, &"\"1\"".parse().unwrap()));
-    let stale = put(&rig, 7, &buyer).header("if-match", "\"0\"").send().await.refused(412, "precondition_failed");
+    let stale = put(&rig, kettles, &buyer).header("if-match", "\"0\"").send().await.refused(412, "precondition_failed");
     assert_eq!((&stale["current"]["version"], &stale["current"]["profile"]), (&json!(1), &Value::Null));
     let wrong = json!({ "name": "", "phone": "1", "address": "x".repeat(501), "buyer": "1" });
-    let refused = of(7, rig.put(&format!("/v1/buyers/{buyer}/profile"))).json(&wrong).send().await;
+    let refused = of(kettles, rig.put(&format!("/v1/buyers/{buyer}/profile"))).json(&wrong).send().await;
     refused.refused(400, "invalid_request");
     assert_eq!(refused.wrong_fields(), ["address", "buyer", "name", "phone"]);
 }
@@ -155,16 +155,17 @@ async fn each_route_needs_its_permission() {
 
 #[tokio::test]
 async fn inv_7_another_shops_buyer_is_like_none() {
-    let rig = Rig::start().await;
-    let buyer = number_of(&rig, 7, json!({ "id": "a" })).await;
-    put(&rig, 7, &buyer).send().await.expect(200);
-    let export = post(&rig, 7, &buyer, "export", "e").send().await.headers["location"].to_str().unwrap().to_owned();
+    let (rig, kettles, pots) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    put(&rig, kettles, &buyer).send().await.expect(200);
+    let export =
+        post(&rig, kettles, &buyer, "export", "e").send().await.headers["location"].to_str().unwrap().to_owned();
     for buyer in [buyer.as_str(), "999999", "x"] {
-        of(8, rig.get(&format!("/v1/buyers/{buyer}"))).send().await.refused(404, "not_found");
-        put(&rig, 8, buyer).send().await.refused(404, "not_found");
-        post(&rig, 8, buyer, "export", "e").send().await.refused(404, "not_found");
-        post(&rig, 8, buyer, "erasure", "x").send().await.refused(404, "not_found");
+        of(pots, rig.get(&format!("/v1/buyers/{buyer}"))).send().await.refused(404, "not_found");
+        put(&rig, pots, buyer).send().await.refused(404, "not_found");
+        post(&rig, pots, buyer, "export", "e").send().await.refused(404, "not_found");
+        post(&rig, pots, buyer, "erasure", "x").send().await.refused(404, "not_found");
     }
-    of(8, rig.get(&export)).send().await.refused(404, "not_found");
-    assert_eq!(of(7, rig.get(&export)).send().await.expect(200)["profile"], profile());
+    of(pots, rig.get(&export)).send().await.refused(404, "not_found");
+    assert_eq!(of(kettles, rig.get(&export)).send().await.expect(200)["profile"], profile());
 }
