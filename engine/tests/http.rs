@@ -6,6 +6,8 @@
 
 #[path = "http/documented.rs"]
 mod documented;
+#[path = "http/kinds.rs"]
+mod kinds;
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;
@@ -15,7 +17,6 @@ use std::net::SocketAddr;
 use domain::{
     id::{Epoch, OrderId, TenantId},
     order::Status,
-    sale::{Sale, SubjectKind},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Bytes, client::conn::http1};
@@ -197,29 +198,6 @@ async fn refusals_have_stable_codes() {
     assert_eq!((early.code(), &early.headers["retry-after"]), ((409, "not_started"), &"2".parse().unwrap()));
     shop.clock.set_wall(sale.window.closes_at_ms);
     assert_eq!(shop.buy(4, "k").await.code(), (409, "ended"));
-}
-
-/// Whose token does not fit the sale is told which one would; a repeat by a member of yesterday
-/// gets its order.
-#[tokio::test]
-async fn a_sale_says_which_token_it_wants() {
-    let shop = Served::new(3);
-    let bought = shop.buy(1, "k").await;
-    let publish = |version, limit_by, members_only| {
-        let sale = Sale { version, limit_by, members_only, ..testing::sale(1) };
-        shop.directory.take_in(vec![sale], NOW_MS);
-    };
-    publish(2, SubjectKind::Account, true);
-    assert_eq!(shop.buy(2, "k").await.code(), (403, "members_only"));
-    let again = shop.buy(1, "k").await;
-    assert_eq!((again.status, again.body), (202, bought.body));
-    for (version, counted) in [(3, SubjectKind::Phone), (4, SubjectKind::IdHash)] {
-        publish(version, counted, false);
-        let refused = shop.buy(1, "k").await;
-        assert_eq!(refused.code(), (403, "wrong_subject"));
-        let wanted = format!("come with a token by {}", counted.as_str());
-        assert!(refused.body["detail"].as_str().unwrap().ends_with(&wanted), "{}", refused.body);
-    }
 }
 
 #[tokio::test]
