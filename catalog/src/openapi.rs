@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, buyers, flags, keys, plans, tenants, usage};
+use crate::{audit, branding, buyers, flags, images, jobs, keys, plans, products, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,9 @@ pub fn document() -> Result<String, serde_json::Error> {
         usage::document(),
         audit::document(),
         buyers::document(),
+        jobs::document(),
+        products::document(),
+        images::document(),
     ] {
         document.merge(area);
     }

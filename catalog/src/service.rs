@@ -11,10 +11,11 @@ use kit::{
 use crate::{
     audit, branding,
     buyers::{self, outside::Outside},
-    flags, gate, identity, keys,
+    flags, gate, identity, images, jobs, keys,
     numbers::Numbers,
     plans,
     ports::Ports,
+    products,
     rates::Rates,
     refused::Refused,
     tenants, usage,
@@ -139,6 +140,9 @@ impl<P: Ports> Api for Catalog<P> {
             flags::routes(),
             usage::routes(),
             audit::routes(),
+            jobs::routes(),
+            products::routes(),
+            images::routes(),
         ];
         areas.into_iter().flatten().collect()
     }
