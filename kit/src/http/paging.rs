@@ -34,7 +34,15 @@ impl PageAsked {
     ///
     /// A problem that names the parameter that is wrong.
     pub fn read(query: Option<&str>) -> Result<Self, Box<Problem>> {
-        let query = Query::parse(query, &["cursor", "limit"])?;
+        Self::of(&Query::parse(query, &["cursor", "limit"])?)
+    }
+
+    /// The page that a query asks for beside other parameters.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageAsked::read`].
+    pub fn of(query: &Query<'_>) -> Result<Self, Box<Problem>> {
         let cursor = query.get("cursor").map(str::to_owned);
         if cursor.as_ref().is_some_and(|cursor| !(1..=CURSOR_LEN_MAX).contains(&cursor.chars().count())) {
             return Err(Self::wrong_cursor());
