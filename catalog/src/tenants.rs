@@ -30,7 +30,7 @@ const UPDATE: &str = "UPDATE tenants SET name = ?, state = ?, plan = ?, version 
 /// Whether a tenant may sell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum TenantState {
+pub(crate) enum TenantState {
     /// It may.
     Open,
     /// Its people and keys may read, and change nothing.
@@ -52,7 +52,7 @@ impl TenantState {
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Tenant {
+pub(crate) struct Tenant {
     /// Its number, as a decimal string.
     id: String,
     /// Its name for programs; stays.

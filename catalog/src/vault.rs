@@ -2,6 +2,8 @@
 //! key's row is all that erasure has to delete. What must be found by equality (an e-mail address
 //! at login) is found by a keyed digest of it, never in clear.
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use bytes::Bytes;
 use kit::{
@@ -54,7 +56,7 @@ pub enum VaultError {
 /// Seals and opens. It keeps no person's key.
 #[derive(Clone)]
 pub struct Vault {
-    master: LessSafeKey,
+    master: Arc<LessSafeKey>,
     index: [u8; KEY_LEN],
 }
 
@@ -71,7 +73,7 @@ impl Vault {
     /// [`VaultError::Damaged`] never comes of 32 bytes.
     pub fn new(master: &[u8; KEY_LEN]) -> Result<Self, VaultError> {
         // Two uses, two keys.
-        Ok(Self { master: key_of(&hmac_sha256(master, b"seal"))?, index: hmac_sha256(master, b"index") })
+        Ok(Self { master: Arc::new(key_of(&hmac_sha256(master, b"seal"))?), index: hmac_sha256(master, b"index") })
     }
 
     /// What equal texts are found by. Another `purpose` gives another digest of the same text.
@@ -97,7 +99,7 @@ impl Vault {
                 let (kind, number) = person.row();
                 let new = random.bytes::<KEY_LEN>()?;
                 let sealed = seal(&self.master, random, &new)?;
-                tx.insert_absent(ADD, vec![tenant.into(), kind.into(), number.into(), sealed.into()]).await?;
+                tx.insert_absent(ADD, vec![tenant.into(), kind.into(), number.into(), Bytes::from(sealed).into()]).await?;
                 self.key_of(tx, tenant, person).await?
             }
             known => known?,

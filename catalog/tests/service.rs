@@ -6,5 +6,5 @@
 mod place;
 
 #[cfg(test)]
-#[path = "service/suite.rs"]
+#[path = "service/suite/all.rs"]
 mod suite;

@@ -189,7 +189,12 @@ impl<U: UnderTest> Runner<'_, U> {
         if let Some(prepared) = prepared {
             self.measure_baselines(&prepared.load, Side::After).await;
         }
-        self.audit(finished, memory).await
+        let outcome = self.audit(finished, memory).await?;
+        // A sale that is left on sale is rebuilt before the next run's when a server fails there.
+        if self.spec.target.is_none() && !self.spec.args.keep {
+            self.end(&self.sale).await?;
+        }
+        Ok(outcome)
     }
 
     /// Measures what this machine gives without the engine. Where that fails the report says so,

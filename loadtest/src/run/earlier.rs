@@ -65,9 +65,7 @@ impl<U: UnderTest> Runner<'_, U> {
     /// what is held.
     async fn after_sale(&mut self, number: u32, sale: &LoadSale) -> Result<(), RunError> {
         self.progress.phase("ending it");
-        let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(local)?;
-        let file = self.environment.write(&closed)?;
-        self.publisher.publish(&file).await?;
+        self.end(sale).await?;
         if let Some(settling) = self.spec.args.settling {
             self.wait_retired(sale, Duration::from_secs(settling.into())).await?;
         }
@@ -75,6 +73,12 @@ impl<U: UnderTest> Runner<'_, U> {
         let stock_bytes = self.under_test.stock_memory().await;
         self.after_sales.push(AfterSale { sale: number, stock_bytes, engine_bytes, writer_bytes });
         Ok(())
+    }
+
+    /// Ends a sale now.
+    pub(super) async fn end(&self, sale: &LoadSale) -> Result<(), RunError> {
+        let closed = sale.version(2, [sale.opens_at_ms, self.clock.now_ms()]).map_err(local)?;
+        Ok(self.publisher.publish(&self.environment.write(&closed)?).await?)
     }
 
     async fn wait_retired(&self, sale: &LoadSale, settling: Duration) -> Result<(), RunError> {

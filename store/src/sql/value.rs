@@ -20,6 +20,14 @@ pub enum Value {
     Bytes(Bytes),
 }
 
+impl Value {
+    /// A text, or NULL for `None`.
+    #[must_use]
+    pub fn text_or_null(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
+    }
+}
+
 macro_rules! ints {
     ($($int:ty),*) => {$(
         impl From<$int> for Value {
@@ -35,12 +43,6 @@ ints!(i64, u32, u16, u8);
 impl From<Option<i64>> for Value {
     fn from(value: Option<i64>) -> Self {
         value.map_or(Self::Null, Self::Int)
-    }
-}
-
-impl From<Option<&str>> for Value {
-    fn from(text: Option<&str>) -> Self {
-        text.map_or(Self::Null, Self::from)
     }
 }
 

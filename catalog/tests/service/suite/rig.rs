@@ -46,7 +46,7 @@ pub(crate) struct Rig {
     url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// All of an answer.
@@ -134,17 +134,17 @@ impl Ask<'_> {
 impl Rig {
     /// A service on an empty database.
     pub(crate) async fn start() -> Self {
-        Self::start_at(Place::new().await, ManualClock::new(BEGIN_MS)).await
+        Self::start_at(Arc::new(Place::new().await), ManualClock::new(BEGIN_MS)).await
     }
 
     /// The same service after its process died: what is in memory is gone.
     pub(crate) async fn restart(self) -> Self {
-        let Self { clock, place, stop, .. } = self;
-        stop.cancel();
+        let (clock, place) = (self.clock.clone(), Arc::clone(&self.place));
+        drop(self);
         Self::start_at(place, clock).await
     }
 
-    async fn start_at(place: Place, clock: ManualClock) -> Self {
+    async fn start_at(place: Arc<Place>, clock: ManualClock) -> Self {
         let db = place.open().await;
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
