@@ -10,6 +10,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("001-base", include_str!("../migrations/001-base.sql")),
     ("002-tenants", include_str!("../migrations/002-tenants.sql")),
     ("003-vault", include_str!("../migrations/003-vault.sql")),
+    ("009-stock", include_str!("../migrations/009-stock.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

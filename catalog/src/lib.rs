@@ -49,6 +49,9 @@ mod identity;
 /// Tenants.
 mod tenants;
 
+/// Stock.
+pub mod stock;
+
 /// Pieces that its routes share.
 mod document;
 

@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::tenants;
+use crate::{stock, tenants};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,7 @@ impl Modify for Tokens {
 pub fn document() -> Result<String, serde_json::Error> {
     let mut document = Document::openapi();
     document.merge(tenants::document());
+    document.merge(stock::document());
     document.to_pretty_json().map(|json| json + "\n")
 }
 

@@ -8,7 +8,7 @@ use kit::{
     token::{TokenKey, is_same_secret},
 };
 
-use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, tenants, vault::Vault};
+use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, stock, tenants, vault::Vault};
 
 /// What the handlers of this service share.
 pub struct Catalog<P: Ports> {
@@ -69,7 +69,7 @@ impl<P: Ports> Api for Catalog<P> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        [tenants::routes()].into_iter().flatten().collect()
+        [tenants::routes(), stock::routes()].into_iter().flatten().collect()
     }
 
     async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

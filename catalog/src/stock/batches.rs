@@ -30,7 +30,8 @@ const SELECT: &str = "SELECT b.batch, b.sku, s.code, b.code, b.expires_at, b.ver
 const HOLD: &str = "SELECT version FROM inventory_batches WHERE tenant = ? AND batch = ?";
 const INSERT: &str = "INSERT INTO inventory_batches (tenant, batch, sku, code, expires_at, version, created_at) \
                       VALUES (?, ?, ?, ?, ?, 1, ?)";
-const UPDATE: &str = "UPDATE inventory_batches SET expires_at = ?, version = version + 1 WHERE tenant = ? AND batch = ?";
+const UPDATE: &str =
+    "UPDATE inventory_batches SET expires_at = ?, version = version + 1 WHERE tenant = ? AND batch = ?";
 
 /// Latest moment that a batch may expire at, in seconds: the year 9999.
 const EXPIRES_MS_MAX: i64 = 253_402_300_799_999;
@@ -113,7 +114,8 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let mut values: Vec<Value> = vec![call.actor.tenant.into(), after.into()];
     let of_sku = query.get("sku").map(|sku| values.push(sku.into())).map_or("", |()| " AND s.code = ?");
     values.push((asked.limit + 1).into());
-    let rows = catalog.sql().rows(&format!("{SELECT} AND b.batch > ?{of_sku} ORDER BY b.batch LIMIT ?"), values).await?;
+    let rows =
+        catalog.sql().rows(&format!("{SELECT} AND b.batch > ?{of_sku} ORDER BY b.batch LIMIT ?"), values).await?;
     let batches = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(reply::json(StatusCode::OK, &Page::new(batches, &asked, |batch| batch.id.clone())))
 }

@@ -18,8 +18,7 @@ use super::{
 use crate::refused::Refused;
 
 const HEAD: &str = "SELECT movements FROM inventory_heads WHERE tenant = ?";
-const FIRST_HEAD: &str =
-    "INSERT INTO inventory_heads (tenant, movements, runs, reconciled_day) VALUES (?, 0, 0, 0)";
+const FIRST_HEAD: &str = "INSERT INTO inventory_heads (tenant, movements, runs, reconciled_day) VALUES (?, 0, 0, 0)";
 const MOVE_HEAD: &str = "UPDATE inventory_heads SET movements = ? WHERE tenant = ?";
 
 static LEVELS: LazyLock<Fixed> = LazyLock::new(|| {
@@ -37,9 +36,8 @@ static POSITIONS: LazyLock<Fixed> = LazyLock::new(|| {
 });
 static USED: LazyLock<Fixed> =
     LazyLock::new(|| Fixed::new("UPDATE skus SET used = 1 WHERE tenant = ? AND sku IN ([?,])"));
-static REMOVE_LEVELS: LazyLock<Fixed> = LazyLock::new(|| {
-    Fixed::new("DELETE FROM inventory_levels WHERE tenant = ? AND warehouse = ? AND sku IN ([?,])")
-});
+static REMOVE_LEVELS: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new("DELETE FROM inventory_levels WHERE tenant = ? AND warehouse = ? AND sku IN ([?,])"));
 static PUT_LEVELS: LazyLock<Insert> = LazyLock::new(|| {
     Insert::new(
         "INSERT INTO inventory_levels (tenant, warehouse, sku, on_hand, placed, allotted, unshipped, threshold, \
@@ -191,7 +189,12 @@ impl Book {
     ///
     /// # Errors
     /// As [`Book::apply`].
-    pub(crate) fn transfer(&mut self, (from, out): (Key, Act), (to, into): (Key, Act), note: &Note) -> Result<(), Shortage> {
+    pub(crate) fn transfer(
+        &mut self,
+        (from, out): (Key, Act),
+        (to, into): (Key, Act),
+        note: &Note,
+    ) -> Result<(), Shortage> {
         let before = (self.levels.get(&from).cloned(), self.moved.len());
         self.apply(from, out, note)?;
         if let Err(shortage) = self.apply(to, into, note) {
@@ -276,10 +279,12 @@ impl Book {
         for (warehouse, skus) in by_warehouse(replaced) {
             exec(tx, &REMOVE_LEVELS, &[self.by.tenant.into(), warehouse.into()], &skus).await?;
         }
-        let made: BTreeSet<i64> = changed.iter().filter(|(_, held)| !held.is_replaced).map(|(key, _)| key.sku).collect();
+        let made: BTreeSet<i64> =
+            changed.iter().filter(|(_, held)| !held.is_replaced).map(|(key, _)| key.sku).collect();
         let made: Vec<i64> = made.into_iter().collect();
         exec(tx, &USED, &[self.by.tenant.into()], &made).await?;
-        let moved: BTreeSet<Key> = self.moved.iter().filter(|moved| moved.step.spot != Spot::NONE).map(|moved| moved.key).collect();
+        let moved: BTreeSet<Key> =
+            self.moved.iter().filter(|moved| moved.step.spot != Spot::NONE).map(|moved| moved.key).collect();
         for (warehouse, skus) in by_warehouse(moved.iter().copied()) {
             exec(tx, &REMOVE_POSITIONS, &[self.by.tenant.into(), warehouse.into()], &skus).await?;
         }
@@ -395,12 +400,7 @@ pub(super) async fn put_new<T: Tx>(tx: &mut T, insert: &Insert, values: Vec<Valu
 }
 
 /// Carries out a statement that takes a list, with the parameters before the list.
-pub(super) async fn exec<T: Tx>(
-    tx: &mut T,
-    statement: &Fixed,
-    before: &[Value],
-    keys: &[i64],
-) -> Result<(), SqlError> {
+pub(super) async fn exec<T: Tx>(tx: &mut T, statement: &Fixed, before: &[Value], keys: &[i64]) -> Result<(), SqlError> {
     for (text, chunk) in statement.padded(keys) {
         tx.exec(text, names::with(before, chunk)).await?;
     }

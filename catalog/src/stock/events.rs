@@ -109,7 +109,11 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 
 pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let read = Access::Needs(ReadStock);
-    vec![Mount::get("/v1/stock/events", "stock_events", Route::new(read, |catalog, call| Box::pin(list(catalog, call))))]
+    vec![Mount::get(
+        "/v1/stock/events",
+        "stock_events",
+        Route::new(read, |catalog, call| Box::pin(list(catalog, call))),
+    )]
 }
 
 /// What happened to stock, oldest first. To follow, give the `id` of the last event as `cursor`.

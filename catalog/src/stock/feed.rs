@@ -243,7 +243,9 @@ fn apply(
 ) -> Result<FeedOutcome, Refused> {
     let on_hand = book.level(key).map_or(0, |(level, _)| level.units.on_hand);
     match known.rows.get(&key).map(|row| (row.version, row.on_hand)) {
-        Some((version, given)) if version == line.version && given == line.on_hand => return Ok(FeedOutcome::Unchanged),
+        Some((version, given)) if version == line.version && given == line.on_hand => {
+            return Ok(FeedOutcome::Unchanged);
+        }
         Some((version, _)) if version >= line.version => return Ok(FeedOutcome::Stale),
         _ if line.expected_on_hand.is_some_and(|expected| expected != on_hand) => return Ok(FeedOutcome::Unexpected),
         _ => {}

@@ -220,9 +220,10 @@ impl Level {
 
     fn put(&mut self, spot: Spot, units: i64, expires_at: Option<i64>, steps: &mut Vec<Step>) -> Result<(), Shortage> {
         if spot != Spot::NONE && units > 0 {
+            let is_full = self.positions.len() == POSITIONS_MAX;
             match self.positions.iter_mut().find(|position| position.spot == spot) {
                 Some(position) => position.units += units,
-                None if self.positions.len() == POSITIONS_MAX => return Err(Shortage::TooManyPositions),
+                None if is_full => return Err(Shortage::TooManyPositions),
                 None => {
                     self.positions.push(Position { spot, units, expires_at });
                     self.sort();

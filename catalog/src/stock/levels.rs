@@ -197,7 +197,11 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     vec![
         Mount::get("/v1/stock", "stock", Route::new(read, |catalog, call| Box::pin(list(catalog, call)))),
         Mount::post("/v1/stock/set", "set_stock", Route::new(write, |catalog, call| Box::pin(set(catalog, call)))),
-        Mount::get("/v1/stock/{sku}", "stock_of_sku", Route::new(read, |catalog, call| Box::pin(of_sku(catalog, call)))),
+        Mount::get(
+            "/v1/stock/{sku}",
+            "stock_of_sku",
+            Route::new(read, |catalog, call| Box::pin(of_sku(catalog, call))),
+        ),
         Mount::get(
             "/v1/stock/{sku}/{warehouse}",
             "stock_level",
@@ -355,7 +359,10 @@ async fn positions<S: Sql>(db: &S, tenant: u32, key: Key) -> Result<Vec<StockPos
 async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let asked: StockSet = call.json()?;
     if asked.expected_on_hand.is_none() && asked.expected_version.is_none() {
-        return Err(Refused::field("expected_on_hand", "give it, or `expected_version`: what you saw when you counted"));
+        return Err(Refused::field(
+            "expected_on_hand",
+            "give it, or `expected_version`: what you saw when you counted",
+        ));
     }
     let mut change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
@@ -374,11 +381,8 @@ async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     if differs(asked.expected_on_hand, before.on_hand) || differs(asked.expected_version, before.version) {
         return Err(Refused::stale(&before));
     }
-    let note = Note {
-        kind: "set",
-        reference: asked.reference.unwrap_or_default(),
-        reason: asked.reason.unwrap_or_default(),
-    };
+    let note =
+        Note { kind: "set", reference: asked.reference.unwrap_or_default(), reason: asked.reason.unwrap_or_default() };
     let steps = book.apply(key, Act::Set { on_hand: asked.on_hand, is_feed: false }, &note).map_err(|shortage| {
         let problem = Problem::new(Code::Conflict, format!("on_hand cannot be that: {shortage}"));
         Refused::from(problem.with_field("on_hand", shortage.to_string()).with_current(&before))

@@ -16,11 +16,9 @@ static HELD_SKUS: LazyLock<Fixed> =
 static WAREHOUSES: LazyLock<Fixed> = LazyLock::new(|| {
     Fixed::new("SELECT code, warehouse, state FROM inventory_warehouses WHERE tenant = ? AND code IN ([?,])")
 });
-static HELD_WAREHOUSES: LazyLock<Fixed> = LazyLock::new(|| {
-    Fixed::new("SELECT warehouse FROM inventory_warehouses WHERE tenant = ? AND warehouse IN ([?,])")
-});
-const BIN: &str =
-    "SELECT place FROM inventory_places WHERE tenant = ? AND warehouse = ? AND kind = 'bin' AND code = ?";
+static HELD_WAREHOUSES: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new("SELECT warehouse FROM inventory_warehouses WHERE tenant = ? AND warehouse IN ([?,])"));
+const BIN: &str = "SELECT place FROM inventory_places WHERE tenant = ? AND warehouse = ? AND kind = 'bin' AND code = ?";
 const BATCH: &str = "SELECT batch, expires_at FROM inventory_batches WHERE tenant = ? AND sku = ? AND code = ?";
 
 /// Whether there is a SKU of this number.

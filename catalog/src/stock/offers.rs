@@ -54,7 +54,13 @@ const ACCEPT: Doing = Doing { kind: "accept", allotted: -1, unshipped: 1 };
 /// # Errors
 /// `conflict` that says what is available, or that the reference stood for other shares before;
 /// `not_found`; [`Refused::Sql`]. Roll back after each of them.
-pub async fn allocate<T: Tx>(tx: &mut T, by: &By, reference: &str, offer: i64, shares: &[Share]) -> Result<(), Refused> {
+pub async fn allocate<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    reference: &str,
+    offer: i64,
+    shares: &[Share],
+) -> Result<(), Refused> {
     carry_out(tx, by, (ALLOCATE, reference), offer, shares).await
 }
 
@@ -62,7 +68,13 @@ pub async fn allocate<T: Tx>(tx: &mut T, by: &By, reference: &str, offer: i64, s
 ///
 /// # Errors
 /// As [`allocate`]; `conflict` when the offer has fewer.
-pub async fn give_back<T: Tx>(tx: &mut T, by: &By, reference: &str, offer: i64, shares: &[Share]) -> Result<(), Refused> {
+pub async fn give_back<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    reference: &str,
+    offer: i64,
+    shares: &[Share],
+) -> Result<(), Refused> {
     carry_out(tx, by, (GIVE_BACK, reference), offer, shares).await
 }
 
@@ -113,7 +125,11 @@ async fn claim<T: Tx>(tx: &mut T, by: &By, reference: &str, asked: &str) -> Resu
     }
     let known = tx.rows(KNOWN, vec![by.tenant.into(), reference.into()]).await?.into_iter().next();
     let mut known = known.ok_or_else(|| SqlError::LockWait("a reference vanished meanwhile".into()))?;
-    if known.bytes()? == asked { Ok(false) } else { Err(Refused::conflict("this reference stood for other units before")) }
+    if known.bytes()? == asked {
+        Ok(false)
+    } else {
+        Err(Refused::conflict("this reference stood for other units before"))
+    }
 }
 
 /// Moves what an offer has of a level, whose lock is held.

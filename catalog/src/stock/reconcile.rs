@@ -49,7 +49,8 @@ const FORGET: [&str; 2] = [
 ];
 const RUN: &str = "SELECT run, started_by, started_at, ended_at, checked, found FROM inventory_runs WHERE tenant = ?";
 /// Tenants take turns: the run that has come least far goes on.
-const NEXT: &str = "SELECT tenant, run FROM inventory_runs WHERE ended_at IS NULL ORDER BY checked, tenant, run LIMIT 1";
+const NEXT: &str =
+    "SELECT tenant, run FROM inventory_runs WHERE ended_at IS NULL ORDER BY checked, tenant, run LIMIT 1";
 const HOLD: &str = "SELECT after_warehouse, after_sku, checked, found FROM inventory_runs \
                     WHERE tenant = ? AND run = ? AND ended_at IS NULL";
 const MOVE: &str = "UPDATE inventory_runs SET after_warehouse = ?, after_sku = ?, checked = ?, found = ?, ended_at = ? \
@@ -57,8 +58,7 @@ const MOVE: &str = "UPDATE inventory_runs SET after_warehouse = ?, after_sku = ?
 const FIND: &str = "INSERT INTO inventory_findings (tenant, run, finding, warehouse, sku, what, level_units, \
                     summed_units) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 /// One statement sees one state: a movement that commits meanwhile is in all of it or in none.
-const COMPARE: &str =
-    "SELECT l.warehouse, l.sku, l.threshold, l.on_hand, l.allotted, l.unshipped, l.placed, l.allotted, \
+const COMPARE: &str = "SELECT l.warehouse, l.sku, l.threshold, l.on_hand, l.allotted, l.unshipped, l.placed, l.allotted, \
      COALESCE((SELECT CAST(SUM(m.on_hand_change) AS SIGNED) FROM inventory_movements m \
      WHERE m.tenant = l.tenant AND m.sku = l.sku AND m.warehouse = l.warehouse), 0), \
      COALESCE((SELECT CAST(SUM(m.allotted_change) AS SIGNED) FROM inventory_movements m \

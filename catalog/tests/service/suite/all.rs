@@ -3,4 +3,9 @@
 mod rig;
 
 mod audit;
+mod feed;
+mod movements;
+mod reconcile;
+mod stock;
 mod tenants;
+mod warehouses;
