@@ -1,6 +1,8 @@
 -- Warehouses and what lies in them. The words of the routes are `/v1/stock`; the tables are called
 -- inventory_*, because the ledger has stock movements of its own. Every table begins with the
--- tenant. Units are whole and bounded (catalog/src/stock/level.rs).
+-- tenant, and what is of a level goes on with (sku, warehouse): no index begins with (tenant,
+-- warehouse), which MariaDB would read whole where it is asked for a list of SKUs. Units are whole
+-- and bounded (catalog/src/stock/level.rs).
 
 -- state: open or closed. version: rises with each change, here and below.
 CREATE TABLE inventory_warehouses (
@@ -48,8 +50,8 @@ CREATE TABLE inventory_batches (
 -- open conflict, 0 for none.
 CREATE TABLE inventory_levels (
   tenant BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   on_hand BIGINT NOT NULL,
   placed BIGINT NOT NULL,
   allotted BIGINT NOT NULL,
@@ -59,22 +61,20 @@ CREATE TABLE inventory_levels (
   conflict BIGINT NOT NULL,
   version BIGINT NOT NULL,
   changed_at BIGINT NOT NULL,
-  PRIMARY KEY (tenant, warehouse, sku)
+  PRIMARY KEY (tenant, sku, warehouse)
 );
 
-CREATE INDEX inventory_levels_by_sku ON inventory_levels (tenant, sku, warehouse);
-
-CREATE INDEX inventory_levels_low ON inventory_levels (tenant, is_low, warehouse, sku);
+CREATE INDEX inventory_levels_low ON inventory_levels (tenant, is_low, sku, warehouse);
 
 -- Units in a bin, of a batch, or both; 0 for none. Rows without units are removed.
 CREATE TABLE inventory_positions (
   tenant BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   bin BIGINT NOT NULL,
   batch BIGINT NOT NULL,
   units BIGINT NOT NULL,
-  PRIMARY KEY (tenant, warehouse, sku, bin, batch)
+  PRIMARY KEY (tenant, sku, warehouse, bin, batch)
 );
 
 CREATE INDEX inventory_positions_by_bin ON inventory_positions (tenant, bin);
@@ -84,8 +84,8 @@ CREATE INDEX inventory_positions_by_bin ON inventory_positions (tenant, bin);
 CREATE TABLE inventory_movements (
   tenant BIGINT NOT NULL,
   movement BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   bin BIGINT NOT NULL,
   batch BIGINT NOT NULL,
   kind VARCHAR(16) NOT NULL,
@@ -99,10 +99,9 @@ CREATE TABLE inventory_movements (
   reason VARCHAR(200) NOT NULL,
   actor VARCHAR(32) NOT NULL,
   at_ms BIGINT NOT NULL,
-  PRIMARY KEY (tenant, movement)
+  PRIMARY KEY (tenant, sku, warehouse, movement),
+  UNIQUE (tenant, movement)
 );
-
-CREATE INDEX inventory_movements_by_level ON inventory_movements (tenant, sku, warehouse, movement);
 
 -- One row per tenant that ever had a movement. movements: the last one's number. runs: the last
 -- reconciliation's. reconciled_day: the day (since 1970, UTC) on which the last nightly one began.
@@ -116,11 +115,11 @@ CREATE TABLE inventory_heads (
 -- What each offer has of a level's allotted units.
 CREATE TABLE inventory_allotments (
   tenant BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   offer BIGINT NOT NULL,
   units BIGINT NOT NULL,
-  PRIMARY KEY (tenant, warehouse, sku, offer)
+  PRIMARY KEY (tenant, sku, warehouse, offer)
 );
 
 -- Allocations that were carried out, by the reference of who asked: the same one again changes
@@ -137,12 +136,12 @@ CREATE TABLE inventory_references (
 CREATE TABLE inventory_feed (
   tenant BIGINT NOT NULL,
   source VARCHAR(64) NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   version BIGINT NOT NULL,
   on_hand BIGINT NOT NULL,
   at_ms BIGINT NOT NULL,
-  PRIMARY KEY (tenant, source, warehouse, sku)
+  PRIMARY KEY (tenant, source, sku, warehouse)
 );
 
 -- Levels that a feed brought below what is promised. conflict: the number of the movement that did.
@@ -150,8 +149,8 @@ CREATE TABLE inventory_feed (
 CREATE TABLE inventory_conflicts (
   tenant BIGINT NOT NULL,
   conflict BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   source VARCHAR(64) NOT NULL,
   on_hand BIGINT NOT NULL,
   promised BIGINT NOT NULL,
@@ -160,7 +159,7 @@ CREATE TABLE inventory_conflicts (
   PRIMARY KEY (tenant, conflict)
 );
 
--- Reconciliations. The next piece begins after (after_warehouse, after_sku). started_by: as actor in
+-- Reconciliations. The next piece begins after (after_sku, after_warehouse). started_by: as actor in
 -- audit_log, or `nightly`. ended_at: NULL while it is under way.
 CREATE TABLE inventory_runs (
   tenant BIGINT NOT NULL,
@@ -168,8 +167,8 @@ CREATE TABLE inventory_runs (
   started_by VARCHAR(32) NOT NULL,
   started_at BIGINT NOT NULL,
   ended_at BIGINT NULL,
-  after_warehouse BIGINT NOT NULL,
   after_sku BIGINT NOT NULL,
+  after_warehouse BIGINT NOT NULL,
   checked BIGINT NOT NULL,
   found BIGINT NOT NULL,
   PRIMARY KEY (tenant, run)
@@ -183,8 +182,8 @@ CREATE TABLE inventory_findings (
   tenant BIGINT NOT NULL,
   run BIGINT NOT NULL,
   finding BIGINT NOT NULL,
-  warehouse BIGINT NOT NULL,
   sku BIGINT NOT NULL,
+  warehouse BIGINT NOT NULL,
   what VARCHAR(16) NOT NULL,
   level_units BIGINT NOT NULL,
   summed_units BIGINT NOT NULL,

@@ -27,14 +27,15 @@ use crate::{
     service::Catalog,
 };
 
-/// Levels, with the codes of what they are of. The first parameter is the time.
+/// Levels, with the codes of what they are of, which are there as long as the level is: the joins are
+/// outer ones so that the levels are read first, in their order. The first parameter is the time.
 const LEVELS: &str = "SELECT l.sku, s.code, l.warehouse, w.code, l.on_hand, l.allotted, l.unshipped, \
      COALESCE((SELECT CAST(SUM(p.units) AS SIGNED) FROM inventory_positions p JOIN inventory_batches b \
      ON b.tenant = p.tenant AND b.batch = p.batch WHERE p.tenant = l.tenant AND p.warehouse = l.warehouse \
      AND p.sku = l.sku AND b.expires_at <= ?), 0), l.threshold, l.is_low, l.version, l.changed_at \
      FROM inventory_levels l \
-     JOIN skus s ON s.tenant = l.tenant AND s.sku = l.sku \
-     JOIN inventory_warehouses w ON w.tenant = l.tenant AND w.warehouse = l.warehouse WHERE l.tenant = ?";
+     LEFT JOIN skus s ON s.tenant = l.tenant AND s.sku = l.sku \
+     LEFT JOIN inventory_warehouses w ON w.tenant = l.tenant AND w.warehouse = l.warehouse WHERE l.tenant = ?";
 const POSITIONS: &str = "SELECT p.bin, i.code, p.batch, b.code, p.units, b.expires_at FROM inventory_positions p \
                          LEFT JOIN inventory_places i ON i.tenant = p.tenant AND i.place = p.bin \
                          LEFT JOIN inventory_batches b ON b.tenant = p.tenant AND b.batch = p.batch \
@@ -144,7 +145,7 @@ impl StockLevel {
 
     /// What follows it in the order of a list.
     fn cursor(&self) -> String {
-        format!("{}.{}", self.warehouse_id, self.sku_id)
+        format!("{}.{}", self.sku_id, self.warehouse_id)
     }
 }
 
@@ -229,7 +230,7 @@ impl Filtered {
     }
 }
 
-/// Stock, by warehouse and SKU.
+/// Stock, by SKU and warehouse.
 #[utoipa::path(
     get, path = "/v1/stock", operation_id = "stock", tag = "stock", security(("merchant" = [])),
     params(
@@ -260,29 +261,28 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     if let Some(low) = low {
         filtered.and("l.is_low = ?", [low.into()]);
     }
-    if let Some((warehouse, sku)) = after(&asked)? {
-        let past = "l.warehouse >= ? AND (l.warehouse > ? OR l.sku > ?)";
-        filtered.and(past, [warehouse.into(), warehouse.into(), sku.into()]);
+    if let Some((sku, warehouse)) = after(&asked)? {
+        let past = "l.sku >= ? AND (l.sku > ? OR l.warehouse > ?)";
+        filtered.and(past, [sku.into(), sku.into(), warehouse.into()]);
     }
-    page(catalog, filtered, &asked, "l.warehouse, l.sku").await
+    page(catalog, filtered, &asked).await
 }
 
 async fn page<P: Ports>(
     catalog: &Catalog<P>,
     Filtered { text, mut values }: Filtered,
     asked: &PageAsked,
-    order: &str,
 ) -> Result<Response<Body>, Refused> {
     values.push((asked.limit + 1).into());
-    let rows = catalog.sql().rows(&format!("{text} ORDER BY {order} LIMIT ?"), values).await?;
+    let rows = catalog.sql().rows(&format!("{text} ORDER BY l.sku, l.warehouse LIMIT ?"), values).await?;
     let levels = rows.into_iter().map(StockLevel::read).collect::<Result<Vec<_>, _>>()?;
     Ok(reply::json(StatusCode::OK, &Page::new(levels, asked, StockLevel::cursor)))
 }
 
-/// The warehouse and the SKU that a page begins after.
+/// The SKU and the warehouse that a page begins after.
 fn after(asked: &PageAsked) -> Result<Option<(i64, i64)>, Box<Problem>> {
     let Some(cursor) = &asked.cursor else { return Ok(None) };
-    let parsed = cursor.split_once('.').and_then(|(warehouse, sku)| Some((warehouse.parse().ok()?, sku.parse().ok()?)));
+    let parsed = cursor.split_once('.').and_then(|(sku, warehouse)| Some((sku.parse().ok()?, warehouse.parse().ok()?)));
     parsed.map(Some).ok_or_else(PageAsked::wrong_cursor)
 }
 
@@ -302,10 +302,10 @@ async fn of_sku<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let now_ms = stored(catalog.clock().now_ms())?;
     let mut filtered = Filtered { text: LEVELS.to_owned(), values: vec![now_ms.into(), call.actor.tenant.into()] };
     filtered.and("l.sku = ?", [sku.into()]);
-    if let Some((warehouse, _sku)) = after(&asked)? {
+    if let Some((_sku, warehouse)) = after(&asked)? {
         filtered.and("l.warehouse > ?", [warehouse.into()]);
     }
-    page(catalog, filtered, &asked, "l.warehouse").await
+    page(catalog, filtered, &asked).await
 }
 
 /// Stock of a SKU in a warehouse, with its bins and batches.

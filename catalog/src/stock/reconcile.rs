@@ -41,7 +41,7 @@ const DUE: &str = "SELECT tenant FROM inventory_heads WHERE reconciled_day < ? O
 const MARK: &str = "UPDATE inventory_heads SET reconciled_day = ? WHERE tenant = ? AND reconciled_day < ?";
 const RUNS: &str = "SELECT runs FROM inventory_heads WHERE tenant = ?";
 const MOVE_RUNS: &str = "UPDATE inventory_heads SET runs = ? WHERE tenant = ?";
-const BEGIN: &str = "INSERT INTO inventory_runs (tenant, run, started_by, started_at, after_warehouse, after_sku, \
+const BEGIN: &str = "INSERT INTO inventory_runs (tenant, run, started_by, started_at, after_sku, after_warehouse, \
                      checked, found) VALUES (?, ?, ?, ?, 0, 0, 0, 0)";
 const FORGET: [&str; 2] = [
     "DELETE FROM inventory_findings WHERE tenant = ? AND run <= ?",
@@ -51,26 +51,25 @@ const RUN: &str = "SELECT run, started_by, started_at, ended_at, checked, found 
 /// Tenants take turns: the run that has come least far goes on.
 const NEXT: &str =
     "SELECT tenant, run FROM inventory_runs WHERE ended_at IS NULL ORDER BY checked, tenant, run LIMIT 1";
-const HOLD: &str = "SELECT after_warehouse, after_sku, checked, found FROM inventory_runs \
+const HOLD: &str = "SELECT after_sku, after_warehouse, checked, found FROM inventory_runs \
                     WHERE tenant = ? AND run = ? AND ended_at IS NULL";
-const MOVE: &str = "UPDATE inventory_runs SET after_warehouse = ?, after_sku = ?, checked = ?, found = ?, ended_at = ? \
+const MOVE: &str = "UPDATE inventory_runs SET after_sku = ?, after_warehouse = ?, checked = ?, found = ?, ended_at = ? \
                     WHERE tenant = ? AND run = ?";
 const FIND: &str = "INSERT INTO inventory_findings (tenant, run, finding, warehouse, sku, what, level_units, \
                     summed_units) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 /// One statement sees one state: a movement that commits meanwhile is in all of it or in none.
-const COMPARE: &str = "SELECT l.warehouse, l.sku, l.threshold, l.on_hand, l.allotted, l.unshipped, l.placed, l.allotted, \
-     COALESCE((SELECT CAST(SUM(m.on_hand_change) AS SIGNED) FROM inventory_movements m \
-     WHERE m.tenant = l.tenant AND m.sku = l.sku AND m.warehouse = l.warehouse), 0), \
-     COALESCE((SELECT CAST(SUM(m.allotted_change) AS SIGNED) FROM inventory_movements m \
-     WHERE m.tenant = l.tenant AND m.sku = l.sku AND m.warehouse = l.warehouse), 0), \
-     COALESCE((SELECT CAST(SUM(m.unshipped_change) AS SIGNED) FROM inventory_movements m \
-     WHERE m.tenant = l.tenant AND m.sku = l.sku AND m.warehouse = l.warehouse), 0), \
+const COMPARE: &str = "SELECT l.sku, l.warehouse, l.threshold, l.on_hand, l.allotted, l.unshipped, l.placed, l.allotted, \
+     CAST(COALESCE(SUM(m.on_hand_change), 0) AS SIGNED), CAST(COALESCE(SUM(m.allotted_change), 0) AS SIGNED), \
+     CAST(COALESCE(SUM(m.unshipped_change), 0) AS SIGNED), \
      COALESCE((SELECT CAST(SUM(p.units) AS SIGNED) FROM inventory_positions p \
      WHERE p.tenant = l.tenant AND p.warehouse = l.warehouse AND p.sku = l.sku), 0), \
      COALESCE((SELECT CAST(SUM(a.units) AS SIGNED) FROM inventory_allotments a \
      WHERE a.tenant = l.tenant AND a.warehouse = l.warehouse AND a.sku = l.sku), 0) \
-     FROM inventory_levels l WHERE l.tenant = ? AND l.warehouse >= ? AND (l.warehouse > ? OR l.sku > ?) \
-     ORDER BY l.warehouse, l.sku LIMIT ?";
+     FROM (SELECT tenant, warehouse, sku, threshold, on_hand, allotted, unshipped, placed FROM inventory_levels \
+     WHERE tenant = ? AND sku >= ? AND (sku > ? OR warehouse > ?) ORDER BY sku, warehouse LIMIT ?) l \
+     LEFT JOIN inventory_movements m ON m.tenant = l.tenant AND m.sku = l.sku AND m.warehouse = l.warehouse \
+     GROUP BY l.tenant, l.sku, l.warehouse, l.threshold, l.on_hand, l.allotted, l.unshipped, l.placed \
+     ORDER BY l.sku, l.warehouse";
 /// What is compared, in the order of [`COMPARE`]: three figures with the movements, `placed` with
 /// the positions, `allotments` with what offers have.
 const WHAT: [&str; 5] = ["on_hand", "allotted", "unshipped", "placed", "allotments"];
@@ -271,12 +270,12 @@ async fn piece<S: Sql>(db: &S, tenant: u32, run: i64, now_ms: i64) -> Result<boo
     let mut tx = db.begin().await?;
     let held = tx.lock_rows(HOLD, vec![tenant.into(), run.into()], Lock::SkipLocked).await?.into_iter().next();
     let Some(mut held) = held else { return Ok(false) };
-    let (mut warehouse, mut sku, checked, mut found) = (held.int()?, held.int()?, held.int()?, held.int()?);
-    let place = vec![tenant.into(), warehouse.into(), warehouse.into(), sku.into(), PIECE.into()];
+    let (mut sku, mut warehouse, checked, mut found) = (held.int()?, held.int()?, held.int()?, held.int()?);
+    let place = vec![tenant.into(), sku.into(), sku.into(), warehouse.into(), PIECE.into()];
     let rows = tx.rows(COMPARE, place).await?;
     let (count, mut limited) = (rows.len(), BTreeSet::new());
     for mut row in rows {
-        (warehouse, sku) = (row.int()?, row.int()?);
+        (sku, warehouse) = (row.int()?, row.int()?);
         if row.int_or_null()?.is_some() {
             limited.insert(Key { warehouse, sku });
         }
@@ -295,7 +294,7 @@ async fn piece<S: Sql>(db: &S, tenant: u32, run: i64, now_ms: i64) -> Result<boo
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     let ended_at = (count < PIECE).then_some(now_ms);
     let checked = checked + i64::from(count);
-    let place = [warehouse.into(), sku.into(), checked.into(), found.into(), ended_at.into()];
+    let place = [sku.into(), warehouse.into(), checked.into(), found.into(), ended_at.into()];
     tx.exec(MOVE, [&place[..], &[tenant.into(), run.into()]].concat()).await?;
     tx.commit().await?;
     Ok(true)

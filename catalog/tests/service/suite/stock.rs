@@ -336,7 +336,7 @@ async fn lists_are_filtered_and_paged() {
         let items = shop.all(path).await;
         items.iter().map(|item| format!("{}@{}", item["sku"], item["warehouse"]).replace('"', "")).collect::<Vec<_>>()
     };
-    assert_eq!(codes("/v1/stock?limit=1").await, ["POT@MAIN", "PAN 锅@MAIN", "POT@SIDE", "CUP@SIDE"]);
+    assert_eq!(codes("/v1/stock?limit=1").await, ["POT@MAIN", "POT@SIDE", "PAN 锅@MAIN", "CUP@SIDE"]);
     assert_eq!(codes("/v1/stock?warehouse=SIDE").await, ["POT@SIDE", "CUP@SIDE"]);
     assert_eq!(codes("/v1/stock?sku=PAN+%E9%94%85").await, ["PAN 锅@MAIN"]);
     assert_eq!(codes("/v1/stock/1?limit=1").await, ["POT@MAIN", "POT@SIDE"]);
