@@ -128,7 +128,11 @@ impl Call<'_> {
     ///
     /// `not_found` when it is no such value: what cannot be is answered like what is not there.
     pub fn part<T: std::str::FromStr>(&self, name: &str) -> Result<T, Box<Problem>> {
-        self.values.get(name).unwrap_or_default().parse().map_err(|_| Box::new(Problem::new(Code::NotFound, "there is nothing at this path")))
+        self.values
+            .get(name)
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| Box::new(Problem::new(Code::NotFound, "there is nothing at this path")))
     }
 
     /// The headers.
@@ -221,7 +225,9 @@ impl<A: Api> Service for Served<A> {
 
     fn mounts() -> Vec<Mount<Self::Route>> {
         let named = A::routes().into_iter();
-        named.map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) }).collect()
+        named
+            .map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) })
+            .collect()
     }
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
@@ -256,7 +262,8 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
         Access::Needs(permission) => Some(permission),
     };
     let token = bearer(asked.headers());
-    let token = token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
+    let token =
+        token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
     let actor = api.actor(token, &asked.head.method, asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
