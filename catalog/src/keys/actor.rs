@@ -8,7 +8,7 @@ use kit::{
     digest::sha256,
     problem::{Code, Problem},
 };
-use store::sql::{Row, Sql as _};
+use store::sql::{Row, Sql as _, stored};
 
 use crate::{identity::unknown, ports::Ports, refused::Refused, service::Catalog};
 
@@ -35,6 +35,19 @@ pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result
     }
     catalog.key_uses().note(number, found.last_used_ms, now_ms);
     Ok(Actor { who: Who::Key(number.into()), tenant: found.tenant, permissions: found.permissions })
+}
+
+/// What a key of a tenant may do now, for work that outlasts its request: nothing once it was
+/// deleted or has expired.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, key: u64) -> Result<Permissions, Refused> {
+    let rows = catalog.sql().rows(FIND, vec![stored(key)?.into()]).await?;
+    let found = rows.into_iter().next().map(Found::read).transpose()?.filter(|found| found.tenant == tenant);
+    let now_ms = catalog.clock().now_ms();
+    let valid = found.filter(|found| found.expires_ms.is_none_or(|expires_ms| expires_ms > now_ms));
+    Ok(valid.map_or(Permissions::NONE, |found| found.permissions))
 }
 
 /// The number and the secret of a key.
