@@ -11,6 +11,8 @@ const SCHEMA: &[(&str, &str)] = &[
     ("002-tenants", include_str!("../migrations/002-tenants.sql")),
     ("003-vault", include_str!("../migrations/003-vault.sql")),
     ("004-keys", include_str!("../migrations/004-keys.sql")),
+    ("007-products", include_str!("../migrations/007-products.sql")),
+    ("008-jobs", include_str!("../migrations/008-jobs.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

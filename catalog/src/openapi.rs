@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, flags, keys, plans, tenants, usage};
+use crate::{audit, branding, flags, images, jobs, keys, plans, products, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +44,9 @@ pub fn document() -> Result<String, serde_json::Error> {
         flags::document(),
         usage::document(),
         audit::document(),
+        jobs::document(),
+        products::document(),
+        images::document(),
     ] {
         document.merge(area);
     }

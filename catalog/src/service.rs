@@ -10,7 +10,7 @@ use kit::{
 
 use crate::{
     audit, branding, flags, gate, identity, keys, numbers::Numbers, plans, ports::Ports, rates::Rates,
-    refused::Refused, tenants, usage, vault::Vault,
+    refused::Refused, images, jobs, products, tenants, usage, vault::Vault,
 };
 
 /// What the handlers of this service share.
@@ -112,6 +112,9 @@ impl<P: Ports> Api for Catalog<P> {
             flags::routes(),
             usage::routes(),
             audit::routes(),
+            jobs::routes(),
+            products::routes(),
+            images::routes(),
         ];
         areas.into_iter().flatten().collect()
     }
