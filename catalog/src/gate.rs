@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use kit::{
-    access::{Actor, Who},
+    access::{Actor, Permissions, Who},
     http::Method,
     problem::{Code, Problem},
 };
@@ -47,6 +47,23 @@ pub(crate) async fn admit<P: Ports>(catalog: &Catalog<P>, actor: &Actor, method:
         return Err(Problem::new(Code::Forbidden, detail).into());
     }
     Ok(())
+}
+
+/// What is left of somebody's permissions in the state that the tenant has now: a suspended one
+/// reads, and changes nothing.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn lasting<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    permissions: Permissions,
+) -> Result<Permissions, Refused> {
+    Ok(match plans::standing(catalog.sql(), tenant).await?.map(|standing| standing.state) {
+        Some(TenantState::Open) => permissions,
+        Some(TenantState::Suspended) => permissions.iter().filter(|held| held.as_str().starts_with("read_")).collect(),
+        None => Permissions::NONE,
+    })
 }
 
 /// Lets so many buyers' tokens be minted for a tenant.

@@ -8,7 +8,7 @@ use kit::{
     problem::{Code, Problem},
 };
 
-use crate::{keys, ports::Ports, refused::Refused, service::Catalog};
+use crate::{gate, keys, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
@@ -53,13 +53,11 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
 ///
 /// # Errors
 /// [`Refused::Sql`].
-pub(crate) async fn permissions<P: Ports>(
-    _catalog: &Catalog<P>,
-    _tenant: u32,
-    who: Who,
-) -> Result<Permissions, Refused> {
-    match who {
-        Who::Operator => Ok(Permissions::of_tenant()),
-        Who::Person(_) | Who::Key(_) | Who::Nobody => Ok(Permissions::NONE),
-    }
+pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, who: Who) -> Result<Permissions, Refused> {
+    let permissions = match who {
+        Who::Operator => return Ok(Permissions::of_tenant()),
+        Who::Key(key) => keys::permissions(catalog, tenant, key).await?,
+        Who::Person(_) | Who::Nobody => Permissions::NONE,
+    };
+    gate::lasting(catalog, tenant, permissions).await
 }
