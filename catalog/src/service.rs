@@ -9,8 +9,8 @@ use kit::{
 };
 
 use crate::{
-    audit, branding, flags, gate, identity, images, jobs, keys, numbers::Numbers, plans, ports::Ports, products,
-    rates::Rates, refused::Refused, tenants, usage, vault::Vault,
+    audit, branding, flags, gate, identity, images, jobs, keys, numbers::Numbers, people, plans, ports::Ports,
+    products, rates::Rates, refused::Refused, tenants, usage, vault::Vault,
 };
 
 /// What the handlers of this service share.
@@ -22,6 +22,7 @@ pub struct Catalog<P: Ports> {
     meter: usage::Meter,
     key_uses: keys::Uses,
     flags: flags::Memory,
+    people: people::Shared,
 }
 
 /// What this deployment keeps secret.
@@ -46,6 +47,7 @@ impl<P: Ports> Catalog<P> {
             meter: usage::Meter::default(),
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
+            people: people::Shared::default(),
         }
     }
 
@@ -72,6 +74,11 @@ impl<P: Ports> Catalog<P> {
     /// Where personal data is sealed and opened.
     pub fn vault(&self) -> &Vault {
         &self.secrets.vault
+    }
+
+    /// What logins share.
+    pub(crate) fn people(&self) -> &people::Shared {
+        &self.people
     }
 
     /// Whether this is the secret of the deployment's operator.
@@ -115,6 +122,7 @@ impl<P: Ports> Api for Catalog<P> {
             jobs::routes(),
             products::routes(),
             images::routes(),
+            people::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -37,17 +37,19 @@ pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result
     Ok(Actor { who: Who::Key(number.into()), tenant: found.tenant, permissions: found.permissions })
 }
 
-/// What a key of a tenant may do now, for work that outlasts its request: nothing once it was
-/// deleted or has expired.
+/// What a tenant's key may do now.
 ///
 /// # Errors
 /// [`Refused::Sql`].
-pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, key: u64) -> Result<Permissions, Refused> {
-    let rows = catalog.sql().rows(FIND, vec![stored(key)?.into()]).await?;
-    let found = rows.into_iter().next().map(Found::read).transpose()?.filter(|found| found.tenant == tenant);
-    let now_ms = catalog.clock().now_ms();
-    let valid = found.filter(|found| found.expires_ms.is_none_or(|expires_ms| expires_ms > now_ms));
-    Ok(valid.map_or(Permissions::NONE, |found| found.permissions))
+pub(crate) async fn permissions<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    number: u64,
+) -> Result<Permissions, Refused> {
+    let rows = catalog.sql().rows(FIND, vec![stored(number)?.into()]).await?;
+    let (now_ms, found) = (catalog.clock().now_ms(), rows.into_iter().next().map(Found::read).transpose()?);
+    let valid = found.filter(|key| key.tenant == tenant && key.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms));
+    Ok(valid.map_or(Permissions::NONE, |key| key.permissions))
 }
 
 /// The number and the secret of a key.

@@ -1,6 +1,7 @@
 //! The tests, by area. Each begins with a service of its own on an empty database.
 
 mod rig;
+mod staff;
 
 mod audit;
 mod branding;
@@ -10,7 +11,12 @@ mod images;
 mod import;
 mod jobs;
 mod keys;
+mod login;
 mod plans;
 mod products;
+mod roles;
+mod signing;
 mod tenants;
+mod totp;
 mod usage;
+mod users;

@@ -171,6 +171,11 @@ impl Rig {
         Self::start_at(place, clock).await
     }
 
+    /// Another process of the same service, on the same database.
+    pub(crate) async fn another(&self) -> Self {
+        Self::start_at(Arc::clone(&self.place), self.clock.clone()).await
+    }
+
     async fn start_at(place: Arc<Place>, clock: ManualClock) -> Self {
         let db = place.open().await;
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
