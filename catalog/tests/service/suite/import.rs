@@ -247,7 +247,7 @@ async fn an_export_that_is_imported_changes_nothing() {
 #[tokio::test]
 #[ignore = "measures; run it by name"]
 async fn measure_an_import() {
-    let rig = Rig::with_tenants(&[1, 2]).await;
+    let rig = Rig::with_tenants(&[1, 2, 3]).await;
     for (tenant, lines) in [(1, 10_000), (2, 20_000), (3, 100_000)] {
         for round in ["new", "again"] {
             import(&rig, tenant, round, file(lines)).await.expect(202);
