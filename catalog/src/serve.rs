@@ -16,11 +16,14 @@ use kit::{
     shutdown::on_signals,
 };
 use store::sql::mysql::{MySql, MySqlServer, Settings};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{Outside, OutsideArgs},
     database,
+    house::keep_house,
+    jobs,
     ports::Given,
     service::{Catalog, Secrets},
     vault::Vault,
@@ -106,10 +109,16 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets).with_outside(outside));
     let table = Arc::new(Table::of::<Served<Production>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
+    let (mut work, work_stop) = (JoinSet::new(), CancellationToken::new());
+    work.spawn(keep_house(Arc::clone(&catalog), work_stop.clone()));
+    work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
     let router = Router::new(Served(catalog), table, clock, requests);
     readiness.ready();
     let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
     let drained = http::serve_measured(listener, router, limits, connections, stop).await?;
+    // After the last request: what it counted is written.
+    work_stop.cancel();
+    while work.join_next().await.is_some() {}
     tracing::info!(finished = drained.finished, aborted = drained.aborted, "drained");
     admin_stop.cancel();
     pages.await??;

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use catalog::{
+    house::keep_house,
+    jobs,
     ports::Given,
     service::{Catalog, Secrets},
     vault::Vault,
@@ -43,7 +45,9 @@ impl Merchants {
         };
         let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
         let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets));
-        let (stop, work) = (CancellationToken::new(), JoinSet::new());
+        let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
+        work.spawn(keep_house(Arc::clone(&catalog), stop.clone()));
+        work.spawn(jobs::run(Arc::clone(&catalog), stop.clone()));
         Ok(Self { catalog, stop, work })
     }
 
