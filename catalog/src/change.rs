@@ -42,6 +42,8 @@ const PURGES_MAX: usize = 200;
 const END_OF_BATCH: &str =
     "SELECT answered_at FROM requests WHERE answered_at < ? ORDER BY answered_at LIMIT 1 OFFSET ?";
 const PURGE: &str = "DELETE FROM requests WHERE answered_at <= ?";
+/// A body that takes a moment to digest.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 /// What a change begins as.
 #[must_use]
@@ -123,18 +125,20 @@ impl<P: Ports> Catalog<P> {
     /// # Errors
     /// `idempotency_mismatch` when the key came with another request before; [`Refused::Sql`].
     pub async fn begin(&self, call: &Call<'_>) -> Result<Begun<<P::Sql as Sql>::Tx>, Refused> {
-        let key = if *call.method() == Method::POST { Some(call.idempotency_key()?.to_owned()) } else { None };
+        let key = match *call.method() {
+            Method::POST => Some((call.idempotency_key()?.to_owned(), asked_of(call).await?)),
+            _ => None,
+        };
         let now_ms = self.clock().now_ms();
         let origin = origin_of(call, &call.actor, now_ms);
         let mut tx = self.sql().begin().await?;
-        if let Some(key) = &key {
-            let asked = asked_of(call);
+        if let Some((key, asked)) = &key {
             let (tenant, who) = (origin.tenant.into(), origin.who.to_string());
             let claim = vec![
                 tenant,
                 who.as_str().into(),
                 key.as_str().into(),
-                Bytes::copy_from_slice(&asked).into(),
+                Bytes::copy_from_slice(asked).into(),
                 Bytes::new().into(),
                 stored(now_ms)?.into(),
             ];
@@ -142,10 +146,10 @@ impl<P: Ports> Catalog<P> {
                 let known =
                     tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
                 tx.rollback().await;
-                return known_answer(known, &asked).map(Begun::Repeated);
+                return known_answer(known, asked).map(Begun::Repeated);
             }
         }
-        Ok(Begun::Fresh(Change { tx, now_ms, origin, key, entries: Vec::new() }))
+        Ok(Begun::Fresh(Change { tx, now_ms, origin, key: key.map(|(key, _)| key), entries: Vec::new() }))
     }
 
     /// Begins a change of one whom the body proves to be this actor: a login, a one-use token. What
@@ -171,11 +175,19 @@ fn origin_of(call: &Call<'_>, actor: &Actor, at_ms: u64) -> Origin {
     Origin { tenant, who, at_ms, trace, address: call.address }
 }
 
-/// What a key stands for: the same method, path and body.
-fn asked_of(call: &Call<'_>) -> [u8; 32] {
-    let mut whole = format!("{} {}\n", call.method(), call.path()).into_bytes();
-    whole.extend_from_slice(&sha256(&call.body));
-    sha256(&whole)
+/// What a key stands for: the same method, path, query and body.
+async fn asked_of(call: &Call<'_>) -> Result<[u8; 32], Refused> {
+    let mut whole = format!("{} {}\n", call.method(), call.target()).into_bytes();
+    let body = call.body.clone();
+    let digest = match body.len() {
+        0..=LARGE_BYTES => sha256(&body),
+        // Megabytes take longer than other requests of this thread should wait.
+        _ => tokio::task::spawn_blocking(move || sha256(&body))
+            .await
+            .map_err(|error| Refused::Broken(error.to_string()))?,
+    };
+    whole.extend_from_slice(&digest);
+    Ok(sha256(&whole))
 }
 
 fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused> {

@@ -8,7 +8,7 @@ use kit::{
     problem::{Code, Problem},
 };
 
-use crate::{keys, people, ports::Ports, service::Catalog};
+use crate::{keys, people, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
@@ -51,4 +51,19 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
     let tenant = named.to_str().ok().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
     let tenant = tenant.ok_or_else(|| wrong_parameter("Flashsale-Tenant", "give the number of a tenant"))?;
     Ok(Actor { who: Who::Operator, tenant, permissions: Permissions::of_tenant() })
+}
+
+/// What somebody may do now: looked up again for work that outlasts its request.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn permissions<P: Ports>(
+    _catalog: &Catalog<P>,
+    _tenant: u32,
+    who: Who,
+) -> Result<Permissions, Refused> {
+    match who {
+        Who::Operator => Ok(Permissions::of_tenant()),
+        Who::Person(_) | Who::Key(_) | Who::Nobody => Ok(Permissions::NONE),
+    }
 }

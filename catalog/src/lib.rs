@@ -75,6 +75,14 @@ mod keys;
 
 /// What is done beside the requests.
 pub mod house;
+/// Work that outlasts its request.
+pub mod jobs;
+
+/// Products and their SKUs.
+pub mod products;
+
+/// Images of products.
+mod images;
 
 /// Pieces that its routes share.
 mod document;

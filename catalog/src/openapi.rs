@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, flags, keys, people, plans, tenants, usage};
+use crate::{audit, branding, flags, images, jobs, keys, people, plans, products, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,9 @@ pub fn document() -> Result<String, serde_json::Error> {
         usage::document(),
         audit::document(),
         people::document(),
+        jobs::document(),
+        products::document(),
+        images::document(),
     ] {
         document.merge(area);
     }

@@ -9,8 +9,8 @@ use kit::{
 };
 
 use crate::{
-    audit, branding, flags, gate, identity, keys, numbers::Numbers, people, plans, ports::Ports, rates::Rates,
-    refused::Refused, tenants, usage, vault::Vault,
+    audit, branding, flags, gate, identity, images, jobs, keys, numbers::Numbers, people, plans, ports::Ports,
+    products, rates::Rates, refused::Refused, tenants, usage, vault::Vault,
 };
 
 /// What the handlers of this service share.
@@ -120,6 +120,9 @@ impl<P: Ports> Api for Catalog<P> {
             usage::routes(),
             audit::routes(),
             people::routes(),
+            jobs::routes(),
+            products::routes(),
+            images::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 /// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -18,6 +19,13 @@ pub const PIECE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) trait Stream: fmt::Debug + Send {
     /// The next piece; `None` at the end. hyper asks only while the client reads.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+/// Pieces that another task makes.
+impl Stream for mpsc::Receiver<Bytes> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_recv(context)
+    }
 }
 
 /// The body of a response.
@@ -72,6 +80,13 @@ impl Body {
         F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
     {
         Self::of_stream(Pieces { making: Some(Box::pin(next(from))), next })
+    }
+
+    /// A body whose pieces another task makes while they are sent: it waits where the client does
+    /// not read. Announce its length: a body that ends too early is then seen to be broken.
+    #[must_use]
+    pub fn of_channel(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self::of_stream(pieces)
     }
 
     pub(crate) fn of_stream(pieces: impl Stream + 'static) -> Self {

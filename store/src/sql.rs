@@ -17,8 +17,8 @@ use crate::figures::DatabaseFigures;
 
 pub use error::SqlError;
 pub(crate) use error::retried;
-pub use fixed::Insert;
-pub(crate) use fixed::{Fixed, SIZE_MAX};
+pub(crate) use fixed::SIZE_MAX;
+pub use fixed::{Fixed, Insert};
 pub(crate) use futures_util::future::join_all as all;
 pub use migration::{Migration, Newer, pending};
 pub use value::{Row, Value, stored};

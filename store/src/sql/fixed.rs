@@ -11,13 +11,14 @@ const _: () = assert!(SIZE_MAX.is_power_of_two());
 /// A statement with repeated parts in square brackets, which end in their separator:
 /// `INSERT INTO t (a, b) VALUES [(?, ?),]`, `DELETE FROM t WHERE a IN ([?,])`.
 #[derive(Debug)]
-pub(crate) struct Fixed {
+pub struct Fixed {
     template: String,
     texts: [OnceLock<String>; SIZES],
 }
 
 impl Fixed {
-    pub(crate) fn new(template: impl Into<String>) -> Self {
+    /// From its template.
+    pub fn new(template: impl Into<String>) -> Self {
         Self { template: template.into(), texts: [const { OnceLock::new() }; SIZES] }
     }
 
@@ -34,7 +35,7 @@ impl Fixed {
 
     /// Splits the items over as few statements as can be; the last of each chunk is repeated until
     /// the size fits. Only where a repeated item does no harm.
-    pub(crate) fn padded<'a, T: Copy>(&'a self, items: &'a [T]) -> impl Iterator<Item = (&'a str, Vec<T>)> {
+    pub fn padded<'a, T: Copy>(&'a self, items: &'a [T]) -> impl Iterator<Item = (&'a str, Vec<T>)> {
         items.chunks(SIZE_MAX).map(|chunk| {
             let size = chunk.len().next_power_of_two();
             let mut padded = Vec::with_capacity(size);
@@ -61,7 +62,7 @@ pub struct Insert {
 impl Insert {
     /// From a statement with the values of one row in square brackets, as [`Fixed`] has them:
     /// `INSERT INTO t (a, b) VALUES [(?, ?),]`.
-    pub(crate) fn new(template: impl Into<String>) -> Self {
+    pub fn new(template: impl Into<String>) -> Self {
         let template = template.into();
         Self { columns: template.bytes().filter(|&byte| byte == b'?').count(), rows: Fixed::new(template) }
     }
