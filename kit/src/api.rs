@@ -259,7 +259,7 @@ impl<A: Api> Service for Served<A> {
         let Ok(_room) = room_for(route.body_bytes_max) else {
             let problem =
                 Problem::new(Code::Overloaded, "other large bodies are being read; nothing was done, come back");
-            return closing(refused(Box::new(problem.with_retry_after(ROOM_AFTER))), &asked);
+            return closing(refused(&problem.with_retry_after(ROOM_AFTER)), &asked);
         };
         let address = client_address(asked.peer.ip(), asked.headers());
         let (head, values, body) = asked.into_parts();
