@@ -8,6 +8,8 @@ use kit::{
     problem::{Code, Problem},
 };
 
+use store::sql::{Sql as _, Tx as _, stored};
+
 use crate::{keys, people, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
@@ -57,13 +59,16 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
 ///
 /// # Errors
 /// [`Refused::Sql`].
-pub(crate) async fn permissions<P: Ports>(
-    _catalog: &Catalog<P>,
-    _tenant: u32,
-    who: Who,
-) -> Result<Permissions, Refused> {
+pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, who: Who) -> Result<Permissions, Refused> {
     match who {
         Who::Operator => Ok(Permissions::of_tenant()),
-        Who::Person(_) | Who::Key(_) | Who::Nobody => Ok(Permissions::NONE),
+        Who::Key(number) => keys::permissions(catalog, tenant, number).await,
+        Who::Person(number) => {
+            let mut tx = catalog.sql().begin().await?;
+            let held = people::held(&mut tx, tenant, stored(number)?).await;
+            tx.rollback().await;
+            Ok(held?)
+        }
+        Who::Nobody => Ok(Permissions::NONE),
     }
 }

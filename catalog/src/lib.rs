@@ -84,6 +84,9 @@ pub mod products;
 /// Images of products.
 mod images;
 
+/// Buyers: their numbers, tokens, logins and personal data.
+pub mod buyers;
+
 /// Pieces that its routes share.
 mod document;
 

@@ -9,8 +9,17 @@ use kit::{
 };
 
 use crate::{
-    audit, branding, flags, gate, identity, images, jobs, keys, numbers::Numbers, people, plans, ports::Ports,
-    products, rates::Rates, refused::Refused, tenants, usage, vault::Vault,
+    audit, branding,
+    buyers::{self, outside::Outside},
+    flags, gate, identity, images, jobs, keys,
+    numbers::Numbers,
+    people, plans,
+    ports::Ports,
+    products,
+    rates::Rates,
+    refused::Refused,
+    tenants, usage,
+    vault::Vault,
 };
 
 /// What the handlers of this service share.
@@ -23,6 +32,7 @@ pub struct Catalog<P: Ports> {
     key_uses: keys::Uses,
     flags: flags::Memory,
     people: people::Shared,
+    outside: Outside,
 }
 
 /// What this deployment keeps secret.
@@ -48,6 +58,7 @@ impl<P: Ports> Catalog<P> {
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
             people: people::Shared::default(),
+            outside: Outside::default(),
         }
     }
 
@@ -69,6 +80,22 @@ impl<P: Ports> Catalog<P> {
     /// What is remembered of tenants' flags.
     pub(crate) fn flags(&self) -> &flags::Memory {
         &self.flags
+    }
+
+    /// The same with these providers of buyers' logins.
+    #[must_use]
+    pub fn with_outside(self, outside: Outside) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// The providers of buyers' logins.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// By what buyers' tokens are signed.
+    pub(crate) fn buyer_tokens(&self) -> Option<&TokenKey> {
+        self.secrets.buyer_tokens.as_ref()
     }
 
     /// Where personal data is sealed and opened.
@@ -113,16 +140,17 @@ impl<P: Ports> Api for Catalog<P> {
     fn routes() -> Vec<Mount<Route<Self>>> {
         let areas = [
             tenants::routes(),
+            buyers::routes(),
             plans::routes(),
             keys::routes(),
             branding::routes(),
             flags::routes(),
             usage::routes(),
             audit::routes(),
-            people::routes(),
             jobs::routes(),
             products::routes(),
             images::routes(),
+            people::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -26,6 +26,8 @@ pub use self::sign::{SignError, TokenSigner};
 pub use self::tenants::{Tenants, TenantsError};
 pub use self::verify::{TokenError, TokenVerifier};
 
+use domain::sale::SubjectKind;
+
 /// Who issues buyers' tokens: the claim `iss`.
 pub const ISSUER: &str = "flashsale";
 
@@ -59,6 +61,19 @@ pub struct BuyerClaims {
     /// When the token stops being valid, claim `exp`, in milliseconds since 1970. Whole seconds in
     /// the token.
     pub expires_ms: u64,
+    /// What the buyer is, claim `by`: an account where the token does not say.
+    pub by: SubjectKind,
+    /// Whether the shop says that this is a member, claim `member`: not where the token does not
+    /// say.
+    pub member: bool,
+}
+
+impl BuyerClaims {
+    /// An account that is no member.
+    #[must_use]
+    pub const fn new(tenant: u32, buyer: u64, expires_ms: u64) -> Self {
+        Self { tenant, buyer, expires_ms, by: SubjectKind::Account, member: false }
+    }
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.

@@ -164,7 +164,7 @@ pub(super) async fn together<T: Tx>(tx: &mut T, tenant: u32, codes: &[String]) -
 ///
 /// # Errors
 /// [`SqlError`] when the database fails.
-pub(super) async fn held<T: Tx>(tx: &mut T, tenant: u32, person: i64) -> Result<Permissions, SqlError> {
+pub(crate) async fn held<T: Tx>(tx: &mut T, tenant: u32, person: i64) -> Result<Permissions, SqlError> {
     let mut sum = Permissions::NONE;
     for mut row in tx.rows(HELD, vec![tenant.into(), person.into()]).await? {
         let (code, scope) = (row.text()?, row.text_or_null()?);
