@@ -8,11 +8,7 @@ mod show;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kit::{
-    client::Ask,
-    http::Method,
-    settings::Secret,
-};
+use kit::{client::Ask, http::Method, settings::Secret};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -108,17 +108,9 @@ impl Connection {
         Ok(Self::to(&address, &key, tenant, Some(at_rest))?)
     }
 
-    fn to(
-        authority: &str,
-        token: &str,
-        tenant: Option<u32>,
-        at_rest: Option<AtRest>,
-    ) -> Result<Self, ConnectionError> {
-        let limits = ClientLimits {
-            answer_deadline: PATIENCE,
-            body_bytes_max: ANSWER_BYTES_MAX,
-            ..ClientLimits::default()
-        };
+    fn to(authority: &str, token: &str, tenant: Option<u32>, at_rest: Option<AtRest>) -> Result<Self, ConnectionError> {
+        let limits =
+            ClientLimits { answer_deadline: PATIENCE, body_bytes_max: ANSWER_BYTES_MAX, ..ClientLimits::default() };
         Ok(Self { client: Client::new(authority, limits)?, token: token.to_owned(), tenant, at_rest })
     }
 

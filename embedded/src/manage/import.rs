@@ -8,10 +8,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use kit::{
-    client::Ask,
-    http::header::CONTENT_TYPE,
-};
+use kit::{client::Ask, http::header::CONTENT_TYPE};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -134,7 +131,8 @@ pub(super) fn report(Imported { job, flaws }: &Imported, as_json: bool) -> Resul
 }
 
 fn summary(job: &Value) -> String {
-    let mut text = format!("job {}: {}", job["id"].as_str().unwrap_or_default(), job["state"].as_str().unwrap_or_default());
+    let mut text =
+        format!("job {}: {}", job["id"].as_str().unwrap_or_default(), job["state"].as_str().unwrap_or_default());
     for (name, count) in job["counts"].as_object().into_iter().flatten() {
         text.push_str(&format!(", {name} {count}"));
     }

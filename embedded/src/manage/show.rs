@@ -27,7 +27,8 @@ impl Shown {
     /// A table of these members.
     pub(super) fn list(items: Vec<Value>, members: &[&str]) -> Self {
         let rows = items.iter().map(|item| members.iter().map(|name| member(item, name)).collect::<Vec<_>>());
-        let rows: Vec<_> = std::iter::once(members.iter().map(|name| (*name).to_owned()).collect()).chain(rows).collect();
+        let rows: Vec<_> =
+            std::iter::once(members.iter().map(|name| (*name).to_owned()).collect()).chain(rows).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..members.len()).map(width).collect();
         let line = |row: &Vec<String>| {
@@ -71,7 +72,10 @@ mod tests {
         let table = Shown::list(items, &["id", "name", "roles"]).print(false);
         assert_eq!(table, "id  name     roles\n7   Kettles  owner,finance\n12\n");
         let one = json!({ "id": "7", "invitation": { "token": "t" } });
-        assert_eq!(Shown::one(one, &["id", "name", "invitation.token"]).print(false), "id           7\ntoken        t\n");
+        assert_eq!(
+            Shown::one(one, &["id", "name", "invitation.token"]).print(false),
+            "id           7\ntoken        t\n"
+        );
         assert_eq!(Shown::said("done".to_owned()).print(true), "{\n  \"done\": \"done\"\n}\n");
     }
 }

@@ -18,6 +18,7 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::{Db, Place};
@@ -161,6 +162,11 @@ impl Rig {
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         Self { clock, catalog, db, url, client, stop, place }
+    }
+
+    /// A connection of its own, for what no client does.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }
 
     fn ask(&self, method: Method, path: &str) -> Ask<'_> {
