@@ -1,12 +1,18 @@
 //! The audit log: every change by a person or key, in the transaction that made it, one chain of
 //! hashes per tenant. Rows are only ever added.
 
+mod export;
+mod routes;
+mod verification;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use kit::{access::Who, digest::sha256};
 use serde::Serialize;
 use store::sql::{Lock, Row, SqlError, Tx, Value, stored};
+
+pub(crate) use routes::{document, routes};
 
 const HEAD: &str = "SELECT sequence, hash FROM audit_heads WHERE tenant = ?";
 const FIRST_HEAD: &str = "INSERT INTO audit_heads (tenant, sequence, hash) VALUES (?, 0, ?)";

@@ -29,6 +29,19 @@ const KNOWN: &str =
 const ANSWER: &str =
     "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
 
+/// How long an answer is kept for a repeated request.
+const KEPT_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Rows that one transaction deletes, about.
+const PURGED_MAX: u32 = 500;
+
+/// Transactions of one purge; the next one goes on.
+const PURGES_MAX: usize = 200;
+
+/// When the last row of a batch was answered, if there are that many.
+const END_OF_BATCH: &str =
+    "SELECT answered_at FROM requests WHERE answered_at < ? ORDER BY answered_at LIMIT 1 OFFSET ?";
+const PURGE: &str = "DELETE FROM requests WHERE answered_at <= ?";
 /// A body that takes a moment to digest.
 const LARGE_BYTES: usize = 1024 * 1024;
 
@@ -230,4 +243,22 @@ impl<T: Tx> Change<T> {
         self.tx.commit().await?;
         Ok(response(answer.status, &answer.location, answer.shown))
     }
+}
+
+/// Deletes the answers of requests that are too old to be repeated, batch by batch, so that no
+/// change waits long for it.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next purge goes on.
+pub(crate) async fn purge<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    let before = stored(catalog.clock().now_ms().saturating_sub(KEPT_MS))?;
+    for _batch in 0..PURGES_MAX {
+        let end = catalog.sql().rows(END_OF_BATCH, vec![before.into(), PURGED_MAX.into()]).await?;
+        let end = end.into_iter().next().map(|mut row| row.int()).transpose()?;
+        catalog.sql().exec(PURGE, vec![end.unwrap_or(before - 1).into()]).await?;
+        if end.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{images, jobs, products, tenants};
+use crate::{audit, branding, flags, images, jobs, keys, plans, products, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,10 +36,20 @@ impl Modify for Tokens {
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
     let mut document = Document::openapi();
-    document.merge(tenants::document());
-    document.merge(jobs::document());
-    document.merge(products::document());
-    document.merge(images::document());
+    for area in [
+        tenants::document(),
+        plans::document(),
+        keys::document(),
+        branding::document(),
+        flags::document(),
+        usage::document(),
+        audit::document(),
+        jobs::document(),
+        products::document(),
+        images::document(),
+    ] {
+        document.merge(area);
+    }
     document.to_pretty_json().map(|json| json + "\n")
 }
 

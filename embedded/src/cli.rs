@@ -68,10 +68,13 @@ enum Command {
     #[cfg(feature = "production")]
     AuditStack(kit::settings::StoreArgs),
     /// Tenants of the deployment.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Tenant(manage::TenantArgs),
     /// People of a tenant.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     User(manage::UserArgs),
     /// API keys of a tenant.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Key(manage::KeyArgs),
     /// Makes and changes products from a file, by their codes.
     Import(manage::ImportArgs),

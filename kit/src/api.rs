@@ -110,8 +110,14 @@ pub trait Api: Send + Sync + Sized + 'static {
     /// All its routes.
     fn routes() -> Vec<Mount<Route<Self>>>;
 
-    /// Who this token or key stands for; refused when for nobody, and when he asks too often.
-    fn actor(&self, token: &str, headers: &HeaderMap) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
+    /// Who this token or key stands for; refused when for nobody, when he asks too often, and when
+    /// he may do nothing of this method now.
+    fn actor(
+        &self,
+        token: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
 }
 
 /// A request, read and admitted.
@@ -292,7 +298,7 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
     let token = bearer(asked.headers());
     let token =
         token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
-    let actor = api.actor(token, asked.headers()).await?;
+    let actor = api.actor(token, &asked.head.method, asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
         _ => Ok(actor),

@@ -3,8 +3,14 @@
 mod rig;
 
 mod audit;
+mod branding;
+mod flags;
+mod house;
+mod keys;
+mod plans;
 mod images;
 mod import;
 mod jobs;
 mod products;
 mod tenants;
+mod usage;

@@ -1,6 +1,9 @@
 //! A running service on an empty database, and a client that shows all of an answer.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use catalog::{
     ports::Given,
@@ -17,7 +20,7 @@ use kit::{
     random::SystemRandom,
     token::{Tenants, TokenKey},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -110,6 +113,13 @@ impl Ask<'_> {
         self.header("idempotency-key", key)
     }
 
+    /// With an Idempotency-Key that no other request has.
+    pub(crate) fn fresh(self) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let key = format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.key(&key)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -192,6 +202,26 @@ impl Rig {
 
     pub(crate) fn delete(&self, path: &str) -> Ask<'_> {
         self.ask(Method::DELETE, path)
+    }
+
+    /// A tenant with this code, on the plan `unlimited`: its number.
+    pub(crate) async fn tenant(&self, code: &str) -> String {
+        self.tenant_on(code, "unlimited").await
+    }
+
+    /// A tenant with this code, on this plan.
+    pub(crate) async fn tenant_on(&self, code: &str, plan: &str) -> String {
+        let body = json!({ "code": code, "name": code, "plan": plan });
+        let made = self.post("/v1/tenants").token(OPERATOR).fresh().json(&body).send().await.expect(201);
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// An API key of this tenant with these permissions: a bearer token.
+    pub(crate) async fn key_of(&self, tenant: &str, permissions: &[&str]) -> String {
+        let body = json!({ "name": "tests", "permissions": permissions });
+        let ask = self.post("/v1/keys").token(OPERATOR).header("flashsale-tenant", tenant).json(&body);
+        let made = ask.fresh().send().await.expect(201);
+        made["token"].as_str().unwrap().to_owned()
     }
 }
 
