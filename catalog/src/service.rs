@@ -9,8 +9,8 @@ use kit::{
 };
 
 use crate::{
-    audit, branding, flags, gate, identity, keys, numbers::Numbers, plans, ports::Ports, rates::Rates,
-    refused::Refused, images, jobs, products, tenants, usage, vault::Vault,
+    audit, branding, flags, gate, identity, images, jobs, keys, numbers::Numbers, plans, ports::Ports, products,
+    rates::Rates, refused::Refused, tenants, usage, vault::Vault,
 };
 
 /// What the handlers of this service share.
