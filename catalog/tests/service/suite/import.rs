@@ -245,6 +245,29 @@ async fn an_export_that_is_imported_changes_nothing() {
     assert_eq!((all(&rig, 1, "/v1/products").await, all(&rig, 1, "/v1/skus").await), before);
 }
 
+/// Its length is announced, so that a client sees what it has not got.
+#[tokio::test]
+async fn a_result_that_breaks_off_is_seen_to_be_broken() {
+    let rig = shops().await;
+    import(&rig, 1, "a", file(2_500)).await.expect(202);
+    let whole = export(&rig, 1, "csv", "b").await;
+    let ask = "GET /v1/jobs/2/result HTTP/1.1\r\nHost: a\r\nFlashsale-Tenant: 1\r\nConnection: close\r\n";
+    let ask = format!("{ask}Authorization: Bearer {OPERATOR}\r\n\r\n");
+    let get = async || {
+        let mut connection = rig.connect().await;
+        connection.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", whole.len())), "{head}");
+        body.to_owned()
+    };
+    assert_eq!(get().await, whole);
+    rig.db.exec("DELETE FROM job_chunks WHERE part = 'result' AND chunk = 1", vec![]).await.unwrap();
+    let broken = get().await;
+    assert!(broken.len() < whole.len() && whole.starts_with(&broken), "{} of {}", broken.len(), whole.len());
+}
+
 /// Large bodies are held whole, so that few are read at a time; small ones wait for nobody.
 #[tokio::test]
 async fn of_three_large_files_at_once_one_is_told_to_come_back() {
