@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, flags, images, jobs, keys, plans, products, tenants, usage};
+use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,9 +44,11 @@ pub fn document() -> Result<String, serde_json::Error> {
         flags::document(),
         usage::document(),
         audit::document(),
+        buyers::document(),
         jobs::document(),
         products::document(),
         images::document(),
+        people::document(),
     ] {
         document.merge(area);
     }
