@@ -18,7 +18,7 @@ use crate::{
     products,
     rates::Rates,
     refused::Refused,
-    tenants, usage,
+    stock, tenants, usage,
     vault::Vault,
 };
 
@@ -151,6 +151,7 @@ impl<P: Ports> Api for Catalog<P> {
             products::routes(),
             images::routes(),
             people::routes(),
+            stock::routes(),
         ];
         areas.into_iter().flatten().collect()
     }
