@@ -245,6 +245,27 @@ async fn an_export_that_is_imported_changes_nothing() {
     assert_eq!((all(&rig, 1, "/v1/products").await, all(&rig, 1, "/v1/skus").await), before);
 }
 
+/// Products of more SKUs than a piece has, and more products than that, are exported whole: each
+/// line once.
+#[tokio::test]
+async fn an_export_across_pieces_has_each_line_once() {
+    let rig = shops().await;
+    let mut csv = file(2_500);
+    csv.extend((0..4_100).map(|number| format!("MANY,Many,M{number},1,CNY\n")));
+    csv.push_str("NONE,None,,,\n");
+    csv.push_str("LAST,Last,L,1,CNY\n");
+    let lines = csv.lines().count();
+    import(&rig, 1, "a", csv).await.expect(202);
+    let exported = export(&rig, 1, "csv", "b").await;
+    let mut codes: Vec<&str> = exported.lines().map(|line| line.split(',').nth(7).unwrap()).collect();
+    assert_eq!(codes.len(), lines);
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), lines);
+    let job = shown(&rig, 1, &json!({ "id": "2" })).await;
+    assert_eq!((&job["done"], &job["total"]), (&json!(2_503), &json!(2_503)));
+}
+
 /// Its length is announced, so that a client sees what it has not got.
 #[tokio::test]
 async fn a_result_that_breaks_off_is_seen_to_be_broken() {
