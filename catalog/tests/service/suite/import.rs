@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     jobs::{file, finish, import, shown},
-    products::{acting, new_product, new_sku, shops},
+    products::{acting, new_product, new_sku},
     rig::{OPERATOR, Rig},
 };
 
@@ -43,7 +43,7 @@ async fn export(rig: &Rig, tenant: u32, format: &str, key: &str) -> String {
 
 #[tokio::test]
 async fn lines_make_and_change_by_code_and_unchanged_ones_change_nothing() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = "\u{feff}title,product,sku,price,currency,sku_attributes\r\n\
                \"Kettle, \"\"the\"\" 壶\",K,K-RED,9900,CNY,\"[{\"\"name\"\":\"\"colour\"\",\"\"value\"\":\"\"red\"\"}]\"\r\n\
                \"Kettle, \"\"the\"\" 壶\",K,K-BLUE,9900,CNY,\r\n\
@@ -77,7 +77,7 @@ async fn lines_make_and_change_by_code_and_unchanged_ones_change_nothing() {
 
 #[tokio::test]
 async fn what_is_wrong_is_named_by_line_and_field_and_the_job_goes_on() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = "product,title,state,attributes,sku,price,currency\n\
                A,Good,active,[],A-1,1,CNY\n\
                \"B\nB\",,sold,,B-1,1.5,cny\n\
@@ -123,7 +123,7 @@ async fn what_is_wrong_is_named_by_line_and_field_and_the_job_goes_on() {
 
 #[tokio::test]
 async fn what_is_no_such_file_is_refused_at_once() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for (format, body, fields) in [
         ("csv", "".to_owned(), vec!["body"]),
         ("csv", "title,price\n".to_owned(), vec!["product"]),
@@ -147,7 +147,7 @@ async fn what_is_no_such_file_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_ends_the_job_with_its_line() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = format!("product,title\nA,Good\nB,\"{}", "x\n".repeat(800_000));
     let job = import(&rig, 1, "a", csv).await.expect(202);
     finish(&rig).await;
@@ -158,7 +158,7 @@ async fn a_quote_that_is_never_closed_ends_the_job_with_its_line() {
 
 #[tokio::test]
 async fn flaws_beyond_a_thousand_are_counted() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = format!("product,title\n{}", "A,\n".repeat(2_500));
     let job = import(&rig, 1, "a", csv).await.expect(202);
     finish(&rig).await;
@@ -171,7 +171,7 @@ async fn flaws_beyond_a_thousand_are_counted() {
 
 #[tokio::test]
 async fn lines_keep_to_the_tenants_schema_and_images() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let schema = json!({ "schema": { "type": "object", "required": ["care"] } });
     acting(rig.put("/v1/product-fields"), 1).json(&schema).send().await.expect(200);
     let hash = "0".repeat(64);
@@ -187,7 +187,7 @@ async fn lines_keep_to_the_tenants_schema_and_images() {
 
 #[tokio::test]
 async fn a_large_file_is_read_across_chunks_in_pieces() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let mut csv = "product,title,description\n".to_owned();
     for number in 0..1_000 {
         csv.push_str(&format!("P{number},T,\"{}\"\n", format!("行 \"\"{number}\"\"\n").repeat(300)));
@@ -204,7 +204,7 @@ async fn a_large_file_is_read_across_chunks_in_pieces() {
 
 #[tokio::test]
 async fn an_export_that_is_imported_changes_nothing() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     // Without a file to keep failures in: the seed is printed.
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
     let text = "[ -~\u{a1}-\u{ff}\u{4e00}-\u{4e20}\u{1f600}-\u{1f610}]{0,20}";
@@ -249,7 +249,7 @@ async fn an_export_that_is_imported_changes_nothing() {
 /// line once.
 #[tokio::test]
 async fn an_export_across_pieces_has_each_line_once() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let mut csv = file(2_500);
     csv.extend((0..4_100).map(|number| format!("MANY,Many,M{number},1,CNY\n")));
     csv.push_str("NONE,None,,,\n");
@@ -269,7 +269,7 @@ async fn an_export_across_pieces_has_each_line_once() {
 /// Its length is announced, so that a client sees what it has not got.
 #[tokio::test]
 async fn a_result_that_breaks_off_is_seen_to_be_broken() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     import(&rig, 1, "a", file(2_500)).await.expect(202);
     let whole = export(&rig, 1, "csv", "b").await;
     let ask = "GET /v1/jobs/2/result HTTP/1.1\r\nHost: a\r\nFlashsale-Tenant: 1\r\nConnection: close\r\n";
@@ -292,7 +292,7 @@ async fn a_result_that_breaks_off_is_seen_to_be_broken() {
 /// Large bodies are held whole, so that few are read at a time; small ones wait for nobody.
 #[tokio::test]
 async fn of_three_large_files_at_once_one_is_told_to_come_back() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let head = format!(
         "POST /v1/products/import?format=csv HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPERATOR}\r\n\
          Flashsale-Tenant: 1\r\nIdempotency-Key: a\r\nContent-Length: 60000000\r\n\r\nproduct"
@@ -314,7 +314,7 @@ async fn of_three_large_files_at_once_one_is_told_to_come_back() {
 #[tokio::test]
 #[ignore = "measures; run it by name"]
 async fn measure_an_import() {
-    let rig = shops().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for (tenant, lines) in [(1, 10_000), (2, 20_000), (3, 100_000)] {
         for round in ["new", "again"] {
             import(&rig, tenant, round, file(lines)).await.expect(202);

@@ -22,6 +22,7 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::{Value, json};
+use store::sql::Sql as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -169,6 +170,18 @@ impl Rig {
     /// Where its database is.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// A service that has tenants of these numbers, for tests in which the operator acts for them.
+    /// They stand in the database alone: no log and no kept answer tells of them.
+    pub(crate) async fn with_tenants(numbers: &[u32]) -> Self {
+        let rig = Self::start().await;
+        let insert = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
+                      VALUES (?, ?, 'Shop', 'open', 'unlimited', '{}', 1, 0)";
+        for number in numbers {
+            rig.db.exec(insert, vec![(*number).into(), format!("shop-{number}").as_str().into()]).await.unwrap();
+        }
+        rig
     }
 
     /// The same service after its process died: what is in memory is gone.
