@@ -14,6 +14,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("006-buyers", include_str!("../migrations/006-buyers.sql")),
     ("007-products", include_str!("../migrations/007-products.sql")),
     ("008-jobs", include_str!("../migrations/008-jobs.sql")),
+    ("005-people", include_str!("../migrations/005-people.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

@@ -7,7 +7,7 @@ use kit::clock::Clock as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{buyers, change, keys, ports::Ports, refused::Refused, service::Catalog, usage};
+use crate::{buyers, change, keys, people, ports::Ports, refused::Refused, service::Catalog, usage};
 
 /// How often it is looked whose time has come.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,6 +46,7 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             is_last: false,
             work: |catalog| Box::pin(buyers::purge(catalog)),
         },
+        Chore { name: "people", every: minutes(1), is_last: false, work: |catalog| Box::pin(people::tidy(catalog)) },
     ]
 }
 

@@ -52,6 +52,9 @@ mod gate;
 /// How often a tenant may ask.
 mod rates;
 
+/// A tenant's people.
+pub mod people;
+
 /// Tenants.
 mod tenants;
 

@@ -13,7 +13,7 @@ use crate::{
     buyers::{self, outside::Outside},
     flags, gate, identity, images, jobs, keys,
     numbers::Numbers,
-    plans,
+    people, plans,
     ports::Ports,
     products,
     rates::Rates,
@@ -32,6 +32,7 @@ pub struct Catalog<P: Ports> {
     key_uses: keys::Uses,
     flags: flags::Memory,
     outside: Outside,
+    people: people::Shared,
 }
 
 /// What this deployment keeps secret.
@@ -57,6 +58,7 @@ impl<P: Ports> Catalog<P> {
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
             outside: Outside::default(),
+            people: people::Shared::default(),
         }
     }
 
@@ -101,6 +103,11 @@ impl<P: Ports> Catalog<P> {
         &self.secrets.vault
     }
 
+    /// What logins share.
+    pub(crate) fn people(&self) -> &people::Shared {
+        &self.people
+    }
+
     /// Whether this is the secret of the deployment's operator.
     pub(crate) fn is_operator(&self, shown: &str) -> bool {
         self.secrets.operator.as_deref().is_some_and(|known| is_same_secret(shown, known))
@@ -143,6 +150,7 @@ impl<P: Ports> Api for Catalog<P> {
             jobs::routes(),
             products::routes(),
             images::routes(),
+            people::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

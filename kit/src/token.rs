@@ -1,10 +1,13 @@
 //! Buyers' tokens: bearer JWTs, HS256 with `kid`, the secret shared by issuer and engines. A
 //! public-key signature would cost 15 to 100 µs a buyer; this costs less than one. Tokens of people
-//! and services (ES256) are another matter and stand elsewhere: a buyer's token can do nothing of a
+//! and services (ES256) are another matter and stand in [`PersonVerifier`]: a buyer's token can do nothing of a
 //! merchant's, and the reverse.
 
 /// Keys, checked at start.
 mod key;
+
+/// Tokens of people, which are another matter.
+mod person;
 
 /// Making tokens: for the issuer, the load test and tests.
 mod sign;
@@ -16,6 +19,9 @@ mod tenants;
 mod verify;
 
 pub use self::key::{KeyError, TokenKey};
+pub use self::person::{
+    Jwk, Jwks, PEOPLE_AUDIENCE, PersonClaims, PersonKey, PersonKeyError, PersonSigner, PersonVerifier,
+};
 pub use self::sign::{SignError, TokenSigner};
 pub use self::tenants::{Tenants, TenantsError};
 pub use self::verify::{TokenError, TokenVerifier};

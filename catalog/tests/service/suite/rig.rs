@@ -177,6 +177,11 @@ impl Rig {
         Self::start_at(place, clock, Outside::default()).await
     }
 
+    /// Another process of the same service, on the same database.
+    pub(crate) async fn another(&self) -> Self {
+        Self::start_at(Arc::clone(&self.place), self.clock.clone(), Outside::default()).await
+    }
+
     async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
