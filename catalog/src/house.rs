@@ -40,13 +40,13 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             is_last: false,
             work: |catalog| Box::pin(change::purge(catalog)),
         },
+        Chore { name: "people", every: minutes(1), is_last: false, work: |catalog| Box::pin(people::tidy(catalog)) },
         Chore {
             name: "old codes",
             every: minutes(1),
             is_last: false,
             work: |catalog| Box::pin(buyers::purge(catalog)),
         },
-        Chore { name: "people", every: minutes(1), is_last: false, work: |catalog| Box::pin(people::tidy(catalog)) },
     ]
 }
 

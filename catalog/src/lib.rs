@@ -84,6 +84,9 @@ pub mod products;
 /// Images of products.
 mod images;
 
+/// Stock.
+pub mod stock;
+
 /// Buyers: their numbers, tokens, logins and personal data.
 pub mod buyers;
 

@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, tenants, usage};
+use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, stock, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +48,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         jobs::document(),
         products::document(),
         images::document(),
+        stock::document(),
         people::document(),
     ] {
         document.merge(area);

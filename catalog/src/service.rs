@@ -18,7 +18,7 @@ use crate::{
     products,
     rates::Rates,
     refused::Refused,
-    tenants, usage,
+    stock, tenants, usage,
     vault::Vault,
 };
 
@@ -31,8 +31,8 @@ pub struct Catalog<P: Ports> {
     meter: usage::Meter,
     key_uses: keys::Uses,
     flags: flags::Memory,
-    outside: Outside,
     people: people::Shared,
+    outside: Outside,
 }
 
 /// What this deployment keeps secret.
@@ -57,8 +57,8 @@ impl<P: Ports> Catalog<P> {
             meter: usage::Meter::default(),
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
-            outside: Outside::default(),
             people: people::Shared::default(),
+            outside: Outside::default(),
         }
     }
 
@@ -151,6 +151,7 @@ impl<P: Ports> Api for Catalog<P> {
             products::routes(),
             images::routes(),
             people::routes(),
+            stock::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -1,0 +1,147 @@
+//! What offers have of stock: units are allotted to them, come back, or are accepted by buyers and
+//! then wait for shipping. Each call carries a reference, and counts once however often it comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use kit::{
+    digest::sha256,
+    problem::{Code, Problem},
+};
+use store::sql::{SqlError, Tx};
+
+use super::{
+    book::{Book, By, Key, Note},
+    level::Act,
+};
+use crate::refused::Refused;
+
+const CLAIM: &str = "INSERT INTO inventory_references (tenant, reference, asked, at_ms) VALUES (?, ?, ?, ?)";
+const KNOWN: &str = "SELECT asked FROM inventory_references WHERE tenant = ? AND reference = ?";
+const ALLOTMENT: &str =
+    "SELECT units FROM inventory_allotments WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
+const FIRST_ALLOTMENT: &str =
+    "INSERT INTO inventory_allotments (units, tenant, warehouse, sku, offer) VALUES (?, ?, ?, ?, ?)";
+const MOVE_ALLOTMENT: &str =
+    "UPDATE inventory_allotments SET units = ? WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
+
+/// Units of a SKU in a warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The warehouse's number.
+    pub warehouse: i64,
+    /// The SKU's number.
+    pub sku: i64,
+    /// How many; above 0.
+    pub units: i64,
+}
+
+/// What is done with units, and how the figures of a level change by each.
+#[derive(Debug, Clone, Copy)]
+struct Doing {
+    kind: &'static str,
+    allotted: i64,
+    unshipped: i64,
+}
+
+const ALLOCATE: Doing = Doing { kind: "allocate", allotted: 1, unshipped: 0 };
+const GIVE_BACK: Doing = Doing { kind: "give_back", allotted: -1, unshipped: 0 };
+const ACCEPT: Doing = Doing { kind: "accept", allotted: -1, unshipped: 1 };
+
+/// Allots units to an offer: all of the shares or none, and never more than is available. The same
+/// reference again changes nothing.
+///
+/// # Errors
+/// `conflict` that says what is available, or that the reference stood for other shares before;
+/// `not_found`; [`Refused::Sql`]. Roll back after each of them.
+pub async fn allocate<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    reference: &str,
+    offer: i64,
+    shares: &[Share],
+) -> Result<(), Refused> {
+    carry_out(tx, by, (ALLOCATE, reference), offer, shares).await
+}
+
+/// Takes allotted units back from an offer.
+///
+/// # Errors
+/// As [`allocate`]; `conflict` when the offer has fewer.
+pub async fn give_back<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    reference: &str,
+    offer: i64,
+    shares: &[Share],
+) -> Result<(), Refused> {
+    carry_out(tx, by, (GIVE_BACK, reference), offer, shares).await
+}
+
+/// Buyers' orders were accepted: allotted units are unshipped ones from now on.
+///
+/// # Errors
+/// As [`give_back`].
+pub async fn accept<T: Tx>(tx: &mut T, by: &By, reference: &str, offer: i64, shares: &[Share]) -> Result<(), Refused> {
+    carry_out(tx, by, (ACCEPT, reference), offer, shares).await
+}
+
+async fn carry_out<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    (doing, reference): (Doing, &str),
+    offer: i64,
+    shares: &[Share],
+) -> Result<(), Refused> {
+    if !claim(tx, by, reference, &format!("{} {offer} {shares:?}", doing.kind)).await? {
+        return Ok(());
+    }
+    let mut wanted: BTreeMap<Key, i64> = BTreeMap::new();
+    for Share { warehouse, sku, units } in shares {
+        *wanted.entry(Key { warehouse: *warehouse, sku: *sku }).or_default() += units;
+    }
+    let keys: BTreeSet<Key> = wanted.keys().copied().collect();
+    let mut book = Book::open(tx, by.clone(), &keys).await?;
+    let note = Note { kind: doing.kind, reference: reference.to_owned(), reason: String::new() };
+    for (key, units) in wanted {
+        let act = Act::Promise { allotted: doing.allotted * units, unshipped: doing.unshipped * units };
+        book.apply(key, act, &note).map_err(|shortage| refused(key, &shortage.to_string()))?;
+        allot(tx, by.tenant, key, (offer, doing.allotted * units)).await?;
+    }
+    book.close(tx, "").await?;
+    Ok(())
+}
+
+fn refused(key: Key, why: &str) -> Refused {
+    Problem::new(Code::Conflict, format!("SKU {} in warehouse {}: {why}", key.sku, key.warehouse)).into()
+}
+
+/// Whether this is the first time that the reference comes.
+async fn claim<T: Tx>(tx: &mut T, by: &By, reference: &str, asked: &str) -> Result<bool, Refused> {
+    let asked = Bytes::copy_from_slice(&sha256(asked.as_bytes()));
+    let row = vec![by.tenant.into(), reference.into(), asked.clone().into(), by.now_ms.into()];
+    if tx.insert_absent(CLAIM, row).await? {
+        return Ok(true);
+    }
+    let known = tx.rows(KNOWN, vec![by.tenant.into(), reference.into()]).await?.into_iter().next();
+    let mut known = known.ok_or_else(|| SqlError::LockWait("a reference vanished meanwhile".into()))?;
+    if known.bytes()? == asked {
+        Ok(false)
+    } else {
+        Err(Refused::conflict("this reference stood for other units before"))
+    }
+}
+
+/// Moves what an offer has of a level, whose lock is held.
+async fn allot<T: Tx>(tx: &mut T, tenant: u32, key: Key, (offer, change): (i64, i64)) -> Result<(), Refused> {
+    let place = [tenant.into(), key.warehouse.into(), key.sku.into(), offer.into()];
+    let known = tx.rows(ALLOTMENT, place.to_vec()).await?.into_iter().next();
+    let known = known.map(|mut row| row.int()).transpose()?;
+    let units = known.unwrap_or(0) + change;
+    if units < 0 {
+        return Err(refused(key, &format!("only {} are allotted to this offer", known.unwrap_or(0))));
+    }
+    let statement = if known.is_some() { MOVE_ALLOTMENT } else { FIRST_ALLOTMENT };
+    tx.exec(statement, [vec![units.into()], place.to_vec()].concat()).await?;
+    Ok(())
+}
