@@ -1,12 +1,18 @@
 //! The audit log: every change by a person or key, in the transaction that made it, one chain of
 //! hashes per tenant. Rows are only ever added.
 
+mod export;
+mod routes;
+mod verification;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use kit::{access::Who, digest::sha256};
 use serde::Serialize;
 use store::sql::{Lock, Row, SqlError, Tx, Value, stored};
+
+pub(crate) use routes::{document, routes};
 
 const HEAD: &str = "SELECT sequence, hash FROM audit_heads WHERE tenant = ?";
 const FIRST_HEAD: &str = "INSERT INTO audit_heads (tenant, sequence, hash) VALUES (?, 0, ?)";
@@ -166,15 +172,7 @@ impl Written {
     /// length.
     fn hash_after(&self, before: &[u8], tenant: u32) -> [u8; 32] {
         let numbers = [u64::from(tenant), self.sequence, self.at_ms].map(|number| number.to_string());
-        let texts = [
-            &self.actor,
-            &self.action,
-            &self.target,
-            &self.before,
-            &self.after,
-            &self.trace,
-            &self.address,
-        ];
+        let texts = [&self.actor, &self.action, &self.target, &self.before, &self.after, &self.trace, &self.address];
         let mut whole = before.to_vec();
         for column in numbers.iter().chain(texts) {
             whole.extend_from_slice(&u64::try_from(column.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -24,8 +24,26 @@ use crate::{
 
 const CLAIM: &str = "INSERT INTO requests (tenant, actor, request_key, asked, status, location, reply, answered_at) \
                      VALUES (?, ?, ?, ?, 0, '', ?, ?)";
-const KNOWN: &str = "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
-const ANSWER: &str = "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
+const KNOWN: &str =
+    "SELECT asked, status, location, reply FROM requests WHERE tenant = ? AND actor = ? AND request_key = ?";
+const ANSWER: &str =
+    "UPDATE requests SET status = ?, location = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
+
+/// How long an answer is kept for a repeated request.
+const KEPT_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Rows that one transaction deletes, about.
+const PURGED_MAX: u32 = 500;
+
+/// Transactions of one purge; the next one goes on.
+const PURGES_MAX: usize = 200;
+
+/// When the last row of a batch was answered, if there are that many.
+const END_OF_BATCH: &str =
+    "SELECT answered_at FROM requests WHERE answered_at < ? ORDER BY answered_at LIMIT 1 OFFSET ?";
+const PURGE: &str = "DELETE FROM requests WHERE answered_at <= ?";
+/// A body that takes a moment to digest.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 /// What a change begins as.
 #[must_use]
@@ -107,28 +125,31 @@ impl<P: Ports> Catalog<P> {
     /// # Errors
     /// `idempotency_mismatch` when the key came with another request before; [`Refused::Sql`].
     pub async fn begin(&self, call: &Call<'_>) -> Result<Begun<<P::Sql as Sql>::Tx>, Refused> {
-        let key = if *call.method() == Method::POST { Some(call.idempotency_key()?.to_owned()) } else { None };
+        let key = match *call.method() {
+            Method::POST => Some((call.idempotency_key()?.to_owned(), asked_of(call).await?)),
+            _ => None,
+        };
         let now_ms = self.clock().now_ms();
         let origin = origin_of(call, now_ms);
         let mut tx = self.sql().begin().await?;
-        if let Some(key) = &key {
-            let asked = asked_of(call);
+        if let Some((key, asked)) = &key {
             let (tenant, who) = (origin.tenant.into(), origin.who.to_string());
             let claim = vec![
                 tenant,
                 who.as_str().into(),
                 key.as_str().into(),
-                Bytes::copy_from_slice(&asked).into(),
+                Bytes::copy_from_slice(asked).into(),
                 Bytes::new().into(),
                 stored(now_ms)?.into(),
             ];
             if !tx.insert_absent(CLAIM, claim).await? {
-                let known = tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
+                let known =
+                    tx.rows(KNOWN, vec![origin.tenant.into(), who.as_str().into(), key.as_str().into()]).await?;
                 tx.rollback().await;
-                return known_answer(known, &asked).map(Begun::Repeated);
+                return known_answer(known, asked).map(Begun::Repeated);
             }
         }
-        Ok(Begun::Fresh(Change { tx, now_ms, origin, key, entries: Vec::new() }))
+        Ok(Begun::Fresh(Change { tx, now_ms, origin, key: key.map(|(key, _)| key), entries: Vec::new() }))
     }
 }
 
@@ -139,11 +160,19 @@ fn origin_of(call: &Call<'_>, at_ms: u64) -> Origin {
     Origin { tenant, who, at_ms, trace, address: call.address }
 }
 
-/// What a key stands for: the same method, path and body.
-fn asked_of(call: &Call<'_>) -> [u8; 32] {
-    let mut whole = format!("{} {}\n", call.method(), call.path()).into_bytes();
-    whole.extend_from_slice(&sha256(&call.body));
-    sha256(&whole)
+/// What a key stands for: the same method, path, query and body.
+async fn asked_of(call: &Call<'_>) -> Result<[u8; 32], Refused> {
+    let mut whole = format!("{} {}\n", call.method(), call.target()).into_bytes();
+    let body = call.body.clone();
+    let digest = match body.len() {
+        0..=LARGE_BYTES => sha256(&body),
+        // Megabytes take longer than other requests of this thread should wait.
+        _ => tokio::task::spawn_blocking(move || sha256(&body))
+            .await
+            .map_err(|error| Refused::Broken(error.to_string()))?,
+    };
+    whole.extend_from_slice(&digest);
+    Ok(sha256(&whole))
 }
 
 fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused> {
@@ -151,7 +180,9 @@ fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused>
     let row = rows.into_iter().next();
     let mut row = row.ok_or_else(|| SqlError::LockWait("a request's row vanished meanwhile".into()))?;
     if row.bytes()? != *asked {
-        return Err(Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into());
+        return Err(
+            Problem::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before").into()
+        );
     }
     let status: u16 = row.number()?;
     let (location, body) = (row.text()?, row.bytes()?);
@@ -212,4 +243,22 @@ impl<T: Tx> Change<T> {
         self.tx.commit().await?;
         Ok(response(answer.status, &answer.location, answer.shown))
     }
+}
+
+/// Deletes the answers of requests that are too old to be repeated, batch by batch, so that no
+/// change waits long for it.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next purge goes on.
+pub(crate) async fn purge<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    let before = stored(catalog.clock().now_ms().saturating_sub(KEPT_MS))?;
+    for _batch in 0..PURGES_MAX {
+        let end = catalog.sql().rows(END_OF_BATCH, vec![before.into(), PURGED_MAX.into()]).await?;
+        let end = end.into_iter().next().map(|mut row| row.int()).transpose()?;
+        catalog.sql().exec(PURGE, vec![end.unwrap_or(before - 1).into()]).await?;
+        if end.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }

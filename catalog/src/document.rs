@@ -9,10 +9,11 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 /// What every route with a token may refuse.
-const COMMON: [(Code, &str); 7] = [
+const COMMON: [(Code, &str); 8] = [
     (Code::InvalidRequest, "each wrong member or parameter is named"),
     (Code::Unauthenticated, ""),
-    (Code::Forbidden, "the permission that is missing is named"),
+    (Code::Forbidden, "the permission that is missing is named; or the tenant is suspended"),
+    (Code::QuotaExceeded, "the tenant's plan allows no more; `current` has quota, limit and what is used"),
     (Code::NotFound, "none, or of another tenant"),
     (Code::RateLimited, ""),
     (Code::TemporarilyUnavailable, "this request did nothing"),
@@ -35,7 +36,6 @@ impl IntoResponses for Created {
     fn responses() -> Responses {
         let more = [
             (Code::Conflict, "the state of things does not allow it"),
-            (Code::QuotaExceeded, "the tenant's plan allows no more"),
             (Code::IdempotencyMismatch, ""),
             (Code::TooLarge, ""),
             (Code::UnsupportedMediaType, ""),

@@ -2,12 +2,13 @@
 //! his secret.
 
 use kit::{
-    access::{Actor, Permissions, Who},
+    access::{Actor, Permission::ReadAudit, Permissions, Who},
+    api::Fault as _,
     http::{HeaderMap, HeaderName, wrong_parameter},
     problem::{Code, Problem},
 };
 
-use crate::{ports::Ports, service::Catalog};
+use crate::{keys, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
@@ -25,15 +26,40 @@ pub(crate) async fn actor<P: Ports>(
     if catalog.is_operator(token) {
         return operator(headers);
     }
+    if token.starts_with(keys::PREFIX) {
+        return keys::actor(catalog, token).await.map_err(|refused| refused.into_problem(true));
+    }
+    Err(unknown())
+}
+
+/// The refusal of a token or key that stands for nobody.
+pub(crate) fn unknown() -> Box<Problem> {
     let problem = Problem::new(Code::Unauthenticated, "this token or key is not known here");
-    Err(Box::new(problem.with_token_error("not known here")))
+    Box::new(problem.with_token_error("not known here"))
 }
 
 fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
     let Some(named) = headers.get(ACT_FOR) else {
-        return Ok(Actor { who: Who::Operator, tenant: 0, permissions: Permissions::of_operator() });
+        // His own changes stand in the chain of tenant 0.
+        let permissions = Permissions::of_operator().and(Permissions::of(&[ReadAudit]));
+        return Ok(Actor { who: Who::Operator, tenant: 0, permissions });
     };
     let tenant = named.to_str().ok().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
     let tenant = tenant.ok_or_else(|| wrong_parameter("Flashsale-Tenant", "give the number of a tenant"))?;
     Ok(Actor { who: Who::Operator, tenant, permissions: Permissions::of_tenant() })
+}
+
+/// What somebody may do now: looked up again for work that outlasts its request.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn permissions<P: Ports>(
+    _catalog: &Catalog<P>,
+    _tenant: u32,
+    who: Who,
+) -> Result<Permissions, Refused> {
+    match who {
+        Who::Operator => Ok(Permissions::of_tenant()),
+        Who::Person(_) | Who::Key(_) | Who::Nobody => Ok(Permissions::NONE),
+    }
 }

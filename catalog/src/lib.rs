@@ -46,8 +46,40 @@ pub mod service;
 /// Who asks.
 mod identity;
 
+/// What a tenant's people and keys meet before any route.
+mod gate;
+
+/// How often a tenant may ask.
+mod rates;
+
 /// Tenants.
 mod tenants;
+
+/// What tenants may have, and how often they may ask.
+pub mod plans;
+
+/// Requests by month.
+mod usage;
+
+/// How a shop looks.
+mod branding;
+
+/// Feature flags.
+pub mod flags;
+
+/// API keys.
+mod keys;
+
+/// What is done beside the requests.
+pub mod house;
+/// Work that outlasts its request.
+pub mod jobs;
+
+/// Products and their SKUs.
+pub mod products;
+
+/// Images of products.
+mod images;
 
 /// Stock.
 pub mod stock;

@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{stock, tenants};
+use crate::{audit, branding, flags, images, jobs, keys, plans, products, stock, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,8 +36,21 @@ impl Modify for Tokens {
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
     let mut document = Document::openapi();
-    document.merge(tenants::document());
-    document.merge(stock::document());
+    for area in [
+        tenants::document(),
+        plans::document(),
+        keys::document(),
+        branding::document(),
+        flags::document(),
+        usage::document(),
+        audit::document(),
+        jobs::document(),
+        products::document(),
+        images::document(),
+        stock::document(),
+    ] {
+        document.merge(area);
+    }
     document.to_pretty_json().map(|json| json + "\n")
 }
 

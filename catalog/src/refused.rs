@@ -68,7 +68,9 @@ impl Refused {
 
     /// One member of the body is wrong.
     pub fn field(field: &'static str, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Problem::new(Code::InvalidRequest, "a member of the body is wrong; see `errors`").with_field(field, message).into()
+        Problem::new(Code::InvalidRequest, "a member of the body is wrong; see `errors`")
+            .with_field(field, message)
+            .into()
     }
 
     /// Nobody grants what he lacks: the first of what is granted beyond what the granter has.

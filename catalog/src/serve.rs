@@ -65,7 +65,8 @@ impl ServeArgs {
     fn secrets(&self) -> anyhow::Result<Secrets> {
         let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
         let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let key = key.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
+        let key =
+            key.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
         Ok(Secrets {
             operator: Some(self.operator_secret.expose().to_owned()),
             vault: Vault::new(&key)?,

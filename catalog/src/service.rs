@@ -2,19 +2,26 @@
 
 use kit::{
     access::Actor,
-    api::{Api, Route},
-    http::{HeaderMap, Mount},
+    api::{Api, Fault as _, Route},
+    http::{HeaderMap, Method, Mount},
     problem::Problem,
     token::{TokenKey, is_same_secret},
 };
 
-use crate::{identity, numbers::Numbers, ports::Ports, refused::Refused, stock, tenants, vault::Vault};
+use crate::{
+    audit, branding, flags, gate, identity, keys, numbers::Numbers, plans, ports::Ports, rates::Rates,
+    refused::Refused, images, jobs, products, stock, tenants, usage, vault::Vault,
+};
 
 /// What the handlers of this service share.
 pub struct Catalog<P: Ports> {
     ports: P,
     numbers: Numbers<P::Sql>,
     secrets: Secrets,
+    rates: Rates<P::Clock>,
+    meter: usage::Meter,
+    key_uses: keys::Uses,
+    flags: flags::Memory,
 }
 
 /// What this deployment keeps secret.
@@ -31,7 +38,35 @@ pub struct Secrets {
 impl<P: Ports> Catalog<P> {
     /// The service over its ports.
     pub fn new(ports: P, secrets: Secrets) -> Self {
-        Self { numbers: Numbers::new(ports.sql().clone()), ports, secrets }
+        Self {
+            numbers: Numbers::new(ports.sql().clone()),
+            rates: Rates::new(ports.clock()),
+            ports,
+            secrets,
+            meter: usage::Meter::default(),
+            key_uses: keys::Uses::default(),
+            flags: flags::Memory::default(),
+        }
+    }
+
+    /// How often tenants may ask.
+    pub(crate) fn rates(&self) -> &Rates<P::Clock> {
+        &self.rates
+    }
+
+    /// Where requests are counted.
+    pub(crate) fn meter(&self) -> &usage::Meter {
+        &self.meter
+    }
+
+    /// Where the use of keys is noted.
+    pub(crate) fn key_uses(&self) -> &keys::Uses {
+        &self.key_uses
+    }
+
+    /// What is remembered of tenants' flags.
+    pub(crate) fn flags(&self) -> &flags::Memory {
+        &self.flags
     }
 
     /// Where personal data is sealed and opened.
@@ -69,10 +104,25 @@ impl<P: Ports> Api for Catalog<P> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        [tenants::routes(), stock::routes()].into_iter().flatten().collect()
+        let areas = [
+            tenants::routes(),
+            plans::routes(),
+            keys::routes(),
+            branding::routes(),
+            flags::routes(),
+            usage::routes(),
+            audit::routes(),
+            jobs::routes(),
+            products::routes(),
+            images::routes(),
+            stock::routes(),
+        ];
+        areas.into_iter().flatten().collect()
     }
 
-    async fn actor(&self, token: &str, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        identity::actor(self, token, headers).await
+    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+        let actor = identity::actor(self, token, headers).await?;
+        gate::admit(self, &actor, method).await.map_err(|refused| refused.into_problem(true))?;
+        Ok(actor)
     }
 }

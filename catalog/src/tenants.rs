@@ -15,6 +15,7 @@ use crate::{
     change::{Answer, Begun},
     document::{Changed, Created, Page, Read},
     numbers::Numbered,
+    plans,
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -38,14 +39,14 @@ pub(crate) enum TenantState {
 }
 
 impl TenantState {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Suspended => "suspended",
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         [Self::Open, Self::Suspended].into_iter().find(|state| state.as_str() == text)
     }
 }
@@ -126,7 +127,8 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let asked = call.page()?;
     let query = format!("SELECT {COLUMNS} FROM tenants WHERE tenant > ? ORDER BY tenant LIMIT ?");
-    let rows = catalog.sql().rows(&query, vec![Page::<Tenant>::after(&asked)?.into(), (asked.limit + 1).into()]).await?;
+    let rows =
+        catalog.sql().rows(&query, vec![Page::<Tenant>::after(&asked)?.into(), (asked.limit + 1).into()]).await?;
     let tenants = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     Ok(reply::json(StatusCode::OK, &Page::new(tenants, &asked, |tenant| tenant.id.clone())))
 }
@@ -155,6 +157,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
+    plans::must_exist(&mut change.tx, &asked.plan).await?;
     let row = vec![
         number.into(),
         asked.code.as_str().into(),
@@ -198,23 +201,30 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     if expected.is_some_and(|expected| expected != before.version) {
         return Err(Refused::stale(&before));
     }
+    if let Some(plan) = &asked.plan {
+        plans::must_exist(&mut change.tx, plan).await?;
+    }
     let after = Tenant {
         name: asked.name.unwrap_or_else(|| before.name.clone()),
         state: asked.state.unwrap_or(before.state),
         plan: asked.plan.unwrap_or_else(|| before.plan.clone()),
-        version: before.version + 1,
         ..before.clone()
     };
-    let row = vec![
-        after.name.as_str().into(),
-        after.state.as_str().into(),
-        after.plan.as_str().into(),
-        number.into(),
-    ];
+    if after == before {
+        return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
+    }
+    let after = Tenant { version: before.version + 1, ..after };
+    let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
     change.tx.exec(UPDATE, row).await?;
     change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;
     let answer = Answer::ok(&after)?;
     Ok(tagged(change.commit(answer).await?, after.version))
+}
+
+/// Whether a text may be the code of a tenant, a plan, a flag: `[a-z][a-z0-9-]{0,63}`.
+pub(crate) fn is_code(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.starts_with(|first: char| first.is_ascii_lowercase()) && text.len() <= 64 && text.bytes().all(plain)
 }
 
 fn one() -> String {

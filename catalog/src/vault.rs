@@ -99,7 +99,8 @@ impl Vault {
                 let (kind, number) = person.row();
                 let new = random.bytes::<KEY_LEN>()?;
                 let sealed = seal(&self.master, random, &new)?;
-                tx.insert_absent(ADD, vec![tenant.into(), kind.into(), number.into(), Bytes::from(sealed).into()]).await?;
+                tx.insert_absent(ADD, vec![tenant.into(), kind.into(), number.into(), Bytes::from(sealed).into()])
+                    .await?;
                 self.key_of(tx, tenant, person).await?
             }
             known => known?,

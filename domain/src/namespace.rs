@@ -56,7 +56,8 @@ impl Namespace {
     pub fn owns(&self, database: &str) -> bool {
         let rest = database.strip_prefix(&self.0);
         let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        [self.ledger(), self.catalog()].iter().any(|name| name == database) || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
+        [self.ledger(), self.catalog()].iter().any(|name| name == database)
+            || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
     clock::{Clock, SystemClock},
@@ -20,6 +21,7 @@ use crate::{
     desk::Wish,
     folder::{self, FolderError},
     load::{self, LoadError},
+    manage::{self, ManageError},
     serve,
 };
 
@@ -65,6 +67,22 @@ enum Command {
     /// Checks the same on a production stack: Redis, Kafka and MySQL.
     #[cfg(feature = "production")]
     AuditStack(kit::settings::StoreArgs),
+    /// Tenants of the deployment.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Tenant(manage::TenantArgs),
+    /// People of a tenant.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    User(manage::UserArgs),
+    /// API keys of a tenant.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Key(manage::KeyArgs),
+    /// Makes and changes products from a file, by their codes.
+    Import(manage::ImportArgs),
+    /// Prints what a shell needs to complete this program's commands.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
     /// Loads a server of its own on a fresh folder, audits it and draws a picture; `orders` when no
     /// scenario is named.
     #[command(mut_arg("scenario", |scenario| scenario.required(false).default_value("orders")))]
@@ -89,7 +107,7 @@ struct ServeArgs {
 
 /// Which folder.
 #[derive(Debug, Args)]
-struct FolderArgs {
+pub(crate) struct FolderArgs {
     /// The data folder [default: flashsale-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -171,6 +189,9 @@ pub enum Failure {
     /// The load.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A command about tenants, people, keys or products.
+    #[error(transparent)]
+    Manage(#[from] ManageError),
     /// What was asked for is not possible.
     #[error("{0}")]
     Refused(String),
@@ -199,6 +220,9 @@ impl Failure {
             Self::Folder(error) => error.exit(),
             Self::Audit(error) => error.exit(),
             Self::Load(error) => error.exit(),
+            Self::Manage(ManageError::Connection(error)) => error.exit(),
+            Self::Manage(ManageError::File { .. }) => Exit::NoInput,
+            Self::Manage(ManageError::Lines(_)) => Exit::Data,
             Self::Refused(_) | Self::Damaged(_) => Exit::No,
             Self::Service(error) => serve::exit_of(error),
         }
@@ -217,7 +241,7 @@ impl Cli {
 }
 
 impl FolderArgs {
-    fn read(&self) -> Result<Config, ConfigError> {
+    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
         Config::read(self.config.as_deref(), &Overrides { data: self.data.clone(), ..Overrides::default() })
     }
 }
@@ -251,6 +275,11 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
         Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
         Command::Parked(args) => parked(&args).await,
+        Command::Tenant(args) => Ok(manage::tenant(args).await?),
+        Command::User(args) => Ok(manage::user(args).await?),
+        Command::Key(args) => Ok(manage::key(args).await?),
+        Command::Import(args) => Ok(manage::import(args).await?),
+        Command::Completions { shell } => Ok(completions(shell)),
         Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
         #[cfg(feature = "production")]
         Command::AuditStack(stores) => verdict(audit::stack::audit(&stores).await?),
@@ -259,6 +288,12 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
             if clean { Ok(text) } else { Err(Failure::Damaged(format!("the load left damage, see above{text}"))) }
         }
     }
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "flashsale", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 fn verdict(Audit { text, holds }: Audit) -> Result<String, Failure> {

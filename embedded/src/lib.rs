@@ -26,3 +26,5 @@ pub mod welcome;
 pub mod audit;
 
 pub mod load;
+
+pub mod manage;

@@ -1,6 +1,8 @@
 //! `flashsale serve`: all services in one process. Folder, listeners, stores, order-writer, engine;
 //! and the same backwards at the end.
 
+mod merchants;
+
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind, Write},
@@ -12,23 +14,15 @@ use std::{
 };
 
 use anyhow::Context;
-use catalog::{
-    confirm,
-    ports::Given,
-    publish::PublishError,
-    service::{Catalog, Secrets},
-    vault::Vault,
-};
+use catalog::{confirm, publish::PublishError};
 use domain::{sale::Sale, stock::RunId};
 use engine::service::{Engine, Options, REQUESTS_DEADLINE};
 use kit::{
     admin::{self, Hosts, Readiness},
-    api::Served,
     clock::{Clock, SystemClock},
     exit::Exit,
     http::{self, Limits},
     metrics::Registry,
-    random::SystemRandom,
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
 };
@@ -43,10 +37,7 @@ use order_writer::{
     service,
     stalls::Stalls,
 };
-use store::{
-    log::{OrderLog, ReadError, sqlite::SoleMember},
-    sql::sqlite::Sqlite,
-};
+use store::log::{OrderLog, ReadError, sqlite::SoleMember};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -60,6 +51,9 @@ use crate::{
     folder::{self, Folder, ServerNote, Watched},
     parked, welcome,
 };
+
+pub use merchants::AtRest;
+use merchants::Merchants;
 
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -114,8 +108,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
-    let merchants = Served(Arc::new(merchants(&deployment, &folder)?));
-    let engine = Engine::start(merchants, stores, (options, verifier), &registry, readiness.clone()).await?;
+    let merchants = Merchants::start(&deployment, &folder)?;
+    let engine = Engine::start(merchants.served(), stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
     let key = (folder.is_new() && config.demo).then_some(key);
@@ -133,6 +127,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     welcoming.abort();
     writer.stop().await?;
+    merchants.stop().await;
     let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;
     tracing::info!(unacknowledged, "drained");
     deployment.close().await;
@@ -140,19 +135,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     pages.await??;
     Ok(served?)
 }
-
-/// The merchants' service, on the buyers' port. The folder's control key is its operator's secret.
-fn merchants(deployment: &Deployment<SystemClock>, folder: &Folder) -> anyhow::Result<Merchants> {
-    let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
-    let secrets = Secrets {
-        operator: Some(folder.control_key()?),
-        vault: Vault::new(&folder.vault_key()?)?,
-        buyer_tokens: Some(folder.token_key()?),
-    };
-    Ok(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets))
-}
-
-type Merchants = Catalog<Given<Sqlite, SystemClock, SystemRandom>>;
 
 /// Tells the person at the terminal, as soon as there is something to tell.
 async fn greet(

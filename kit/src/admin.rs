@@ -162,7 +162,7 @@ impl<P: Service> Handler for Admin<P> {
 
 impl<P: Service> Admin<P> {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        match self.table.answer(&self.pages, request, peer).await {
+        match self.table.answer(&self.pages, request, &peer).await {
             // Who asks here is a person: what there is helps more than what there is not.
             (Err(Code::NotFound), _) => {
                 let there = self.table.patterns().collect::<Vec<_>>().join(", ");

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -14,6 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
 use matchit::Params;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use utoipa::ToSchema;
 
 use crate::access::{Actor, Permission};
@@ -26,6 +28,18 @@ use crate::schema;
 
 /// Tries of a handler whose transaction met a lock or a deadlock, and so did nothing.
 const TRIES_MAX: u32 = 4;
+
+/// Bodies beyond this size are large: few of them are held at a time.
+const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How fast a large body has to come, in bytes a second.
+const LARGE_BYTES_PER_S: usize = 512 * 1024;
+
+/// Room for large bodies, each of which is held whole.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(2);
+
+/// When to come back for room.
+const ROOM_AFTER: Duration = Duration::from_secs(5);
 
 /// Whom a route admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +110,14 @@ pub trait Api: Send + Sync + Sized + 'static {
     /// All its routes.
     fn routes() -> Vec<Mount<Route<Self>>>;
 
-    /// Who this token or key stands for; refused when for nobody, and when he asks too often.
-    fn actor(&self, token: &str, headers: &HeaderMap) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
+    /// Who this token or key stands for; refused when for nobody, when he asks too often, and when
+    /// he may do nothing of this method now.
+    fn actor(
+        &self,
+        token: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Actor, Box<Problem>>> + Send;
 }
 
 /// A request, read and admitted.
@@ -112,7 +132,7 @@ pub struct Call<'a> {
     /// The pattern of its route.
     pub pattern: &'static str,
     head: &'a Parts,
-    values: Params<'a, 'a>,
+    values: &'a Params<'a, 'a>,
 }
 
 impl Call<'_> {
@@ -122,7 +142,11 @@ impl Call<'_> {
     ///
     /// `not_found` when it is no such value: what cannot be is answered like what is not there.
     pub fn part<T: std::str::FromStr>(&self, name: &str) -> Result<T, Box<Problem>> {
-        self.values.get(name).unwrap_or_default().parse().map_err(|_| Box::new(Problem::new(Code::NotFound, "there is nothing at this path")))
+        self.values
+            .get(name)
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| Box::new(Problem::new(Code::NotFound, "there is nothing at this path")))
     }
 
     /// The headers.
@@ -135,6 +159,12 @@ impl Call<'_> {
     #[must_use]
     pub fn path(&self) -> &str {
         self.head.uri.path()
+    }
+
+    /// The path and the query, as they were sent.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.head.uri.path_and_query().map_or("", |target| target.as_str())
     }
 
     /// The method.
@@ -215,7 +245,9 @@ impl<A: Api> Service for Served<A> {
 
     fn mounts() -> Vec<Mount<Self::Route>> {
         let named = A::routes().into_iter();
-        named.map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) }).collect()
+        named
+            .map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) })
+            .collect()
     }
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
@@ -224,9 +256,15 @@ impl<A: Api> Service for Served<A> {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(problem), &asked),
         };
+        let Ok(_room) = room_for(route.body_bytes_max) else {
+            let problem =
+                Problem::new(Code::Overloaded, "other large bodies are being read; nothing was done, come back");
+            return closing(refused(Box::new(problem.with_retry_after(ROOM_AFTER))), &asked);
+        };
         let address = client_address(asked.peer.ip(), asked.headers());
         let (head, values, body) = asked.into_parts();
-        let body = match read_body(body, route.body_bytes_max, BODY_DEADLINE).await {
+        let deadline = BODY_DEADLINE + Duration::from_secs((route.body_bytes_max / LARGE_BYTES_PER_S) as u64);
+        let body = match read_body(body, route.body_bytes_max, deadline).await {
             Ok(body) => body,
             Err(error) => return closed(refused(Box::new(error.into()))),
         };
@@ -243,6 +281,14 @@ impl<A: Api> Service for Served<A> {
     }
 }
 
+/// A place among the large bodies, where one is needed.
+fn room_for(body_bytes_max: usize) -> Result<Option<SemaphorePermit<'static>>, TryAcquireError> {
+    if body_bytes_max <= SMALL_BYTES_MAX {
+        return Ok(None);
+    }
+    LARGE_BODIES.try_acquire().map(Some)
+}
+
 async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {
     let needed = match access {
         Access::Public => return Ok(Actor::NOBODY),
@@ -250,8 +296,9 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
         Access::Needs(permission) => Some(permission),
     };
     let token = bearer(asked.headers());
-    let token = token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
-    let actor = api.actor(token, asked.headers()).await?;
+    let token =
+        token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
+    let actor = api.actor(token, &asked.head.method, asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
         _ => Ok(actor),

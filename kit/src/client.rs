@@ -165,6 +165,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The trace that the other service's log lines name.
     pub trace_id: Option<String>,
+    /// Members that are wrong, each with what is wrong about it.
+    pub fields: Vec<(String, String)>,
 }
 
 /// The members of a problem that a client acts on.
@@ -176,6 +178,16 @@ struct Problem<'a> {
     detail: Cow<'a, str>,
     #[serde(borrow, default)]
     trace_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    errors: Vec<WrongField<'a>>,
+}
+
+#[derive(Deserialize)]
+struct WrongField<'a> {
+    #[serde(borrow)]
+    field: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
 }
 
 impl Refusal {
@@ -183,16 +195,17 @@ impl Refusal {
         let seconds = answer.headers.get(RETRY_AFTER).and_then(|sent| sent.to_str().ok()?.parse().ok());
         let retry_after = seconds.map(Duration::from_secs);
         match serde_json::from_slice::<Problem<'_>>(&answer.body) {
-            Ok(Problem { code, detail, trace_id }) => Self {
+            Ok(Problem { code, detail, trace_id, errors }) => Self {
                 status: answer.status,
                 code: code.into_owned(),
                 detail: detail.into_owned(),
                 retry_after,
                 trace_id: trace_id.map(Cow::into_owned),
+                fields: errors.into_iter().map(|wrong| (wrong.field.into(), wrong.message.into())).collect(),
             },
             Err(_) => {
                 let (code, detail) = (String::new(), String::from_utf8_lossy(&answer.body).into_owned());
-                Self { status: answer.status, code, detail, retry_after, trace_id: None }
+                Self { status: answer.status, code, detail, retry_after, trace_id: None, fields: Vec::new() }
             }
         }
     }

@@ -4,11 +4,13 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 /// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -17,6 +19,13 @@ pub const PIECE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) trait Stream: fmt::Debug + Send {
     /// The next piece; `None` at the end. hyper asks only while the client reads.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
+}
+
+/// Pieces that another task makes.
+impl Stream for mpsc::Receiver<Bytes> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_recv(context)
+    }
 }
 
 /// The body of a response.
@@ -60,6 +69,26 @@ impl Body {
         Self { content: Content::Bytes(bytes) }
     }
 
+    /// A body whose pieces are made while it is sent, each when the client has read the one before:
+    /// `next` makes a piece, and what the one after it is made from; `None` ends the body. A piece
+    /// MUST NOT be empty. A body that cannot go on ends like one that is whole, so its last piece
+    /// has to show that it is the last.
+    pub fn of_pieces<S, N, F>(from: S, next: N) -> Self
+    where
+        S: Send + 'static,
+        N: Fn(S) -> F + Send + 'static,
+        F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
+    {
+        Self::of_stream(Pieces { making: Some(Box::pin(next(from))), next })
+    }
+
+    /// A body whose pieces another task makes while they are sent: it waits where the client does
+    /// not read. Announce its length: a body that ends too early is then seen to be broken.
+    #[must_use]
+    pub fn of_channel(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self::of_stream(pieces)
+    }
+
     pub(crate) fn of_stream(pieces: impl Stream + 'static) -> Self {
         let streamed = Streamed { pieces: Box::new(pieces), on_piece: None };
         Self { content: Content::Stream(Box::new(streamed)) }
@@ -80,6 +109,32 @@ impl Streamed {
             on_piece();
         }
         next
+    }
+}
+
+/// See [`Body::of_pieces`].
+struct Pieces<N, F> {
+    making: Option<Pin<Box<F>>>,
+    next: N,
+}
+
+impl<N, F> fmt::Debug for Pieces<N, F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pieces").field("has_ended", &self.making.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl<S, N, F> Stream for Pieces<N, F>
+where
+    N: Fn(S) -> F + Send,
+    F: Future<Output = Option<(Bytes, S)>> + Send,
+{
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(making) = &mut self.making else { return Poll::Ready(None) };
+        let made = ready!(making.as_mut().poll(context));
+        let (piece, from) = made.unzip();
+        self.making = from.map(|from| Box::pin((self.next)(from)));
+        Poll::Ready(piece)
     }
 }
 
@@ -138,5 +193,15 @@ mod tests {
         }
         assert!(body.is_end_stream() && body.frame().await.is_none());
         assert!(Body::default().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn pieces_are_made_one_after_the_other_until_there_are_no_more() {
+        let next = |from: u8| async move { (from < 3).then(|| (Bytes::from(vec![from]), from + 1)) };
+        let mut body = Body::of_pieces(1, next);
+        for expected in [1, 2] {
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap()[..], [expected]);
+        }
+        assert!(body.frame().await.is_none() && body.frame().await.is_none());
     }
 }

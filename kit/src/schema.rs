@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use jsonschema::error::{ValidationError, ValidationErrorKind};
-use jsonschema::{Draft, Validator};
+use jsonschema::{Draft, PatternOptions, Validator};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -18,6 +18,9 @@ const FLAWS_MAX: usize = 100;
 
 /// Most characters that an answer says of one of them.
 const MESSAGE_CHARS_MAX: usize = 200;
+
+/// Largest pattern of a stranger's schema, compiled.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// A schema, ready to check values.
 #[derive(Debug, Clone)]
@@ -39,6 +42,19 @@ impl Schema {
         built.map(|validator| Self(Arc::new(validator))).map_err(|error| InvalidSchema(cut(error.to_string())))
     }
 
+    /// Takes a stranger's schema: its patterns are searched in linear time, so none of them has
+    /// lookaround or a reference to a group, and none is large.
+    ///
+    /// # Errors
+    ///
+    /// As [`Schema::new`], and for such a pattern.
+    pub fn of_stranger(schema: &Value) -> Result<Self, InvalidSchema> {
+        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
+        let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
+        let built = options.build(schema);
+        built.map(|validator| Self(Arc::new(validator))).map_err(|error| InvalidSchema(cut(error.to_string())))
+    }
+
     /// What is wrong with a value; empty when nothing is. At most a hundred members are named.
     #[must_use]
     pub fn flaws(&self, value: &Value) -> Vec<FieldError> {
@@ -56,6 +72,15 @@ pub fn read<T: DeserializeOwned + ToSchema + 'static>(body: &[u8]) -> Result<T, 
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         Box::new(Problem::new(Code::InvalidRequest, format!("the body must be JSON: {}", cut(error.to_string()))))
     })?;
+    read_value(value)
+}
+
+/// Reads what is JSON already, as [`read`].
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_value<T: DeserializeOwned + ToSchema + 'static>(value: Value) -> Result<T, Box<Problem>> {
     let field_errors = schema_of::<T>()?.flaws(&value);
     if field_errors.is_empty() {
         return serde_json::from_value(value)
@@ -195,5 +220,14 @@ mod tests {
     fn a_schema_that_refers_elsewhere_is_refused() {
         assert!(Schema::new(&json!({ "$ref": "http://127.0.0.1:1/other.json" })).is_err());
         assert!(Schema::new(&json!({ "type": "kettle" })).is_err());
+    }
+
+    #[test]
+    fn a_strangers_pattern_is_searched_in_linear_time_or_refused() {
+        for slow in [r"^(a+)+\1$", "(?=a)b", "(a{999}){999}"] {
+            assert!(Schema::of_stranger(&json!({ "pattern": slow })).is_err(), "{slow}");
+        }
+        let nested = Schema::of_stranger(&json!({ "pattern": "^(a+)+$" })).unwrap();
+        assert!(!nested.flaws(&json!("a".repeat(50_000) + "!")).is_empty());
     }
 }

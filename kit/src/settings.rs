@@ -193,7 +193,7 @@ pub fn refuse_secrets(command: &mut Command, matches: &ArgMatches) -> Result<(),
     };
     let secret = SECRETS.into_iter().find(|id| typed(id).any(|value| !redacted::is_file(&value)));
     let url = URLS.into_iter().find(|id| {
-        typed(id).any(|value| !redacted::is_file(&value) && ServiceUrl::from(value.into_owned()).hides_something())
+        typed(id).any(|value| !redacted::is_file(&value) && ServiceUrl::plain(value.into_owned()).hides_something())
     });
     if let Some(id) = secret.or(url) {
         let (flag, variable) = (id.replace('_', "-"), id.to_uppercase());
@@ -333,6 +333,20 @@ mod tests {
             assert!(!told.contains("hunter2") && !told.contains(SECRET), "{told}");
         }
         assert_eq!(refused("--mysql-url=mysql://root@m:3306"), Ok(()));
+    }
+
+    /// As clap reads them, and not only as they would be read by themselves.
+    #[test]
+    fn a_setting_may_name_a_file() {
+        let path = std::env::temp_dir().join(format!("kit-settings-{}", std::process::id()));
+        std::fs::write(&path, "redis://:hunter2@elsewhere:6379\n").unwrap();
+        let named = format!("--redis-url=file:{}", path.display());
+        let key = [format!("--token-secret=file:{}", path.display()), named];
+        let given = ["test", "--kafka-brokers=k:9092", "--mysql-url=mysql://m", "--token-kid=a", "--token-tenants=*"];
+        let all = of_arguments(given.iter().chain(&[key[0].as_str(), key[1].as_str()])).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(all.store.redis_url.expose(), "redis://:hunter2@elsewhere:6379");
+        assert_eq!(all.token.token_secret[0].expose(), "redis://:hunter2@elsewhere:6379");
     }
 
     #[test]

@@ -112,8 +112,9 @@ impl TraceContext {
 
     /// Does something as a part of this trace: log lines that are written meanwhile, problems that
     /// are answered and requests to other services name it. What is spawned meanwhile does not.
-    pub async fn within<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+    /// Large work is best handed in pinned, or it is copied on its way.
+    pub fn within<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
     }
 
     /// The trace that the task works for, if for one.

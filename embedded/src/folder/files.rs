@@ -66,10 +66,11 @@ pub(super) fn probe(folder: &Path) -> Result<(), FolderError> {
 /// Whether this is the name of a draft that a start left which died.
 pub(super) fn is_draft(name: &str) -> bool {
     let of_ours = |file: &str| name.strip_prefix('.').and_then(|name| name.strip_prefix(file));
-    let is_fresh = [FORMAT_FILE, TOKEN_KEY_FILE, CONTROL_KEY_FILE, VAULT_KEY_FILE, PROBE_FILE].into_iter().any(|file| {
-        let id = of_ours(file).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.strip_suffix(DRAFT));
-        id.is_some_and(|id| Uuid::try_parse(id).is_ok())
-    });
+    let is_fresh =
+        [FORMAT_FILE, TOKEN_KEY_FILE, CONTROL_KEY_FILE, VAULT_KEY_FILE, PROBE_FILE].into_iter().any(|file| {
+            let id = of_ours(file).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.strip_suffix(DRAFT));
+            id.is_some_and(|id| Uuid::try_parse(id).is_ok())
+        });
     is_fresh || OLD_DRAFTS.contains(&name)
 }
 

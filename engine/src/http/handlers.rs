@@ -5,8 +5,8 @@ use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
     clock::{Clock, rfc3339},
     http::{
-        Asked, BODY_DEADLINE, Body, HeaderValue, Method, PageAsked, Query, Response, StatusCode, bearer, check_json, header,
-        idempotency_key, read_body, reply, wrong_parameter,
+        Asked, BODY_DEADLINE, Body, HeaderValue, Method, PageAsked, Query, Response, StatusCode, bearer, check_json,
+        header, idempotency_key, read_body, reply, wrong_parameter,
     },
     openapi::{IdempotencyKey, Responses, refusals},
     problem::{Code, Problem},

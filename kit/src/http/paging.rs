@@ -37,7 +37,7 @@ impl PageAsked {
         Self::of(&Query::parse(query, &["cursor", "limit"])?)
     }
 
-    /// The page that a query asks for beside other parameters.
+    /// Reads it from the query of a route that has `cursor` and `limit` among its parameters.
     ///
     /// # Errors
     ///

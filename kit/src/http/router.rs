@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -73,8 +74,8 @@ pub struct Asked<'a> {
     /// Not read yet.
     pub body: Incoming,
     /// Who is at the other end of the connection: the client, or a proxy before us.
-    pub peer: SocketAddr,
-    values: Params<'a, 'a>,
+    pub peer: &'a SocketAddr,
+    values: &'a Params<'a, 'a>,
 }
 
 impl<'a> Asked<'a> {
@@ -97,7 +98,7 @@ impl<'a> Asked<'a> {
         self.head.uri.query()
     }
 
-    pub(crate) fn into_parts(self) -> (&'a Parts, Params<'a, 'a>, Incoming) {
+    pub(crate) fn into_parts(self) -> (&'a Parts, &'a Params<'a, 'a>, Incoming) {
         (self.head, self.values, self.body)
     }
 }
@@ -278,12 +279,12 @@ impl<R: Copy> Table<R> {
         &self,
         service: &S,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        peer: &SocketAddr,
     ) -> (Result<usize, Code>, Response<Body>) {
         let (head, body) = request.into_parts();
         match self.find(&head.method, head.uri.path()) {
             Found::Mount(place, route, values) => {
-                (Ok(place), service.answer(route, Asked { head: &head, body, peer, values }).await)
+                (Ok(place), service.answer(route, Asked { head: &head, body, peer, values: &values }).await)
             }
             Found::OtherMethods(allow) => {
                 let mut response = Problem::new(Code::MethodNotAllowed, "this path has other methods").to_response();
@@ -341,7 +342,9 @@ impl<S: Service, C: Clock> Handler for Router<S, C> {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let started = self.clock.monotonic();
         let trace = TraceContext::of_request(request.headers());
-        let (place, mut response) = trace.within(self.table.answer(&self.service, request, peer)).await;
+        // Pinned in place: the future of a purchase is large, and every copy of it would be paid.
+        let answering = pin!(self.table.answer(&self.service, request, &peer));
+        let (place, mut response) = trace.within(answering).await;
         trace.insert_into(response.headers_mut());
         let took = self.clock.monotonic().saturating_sub(started);
         // Services on the hot path count their refusals themselves, others leave the code here.

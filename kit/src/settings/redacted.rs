@@ -33,7 +33,8 @@ pub(super) fn is_file(text: &str) -> bool {
     text.starts_with(FILE)
 }
 
-/// A secret. It has no `Display`, and Debug shows that there is one.
+/// A secret. It has no `Display`, and Debug shows that there is one. It has no `From<String>`
+/// either: clap would take that instead of `FromStr`, which reads a file that is named.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -42,12 +43,6 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Self {
-        Self(secret)
     }
 }
 
@@ -83,8 +78,9 @@ impl ServiceUrl {
     }
 }
 
-impl From<String> for ServiceUrl {
-    fn from(url: String) -> Self {
+impl ServiceUrl {
+    /// This very URL.
+    pub(super) fn plain(url: String) -> Self {
         Self(url)
     }
 }
@@ -138,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_secret_shows_nothing() {
-        assert_eq!(format!("{:?}", Secret::from("hunter2".to_owned())), "***");
+        assert_eq!(format!("{:?}", "hunter2".parse::<Secret>().unwrap()), "***");
     }
 
     #[test]
@@ -166,7 +162,7 @@ mod tests {
             ("redis://:a@r1,redis://:b@r2", "redis://:***@r2"),
             ("", ""),
         ] {
-            let url = ServiceUrl::from(url.to_owned());
+            let url = ServiceUrl::plain(url.to_owned());
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), shown);
         }

@@ -3,9 +3,19 @@
 mod rig;
 
 mod audit;
+mod branding;
 mod feed;
+mod flags;
+mod house;
+mod keys;
 mod movements;
+mod plans;
+mod images;
+mod import;
+mod jobs;
+mod products;
 mod reconcile;
 mod stock;
 mod tenants;
+mod usage;
 mod warehouses;

@@ -1,6 +1,9 @@
 //! A running service on an empty database, and a client that shows all of an answer.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use catalog::{
     ports::Given,
@@ -17,7 +20,7 @@ use kit::{
     random::SystemRandom,
     token::{Tenants, TokenKey},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::place::{Db, Place};
@@ -32,7 +35,11 @@ pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
 
 fn secrets() -> Secrets {
     let buyer_tokens = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
-    Secrets { operator: Some(OPERATOR.to_owned()), vault: Vault::new(&[5; 32]).unwrap(), buyer_tokens: Some(buyer_tokens) }
+    Secrets {
+        operator: Some(OPERATOR.to_owned()),
+        vault: Vault::new(&[5; 32]).unwrap(),
+        buyer_tokens: Some(buyer_tokens),
+    }
 }
 
 /// A service that listens, and what it stands on.
@@ -105,6 +112,13 @@ impl Ask<'_> {
         self.header("idempotency-key", key)
     }
 
+    /// With an Idempotency-Key that no other request has.
+    pub(crate) fn fresh(self) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let key = format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.key(&key)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -135,6 +149,18 @@ impl Rig {
     /// A service on an empty database.
     pub(crate) async fn start() -> Self {
         Self::start_at(Arc::new(Place::new().await), ManualClock::new(BEGIN_MS)).await
+    }
+
+    /// A service that has tenants of these numbers, for tests in which the operator acts for them.
+    /// They stand in the database alone: no log and no kept answer tells of them.
+    pub(crate) async fn with_tenants(numbers: &[u32]) -> Self {
+        let rig = Self::start().await;
+        let insert = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
+                      VALUES (?, ?, 'Shop', 'open', 'unlimited', '{}', 1, 0)";
+        for number in numbers {
+            rig.db.exec(insert, vec![(*number).into(), format!("shop-{number}").as_str().into()]).await.unwrap();
+        }
+        rig
     }
 
     /// The same service after its process died: what is in memory is gone.
@@ -182,6 +208,26 @@ impl Rig {
 
     pub(crate) fn delete(&self, path: &str) -> Ask<'_> {
         self.ask(Method::DELETE, path)
+    }
+
+    /// A tenant with this code, on the plan `unlimited`: its number.
+    pub(crate) async fn tenant(&self, code: &str) -> String {
+        self.tenant_on(code, "unlimited").await
+    }
+
+    /// A tenant with this code, on this plan.
+    pub(crate) async fn tenant_on(&self, code: &str, plan: &str) -> String {
+        let body = json!({ "code": code, "name": code, "plan": plan });
+        let made = self.post("/v1/tenants").token(OPERATOR).fresh().json(&body).send().await.expect(201);
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// An API key of this tenant with these permissions: a bearer token.
+    pub(crate) async fn key_of(&self, tenant: &str, permissions: &[&str]) -> String {
+        let body = json!({ "name": "tests", "permissions": permissions });
+        let ask = self.post("/v1/keys").token(OPERATOR).header("flashsale-tenant", tenant).json(&body);
+        let made = ask.fresh().send().await.expect(201);
+        made["token"].as_str().unwrap().to_owned()
     }
 }
 

@@ -7,7 +7,7 @@ use super::{rig::Rig, stock::Shop};
 
 #[tokio::test]
 async fn a_warehouse_is_made_once_and_changed_in_the_version_that_was_read() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::new(&rig, 7);
     let body = json!({ "code": "SH-1", "name": "上海" });
     let ask = || shop.keyed("/v1/warehouses", "same").json(&body).send();
@@ -29,7 +29,7 @@ async fn a_warehouse_is_made_once_and_changed_in_the_version_that_was_read() {
 
 #[tokio::test]
 async fn every_wrong_member_is_named_and_nothing_is_made() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::new(&rig, 7);
     let bad = json!({ "code": "a b", "name": "", "tenant": 8, "state": "closed" });
     let refused = shop.post("/v1/warehouses", &bad).await;
@@ -40,7 +40,7 @@ async fn every_wrong_member_is_named_and_nothing_is_made() {
 
 #[tokio::test]
 async fn zones_and_bins_have_codes_of_their_own_and_keep_what_lies_in_them() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let zone = shop.place("1", &json!({ "kind": "zone", "code": "A" })).await;
     let bin = shop.place("1", &json!({ "kind": "bin", "code": "A", "zone_id": zone })).await;
@@ -77,7 +77,7 @@ async fn zones_and_bins_have_codes_of_their_own_and_keep_what_lies_in_them() {
 
 #[tokio::test]
 async fn a_warehouse_that_held_stock_is_closed_and_not_removed() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.receive("POT", 2).await;
     shop.delete("/v1/warehouses/1").await.refused(409, "conflict");
@@ -92,7 +92,7 @@ async fn a_warehouse_that_held_stock_is_closed_and_not_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_warehouse_is_not_removed_while_its_first_stock_comes() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     for round in 0..5 {
         let code = format!("SIDE-{round}");
@@ -107,7 +107,7 @@ async fn a_warehouse_is_not_removed_while_its_first_stock_comes() {
 
 #[tokio::test]
 async fn another_tenants_warehouse_is_not_there() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let zone = shop.place("1", &json!({ "kind": "zone", "code": "A" })).await;
     let other = Shop::new(&rig, 8);

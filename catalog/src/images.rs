@@ -1,0 +1,201 @@
+//! Images, by the SHA-256 of their bytes: the same bytes are one image, whoever uploads them, and a
+//! hash never shows other bytes, so that it may be kept for ever. What is served is what its bytes
+//! say, and nothing in it runs.
+
+use kit::{
+    access::Permission::WriteProducts,
+    api::{Access, Call, Route},
+    digest::sha256,
+    http::{Body, HeaderMap, HeaderValue, Mount, Response, StatusCode, header, reply},
+    openapi::IdempotencyKey,
+    problem::{Code, Problem},
+};
+use serde::Serialize;
+use store::sql::{Sql as _, SqlError, Tx as _, stored};
+use utoipa::{OpenApi, ToSchema};
+
+use crate::{
+    change::{Answer, Begun},
+    document::{Created, Read},
+    ports::Ports,
+    refused::Refused,
+    service::Catalog,
+};
+
+/// Largest image.
+const IMAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most images of a tenant.
+const IMAGES_MAX: i64 = 10_000;
+
+/// For ever, by anybody: the path names the bytes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// An image that is opened as a page loads nothing and runs nothing.
+const NOTHING_RUNS: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+
+const COUNT: &str = "SELECT COUNT(*) FROM tenant_images WHERE tenant = ?";
+const ADD: &str = "INSERT INTO images (hash, media, content) VALUES (?, ?, ?)";
+const ADD_OWN: &str = "INSERT INTO tenant_images (tenant, hash, created_at) VALUES (?, ?, ?)";
+const MEDIA: &str = "SELECT media FROM images WHERE hash = ?";
+const LOOK: &str = "SELECT media, content FROM images WHERE hash = ?";
+
+/// What an image may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Png,
+    Jpeg,
+    Webp,
+}
+
+impl Media {
+    const ALL: [Self; 3] = [Self::Png, Self::Jpeg, Self::Webp];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Webp => "image/webp",
+        }
+    }
+
+    /// What the first bytes say.
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let is = |media: &Self| match media {
+            Self::Png => bytes.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+            Self::Jpeg => bytes.starts_with(b"\xff\xd8\xff"),
+            Self::Webp => bytes.starts_with(b"RIFF") && bytes.get(8..15) == Some(b"WEBPVP8"),
+        };
+        Self::ALL.into_iter().find(is)
+    }
+
+    /// What the request says; it has no parameters.
+    fn declared(headers: &HeaderMap) -> Option<Self> {
+        let mut sent = headers.get_all(header::CONTENT_TYPE).iter();
+        let declared = sent.next()?.to_str().ok()?.trim();
+        if sent.next().is_some() {
+            return None;
+        }
+        Self::ALL.into_iter().find(|media| declared.eq_ignore_ascii_case(media.as_str()))
+    }
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Image {
+    /// The SHA-256 of its bytes, by which products name it.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    hash: String,
+    /// What it is.
+    #[schema(example = "image/png")]
+    media: String,
+    /// Its size.
+    bytes: usize,
+    /// Where everybody finds it.
+    path: String,
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(upload, show))]
+struct Document;
+
+/// Its part of the OpenAPI document.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
+    let upload = Route::new(Access::Needs(WriteProducts), |catalog, call| Box::pin(upload(catalog, call)));
+    let show = Route::new(Access::Public, |catalog, call| Box::pin(show(catalog, call)));
+    vec![
+        Mount::post("/v1/images", "new_image", upload.with_body(IMAGE_BYTES_MAX)),
+        Mount::get("/v1/images/{hash}", "image", show),
+    ]
+}
+
+/// Uploads an image: PNG, JPEG or WebP, at most 1 MiB. `Content-Type` says what the bytes are.
+#[utoipa::path(
+    post, path = "/v1/images", operation_id = "new_image", tag = "products", security(("merchant" = [])),
+    request_body(
+        description = "The bytes of the image.",
+        content((String = "image/png"), (String = "image/jpeg"), (String = "image/webp"))
+    ),
+    params(IdempotencyKey), responses((status = 201, body = Image), Created)
+)]
+async fn upload<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
+    let declared = Media::declared(call.headers());
+    let media = Media::of_bytes(&call.body).filter(|media| declared == Some(*media)).ok_or_else(|| {
+        let problem = Problem::new(Code::UnsupportedMediaType, "an image is PNG, JPEG or WebP, and says what it is");
+        problem.with_field("Content-Type", "give image/png, image/jpeg or image/webp, as the bytes are")
+    })?;
+    let hash: String = sha256(&call.body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut change = match catalog.begin(call).await? {
+        Begun::Fresh(change) => change,
+        Begun::Repeated(response) => return Ok(response),
+    };
+    let tenant = change.tenant();
+    let path = format!("/v1/images/{hash}");
+    let image = Image { hash, media: media.as_str().to_owned(), bytes: call.body.len(), path: path.clone() };
+    let known = change.tx.rows(MEDIA, vec![image.hash.as_str().into()]).await?;
+    if known.is_empty() {
+        let row = vec![image.hash.as_str().into(), media.as_str().into(), call.body.clone().into()];
+        // Somebody else may upload the same bytes at the same moment: they are there all the same.
+        change.tx.insert_absent(ADD, row).await?;
+    }
+    let own = vec![tenant.into(), image.hash.as_str().into(), stored(change.now_ms)?.into()];
+    if change.tx.insert_absent(ADD_OWN, own).await? {
+        let rows = change.tx.rows(COUNT, vec![tenant.into()]).await?;
+        let row = rows.into_iter().next();
+        if row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.int()? > IMAGES_MAX {
+            let detail = format!("this tenant has {IMAGES_MAX} images, which is all there may be: use those");
+            return Err(Problem::new(Code::QuotaExceeded, detail).into());
+        }
+        change.record("image.create", format!("image:{}", image.hash), None, Some(&image))?;
+    }
+    change.commit(Answer::created(path, &image)?).await
+}
+
+/// An image, for everybody who has its hash.
+#[utoipa::path(
+    get, path = "/v1/images/{hash}", operation_id = "image", tag = "products", security(()),
+    params(("hash" = String, Path, description = "The SHA-256 of its bytes, 64 small hexadecimal digits.")),
+    responses(
+        (status = 200, description = "Its bytes, which never change.",
+            content((String = "image/png"), (String = "image/jpeg"), (String = "image/webp"))),
+        (status = 304, description = "The client has it."),
+        Read
+    )
+)]
+async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
+    let hash: String = call.part("hash")?;
+    if hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Refused::not_found("image"));
+    }
+    let tag = format!("\"{hash}\"");
+    let has_it = call.headers().get_all(header::IF_NONE_MATCH).iter().any(|sent| names(sent, &tag));
+    let query = if has_it { MEDIA } else { LOOK };
+    let row = catalog.sql().rows(query, vec![hash.as_str().into()]).await?.into_iter().next();
+    let mut row = row.ok_or_else(|| Refused::not_found("image"))?;
+    let media =
+        row.text_as("image's media type", |text| Media::ALL.into_iter().find(|media| media.as_str() == text))?;
+    let mut response = if has_it {
+        reply::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        reply::raw(StatusCode::OK, HeaderValue::from_static(media.as_str()), row.bytes()?)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, IMMUTABLE);
+    headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING_RUNS);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// Whether an `If-None-Match` names this tag.
+fn names(sent: &HeaderValue, tag: &str) -> bool {
+    let listed = sent.to_str().unwrap_or_default().split(',').map(str::trim);
+    listed.map(|one| one.strip_prefix("W/").unwrap_or(one)).any(|one| one == tag || one == "*")
+}

@@ -1,0 +1,106 @@
+//! The merchants' service within this process: on the buyers' port, or, for a command on a folder at
+//! rest, on a port of its own. The folder's control key is the secret of its operator.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use catalog::{
+    ports::Given,
+    service::{Catalog, Secrets},
+    vault::Vault,
+};
+use domain::stock::RunId;
+use kit::{
+    api::Served,
+    clock::SystemClock,
+    http::{self, Limits, RequestMetrics, Router, Table},
+    metrics::Registry,
+    random::SystemRandom,
+};
+use store::sql::sqlite::Sqlite;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::open;
+use crate::{config::Config, deployment::Deployment, folder::Folder};
+
+type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom>>;
+
+/// The service and its background work.
+pub(super) struct Merchants {
+    catalog: Arc<Service>,
+    stop: CancellationToken,
+    work: JoinSet<()>,
+}
+
+impl Merchants {
+    /// Starts the background work.
+    pub(super) fn start(deployment: &Deployment<SystemClock>, folder: &Folder) -> anyhow::Result<Self> {
+        let secrets = Secrets {
+            operator: Some(folder.control_key()?),
+            vault: Vault::new(&folder.vault_key()?)?,
+            buyer_tokens: Some(folder.token_key()?),
+        };
+        let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
+        let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets));
+        let (stop, work) = (CancellationToken::new(), JoinSet::new());
+        Ok(Self { catalog, stop, work })
+    }
+
+    /// Its routes.
+    pub(super) fn served(&self) -> Served<Service> {
+        Served(Arc::clone(&self.catalog))
+    }
+
+    /// Ends the background work, in order.
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.work.join_next().await.is_some() {}
+    }
+}
+
+/// The service of a folder that no server works on, for as long as a command asks it.
+pub struct AtRest {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// The secret of its operator.
+    pub key: String,
+    deployment: Deployment<SystemClock>,
+    merchants: Merchants,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<http::DrainOutcome>>,
+    /// Held, so that no server starts meanwhile.
+    _folder: Folder,
+}
+
+impl AtRest {
+    /// Starts it on a free port of this machine.
+    ///
+    /// # Errors
+    /// As [`serve`](super::serve()).
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let folder = Folder::open(&config.data)?;
+        let deployment = open(&folder, config, RunId(0)).await?;
+        let merchants = Merchants::start(&deployment, &folder)?;
+        let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).context("listening on a free port")?;
+        let address = listener.local_addr()?;
+        let table = Arc::new(Table::of::<Served<Service>>()?);
+        let requests = Arc::new(RequestMetrics::register(&Registry::new()?, table.names())?);
+        let router = Router::new(merchants.served(), table, deployment.clock, requests);
+        let (stop, key) = (CancellationToken::new(), folder.control_key()?);
+        let serving = tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
+        Ok(Self { address, key, deployment, merchants, stop, serving, _folder: folder })
+    }
+
+    /// Ends it, in order.
+    ///
+    /// # Errors
+    /// When its listener failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.serving.await??;
+        self.merchants.stop().await;
+        self.deployment.close().await;
+        Ok(())
+    }
+}
