@@ -21,6 +21,7 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::{Value, json};
+use store::sql::Sql as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::{Db, Place};
