@@ -130,7 +130,7 @@ impl<P: Ports> Catalog<P> {
             _ => None,
         };
         let now_ms = self.clock().now_ms();
-        let origin = origin_of(call, now_ms);
+        let origin = origin_of(call, &call.actor, now_ms);
         let mut tx = self.sql().begin().await?;
         if let Some((key, asked)) = &key {
             let (tenant, who) = (origin.tenant.into(), origin.who.to_string());
@@ -151,11 +151,26 @@ impl<P: Ports> Catalog<P> {
         }
         Ok(Begun::Fresh(Change { tx, now_ms, origin, key: key.map(|(key, _)| key), entries: Vec::new() }))
     }
+
+    /// Begins a change of one whom the body proves to be this actor: a login, a one-use token. What
+    /// proves it is used up, so that there is no Idempotency-Key.
+    ///
+    /// # Errors
+    /// [`Refused::Sql`].
+    pub(crate) async fn begin_as(
+        &self,
+        call: &Call<'_>,
+        actor: &Actor,
+    ) -> Result<Change<<P::Sql as Sql>::Tx>, Refused> {
+        let now_ms = self.clock().now_ms();
+        let origin = origin_of(call, actor, now_ms);
+        Ok(Change { tx: self.sql().begin().await?, now_ms, origin, key: None, entries: Vec::new() })
+    }
 }
 
 /// Who asks, when, from where.
-fn origin_of(call: &Call<'_>, at_ms: u64) -> Origin {
-    let Actor { who, tenant, .. } = call.actor;
+fn origin_of(call: &Call<'_>, actor: &Actor, at_ms: u64) -> Origin {
+    let Actor { who, tenant, .. } = *actor;
     let trace = TraceContext::current().map(|trace| trace.trace_id().to_string()).unwrap_or_default();
     Origin { tenant, who, at_ms, trace, address: call.address }
 }

@@ -11,6 +11,8 @@ const SCHEMA: &[(&str, &str)] = &[
     ("002-tenants", include_str!("../migrations/002-tenants.sql")),
     ("003-vault", include_str!("../migrations/003-vault.sql")),
     ("004-keys", include_str!("../migrations/004-keys.sql")),
+    ("005-people", include_str!("../migrations/005-people.sql")),
+    ("006-buyers", include_str!("../migrations/006-buyers.sql")),
     ("007-products", include_str!("../migrations/007-products.sql")),
     ("008-jobs", include_str!("../migrations/008-jobs.sql")),
     ("009-stock", include_str!("../migrations/009-stock.sql")),

@@ -29,6 +29,25 @@ impl IntoResponses for Read {
     }
 }
 
+/// The refusals of a route whose body proves who asks.
+pub(crate) struct Public;
+
+impl IntoResponses for Public {
+    fn responses() -> Responses {
+        refusals(&[
+            (Code::InvalidRequest, "each wrong member is named"),
+            (Code::Unauthenticated, "the body does not prove who asks"),
+            (Code::NotFound, ""),
+            (Code::TooLarge, ""),
+            (Code::UnsupportedMediaType, ""),
+            (Code::RateLimited, "too many failed, or wait"),
+            (Code::TemporarilyUnavailable, "this request did nothing"),
+            (Code::OutcomeUnknown, "repeat it"),
+            (Code::Internal, ""),
+        ])
+    }
+}
+
 /// The refusals of a route that makes something, under an Idempotency-Key.
 pub(crate) struct Created;
 

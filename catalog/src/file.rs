@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use domain::{
     id::{LaneId, ORDER_END_MS, OfferId, PartitionId, SaleId, TenantId},
     money::Money,
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
 };
 use toml::de::{DeTable, Error};
 
@@ -28,8 +28,19 @@ pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// Flaws of form that are told of one file, at most: who has more has no sale file.
 pub const FLAWS_MAX: usize = 1_000;
 
-const SALE_KEYS: &[&str] =
-    &["id", "tenant", "title", "version", "opens_at", "closes_at", "paused", "buyer_rate_per_s", "lanes"];
+const SALE_KEYS: &[&str] = &[
+    "id",
+    "tenant",
+    "title",
+    "version",
+    "opens_at",
+    "closes_at",
+    "paused",
+    "buyer_rate_per_s",
+    "limit_by",
+    "members_only",
+    "lanes",
+];
 const LANE_KEYS: &[&str] = &["id", "partition", "limit_per_buyer", "offers"];
 const OFFER_KEYS: &[&str] = &["id", "sku", "title", "price", "allotment", "rate_per_s"];
 const PRICE_KEYS: &[&str] = &["amount", "currency"];
@@ -51,6 +62,10 @@ pub struct Draft {
     pub paused: bool,
     /// Purchase requests admitted a second from one buyer.
     pub buyer_rate_per_s: u32,
+    /// What its limits count.
+    pub limit_by: SubjectKind,
+    /// Sells to members alone.
+    pub members_only: bool,
     /// One or more.
     pub lanes: Vec<DraftLane>,
     pub(crate) places: Places,
@@ -87,6 +102,8 @@ impl Draft {
             paused: self.paused,
             buyer_rate_per_s: self.buyer_rate_per_s,
             shard_map_version,
+            limit_by: self.limit_by,
+            members_only: self.members_only,
             lanes: lanes.collect(),
         }
     }
@@ -144,9 +161,17 @@ fn sale(fields: &mut Fields<'_, '_>) -> Option<Draft> {
         },
         paused: fields.optional_flag("paused").unwrap_or(false),
         buyer_rate_per_s: fields.whole("buyer_rate_per_s").unwrap_or(1),
+        limit_by: limit_by(fields).unwrap_or_default(),
+        members_only: fields.optional_flag("members_only").unwrap_or(false),
         lanes: fields.tables("lanes", LANE_KEYS, lane),
         places: Places::default(),
     })
+}
+
+fn limit_by(fields: &mut Fields<'_, '_>) -> Option<SubjectKind> {
+    let name = fields.optional_text("limit_by")?;
+    let names = SubjectKind::ALL.map(SubjectKind::as_str).join(", ");
+    SubjectKind::named(name).or_else(|| fields.flaw("limit_by", format!("is {name:?}; give one of {names}")))
 }
 
 fn lane(fields: &mut Fields<'_, '_>) -> Option<DraftLane> {

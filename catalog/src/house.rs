@@ -7,7 +7,7 @@ use kit::clock::Clock as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{change, keys, ports::Ports, refused::Refused, service::Catalog, stock, usage};
+use crate::{buyers, change, keys, people, ports::Ports, refused::Refused, service::Catalog, stock, usage};
 
 /// How often it is looked whose time has come.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,6 +39,13 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             every: minutes(1),
             is_last: false,
             work: |catalog| Box::pin(change::purge(catalog)),
+        },
+        Chore { name: "people", every: minutes(1), is_last: false, work: |catalog| Box::pin(people::tidy(catalog)) },
+        Chore {
+            name: "old codes",
+            every: minutes(1),
+            is_last: false,
+            work: |catalog| Box::pin(buyers::purge(catalog)),
         },
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
     ]

@@ -8,7 +8,9 @@ use kit::{
     problem::{Code, Problem},
 };
 
-use crate::{keys, ports::Ports, refused::Refused, service::Catalog};
+use store::sql::{Sql as _, Tx as _, stored};
+
+use crate::{keys, people, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
@@ -28,6 +30,10 @@ pub(crate) async fn actor<P: Ports>(
     }
     if token.starts_with(keys::PREFIX) {
         return keys::actor(catalog, token).await.map_err(|refused| refused.into_problem(true));
+    }
+    // A signed token has three parts; neither a key nor the operator's secret has.
+    if token.split('.').count() == 3 {
+        return people::actor(catalog, token).await;
     }
     Err(unknown())
 }
@@ -53,13 +59,16 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
 ///
 /// # Errors
 /// [`Refused::Sql`].
-pub(crate) async fn permissions<P: Ports>(
-    _catalog: &Catalog<P>,
-    _tenant: u32,
-    who: Who,
-) -> Result<Permissions, Refused> {
+pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, who: Who) -> Result<Permissions, Refused> {
     match who {
         Who::Operator => Ok(Permissions::of_tenant()),
-        Who::Person(_) | Who::Key(_) | Who::Nobody => Ok(Permissions::NONE),
+        Who::Key(number) => keys::permissions(catalog, tenant, number).await,
+        Who::Person(number) => {
+            let mut tx = catalog.sql().begin().await?;
+            let held = people::held(&mut tx, tenant, stored(number)?).await;
+            tx.rollback().await;
+            Ok(held?)
+        }
+        Who::Nobody => Ok(Permissions::NONE),
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     service::Catalog,
 };
 
-pub(crate) use actor::{PREFIX, actor};
+pub(crate) use actor::{PREFIX, actor, permissions};
 pub(crate) use uses::{Uses, write as write_uses};
 
 const KEYS: Numbered = Numbered("key");

@@ -52,6 +52,9 @@ mod gate;
 /// How often a tenant may ask.
 mod rates;
 
+/// A tenant's people.
+pub mod people;
+
 /// Tenants.
 mod tenants;
 
@@ -83,6 +86,9 @@ mod images;
 
 /// Stock.
 pub mod stock;
+
+/// Buyers: their numbers, tokens, logins and personal data.
+pub mod buyers;
 
 /// Pieces that its routes share.
 mod document;

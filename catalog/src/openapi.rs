@@ -7,7 +7,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, flags, images, jobs, keys, plans, products, stock, tenants, usage};
+use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, stock, tenants, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,10 +44,12 @@ pub fn document() -> Result<String, serde_json::Error> {
         flags::document(),
         usage::document(),
         audit::document(),
+        buyers::document(),
         jobs::document(),
         products::document(),
         images::document(),
         stock::document(),
+        people::document(),
     ] {
         document.merge(area);
     }

@@ -73,6 +73,12 @@ impl Refused {
             .into()
     }
 
+    /// Several members are wrong, each with what is wrong about it.
+    pub fn fields(flaws: Vec<(String, &'static str)>) -> Self {
+        let problem = Problem::new(Code::InvalidRequest, "some of what was sent is wrong; see `errors`");
+        flaws.into_iter().fold(problem, |problem, (field, message)| problem.with_field(field, message)).into()
+    }
+
     /// Nobody grants what he lacks: the first of what is granted beyond what the granter has.
     ///
     /// # Errors

@@ -49,6 +49,8 @@ fn write_sale(out: &mut String, sale: &Sale) -> std::fmt::Result {
     writeln!(out, "closes_at = \"{}\"", moment(sale.window.closes_at_ms))?;
     writeln!(out, "paused = {}", sale.paused)?;
     writeln!(out, "buyer_rate_per_s = {}", sale.buyer_rate_per_s)?;
+    writeln!(out, "limit_by = \"{}\"", sale.limit_by.as_str())?;
+    writeln!(out, "members_only = {}", sale.members_only)?;
     sale.lanes.iter().try_for_each(|lane| write_lane(out, lane))
 }
 
@@ -82,7 +84,7 @@ mod tests {
         record::encode_sale,
         sale::{
             ALLOTMENT_MAX, LANES_MAX, LIMIT_MAX, OFFERS_MAX, OFFERS_PER_LANE_MAX, PRICE_MAX, RATE_MAX, SALE_BYTES_MAX,
-            Window,
+            SubjectKind, Window,
         },
     };
     use proptest::prelude::*;
@@ -118,7 +120,8 @@ mod tests {
     prop_compose! {
         fn sale()(id in 1..=i64::MAX as u64, tenant in 1..=u64::from(u32::MAX), version in 1..=u32::MAX, title in title(),
                   opens_at_ms in 0..=ORDER_END_MS - 1_000_000_000_000, length_ms in 1..=1_000_000_000_000_u64, paused: bool,
-                  buyer_rate_per_s in 1..=1_000_000_u32, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
+                  buyer_rate_per_s in 1..=1_000_000_u32, limit_by in prop::sample::select(&SubjectKind::ALL[..]),
+                  members_only: bool, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
             let mut number = 0;
             for lane in &mut lanes {
                 number += 1;
@@ -131,7 +134,7 @@ mod tests {
             Sale {
                 id: SaleId::new(id).unwrap(), tenant: TenantId::new(tenant).unwrap(), version, title,
                 window: Window { opens_at_ms, closes_at_ms: opens_at_ms + length_ms }, paused, buyer_rate_per_s,
-                shard_map_version: SHARD_MAP_VERSION, lanes,
+                shard_map_version: SHARD_MAP_VERSION, limit_by, members_only, lanes,
             }
         }
     }
@@ -192,6 +195,8 @@ mod tests {
             paused: false,
             buyer_rate_per_s: RATE_MAX,
             shard_map_version: SHARD_MAP_VERSION,
+            limit_by: SubjectKind::IdHash,
+            members_only: true,
             lanes,
         }
     }

@@ -1,6 +1,6 @@
 //! `catalog serve`: the merchants' service as a process of its own, over MySQL.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -19,11 +19,15 @@ use store::sql::mysql::{MySql, MySqlServer, Settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    buyers::outside::{Outside, OutsideArgs},
     database,
     ports::Given,
     service::{Catalog, Secrets},
     vault::Vault,
 };
+
+/// Longest wait for the provider of a buyer's login.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(3);
 
 type Production = Catalog<Given<MySql, SystemClock, SystemRandom>>;
 
@@ -56,6 +60,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub tokens: TokenArgs,
 
+    /// The providers of buyers' logins.
+    #[command(flatten)]
+    pub outside: OutsideArgs,
+
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
@@ -82,6 +90,7 @@ impl ServeArgs {
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stop = on_signals()?;
     let secrets = args.secrets()?;
+    let outside = Outside::new(&args.outside, LOGIN_DEADLINE)?;
     let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
     let listen = |address: SocketAddr| {
@@ -94,7 +103,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
     let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
-    let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets));
+    let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets).with_outside(outside));
     let table = Arc::new(Table::of::<Served<Production>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
     let router = Router::new(Served(catalog), table, clock, requests);

@@ -9,8 +9,17 @@ use kit::{
 };
 
 use crate::{
-    audit, branding, flags, gate, identity, keys, numbers::Numbers, plans, ports::Ports, rates::Rates,
-    refused::Refused, images, jobs, products, stock, tenants, usage, vault::Vault,
+    audit, branding,
+    buyers::{self, outside::Outside},
+    flags, gate, identity, images, jobs, keys,
+    numbers::Numbers,
+    people, plans,
+    ports::Ports,
+    products,
+    rates::Rates,
+    refused::Refused,
+    stock, tenants, usage,
+    vault::Vault,
 };
 
 /// What the handlers of this service share.
@@ -22,6 +31,8 @@ pub struct Catalog<P: Ports> {
     meter: usage::Meter,
     key_uses: keys::Uses,
     flags: flags::Memory,
+    people: people::Shared,
+    outside: Outside,
 }
 
 /// What this deployment keeps secret.
@@ -46,6 +57,8 @@ impl<P: Ports> Catalog<P> {
             meter: usage::Meter::default(),
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
+            people: people::Shared::default(),
+            outside: Outside::default(),
         }
     }
 
@@ -69,9 +82,30 @@ impl<P: Ports> Catalog<P> {
         &self.flags
     }
 
+    /// The same with these providers of buyers' logins.
+    #[must_use]
+    pub fn with_outside(self, outside: Outside) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// The providers of buyers' logins.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// By what buyers' tokens are signed.
+    pub(crate) fn buyer_tokens(&self) -> Option<&TokenKey> {
+        self.secrets.buyer_tokens.as_ref()
+    }
+
     /// Where personal data is sealed and opened.
     pub fn vault(&self) -> &Vault {
         &self.secrets.vault
+    }
+
+    /// What logins share.
+    pub(crate) fn people(&self) -> &people::Shared {
+        &self.people
     }
 
     /// Whether this is the secret of the deployment's operator.
@@ -106,6 +140,7 @@ impl<P: Ports> Api for Catalog<P> {
     fn routes() -> Vec<Mount<Route<Self>>> {
         let areas = [
             tenants::routes(),
+            buyers::routes(),
             plans::routes(),
             keys::routes(),
             branding::routes(),
@@ -116,6 +151,7 @@ impl<P: Ports> Api for Catalog<P> {
             products::routes(),
             images::routes(),
             stock::routes(),
+            people::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

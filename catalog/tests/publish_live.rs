@@ -166,7 +166,7 @@ mod live {
                 let loser = if a.status.success() { b } else { a };
                 let told = refused(&loser, 65);
                 assert!(
-                    told.contains(&format!("line 31: lanes[0].offers[0].id: 1{round} is an offer of sale ")),
+                    told.contains(&format!("line 37: lanes[0].offers[0].id: 1{round} is an offer of sale ")),
                     "{told}"
                 );
             }

@@ -62,6 +62,38 @@ impl Phase {
     }
 }
 
+/// What the buyer of a token is, and so what a sale's limits count. Each kind has numbers of its
+/// own: one person is another buyer as an account than as a phone number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SubjectKind {
+    /// An account of the shop.
+    #[default]
+    Account,
+    /// A phone number.
+    Phone,
+    /// The hash of an identity document.
+    IdHash,
+}
+
+impl SubjectKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Account, Self::Phone, Self::IdHash];
+
+    /// The stable name, as sale files, tokens and the API have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Phone => "phone",
+            Self::IdHash => "id_hash",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
 /// One SKU put into one sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -111,6 +143,10 @@ pub struct Sale {
     pub buyer_rate_per_s: u32,
     /// The slot map this sale was published for.
     pub shard_map_version: u32,
+    /// What its limits count: only tokens of this kind buy.
+    pub limit_by: SubjectKind,
+    /// Sells to members alone.
+    pub members_only: bool,
     /// One lane or more.
     pub lanes: Vec<Lane>,
 }
@@ -252,6 +288,8 @@ mod tests {
             paused: false,
             buyer_rate_per_s: 1,
             shard_map_version: 1,
+            limit_by: SubjectKind::Account,
+            members_only: false,
             lanes: vec![lane(1, vec![offer(1), offer(2)]), lane(2, vec![offer(3)])],
         }
     }
@@ -342,6 +380,13 @@ mod tests {
         assert!(many[0].message.contains("12240 offers; give at most 12000"), "{}", many[0]);
         let wordy = large(200, 50, &"元".repeat(crate::title::TITLE_MAX)).validate(4).unwrap_err();
         assert!(wordy.len() == 1 && wordy[0].message.contains("at most 1000000"), "{wordy:?}");
+    }
+
+    #[test]
+    fn kinds_of_subjects_are_found_by_their_names() {
+        assert_eq!(SubjectKind::ALL.map(SubjectKind::as_str), ["account", "phone", "id_hash"]);
+        assert_eq!(SubjectKind::ALL.map(|kind| SubjectKind::named(kind.as_str())), SubjectKind::ALL.map(Some));
+        assert_eq!((SubjectKind::named("Account"), SubjectKind::default()), (None, SubjectKind::Account));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use domain::{
         AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, ORDER_EVENTS_TYPE, RELEASED_TYPE, Record,
         RecordError, Released, Reservation, decode_sale, encode_sale,
     },
-    sale::{LIMIT_MAX, Lane, Offer, Sale, Window},
+    sale::{LIMIT_MAX, Lane, Offer, Sale, SubjectKind, Window},
 };
 use proptest::prelude::*;
 
@@ -138,6 +138,8 @@ fn sale() -> Sale {
         paused: true,
         buyer_rate_per_s: 5,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: vec![lane(9, 11, vec![offer(900, "red"), offer(901, "blue")]), lane(10, 0, vec![offer(902, "green")])],
     }
 }
@@ -172,6 +174,20 @@ fn every_record_of_version_1_reads_and_writes_as_ever() {
 fn a_sale_of_version_1_reads_and_writes_as_ever() {
     assert_eq!(hex(&encode_sale(&sale())), hex(&golden("sale.v1")), "written");
     assert_eq!(decode_sale(golden("sale.v1")).unwrap(), sale(), "read");
+}
+
+/// A sale that says whom it counts and to whom it sells; one of an older program means accounts,
+/// and everybody.
+#[test]
+fn a_sale_for_members_by_phone_reads_and_writes_as_ever() {
+    for (name, limit_by) in [("sale-members.v1", SubjectKind::Phone), ("sale-id-hash.v1", SubjectKind::IdHash)] {
+        let members_only = limit_by == SubjectKind::Phone;
+        let sale = Sale { limit_by, members_only, ..sale() };
+        assert_eq!(hex(&encode_sale(&sale)), hex(&golden(name)), "{name}: written");
+        assert_eq!(decode_sale(golden(name)).unwrap(), sale, "{name}: read");
+    }
+    let of_a_newer_program = [&golden("sale.v1")[..], &[11 << 3, 3]].concat();
+    assert!(malformed(decode_sale(of_a_newer_program.into())), "a kind that this program cannot count");
 }
 
 /// What a batch and what a release tell on the topic `order-events`.

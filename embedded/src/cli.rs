@@ -306,7 +306,7 @@ fn token(args: &TokenCommand) -> Result<String, Failure> {
     let signer = TokenSigner::new(folder::token_key(&config.data)?);
     let now_ms = SystemClock::new().now_ms();
     let tenant = args.tenant.number();
-    let claims = BuyerClaims { tenant, buyer: args.buyer.get(), expires_ms: now_ms + args.hours * HOUR_MS };
+    let claims = BuyerClaims::new(tenant, args.buyer.get(), now_ms + args.hours * HOUR_MS);
     let token = signer.sign(&claims, now_ms).map_err(|error| match error {
         SignError::Claims { .. } | SignError::Tenant { .. } => Failure::Refused(error.to_string()),
         SignError::Write(_) => Failure::Service(error.into()),

@@ -55,7 +55,7 @@ pub async fn when_selling<C: Clock>(
     let written = match sale {
         Some(sale) => {
             let tenant = sale.tenant.number();
-            let claims = BuyerClaims { tenant, buyer: BUYER, expires_ms: now_ms + TOKEN_TTL_MS };
+            let claims = BuyerClaims::new(tenant, BUYER, now_ms + TOKEN_TTL_MS);
             let token = match key {
                 Some(key) => TokenSigner::new(key.clone()).sign(&claims, now_ms).ok()?,
                 None => format!("$({} token {BUYER} --tenant {tenant} --data {folder:?})", program()),

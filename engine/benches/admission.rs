@@ -68,8 +68,7 @@ fn verifier() -> TokenVerifier {
 /// Tokens of buyers 1, 2, ...
 fn signed(buyers: u64, now_ms: u64) -> Vec<String> {
     let signer = TokenSigner::new(key());
-    let token =
-        |buyer| signer.sign(&BuyerClaims { tenant: 1, buyer, expires_ms: now_ms + 86_400_000 }, now_ms).unwrap();
+    let token = |buyer| signer.sign(&BuyerClaims::new(1, buyer, now_ms + 86_400_000), now_ms).unwrap();
     (1..=buyers).map(token).collect()
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use domain::{
     id::{BuyerId, Epoch, KeyHash, OrderId, TenantId},
     record::Reservation,
-    sale::Phase,
+    sale::{Phase, Sale},
 };
 use kit::{
     clock::Clock,
@@ -135,10 +135,14 @@ impl<C: Clock> Admission<C> {
     /// # Errors
     /// [`Declined::Token`].
     pub fn caller(&self, token: Option<&str>, now_ms: u64) -> Result<Caller, Declined> {
+        self.bearer(token, now_ms).map(|(caller, _claims)| caller)
+    }
+
+    fn bearer(&self, token: Option<&str>, now_ms: u64) -> Result<(Caller, BuyerClaims), Declined> {
         let token = token.ok_or(Declined::NoToken)?;
-        let BuyerClaims { tenant, buyer, .. } = self.tokens.verify(token, now_ms).map_err(Declined::Token)?;
-        match (TenantId::new(tenant.into()), BuyerId::new(buyer)) {
-            (Ok(tenant), Ok(buyer)) => Ok(Caller { tenant, buyer }),
+        let claims = self.tokens.verify(token, now_ms).map_err(Declined::Token)?;
+        match (TenantId::new(claims.tenant.into()), BuyerId::new(claims.buyer)) {
+            (Ok(tenant), Ok(buyer)) => Ok((Caller { tenant, buyer }, claims)),
             // The verifier checked both ranges.
             _ => Err(Declined::Token(TokenError::Subject)),
         }
@@ -156,13 +160,20 @@ impl<C: Clock> Admission<C> {
     /// The first test that fails.
     pub fn admit(&self, purchase: Purchase<'_>) -> Result<Admitted, Declined> {
         let moment = self.moment();
-        let caller = self.caller(purchase.token, moment.wall_ms)?;
+        let (caller, claims) = self.bearer(purchase.token, moment.wall_ms)?;
         let directory = self.directory.now();
         // A foreign tenant's offer and one that does not exist get the same answer (INV-7).
         let (promotion, offered) = directory
             .offer(purchase.offer)
             .filter(|(_, offered)| offered.tenant == caller.tenant)
             .ok_or(Declined::UnknownOffer)?;
+        let Sale { limit_by, members_only, .. } = promotion.sale;
+        if claims.by != limit_by {
+            return Err(Declined::WrongSubject { counted: limit_by });
+        }
+        if members_only && !claims.member {
+            return Err(Declined::MembersOnly);
+        }
         match promotion.sale.phase(moment.wall_ms) {
             Phase::Open => {}
             Phase::NotStarted => {
@@ -194,10 +205,10 @@ impl<C: Clock> Admission<C> {
         })
     }
 
-    /// What to look for when the sale's window or pause refuses a purchase; `None` when there can
-    /// be no earlier one. A sale that has yet to open was open before only if it was moved, and
-    /// then this engine has followed its lane: whoever comes early to any other costs nobody a
-    /// question.
+    /// What to look for when the sale's window, its pause or its members refuse a purchase; `None`
+    /// when there can be no earlier one. A sale that has yet to open was open before only if it was
+    /// moved, and then this engine has followed its lane: whoever comes early to any other costs
+    /// nobody a question.
     pub fn repeat(&self, purchase: &Purchase<'_>) -> Option<Repeat> {
         let now_ms = self.moment().wall_ms;
         let caller = self.caller(purchase.token, now_ms).ok()?;

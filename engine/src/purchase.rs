@@ -5,7 +5,7 @@ use bytes::Bytes;
 use domain::{
     id::{BuyerId, OfferId, OrderId, TenantId},
     order::Status,
-    sale::LIMIT_MAX,
+    sale::{LIMIT_MAX, SubjectKind},
 };
 use kit::token::TokenError;
 
@@ -96,6 +96,13 @@ pub enum Declined {
     Token(TokenError),
     /// The tenant has no such offer.
     UnknownOffer,
+    /// The sale's limits count another kind of subject than the token's.
+    WrongSubject {
+        /// The kind that they count.
+        counted: SubjectKind,
+    },
+    /// The sale is for members, and the token is none's.
+    MembersOnly,
     /// The sale opens later.
     NotStarted {
         /// By the server's clock.
@@ -124,8 +131,9 @@ pub enum Declined {
 }
 
 impl Declined {
-    /// Whether the sale's window or pause refused it, which a repeat of a known key passes.
+    /// Whether the sale's window, its pause or its members refused it, which a repeat of a known key
+    /// passes. A subject of another kind is another buyer, and has no earlier purchase.
     pub(crate) const fn is_by_the_sale(&self) -> bool {
-        matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended)
+        matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended | Self::MembersOnly)
     }
 }

@@ -15,7 +15,7 @@ use domain::{
     },
     money::Money,
     order::{OrderRow, Status},
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
     stock::{
         LaneAnswer, LaneLoad, LaneMachine, LaneView, LoadAnswer, OfferLoad, Purchase as LanePurchase, ReserveAnswer,
         ReserveCall, ReserveRequest, RunId,
@@ -109,6 +109,8 @@ pub fn sale(n: u64) -> Sale {
         paused: false,
         buyer_rate_per_s: BUYER_RATE,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: vec![lane],
     }
 }
@@ -410,10 +412,12 @@ impl Shop {
 
     /// A token of a buyer of any shop.
     pub fn token_of(&self, tenant: TenantId, buyer: u64) -> String {
-        let tenant = tenant.number();
-        let now_ms = self.clock.now_ms();
-        let claims = BuyerClaims { tenant, buyer, expires_ms: now_ms + 86_400_000 };
-        self.signer.sign(&claims, now_ms).unwrap()
+        self.signed(&BuyerClaims::new(tenant.number(), buyer, self.clock.now_ms() + 86_400_000))
+    }
+
+    /// A token that says this.
+    pub fn signed(&self, claims: &BuyerClaims) -> String {
+        self.signer.sign(claims, self.clock.now_ms()).unwrap()
     }
 
     /// A buyer of sale 1 buys.

@@ -6,6 +6,8 @@
 
 #[path = "http/documented.rs"]
 mod documented;
+#[path = "http/kinds.rs"]
+mod kinds;
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;

@@ -15,8 +15,15 @@ pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> [u8; 32] {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), bytes).as_ref())
 }
 
-fn fixed(bytes: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
+/// HMAC-SHA-1, which authenticator apps expect of one-time codes (RFC 6238). Nothing else here
+/// uses it.
+#[must_use]
+pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
+    fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), bytes).as_ref())
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut digest = [0; N];
     digest.copy_from_slice(bytes);
     digest
 }
@@ -29,11 +36,13 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// FIPS 180-4's and RFC 4231's own examples.
+    /// FIPS 180-4's, RFC 4231's and RFC 2202's own examples.
     #[test]
     fn published_values() {
         assert_eq!(hex(&sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let signed = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(hex(&signed), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let signed = hmac_sha1(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(hex(&signed), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
     }
 }

@@ -355,7 +355,7 @@ mod tests {
         let token = parse(&["--token-kid=new,old", &secrets, "--token-tenants=1+3,*"]).unwrap().token;
         let kids: Vec<String> = token.keys().unwrap().iter().map(|key| key.kid().to_owned()).collect();
         assert_eq!(kids, ["new", "old"]);
-        let claims = crate::token::BuyerClaims { tenant: 1, buyer: 2, expires_ms: 9_000 };
+        let claims = crate::token::BuyerClaims::new(1, 2, 9_000);
         let signed = token.signer().unwrap().sign(&claims, 0).unwrap();
         assert_eq!(token.verifier().unwrap().verify(&signed, 0), Ok(claims));
         let other = crate::token::BuyerClaims { tenant: 2, ..claims };

@@ -1,10 +1,13 @@
 //! Buyers' tokens: bearer JWTs, HS256 with `kid`, the secret shared by issuer and engines. A
 //! public-key signature would cost 15 to 100 µs a buyer; this costs less than one. Tokens of people
-//! and services (ES256) are another matter and stand elsewhere: a buyer's token can do nothing of a
+//! and services (ES256) are another matter and stand in [`PersonVerifier`]: a buyer's token can do nothing of a
 //! merchant's, and the reverse.
 
 /// Keys, checked at start.
 mod key;
+
+/// Tokens of people, which are another matter.
+mod person;
 
 /// Making tokens: for the issuer, the load test and tests.
 mod sign;
@@ -16,9 +19,14 @@ mod tenants;
 mod verify;
 
 pub use self::key::{KeyError, TokenKey};
+pub use self::person::{
+    Jwk, Jwks, PEOPLE_AUDIENCE, PersonClaims, PersonKey, PersonKeyError, PersonSigner, PersonVerifier,
+};
 pub use self::sign::{SignError, TokenSigner};
 pub use self::tenants::{Tenants, TenantsError};
 pub use self::verify::{TokenError, TokenVerifier};
+
+use domain::sale::SubjectKind;
 
 /// Who issues buyers' tokens: the claim `iss`.
 pub const ISSUER: &str = "flashsale";
@@ -53,6 +61,19 @@ pub struct BuyerClaims {
     /// When the token stops being valid, claim `exp`, in milliseconds since 1970. Whole seconds in
     /// the token.
     pub expires_ms: u64,
+    /// What the buyer is, claim `by`: an account where the token does not say.
+    pub by: SubjectKind,
+    /// Whether the shop says that this is a member, claim `member`: not where the token does not
+    /// say.
+    pub member: bool,
+}
+
+impl BuyerClaims {
+    /// An account that is no member.
+    #[must_use]
+    pub const fn new(tenant: u32, buyer: u64, expires_ms: u64) -> Self {
+        Self { tenant, buyer, expires_ms, by: SubjectKind::Account, member: false }
+    }
 }
 
 /// Whether two secrets are the same, in a time that does not tell where they differ.

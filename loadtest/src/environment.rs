@@ -152,7 +152,7 @@ pub(crate) fn signer(
     // A tenant of a load test has 32 bits.
     let tenant = sale.tenant.number();
     move |buyer: BuyerId| {
-        let claims = BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS };
+        let claims = BuyerClaims::new(tenant, buyer.get(), now_ms + TOKEN_TTL_MS);
         signer.sign(&claims, now_ms)
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn end_of(sale: &Sale, now_ms: u64, settling: Option<Duration>) -> En
 mod tests {
     use domain::{
         id::{SaleId, TenantId},
-        sale::Window,
+        sale::{SubjectKind, Window},
     };
 
     use super::*;
@@ -72,6 +72,8 @@ mod tests {
             paused: false,
             buyer_rate_per_s: 1,
             shard_map_version: 1,
+            limit_by: SubjectKind::Account,
+            members_only: false,
             lanes: Vec::new(),
         };
         let ends = |settling| [0, 4_999, 5_000, 6_999, 7_000, u64::MAX].map(|now_ms| end_of(&sale, now_ms, settling));

@@ -161,16 +161,11 @@ impl Fixture {
             if needs_large { market.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id } else { sale.id };
         let (tenant, now_ms) = (sale.tenant.number(), SystemClock::new().now_ms());
         let signer: TokenSigner = market.signer().clone();
-        let sign = |buyer: BuyerId| {
-            signer.sign(&BuyerClaims { tenant, buyer: buyer.get(), expires_ms: now_ms + TOKEN_TTL_MS }, now_ms)
-        };
+        let sign = |buyer: BuyerId| signer.sign(&BuyerClaims::new(tenant, buyer.get(), now_ms + TOKEN_TTL_MS), now_ms);
         let host = market.address().to_string();
         let requests = Requests::build(&sale, &host, 0..buyers, 2, &sign, &AtomicU64::new(0))?;
-        let foreign = BuyerClaims {
-            tenant: if tenant == 1 { 2 } else { 1 },
-            buyer: sale.buyer(0)?.get(),
-            expires_ms: now_ms + TOKEN_TTL_MS,
-        };
+        let elsewhere = if tenant == 1 { 2 } else { 1 };
+        let foreign = BuyerClaims::new(elsewhere, sale.buyer(0)?.get(), now_ms + TOKEN_TTL_MS);
         let holders = (buyers..buyers + HOLDERS).map(|buyer| market.token(&sale, buyer));
         let target = Target {
             address: market.address(),

@@ -173,7 +173,7 @@ impl Market {
     pub fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
         let tenant = sale.tenant.number();
         let now_ms = SystemClock::new().now_ms();
-        let claims = BuyerClaims { tenant, buyer: sale.buyer(buyer)?.get(), expires_ms: now_ms + TOKEN_TTL_MS };
+        let claims = BuyerClaims::new(tenant, sale.buyer(buyer)?.get(), now_ms + TOKEN_TTL_MS);
         Ok(self.signer.sign(&claims, now_ms)?)
     }
 

@@ -47,7 +47,7 @@ const CANCELLED: Old = (42, "first", RED, 1, "504257725822066688");
 
 fn token(market: &Market, buyer: u64) -> String {
     let now_ms = SystemClock::new().now_ms();
-    let claims = BuyerClaims { tenant: TENANT, buyer, expires_ms: now_ms + TOKEN_TTL_MS };
+    let claims = BuyerClaims::new(TENANT, buyer, now_ms + TOKEN_TTL_MS);
     market.signer().sign(&claims, now_ms).unwrap()
 }
 

@@ -132,6 +132,14 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
+    /// A text, or nothing.
+    pub(super) fn optional_text(&mut self, key: &str) -> Option<&'t str> {
+        match self.optional(key)?.get_ref() {
+            DeValue::String(text) => Some(text),
+            other => self.wrong_kind(key, other, "a string"),
+        }
+    }
+
     /// `true` or `false`, or nothing.
     pub(super) fn optional_flag(&mut self, key: &str) -> Option<bool> {
         match self.optional(key)?.get_ref() {

@@ -69,6 +69,13 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
     ("closes_at = 2026", "closes_at = 1 # 2026", "line 14: closes_at: is of the kind integer; give a time"),
     ("closes_at = 2026", "# closes_at = 2026", "closes_at: is missing"),
+    ("# limit_by = \"account\"", "limit_by = 1", "line 23: limit_by: is of the kind integer; give a string"),
+    (
+        "# limit_by = \"account\"",
+        "limit_by = \"person\"",
+        "line 23: limit_by: is \"person\"; give one of account, phone, id_hash",
+    ),
+    ("# members_only = false", "members_only = 1", "line 26: members_only: is of the kind integer; give true or false"),
     ("# paused = false", "paused = 1", "line 17: paused: is of the kind integer; give true or false"),
     ("buyer_rate_per_s = 20", "buyer_rate_per_s = 0", "line 20: buyer_rate_per_s: is 0; give 1 to 1000000"),
     (
@@ -81,31 +88,31 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "buyer_rate = 20\nbuyer_rate_per_s = 20",
         "line 20: buyer_rate: is no key here; there are id, tenant",
     ),
-    (r#"id = "5001""#, "", "line 23: lanes[0].id: is missing"),
-    ("limit_per_buyer = 1", "limit_per_buyer = 101", "line 25: lanes[0].limit_per_buyer: is 101; give 1 to 100"),
-    ("# partition = 0", "partition = -1", "line 27: lanes[0].partition: is -1; it must not be negative"),
+    (r#"id = "5001""#, "", "line 29: lanes[0].id: is missing"),
+    ("limit_per_buyer = 1", "limit_per_buyer = 101", "line 31: lanes[0].limit_per_buyer: is 101; give 1 to 100"),
+    ("# partition = 0", "partition = -1", "line 33: lanes[0].partition: is -1; it must not be negative"),
     (
         "# partition = 0",
         "\"a b\" = 0",
-        "line 27: lanes[0].\"a b\": is no key here; there are id, partition, limit_per_buyer, offers",
+        "line 33: lanes[0].\"a b\": is no key here; there are id, partition, limit_per_buyer, offers",
     ),
-    (r#"sku = "77""#, "sku = true", "line 32: lanes[0].offers[0].sku: is of the kind boolean; give an id"),
-    (r#""Kettle, red""#, "''", "line 33: lanes[0].offers[0].title: shows nothing"),
-    ("amount = 19900", "amount = -1", "line 34: lanes[0].offers[0].price.amount: must not be negative"),
+    (r#"sku = "77""#, "sku = true", "line 38: lanes[0].offers[0].sku: is of the kind boolean; give an id"),
+    (r#""Kettle, red""#, "''", "line 39: lanes[0].offers[0].title: shows nothing"),
+    ("amount = 19900", "amount = -1", "line 40: lanes[0].offers[0].price.amount: must not be negative"),
     (
         "amount = 19900",
         "amount = 199.00",
-        "line 34: lanes[0].offers[0].price.amount: is of the kind float; give a whole number",
+        "line 40: lanes[0].offers[0].price.amount: is of the kind float; give a whole number",
     ),
     (
         "amount = 19900",
         "amount = 90071992547410",
-        "line 34: lanes[0].offers[0].price.amount: is 90071992547410; give at most 90071992547409",
+        "line 40: lanes[0].offers[0].price.amount: is 90071992547410; give at most 90071992547409",
     ),
     (
         r#""CNY""#,
         r#""ZZZ""#,
-        "line 34: lanes[0].offers[0].price.currency: is ZZZ, which is no active currency of ISO 4217; give one",
+        "line 40: lanes[0].offers[0].price.currency: is ZZZ, which is no active currency of ISO 4217; give one",
     ),
     (
         "2026-11-22T12:00:00+08:00",
@@ -120,29 +127,29 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "amount = 19900",
         "amount = 9223372036854775808",
-        "line 34: lanes[0].offers[0].price.amount: is 9223372036854775808, which is too large",
+        "line 40: lanes[0].offers[0].price.amount: is 9223372036854775808, which is too large",
     ),
-    ("amount = 19900, ", "", "line 34: lanes[0].offers[0].price.amount: is missing"),
+    ("amount = 19900, ", "", "line 40: lanes[0].offers[0].price.amount: is missing"),
     (
         r#""CNY""#,
         r#""cny""#,
-        "line 34: lanes[0].offers[0].price.currency: is \"cny\"; a currency is three capital letters, such as CNY",
+        "line 40: lanes[0].offers[0].price.currency: is \"cny\"; a currency is three capital letters, such as CNY",
     ),
     (
         "price = { amount = 19900, currency = \"CNY\" }",
         "price = 19900",
-        "line 34: lanes[0].offers[0].price: is of the kind integer; give a table",
+        "line 40: lanes[0].offers[0].price: is of the kind integer; give a table",
     ),
     (
         "allotment = 100000 ",
         "allotment = 100000001 #",
-        "line 35: lanes[0].offers[0].allotment: is 100000001; give 1 to 100000000",
+        "line 41: lanes[0].offers[0].allotment: is 100000001; give 1 to 100000000",
     ),
-    ("rate_per_s = 1000000 ", "rate_per_s = 0 # ", "line 36: lanes[0].offers[0].rate_per_s: is 0; give 1 to 1000000"),
+    ("rate_per_s = 1000000 ", "rate_per_s = 0 # ", "line 42: lanes[0].offers[0].rate_per_s: is 0; give 1 to 1000000"),
     (
         r#"id = "9002""#,
         r#"id = 9001"#,
-        "line 39: lanes[0].offers[1].id: is 9001, as lanes[0].offers[0].id is; each offer has its own",
+        "line 45: lanes[0].offers[1].id: is 9001, as lanes[0].offers[0].id is; each offer has its own",
     ),
 ];
 
@@ -172,10 +179,10 @@ fn a_sale_needs_lanes_and_a_lane_needs_offers() {
         ]
     );
     let (lane, _) = lanes.split_once("[[lanes.offers]]").unwrap();
-    assert_eq!(only(&format!("{head}[[lanes]]{lane}")), ["line 23: lanes[0].offers: is missing"]);
+    assert_eq!(only(&format!("{head}[[lanes]]{lane}")), ["line 29: lanes[0].offers: is missing"]);
     let twice = format!("{EXAMPLE}\n[[lanes]]\nid = 5001\nlimit_per_buyer = 1\noffers = [{{}}]");
     let found = only(&twice);
-    assert_eq!(found[0], "line 47: lanes[1].id: is 5001, as lanes[0].id is; each lane has its own");
+    assert_eq!(found[0], "line 53: lanes[1].id: is 5001, as lanes[0].id is; each lane has its own");
     assert_eq!(found[1..].len(), OFFER_KEYS.len(), "{found:#?}");
 }
 
@@ -191,11 +198,11 @@ fn every_flaw_is_told_at_once_in_reading_order() {
     let expected = [
         (5, "tenant"),
         (20, "buyer_rate_per_s"),
-        (33, "lanes[0].offers[0].title"),
-        (34, "lanes[0].offers[0].price.currency"),
-        (38, "lanes[0].offers[1].allotment"),
-        (42, "lanes[0].offers[1].price.currency"),
-        (43, "lanes[0].offers[1].allotments"),
+        (39, "lanes[0].offers[0].title"),
+        (40, "lanes[0].offers[0].price.currency"),
+        (44, "lanes[0].offers[1].allotment"),
+        (48, "lanes[0].offers[1].price.currency"),
+        (49, "lanes[0].offers[1].allotments"),
     ];
     assert_eq!(lines, expected.map(|(line, field)| (Some(line), field.to_owned())));
 }
@@ -208,7 +215,7 @@ fn text_that_is_no_toml_is_told_by_line() {
     assert!(found[0].starts_with("line 9: is no TOML: duplicate key"), "{found:?}");
     assert_eq!(
         parse("").unwrap_err().len(),
-        SALE_KEYS.len() - 2,
+        SALE_KEYS.len() - 4,
         "an empty file misses all keys but the optional ones"
     );
     let large = parse(&" ".repeat(FILE_BYTES_MAX + 1)).unwrap_err();

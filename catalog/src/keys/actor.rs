@@ -8,7 +8,7 @@ use kit::{
     digest::sha256,
     problem::{Code, Problem},
 };
-use store::sql::{Row, Sql as _};
+use store::sql::{Row, Sql as _, stored};
 
 use crate::{identity::unknown, ports::Ports, refused::Refused, service::Catalog};
 
@@ -35,6 +35,21 @@ pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result
     }
     catalog.key_uses().note(number, found.last_used_ms, now_ms);
     Ok(Actor { who: Who::Key(number.into()), tenant: found.tenant, permissions: found.permissions })
+}
+
+/// What a tenant's key may do now.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn permissions<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    number: u64,
+) -> Result<Permissions, Refused> {
+    let rows = catalog.sql().rows(FIND, vec![stored(number)?.into()]).await?;
+    let (now_ms, found) = (catalog.clock().now_ms(), rows.into_iter().next().map(Found::read).transpose()?);
+    let valid = found.filter(|key| key.tenant == tenant && key.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms));
+    Ok(valid.map_or(Permissions::NONE, |key| key.permissions))
 }
 
 /// The number and the secret of a key.

@@ -22,6 +22,11 @@ pub(super) fn unbroken(draft: &Draft, published: &[Sale], previous: Option<&Sale
         if draft.tenant != previous.tenant {
             check.flaw("tenant", format!("is {}; the sale is tenant {}'s and stays so", draft.tenant, previous.tenant));
         }
+        if draft.limit_by != previous.limit_by {
+            let (asked, known) = (draft.limit_by.as_str(), previous.limit_by.as_str());
+            // Whoever bought as one kind of buyer would be another one, with a limit of his own.
+            check.flaw("limit_by", format!("is {asked:?}; {known:?} is published and stays"));
+        }
         check.lanes(previous);
         check.vanished(previous);
     }

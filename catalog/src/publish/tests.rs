@@ -3,7 +3,7 @@
 
 use domain::{
     id::{LaneId, PartitionId},
-    sale::Lane,
+    sale::{Lane, SubjectKind},
     shard::ShardMap,
 };
 
@@ -104,6 +104,18 @@ fn window_pause_titles_prices_rates_and_allotments_may_change() {
     assert_eq!((sale.version, sale.paused, sale.lanes[0].offers[0].allotment), (2, true, 90_000));
 }
 
+/// Whom a limit counts binds, like the limit; to whom a sale sells does not.
+#[test]
+fn what_a_limit_counts_stays_and_members_may_become_everybody() {
+    let members = Sale { limit_by: SubjectKind::Phone, members_only: true, ..published() };
+    let change = |limit_by| changed_on(std::slice::from_ref(&members), &[("# limit_by = \"account\"", limit_by)]);
+    let refused = ["line 23: limit_by: is \"id_hash\"; \"phone\" is published and stays"];
+    assert_eq!(change("limit_by = \"id_hash\"").unwrap_err(), refused);
+    assert_eq!(change("").unwrap_err(), ["limit_by: is \"account\"; \"phone\" is published and stays"]);
+    let opened = change("limit_by = \"phone\"").unwrap();
+    assert_eq!((opened.version, opened.members_only), (2, false));
+}
+
 #[test]
 fn lanes_and_offers_may_be_added() {
     let added = format!(
@@ -128,7 +140,7 @@ fn a_lane_stays_on_its_partition() {
     let asked = [("# partition = 0", "partition = 1")];
     assert_eq!(
         refused(&asked),
-        ["line 27: lanes[0].partition: is 1; the lane is published on partition 0 and stays there"]
+        ["line 33: lanes[0].partition: is 1; the lane is published on partition 0 and stays there"]
     );
     let mut elsewhere = published();
     elsewhere.lanes[0].partition = PartitionId(3);
@@ -140,7 +152,7 @@ fn a_published_limit_stays_for_now() {
     assert_eq!(
         refused(&[("limit_per_buyer = 1", "limit_per_buyer = 2")]),
         [
-            "line 25: lanes[0].limit_per_buyer: is 2; 1 is published, and changing a published limit is not supported yet"
+            "line 31: lanes[0].limit_per_buyer: is 2; 1 is published, and changing a published limit is not supported yet"
         ]
     );
 }
@@ -149,7 +161,7 @@ fn a_published_limit_stays_for_now() {
 fn an_offer_keeps_its_currency() {
     assert_eq!(
         refused(&[("\"CNY\"", "\"EUR\"")]),
-        ["line 34: lanes[0].offers[0].price.currency: is EUR; the offer is published in CNY and stays so"]
+        ["line 40: lanes[0].offers[0].price.currency: is EUR; the offer is published in CNY and stays so"]
     );
 }
 
@@ -157,7 +169,7 @@ fn an_offer_keeps_its_currency() {
 fn an_offer_may_not_vanish() {
     assert_eq!(
         refused(&[("id = \"9002\"", "id = \"9003\"")]),
-        ["line 30: lanes[0].offers: offer 9002 of lane 5001 is published and may not vanish"]
+        ["line 36: lanes[0].offers: offer 9002 of lane 5001 is published and may not vanish"]
     );
 }
 
@@ -166,9 +178,9 @@ fn an_offer_may_not_move_and_a_lane_may_not_vanish() {
     assert_eq!(
         refused(&[("id = \"5001\"", "id = \"5002\"")]),
         [
-            "line 23: lanes: lane 5001 is published and may not vanish; close it with paused or closes_at",
-            "line 31: lanes[0].offers[0].id: 9001 is published in lane 5001 and stays there",
-            "line 39: lanes[0].offers[1].id: 9002 is published in lane 5001 and stays there",
+            "line 29: lanes: lane 5001 is published and may not vanish; close it with paused or closes_at",
+            "line 37: lanes[0].offers[0].id: 9001 is published in lane 5001 and stays there",
+            "line 45: lanes[0].offers[1].id: 9002 is published in lane 5001 and stays there",
         ]
     );
 }
@@ -178,9 +190,9 @@ fn lanes_and_offers_belong_to_one_sale() {
     assert_eq!(
         refused(&[("id = \"1001\"", "id = \"1002\"")]),
         [
-            "line 24: lanes[0].id: 5001 is a lane of sale 1001",
-            "line 31: lanes[0].offers[0].id: 9001 is an offer of sale 1001",
-            "line 39: lanes[0].offers[1].id: 9002 is an offer of sale 1001",
+            "line 30: lanes[0].id: 5001 is a lane of sale 1001",
+            "line 37: lanes[0].offers[0].id: 9001 is an offer of sale 1001",
+            "line 45: lanes[0].offers[1].id: 9002 is an offer of sale 1001",
         ]
     );
 }
@@ -188,7 +200,7 @@ fn lanes_and_offers_belong_to_one_sale() {
 #[test]
 fn a_partition_must_be_one_of_the_log() {
     let asked = [("# partition = 0", "partition = 4")];
-    let expected = "line 27: lanes[0].partition: is 4; the order log has 4 partitions, counted from 0";
+    let expected = "line 33: lanes[0].partition: is 4; the order log has 4 partitions, counted from 0";
     assert_eq!(changed_on(&[], &asked).unwrap_err(), [expected]);
 }
 

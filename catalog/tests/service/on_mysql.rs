@@ -10,6 +10,9 @@ use store::{
 
 pub(crate) type Db = MySql;
 
+/// The names of all tables.
+pub(crate) const TABLES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()";
+
 /// Keeps the database for as long as it is held.
 pub(crate) struct Place {
     server: MySqlServer,
@@ -22,6 +25,11 @@ impl Place {
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let namespace = Namespace::new(&format!("cat_{nanos}_{}", rand::random_range(0..1_000))).unwrap();
         Self { server: MySqlServer::new(&url, Settings::default()).unwrap(), namespace }
+    }
+
+    /// Its files are its server's.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        Vec::new()
     }
 
     /// The database; each call is as another process would open it.

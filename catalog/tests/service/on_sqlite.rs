@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 pub(crate) type Db = Sqlite;
 
+/// The names of all tables.
+pub(crate) const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table'";
+
 /// Keeps the database for as long as it is held.
 pub(crate) struct Place {
     folder: TempDir,
@@ -19,6 +22,12 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn new() -> Self {
         Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// All that stands in its files.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.folder.path().join("data")).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
     /// The database; each call is as another process would open it.

@@ -4,7 +4,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{id::SkuId, money::Money, sale::Window};
+use crate::{
+    id::SkuId,
+    money::Money,
+    sale::{SubjectKind, Window},
+};
 
 fn offer(id: u64, currency: &str) -> Offer {
     let price = Money { amount: 100, currency: currency.parse().unwrap() };
@@ -33,6 +37,8 @@ fn sale(id: u64, version: u32, lanes: &[Lane]) -> Sale {
         paused: false,
         buyer_rate_per_s: 1,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: lanes.to_vec(),
     }
 }

@@ -7,7 +7,7 @@ use super::{Flawed, RecordError, SALE_TYPE, checked, tenant_id, wire};
 use crate::{
     id::{ID_MAX, LaneId, OfferId, PartitionId, SaleId, SkuId},
     money::Money,
-    sale::{ALLOTMENT_MAX, LIMIT_MAX, Lane, OFFERS_PER_LANE_MAX, Offer, Sale, Window},
+    sale::{ALLOTMENT_MAX, LIMIT_MAX, Lane, OFFERS_PER_LANE_MAX, Offer, Sale, SubjectKind, Window},
 };
 
 /// The bytes of one version of a sale.
@@ -23,6 +23,8 @@ pub fn encode_sale(sale: &Sale) -> Vec<u8> {
         buyer_rate_per_s: sale.buyer_rate_per_s,
         shard_map_version: sale.shard_map_version,
         lanes: sale.lanes.iter().map(lane_to_wire).collect(),
+        limit_by: stored_kind(sale.limit_by),
+        members_only: sale.members_only,
     }
     .encode_to_vec()
 }
@@ -43,10 +45,26 @@ pub fn decode_sale(payload: Bytes) -> Result<Sale, RecordError> {
             paused: w.paused,
             buyer_rate_per_s: w.buyer_rate_per_s,
             shard_map_version: w.shard_map_version,
+            limit_by: kind(w.limit_by)?,
+            members_only: w.members_only,
             lanes: w.lanes.into_iter().map(lane_from_wire).collect::<Result<_, Flawed>>()?,
         })
         .and_then(storable)
     })
+}
+
+const fn stored_kind(kind: SubjectKind) -> u32 {
+    match kind {
+        SubjectKind::Account => 0,
+        SubjectKind::Phone => 1,
+        SubjectKind::IdHash => 2,
+    }
+}
+
+/// A kind that this program does not know would let each person buy under several numbers.
+fn kind(stored: u32) -> Result<SubjectKind, Flawed> {
+    let known = SubjectKind::ALL.into_iter().find(|kind| stored_kind(*kind) == stored);
+    known.ok_or_else(|| Flawed(format!("a limit by kind {stored}: update this program")))
 }
 
 /// A sale whose lanes no ledger or no lane could hold would stop whoever opens them.

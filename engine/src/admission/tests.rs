@@ -4,9 +4,9 @@
 
 use domain::{
     id::{Epoch, TenantId},
-    sale::Sale,
+    sale::{Sale, SubjectKind},
 };
-use kit::token::TokenError;
+use kit::token::{BuyerClaims, TokenError};
 
 use super::*;
 use crate::hint::HINT_MS_MAX;
@@ -60,6 +60,34 @@ async fn the_window_is_judged_by_the_servers_clock() {
     assert_eq!(at(window.closes_at_ms), Some(Declined::Ended));
     publish(&shop, |sale| sale.paused = true);
     assert_eq!(at(NOW_MS), Some(Declined::Paused));
+}
+
+/// Whom a limit counts, and whether a sale is for members: the token says it, nobody is asked.
+#[tokio::test]
+async fn a_subject_of_another_kind_and_a_stranger_among_members_are_refused() {
+    let shop = Shop::new(1);
+    let claims = |by, member| BuyerClaims { by, member, ..BuyerClaims::new(tenant().number(), 1, NOW_MS + 60_000) };
+    let of = |by, member| shop.signed(&claims(by, member));
+    let refused = |by, member| shop.admission.admit(purchase(&of(by, member), "k", 1)).err();
+    let wrong = |counted| Some(Declined::WrongSubject { counted });
+    let [account, phone, id_hash] = SubjectKind::ALL;
+    assert_eq!(refused(account, false), None);
+    assert_eq!((refused(phone, true), refused(id_hash, true)), (wrong(account), wrong(account)));
+    publish(&shop, |sale| (sale.limit_by, sale.members_only) = (phone, true));
+    assert_eq!((refused(account, true), refused(id_hash, true)), (wrong(phone), wrong(phone)));
+    assert_eq!(refused(phone, false), Some(Declined::MembersOnly));
+    assert_eq!(refused(phone, true), None);
+    assert_eq!(shop.stock.calls().len(), 0, "no lane was asked");
+}
+
+/// R13: what was bought as a member is found by its key, though the buyer is none any more.
+#[tokio::test]
+async fn r13_a_member_of_yesterday_finds_his_order() {
+    let shop = Shop::new(1);
+    let order = shop.buy(1, "k", 1).await.unwrap().order;
+    publish(&shop, |sale| sale.members_only = true);
+    assert_eq!(shop.buy(1, "k", 1).await.map(|bought| bought.order), Ok(order));
+    assert_eq!(shop.buy(1, "another", 1).await, Err(Declined::MembersOnly));
 }
 
 /// The hint repeats the lane's own refusal of a key, and refuses no other (R13).

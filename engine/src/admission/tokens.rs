@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_has_every_token_verified_again() {
         let lifetime_ms = LIFETIME_MAX_S * 1_000;
-        let claims = BuyerClaims { tenant: 1, buyer: 2, expires_ms: NOW_MS + lifetime_ms };
+        let claims = BuyerClaims::new(1, 2, NOW_MS + lifetime_ms);
         let token = TokenSigner::new(key()).sign(&claims, NOW_MS).unwrap();
         let tokens = Tokens::new(TokenVerifier::new(vec![key()]).unwrap(), TokenSeed(1, 2));
         assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));
@@ -107,7 +107,7 @@ mod tests {
     /// A remembered token ends when it expires, and one that differs in a byte is another.
     #[test]
     fn a_remembered_token_is_the_same_token_and_still_valid() {
-        let claims = BuyerClaims { tenant: 1, buyer: 2, expires_ms: NOW_MS + 60_000 };
+        let claims = BuyerClaims::new(1, 2, NOW_MS + 60_000);
         let token = TokenSigner::new(key()).sign(&claims, NOW_MS).unwrap();
         let tokens = Tokens::new(TokenVerifier::new(vec![key()]).unwrap(), TokenSeed(1, 2));
         assert_eq!(tokens.verify(&token, NOW_MS), Ok(claims));

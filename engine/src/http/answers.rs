@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::sale::SubjectKind;
 use kit::{
     http::{Body, HeaderMap, HeaderValue, Response, StatusCode, header, reply},
     problem::{Code, NO_STORE, PreparedProblem, Problem, RateLimit},
@@ -34,6 +35,8 @@ pub(super) const fn code(why: &Declined) -> Code {
         Declined::Token(error) if error.is_forbidden() => Code::Forbidden,
         Declined::Token(_) => Code::Unauthenticated,
         Declined::UnknownOffer => Code::NotFound,
+        Declined::WrongSubject { .. } => Code::WrongSubject,
+        Declined::MembersOnly => Code::MembersOnly,
         Declined::NotStarted { .. } => Code::NotStarted,
         Declined::Paused => Code::Paused,
         Declined::Ended => Code::Ended,
@@ -65,6 +68,10 @@ pub(super) struct Answers {
     early_token: PreparedProblem,
     forbidden: PreparedProblem,
     unknown_offer: PreparedProblem,
+    counts_accounts: PreparedProblem,
+    counts_phones: PreparedProblem,
+    counts_id_hashes: PreparedProblem,
+    members_only: PreparedProblem,
     not_started: PreparedProblem,
     paused: PreparedProblem,
     ended: PreparedProblem,
@@ -92,6 +99,10 @@ impl Answers {
             early_token: of_token("the token is not valid yet"),
             forbidden: of(Code::Forbidden, "the token is not a buyer's"),
             unknown_offer: of(Code::NotFound, "there is no such offer"),
+            counts_accounts: of(Code::WrongSubject, "this sale counts by account; come with a token by account"),
+            counts_phones: of(Code::WrongSubject, "this sale counts by phone; come with a token by phone"),
+            counts_id_hashes: of(Code::WrongSubject, "this sale counts by id_hash; come with a token by id_hash"),
+            members_only: of(Code::MembersOnly, "this sale is for members; come with a member's token"),
             not_started: of(Code::NotStarted, "the sale has not started; come back when it opens"),
             paused: of(Code::Paused, "the merchant has stopped the sale for now"),
             ended: of(Code::Ended, "the sale is over"),
@@ -130,6 +141,12 @@ impl Answers {
             Declined::Token(TokenError::NotYetValid) => self.early_token.response(),
             Declined::Token(_) => self.bad_token.response(),
             Declined::UnknownOffer => self.unknown_offer.response(),
+            Declined::WrongSubject { counted } => match counted {
+                SubjectKind::Account => self.counts_accounts.response(),
+                SubjectKind::Phone => self.counts_phones.response(),
+                SubjectKind::IdHash => self.counts_id_hashes.response(),
+            },
+            Declined::MembersOnly => self.members_only.response(),
             Declined::NotStarted { opens_in_ms } => {
                 self.not_started.response_after(Duration::from_millis(*opens_in_ms))
             }

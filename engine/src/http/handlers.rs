@@ -34,6 +34,8 @@ impl IntoResponses for BuyRefused {
             (Code::InvalidRequest, ""),
             (Code::Unauthenticated, ""),
             (Code::Forbidden, ""),
+            (Code::WrongSubject, "the sale counts another kind of subject than the token's"),
+            (Code::MembersOnly, "the token is no member's"),
             (Code::NotFound, "no such offer"),
             (Code::SoldOut, ""),
             (Code::LimitReached, ""),

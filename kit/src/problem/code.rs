@@ -72,6 +72,10 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Authentication required";
     /// A valid token that may not do this.
     Forbidden = "forbidden", FORBIDDEN, "Forbidden";
+    /// Business outcome: the sale counts another kind of subject than the token's.
+    WrongSubject = "wrong_subject", FORBIDDEN, "Another kind of buyer";
+    /// Business outcome: the sale is for members, and the token is none's.
+    MembersOnly = "members_only", FORBIDDEN, "Members only";
     /// Nothing here, or nothing this caller may know of.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// The path exists, the method does not. Goes with an `Allow` header.
@@ -120,6 +124,8 @@ mod tests {
             ("idempotency_mismatch", 422),
             ("unauthenticated", 401),
             ("forbidden", 403),
+            ("wrong_subject", 403),
+            ("members_only", 403),
             ("not_found", 404),
             ("method_not_allowed", 405),
             ("invalid_request", 400),

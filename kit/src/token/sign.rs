@@ -3,6 +3,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::sale::SubjectKind;
 use serde::Serialize;
 
 use super::{AUDIENCE, BUYER_MAX, BuyerClaims, ISSUER, ROLE, Tenants, TokenKey};
@@ -48,6 +49,10 @@ struct Written<'a> {
     role: &'a str,
     exp: u64,
     iat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<bool>,
 }
 
 impl TokenSigner {
@@ -64,7 +69,7 @@ impl TokenSigner {
     /// When no verifier would accept such claims from this key; the rest does not happen. How long
     /// a token may live is the verifier's to say.
     pub fn sign(&self, claims: &BuyerClaims, now_ms: u64) -> Result<String, SignError> {
-        let BuyerClaims { tenant, buyer, expires_ms } = *claims;
+        let BuyerClaims { tenant, buyer, expires_ms, by, member } = *claims;
         if tenant == 0 || buyer == 0 || buyer > BUYER_MAX {
             return Err(SignError::Claims { tenant, buyer });
         }
@@ -80,6 +85,8 @@ impl TokenSigner {
             role: ROLE,
             exp: expires_ms / 1_000,
             iat: now_ms / 1_000,
+            by: (by != SubjectKind::Account).then_some(by.as_str()),
+            member: member.then_some(true),
         };
         self.sign_json(&serde_json::to_vec(&written)?)
     }

@@ -65,7 +65,7 @@ fn verdict_without(claim: &str) -> Result<BuyerClaims, TokenError> {
 
 #[test]
 fn a_signed_token_verifies_to_what_was_signed() {
-    let claims = BuyerClaims { tenant: 7, buyer: BUYER_MAX, expires_ms: NOW_MS + 60_000 };
+    let claims = BuyerClaims::new(7, BUYER_MAX, NOW_MS + 60_000);
     for (kid, secret) in [("a", SECRET), ("b", OTHER_SECRET)] {
         let token = TokenSigner::new(key(kid, secret)).sign(&claims, NOW_MS).unwrap();
         assert_eq!(verdict(&token), Ok(claims));
@@ -73,8 +73,26 @@ fn a_signed_token_verifies_to_what_was_signed() {
 }
 
 #[test]
+fn a_token_says_what_its_buyer_is_and_whether_a_member() {
+    for by in SubjectKind::ALL {
+        for member in [false, true] {
+            let claims = BuyerClaims { by, member, ..BuyerClaims::new(7, 42, NOW_MS + 60_000) };
+            let token = TokenSigner::new(key("a", SECRET)).sign(&claims, NOW_MS).unwrap();
+            assert_eq!(verdict(&token), Ok(claims));
+        }
+    }
+    let account = BuyerClaims::new(7, 42, (NOW_S + 60) * 1_000);
+    assert_eq!(verdict(&signed(&good_claims())), Ok(account), "an older issuer's");
+    assert_eq!(verdict_with("by", json!("account")), Ok(account));
+    assert_eq!(verdict_with("by", json!("face")), Err(TokenError::Subject), "a newer issuer's");
+    for (claim, value) in [("by", json!(null)), ("by", json!(1)), ("member", json!("true")), ("member", json!(1))] {
+        assert_eq!(verdict_with(claim, value), Err(TokenError::Malformed), "{claim}");
+    }
+}
+
+#[test]
 fn other_libraries_can_read_our_tokens() {
-    let claims = BuyerClaims { tenant: 7, buyer: 42, expires_ms: NOW_MS + 60_000 };
+    let claims = BuyerClaims::new(7, 42, NOW_MS + 60_000);
     let token = TokenSigner::new(key("a", SECRET)).sign(&claims, NOW_MS).unwrap();
     let mut validation = jsonwebtoken::Validation::new(Algorithm::HS256);
     validation.set_audience(&[AUDIENCE]);
@@ -188,7 +206,7 @@ fn a_key_signs_for_its_tenants_only() {
     let theirs = key_for(Tenants::Only([8, 9].into()), "theirs", OTHER_SECRET);
     let verifier = TokenVerifier::new(vec![key("a", SECRET), theirs.clone()]).unwrap();
     let signer = TokenSigner::new(theirs);
-    let claims = |tenant: u32| BuyerClaims { tenant, buyer: 42, expires_ms: NOW_MS + 60_000 };
+    let claims = |tenant: u32| BuyerClaims::new(tenant, 42, NOW_MS + 60_000);
     for tenant in [8, 9] {
         let token = signer.sign(&claims(tenant), NOW_MS).unwrap();
         assert_eq!(verifier.verify(&token, NOW_MS), Ok(claims(tenant)));
@@ -302,6 +320,6 @@ fn no_debug_form_shows_a_secret() {
 fn no_token_is_signed_that_would_not_verify() {
     let signer = TokenSigner::new(key("a", SECRET));
     for (tenant, buyer) in [(0, 1), (1, 0), (1, BUYER_MAX + 1)] {
-        assert!(signer.sign(&BuyerClaims { tenant, buyer, expires_ms: NOW_MS }, NOW_MS).is_err());
+        assert!(signer.sign(&BuyerClaims::new(tenant, buyer, NOW_MS), NOW_MS).is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::sale::SubjectKind;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::error::Category;
@@ -150,6 +151,19 @@ struct Payload<'a> {
     nbf: Option<u64>,
     #[serde(default)]
     iat: Option<u64>,
+    #[serde(default)]
+    by: By,
+    #[serde(default)]
+    member: bool,
+}
+
+/// The claim `by`. A kind that this program does not know is `None`: it is no account.
+struct By(Option<SubjectKind>);
+
+impl Default for By {
+    fn default() -> Self {
+        Self(Some(SubjectKind::Account))
+    }
 }
 
 /// Whether the claim `aud`, a string or a list of them, names us.
@@ -262,7 +276,9 @@ impl Payload<'_> {
         if !tenants.include(self.tenant) {
             return Err(TokenError::Tenant);
         }
-        Ok(BuyerClaims { tenant: self.tenant, buyer, expires_ms: self.exp.saturating_mul(1_000) })
+        let by = self.by.0.ok_or(TokenError::Subject)?;
+        let expires_ms = self.exp.saturating_mul(1_000);
+        Ok(BuyerClaims { tenant: self.tenant, buyer, expires_ms, by, member: self.member })
     }
 }
 
@@ -280,6 +296,26 @@ fn decode_into<'a>(buffer: &'a mut [u8], part: &str) -> Result<&'a [u8], TokenEr
     let json = buffer.get(..length).ok_or(TokenError::Malformed)?;
     // Serde would take an array for a struct, its members by their order.
     if json.trim_ascii_start().starts_with(b"{") { Ok(json) } else { Err(TokenError::Malformed) }
+}
+
+impl<'de> Deserialize<'de> for By {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = By;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a kind of subject")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<By, E> {
+                Ok(By(SubjectKind::named(name)))
+            }
+        }
+
+        deserializer.deserialize_str(Name)
+    }
 }
 
 impl<'de> Deserialize<'de> for Audience {

@@ -18,7 +18,7 @@ use domain::{
     money::Money,
     order::OrderRow,
     record::{BATCH_TYPE, Reservation},
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
     shard::ShardMap,
     stock::{LaneAnswer, LaneMode, LaneView, ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest, RunId},
 };
@@ -143,6 +143,8 @@ pub(crate) fn sale() -> Sale {
         paused: false,
         buyer_rate_per_s: 100,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: vec![lane(LANES[0], 3), lane(LANES[1], 100)],
     }
 }

@@ -20,7 +20,7 @@ use domain::{
     money::Money,
     order::OrderRow,
     record::{BATCH_TYPE, Batch, Reservation},
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
     shard::ShardMap,
     stock::{LaneAnswer, LaneMode, ReserveAnswer, ReserveCall, ReserveReply, ReserveRequest},
 };
@@ -197,6 +197,8 @@ impl Rig {
             paused: false,
             buyer_rate_per_s: 100,
             shard_map_version: 1,
+            limit_by: SubjectKind::Account,
+            members_only: false,
             lanes: vec![lane],
         };
         self.sales.send_replace(Arc::new(BTreeMap::from([(sale.id, sale)])));

@@ -9,7 +9,7 @@ use domain::{
     id::{LaneId, OfferId, PartitionId, RecordId, SaleId, SkuId, TenantId},
     money::Money,
     record::{ORDER_EVENTS_TYPE, Topic},
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
 };
 use store::log::{
     DeadLetters, Entry, Envelope, OrderLog, OrderLogSource, ParkedRecords, PartitionReader, ReadError, SalesFollower,
@@ -350,6 +350,8 @@ pub(crate) fn sale(id: u64, version: u32) -> Sale {
         paused: false,
         buyer_rate_per_s: 1,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: vec![lane],
     }
 }

@@ -8,7 +8,7 @@ use domain::{
     adopt::Place,
     id::{Epoch, PartitionId, SaleId, SkuId, TenantId},
     money::Money,
-    sale::{Lane, Offer, Sale, Window},
+    sale::{Lane, Offer, Sale, SubjectKind, Window},
 };
 use store::{
     ledger::LaneRow,
@@ -48,6 +48,8 @@ fn sale(id: u64, version: u32, lanes: &[(u64, &[u64])]) -> Sale {
         paused: false,
         buyer_rate_per_s: 1,
         shard_map_version: 1,
+        limit_by: SubjectKind::Account,
+        members_only: false,
         lanes: lanes.collect(),
     }
 }

@@ -229,7 +229,7 @@ impl Crowd {
     fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
         let now_ms = self.clock.now_ms();
         let (tenant, buyer) = (sale.tenant.number(), sale.buyer(buyer)?.get());
-        Ok(self.signer.sign(&BuyerClaims { tenant, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms)?)
+        Ok(self.signer.sign(&BuyerClaims::new(tenant, buyer, now_ms + TOKEN_TTL_MS), now_ms)?)
     }
 
     /// Everything that was answered in a sale, as the load test's book takes it.

@@ -22,6 +22,10 @@ pub(crate) const PAUSED: u64 = 1004;
 pub(crate) const SLOW_BUYER: u64 = 1005;
 /// Admits a request a second for its offer.
 pub(crate) const SLOW_OFFER: u64 = 1006;
+/// Counts phone numbers.
+pub(crate) const BY_PHONE: u64 = 1007;
+/// Sells to members alone.
+pub(crate) const MEMBERS: u64 = 1008;
 /// The first of the sales that are published while somebody asks.
 pub(crate) const FRESH: u64 = 2001;
 
@@ -51,6 +55,8 @@ pub(crate) fn files(now: Timestamp) -> Vec<(u64, String)> {
         sale(PAUSED, open, true, 1_000, one(PAUSED, 1_000)),
         sale(SLOW_BUYER, open, false, 1, one(SLOW_BUYER, 1_000)),
         sale(SLOW_OFFER, open, false, 1_000, one(SLOW_OFFER, 1)),
+        sale(BY_PHONE, open, false, 1_000, "limit_by = \"phone\"\n".to_owned() + &one(BY_PHONE, 1_000)),
+        sale(MEMBERS, open, false, 1_000, "members_only = true\n".to_owned() + &one(MEMBERS, 1_000)),
     ]
 }
 

@@ -136,7 +136,7 @@ impl Side {
     /// A good token.
     pub(crate) fn token_in(&self, tenant: u32, buyer: u64) -> String {
         let now_ms = SystemClock::new().now_ms();
-        self.signer.sign(&BuyerClaims { tenant, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms).unwrap()
+        self.signer.sign(&BuyerClaims::new(tenant, buyer, now_ms + TOKEN_TTL_MS), now_ms).unwrap()
     }
 
     /// A good token of the shop.

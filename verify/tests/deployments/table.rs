@@ -1,10 +1,12 @@
 //! The requests, and what each must get. They are sent in this order: later ones know what earlier
 //! ones bought.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    sales::{FUTURE, LIMIT, OPEN, PAST, PAUSED, PLENTY, SCARCE, SLOW_BUYER, SLOW_OFFER, TENANT, offer_of},
+    sales::{
+        BY_PHONE, FUTURE, LIMIT, MEMBERS, OPEN, PAST, PAUSED, PLENTY, SCARCE, SLOW_BUYER, SLOW_OFFER, TENANT, offer_of,
+    },
     side::{Side, ask, post},
 };
 
@@ -146,7 +148,20 @@ fn refusals() -> Vec<Case> {
         let body = format!(r#"{{"offer_id":"{PLENTY}","quantity":1}}"#);
         post(&side.token_in(TENANT + 1, BUYER), "Idempotency-Key: a\r\n", &body)
     };
+    let saying = |(claim, value): (&str, Value), side: &Side, sale| {
+        let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, offer_of(sale));
+        post(&side.token_with(claim, value), "Idempotency-Key: said\r\n", &body)
+    };
     vec![
+        buys((BUY, 403, "wrong_subject"), "an account, where phones are counted", (BUYER, "a", offer_of(BY_PHONE), 1)),
+        // Once its lane is open: before, nobody knows whether the key has an order.
+        buys((BUY, 403, "members_only"), "no member", (BUYER, "a", offer_of(MEMBERS), 1)).until(Until::Expected),
+        case((BUY, 202, "none"), "a phone, where phones are counted", move |side| {
+            saying(("by", json!("phone")), side, BY_PHONE)
+        })
+        .until(Until::Expected),
+        case((BUY, 202, "none"), "a member", move |side| saying(("member", json!(true)), side, MEMBERS))
+            .until(Until::Expected),
         buys((BUY, 409, "not_started"), "too early", (BUYER, "a", offer_of(FUTURE), 1)),
         // Until its engine knows that the lane never sold.
         buys((BUY, 409, "ended"), "too late", (BUYER, "a", offer_of(PAST), 1)).until(Until::Expected),

@@ -106,7 +106,7 @@ fn no_such(order: usize) -> Reply {
 pub(crate) fn token<S: Stores>(parts: &Parts<S>, shop: &SeedShop, buyer: u8) -> String {
     let now_ms = parts.clock.now_ms();
     let tenant = shop.tenant.number();
-    let claims = BuyerClaims { tenant, buyer: shop.buyer(buyer).get(), expires_ms: now_ms + DAY_MS };
+    let claims = BuyerClaims::new(tenant, shop.buyer(buyer).get(), now_ms + DAY_MS);
     parts.signer.sign(&claims, now_ms).unwrap()
 }
 

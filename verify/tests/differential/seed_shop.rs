@@ -5,7 +5,7 @@ use domain::{
     id::{BuyerId, LaneId, OfferId, PartitionId, SaleId, SkuId, TenantId},
     money::Money,
     order::OrderRow,
-    sale::{Lane, Offer, RATE_MAX, Sale, Window},
+    sale::{Lane, Offer, RATE_MAX, Sale, SubjectKind, Window},
 };
 
 /// Offers of a seed, at most.
@@ -106,6 +106,8 @@ impl SeedShop {
             paused: false,
             buyer_rate_per_s: RATE_MAX,
             shard_map_version: 1,
+            limit_by: SubjectKind::Account,
+            members_only: false,
             lanes: vec![Lane {
                 id: self.lane,
                 partition: self.partition,

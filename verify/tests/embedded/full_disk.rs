@@ -31,7 +31,7 @@ const TENANT: u32 = 7;
 
 fn token(signer: &TokenSigner, buyer: u64) -> String {
     let now_ms = SystemClock::new().now_ms();
-    signer.sign(&BuyerClaims { tenant: TENANT, buyer, expires_ms: now_ms + TOKEN_TTL_MS }, now_ms).unwrap()
+    signer.sign(&BuyerClaims::new(TENANT, buyer, now_ms + TOKEN_TTL_MS), now_ms).unwrap()
 }
 
 /// The order and whether it was accepted; `None`: refused for now, or because the test asks too

@@ -27,7 +27,7 @@ fn tokens() {
     let listed = json!(["iss", "aud", "sub", "tenant", "role", "exp"].map(|name| &claims[name]));
     let signer = |kid: &str, secret: &str| TokenSigner::new(TokenKey::new(kid, secret, Tenants::All).unwrap());
     let now_ms = SystemClock::new().now_ms();
-    let claims = BuyerClaims { tenant: 7, buyer: 1, expires_ms: now_ms + 3_600_000 };
+    let claims = BuyerClaims::new(7, 1, now_ms + 3_600_000);
     let too_late_s = now_ms / 1_000 + LIFETIME_MAX_S + 60;
     let (message, signature) = good.rsplit_once('.').unwrap();
     let other_secret = URL_SAFE_NO_PAD.encode([7; 32]);

@@ -1,21 +1,32 @@
 //! The tests, by area. Each begins with a service of its own on an empty database.
 
 mod rig;
+mod simulator;
+mod staff;
 
 mod audit;
 mod branding;
+mod buyers;
+mod erasure;
 mod feed;
 mod flags;
 mod house;
-mod keys;
-mod movements;
-mod plans;
 mod images;
 mod import;
 mod jobs;
+mod keys;
+mod login;
+mod movements;
+mod phone;
+mod plans;
 mod products;
 mod reconcile;
+mod roles;
+mod signing;
 mod stock;
 mod tenants;
+mod totp;
 mod usage;
+mod users;
 mod warehouses;
+mod wechat;

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use catalog::{
+    buyers::outside::Outside,
     ports::Given,
     service::{Catalog, Secrets},
     vault::Vault,
@@ -34,13 +35,14 @@ pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
 
 pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
 
+/// By what buyers' tokens are signed.
+pub(crate) fn token_key() -> TokenKey {
+    TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap()
+}
+
 fn secrets() -> Secrets {
-    let buyer_tokens = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
-    Secrets {
-        operator: Some(OPERATOR.to_owned()),
-        vault: Vault::new(&[5; 32]).unwrap(),
-        buyer_tokens: Some(buyer_tokens),
-    }
+    let vault = Vault::new(&[5; 32]).unwrap();
+    Secrets { operator: Some(OPERATOR.to_owned()), vault, buyer_tokens: Some(token_key()) }
 }
 
 /// A service that listens, and what it stands on.
@@ -136,20 +138,37 @@ impl Ask<'_> {
     }
 
     pub(crate) async fn send(self) -> Answer {
+        self.detach().await
+    }
+
+    /// The request apart from its rig, for one of many at once.
+    pub(crate) fn detach(self) -> impl Future<Output = Answer> + Send + 'static {
         let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.rig.url, self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let response = self.rig.client.request(request.body(Full::new(self.body)).unwrap()).await.unwrap();
-        let (head, body) = response.into_parts();
-        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        let (client, request) = (self.rig.client.clone(), request.body(Full::new(self.body)).unwrap());
+        async move {
+            let (head, body) = client.request(request).await.unwrap().into_parts();
+            Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        }
     }
 }
 
 impl Rig {
     /// A service on an empty database.
     pub(crate) async fn start() -> Self {
-        Self::start_at(Arc::new(Place::new().await), ManualClock::new(BEGIN_MS)).await
+        Self::start_with(Outside::default()).await
+    }
+
+    /// The same with these providers of buyers' logins.
+    pub(crate) async fn start_with(outside: Outside) -> Self {
+        Self::start_at(Arc::new(Place::new().await), ManualClock::new(BEGIN_MS), outside).await
+    }
+
+    /// Where its database is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A service that has tenants of these numbers, for tests in which the operator acts for them.
@@ -168,15 +187,20 @@ impl Rig {
     pub(crate) async fn restart(self) -> Self {
         let (clock, place) = (self.clock.clone(), Arc::clone(&self.place));
         drop(self);
-        Self::start_at(place, clock).await
+        Self::start_at(place, clock, Outside::default()).await
     }
 
-    async fn start_at(place: Arc<Place>, clock: ManualClock) -> Self {
+    /// Another process of the same service, on the same database.
+    pub(crate) async fn another(&self) -> Self {
+        Self::start_at(Arc::clone(&self.place), self.clock.clone(), Outside::default()).await
+    }
+
+    async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
-        let catalog = Arc::new(Catalog::new(ports, secrets()));
+        let catalog = Arc::new(Catalog::new(ports, secrets()).with_outside(outside));
         let router = Router::new(Served(Arc::clone(&catalog)), table, clock.clone(), requests);
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -84,8 +84,11 @@ impl OpenFile {
         for (pragma, value) in wanted {
             conn.pragma_update(None, pragma, value).map_err(|error| fault::of_sqlite(path, error))?;
         }
+        // What is deleted is overwritten in its page: an erased person's key is no more.
+        conn.pragma_update(None, "secure_delete", "FAST").map_err(|error| fault::of_sqlite(path, error))?;
         // Read back: an unknown or refused pragma is silence.
         demand(&conn, path, "journal_mode", "wal")?;
+        demand(&conn, path, "secure_delete", "2")?;
         wanted.iter().try_for_each(|(pragma, value)| demand(&conn, path, pragma, &value.to_string()))?;
         conn.set_prepared_statement_cache_capacity(settings.statements_cached);
         let clock = Arc::clone(now_ms);

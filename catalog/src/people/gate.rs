@@ -1,0 +1,212 @@
+//! The work of hashing passwords: a process does one at a time, away from the threads that answer
+//! buyers, and few wait. Whoever failed lately waits in a smaller queue, so that those who guess
+//! leave room for those who know. What it remembers of addresses is in memory and bounded.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kit::problem::{Code, Problem};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
+
+use super::password;
+use crate::refused::Refused;
+
+/// From so many failures of its address on, so many logins wait with one's own: who never failed
+/// waits among a hundred, at some 40 ms each four seconds at most, and those who guess add two.
+const QUEUES: [(u32, usize); 3] = [(0, 100), (1, 8), (4, 2)];
+/// From how many on it waits longer each time: many people may share an address.
+const FAILURES_FREE: u32 = 20;
+/// The longest such wait.
+const WAIT_MAX: Duration = Duration::from_secs(900);
+/// An address that did not fail for as long is forgotten.
+const MEMORY: Duration = Duration::from_secs(900);
+/// Addresses that are remembered.
+const ADDRESSES_MAX: usize = 10_000;
+/// When to come back to a full queue.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// Where passwords are hashed, and who may.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    turn: Arc<Semaphore>,
+    queues: [Arc<Semaphore>; QUEUES.len()],
+    addresses: Mutex<HashMap<IpAddr, Failures>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { turn: semaphore(1), queues: QUEUES.map(|(_, places)| semaphore(places)), addresses: Mutex::default() }
+    }
+}
+
+/// Failed logins from an address, by the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Duration,
+}
+
+impl Failures {
+    /// Until when it has to wait.
+    fn until(self) -> Duration {
+        let Some(beyond) = self.count.checked_sub(FAILURES_FREE) else { return Duration::ZERO };
+        self.last + Duration::from_secs(1 << beyond.min(16)).min(WAIT_MAX)
+    }
+}
+
+/// Somebody's turn. It lasts as long as one of its clones: work that nobody waits for any more
+/// still keeps the others out.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    _permits: Arc<[OwnedSemaphorePermit; 2]>,
+}
+
+impl Gate {
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// `rate_limited` when too many wait, or the address failed too often.
+    pub(super) async fn enter(&self, address: IpAddr, now: Duration) -> Result<Turn, Refused> {
+        let failures = self.failures(address, now);
+        let wait = failures.map_or(Duration::ZERO, Failures::until).saturating_sub(now);
+        if !wait.is_zero() {
+            return Err(too_often("too many logins from your address failed; come back later", wait));
+        }
+        let count = failures.map_or(0, |failures| failures.count);
+        let queue = QUEUES.iter().rposition(|(from, _)| *from <= count).unwrap_or_default();
+        let place = Arc::clone(&self.queues[queue]).try_acquire_owned();
+        let place = place.map_err(|_full| too_often("too many logins wait; come back", COME_BACK))?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(|_closed| too_often("logins have ended", COME_BACK))?;
+        Ok(Turn { _permits: Arc::new([place, turn]) })
+    }
+
+    /// Remembers a failure.
+    pub(super) fn failed(&self, address: IpAddr, now: Duration) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = network(address);
+        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
+            addresses.retain(|_, failures| now.saturating_sub(failures.last) < MEMORY);
+            let oldest = addresses.iter().min_by_key(|(_, failures)| failures.last).map(|(address, _)| *address);
+            if let Some(oldest) = oldest.filter(|_| addresses.len() >= ADDRESSES_MAX) {
+                addresses.remove(&oldest);
+            }
+        }
+        let failures = addresses.entry(address).or_insert(Failures { count: 0, last: now });
+        let count = if now.saturating_sub(failures.last) < MEMORY { failures.count } else { 0 };
+        *failures = Failures { count: count.saturating_add(1), last: now };
+    }
+
+    fn failures(&self, address: IpAddr, now: Duration) -> Option<Failures> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = addresses.get(&network(address)).copied();
+        failures.filter(|failures| now.saturating_sub(failures.last) < MEMORY)
+    }
+}
+
+/// A network of IPv6 is one customer's, as an address of IPv4 is.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// A refusal that says when to come back.
+pub(super) fn too_often(detail: &'static str, wait: Duration) -> Refused {
+    Problem::new(Code::RateLimited, detail).with_retry_after(wait).into()
+}
+
+impl Turn {
+    /// Whether it is the password that was stored; the same work for none.
+    pub(super) async fn is_right(&self, password: &str, stored: &str) -> Result<bool, Refused> {
+        let (password, stored) = (password.to_owned(), stored.to_owned());
+        self.aside(move || password::is_right(&password, &stored)).await
+    }
+
+    /// A password, ready to be stored.
+    pub(super) async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, Refused> {
+        let password = password.to_owned();
+        self.aside(move || password::hash(&password, &salt)).await
+    }
+
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let turn = self.clone();
+        let worked = spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        worked.await.map_err(|error| Refused::Broken(error.to_string()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([203, 0, 113, last])
+    }
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    #[tokio::test]
+    async fn who_failed_waits_in_a_queue_of_two_and_leaves_room_for_the_others() {
+        let gate = Arc::new(Gate::default());
+        (0..4).for_each(|_| gate.failed(address(1), NOW));
+        let turn = gate.enter(address(2), NOW).await.unwrap();
+        let waiter = |of: u8| {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.enter(address(of), NOW).await.map(drop) })
+        };
+        let guessing = [waiter(1), waiter(1)];
+        while gate.queues[2].available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(gate.enter(address(1), NOW).await.is_err(), "a third guess is refused at once");
+        let honest = waiter(3);
+        drop(turn);
+        honest.await.unwrap().unwrap();
+        for guess in guessing {
+            guess.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_often_waits_longer_each_time_and_is_forgotten() {
+        let gate = Gate::default();
+        (0..FAILURES_FREE).for_each(|_| gate.failed(address(1), NOW));
+        assert!(gate.enter(address(1), NOW).await.is_err());
+        assert!(gate.enter(address(1), NOW + Duration::from_secs(1)).await.is_ok());
+        gate.failed(address(1), NOW);
+        assert!(gate.enter(address(1), NOW + Duration::from_secs(1)).await.is_err());
+        assert!(gate.enter(address(2), NOW).await.is_ok());
+        assert_eq!(gate.failures(address(1), NOW + MEMORY).map(|failures| failures.count), None);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_memory_is_bounded() {
+        let gate = Gate::default();
+        for last in 0..3_u128 {
+            let of_one_network = (0x2001_0db8_u128 << 96) + last;
+            gate.failed(IpAddr::V6(of_one_network.into()), NOW);
+        }
+        assert_eq!(gate.addresses.lock().unwrap().len(), 1);
+        for number in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
+            gate.failed(IpAddr::V4(number.into()), NOW + Duration::from_secs(1));
+        }
+        assert_eq!(gate.addresses.lock().unwrap().len(), ADDRESSES_MAX);
+    }
+}
