@@ -152,6 +152,7 @@ impl<P: Ports> Api for Catalog<P> {
             images::routes(),
             stock::routes(),
             people::routes(),
+            stock::routes(),
         ];
         areas.into_iter().flatten().collect()
     }
