@@ -108,7 +108,7 @@ fn a_buyers_token_is_none_of_a_persons_and_the_reverse() {
     let secret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
     let key = TokenKey::new("a", secret, Tenants::All).unwrap();
     let signer = PersonSigner::generate().unwrap();
-    let buyer = BuyerClaims { tenant: 7, buyer: 42, expires_ms: NOW_MS + 600_000 };
+    let buyer = BuyerClaims::new(7, 42, NOW_MS + 600_000);
     let buyers = TokenSigner::new(key.clone()).sign(&buyer, NOW_MS).unwrap();
     let persons = signer.sign(&claims(), NOW_MS).unwrap();
     let verifier = PersonVerifier::new(vec![signer.key().clone()]);
