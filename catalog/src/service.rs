@@ -152,7 +152,6 @@ impl<P: Ports> Api for Catalog<P> {
             images::routes(),
             stock::routes(),
             people::routes(),
-            stock::routes(),
         ];
         areas.into_iter().flatten().collect()
     }
