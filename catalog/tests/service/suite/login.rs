@@ -59,7 +59,8 @@ async fn no_other_token_is_a_persons() {
     let staff = Staff::of(&rig, "kettles").await;
     let token = staff.signed_in("ann@example.com", &["owner"]).await;
     let key = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
-    let claims = BuyerClaims::new(staff.tenant.parse().unwrap(), 1, BEGIN_MS + 60_000);
+    let tenant = staff.tenant.parse().unwrap();
+    let claims = BuyerClaims::new(tenant, 1, BEGIN_MS + 60_000);
     let buyers = TokenSigner::new(key).sign(&claims, rig.clock.now_ms()).unwrap();
     let forged = format!("{}.{}", token.rsplit_once('.').unwrap().0, "A".repeat(86));
     for token in [buyers.as_str(), forged.as_str(), "a.b.c", ".."] {

@@ -1,7 +1,7 @@
 //! Warehouses, their zones and bins: codes of their own, changes by version, and nothing removed in
 //! which stock lies.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{rig::Rig, stock::Shop};
 
@@ -124,4 +124,58 @@ async fn another_tenants_warehouse_is_not_there() {
     assert!(other.all("/v1/warehouses").await.is_empty());
     assert_eq!(other.warehouse("MAIN").await, "2", "codes are of each tenant");
     assert_eq!(shop.all("/v1/warehouses/1/places").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_of_one_sku_and_its_expiry_changes_in_the_version_that_was_read() {
+    let rig = Rig::with_tenants(&[7, 8]).await;
+    let shop = Shop::open(&rig, &["POT", "PAN"]).await;
+    let batch = |sku: &str| json!({ "sku": sku, "code": "B-1", "expires_at": "2026-12-01T08:00:00+08:00" });
+    let made = shop.post("/v1/batches", &batch("POT")).await.expect(201);
+    assert_eq!(made["expires_at"], "2026-12-01T00:00:00.000Z");
+    shop.post("/v1/batches", &batch("POT")).await.refused(409, "conflict");
+    shop.post("/v1/batches", &batch("PAN")).await.expect(201);
+    assert_eq!(shop.all("/v1/batches?sku=POT").await, [made.clone()]);
+    for (member, wrong) in [("expires_at", json!("soon")), ("sku", json!("NONE")), ("code", json!("a b"))] {
+        let mut body = batch("POT");
+        body[member] = wrong;
+        let refused = shop.post("/v1/batches", &body).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.wrong_fields(), [member]);
+    }
+    let path = format!("/v1/batches/{}", made["id"].as_str().unwrap());
+    let change =
+        |expires_at: Value| shop.patching(&path, &json!({ "expires_at": expires_at })).header("if-match", "\"1\"");
+    assert_eq!(change(made["expires_at"].clone()).send().await.expect(200), made, "nothing changes");
+    assert_eq!(change(Value::Null).send().await.expect(200)["version"], 2);
+    let stale = change(json!("2027-01-01T00:00:00Z")).send().await.refused(412, "precondition_failed");
+    assert_eq!(stale["current"]["version"], 2);
+    Shop::new(&rig, 8).patching(&path, &json!({ "expires_at": null })).send().await.refused(404, "not_found");
+    let wrong = shop.moves(&[json!({ "kind": "receive", "sku": "PAN", "units": 1, "batch": "B-2" })]).await;
+    wrong.refused(400, "invalid_request");
+    assert_eq!(wrong.wrong_fields(), ["lines[0].batch"]);
+}
+
+#[tokio::test]
+async fn every_change_of_stock_is_in_the_audit_log_once() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = Shop::open(&rig, &["POT"]).await;
+    shop.receive("POT", 5).await;
+    let set = json!({ "sku": "POT", "warehouse": "MAIN", "on_hand": 4, "expected_on_hand": 5 });
+    for _ in 0..2 {
+        shop.keyed("/v1/stock/set", "same").json(&set).send().await.expect(200);
+    }
+    let feed = json!({ "source": "erp", "lines": [{ "sku": "POT", "warehouse": "MAIN", "on_hand": 3, "version": 1 }] });
+    for key in ["a", "b"] {
+        shop.keyed("/v1/stock/feed", key).json(&feed).send().await.expect(200);
+    }
+    for _ in 0..2 {
+        shop.putting("/v1/stock/1/1/threshold", &json!({ "threshold": 5 })).send().await.expect(200);
+        shop.patching("/v1/warehouses/1", &json!({ "name": "Main" })).send().await.expect(200);
+    }
+    let mut actions: Vec<String> =
+        shop.all("/v1/audit").await.iter().map(|entry| entry["action"].to_string()).collect();
+    actions.sort();
+    let expected = ["stock.feed", "stock.move", "stock.set", "stock.threshold", "warehouse.change", "warehouse.create"];
+    assert_eq!(actions, expected.map(|action| format!("\"{action}\"")));
 }
