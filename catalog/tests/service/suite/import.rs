@@ -41,7 +41,7 @@ async fn export(rig: &Rig, tenant: u32, format: &str, key: &str) -> String {
 
 #[tokio::test]
 async fn lines_make_and_change_by_code_and_unchanged_ones_change_nothing() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = "\u{feff}title,product,sku,price,currency,sku_attributes\r\n\
                \"Kettle, \"\"the\"\" 壶\",K,K-RED,9900,CNY,\"[{\"\"name\"\":\"\"colour\"\",\"\"value\"\":\"\"red\"\"}]\"\r\n\
                \"Kettle, \"\"the\"\" 壶\",K,K-BLUE,9900,CNY,\r\n\
@@ -75,7 +75,7 @@ async fn lines_make_and_change_by_code_and_unchanged_ones_change_nothing() {
 
 #[tokio::test]
 async fn what_is_wrong_is_named_by_line_and_field_and_the_job_goes_on() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = "product,title,state,attributes,sku,price,currency\n\
                A,Good,active,[],A-1,1,CNY\n\
                \"B\nB\",,sold,,B-1,1.5,cny\n\
@@ -121,7 +121,7 @@ async fn what_is_wrong_is_named_by_line_and_field_and_the_job_goes_on() {
 
 #[tokio::test]
 async fn what_is_no_such_file_is_refused_at_once() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for (format, body, fields) in [
         ("csv", "".to_owned(), vec!["body"]),
         ("csv", "title,price\n".to_owned(), vec!["product"]),
@@ -145,7 +145,7 @@ async fn what_is_no_such_file_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_ends_the_job_with_its_line() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = format!("product,title\nA,Good\nB,\"{}", "x\n".repeat(800_000));
     let job = import(&rig, 1, "a", csv).await.expect(202);
     finish(&rig).await;
@@ -156,7 +156,7 @@ async fn a_quote_that_is_never_closed_ends_the_job_with_its_line() {
 
 #[tokio::test]
 async fn flaws_beyond_a_thousand_are_counted() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let csv = format!("product,title\n{}", "A,\n".repeat(2_500));
     let job = import(&rig, 1, "a", csv).await.expect(202);
     finish(&rig).await;
@@ -169,7 +169,7 @@ async fn flaws_beyond_a_thousand_are_counted() {
 
 #[tokio::test]
 async fn lines_keep_to_the_tenants_schema_and_images() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let schema = json!({ "schema": { "type": "object", "required": ["care"] } });
     acting(rig.put("/v1/product-fields"), 1).json(&schema).send().await.expect(200);
     let hash = "0".repeat(64);
@@ -185,7 +185,7 @@ async fn lines_keep_to_the_tenants_schema_and_images() {
 
 #[tokio::test]
 async fn a_large_file_is_read_across_chunks_in_pieces() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let mut csv = "product,title,description\n".to_owned();
     for number in 0..1_000 {
         csv.push_str(&format!("P{number},T,\"{}\"\n", format!("行 \"\"{number}\"\"\n").repeat(300)));
@@ -202,7 +202,7 @@ async fn a_large_file_is_read_across_chunks_in_pieces() {
 
 #[tokio::test]
 async fn an_export_that_is_imported_changes_nothing() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     // Without a file to keep failures in: the seed is printed.
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
     let text = "[ -~\u{a1}-\u{ff}\u{4e00}-\u{4e20}\u{1f600}-\u{1f610}]{0,20}";
@@ -247,7 +247,7 @@ async fn an_export_that_is_imported_changes_nothing() {
 #[tokio::test]
 #[ignore = "measures; run it by name"]
 async fn measure_an_import() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for (tenant, lines) in [(1, 10_000), (2, 20_000), (3, 100_000)] {
         for round in ["new", "again"] {
             import(&rig, tenant, round, file(lines)).await.expect(202);
