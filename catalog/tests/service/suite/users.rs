@@ -263,7 +263,7 @@ async fn the_first_owner_is_made_once_by_two_at_once_and_can_sign_in() {
     let other = rig.another().await;
     let make = |rig: &Rig| {
         let catalog = std::sync::Arc::clone(&rig.catalog);
-        async move { first_owner(&catalog, "Demo", "owner@example.com").await }
+        async move { first_owner(&catalog, (1, "Demo"), "owner@example.com").await }
     };
     let (one, two) = tokio::join!(make(&rig), make(&other));
     let (one, two) = (one.unwrap().unwrap(), two.unwrap().unwrap());
