@@ -30,7 +30,7 @@ use crate::schema;
 const TRIES_MAX: u32 = 4;
 
 /// Bodies beyond this size are large: few of them are held at a time.
-const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How fast a large body has to come, in bytes a second.
 const LARGE_BYTES_PER_S: usize = 512 * 1024;
@@ -256,7 +256,7 @@ impl<A: Api> Service for Served<A> {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(&problem), &asked),
         };
-        let Ok(_room) = room_for(route.body_bytes_max) else {
+        let Ok(_room) = room_for(&asked) else {
             let problem =
                 Problem::new(Code::Overloaded, "other large bodies are being read; nothing was done, come back");
             return closing(refused(&problem.with_retry_after(ROOM_AFTER)), &asked);
@@ -281,12 +281,12 @@ impl<A: Api> Service for Served<A> {
     }
 }
 
-/// A place among the large bodies, where one is needed.
-fn room_for(body_bytes_max: usize) -> Result<Option<SemaphorePermit<'static>>, TryAcquireError> {
-    if body_bytes_max <= SMALL_BYTES_MAX {
-        return Ok(None);
+/// A place among the large bodies, where one is needed: for a body that says so, or says nothing.
+fn room_for(asked: &Asked<'_>) -> Result<Option<SemaphorePermit<'static>>, TryAcquireError> {
+    match asked.body.size_hint().upper() {
+        Some(bytes) if bytes <= SMALL_BYTES_MAX => Ok(None),
+        _ => LARGE_BODIES.try_acquire().map(Some),
     }
-    LARGE_BODIES.try_acquire().map(Some)
 }
 
 async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {

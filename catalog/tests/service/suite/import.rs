@@ -1,14 +1,16 @@
 //! Import and export of products: by codes, line by line, past what is wrong; an export that is
 //! imported changes nothing.
 
+use catalog::jobs::Runner;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::{Value, json};
 use store::sql::Sql as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     jobs::{file, finish, import, shown},
     products::{acting, new_product, new_sku},
-    rig::Rig,
+    rig::{OPERATOR, Rig},
 };
 
 async fn import_lines(rig: &Rig, tenant: u32, key: &str, lines: String) -> Value {
@@ -243,6 +245,71 @@ async fn an_export_that_is_imported_changes_nothing() {
     assert_eq!((all(&rig, 1, "/v1/products").await, all(&rig, 1, "/v1/skus").await), before);
 }
 
+/// Products of more SKUs than a piece has, and more products than that, are exported whole: each
+/// line once.
+#[tokio::test]
+async fn an_export_across_pieces_has_each_line_once() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    let mut csv = file(2_500);
+    csv.extend((0..4_100).map(|number| format!("MANY,Many,M{number},1,CNY\n")));
+    csv.push_str("NONE,None,,,\n");
+    csv.push_str("LAST,Last,L,1,CNY\n");
+    let lines = csv.lines().count();
+    import(&rig, 1, "a", csv).await.expect(202);
+    let exported = export(&rig, 1, "csv", "b").await;
+    let mut codes: Vec<&str> = exported.lines().map(|line| line.split(',').nth(7).unwrap()).collect();
+    assert_eq!(codes.len(), lines);
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), lines);
+    let job = shown(&rig, 1, &json!({ "id": "2" })).await;
+    assert_eq!((&job["done"], &job["total"]), (&json!(2_503), &json!(2_503)));
+}
+
+/// Its length is announced, so that a client sees what it has not got.
+#[tokio::test]
+async fn a_result_that_breaks_off_is_seen_to_be_broken() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    import(&rig, 1, "a", file(2_500)).await.expect(202);
+    let whole = export(&rig, 1, "csv", "b").await;
+    let ask = "GET /v1/jobs/2/result HTTP/1.1\r\nHost: a\r\nFlashsale-Tenant: 1\r\nConnection: close\r\n";
+    let ask = format!("{ask}Authorization: Bearer {OPERATOR}\r\n\r\n");
+    let get = async || {
+        let mut connection = rig.connect().await;
+        connection.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", whole.len())), "{head}");
+        body.to_owned()
+    };
+    assert_eq!(get().await, whole);
+    rig.db.exec("DELETE FROM job_chunks WHERE part = 'result' AND chunk = 1", vec![]).await.unwrap();
+    let broken = get().await;
+    assert!(broken.len() < whole.len() && whole.starts_with(&broken), "{} of {}", broken.len(), whole.len());
+}
+
+/// Large bodies are held whole, so that few are read at a time; small ones wait for nobody.
+#[tokio::test]
+async fn of_three_large_files_at_once_one_is_told_to_come_back() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    let head = format!(
+        "POST /v1/products/import?format=csv HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPERATOR}\r\n\
+         Flashsale-Tenant: 1\r\nIdempotency-Key: a\r\nContent-Length: 60000000\r\n\r\nproduct"
+    );
+    let unfinished = async || {
+        let mut connection = rig.connect().await;
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).await.unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    let (first, second, third) = (unfinished(), unfinished(), unfinished());
+    let answer = tokio::select! { answer = first => answer, answer = second => answer, answer = third => answer };
+    assert_eq!(answer, "HTTP/1.1 503");
+    import(&rig, 1, "b", file(1)).await.expect(202);
+}
+
 /// Not a bound: how long many lines take, and that twice as many take twice as long.
 #[tokio::test]
 #[ignore = "measures; run it by name"]
@@ -252,8 +319,11 @@ async fn measure_an_import() {
         for round in ["new", "again"] {
             import(&rig, tenant, round, file(lines)).await.expect(202);
             let started = std::time::Instant::now();
-            finish(&rig).await;
-            println!("{lines} lines, {round}: {:?}", started.elapsed());
+            let (mut runner, mut turns) = (Runner::default(), Vec::new());
+            while runner.turn(&rig.catalog).await.unwrap() {
+                turns.push(started.elapsed().as_millis());
+            }
+            println!("{lines} lines, {round}: {:?}, turns after {turns:?} ms", started.elapsed());
         }
     }
 }

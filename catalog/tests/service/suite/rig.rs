@@ -23,6 +23,7 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::sql::Sql as _;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::{Db, Place};
@@ -208,6 +209,11 @@ impl Rig {
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         Self { clock, catalog, db, url, client, stop, place }
+    }
+
+    /// A connection of its own, for what no client does.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }
 
     fn ask(&self, method: Method, path: &str) -> Ask<'_> {
