@@ -159,8 +159,8 @@ CREATE TABLE inventory_conflicts (
   PRIMARY KEY (tenant, conflict)
 );
 
--- Reconciliations. The next piece begins after (after_sku, after_warehouse). started_by: as actor in
--- audit_log, or `nightly`. ended_at: NULL while it is under way.
+-- Reconciliations. The next piece begins after (after_sku, after_warehouse). started_by: as actor
+-- in audit_log, or `nightly`. ended_at: NULL while it is under way.
 CREATE TABLE inventory_runs (
   tenant BIGINT NOT NULL,
   run BIGINT NOT NULL,
@@ -176,8 +176,8 @@ CREATE TABLE inventory_runs (
 
 CREATE INDEX inventory_runs_under_way ON inventory_runs (ended_at);
 
--- What a reconciliation found. what: the figure of the level. level_units, summed_units: as the level has it,
--- and as what it is made of says.
+-- What a reconciliation found. what: the figure of the level. level_units, summed_units: as the
+-- level has it, and as what it is made of says.
 CREATE TABLE inventory_findings (
   tenant BIGINT NOT NULL,
   run BIGINT NOT NULL,
@@ -190,8 +190,8 @@ CREATE TABLE inventory_findings (
   PRIMARY KEY (tenant, run, finding)
 );
 
--- Events on their way to the topic catalog-events: the members of a CloudEvent. sequence: rises by 1
--- within a tenant, in the order of the commits. data: JSON, without personal data.
+-- Events on their way to the topic catalog-events: the members of a CloudEvent. sequence: rises by
+-- 1 within a tenant, in the order of the commits. data: JSON, without personal data.
 CREATE TABLE catalog_events (
   tenant BIGINT NOT NULL,
   sequence BIGINT NOT NULL,

@@ -27,8 +27,9 @@ use crate::{
     service::Catalog,
 };
 
-/// Levels, with the codes of what they are of, which are there as long as the level is: the joins are
-/// outer ones so that the levels are read first, in their order. The first parameter is the time.
+/// Levels, with the codes of what they are of, which are there as long as the level is: the joins
+/// are outer ones so that the levels are read first, in their order. The first parameter is the
+/// time.
 const LEVELS: &str = "SELECT l.sku, s.code, l.warehouse, w.code, l.on_hand, l.allotted, l.unshipped, \
      COALESCE((SELECT CAST(SUM(p.units) AS SIGNED) FROM inventory_positions p JOIN inventory_batches b \
      ON b.tenant = p.tenant AND b.batch = p.batch WHERE p.tenant = l.tenant AND p.warehouse = l.warehouse \

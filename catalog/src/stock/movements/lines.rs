@@ -45,7 +45,7 @@ fn flaw(index: usize, member: &str, message: &'static str) -> FieldError {
     FieldError { field: format!("lines[{index}].{member}").into(), message: message.into() }
 }
 
-/// A member, what is wrong with it, and of which lines.
+/// A member, what is wrong with it, and when it is.
 type Rule = (&'static str, &'static str, fn(&MovementLine) -> bool);
 
 /// What lines say that does not go together.
