@@ -98,6 +98,8 @@ impl IntoResponses for Refusals {
             (Code::InvalidRequest, "each wrong member is named"),
             (Code::Unauthenticated, ""),
             (Code::Forbidden, "the permission that is missing is named"),
+            (Code::QuotaExceeded, "the tenant's plan allows no more requests"),
+            (Code::NotFound, "the operator acts for no such tenant"),
             (Code::Conflict, "this deployment has no key to sign for this tenant"),
             (Code::TooLarge, ""),
             (Code::UnsupportedMediaType, ""),
