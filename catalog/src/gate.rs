@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use kit::{
-    access::{Actor, Who},
+    access::{Actor, Permissions, Who},
     http::Method,
     problem::{Code, Problem},
 };
@@ -12,6 +12,7 @@ use kit::{
 use crate::{
     plans::{self, Standing},
     ports::Ports,
+    rates::Policy,
     refused::Refused,
     service::Catalog,
     tenants::TenantState,
@@ -35,7 +36,7 @@ pub(crate) async fn admit<P: Ports>(catalog: &Catalog<P>, actor: &Actor, method:
     }
     let Standing { state, quotas, .. } = &standing;
     if let Some(per_s) = quotas.requests_per_s.and_then(NonZeroU32::new) {
-        catalog.rates().take(actor.tenant, per_s)?;
+        catalog.rates().take(Policy::Requests, actor.tenant, per_s, NonZeroU32::MIN)?;
     }
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     // People must be able to see why nothing else is answered.
@@ -46,4 +47,34 @@ pub(crate) async fn admit<P: Ports>(catalog: &Catalog<P>, actor: &Actor, method:
         return Err(Problem::new(Code::Forbidden, detail).into());
     }
     Ok(())
+}
+
+/// What is left of somebody's permissions in the state that the tenant has now: a suspended one
+/// reads, and changes nothing.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn lasting<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    permissions: Permissions,
+) -> Result<Permissions, Refused> {
+    Ok(match plans::standing(catalog.sql(), tenant).await?.map(|standing| standing.state) {
+        Some(TenantState::Open) => permissions,
+        Some(TenantState::Suspended) => permissions.iter().filter(|held| held.as_str().starts_with("read_")).collect(),
+        None => Permissions::NONE,
+    })
+}
+
+/// Lets so many buyers' tokens be minted for a tenant.
+///
+/// # Errors
+/// `rate_limited` beyond its plan; `not_found` without such a tenant.
+pub(crate) async fn mint<P: Ports>(catalog: &Catalog<P>, tenant: u32, tokens: usize) -> Result<(), Refused> {
+    let standing = plans::standing(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    let wanted = u32::try_from(tokens).ok().and_then(NonZeroU32::new);
+    let (Some(per_s), Some(wanted)) = (standing.quotas.buyer_tokens_per_s.and_then(NonZeroU32::new), wanted) else {
+        return Ok(());
+    };
+    Ok(catalog.rates().take(Policy::BuyerTokens, tenant, per_s, wanted)?)
 }

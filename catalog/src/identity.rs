@@ -10,7 +10,7 @@ use kit::{
 
 use store::sql::{Sql as _, Tx as _, stored};
 
-use crate::{keys, people, ports::Ports, refused::Refused, service::Catalog};
+use crate::{gate, keys, people, ports::Ports, refused::Refused, service::Catalog};
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
@@ -60,15 +60,16 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
 /// # Errors
 /// [`Refused::Sql`].
 pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, who: Who) -> Result<Permissions, Refused> {
-    match who {
-        Who::Operator => Ok(Permissions::of_tenant()),
-        Who::Key(number) => keys::permissions(catalog, tenant, number).await,
+    let held = match who {
+        Who::Operator => return Ok(Permissions::of_tenant()),
+        Who::Key(number) => keys::permissions(catalog, tenant, number).await?,
         Who::Person(number) => {
             let mut tx = catalog.sql().begin().await?;
             let held = people::held(&mut tx, tenant, stored(number)?).await;
             tx.rollback().await;
-            Ok(held?)
+            held?
         }
-        Who::Nobody => Ok(Permissions::NONE),
-    }
+        Who::Nobody => Permissions::NONE,
+    };
+    gate::lasting(catalog, tenant, held).await
 }

@@ -223,7 +223,7 @@ pub(crate) struct Shown {
     #[schema(example = "products_import")]
     kind: String,
     state: State,
-    /// How much of `total` is done: bytes of an input, lines of a result.
+    /// How much of `total` is done: bytes of what is imported, products of what is exported.
     done: u64,
     total: u64,
     counts: Counts,

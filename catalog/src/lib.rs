@@ -56,7 +56,7 @@ mod rates;
 pub mod people;
 
 /// Tenants.
-mod tenants;
+pub mod tenants;
 
 /// What tenants may have, and how often they may ask.
 pub mod plans;

@@ -11,6 +11,7 @@ const BLOCK: i64 = 100;
 
 const LOOK: &str = "SELECT next_number FROM numbers WHERE kind = ?";
 const FIRST: &str = "INSERT INTO numbers (kind, next_number) VALUES (?, 1)";
+const RAISE: &str = "UPDATE numbers SET next_number = ? WHERE kind = ? AND next_number < ?";
 const MOVE: &str = "UPDATE numbers SET next_number = ? WHERE kind = ?";
 
 /// What has numbers. Each kind counts from 1 by itself.
@@ -52,6 +53,20 @@ impl<S: Sql> Numbers<S> {
         let taken = block.start..block.start + count;
         block.start = taken.end;
         Ok(taken)
+    }
+
+    /// Gives no number below this one from now on: what is below has its number from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Numbers::take`].
+    pub async fn begin_at(&self, kind: Numbered, first: i64) -> Result<(), SqlError> {
+        let mut left = self.left.lock().await;
+        let mut tx = self.db.begin().await?;
+        tx.insert_absent(FIRST, vec![kind.0.into()]).await?;
+        tx.exec(RAISE, vec![first.into(), kind.0.into(), first.into()]).await?;
+        tx.commit().await?;
+        left.remove(&kind);
+        Ok(())
     }
 
     async fn fetch(&self, kind: Numbered, count: i64) -> Result<Range<i64>, SqlError> {

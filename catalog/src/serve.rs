@@ -15,14 +15,19 @@ use kit::{
     settings::{AdminArgs, Namespace, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
-use store::sql::mysql::{MySql, MySqlServer, Settings};
+use store::{
+    shards,
+    sql::mysql::{MySql, MySqlServer, Settings},
+};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{Outside, OutsideArgs},
-    database,
+    database, house, jobs,
     ports::Given,
     service::{Catalog, Secrets},
+    tenants,
     vault::Vault,
 };
 
@@ -104,6 +109,13 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets).with_outside(outside));
+    let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
+    let published = ledger.publications().all().await?;
+    tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
+    let mut work = JoinSet::new();
+    let work_stop = CancellationToken::new();
+    work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
+    work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
     let table = Arc::new(Table::of::<Served<Production>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
     let router = Router::new(Served(catalog), table, clock, requests);
@@ -111,6 +123,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
     let drained = http::serve_measured(listener, router, limits, connections, stop).await?;
     tracing::info!(finished = drained.finished, aborted = drained.aborted, "drained");
+    work_stop.cancel();
+    while work.join_next().await.is_some() {}
     admin_stop.cancel();
     pages.await??;
     Ok(())

@@ -1,9 +1,11 @@
 //! Tenants: the shops of a deployment. Their operator makes them.
 
+use std::collections::BTreeSet;
+
 use kit::{
     access::Permission::{ReadTenants, WriteTenants},
     api::{Access, Call, Route, tagged},
-    clock::rfc3339,
+    clock::{Clock as _, rfc3339},
     http::{Body, Mount, PageAsked, Response, StatusCode, reply},
     openapi::IdempotencyKey,
 };
@@ -21,12 +23,31 @@ use crate::{
     service::Catalog,
 };
 
-const TENANTS: Numbered = Numbered("tenant");
+/// Tenants are numbered from 1.
+pub(crate) const TENANTS: Numbered = Numbered("tenant");
 
 const COLUMNS: &str = "tenant, code, name, state, plan, version, created_at";
 const INSERT: &str = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
                       VALUES (?, ?, ?, 'open', ?, '{}', 1, ?)";
 const UPDATE: &str = "UPDATE tenants SET name = ?, state = ?, plan = ?, version = version + 1 WHERE tenant = ?";
+
+/// Makes the tenants whose numbers sales name that older programs published, or that a file named:
+/// a number that sells is never given to another shop. Their people and keys are their operator's
+/// to make. Called again it changes nothing. Returns how many are new.
+///
+/// # Errors
+/// [`Refused::Sql`] when the database fails.
+pub async fn adopt<P: Ports>(catalog: &Catalog<P>, numbers: &BTreeSet<u32>) -> Result<usize, Refused> {
+    let Some(last) = numbers.last() else { return Ok(0) };
+    catalog.numbers().begin_at(TENANTS, i64::from(*last) + 1).await?;
+    let (mut new, now_ms) = (0, stored(catalog.clock().now_ms())?);
+    for &number in numbers {
+        let (code, name) = (format!("tenant-{number}"), format!("Tenant {number}"));
+        let row = vec![number.into(), code.as_str().into(), name.as_str().into(), "unlimited".into(), now_ms.into()];
+        new += usize::from(catalog.sql().insert_absent(INSERT, row).await?);
+    }
+    Ok(new)
+}
 
 /// Whether a tenant may sell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

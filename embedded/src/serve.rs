@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context;
-use catalog::{confirm, publish::PublishError};
+use catalog::{confirm, people::FirstOwner, publish::PublishError};
 use domain::{sale::Sale, stock::RunId};
 use engine::service::{Engine, Options, REQUESTS_DEADLINE};
 use kit::{
@@ -52,8 +52,8 @@ use crate::{
     parked, welcome,
 };
 
-pub use merchants::AtRest;
 use merchants::Merchants;
+pub use merchants::{AtRest, DEMO_OWNER};
 
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -108,12 +108,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
-    let merchants = Merchants::start(&deployment, &folder)?;
+    let is_demo = folder.is_new() && config.demo;
+    let merchants = Merchants::start(&deployment, &folder, is_demo).await?;
     let engine = Engine::start(merchants.served(), stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
-    let key = (folder.is_new() && config.demo).then_some(key);
-    let welcoming = tokio::spawn(greet(deployment.clone(), (note, config.data), key, on_sale, readiness));
+    let key = is_demo.then_some(key);
+    let secrets = (key, merchants.owner.clone());
+    let welcoming = tokio::spawn(greet(deployment.clone(), (note, config.data), secrets, on_sale, readiness));
     let watched = Watched::of(folder.path())?;
 
     let served = tokio::select! {
@@ -140,12 +142,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 async fn greet(
     deployment: Deployment<SystemClock>,
     (note, folder): (ServerNote, PathBuf),
-    key: Option<TokenKey>,
+    (key, owner): (Option<TokenKey>, Option<FirstOwner>),
     on_sale: Option<Sale>,
     readiness: Readiness,
 ) {
     let place = (&note, &*folder.to_string_lossy());
-    let text = welcome::when_selling(&deployment, place, key.as_ref(), on_sale.as_ref(), &readiness).await;
+    let secrets = (key.as_ref(), owner.as_ref());
+    let text = welcome::when_selling(&deployment, place, secrets, on_sale.as_ref(), &readiness).await;
     // Nobody may read it; the shop sells all the same.
     drop(text.map(|text| io::stdout().lock().write_all(text.as_bytes())));
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use catalog::confirm;
+use catalog::{confirm, people::FirstOwner};
 use domain::{
     id::OfferId,
     sale::{Offer, Phase, Sale},
@@ -16,7 +16,7 @@ use kit::{
 };
 use store::stock::LaneKeeping;
 
-use crate::{deployment::Deployment, folder::ServerNote};
+use crate::{deployment::Deployment, folder::ServerNote, serve::DEMO_OWNER};
 
 /// Between looks whether everything is open.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -31,11 +31,11 @@ const BUYER: u64 = 42;
 type Left = Option<BTreeMap<OfferId, u64>>;
 
 /// The text, as soon as the shop sells. `sale`: the one to show. `key`: signs a token to be shown;
-/// without it the command that makes one is. `None` when no token can be made.
+/// without it the command that makes one is. `owner`: how the demo tenant's owner comes in. `None` when no token can be made.
 pub async fn when_selling<C: Clock>(
     deployment: &Deployment<C>,
     (note, folder): (&ServerNote, &str),
-    key: Option<&TokenKey>,
+    (key, owner): (Option<&TokenKey>, Option<&FirstOwner>),
     sale: Option<&Sale>,
     readiness: &Readiness,
 ) -> Option<String> {
@@ -60,7 +60,8 @@ pub async fn when_selling<C: Clock>(
                 Some(key) => TokenSigner::new(key.clone()).sign(&claims, now_ms).ok()?,
                 None => format!("$({} token {BUYER} --tenant {tenant} --data {folder:?})", program()),
             };
-            selling(&mut text, (note, folder), (sale, &left, now_ms), &token)
+            let signing_in = owner.and_then(|owner| Some((owner.code, owner.invitation.as_deref()?)));
+            selling(&mut text, (note, folder), (sale, &left, now_ms), (&token, signing_in))
         }
         None => waiting(&mut text, note, folder),
     };
@@ -83,7 +84,7 @@ fn selling(
     out: &mut String,
     (note, folder): (&ServerNote, &str),
     (sale, left, now_ms): (&Sale, &Left, u64),
-    token: &str,
+    (token, signing_in): (&str, Option<(&str, &str)>),
 ) -> std::fmt::Result {
     let url = format!("http://{}", note.listen);
     let state = match sale.phase(now_ms) {
@@ -107,6 +108,9 @@ fn selling(
     match buyable(sale, left, now_ms) {
         Ok(offer) => buying(out, &url, offer, token)?,
         Err(why) => writeln!(out, "Nothing can be bought now: {why}\n")?,
+    }
+    if let Some((tenant, invitation)) = signing_in {
+        owning(out, &url, tenant, invitation)?;
     }
     common(out)
 }
@@ -139,6 +143,18 @@ fn buying(out: &mut String, url: &str, offer: &Offer, token: &str) -> std::fmt::
         offer.id
     )?;
     writeln!(out, "See the orders:  curl {url}/v1/orders -H \"Authorization: Bearer $TOKEN\"")
+}
+
+/// How the demo tenant's owner sets a password and signs in.
+fn owning(out: &mut String, url: &str, tenant: &str, invitation: &str) -> std::fmt::Result {
+    writeln!(out, "Be its owner: set a password within 24 hours, then sign in:\n")?;
+    writeln!(out, "  curl {url}/v1/passwords -H 'Content-Type: application/json' \\")?;
+    writeln!(out, "       -d '{{\"token\": \"{invitation}\", \"password\": \"a long one of your own\"}}'")?;
+    writeln!(out, "  curl {url}/v1/sessions -H 'Content-Type: application/json' \\")?;
+    writeln!(
+        out,
+        "       -d '{{\"tenant\": \"{tenant}\", \"email\": \"{DEMO_OWNER}\", \"password\": \"a long one of your own\"}}'\n"
+    )
 }
 
 /// This program as it was called: the lines that are shown can be typed as they are.
@@ -178,7 +194,7 @@ mod tests {
         let left = units.map(|units| sale.offers().map(|(_, offer)| (offer.id, units)).collect());
         let note = ServerNote { pid: 1, listen: ([127, 0, 0, 1], 80).into(), admin: ([127, 0, 0, 1], 81).into() };
         let mut text = String::new();
-        selling(&mut text, (&note, "folder"), (&sale, &left, NOW_MS), "TOKEN").unwrap();
+        selling(&mut text, (&note, "folder"), (&sale, &left, NOW_MS), ("TOKEN", None)).unwrap();
         text
     }
 

@@ -30,7 +30,7 @@ use crate::schema;
 const TRIES_MAX: u32 = 4;
 
 /// Bodies beyond this size are large: few of them are held at a time.
-const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How fast a large body has to come, in bytes a second.
 const LARGE_BYTES_PER_S: usize = 512 * 1024;
@@ -254,19 +254,19 @@ impl<A: Api> Service for Served<A> {
         let api = &*self.0;
         let actor = match admit(api, route.access, &asked).await {
             Ok(actor) => actor,
-            Err(problem) => return closing(refused(problem), &asked),
+            Err(problem) => return closing(refused(&problem), &asked),
         };
-        let Ok(_room) = room_for(route.body_bytes_max) else {
+        let Ok(_room) = room_for(&asked) else {
             let problem =
                 Problem::new(Code::Overloaded, "other large bodies are being read; nothing was done, come back");
-            return closing(refused(Box::new(problem.with_retry_after(ROOM_AFTER))), &asked);
+            return closing(refused(&problem.with_retry_after(ROOM_AFTER)), &asked);
         };
         let address = client_address(asked.peer.ip(), asked.headers());
         let (head, values, body) = asked.into_parts();
         let deadline = BODY_DEADLINE + Duration::from_secs((route.body_bytes_max / LARGE_BYTES_PER_S) as u64);
         let body = match read_body(body, route.body_bytes_max, deadline).await {
             Ok(body) => body,
-            Err(error) => return closed(refused(Box::new(error.into()))),
+            Err(error) => return closed(refused(&error.into())),
         };
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         let call = Call { actor, address, body, pattern, head, values };
@@ -275,18 +275,18 @@ impl<A: Api> Service for Served<A> {
             match (route.handler)(api, &call).await {
                 Ok(response) => return response,
                 Err(fault) if fault.is_retryable() && tries < TRIES_MAX => tries += 1,
-                Err(fault) => return refused(fault.into_problem(is_read)),
+                Err(fault) => return refused(&fault.into_problem(is_read)),
             }
         }
     }
 }
 
-/// A place among the large bodies, where one is needed.
-fn room_for(body_bytes_max: usize) -> Result<Option<SemaphorePermit<'static>>, TryAcquireError> {
-    if body_bytes_max <= SMALL_BYTES_MAX {
-        return Ok(None);
+/// A place among the large bodies, where one is needed: for a body that says so, or says nothing.
+fn room_for(asked: &Asked<'_>) -> Result<Option<SemaphorePermit<'static>>, TryAcquireError> {
+    match asked.body.size_hint().upper() {
+        Some(bytes) if bytes <= SMALL_BYTES_MAX => Ok(None),
+        _ => LARGE_BODIES.try_acquire().map(Some),
     }
-    LARGE_BODIES.try_acquire().map(Some)
 }
 
 async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {
@@ -312,7 +312,7 @@ pub fn lacking(permission: Permission) -> Box<Problem> {
 }
 
 /// A refusal as the client gets it; the router counts it by its code.
-fn refused(problem: Box<Problem>) -> Response<Body> {
+fn refused(problem: &Problem) -> Response<Body> {
     let mut response = problem.to_response();
     response.extensions_mut().insert(problem.code);
     response

@@ -180,6 +180,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_body_of_a_channel_ends_with_its_sender() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut body = Body::of_channel(receiver);
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (None, false));
+        sender.send(Bytes::from_static(b"piece")).await.unwrap();
+        drop(sender);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
     async fn a_large_body_goes_out_in_pieces_of_the_same_memory() {
         let bytes = Bytes::from(vec![7; 2 * PIECE_BYTES_MAX + 1]);
         let mut body = Body::new(bytes.clone());

@@ -16,7 +16,7 @@ use super::{
     session::{HOURS, Session, secret},
     subjects::Subject,
 };
-use crate::{ports::Ports, refused::Refused, service::Catalog};
+use crate::{gate, ports::Ports, refused::Refused, service::Catalog};
 
 /// What the number of a token counts as. A sale sells only to tokens of its own kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -98,7 +98,7 @@ impl IntoResponses for Refusals {
             (Code::InvalidRequest, "each wrong member is named"),
             (Code::Unauthenticated, ""),
             (Code::Forbidden, "the permission that is missing is named"),
-            (Code::QuotaExceeded, "the tenant's plan allows no more requests"),
+            (Code::QuotaExceeded, "the month's requests are used up"),
             (Code::NotFound, "the operator acts for no such tenant"),
             (Code::Conflict, "this deployment has no key to sign for this tenant"),
             (Code::TooLarge, ""),
@@ -137,6 +137,7 @@ async fn mint<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let tenant = call.actor.tenant;
     let subjects = subjects(catalog, tenant, &asked.buyers)?;
     let session = Session::begin(catalog, tenant, asked.hours.unwrap_or(HOURS))?;
+    gate::mint(catalog, tenant, asked.buyers.len()).await?;
     let numbers = catalog.numbers_of(tenant, &subjects).await?;
     let tokens = asked.buyers.into_iter().zip(numbers).map(|(wanted, number)| {
         let token = session.token(number, wanted.limit_by.into(), wanted.member)?;

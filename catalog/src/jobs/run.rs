@@ -9,7 +9,7 @@ use store::sql::{Sql as _, SqlError, stored};
 use tokio_util::sync::CancellationToken;
 
 use super::{COLUMNS, End, Job, Kind, State, Step, begin, kind, piece::LEASE_MS};
-use crate::{identity, ports::Ports, refused::Refused, service::Catalog};
+use crate::{identity, plans, ports::Ports, refused::Refused, service::Catalog, tenants::TenantState};
 
 /// Pieces of a turn: the next tenant waits as long.
 const TURN_PIECES: u32 = 8;
@@ -176,6 +176,10 @@ async fn refusal<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Str
     let Some(kind) = kind::<P>(&job.kind) else {
         return Ok(Some(format!("this program has no jobs of the kind `{}`", job.kind)));
     };
+    let standing = plans::standing(catalog.sql(), job.tenant).await?;
+    if standing.is_none_or(|standing| standing.state == TenantState::Suspended) {
+        return Ok(Some("this tenant is suspended: make the job again when it is open".to_owned()));
+    }
     let held = identity::permissions(catalog, job.tenant, job.who()).await?;
     let lost = || format!("{} has no longer the permission `{}`: make the job again", job.created_by, kind.needs);
     Ok((!held.has(kind.needs)).then(lost))

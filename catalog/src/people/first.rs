@@ -12,20 +12,16 @@ use super::{
 };
 use crate::{
     audit::{self, Entry, Origin},
-    numbers::Numbered,
     ports::Ports,
     refused::Refused,
     service::Catalog,
+    tenants::TENANTS,
 };
 
-/// The tenant of a deployment for one shop.
-const TENANT: u32 = 1;
-/// Its code.
+/// The demo tenant's code.
 const CODE: &str = "demo";
 /// Its plan: a deployment for one shop has no quotas.
 const PLAN: &str = "unlimited";
-/// As `tenants.rs` numbers them.
-const TENANTS: Numbered = Numbered("tenant");
 
 const CODE_OF: &str = "SELECT code FROM tenants WHERE tenant = ?";
 const INSERT: &str = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
@@ -46,7 +42,7 @@ pub struct FirstOwner {
     pub invitation: Option<String>,
 }
 
-/// Makes the demo tenant and its owner where there is none. Called again it makes none, and gives
+/// Makes the demo tenant, under this number, and its owner where there is none. Called again it makes none, and gives
 /// another invitation as long as the owner has no password; of several processes at once one makes
 /// them. `None` when the deployment has another tenant in their place.
 ///
@@ -54,35 +50,32 @@ pub struct FirstOwner {
 /// [`Refused::Sql`] when the database fails, [`Refused::Random`].
 pub async fn first_owner<P: Ports>(
     catalog: &Catalog<P>,
-    tenant_name: &str,
+    (tenant, tenant_name): (u32, &str),
     email: &str,
 ) -> Result<Option<FirstOwner>, Refused> {
     let now_ms = catalog.clock().now_ms();
-    // A block of numbers is taken from an empty database, so that nobody gets this one again.
-    if catalog.sql().rows(CODE_OF, vec![TENANT.into()]).await?.is_empty() {
-        catalog.numbers().take(TENANTS).await?;
-    }
+    catalog.numbers().begin_at(TENANTS, i64::from(tenant) + 1).await?;
     let number = catalog.numbers().take(PEOPLE).await?;
     let mut tx = catalog.sql().begin().await?;
-    let row = [TENANT.into(), CODE.into(), tenant_name.into(), PLAN.into(), stored(now_ms)?.into()];
+    let row = [tenant.into(), CODE.into(), tenant_name.into(), PLAN.into(), stored(now_ms)?.into()];
     let is_new = tx.insert_absent(INSERT, row.into()).await?;
-    let tenant = tx.lock_rows(CODE_OF, vec![TENANT.into()], Lock::Wait).await?.into_iter().next();
-    let code = tenant.map(|mut row: Row| row.text()).transpose()?;
+    let found = tx.lock_rows(CODE_OF, vec![tenant.into()], Lock::Wait).await?.into_iter().next();
+    let code = found.map(|mut row: Row| row.text()).transpose()?;
     if code.as_deref() != Some(CODE) {
         return Ok(None);
     }
-    let owner = tx.rows(OWNER, vec![TENANT.into(), roles::OWNER.into()]).await?.into_iter().next();
+    let owner = tx.rows(OWNER, vec![tenant.into(), roles::OWNER.into()]).await?.into_iter().next();
     let owner = owner.map(|mut row: Row| Ok::<_, SqlError>((row.int()?, row.int()? != 0))).transpose()?;
     let mut entries = Vec::new();
     if is_new {
-        entries.push(Entry::new::<()>("tenant.create", format!("tenant:{TENANT}"), None, None)?);
+        entries.push(Entry::new::<()>("tenant.create", format!("tenant:{tenant}"), None, None)?);
     }
     let person = match owner {
         Some((_, true)) => None,
         Some((person, false)) => Some(person),
         None => {
             let profile = Profile { email: email.to_owned(), name: "Owner".to_owned() };
-            let made = (TENANT, (number, now_ms));
+            let made = (tenant, (number, now_ms));
             if !users::insert(catalog, &mut tx, made, &profile, &[roles::OWNER.to_owned()]).await? {
                 return Err(Refused::conflict("somebody of the demo tenant has this address, and is no owner"));
             }
@@ -91,16 +84,16 @@ pub async fn first_owner<P: Ports>(
         }
     };
     let invitation = match person {
-        Some(person) => Some(invitations::invite(&mut tx, catalog.random(), (TENANT, person), now_ms).await?),
+        Some(person) => Some(invitations::invite(&mut tx, catalog.random(), (tenant, person), now_ms).await?),
         None => None,
     };
-    audit::append(&mut tx, &origin(now_ms), &entries).await?;
+    audit::append(&mut tx, &origin(tenant, now_ms), &entries).await?;
     tx.commit().await?;
-    Ok(Some(FirstOwner { tenant: TENANT, code: CODE, invitation: invitation.map(|made| made.into_token()) }))
+    Ok(Some(FirstOwner { tenant, code: CODE, invitation: invitation.map(|made| made.into_token()) }))
 }
 
 /// Nobody asked: the program's own doing.
-fn origin(at_ms: u64) -> Origin {
+fn origin(tenant: u32, at_ms: u64) -> Origin {
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    Origin { tenant: TENANT, who: Who::Operator, at_ms, trace: String::new(), address }
+    Origin { tenant, who: Who::Operator, at_ms, trace: String::new(), address }
 }

@@ -66,7 +66,6 @@ pub(crate) enum Quota {
     /// API keys.
     Keys,
     /// People.
-    #[allow(dead_code, reason = "the area of people asks for it")]
     Users,
 }
 

@@ -46,12 +46,11 @@ const LINES: usize = 2_000;
 /// How files of some programs begin; it says that they are UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-static KNOWN_PRODUCTS: LazyLock<Fixed> = LazyLock::new(|| {
-    Fixed::new(format!("SELECT {PRODUCT_COLUMNS} FROM products WHERE tenant = ? AND code IN ([?,]) ORDER BY product"))
-});
-static KNOWN_SKUS: LazyLock<Fixed> = LazyLock::new(|| {
-    Fixed::new(format!("SELECT {SKU_COLUMNS} FROM skus WHERE tenant = ? AND code IN ([?,]) ORDER BY sku"))
-});
+// By the index of codes, and so locked in its order: an ORDER BY has SQLite walk all of a tenant's.
+static KNOWN_PRODUCTS: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new(format!("SELECT {PRODUCT_COLUMNS} FROM products WHERE tenant = ? AND code IN ([?,])")));
+static KNOWN_SKUS: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new(format!("SELECT {SKU_COLUMNS} FROM skus WHERE tenant = ? AND code IN ([?,])")));
 static COUNT_PRODUCTS: LazyLock<Fixed> =
     LazyLock::new(|| Fixed::new("SELECT COUNT(*) FROM products WHERE tenant = ? AND code IN ([?,])"));
 static COUNT_SKUS: LazyLock<Fixed> =

@@ -139,7 +139,7 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 #[utoipa::path(
     get, path = "/v1/products", operation_id = "products", tag = "products", security(("merchant" = [])),
     params(
-        ("code" = inline(Option<Code>), Query, description = "The one with this code."),
+        ("code" = Option<String>, Query, description = "The one with this code."),
         ("state" = inline(Option<ProductState>), Query, description = "Those in this state."),
         PageAsked
     ),

@@ -141,7 +141,7 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 /// All SKUs by number, or the one of a code.
 #[utoipa::path(
     get, path = "/v1/skus", operation_id = "skus", tag = "products", security(("merchant" = [])),
-    params(("code" = inline(Option<Code>), Query, description = "The one with this code."), PageAsked),
+    params(("code" = Option<String>, Query, description = "The one with this code."), PageAsked),
     responses((status = 200, body = inline(Page<Sku>)), Read)
 )]
 async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {

@@ -5,8 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use catalog::{
+    house, jobs,
+    people::{FirstOwner, first_owner},
     ports::Given,
     service::{Catalog, Secrets},
+    tenants,
     vault::Vault,
 };
 use domain::stock::RunId;
@@ -24,18 +27,30 @@ use tokio_util::sync::CancellationToken;
 use super::open;
 use crate::{config::Config, deployment::Deployment, folder::Folder};
 
+/// The tenant of the demo's sale.
+const DEMO_TENANT: u32 = 7;
+/// The demo tenant's owner signs in with this address.
+pub const DEMO_OWNER: &str = "owner@example.com";
+
 type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom>>;
 
 /// The service and its background work.
 pub(super) struct Merchants {
     catalog: Arc<Service>,
+    /// How the demo tenant's owner comes in.
+    pub(super) owner: Option<FirstOwner>,
     stop: CancellationToken,
     work: JoinSet<()>,
 }
 
 impl Merchants {
-    /// Starts the background work.
-    pub(super) fn start(deployment: &Deployment<SystemClock>, folder: &Folder) -> anyhow::Result<Self> {
+    /// Starts the background work. Numbers of tenants whose sales are published are theirs. `demo`:
+    /// makes the demo tenant with its owner.
+    pub(super) async fn start(
+        deployment: &Deployment<SystemClock>,
+        folder: &Folder,
+        demo: bool,
+    ) -> anyhow::Result<Self> {
         let secrets = Secrets {
             operator: Some(folder.control_key()?),
             vault: Vault::new(&folder.vault_key()?)?,
@@ -43,8 +58,16 @@ impl Merchants {
         };
         let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
         let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets));
-        let (stop, work) = (CancellationToken::new(), JoinSet::new());
-        Ok(Self { catalog, stop, work })
+        let owner = match demo {
+            true => first_owner(&catalog, (DEMO_TENANT, "Demo shop"), DEMO_OWNER).await?,
+            false => None,
+        };
+        let published = deployment.databases.ledger.publications().all().await?;
+        tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
+        let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
+        work.spawn(house::keep_house(Arc::clone(&catalog), stop.clone()));
+        work.spawn(jobs::run(Arc::clone(&catalog), stop.clone()));
+        Ok(Self { catalog, owner, stop, work })
     }
 
     /// Its routes.
@@ -81,7 +104,7 @@ impl AtRest {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let folder = Folder::open(&config.data)?;
         let deployment = open(&folder, config, RunId(0)).await?;
-        let merchants = Merchants::start(&deployment, &folder)?;
+        let merchants = Merchants::start(&deployment, &folder, false).await?;
         let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).context("listening on a free port")?;
         let address = listener.local_addr()?;
         let table = Arc::new(Table::of::<Served<Service>>()?);

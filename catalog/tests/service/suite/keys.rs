@@ -7,7 +7,10 @@ use catalog::house;
 use serde_json::{Value, json};
 use store::sql::Sql as _;
 
-use super::rig::{Answer, OPERATOR, Rig};
+use super::{
+    jobs::{finish, shown},
+    rig::{Answer, OPERATOR, Rig},
+};
 
 async fn new_key(rig: &Rig, token: &str, permissions: &[&str]) -> Answer {
     let body = json!({ "name": "shop server", "permissions": permissions });
@@ -190,4 +193,34 @@ async fn of_two_who_make_the_last_key_at_once_one_gets_it() {
     assert!(refused["detail"].as_str().unwrap().contains("`small`"), "{refused}");
     rig.delete(&path_of(&made)).token(&admin).send().await.expect(204);
     new_key(&rig, &admin, &permissions).await.expect(201);
+}
+
+/// A job outlasts its request: what its maker may do is looked up again.
+#[tokio::test]
+async fn a_job_of_a_deleted_key_or_of_a_suspended_tenant_changes_nothing() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("kettles").await;
+    let path = format!("/v1/tenants/{tenant}");
+    for ending in ["nothing", "deleted", "suspended"] {
+        let key = rig.key_of(&tenant, &["write_products", "read_products", "write_keys"]).await;
+        let import = rig.post("/v1/products/import?format=csv").token(&key).fresh();
+        let line = format!("product,title,sku,price,currency\n{ending},Kettle,{ending},5,CNY\n");
+        let job = import.body("text/csv", line).send().await.expect(202);
+        let by = job["created_by"].as_str().unwrap();
+        match ending {
+            "deleted" => {
+                let path = format!("/v1/keys/{}", by.strip_prefix("key:").unwrap());
+                rig.delete(&path).token(&key).send().await.expect(204);
+            }
+            "suspended" => {
+                rig.patch(&path).token(OPERATOR).json(&json!({ "state": "suspended" })).send().await.expect(200);
+            }
+            _ => {}
+        }
+        finish(&rig).await;
+        let done = shown(&rig, tenant.parse().unwrap(), &job).await;
+        assert_eq!(done["state"], if ending == "nothing" { "done" } else { "failed" }, "{ending}: {done}");
+    }
+    let made = rig.db.rows("SELECT COUNT(*) FROM products", vec![]).await.unwrap().remove(0).int().unwrap();
+    assert_eq!(made, 1);
 }

@@ -143,3 +143,25 @@ async fn a_tenant_sees_its_own_plan() {
     let blind = rig.key_of(&tenant, &["read_keys"]).await;
     rig.get("/v1/own-plan").token(&blind).send().await.refused(403, "forbidden");
 }
+
+#[tokio::test]
+async fn as_many_buyers_tokens_are_minted_as_the_plan_allows() {
+    let rig = Rig::start().await;
+    plan(&rig, "small", json!({ "buyer_tokens_per_s": 3 })).await;
+    let tenant = rig.tenant_on("kettles", "small").await;
+    let key = rig.key_of(&tenant, &["write_buyer_tokens"]).await;
+    let mint = async |count: u32| {
+        let buyers: Vec<_> = (0..count).map(|number| json!({ "id": format!("u-{number}") })).collect();
+        rig.post("/v1/buyer-tokens").token(&key).json(&json!({ "buyers": buyers })).send().await
+    };
+    mint(2).await.expect(200);
+    let refused = mint(2).await;
+    refused.refused(429, "rate_limited");
+    assert_eq!(refused.headers["ratelimit-policy"], "\"buyer_tokens\";q=3;w=1");
+    mint(1).await.expect(200);
+    rig.clock.advance(Duration::from_secs(1));
+    let never = mint(4).await;
+    never.refused(429, "rate_limited");
+    assert!(never.headers.get("retry-after").is_none(), "coming back does not help");
+    mint(3).await.expect(200);
+}

@@ -50,7 +50,7 @@ fn path_of(kind: &str, thing: &Value) -> String {
 
 #[tokio::test]
 async fn a_product_is_made_once_by_its_code_and_found_by_it() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let first = new_product(&rig, 1, &kettle()).await;
     let made = first.expect(201);
     assert_eq!((&made["state"], &made["version"], &made["fields"]), (&json!("draft"), &json!(1), &json!({})));
@@ -73,7 +73,7 @@ async fn a_product_is_made_once_by_its_code_and_found_by_it() {
 
 #[tokio::test]
 async fn codes_are_any_text_with_something_visible_at_both_ends() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for (code, fits) in [
         ("红色 水壶", true),
         ("a", true),
@@ -104,7 +104,7 @@ async fn codes_are_any_text_with_something_visible_at_both_ends() {
 
 #[tokio::test]
 async fn every_wrong_member_of_a_product_is_named_and_nothing_is_made() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let bad = json!({
         "code": "", "title": "", "state": "sold", "tenant": 2, "price": 1,
         "attributes": [{ "name": "a", "value": "1\n" }], "images": ["http://cdn.example.com/a.png", "https://a@b/c"]
@@ -133,7 +133,7 @@ async fn every_wrong_member_of_a_product_is_named_and_nothing_is_made() {
 
 #[tokio::test]
 async fn a_stale_change_is_refused_with_what_is_there_and_an_empty_one_changes_nothing() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let product = new_product(&rig, 1, &kettle()).await.expect(201);
     let sku = new_sku(&rig, 1, &product, &red()).await.expect(201);
     let price = json!({ "price": { "amount": 8800, "currency": "CNY" } });
@@ -157,7 +157,7 @@ async fn a_stale_change_is_refused_with_what_is_there_and_an_empty_one_changes_n
 
 #[tokio::test]
 async fn of_two_changes_at_once_one_is_told_that_it_is_stale() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let product = new_product(&rig, 1, &kettle()).await.expect(201);
     let path = path_of("products", &product);
     let change =
@@ -170,7 +170,7 @@ async fn of_two_changes_at_once_one_is_told_that_it_is_stale() {
 
 #[tokio::test]
 async fn a_used_sku_is_archived_and_never_deleted() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let product = new_product(&rig, 1, &kettle()).await.expect(201);
     let used = new_sku(&rig, 1, &product, &red()).await.expect(201);
     let mut blue = red();
@@ -199,7 +199,7 @@ async fn a_used_sku_is_archived_and_never_deleted() {
 
 #[tokio::test]
 async fn nothing_of_another_tenant_is_seen_or_changed() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let product = new_product(&rig, 1, &kettle()).await.expect(201);
     let sku = new_sku(&rig, 1, &product, &red()).await.expect(201);
     for path in [path_of("products", &product), path_of("skus", &sku)] {
@@ -220,7 +220,7 @@ async fn nothing_of_another_tenant_is_seen_or_changed() {
 
 #[tokio::test]
 async fn lists_go_on_where_the_page_before_ended() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     for number in 0..5 {
         new_product(&rig, 1, &json!({ "code": format!("P{number}"), "title": "T" })).await.expect(201);
     }
@@ -245,7 +245,7 @@ fn care() -> Value {
 
 #[tokio::test]
 async fn products_keep_to_the_tenants_own_schema_and_older_ones_are_listed() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     new_product(&rig, 1, &kettle()).await.expect(201);
     let put = |version: &str| acting(rig.put("/v1/product-fields"), 1).header("if-match", version).json(&care());
     put("\"0\"").send().await.expect(200);
@@ -272,7 +272,7 @@ async fn products_keep_to_the_tenants_own_schema_and_older_ones_are_listed() {
 
 #[tokio::test]
 async fn a_schema_of_a_tenant_is_small_and_refers_to_nothing() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     let mut deep = json!({});
     for _ in 0..40 {
         deep = json!({ "not": deep });

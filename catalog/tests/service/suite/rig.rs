@@ -22,6 +22,8 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::{Value, json};
+use store::sql::Sql as _;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::{Db, Place};
@@ -170,6 +172,18 @@ impl Rig {
         &self.place
     }
 
+    /// A service that has tenants of these numbers, for tests in which the operator acts for them.
+    /// They stand in the database alone: no log and no kept answer tells of them.
+    pub(crate) async fn with_tenants(numbers: &[u32]) -> Self {
+        let rig = Self::start().await;
+        let insert = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
+                      VALUES (?, ?, 'Shop', 'open', 'unlimited', '{}', 1, 0)";
+        for number in numbers {
+            rig.db.exec(insert, vec![(*number).into(), format!("shop-{number}").as_str().into()]).await.unwrap();
+        }
+        rig
+    }
+
     /// The same service after its process died: what is in memory is gone.
     pub(crate) async fn restart(self) -> Self {
         let (clock, place) = (self.clock.clone(), Arc::clone(&self.place));
@@ -195,6 +209,11 @@ impl Rig {
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         Self { clock, catalog, db, url, client, stop, place }
+    }
+
+    /// A connection of its own, for what no client does.
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }
 
     fn ask(&self, method: Method, path: &str) -> Ask<'_> {

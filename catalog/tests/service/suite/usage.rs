@@ -7,7 +7,10 @@ use catalog::house;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::rig::{OPERATOR, Rig};
+use super::{
+    rig::{OPERATOR, Rig},
+    staff::Staff,
+};
 
 const DAYS: Duration = Duration::from_secs(20 * 24 * 3_600);
 
@@ -111,4 +114,22 @@ async fn the_drain_writes_what_was_counted() {
     assert_eq!(usage(&rig, &tenant, "").await["requests"], 4);
     let keys = rig.get("/v1/keys").token(&key).send().await.expect(200);
     assert_eq!(keys["items"][0]["last_used_at"], "2026-11-11T00:00:00.000Z");
+}
+
+/// People must see why nothing else is answered.
+#[tokio::test]
+async fn people_read_on_in_a_month_that_is_used_up() {
+    let rig = Rig::start().await;
+    let staff = Staff::of(&rig, "kettles").await;
+    let ann = staff.signed_in("ann@kettles.example", &["owner"]).await;
+    let key = rig.key_of(&staff.tenant, &["read_settings"]).await;
+    let quotas = json!({ "quotas": { "requests_per_month": 1 } });
+    rig.put("/v1/plans/free").token(OPERATOR).json(&quotas).send().await.expect(200);
+    rig.get("/v1/own-plan").token(&key).send().await.expect(200);
+    rig.get("/v1/own-plan").token(&key).send().await.refused(403, "quota_exceeded");
+    rig.get("/v1/own-plan").token(&ann).send().await.expect(200);
+    rig.put("/v1/branding").token(&ann).json(&json!({})).send().await.refused(403, "quota_exceeded");
+    house::put_in_order(&rig.catalog).await;
+    let used = rig.get("/v1/usage").token(&ann).send().await.expect(200);
+    assert_eq!(used["items"], json!([{ "actor": "key:1", "requests": 1 }, { "actor": "user:1", "requests": 1 }]));
 }
