@@ -2,9 +2,11 @@
 //! the same ones again.
 //!
 //! ```text
-//! cargo run --release --all-features -p catalog --example mint            # on SQLite, in a folder that goes away
-//! cargo run --release --all-features -p catalog --example mint -- mysql   # on FLASHSALE_MYSQL_URL, a database that goes away
+//! cargo run --release --all-features -p catalog --example mint
+//! cargo run --release --all-features -p catalog --example mint -- mysql
 //! ```
+//!
+//! On SQLite, in a folder that goes away; or on `FLASHSALE_MYSQL_URL`, in a database that does.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "it measures, and tells what it saw")]
 
 use std::{

@@ -99,6 +99,7 @@ impl IntoResponses for Refusals {
             (Code::Unauthenticated, ""),
             (Code::Forbidden, "the permission that is missing is named"),
             (Code::QuotaExceeded, "the month's requests are used up"),
+            (Code::NotFound, "the operator acts for no such tenant"),
             (Code::Conflict, "this deployment has no key to sign for this tenant"),
             (Code::TooLarge, ""),
             (Code::UnsupportedMediaType, ""),

@@ -17,7 +17,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::{
     outside::Missed,
     providers::{Opened, ProviderKind},
-    rates::{PER_ADDRESS, PER_PHONE},
+    rates::{PER_ADDRESS, PER_PHONE, network},
     session::{BuyerSession, LoginRefused},
 };
 use crate::{ports::Ports, refused::Refused, service::Catalog};
@@ -118,7 +118,7 @@ async fn send<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let credentials = catalog.credentials(tenant, ProviderKind::Phone).await?;
     let now_ms = catalog.clock().now_ms();
     let code = format!("{:06}", u32::from_le_bytes(catalog.random().bytes()?) % CODES);
-    let address = call.address.to_string();
+    let address = network(call.address);
     let counted = PER_PHONE.map(|rate| (rate, phone.as_str())).into_iter();
     let counted: Vec<_> = counted.chain(PER_ADDRESS.map(|rate| (rate, address.as_str()))).collect();
     let expires_ms = now_ms + CODE_MS;

@@ -1,7 +1,7 @@
 //! How often a code may be asked for, counted in windows that begin with the first of them. The
 //! counts stand in the database, so that all processes share them; whom they count does not.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use kit::{
     clock::Clock as _,
@@ -38,6 +38,17 @@ pub(super) const PER_PHONE: [Rate; 2] = [
 
 /// Codes asked for from one address: a mobile network shows many buyers as one.
 pub(super) const PER_ADDRESS: [Rate; 1] = [Rate { name: "address-hour", asked_max: 100, window_ms: 60 * MINUTE_MS }];
+
+/// What is counted of an address: of IPv6 the network of 64 bits, which is one customer's.
+pub(super) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
 
 impl<P: Ports> Catalog<P> {
     /// Counts a request by each of these rates, within a transaction.
@@ -86,4 +97,17 @@ async fn count_one<T: Tx>(tx: &mut T, (tenant, subject): (u32, &str), rate: Rate
         return Err(SqlError::LockWait("another call counts the same".into()).into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_network_of_ipv6_is_counted_as_one() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!((of("203.0.113.7"), of("::ffff:203.0.113.7")), ("203.0.113.7".into(), "203.0.113.7".into()));
+    }
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use store::sql::Sql as _;
+use tokio::task::JoinSet;
 
 use super::{
     buyers::{number_of, of, shops},
@@ -121,6 +122,40 @@ async fn a_stale_profile_is_refused_without_showing_what_is_there() {
     let refused = of(kettles, rig.put(&format!("/v1/buyers/{buyer}/profile"))).json(&wrong).send().await;
     refused.refused(400, "invalid_request");
     assert_eq!(refused.wrong_fields(), ["address", "buyer", "name", "phone"]);
+}
+
+#[tokio::test]
+async fn of_two_who_write_one_profile_at_once_one_is_told_that_it_is_stale() {
+    let (rig, kettles, _) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    for tag in ["\"0\"", "\"1\""] {
+        let mut calls = JoinSet::new();
+        for _ in 0..4 {
+            calls.spawn(put(&rig, kettles, &buyer).header("if-match", tag).detach());
+        }
+        let mut statuses: Vec<_> = calls.join_all().await.iter().map(|answer| answer.status.as_u16()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412, 412, 412]);
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_erase_and_mint_at_once_nobody_gets_an_erased_number_afterwards() {
+    let (rig, kettles, _) = shops().await;
+    let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    put(&rig, kettles, &buyer).send().await.expect(200);
+    let mut calls = JoinSet::new();
+    for call in 0..3 {
+        calls.spawn(post(&rig, kettles, &buyer, "erasure", &format!("x{call}")).detach());
+        let wanted = json!({ "buyers": [{ "id": "a" }, { "id": format!("b{call}") }] });
+        calls.spawn(of(kettles, rig.post("/v1/buyer-tokens")).json(&wanted).detach());
+    }
+    for answer in calls.join_all().await {
+        answer.expect(200);
+    }
+    let after = number_of(&rig, kettles, json!({ "id": "a" })).await;
+    assert_ne!(after, buyer);
+    assert_eq!(number_of(&rig, kettles, json!({ "id": "a" })).await, after);
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ async fn an_address_asks_for_a_hundred_codes_an_hour() {
     }
     send(&rig, "+8613700000100", "203.0.113.1").await.refused(429, "rate_limited");
     send(&rig, "+8613700000100", "198.51.100.7").await.expect(202);
+    send(&rig, "+8613700000101", "2001:db8::1").await.expect(202);
 }
 
 #[tokio::test]
