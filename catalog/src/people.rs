@@ -2,8 +2,6 @@
 
 /// The first owner of an empty deployment.
 mod first;
-/// The work of hashing passwords: one at a time, for whom first.
-mod gate;
 /// One-use tokens by which a person sets a password.
 mod invitations;
 /// Failed logins, and for how long an account waits after them.
@@ -28,6 +26,8 @@ mod signing;
 mod tidy;
 /// One-time codes of authenticator apps.
 mod totp;
+/// Whose password is hashed next: one at a time.
+mod turns;
 /// A tenant's people, over HTTP.
 mod users;
 
@@ -47,7 +47,7 @@ pub(crate) use tidy::tidy;
 /// What logins share: the turn of hashing, and the signing keys as they were read last.
 #[derive(Debug, Default)]
 pub struct Shared {
-    gate: gate::Gate,
+    turns: turns::Turns,
     keys: signing::Keys,
 }
 

@@ -150,8 +150,8 @@ impl<P: Ports> Api for Catalog<P> {
             jobs::routes(),
             products::routes(),
             images::routes(),
-            people::routes(),
             stock::routes(),
+            people::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

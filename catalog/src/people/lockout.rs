@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use store::sql::{Lock, Sql, SqlError, Tx, stored};
 
-use super::gate::too_often;
+use super::turns::too_often;
 use crate::refused::Refused;
 
 /// Failures without a wait.

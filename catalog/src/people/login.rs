@@ -14,13 +14,13 @@ use store::sql::{Lock, Sql as _, Tx as _};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    gate::Turn,
     lockout::{self, Account},
     password, person, roles, second_factor,
     second_factor::Shown,
     secret,
     sessions::{self, SESSIONS},
     signing,
+    turns::Turn,
 };
 use crate::{change::Answer, document::Public, ports::Ports, refused::Refused, service::Catalog};
 
@@ -83,7 +83,7 @@ async fn login<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
     let tenant = rows.into_iter().next().map_or(Ok(0), |mut row| row.number())?;
     let account = person::account(catalog, tenant, &asked.email);
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
-    let turn = catalog.people().gate.enter(call.address, catalog.clock().monotonic()).await?;
+    let turn = catalog.people().turns.enter(call.address, catalog.clock().monotonic()).await?;
     // Guesses that wait at the same time are counted one after the other.
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
     let known = find(catalog, &account).await?;
@@ -171,7 +171,7 @@ pub(super) async fn count_failure<P: Ports>(
     call: &Call<'_>,
     account: &Account,
 ) -> Result<(), Refused> {
-    catalog.people().gate.failed(call.address, catalog.clock().monotonic());
+    catalog.people().turns.failed(call.address, catalog.clock().monotonic());
     let mut tx = catalog.sql().begin().await?;
     let wait = lockout::count(&mut tx, account, catalog.clock().now_ms()).await?;
     tx.commit().await?;

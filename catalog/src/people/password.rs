@@ -1,5 +1,5 @@
 //! Passwords as they are stored: argon2id, its parameters in the text (PHC). It hashes at once and
-//! on the calling thread: [`super::gate`] says where and when.
+//! on the calling thread: [`super::turns`] says where and when.
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,

@@ -196,7 +196,11 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     if expected.is_some_and(|expected| expected != before.version) {
         return Err(Refused::stale(&before));
     }
-    let after = Batch { expires_at: expires_at.map(shown), version: before.version + 1, ..before.clone() };
+    let expiry = expires_at.map(shown);
+    if expiry == before.expires_at {
+        return Ok(tagged(change.commit(Answer::ok(&before)?).await?, before.version));
+    }
+    let after = Batch { expires_at: expiry, version: before.version + 1, ..before.clone() };
     change.tx.exec(UPDATE, [vec![expires_at.into()], of].concat()).await?;
     change.record("batch.change", format!("batch:{number}"), Some(&before), Some(&after))?;
     let answer = Answer::ok(&after)?;

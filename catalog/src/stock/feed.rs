@@ -15,7 +15,10 @@ use kit::{
 };
 use serde::{Deserialize, Serialize};
 use store::sql::{Fixed, Insert, SqlError, Tx, stored};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::Semaphore,
+    task::{spawn_blocking, yield_now},
+};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -33,6 +36,9 @@ use crate::{
 
 /// Largest body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Lines that are looked at before others have their turn of the thread.
+const LINES_AT_A_TIME: usize = 256;
 
 /// Bodies that are checked at a time, beside the threads that answer buyers.
 static CHECKING: Semaphore = Semaphore::const_new(1);
@@ -193,6 +199,9 @@ async fn take<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let mut known = Versions::read(&mut change.tx, by.tenant, &feed.source, &found).await?;
     let mut taken = FeedTaken::default();
     for (index, (line, key)) in feed.lines.iter().zip(keys).enumerate() {
+        if index % LINES_AT_A_TIME == 0 {
+            yield_now().await;
+        }
         let (outcome, on_hand, version) = match key {
             Ok(key) => {
                 let outcome = apply(&mut book, &mut known, &feed.source, (line, key))?;

@@ -31,7 +31,7 @@ const LEDGER: &str = "SELECT m.movement, m.kind, m.sku, s.code, m.warehouse, w.c
                       LEFT JOIN inventory_warehouses w ON w.tenant = m.tenant AND w.warehouse = m.warehouse \
                       LEFT JOIN inventory_places i ON i.tenant = m.tenant AND i.place = m.bin \
                       LEFT JOIN inventory_batches b ON b.tenant = m.tenant AND b.batch = m.batch \
-                      WHERE m.tenant = ? AND m.movement < ?";
+                      WHERE m.tenant = ?";
 const OF_SKU: &str = " AND m.sku = (SELECT sku FROM skus WHERE tenant = ? AND code = ?)";
 const OF_WAREHOUSE: &str =
     " AND m.warehouse = (SELECT warehouse FROM inventory_warehouses WHERE tenant = ? AND code = ?)";
@@ -86,16 +86,16 @@ pub(crate) struct MovementLine {
     #[schema(minimum = -1000000000, maximum = 1000000000)]
     units: i64,
     /// Where in the warehouse.
-    #[schema(min_length = 1, max_length = 64, nullable = false)]
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", nullable = false)]
     bin: Option<String>,
     /// Of which batch.
-    #[schema(min_length = 1, max_length = 64, nullable = false)]
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", nullable = false)]
     batch: Option<String>,
     /// Of a transfer: where to; the same warehouse when it is left out.
     #[schema(min_length = 1, max_length = 64, nullable = false)]
     to_warehouse: Option<String>,
     /// Of a transfer: into which bin.
-    #[schema(min_length = 1, max_length = 64, nullable = false)]
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", nullable = false)]
     to_bin: Option<String>,
     /// A number of the merchant's: of a delivery, a return, a parcel.
     #[schema(max_length = 191, nullable = false)]
@@ -120,12 +120,12 @@ struct MovementMade {
     sku_id: String,
     warehouse_id: String,
     #[serde(flatten)]
-    figures: Figures,
+    figures: MovementFigures,
 }
 
 /// How a movement changed a level, and what there was after it.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-struct Figures {
+struct MovementFigures {
     on_hand_change: i64,
     allotted_change: i64,
     unshipped_change: i64,
@@ -159,7 +159,7 @@ struct StockMovement {
     #[schema(nullable = false)]
     batch: Option<String>,
     #[serde(flatten)]
-    figures: Figures,
+    figures: MovementFigures,
     /// A number of the merchant's; empty where there is none.
     reference: String,
     /// Why; empty where it was not said.
@@ -212,14 +212,18 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
         cursor => cursor,
     };
     let tenant = call.actor.tenant;
-    let (mut text, mut values) = (LEDGER.to_owned(), vec![Value::from(tenant), before.into()]);
+    let (mut text, mut values) = (LEDGER.to_owned(), vec![Value::from(tenant)]);
     for (code, condition) in [(query.get("sku"), OF_SKU), (query.get("warehouse"), OF_WAREHOUSE)] {
         if let Some(code) = code {
             text.push_str(condition);
             values.extend([tenant.into(), code.into()]);
         }
     }
-    text.push_str(" ORDER BY m.movement DESC LIMIT ?");
+    // A sign before the column keeps SQLite from going through the whole ledger in this order, where
+    // it has the rows of the SKU together.
+    let movement = if query.get("sku").is_some() { "+m.movement" } else { "m.movement" };
+    text.push_str(&format!(" AND {movement} < ? ORDER BY {movement} DESC LIMIT ?"));
+    values.push(before.into());
     values.push((asked.limit + 1).into());
     let rows = catalog.sql().rows(&text, values).await?;
     let movements = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -259,7 +263,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
             kind: moved.note.kind,
             sku_id: moved.key.sku.to_string(),
             warehouse_id: moved.key.warehouse.to_string(),
-            figures: Figures {
+            figures: MovementFigures {
                 on_hand_change: change.on_hand,
                 allotted_change: change.allotted,
                 unshipped_change: change.unshipped,
@@ -293,7 +297,7 @@ fn read(mut row: Row) -> Result<StockMovement, SqlError> {
         warehouse: row.text_or_null()?,
         bin: row.text_or_null()?,
         batch: row.text_or_null()?,
-        figures: Figures {
+        figures: MovementFigures {
             on_hand_change: row.int()?,
             allotted_change: row.int()?,
             unshipped_change: row.int()?,

@@ -96,6 +96,9 @@ async fn carry_out<T: Tx>(
     if !claim(tx, by, reference, &format!("{} {offer} {shares:?}", doing.kind)).await? {
         return Ok(());
     }
+    if shares.iter().any(|share| share.units <= 0) {
+        return Err(Refused::Broken(format!("units of an offer are above 0: {shares:?}")));
+    }
     let mut wanted: BTreeMap<Key, i64> = BTreeMap::new();
     for Share { warehouse, sku, units } in shares {
         *wanted.entry(Key { warehouse: *warehouse, sku: *sku }).or_default() += units;

@@ -236,9 +236,12 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let after = Place {
         code: asked.code.unwrap_or_else(|| before.code.clone()),
         zone_id: asked.zone_id.or_else(|| before.zone_id.clone()),
-        version: before.version + 1,
         ..before.clone()
     };
+    if after == before {
+        return Ok(tagged(change.commit(Answer::ok(&before)?).await?, before.version));
+    }
+    let after = Place { version: before.version + 1, ..after };
     let row = vec![
         after.code.as_str().into(),
         zone_of(&after).into(),

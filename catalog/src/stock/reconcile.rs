@@ -29,8 +29,9 @@ const PIECE: u32 = 200;
 const FINDINGS_MAX: i64 = 1_000;
 /// Runs that are kept.
 const RUNS_KEPT: i64 = 30;
-/// Tenants whose nightly run one look begins, and pieces that it does.
-const STEPS_MAX: u32 = 100;
+/// Tenants whose nightly run one look begins, and pieces that it does: a part of a second, so that
+/// other housekeeping has its turn.
+const STEPS_MAX: u32 = 20;
 const HOUR_MS: i64 = 3_600_000;
 /// When the nightly run begins, in UTC: 03:00 in China.
 const NIGHT_MS: i64 = 19 * HOUR_MS;
@@ -239,11 +240,11 @@ async fn begin<T: Tx>(tx: &mut T, by: &By) -> Result<(Reconciliation, bool), Sql
 
 /// The housekeeping of stock: begins the nightly reconciliation of each tenant once a day, and does
 /// some pieces of those that are under way. Any number of processes may; one that dies leaves
-/// nothing half done. Gives whether there is more to do.
+/// nothing half done.
 ///
 /// # Errors
 /// [`Refused::Sql`] when the database fails.
-pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<bool, Refused> {
+pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     let now_ms = stored(catalog.clock().now_ms())?;
     let day = (now_ms - NIGHT_MS) / (24 * HOUR_MS);
     for mut row in catalog.sql().rows(DUE, vec![day.into(), STEPS_MAX.into()]).await? {
@@ -256,13 +257,13 @@ pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<bool, Refused> {
         tx.commit().await?;
     }
     for _ in 0..STEPS_MAX {
-        let Some(mut row) = catalog.sql().rows(NEXT, vec![]).await?.into_iter().next() else { return Ok(false) };
+        let Some(mut row) = catalog.sql().rows(NEXT, vec![]).await?.into_iter().next() else { break };
         let (tenant, run) = (row.number()?, row.int()?);
         if !piece(catalog.sql(), tenant, run, now_ms).await? {
             break; // another process has it
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// The next piece of a run; `false` when somebody else is at it.

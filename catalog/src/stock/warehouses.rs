@@ -202,9 +202,12 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let after = Warehouse {
         name: asked.name.unwrap_or_else(|| before.name.clone()),
         state: asked.state.unwrap_or(before.state),
-        version: before.version + 1,
         ..before.clone()
     };
+    if after == before {
+        return Ok(tagged(change.commit(Answer::ok(&before)?).await?, before.version));
+    }
+    let after = Warehouse { version: before.version + 1, ..after };
     let row = vec![
         after.name.as_str().into(),
         after.state.as_str().into(),

@@ -1,6 +1,6 @@
 //! The JSON of the buyer's surface. Field names and values here are public and never change.
 
-use domain::sale::Phase;
+use domain::sale::{Phase, SubjectKind};
 use kit::clock::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -56,6 +56,14 @@ pub struct Sale {
     pub opens_at: String,
     /// RFC 3339, UTC.
     pub closes_at: String,
+    /// What its limits count, `phone` or `id_hash`: only tokens of that kind buy. Absent: accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "phone", nullable = false)]
+    pub limit_by: Option<&'static str>,
+    /// Whether it sells to members alone; absent: to everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub members_only: Option<bool>,
     /// What it offers.
     pub offers: Vec<Offer>,
 }
@@ -80,6 +88,8 @@ impl Sale {
             state: phase.as_str(),
             opens_at: rfc3339(sale.window.opens_at_ms),
             closes_at: rfc3339(sale.window.closes_at_ms),
+            limit_by: (sale.limit_by != SubjectKind::Account).then_some(sale.limit_by.as_str()),
+            members_only: sale.members_only.then_some(true),
             offers: offers.collect(),
         }
     }

@@ -89,6 +89,19 @@ fn units_move_between_bins_with_their_batch() {
     assert_eq!((level.at(spot(0, 2)), level.at(spot(7, 2)), level.available(NOW)), (0, 2, 9));
 }
 
+#[test]
+fn a_level_has_so_many_positions_and_no_more() {
+    let mut level = Level::default();
+    for bin in 1..=i64::try_from(POSITIONS_MAX).unwrap() {
+        level.apply(Act::In { spot: spot(bin, 0), units: 1, expires_at: None }, NOW).unwrap();
+    }
+    let more = Act::In { spot: spot(999, 0), units: 1, expires_at: None };
+    assert_eq!(level.apply(more, NOW), Err(Shortage::TooManyPositions));
+    level.apply(Act::In { spot: spot(1, 0), units: 1, expires_at: None }, NOW).unwrap();
+    level.apply(Act::Out { spot: spot(2, 0), units: 1 }, NOW).unwrap();
+    level.apply(more, NOW).expect("a position without units is none");
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let spots = (0..3_i64, 0..3_i64).prop_map(|(bin, batch)| spot(bin, batch));
     let expiry = |spot: Spot| (spot.batch > 0).then_some(spot.batch * 900);

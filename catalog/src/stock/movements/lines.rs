@@ -89,9 +89,10 @@ pub(super) async fn resolve<T: Tx>(
         let missing = missing.iter().filter(|(member, is_missing)| *is_missing && named(member));
         flaws.extend(missing.map(|(member, _)| flaw(index, member, "there is none with this code")));
         let (Some(sku), Some(from), Some(to)) = (sku, from, to) else { continue };
-        let receives = matches!(line.kind, LineKind::Receive | LineKind::Transfer);
+        let receives = matches!(line.kind, LineKind::Receive | LineKind::Return | LineKind::Transfer);
         if receives && !to.is_open {
-            flaws.push(flaw(index, "warehouse", "the warehouse that would receive is closed; open it first"));
+            let member = if line.to_warehouse.is_some() { "to_warehouse" } else { "warehouse" };
+            flaws.push(flaw(index, member, "the warehouse that would receive is closed; open it first"));
         }
         let (key, to) = (Key { warehouse: from.number, sku }, Key { warehouse: to.number, sku });
         match spots(tx, tenant, (key, to), line).await? {

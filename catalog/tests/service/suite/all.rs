@@ -13,6 +13,7 @@ mod flags;
 mod house;
 mod images;
 mod import;
+mod isolation;
 mod jobs;
 mod keys;
 mod login;

@@ -27,7 +27,7 @@ fn outcome(line: u64, outcome: &str) -> (u64, String) {
 
 #[tokio::test]
 async fn only_a_higher_version_changes_anything_and_each_line_is_answered() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT", "PAN"]).await;
     let first = feed(&shop, "erp", &[line("POT", 10, 5), line("PAN", 3, 1)]).await.expect(200);
     assert_eq!((&first["applied"], outcomes(&first)), (&json!(2), vec![]));
@@ -68,7 +68,7 @@ async fn only_a_higher_version_changes_anything_and_each_line_is_answered() {
 
 #[tokio::test]
 async fn a_repeated_feed_changes_nothing_with_the_same_key_or_another() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let body = json!({ "source": "erp", "lines": [line("POT", 10, 1)] });
     let ask = |key: &str| shop.keyed("/v1/stock/feed", key).json(&body).send();
@@ -81,7 +81,7 @@ async fn a_repeated_feed_changes_nothing_with_the_same_key_or_another() {
 
 #[tokio::test]
 async fn below_what_is_promised_is_a_listed_conflict_and_never_an_oversell() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     feed(&shop, "erp", &[line("POT", 10, 1)]).await.expect(200);
     shop.promise(Promise::Allocate, "a", 8).await.unwrap();
@@ -107,7 +107,7 @@ async fn below_what_is_promised_is_a_listed_conflict_and_never_an_oversell() {
 
 #[tokio::test]
 async fn a_feed_that_counts_less_takes_from_what_lies_nowhere_then_from_what_expires_first() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.batch("POT", "LATE", "2028-01-01T00:00:00Z").await;
     shop.batch("POT", "SOON", "2027-01-01T00:00:00Z").await;
@@ -123,7 +123,7 @@ async fn a_feed_that_counts_less_takes_from_what_lies_nowhere_then_from_what_exp
 
 #[tokio::test]
 async fn a_wrong_body_names_its_members_and_nothing_is_taken() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let lines =
         [line("POT", -1, 0), json!({ "sku": "", "warehouse": "MAIN", "on_hand": 1, "version": 1, "tenant": 8 })];
@@ -140,7 +140,7 @@ async fn a_wrong_body_names_its_members_and_nothing_is_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_feeds_at_once_the_higher_version_stands_on_every_line() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let codes: Vec<String> = (1..=40).map(|number| format!("SKU-{number:03}")).collect();
     let shop = Shop::open(&rig, &codes.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for round in [1, 3, 5] {
@@ -166,7 +166,5 @@ async fn of_two_feeds_at_once_the_higher_version_stands_on_every_line() {
         }
     }
     assert_eq!(shop.all("/v1/stock?limit=100").await.len(), 40);
-    shop.post("/v1/stock/reconciliation", &json!({})).await.expect(202);
-    while catalog::stock::keep(&rig.catalog).await.unwrap() {}
-    assert_eq!(shop.get("/v1/stock/reconciliation").await.expect(200)["items"], json!([]));
+    assert_eq!(shop.reconcile().await["items"], json!([]));
 }

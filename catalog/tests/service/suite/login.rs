@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use argon2::PasswordHasher as _;
 use catalog::house;
 use kit::{
     clock::Clock as _,
@@ -59,8 +60,7 @@ async fn no_other_token_is_a_persons() {
     let staff = Staff::of(&rig, "kettles").await;
     let token = staff.signed_in("ann@example.com", &["owner"]).await;
     let key = TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap();
-    let tenant = staff.tenant.parse().unwrap();
-    let claims = BuyerClaims::new(tenant, 1, BEGIN_MS + 60_000);
+    let claims = BuyerClaims::new(staff.tenant.parse().unwrap(), 1, BEGIN_MS + 60_000);
     let buyers = TokenSigner::new(key).sign(&claims, rig.clock.now_ms()).unwrap();
     let forged = format!("{}.{}", token.rsplit_once('.').unwrap().0, "A".repeat(86));
     for token in [buyers.as_str(), forged.as_str(), "a.b.c", ".."] {
@@ -92,6 +92,25 @@ async fn a_refusal_does_not_tell_what_was_wrong() {
     let bad = json!({ "tenant": "", "email": 7, "password": "", "totp": "12345", "role": "owner" });
     let refused = rig.post("/v1/sessions").json(&bad).send().await;
     assert_eq!(refused.wrong_fields(), ["email", "password", "role", "tenant", "totp"]);
+    let text = rig.post("/v1/sessions").body("text/plain", "tenant=kettles").send().await;
+    text.refused(415, "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn a_password_of_other_parameters_is_hashed_anew_when_it_is_typed() {
+    let rig = Rig::start().await;
+    let staff = Staff::of(&rig, "kettles").await;
+    staff.user("ann@example.com", &["viewer"]).await;
+    let weaker = argon2::Argon2::from(argon2::Params::new(1024, 1, 1, None).unwrap());
+    let weaker = weaker.hash_password_with_salt(PASSWORD.as_bytes(), &[7; 16]).unwrap().to_string();
+    rig.db.exec("UPDATE users SET password = ?", vec![weaker.as_str().into()]).await.unwrap();
+    let stored =
+        async || rig.db.rows("SELECT password FROM users", Vec::new()).await.unwrap().remove(0).text().unwrap();
+    staff.login("ann@example.com", "a wrong password").await.refused(401, "unauthenticated");
+    assert_eq!(stored().await, weaker);
+    staff.login("ann@example.com", PASSWORD).await.expect(201);
+    assert!(stored().await.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+    staff.login("ann@example.com", PASSWORD).await.expect(201);
 }
 
 #[tokio::test]

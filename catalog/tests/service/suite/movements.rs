@@ -11,7 +11,7 @@ use super::{
 
 #[tokio::test]
 async fn all_lines_are_done_or_none_and_every_wrong_one_is_named() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT", "PAN"]).await;
     shop.receive("POT", 5).await;
     shop.promise(Promise::Allocate, "a", 3).await.unwrap();
@@ -30,7 +30,7 @@ async fn all_lines_are_done_or_none_and_every_wrong_one_is_named() {
 
 #[tokio::test]
 async fn what_does_not_go_together_or_does_not_exist_is_named_at_once() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let lines = json!([
         { "kind": "receive", "sku": "POT", "warehouse": "MAIN", "units": 0 },
@@ -66,7 +66,7 @@ async fn what_does_not_go_together_or_does_not_exist_is_named_at_once() {
 
 #[tokio::test]
 async fn a_repeated_call_moves_once_also_after_a_restart() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let body = json!({ "lines": [{ "kind": "receive", "sku": "POT", "warehouse": "MAIN", "units": 3 }] });
     let first = {
         let shop = Shop::open(&rig, &["POT"]).await;
@@ -83,7 +83,7 @@ async fn a_repeated_call_moves_once_also_after_a_restart() {
 
 #[tokio::test]
 async fn the_ledger_says_who_moved_what_and_what_was_there_after_it() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT", "PAN"]).await;
     shop.receive("PAN", 1).await;
     let line = json!({ "kind": "receive", "sku": "POT", "units": 5, "reference": "PO-1", "reason": "first" });
@@ -105,7 +105,7 @@ async fn the_ledger_says_who_moved_what_and_what_was_there_after_it() {
 
 #[tokio::test]
 async fn a_transfer_arrives_where_it_goes_or_nothing_moves() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let zone = shop.place("1", &json!({ "kind": "zone", "code": "A" })).await;
     shop.place("1", &json!({ "kind": "bin", "code": "A-1", "zone_id": zone })).await;
@@ -176,7 +176,7 @@ async fn walk(shop: &Shop<'_>, seed: u64, steps: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_two_random_walks_at_once_the_sum_of_the_movements_is_the_level() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT", "PAN"]).await;
     shop.warehouse("SIDE").await;
     for sku in ["POT", "PAN"] {
@@ -201,8 +201,5 @@ async fn after_two_random_walks_at_once_the_sum_of_the_movements_is_the_level() 
         assert!(sum >= 0, "seed {seed}: {level}");
     }
     // What bins, batches and offers say agrees too.
-    shop.post("/v1/stock/reconciliation", &json!({})).await.expect(202);
-    while catalog::stock::keep(&rig.catalog).await.unwrap() {}
-    let run = shop.get("/v1/stock/reconciliation").await.expect(200);
-    assert_eq!(run["items"], json!([]), "seed {seed}");
+    assert_eq!(shop.reconcile().await["items"], json!([]), "seed {seed}");
 }

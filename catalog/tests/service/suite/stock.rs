@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use catalog::{
     refused::Refused,
-    stock::{By, Share, accept, allocate, give_back},
+    stock::{By, Share, accept, allocate, give_back, keep},
 };
 use serde_json::{Value, json};
 use store::sql::{Sql as _, Tx as _};
@@ -34,12 +34,11 @@ impl<'r> Shop<'r> {
     }
 
     pub(crate) async fn skus(&self, codes: &[&str]) {
-        let table = "CREATE TABLE IF NOT EXISTS skus (tenant BIGINT NOT NULL, sku BIGINT NOT NULL, \
-                     code VARCHAR(64) NOT NULL, used INT NOT NULL, PRIMARY KEY (tenant, sku), UNIQUE (tenant, code))";
-        self.rig.db.exec(table, vec![]).await.unwrap();
+        let insert = "INSERT INTO skus (tenant, sku, product, code, price, currency, barcode, weight_g, state, \
+                      attributes, images, used, version, created_at, updated_at) \
+                      VALUES (?, ?, 1, ?, 100, 'CNY', '', 0, 'active', '[]', '[]', 0, 1, 0, 0)";
         for (code, number) in codes.iter().zip(1_i64..) {
             let row = vec![self.tenant.into(), number.into(), (*code).into()];
-            let insert = "INSERT INTO skus (tenant, sku, code, used) VALUES (?, ?, ?, 0)";
             self.rig.db.exec(insert, row).await.unwrap();
         }
     }
@@ -122,6 +121,24 @@ impl<'r> Shop<'r> {
         }
     }
 
+    /// Reconciles; gives the run, done, and the first of what it found.
+    pub(crate) async fn reconcile(&self) -> Value {
+        let run = self.post("/v1/stock/reconciliation", &json!({})).await.expect(202);
+        let path = format!("/v1/stock/reconciliation?run={}", run["id"].as_str().unwrap());
+        self.until_done(&path).await
+    }
+
+    /// Keeps house until a reconciliation is done; gives it.
+    pub(crate) async fn until_done(&self, path: &str) -> Value {
+        loop {
+            keep(&self.rig.catalog).await.unwrap();
+            let shown = self.get(path).await.expect(200);
+            if shown["run"]["state"] == "done" {
+                return shown;
+            }
+        }
+    }
+
     /// Promises units, as the parts of the service that have no route do.
     pub(crate) async fn promise(&self, what: Promise, reference: &str, units: i64) -> Result<(), Refused> {
         let by = By { tenant: self.tenant, actor: "operator".to_owned(), now_ms: BEGIN_MS.try_into().unwrap() };
@@ -158,7 +175,7 @@ fn set(on_hand: i64, expected: Value) -> Value {
 
 #[tokio::test]
 async fn available_is_on_hand_without_the_allotted_the_unshipped_and_the_expired() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.batch("POT", "OLD", "2026-11-11T00:00:10Z").await;
     shop.batch("POT", "NEW", "2027-01-01T00:00:00Z").await;
@@ -182,7 +199,7 @@ async fn available_is_on_hand_without_the_allotted_the_unshipped_and_the_expired
 
 #[tokio::test]
 async fn a_count_is_set_if_nothing_moved_meanwhile_and_a_stale_one_is_told_what_is_there() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let first = shop.post("/v1/stock/set", &set(10, json!({ "expected_on_hand": 0 }))).await.expect(200);
     assert_eq!((&first["on_hand"], &first["version"]), (&json!(10), &json!(1)));
@@ -207,7 +224,7 @@ async fn a_count_is_set_if_nothing_moved_meanwhile_and_a_stale_one_is_told_what_
 
 #[tokio::test]
 async fn a_repeated_count_is_answered_alike_and_changes_nothing() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let body = set(10, json!({ "expected_on_hand": 0 }));
     let ask = || shop.keyed("/v1/stock/set", "same").json(&body).send();
@@ -219,7 +236,7 @@ async fn a_repeated_count_is_answered_alike_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_operators_who_set_one_level_at_once_one_is_told_that_it_is_stale() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     for round in 0..10 {
         let (one, other) = (
@@ -239,7 +256,7 @@ async fn of_two_operators_who_set_one_level_at_once_one_is_told_that_it_is_stale
 
 #[tokio::test]
 async fn a_threshold_that_is_crossed_downwards_gives_one_event_each_time() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let path = "/v1/stock/1/1/threshold";
     shop.putting(path, &json!({ "threshold": 5 })).send().await.expect(200);
@@ -265,7 +282,7 @@ async fn a_threshold_that_is_crossed_downwards_gives_one_event_each_time() {
 
 #[tokio::test]
 async fn a_threshold_is_set_in_the_version_that_was_read() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let path = "/v1/stock/1/1/threshold";
     let ask =
@@ -284,7 +301,7 @@ async fn a_threshold_is_set_in_the_version_that_was_read() {
 
 #[tokio::test]
 async fn an_offer_is_allotted_what_is_available_once_per_reference() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.receive("POT", 10).await;
     for _ in 0..2 {
@@ -306,7 +323,7 @@ async fn an_offer_is_allotted_what_is_available_once_per_reference() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_allocate_at_once_never_get_more_than_there_is() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.receive("POT", 10).await;
     let ask = async |reference: &str| {
@@ -325,7 +342,7 @@ async fn two_who_allocate_at_once_never_get_more_than_there_is() {
 
 #[tokio::test]
 async fn lists_are_filtered_and_paged() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT", "PAN 锅", "CUP"]).await;
     shop.warehouse("SIDE").await;
     let line =
@@ -350,7 +367,7 @@ async fn lists_are_filtered_and_paged() {
 
 #[tokio::test]
 async fn another_tenants_stock_is_not_there_and_a_missing_permission_is_named() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.receive("POT", 5).await;
     let other = Shop::new(&rig, 8);
@@ -365,8 +382,35 @@ async fn another_tenants_stock_is_not_there_and_a_missing_permission_is_named() 
     set.refused(400, "invalid_request");
     assert_eq!(set.wrong_fields(), ["sku", "warehouse"]);
     assert_eq!(shop.figures(1).await, [5, 0, 0, 5]);
-    let unpermitted = rig.get("/v1/stock").token(OPERATOR).send().await.refused(403, "forbidden");
-    assert!(unpermitted["detail"].as_str().unwrap().contains("`read_stock`"), "{unpermitted}");
-    let unpermitted = rig.post("/v1/stock/set").token(OPERATOR).key("a").send().await.refused(403, "forbidden");
-    assert!(unpermitted["detail"].as_str().unwrap().contains("`write_stock`"), "{unpermitted}");
+    let [reader, writer] = ["read_stock", "write_stock"];
+    let (reads, writes) = (rig.key_of("7", &[reader]).await, rig.key_of("7", &[writer]).await);
+    let lines = json!({ "lines": [{ "kind": "receive", "sku": "POT", "warehouse": "MAIN", "units": 1 }] });
+    for (path, body) in [("/v1/stock/movements", &lines), ("/v1/stock/reconciliation", &json!({}))] {
+        let refused = rig.post(path).token(&reads).fresh().json(body).send().await.refused(403, "forbidden");
+        assert!(refused["detail"].as_str().unwrap().contains("`write_stock`"), "{refused}");
+        let refused = rig.get(path).token(&writes).send().await.refused(403, "forbidden");
+        assert!(refused["detail"].as_str().unwrap().contains("`read_stock`"), "{refused}");
+    }
+    rig.post("/v1/stock/movements").token(&writes).fresh().json(&lines).send().await.expect(200);
+    let ledger = rig.get("/v1/stock/movements").token(&reads).send().await.expect(200);
+    assert!(ledger["items"][0]["actor"].as_str().unwrap().starts_with("key:"), "{ledger}");
+}
+
+#[tokio::test]
+async fn a_sku_that_was_stocked_is_archived_and_one_that_was_not_is_gone() {
+    let rig = Rig::with_tenants(&[7, 8]).await;
+    let shop = Shop::open(&rig, &[]).await;
+    let product = json!({ "code": "KETTLE", "title": "Kettle", "description": "", "attributes": [], "images": [] });
+    let product = shop.post("/v1/products", &product).await.expect(201);
+    let skus = format!("/v1/products/{}/skus", product["id"].as_str().unwrap());
+    let sku = |code: &str| json!({ "code": code, "price": { "amount": 1, "currency": "CNY" } });
+    let (red, blue) = (shop.post(&skus, &sku("RED 红")).await, shop.post(&skus, &sku("BLUE")).await);
+    shop.receive("RED 红", 1).await;
+    let path = |made: Answer| format!("/v1/skus/{}", made.expect(201)["id"].as_str().unwrap());
+    let archived = shop.delete(&path(red)).await.expect(200);
+    assert_eq!(archived["state"], "archived");
+    shop.delete(&path(blue)).await.expect(204);
+    let refused = shop.moves(&[json!({ "kind": "receive", "sku": "BLUE", "units": 1 })]).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(shop.all("/v1/stock?sku=RED+%E7%BA%A2").await[0]["on_hand"], 1);
 }

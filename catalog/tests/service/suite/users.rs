@@ -95,6 +95,21 @@ async fn wrong_members_are_named_at_once_and_a_stale_change_shows_what_is_there(
 }
 
 #[tokio::test]
+async fn of_two_changes_of_one_version_at_once_the_second_is_told_what_is_there() {
+    let rig = Rig::start().await;
+    let staff = Staff::of(&rig, "kettles").await;
+    let made = staff.invite("ann@example.com", &["viewer"]).await;
+    let path = format!("/v1/users/{}", made["id"].as_str().unwrap());
+    let change = |change: serde_json::Value| {
+        staff.operator(Method::PATCH, &path).header("if-match", "\"1\"").json(&change).send()
+    };
+    let (one, two) = tokio::join!(change(json!({ "name": "Anna" })), change(json!({ "roles": ["support"] })));
+    let (first, second) = if one.status == 200 { (one, two) } else { (two, one) };
+    let changed = first.expect(200);
+    assert_eq!(second.refused(412, "precondition_failed")["current"], changed);
+}
+
+#[tokio::test]
 async fn a_plan_allows_so_many_users_and_of_two_at_once_one_is_the_last() {
     let rig = Rig::start().await;
     let staff = Staff::of(&rig, "kettles").await;

@@ -1,13 +1,13 @@
 //! Warehouses, their zones and bins: codes of their own, changes by version, and nothing removed in
 //! which stock lies.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{rig::Rig, stock::Shop};
 
 #[tokio::test]
 async fn a_warehouse_is_made_once_and_changed_in_the_version_that_was_read() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::new(&rig, 7);
     let body = json!({ "code": "SH-1", "name": "上海" });
     let ask = || shop.keyed("/v1/warehouses", "same").json(&body).send();
@@ -29,7 +29,7 @@ async fn a_warehouse_is_made_once_and_changed_in_the_version_that_was_read() {
 
 #[tokio::test]
 async fn every_wrong_member_is_named_and_nothing_is_made() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::new(&rig, 7);
     let bad = json!({ "code": "a b", "name": "", "tenant": 8, "state": "closed" });
     let refused = shop.post("/v1/warehouses", &bad).await;
@@ -40,7 +40,7 @@ async fn every_wrong_member_is_named_and_nothing_is_made() {
 
 #[tokio::test]
 async fn zones_and_bins_have_codes_of_their_own_and_keep_what_lies_in_them() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let zone = shop.place("1", &json!({ "kind": "zone", "code": "A" })).await;
     let bin = shop.place("1", &json!({ "kind": "bin", "code": "A", "zone_id": zone })).await;
@@ -77,7 +77,7 @@ async fn zones_and_bins_have_codes_of_their_own_and_keep_what_lies_in_them() {
 
 #[tokio::test]
 async fn a_warehouse_that_held_stock_is_closed_and_not_removed() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     shop.receive("POT", 2).await;
     shop.delete("/v1/warehouses/1").await.refused(409, "conflict");
@@ -92,7 +92,7 @@ async fn a_warehouse_that_held_stock_is_closed_and_not_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_warehouse_is_not_removed_while_its_first_stock_comes() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     for round in 0..5 {
         let code = format!("SIDE-{round}");
@@ -107,7 +107,7 @@ async fn a_warehouse_is_not_removed_while_its_first_stock_comes() {
 
 #[tokio::test]
 async fn another_tenants_warehouse_is_not_there() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = Shop::open(&rig, &["POT"]).await;
     let zone = shop.place("1", &json!({ "kind": "zone", "code": "A" })).await;
     let other = Shop::new(&rig, 8);
@@ -124,4 +124,58 @@ async fn another_tenants_warehouse_is_not_there() {
     assert!(other.all("/v1/warehouses").await.is_empty());
     assert_eq!(other.warehouse("MAIN").await, "2", "codes are of each tenant");
     assert_eq!(shop.all("/v1/warehouses/1/places").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_of_one_sku_and_its_expiry_changes_in_the_version_that_was_read() {
+    let rig = Rig::with_tenants(&[7, 8]).await;
+    let shop = Shop::open(&rig, &["POT", "PAN"]).await;
+    let batch = |sku: &str| json!({ "sku": sku, "code": "B-1", "expires_at": "2026-12-01T08:00:00+08:00" });
+    let made = shop.post("/v1/batches", &batch("POT")).await.expect(201);
+    assert_eq!(made["expires_at"], "2026-12-01T00:00:00.000Z");
+    shop.post("/v1/batches", &batch("POT")).await.refused(409, "conflict");
+    shop.post("/v1/batches", &batch("PAN")).await.expect(201);
+    assert_eq!(shop.all("/v1/batches?sku=POT").await, [made.clone()]);
+    for (member, wrong) in [("expires_at", json!("soon")), ("sku", json!("NONE")), ("code", json!("a b"))] {
+        let mut body = batch("POT");
+        body[member] = wrong;
+        let refused = shop.post("/v1/batches", &body).await;
+        refused.refused(400, "invalid_request");
+        assert_eq!(refused.wrong_fields(), [member]);
+    }
+    let path = format!("/v1/batches/{}", made["id"].as_str().unwrap());
+    let change =
+        |expires_at: Value| shop.patching(&path, &json!({ "expires_at": expires_at })).header("if-match", "\"1\"");
+    assert_eq!(change(made["expires_at"].clone()).send().await.expect(200), made, "nothing changes");
+    assert_eq!(change(Value::Null).send().await.expect(200)["version"], 2);
+    let stale = change(json!("2027-01-01T00:00:00Z")).send().await.refused(412, "precondition_failed");
+    assert_eq!(stale["current"]["version"], 2);
+    Shop::new(&rig, 8).patching(&path, &json!({ "expires_at": null })).send().await.refused(404, "not_found");
+    let wrong = shop.moves(&[json!({ "kind": "receive", "sku": "PAN", "units": 1, "batch": "B-2" })]).await;
+    wrong.refused(400, "invalid_request");
+    assert_eq!(wrong.wrong_fields(), ["lines[0].batch"]);
+}
+
+#[tokio::test]
+async fn every_change_of_stock_is_in_the_audit_log_once() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = Shop::open(&rig, &["POT"]).await;
+    shop.receive("POT", 5).await;
+    let set = json!({ "sku": "POT", "warehouse": "MAIN", "on_hand": 4, "expected_on_hand": 5 });
+    for _ in 0..2 {
+        shop.keyed("/v1/stock/set", "same").json(&set).send().await.expect(200);
+    }
+    let feed = json!({ "source": "erp", "lines": [{ "sku": "POT", "warehouse": "MAIN", "on_hand": 3, "version": 1 }] });
+    for key in ["a", "b"] {
+        shop.keyed("/v1/stock/feed", key).json(&feed).send().await.expect(200);
+    }
+    for _ in 0..2 {
+        shop.putting("/v1/stock/1/1/threshold", &json!({ "threshold": 5 })).send().await.expect(200);
+        shop.patching("/v1/warehouses/1", &json!({ "name": "Main" })).send().await.expect(200);
+    }
+    let mut actions: Vec<String> =
+        shop.all("/v1/audit").await.iter().map(|entry| entry["action"].to_string()).collect();
+    actions.sort();
+    let expected = ["stock.feed", "stock.move", "stock.set", "stock.threshold", "warehouse.change", "warehouse.create"];
+    assert_eq!(actions, expected.map(|action| format!("\"{action}\"")));
 }

@@ -34,13 +34,13 @@ const COME_BACK: Duration = Duration::from_secs(1);
 
 /// Where passwords are hashed, and who may.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Turns {
     turn: Arc<Semaphore>,
     queues: [Arc<Semaphore>; QUEUES.len()],
     addresses: Mutex<HashMap<IpAddr, Failures>>,
 }
 
-impl Default for Gate {
+impl Default for Turns {
     fn default() -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self { turn: semaphore(1), queues: QUEUES.map(|(_, places)| semaphore(places)), addresses: Mutex::default() }
@@ -69,7 +69,7 @@ pub(super) struct Turn {
     _permits: Arc<[OwnedSemaphorePermit; 2]>,
 }
 
-impl Gate {
+impl Turns {
     /// Waits for a turn.
     ///
     /// # Errors
@@ -164,18 +164,18 @@ mod tests {
 
     #[tokio::test]
     async fn who_failed_waits_in_a_queue_of_two_and_leaves_room_for_the_others() {
-        let gate = Arc::new(Gate::default());
-        (0..4).for_each(|_| gate.failed(address(1), NOW));
-        let turn = gate.enter(address(2), NOW).await.unwrap();
+        let turns = Arc::new(Turns::default());
+        (0..4).for_each(|_| turns.failed(address(1), NOW));
+        let turn = turns.enter(address(2), NOW).await.unwrap();
         let waiter = |of: u8| {
-            let gate = Arc::clone(&gate);
-            tokio::spawn(async move { gate.enter(address(of), NOW).await.map(drop) })
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move { turns.enter(address(of), NOW).await.map(drop) })
         };
         let guessing = [waiter(1), waiter(1)];
-        while gate.queues[2].available_permits() > 0 {
+        while turns.queues[2].available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(gate.enter(address(1), NOW).await.is_err(), "a third guess is refused at once");
+        assert!(turns.enter(address(1), NOW).await.is_err(), "a third guess is refused at once");
         let honest = waiter(3);
         drop(turn);
         honest.await.unwrap().unwrap();
@@ -186,27 +186,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_fails_often_waits_longer_each_time_and_is_forgotten() {
-        let gate = Gate::default();
-        (0..FAILURES_FREE).for_each(|_| gate.failed(address(1), NOW));
-        assert!(gate.enter(address(1), NOW).await.is_err());
-        assert!(gate.enter(address(1), NOW + Duration::from_secs(1)).await.is_ok());
-        gate.failed(address(1), NOW);
-        assert!(gate.enter(address(1), NOW + Duration::from_secs(1)).await.is_err());
-        assert!(gate.enter(address(2), NOW).await.is_ok());
-        assert_eq!(gate.failures(address(1), NOW + MEMORY).map(|failures| failures.count), None);
+        let turns = Turns::default();
+        (0..FAILURES_FREE).for_each(|_| turns.failed(address(1), NOW));
+        assert!(turns.enter(address(1), NOW).await.is_err());
+        assert!(turns.enter(address(1), NOW + Duration::from_secs(1)).await.is_ok());
+        turns.failed(address(1), NOW);
+        assert!(turns.enter(address(1), NOW + Duration::from_secs(1)).await.is_err());
+        assert!(turns.enter(address(2), NOW).await.is_ok());
+        assert_eq!(turns.failures(address(1), NOW + MEMORY).map(|failures| failures.count), None);
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_and_memory_is_bounded() {
-        let gate = Gate::default();
+        let turns = Turns::default();
         for last in 0..3_u128 {
             let of_one_network = (0x2001_0db8_u128 << 96) + last;
-            gate.failed(IpAddr::V6(of_one_network.into()), NOW);
+            turns.failed(IpAddr::V6(of_one_network.into()), NOW);
         }
-        assert_eq!(gate.addresses.lock().unwrap().len(), 1);
+        assert_eq!(turns.addresses.lock().unwrap().len(), 1);
         for number in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
-            gate.failed(IpAddr::V4(number.into()), NOW + Duration::from_secs(1));
+            turns.failed(IpAddr::V4(number.into()), NOW + Duration::from_secs(1));
         }
-        assert_eq!(gate.addresses.lock().unwrap().len(), ADDRESSES_MAX);
+        assert_eq!(turns.addresses.lock().unwrap().len(), ADDRESSES_MAX);
     }
 }
