@@ -126,7 +126,7 @@ async fn set_password<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result
     let found = catalog.sql().rows(FIND, key()).await?.into_iter().next();
     let mut found = found.ok_or_else(|| Refused::not_found("invitation: it was used, replaced or is over"))?;
     let (tenant, number): (u32, i64) = (found.number()?, found.int()?);
-    let turn = catalog.people().turns.enter(call.address, catalog.clock().monotonic()).await?;
+    let turn = catalog.people().turns.enter(call.address, true, catalog.clock().monotonic()).await?;
     let password = turn.hash(&asked.password, catalog.random().bytes()?).await?;
     let mut change = catalog.begin_as(call, &person::proven(tenant, number)?).await?;
     let of = || [tenant.into(), number.into()];

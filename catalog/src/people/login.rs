@@ -83,7 +83,8 @@ async fn login<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
     let tenant = rows.into_iter().next().map_or(Ok(0), |mut row| row.number())?;
     let account = person::account(catalog, tenant, &asked.email);
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
-    let turn = catalog.people().turns.enter(call.address, catalog.clock().monotonic()).await?;
+    let is_known = sessions::is_known(catalog.sql(), &account, call.address).await?;
+    let turn = catalog.people().turns.enter(call.address, is_known, catalog.clock().monotonic()).await?;
     // Guesses that wait at the same time are counted one after the other.
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
     let known = find(catalog, &account).await?;

@@ -20,10 +20,13 @@ use kit::{
     token::{PersonClaims, PersonSigner},
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Lock, Row, Sql as _, SqlError, Tx, Value, stored};
+use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{lockout::millis, person, roles, secret, signing};
+use super::{
+    lockout::{Account, millis},
+    person, roles, secret, signing,
+};
 use crate::{
     change::{Answer, Begun},
     document::{Changed, Page, Public, Read},
@@ -55,6 +58,9 @@ const WHO: &str = "SELECT ur.role_code, r.scope FROM sessions s \
                    LEFT JOIN roles r ON r.tenant = ur.tenant AND r.code = ur.role_code \
                    WHERE s.tenant = ? AND s.session_number = ? AND s.person = ? AND s.expires_at > ? \
                    AND u.state = 'active'";
+const AT_ADDRESS: &str = "SELECT COUNT(*) FROM users u \
+                          JOIN sessions s ON s.tenant = u.tenant AND s.person = u.person \
+                          WHERE u.tenant = ? AND u.email_digest = ? AND s.address = ?";
 const OF_PERSON: &str = "SELECT session_number FROM sessions WHERE tenant = ? AND person = ? \
                          ORDER BY started_at DESC, session_number DESC";
 const INSERT: &str = "INSERT INTO sessions (tenant, session_number, person, family_digest, refresh_digest, \
@@ -201,6 +207,14 @@ pub(super) async fn fresh<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Re
         return Err(Problem::new(Code::Forbidden, "this needs a login of the last 10 minutes; sign in again").into());
     }
     Ok((claims, person))
+}
+
+/// Whether the person of this account is signed in at this address.
+pub(super) async fn is_known(db: &impl Sql, account: &Account, address: IpAddr) -> Result<bool, SqlError> {
+    let address = address.to_string();
+    let key = vec![account.tenant.into(), account.email_digest.as_str().into(), address.as_str().into()];
+    let rows = db.rows(AT_ADDRESS, key).await?;
+    Ok(rows.into_iter().next().map_or(Ok(0), |mut row| row.int())? > 0)
 }
 
 /// Begins a session of a person. Says its refresh token, and when it ends.

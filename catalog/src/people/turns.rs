@@ -21,6 +21,10 @@ use crate::refused::Refused;
 /// From so many failures of its address on, so many logins wait with one's own: who never failed
 /// waits among a hundred, at some 40 ms each four seconds at most, and those who guess add two.
 const QUEUES: [(u32, usize); 3] = [(0, 100), (1, 8), (4, 2)];
+/// Logins that wait of who is known at the address: each has the next turn but one.
+const KNOWN: usize = 16;
+/// From so many failures of the address on, nobody is known there.
+const STRANGE: u32 = 4;
 /// From how many on it waits longer each time: many people may share an address.
 const FAILURES_FREE: u32 = 20;
 /// The longest such wait.
@@ -36,6 +40,9 @@ const COME_BACK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Turns {
     turn: Arc<Semaphore>,
+    /// At the head of all queues but that of who is known.
+    head: Semaphore,
+    known: Arc<Semaphore>,
     queues: [Arc<Semaphore>; QUEUES.len()],
     addresses: Mutex<HashMap<IpAddr, Failures>>,
 }
@@ -43,7 +50,13 @@ pub(crate) struct Turns {
 impl Default for Turns {
     fn default() -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { turn: semaphore(1), queues: QUEUES.map(|(_, places)| semaphore(places)), addresses: Mutex::default() }
+        Self {
+            turn: semaphore(1),
+            head: Semaphore::new(1),
+            known: semaphore(KNOWN),
+            queues: QUEUES.map(|(_, places)| semaphore(places)),
+            addresses: Mutex::default(),
+        }
     }
 }
 
@@ -70,22 +83,28 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    /// Waits for a turn.
+    /// Waits for a turn. `is_known`: who asks proved something else already, or was signed in at
+    /// this address before.
     ///
     /// # Errors
     /// `rate_limited` when too many wait, or the address failed too often.
-    pub(super) async fn enter(&self, address: IpAddr, now: Duration) -> Result<Turn, Refused> {
+    pub(super) async fn enter(&self, address: IpAddr, is_known: bool, now: Duration) -> Result<Turn, Refused> {
         let failures = self.failures(address, now);
         let wait = failures.map_or(Duration::ZERO, Failures::until).saturating_sub(now);
         if !wait.is_zero() {
             return Err(too_often("too many logins from your address failed; come back later", wait));
         }
         let count = failures.map_or(0, |failures| failures.count);
+        let is_known = is_known && count < STRANGE;
         let queue = QUEUES.iter().rposition(|(from, _)| *from <= count).unwrap_or_default();
-        let place = Arc::clone(&self.queues[queue]).try_acquire_owned();
+        let queue = if is_known { &self.known } else { &self.queues[queue] };
+        let place = Arc::clone(queue).try_acquire_owned();
         let place = place.map_err(|_full| too_often("too many logins wait; come back", COME_BACK))?;
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let turn = turn.map_err(|_closed| too_often("logins have ended", COME_BACK))?;
+        let ended = |_closed| too_often("logins have ended", COME_BACK);
+        // Turns go by who waits for longest: who is known waits there with one of all others.
+        let head = if is_known { None } else { Some(self.head.acquire().await.map_err(ended)?) };
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(ended)?;
+        drop(head);
         Ok(Turn { _permits: Arc::new([place, turn]) })
     }
 
@@ -154,6 +173,8 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn address(last: u8) -> IpAddr {
@@ -166,16 +187,16 @@ mod tests {
     async fn who_failed_waits_in_a_queue_of_two_and_leaves_room_for_the_others() {
         let turns = Arc::new(Turns::default());
         (0..4).for_each(|_| turns.failed(address(1), NOW));
-        let turn = turns.enter(address(2), NOW).await.unwrap();
+        let turn = turns.enter(address(2), false, NOW).await.unwrap();
         let waiter = |of: u8| {
             let turns = Arc::clone(&turns);
-            tokio::spawn(async move { turns.enter(address(of), NOW).await.map(drop) })
+            tokio::spawn(async move { turns.enter(address(of), false, NOW).await.map(drop) })
         };
         let guessing = [waiter(1), waiter(1)];
         while turns.queues[2].available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(turns.enter(address(1), NOW).await.is_err(), "a third guess is refused at once");
+        assert!(turns.enter(address(1), false, NOW).await.is_err(), "a third guess is refused at once");
         let honest = waiter(3);
         drop(turn);
         honest.await.unwrap().unwrap();
@@ -185,14 +206,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_known_has_the_next_turn_but_one() {
+        let turns = Arc::new(Turns::default());
+        let turn = turns.enter(address(1), false, NOW).await.unwrap();
+        let before = Arc::new(AtomicU32::new(0));
+        let crowd = (2..50).map(|of| {
+            let (turns, before) = (Arc::clone(&turns), Arc::clone(&before));
+            tokio::spawn(async move {
+                let _turn = turns.enter(address(of), false, NOW).await.unwrap();
+                before.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            })
+        });
+        let crowd: Vec<_> = crowd.collect();
+        while turns.queues[0].available_permits() > 51 {
+            tokio::task::yield_now().await;
+        }
+        let known = {
+            let (turns, before) = (Arc::clone(&turns), Arc::clone(&before));
+            tokio::spawn(async move {
+                let _turn = turns.enter(address(99), true, NOW).await.unwrap();
+                before.load(Ordering::Relaxed)
+            })
+        };
+        while turns.known.available_permits() == KNOWN {
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        assert!(known.await.unwrap() <= 1, "of 48 who came before");
+        for one in crowd {
+            one.await.unwrap();
+        }
+        (0..STRANGE).for_each(|_| turns.failed(address(99), NOW));
+        let _turn = turns.enter(address(99), true, NOW).await.unwrap();
+        assert_eq!(turns.known.available_permits(), KNOWN, "nobody is known where guesses come from");
+    }
+
+    #[tokio::test]
     async fn an_address_that_fails_often_waits_longer_each_time_and_is_forgotten() {
         let turns = Turns::default();
         (0..FAILURES_FREE).for_each(|_| turns.failed(address(1), NOW));
-        assert!(turns.enter(address(1), NOW).await.is_err());
-        assert!(turns.enter(address(1), NOW + Duration::from_secs(1)).await.is_ok());
+        assert!(turns.enter(address(1), false, NOW).await.is_err());
+        assert!(turns.enter(address(1), false, NOW + Duration::from_secs(1)).await.is_ok());
         turns.failed(address(1), NOW);
-        assert!(turns.enter(address(1), NOW + Duration::from_secs(1)).await.is_err());
-        assert!(turns.enter(address(2), NOW).await.is_ok());
+        assert!(turns.enter(address(1), false, NOW + Duration::from_secs(1)).await.is_err());
+        assert!(turns.enter(address(2), false, NOW).await.is_ok());
         assert_eq!(turns.failures(address(1), NOW + MEMORY).map(|failures| failures.count), None);
     }
 

@@ -45,9 +45,12 @@ fn flaw(index: usize, member: &str, message: &'static str) -> FieldError {
     FieldError { field: format!("lines[{index}].{member}").into(), message: message.into() }
 }
 
+/// A member, what is wrong with it, and of which lines.
+type Rule = (&'static str, &'static str, fn(&MovementLine) -> bool);
+
 /// What lines say that does not go together.
 pub(super) fn wrong(lines: &[MovementLine]) -> Vec<FieldError> {
-    let rules: [(&str, &'static str, fn(&MovementLine) -> bool); 6] = [
+    let rules: [Rule; 6] = [
         ("units", "must not be 0", |line| line.units == 0),
         ("units", "is above 0 but in an adjustment", |line| line.units < 0 && line.kind != LineKind::Adjust),
         ("reason", "an adjustment has one", |line| line.kind == LineKind::Adjust && line.reason.is_none()),
