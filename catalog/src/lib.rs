@@ -79,7 +79,7 @@ pub mod house;
 pub mod jobs;
 
 /// Products and their SKUs.
-pub mod products;
+mod products;
 
 /// Images of products.
 mod images;

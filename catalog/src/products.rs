@@ -21,7 +21,7 @@ mod texts;
 use kit::{api::Route, http::Mount};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use store::sql::{Row, SqlError, Tx, Value, stored};
+use store::sql::{Row, SqlError, Value, stored};
 use utoipa::ToSchema;
 
 use self::texts::{Attribute, Barcode, Code, Description, ImageReference, Price, Title};
@@ -245,21 +245,6 @@ impl Sku {
             stored(self.updated_at)?.into(),
         ])
     }
-}
-
-/// The number of a SKU that is going to be stocked or sold, locked until the transaction ends: it
-/// is used from then on. `None` when the tenant has none of this code.
-///
-/// # Errors
-/// When the database fails.
-pub async fn use_sku<T: Tx>(tx: &mut T, tenant: u32, code: &str) -> Result<Option<i64>, SqlError> {
-    // The change first, as it locks the row: two at once take turns.
-    let key = || vec![tenant.into(), code.into()];
-    if tx.exec("UPDATE skus SET used = 1 WHERE tenant = ? AND code = ?", key()).await? == 0 {
-        return Ok(None);
-    }
-    let rows = tx.rows("SELECT sku FROM skus WHERE tenant = ? AND code = ?", key()).await?;
-    rows.into_iter().next().map(|mut row| row.int()).transpose()
 }
 
 /// A statement for one row of all columns; `many` for [`store::sql::Insert`].

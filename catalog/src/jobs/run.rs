@@ -93,8 +93,11 @@ impl Runner {
     pub async fn turn<P: Ports>(&mut self, catalog: &Catalog<P>) -> Result<bool, Refused> {
         let now_ms = catalog.clock().now_ms();
         if now_ms.saturating_sub(self.purged_at) >= PURGE_EVERY_MS {
-            purge(catalog, now_ms).await?;
-            self.purged_at = now_ms;
+            let purged = purge(catalog, now_ms).await?;
+            // Where there are more, the next turn removes them.
+            if purged < PURGED_MAX {
+                self.purged_at = now_ms;
+            }
         }
         let Some(job) = self.take(catalog, now_ms).await? else { return Ok(false) };
         self.after = job.tenant.into();
@@ -208,16 +211,18 @@ async fn drop_input<P: Ports>(catalog: &Catalog<P>, tenant: u32, job: i64) -> Re
 }
 
 /// Removes jobs that ended long ago, each in transactions of its own, its row last: what a kill
-/// leaves is found again.
-async fn purge<P: Ports>(catalog: &Catalog<P>, now_ms: u64) -> Result<(), Refused> {
+/// leaves is found again. Gives how many it removed.
+async fn purge<P: Ports>(catalog: &Catalog<P>, now_ms: u64) -> Result<u32, Refused> {
     let before = stored(now_ms.saturating_sub(KEPT_MS))?;
+    let mut purged = 0;
     for mut row in catalog.sql().rows(ENDED, vec![before.into(), PURGED_MAX.into()]).await? {
         let (tenant, job) = (row.int()?, row.int()?);
         for part in DROP {
             catalog.sql().exec(part, vec![tenant.into(), job.into()]).await?;
         }
+        purged += 1;
     }
-    Ok(())
+    Ok(purged)
 }
 
 fn hex(bytes: &[u8]) -> String {

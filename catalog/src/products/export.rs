@@ -170,7 +170,8 @@ fn write(page: Page, after: Place, format: Format, is_first: bool) -> Result<Wri
 
 /// Lines being written.
 enum File {
-    Csv(csv::Writer<Vec<u8>>),
+    // Boxed: it has buffers of its own.
+    Csv(Box<csv::Writer<Vec<u8>>>),
     Jsonl(Vec<u8>),
 }
 
@@ -183,7 +184,7 @@ impl File {
         if is_first {
             csv.write_record(line::columns()).map_err(|error| unwritten(&error))?;
         }
-        Ok(Self::Csv(csv))
+        Ok(Self::Csv(Box::new(csv)))
     }
 
     fn write(&mut self, line: &ExportLine) -> Result<(), Refused> {
@@ -199,7 +200,7 @@ impl File {
 
     fn into_bytes(self) -> Result<Vec<u8>, Refused> {
         match self {
-            Self::Csv(csv) => csv.into_inner().map_err(|error| unwritten(&error)),
+            Self::Csv(csv) => (*csv).into_inner().map_err(|error| unwritten(&error)),
             Self::Jsonl(bytes) => Ok(bytes),
         }
     }

@@ -219,6 +219,28 @@ async fn ended_jobs_are_gone_after_a_week() {
 }
 
 #[tokio::test]
+async fn more_ended_jobs_than_a_batch_has_go_in_several_turns() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    import(&rig, 1, "a", "product,title\nA,\n").await.expect(202);
+    finish(&rig).await;
+    let columns = "kind, state, is_open, options, position, done, total, made, changed, unchanged, failed, flaws, \
+                   input_bytes, result_bytes, result_chunks, reason, created_by, trace, address, created_at, \
+                   started_at, ended_at, runner, lease_until, version";
+    for step in [1, 2, 4, 8, 16, 32, 64] {
+        let copy =
+            format!("INSERT INTO jobs (tenant, job, {columns}) SELECT tenant, job + {step}, {columns} FROM jobs");
+        rig.db.exec(&copy, vec![]).await.unwrap();
+    }
+    assert_eq!(count(&rig, "jobs").await, 128);
+    rig.clock.advance(Duration::from_secs(8 * 24 * 3_600));
+    let mut runner = Runner::default();
+    for left in [28, 0] {
+        runner.turn(&rig.catalog).await.unwrap();
+        assert_eq!(count(&rig, "jobs").await, left);
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_has_so_many_open_jobs_and_no_more() {
     let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
     import(&rig, 1, "a", file(1)).await.expect(202);
