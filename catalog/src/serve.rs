@@ -1,6 +1,6 @@
 //! `catalog serve`: the merchants' service as a process of its own, over MySQL.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -23,16 +23,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    buyers::outside::{Outside, OutsideArgs},
+    buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, house, jobs,
     ports::Given,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
 };
-
-/// Longest wait for the provider of a buyer's login.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(3);
 
 type Production = Catalog<Given<MySql, SystemClock, SystemRandom>>;
 
@@ -95,7 +92,7 @@ impl ServeArgs {
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stop = on_signals()?;
     let secrets = args.secrets()?;
-    let outside = Outside::new(&args.outside, LOGIN_DEADLINE)?;
+    let outside = Outside::new(&args.outside, ANSWER_DEADLINE)?;
     let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
     let listen = |address: SocketAddr| {

@@ -32,6 +32,8 @@ pub struct Config {
     pub log: Log,
     /// The order rows.
     pub databases: Databases,
+    /// Where buyers of a shop's own pages log in.
+    pub logins: Logins,
 }
 
 /// The front tier.
@@ -76,6 +78,16 @@ pub struct Databases {
     pub tables: u16,
 }
 
+/// Where buyers of a shop's own pages log in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logins {
+    /// Host and port of a proxy that speaks for WeChat; empty: none.
+    pub wechat: String,
+    /// Host and port of a gateway of messages; empty: none.
+    pub sms: String,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -88,6 +100,7 @@ impl Default for Config {
             lanes: Lanes::default(),
             log: Log::default(),
             databases: Databases::default(),
+            logins: Logins::default(),
         }
     }
 }

@@ -14,6 +14,9 @@ use tokio::sync::Semaphore;
 /// Requests under way to all providers, at most.
 const REQUESTS_MAX: usize = 64;
 
+/// Longest wait for an answer of theirs: who logs in waits for it.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+
 /// When to come back to a provider that is away.
 const AWAY_AFTER: Duration = Duration::from_secs(2);
 

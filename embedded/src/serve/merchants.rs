@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use catalog::{
+    buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     house, jobs,
     people::{FirstOwner, first_owner},
     ports::Given,
@@ -49,7 +50,7 @@ impl Merchants {
     pub(super) async fn start(
         deployment: &Deployment<SystemClock>,
         folder: &Folder,
-        demo: bool,
+        (config, demo): (&Config, bool),
     ) -> anyhow::Result<Self> {
         let secrets = Secrets {
             operator: Some(folder.control_key()?),
@@ -57,7 +58,11 @@ impl Merchants {
             buyer_tokens: Some(folder.token_key()?),
         };
         let (sql, clock) = (deployment.catalog.clone(), deployment.clock);
-        let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets));
+        let logins =
+            OutsideArgs { wechat_authority: named(&config.logins.wechat), sms_authority: named(&config.logins.sms) };
+        let outside = Outside::new(&logins, ANSWER_DEADLINE).context("[logins] of the settings file")?;
+        let catalog = Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets);
+        let catalog = Arc::new(catalog.with_outside(outside));
         let owner = match demo {
             true => first_owner(&catalog, (DEMO_TENANT, "Demo shop"), DEMO_OWNER).await?,
             false => None,
@@ -82,6 +87,10 @@ impl Merchants {
     }
 }
 
+fn named(authority: &str) -> Option<String> {
+    (!authority.is_empty()).then(|| authority.to_owned())
+}
+
 /// The service of a folder that no server works on, for as long as a command asks it.
 pub struct AtRest {
     /// Where it answers.
@@ -104,7 +113,7 @@ impl AtRest {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let folder = Folder::open(&config.data)?;
         let deployment = open(&folder, config, RunId(0)).await?;
-        let merchants = Merchants::start(&deployment, &folder, false).await?;
+        let merchants = Merchants::start(&deployment, &folder, (config, false)).await?;
         let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).context("listening on a free port")?;
         let address = listener.local_addr()?;
         let table = Arc::new(Table::of::<Served<Service>>()?);
