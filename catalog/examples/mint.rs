@@ -1,5 +1,5 @@
-//! How many buyers' tokens a second one process mints, over HTTP, clients included: new buyers, then
-//! the same ones again.
+//! How many buyers' tokens a second one process mints, over HTTP, clients included: new buyers,
+//! then the same ones again.
 //!
 //! ```text
 //! cargo run --release --all-features -p catalog --example mint

@@ -1,6 +1,6 @@
-//! Stock: warehouses, what lies in them, and every movement of it. Levels change by movements alone,
-//! in one transaction with them, so that their sum is the level. Nothing is promised that is not
-//! there.
+//! Stock: warehouses, what lies in them, and every movement of it. Levels change by movements
+//! alone, in one transaction with them, so that their sum is the level. Nothing is promised that is
+//! not there.
 
 use kit::{api::Route, http::Mount};
 use utoipa::openapi::OpenApi;

@@ -31,7 +31,8 @@ const BUYER: u64 = 42;
 type Left = Option<BTreeMap<OfferId, u64>>;
 
 /// The text, as soon as the shop sells. `sale`: the one to show. `key`: signs a token to be shown;
-/// without it the command that makes one is. `owner`: how the demo tenant's owner comes in. `None` when no token can be made.
+/// without it the command that makes one is. `owner`: how the demo tenant's owner comes in. `None`
+/// when no token can be made.
 pub async fn when_selling<C: Clock>(
     deployment: &Deployment<C>,
     (note, folder): (&ServerNote, &str),

@@ -131,8 +131,8 @@ pub enum Declined {
 }
 
 impl Declined {
-    /// Whether the sale's window, its pause or its members refused it, which a repeat of a known key
-    /// passes. A subject of another kind is another buyer, and has no earlier purchase.
+    /// Whether the sale's window, its pause or its members refused it, which a repeat of a known
+    /// key passes. A subject of another kind is another buyer, and has no earlier purchase.
     pub(crate) const fn is_by_the_sale(&self) -> bool {
         matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended | Self::MembersOnly)
     }

@@ -69,7 +69,8 @@ pub use crate::trace::TraceContext;
 
 /// What a service does with a request. One handler serves all connections of a listener.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request; `peer` is the other end of its connection. A fault becomes a response too; there is nobody above to catch it.
+    /// Answers one request; `peer` is the other end of its connection. A fault becomes a response
+    /// too; there is nobody above to catch it.
     ///
     /// The future MUST be safe to drop at any await: it is dropped when the connection breaks, or
     /// when the drain deadline passes. A client that merely closes its sending half does not end

@@ -1,5 +1,5 @@
-//! The log as JSON lines, read while it is sent: a page of rows is in memory at a time, and the next
-//! one is read when the client has taken it.
+//! The log as JSON lines, read while it is sent: a page of rows is in memory at a time, and the
+//! next one is read when the client has taken it.
 
 use bytes::Bytes;
 use kit::{

@@ -196,8 +196,8 @@ impl<P: Ports> Catalog<P> {
         self.sql().exec(PURGE, vec![now_ms.into()]).await.map(|_rows| ())
     }
 
-    /// Whether this is the code of this phone. The right one is used up by it, and each wrong one is
-    /// a try, counted before the answer.
+    /// Whether this is the code of this phone. The right one is used up by it, and each wrong one
+    /// is a try, counted before the answer.
     async fn use_code(&self, tenant: u32, phone: &str, code: &str) -> Result<bool, SqlError> {
         let now_ms = self.clock().now_ms();
         let key = || vec![tenant.into(), self.digest(tenant, "phone-code", phone).as_str().into()];

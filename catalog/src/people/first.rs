@@ -42,9 +42,9 @@ pub struct FirstOwner {
     pub invitation: Option<String>,
 }
 
-/// Makes the demo tenant, under this number, and its owner where there is none. Called again it makes none, and gives
-/// another invitation as long as the owner has no password; of several processes at once one makes
-/// them. `None` when the deployment has another tenant in their place.
+/// Makes the demo tenant, under this number, and its owner where there is none. Called again it
+/// makes none, and gives another invitation as long as the owner has no password; of several
+/// processes at once one makes them. `None` when the deployment has another tenant in their place.
 ///
 /// # Errors
 /// [`Refused::Sql`] when the database fails, [`Refused::Random`].

@@ -1,5 +1,5 @@
-//! Movements: what people and programs do to stock, up to a hundred lines at a time, all or nothing;
-//! and the ledger of all of them.
+//! Movements: what people and programs do to stock, up to a hundred lines at a time, all or
+//! nothing; and the ledger of all of them.
 
 mod lines;
 
@@ -219,8 +219,8 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
             values.extend([tenant.into(), code.into()]);
         }
     }
-    // A sign before the column keeps SQLite from going through the whole ledger in this order, where
-    // it has the rows of the SKU together.
+    // A sign before the column keeps SQLite from going through the whole ledger in this order,
+    // where it has the rows of the SKU together.
     let movement = if query.get("sku").is_some() { "+m.movement" } else { "m.movement" };
     text.push_str(&format!(" AND {movement} < ? ORDER BY {movement} DESC LIMIT ?"));
     values.push(before.into());

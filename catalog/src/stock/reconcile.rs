@@ -1,5 +1,5 @@
-//! Reconciliation: compares each level with what it is made of, a bounded piece at a time, and lists
-//! what differs. It changes no figure: whoever reads the list decides.
+//! Reconciliation: compares each level with what it is made of, a bounded piece at a time, and
+//! lists what differs. It changes no figure: whoever reads the list decides.
 
 use std::collections::BTreeSet;
 
@@ -114,8 +114,8 @@ struct ReconciliationFinding {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     warehouse: Option<String>,
-    /// `on_hand`, `allotted`, `unshipped`: against the movements; `placed`: against bins and batches;
-    /// `allotments`: against what offers have.
+    /// `on_hand`, `allotted`, `unshipped`: against the movements; `placed`: against bins and
+    /// batches; `allotments`: against what offers have.
     #[schema(example = "on_hand")]
     what: String,
     /// As the level has it.

@@ -1,5 +1,5 @@
-//! The merchants' service within this process: on the buyers' port, or, for a command on a folder at
-//! rest, on a port of its own. The folder's control key is the secret of its operator.
+//! The merchants' service within this process: on the buyers' port, or, for a command on a folder
+//! at rest, on a port of its own. The folder's control key is the secret of its operator.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -56,7 +56,8 @@ async fn only_a_higher_version_changes_anything_and_each_line_is_answered() {
     assert_eq!((&second["applied"], &second["stale"], &second["unknown"]), (&json!(2), &json!(2), &json!(2)));
     assert_eq!((&second["lines"][1]["version"], &second["lines"][6]["on_hand"]), (&json!(5), &json!(10)));
     assert_eq!((shop.figures(1).await[0], shop.figures(2).await[0]), (7, 3));
-    // Another source counts its own versions; PAN's version moved with the line that changed nothing.
+    // Another source counts its own versions; PAN's version moved with the line that changed
+    // nothing.
     let other = feed(&shop, "shop", &[line("POT", 6, 1)]).await.expect(200);
     assert_eq!(other["applied"], 1);
     let stale = feed(&shop, "erp", &[line("PAN", 4, 2)]).await.expect(200);

@@ -1,4 +1,5 @@
-//! Reconciliation: what differs is listed, in pieces that survive a restart, once a night by itself.
+//! Reconciliation: what differs is listed, in pieces that survive a restart, once a night by
+//! itself.
 
 use std::time::Duration;
 
