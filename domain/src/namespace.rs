@@ -92,10 +92,8 @@ mod tests {
     #[test]
     fn a_namespace_owns_its_databases_only() {
         let shop = Namespace::new("shop").unwrap();
-        assert!(shop.owns("shop_ledger") && shop.owns("shop_orders_00"));
-        for other in
-            ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_catalog"]
-        {
+        assert!(["shop_ledger", "shop_catalog", "shop_orders_00"].iter().all(|name| shop.owns(name)));
+        for other in ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_x"] {
             assert!(!shop.owns(other), "{other}");
         }
         for bad in ["", "1a", "Shop", "a-b", "a b", "a`b", "ä", &"a".repeat(41)] {

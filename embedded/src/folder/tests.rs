@@ -115,10 +115,11 @@ fn a_key_that_others_may_read_is_refused() {
     let folder = Folder::open(temp.path()).unwrap();
     folder.token_key().unwrap();
     folder.control_key().unwrap();
+    folder.vault_key().unwrap();
     for name in KEY_FILES {
         set_mode(&temp.path().join(name), 0o640);
     }
-    for refused in [folder.token_key().map(drop), folder.control_key().map(drop)] {
+    for refused in [folder.token_key().map(drop), folder.control_key().map(drop), folder.vault_key().map(drop)] {
         let error = refused.unwrap_err();
         assert!(matches!(error, FolderError::OpenKey { mode: 0o640, .. }), "{error}");
         assert!(error.to_string().contains("chmod 600"), "{error}");
