@@ -12,6 +12,8 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -31,6 +33,10 @@ const LOCK_FILE: &str = "lock";
 const SERVER_FILE: &str = "server.json";
 const TOKEN_KEY_FILE: &str = "token.key";
 const CONTROL_KEY_FILE: &str = "control.key";
+/// Looks at a lock that a command may hold: three seconds of them.
+const LOCK_LOOKS_MAX: u32 = 150;
+/// Between two of them.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 const VAULT_KEY_FILE: &str = "vault.key";
 const KEY_FILES: [&str; 3] = [TOKEN_KEY_FILE, CONTROL_KEY_FILE, VAULT_KEY_FILE];
 
@@ -441,10 +447,20 @@ fn take_lock(path: &Path) -> Result<File, FolderError> {
     let file = path.join(LOCK_FILE);
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(at(&file))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned(), holder: read_note(path) }),
-        Err(TryLockError::Error(error)) => Err(at(&file)(error)),
+    let mut looks = 1;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            // A command holds it for a moment; a server leaves a note that it is there.
+            Err(TryLockError::WouldBlock) if looks < LOCK_LOOKS_MAX && read_note(path).is_none() => {
+                looks += 1;
+                thread::sleep(LOCK_LOOK);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(FolderError::InUse { path: path.to_owned(), holder: read_note(path) });
+            }
+            Err(TryLockError::Error(error)) => return Err(at(&file)(error)),
+        }
     }
 }
 
