@@ -30,6 +30,8 @@ fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
     drop(log);
 
     let mut server = folder.serve().unwrap();
+    // Until it has the folder, a command works on the folder at rest, and tells the same.
+    wait_until("the server has the folder", PATIENCE, || Ok(folder.running().is_ok())).unwrap();
     let waits = format!("partition 0 waits at offset {offset}: type flashsale.tomorrow.v9, record 4711, 1 bytes");
     wait_until("the list tells", PATIENCE, || Ok(parked(&["list"]).1.starts_with(&waits))).unwrap();
     let (status, text) = parked(&["skip", "0", "0"]);
