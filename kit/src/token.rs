@@ -1,6 +1,6 @@
 //! Buyers' tokens: bearer JWTs, HS256 with `kid`, the secret shared by issuer and engines. A
 //! public-key signature would cost 15 to 100 µs a buyer; this costs less than one. Tokens of people
-//! and services (ES256) are another matter and stand in [`PersonVerifier`]: a buyer's token can do
+//! and services (ES256) are another matter and stand in `PersonVerifier`: a buyer's token can do
 //! nothing of a merchant's, and the reverse.
 
 /// Keys, checked at start.
