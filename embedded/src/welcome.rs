@@ -148,7 +148,7 @@ fn buying(out: &mut String, url: &str, offer: &Offer, token: &str) -> std::fmt::
 
 /// How the demo tenant's owner sets a password and signs in.
 fn owning(out: &mut String, url: &str, tenant: &str, invitation: &str) -> std::fmt::Result {
-    writeln!(out, "Be its owner: set a password within 24 hours, then sign in:\n")?;
+    writeln!(out, "\nBe its owner: set a password within 24 hours, then sign in:\n")?;
     writeln!(out, "  curl {url}/v1/passwords -H 'Content-Type: application/json' \\")?;
     writeln!(out, "       -d '{{\"token\": \"{invitation}\", \"password\": \"a long one of your own\"}}'")?;
     writeln!(out, "  curl {url}/v1/sessions -H 'Content-Type: application/json' \\")?;

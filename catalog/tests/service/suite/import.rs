@@ -1,7 +1,6 @@
 //! Import and export of products: by codes, line by line, past what is wrong; an export that is
 //! imported changes nothing.
 
-use catalog::jobs::Runner;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::{Value, json};
 use store::sql::Sql as _;
@@ -308,22 +307,4 @@ async fn of_three_large_files_at_once_one_is_told_to_come_back() {
     let answer = tokio::select! { answer = first => answer, answer = second => answer, answer = third => answer };
     assert_eq!(answer, "HTTP/1.1 503");
     import(&rig, 1, "b", file(1)).await.expect(202);
-}
-
-/// Not a bound: how long many lines take, and that twice as many take twice as long.
-#[tokio::test]
-#[ignore = "measures; run it by name"]
-async fn measure_an_import() {
-    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
-    for (tenant, lines) in [(1, 10_000), (2, 20_000), (3, 100_000)] {
-        for round in ["new", "again"] {
-            import(&rig, tenant, round, file(lines)).await.expect(202);
-            let started = std::time::Instant::now();
-            let (mut runner, mut turns) = (Runner::default(), Vec::new());
-            while runner.turn(&rig.catalog).await.unwrap() {
-                turns.push(started.elapsed().as_millis());
-            }
-            println!("{lines} lines, {round}: {:?}, turns after {turns:?} ms", started.elapsed());
-        }
-    }
 }
