@@ -15,7 +15,10 @@ use super::{
     cursor::{Cursor, at_once},
     envelope, unavailable,
 };
-use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
+use crate::{
+    cause::Cause,
+    log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks},
+};
 
 /// Opens readers of one topic.
 #[derive(Debug, Clone)]
@@ -73,7 +76,7 @@ pub struct KafkaReader {
 /// What an error means to a reader.
 enum Fault {
     Lost,
-    Trouble(String),
+    Trouble(Cause),
 }
 
 impl From<KafkaError> for Fault {
@@ -84,7 +87,7 @@ impl From<KafkaError> for Fault {
                 | RDKafkaErrorCode::OffsetOutOfRange
                 | RDKafkaErrorCode::LogTruncation,
             ) => Self::Lost,
-            _ => Self::Trouble(error.to_string()),
+            _ => Self::Trouble(Cause::of(error)),
         }
     }
 }
