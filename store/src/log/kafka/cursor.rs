@@ -80,11 +80,11 @@ impl Cursor {
         for (key, value) in more {
             config.set(*key, *value);
         }
-        let consumer = Consumer::from_config_and_context(&config, Quiet).map_err(unavailable)?;
+        let consumer = Consumer::from_config_and_context(&config, Quiet).map_err(failed)?;
         Ok(Self {
             consumer: Held::new(consumer),
             topic: topic.into(),
-            partition: i32::try_from(partition.0).map_err(unavailable)?,
+            partition: i32::try_from(partition.0).map_err(failed)?,
             request_timeout: settings.request_timeout(),
             placed: false,
         })

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{
     KafkaSettings,
     cursor::{Cursor, at_once},
-    envelope, unavailable,
+    envelope, failed, unavailable,
 };
 use crate::{
     cause::Cause,
@@ -127,7 +127,7 @@ impl PartitionReader for KafkaReader {
     }
 
     async fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
-        let place = i64::try_from(offset).map_err(unavailable)?;
+        let place = i64::try_from(offset).map_err(failed)?;
         self.cursor.place(Offset::Offset(place)).await?;
         (self.next, self.lost) = (offset, false);
         Ok(())
