@@ -20,6 +20,7 @@ use domain::{
 use store::log::SalesFollower;
 
 use crate::{
+    counts::OfferCounts,
     hint::{Coarse, StockSeen},
     limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
 };
@@ -127,6 +128,8 @@ pub struct Offered {
     pub lane: Arc<Lane>,
     /// What the lane said last of its stock.
     pub stock: Arc<StockSeen>,
+    /// What became of its purchases.
+    pub counts: Arc<OfferCounts>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
     /// What admission keeps of its shop.
@@ -349,6 +352,7 @@ impl Build<'_> {
             sale_version: sale.version,
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
+            counts: old.map(|old| Arc::clone(&old.counts)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
             shop: Arc::clone(shop),
         }
