@@ -109,6 +109,17 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// The rules of a sale that need no knowledge of what is published.
+    ///
+    /// # Errors
+    /// Every flaw at once, at the path of its field.
+    pub(crate) fn flaws(&self) -> Result<(), Vec<domain::sale::Flaw>> {
+        let partitions: Vec<_> = self.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
+        self.to_sale(1, 1, &partitions).validate(u32::MAX)
+    }
+}
+
 /// Reads a sale file: its form, and all rules of a sale that need no knowledge of what is
 /// published.
 ///
@@ -130,8 +141,7 @@ pub fn parse(text: &str) -> Result<Draft, Vec<Flaw>> {
     // Flawed fields hold stand-ins that are valid, so that this finds what else is wrong and blames
     // nothing twice.
     let blamed: HashSet<String> = flaws.iter().map(|flaw| flaw.field.clone()).collect();
-    let partitions: Vec<_> = draft.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
-    if let Err(found) = draft.to_sale(1, 1, &partitions).validate(u32::MAX) {
+    if let Err(found) = draft.flaws() {
         let fresh = found.iter().filter(|flaw| !blamed.contains(&flaw.field));
         flaws.extend(fresh.map(|flaw| draft.places.flaw(&flaw.field, &flaw.message)));
     }

@@ -84,6 +84,9 @@ mod products;
 /// Images of products.
 mod images;
 
+/// Sales, from a draft to the end.
+pub mod sales;
+
 /// Stock.
 pub mod stock;
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use kit::{
     admin::{self, Readiness},
     api::Served,
@@ -12,10 +12,11 @@ use kit::{
     http::{self, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
     metrics::Registry,
     random::SystemRandom,
-    settings::{AdminArgs, Namespace, Secret, ServiceUrl, TokenArgs},
+    settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
+    log::kafka::{KafkaLog, KafkaSettings},
     shards,
     sql::mysql::{MySql, MySqlServer, Settings},
 };
@@ -25,13 +26,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, house, jobs,
-    ports::Given,
+    ports::{Given, Selling},
+    sales,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
 };
 
-type Production = Catalog<Given<MySql, SystemClock, SystemRandom>>;
+type Production = Catalog<Given<MySql, SystemClock, SystemRandom, KafkaLog>>;
 
 /// What the service is told.
 #[derive(Debug, Args)]
@@ -47,6 +49,14 @@ pub struct ServeArgs {
     /// What keys, topics and databases of this deployment begin with.
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     pub namespace: Namespace,
+
+    /// Where the topic of sales is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Partitions of the order log. Fixed for the life of a log.
+    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
+    pub partitions: u16,
 
     /// The secret of the deployment's operator, who makes tenants. By the environment, or
     /// `file:PATH`.
@@ -72,6 +82,15 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
+    fn topic(&self) -> anyhow::Result<KafkaLog> {
+        let settings = KafkaSettings {
+            replication: self.kafka.kafka_replication,
+            min_insync: self.kafka.kafka_min_insync,
+            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
+        };
+        KafkaLog::new(&settings).context("making the Kafka client")
+    }
+
     fn secrets(&self) -> anyhow::Result<Secrets> {
         let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
         let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
@@ -105,10 +124,13 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
     let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
-    let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets).with_outside(outside));
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
+    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
+    let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
+    let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
+    sales::adopt(&catalog).await?;
     let mut work = JoinSet::new();
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));

@@ -4,6 +4,8 @@ mod rig;
 mod simulator;
 mod staff;
 
+pub(crate) use rig::Topic;
+
 mod audit;
 mod branding;
 mod buyers;
@@ -23,6 +25,7 @@ mod plans;
 mod products;
 mod reconcile;
 mod roles;
+mod sales;
 mod signing;
 mod stock;
 mod tenants;
