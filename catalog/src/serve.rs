@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, builder::RangedU64ValueParser};
+use domain::{id::PartitionId, record::Topic};
 use kit::{
     admin::{self, Readiness},
     api::Served,
@@ -16,7 +17,10 @@ use kit::{
     shutdown::on_signals,
 };
 use store::{
-    log::kafka::{KafkaLog, KafkaSettings},
+    log::{
+        OrderLogSource as _,
+        kafka::{KafkaLog, KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
+    },
     shards,
     sql::mysql::{MySql, MySqlServer, Settings},
 };
@@ -25,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    database, house, jobs,
+    database, funnel, house, jobs,
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
@@ -82,13 +86,12 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn topic(&self) -> anyhow::Result<KafkaLog> {
-        let settings = KafkaSettings {
+    fn log(&self) -> KafkaSettings {
+        KafkaSettings {
             replication: self.kafka.kafka_replication,
             min_insync: self.kafka.kafka_min_insync,
             ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
-        };
-        KafkaLog::new(&settings).context("making the Kafka client")
+        }
     }
 
     fn secrets(&self) -> anyhow::Result<Secrets> {
@@ -126,7 +129,9 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
-    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
+    let log = args.log();
+    let topic = KafkaLog::new(&log).context("making the Kafka client")?;
+    let selling = Arc::new(Selling { ledger, topic, partitions: args.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
@@ -135,6 +140,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
+    let counts = KafkaSource::of(&log, Topic::Counts).reader(PartitionId(0))?;
+    work.spawn(count(Arc::clone(&catalog), (log, counts), (stop.clone(), work_stop.clone())));
     let table = Arc::new(Table::of::<Served<Production>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
     let router = Router::new(Served(catalog), table, clock, requests);
@@ -147,4 +154,17 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     admin_stop.cancel();
     pages.await??;
     Ok(())
+}
+
+/// Counts how sales sell. Makes the topics first, because this may be the first program to come;
+/// where that fails the engines make them, and the wait goes on by itself.
+async fn count(
+    catalog: Arc<Production>,
+    (log, counts): (KafkaSettings, KafkaReader),
+    (drain, stop): (CancellationToken, CancellationToken),
+) {
+    if let Some(Err(error)) = stop.run_until_cancelled(ensure_topics(&log)).await {
+        tracing::warn!(%error, "the topics cannot be made now; how sales sell is counted when they are there");
+    }
+    funnel::count(catalog, counts, (drain, stop)).await;
 }

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{
-    counts::decode_counts,
-    id::PartitionId,
-    record::RecordError,
-};
+use domain::{counts::decode_counts, id::PartitionId, record::RecordError};
 use store::{
     consumer::Handler,
     log::Entry,

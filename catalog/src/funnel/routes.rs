@@ -92,7 +92,10 @@ pub(super) async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
     let asked = Asked { sale, width, from, to, offer: offer.map(OfferId::stored), points_max: POINTS_MAX };
     let offers = shown::offers(catalog.sql(), asked).await?;
     let offers = offers.ok_or_else(|| {
-        wrong_parameter("from", format!("there are more than {POINTS_MAX} steps of offers; give less time, or an offer"))
+        wrong_parameter(
+            "from",
+            format!("there are more than {POINTS_MAX} steps of offers; give less time, or an offer"),
+        )
     })?;
     let (from, to) = (rfc3339(from * 1_000), rfc3339(to * 1_000));
     let funnel = Funnel { sale: sale.to_string(), revision, step, from, to, offers };

@@ -177,9 +177,8 @@ pub(super) async fn changes<S: Sql>(db: &S, sale: i64, seen: Option<i64>) -> Res
     let mut seconds = db.rows(CHANGED, limited).await?;
     let has_more = seconds.len() > SECONDS_MAX as usize;
     seconds.truncate(SECONDS_MAX as usize);
-    let seconds = seconds.into_iter().map(|mut row| {
-        Ok(ChangedSecond { offer: row.int()?.to_string(), point: point(&mut row)? })
-    });
+    let seconds =
+        seconds.into_iter().map(|mut row| Ok(ChangedSecond { offer: row.int()?.to_string(), point: point(&mut row)? }));
     let seconds = seconds.collect::<Result<_, SqlError>>()?;
     let totals = db.rows(CHANGED_TOTALS, params(WHOLE)?).await?.into_iter().map(|mut row| {
         Ok(ChangedTotals { offer: row.int()?.to_string(), totals: Figures::from(&book::read(&mut row)?) })

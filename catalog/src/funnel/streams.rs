@@ -73,7 +73,8 @@ impl Streams {
         let of_tenant = watched.values().filter(|sale| sale.tenant == tenant);
         let open = of_tenant.flat_map(|sale| &sale.watchers).filter(|watcher| !watcher.events.is_closed());
         if open.count() >= STREAMS_MAX {
-            let detail = format!("{STREAMS_MAX} streams of this tenant are open; close one, or ask for the funnel itself");
+            let detail =
+                format!("{STREAMS_MAX} streams of this tenant are open; close one, or ask for the funnel itself");
             return Err(Problem::new(Code::RateLimited, detail).with_retry_after(RETRY_AFTER).into());
         }
         let (events, response) = events(WAITING_MAX, self.stop.clone());

@@ -12,6 +12,7 @@ mod buyers;
 mod erasure;
 mod feed;
 mod flags;
+mod funnel;
 mod house;
 mod images;
 mod import;

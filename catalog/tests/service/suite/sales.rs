@@ -204,9 +204,7 @@ async fn of_two_operators_who_edit_at_once_one_wins_and_the_other_is_told() {
     step(&shop, &sale, "publish").await.expect(200);
     let path = format!("{SALES}/{sale}");
     let tag = shop.get(&path).await.headers["etag"].to_str().unwrap().to_owned();
-    let edit = |title: &str| {
-        shop.patching(&path, &json!({ "title": title })).header("if-match", &tag).detach()
-    };
+    let edit = |title: &str| shop.patching(&path, &json!({ "title": title })).header("if-match", &tag).detach();
     let (one, other) = tokio::join!(edit("one"), edit("other"));
     let mut statuses = [one.status.as_u16(), other.status.as_u16()];
     statuses.sort_unstable();
@@ -411,7 +409,10 @@ async fn a_plan_bounds_the_sales_and_offers_that_have_not_ended() {
     let shop = stocked(&rig).await;
     let quotas = json!({ "sales": 1, "offers": 3 });
     rig.db
-        .exec("INSERT INTO plans (code, quotas, version) VALUES ('small', ?, 1)", vec![quotas.to_string().as_str().into()])
+        .exec(
+            "INSERT INTO plans (code, quotas, version) VALUES ('small', ?, 1)",
+            vec![quotas.to_string().as_str().into()],
+        )
         .await
         .unwrap();
     rig.db.exec("UPDATE tenants SET plan = 'small' WHERE tenant = 7", vec![]).await.unwrap();
