@@ -80,7 +80,8 @@ pub async fn count<P: Ports>(
         catalog.streams().end();
     };
     let work = async { tokio::join!(counting, ending) };
-    stop.run_until_cancelled(work).await;
+    // Large, and started once.
+    stop.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// Deletes seconds that are too old, some of them at a time.

@@ -9,13 +9,7 @@ use std::{
     time::Duration,
 };
 
-use catalog::{
-    EXAMPLE, file,
-    funnel::count,
-    house::put_in_order,
-    publish::plan,
-    sales::adopt,
-};
+use catalog::{EXAMPLE, file, funnel::count, house::put_in_order, publish::plan, sales::adopt};
 use domain::{
     counts::{Counts, EngineCounts, OfferCounts, Step},
     decide::Movement,
@@ -280,13 +274,15 @@ async fn each_record_of_an_engine_counts_once() {
             market.start();
         }
     }
-    let reserved = async |expected| market.totals(of("reserved")).await == BTreeMap::from([(offers[0].to_string(), expected)]);
+    let reserved =
+        async |expected| market.totals(of("reserved")).await == BTreeMap::from([(offers[0].to_string(), expected)]);
     market.until("all is counted", async || reserved(expected).await).await;
     // Nothing comes after it: what is told next is the last.
     market.told.tell(&market.engine(9, 1, 0, offers[1], 1));
     let second = offers[1].to_string();
     market.until("the last one", async || market.totals(of("reserved")).await.contains_key(&second)).await;
-    let funnel = market.funnel(&format!("?step=1s&from=2026-11-11T00:00:00Z&offer={}", offers[0])).await;
+    let time = "from=2026-11-11T00:00:00Z&to=2026-11-11T00:01:00Z";
+    let funnel = market.funnel(&format!("?step=1s&{time}&offer={}", offers[0])).await;
     let offer = &funnel["offers"][0];
     assert_eq!(offer["totals"]["reserved_units"], expected);
     assert_eq!(offer["totals"]["arrived"], 2 * expected);
