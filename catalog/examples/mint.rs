@@ -20,6 +20,7 @@ use catalog::{
     service::{Catalog, Secrets},
     vault::Vault,
 };
+use domain::sale::Sale;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -33,7 +34,6 @@ use kit::{
     random::SystemRandom,
     token::{Tenants, TokenKey},
 };
-use domain::sale::Sale;
 use store::{
     ledger::Ledger,
     log::{SalesPublisher, Unacknowledged},

@@ -7,7 +7,9 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, sales, stock, tenants, usage};
+use crate::{
+    audit, branding, buyers, flags, images, jobs, keys, people, plans, products, sales, stock, tenants, usage,
+};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -103,9 +103,7 @@ impl<S: Sql> Publications<S> {
     /// [`SqlError`] when the database fails or a row is damaged.
     pub async fn versions(&self) -> Result<Vec<(SaleId, u32)>, SqlError> {
         let rows = self.db.rows(VERSIONS, vec![]).await?;
-        let id = |stored: i64| {
-            SaleId::new(stored.cast_unsigned()).map_err(|error| SqlError::Broken(Cause::of(error)))
-        };
+        let id = |stored: i64| SaleId::new(stored.cast_unsigned()).map_err(|error| SqlError::Broken(Cause::of(error)));
         rows.into_iter().map(|mut row| Ok((id(row.int()?)?, row.number()?))).collect()
     }
 

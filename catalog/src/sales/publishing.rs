@@ -18,12 +18,7 @@ use super::{
     terms::Terms,
 };
 use crate::{
-    flaw::Flaw,
-    ports::Ports,
-    products::rules::Flaws,
-    publish::plan,
-    published::newest,
-    refused::Refused,
+    flaw::Flaw, ports::Ports, products::rules::Flaws, publish::plan, published::newest, refused::Refused,
     service::Catalog,
 };
 

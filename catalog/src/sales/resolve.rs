@@ -146,11 +146,7 @@ impl Resolve {
     }
 }
 
-async fn articles<T: Tx>(
-    tx: &mut T,
-    tenant: u32,
-    asked: &[AskedLane],
-) -> Result<HashMap<String, Article>, SqlError> {
+async fn articles<T: Tx>(tx: &mut T, tenant: u32, asked: &[AskedLane]) -> Result<HashMap<String, Article>, SqlError> {
     let codes: BTreeSet<&str> = asked.iter().flat_map(|lane| &lane.offers).map(|offer| offer.sku.0.as_str()).collect();
     let codes: Vec<&str> = codes.into_iter().collect();
     let mut found = HashMap::new();
@@ -163,11 +159,7 @@ async fn articles<T: Tx>(
     Ok(found)
 }
 
-async fn sources<T: Tx>(
-    tx: &mut T,
-    tenant: u32,
-    asked: &[AskedLane],
-) -> Result<HashMap<String, Warehouse>, SqlError> {
+async fn sources<T: Tx>(tx: &mut T, tenant: u32, asked: &[AskedLane]) -> Result<HashMap<String, Warehouse>, SqlError> {
     let codes = asked.iter().flat_map(|lane| &lane.offers).filter_map(|offer| offer.warehouse.as_ref());
     let codes: BTreeSet<&str> = codes.map(|code| code.0.as_str()).collect();
     if codes.is_empty() { Ok(HashMap::new()) } else { warehouses(tx, tenant, &codes).await }

@@ -7,7 +7,7 @@ use kit::{
     openapi::IdempotencyKey,
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Sql, SqlError, Tx as _, Value, stored};
+use store::sql::{Row, Sql as _, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -149,7 +149,7 @@ pub(super) async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
     Ok(reply::json(StatusCode::OK, &page.map(|(_, shown)| shown)))
 }
 
-fn row_of(row: store::sql::Row, now_ms: u64) -> Result<(i64, Shown), SqlError> {
+fn row_of(row: Row, now_ms: u64) -> Result<(i64, Shown), SqlError> {
     let kept = Kept::read(row)?;
     Ok((kept.sale, kept.shown(now_ms)))
 }
@@ -183,7 +183,8 @@ pub(super) async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
-    let lanes = resolve::lanes(&mut change.tx, change.tenant(), asked.lanes, None, fresh).await?;
+    let tenant = change.tenant();
+    let lanes = resolve::lanes(&mut change.tx, tenant, asked.lanes, None, fresh).await?;
     let terms = Terms {
         title: asked.title.0,
         opens_at: opens_at.unwrap_or_default(),
@@ -235,7 +236,7 @@ pub(super) async fn clone<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Re
 }
 
 /// Adds a draft.
-async fn add<T: store::sql::Tx>(
+async fn add<T: Tx>(
     mut change: Change<T>,
     (sale, code, is_template): (i64, String, bool),
     terms: Terms,
@@ -285,7 +286,7 @@ impl Edit {
         }
     }
 
-    async fn of<T: store::sql::Tx>(self, change: &mut Change<T>, before: &Kept) -> Result<Terms, Refused> {
+    async fn of<T: Tx>(self, change: &mut Change<T>, before: &Kept) -> Result<Terms, Refused> {
         let mut terms = before.terms.clone();
         match self {
             Self::Publish => {}

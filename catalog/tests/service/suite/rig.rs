@@ -11,6 +11,7 @@ use catalog::{
     service::{Catalog, Secrets},
     vault::Vault,
 };
+use domain::sale::Sale;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kit::{
@@ -22,7 +23,6 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::{Value, json};
-use domain::sale::Sale;
 use store::{
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
