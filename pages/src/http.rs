@@ -75,6 +75,10 @@ impl<V: Sales, C: Clock> Reads<V, C> {
         Self { sales, pages, clock, purchases, refusals: Arc::new(refusals) }
     }
 
+    fn unchecked(&self) -> Response<Body> {
+        refused(Code::TemporarilyUnavailable, self.refusals.unchecked.response())
+    }
+
     async fn read(&self, wanted: &Wanted<V::Shown>) -> Option<Arc<Written>> {
         let now = Moment::of(&self.clock);
         match wanted {
@@ -85,9 +89,7 @@ impl<V: Sales, C: Clock> Reads<V, C> {
 
     /// The answer, when its turn comes.
     async fn send(&self, asked: &Asked<'_>, wanted: &Wanted<V::Shown>) -> Response<Body> {
-        let Some(mut body) = self.read(wanted).await else {
-            return refused(Code::TemporarilyUnavailable, self.refusals.unchecked.response());
-        };
+        let Some(mut body) = self.read(wanted).await else { return self.unchecked() };
         let (headers, packing) = (asked.headers(), &self.pages.packing);
         let accepted = Accepted::of(headers);
         let is_sent = asked.head.method == Method::GET && body.known(accepted, headers).is_none();
@@ -193,6 +195,9 @@ async fn list_sales<V: Sales, C: Clock>(reads: &Reads<V, C>, asked: Asked<'_>) -
         Ok(wanted) => wanted,
         Err(problem) => return refuse(&problem),
     };
+    if !reads.sales.is_whole() {
+        return reads.unchecked();
+    }
     of_tenant(asked.headers(), tenant, reads.send(&asked, &Wanted::List(tenant, limit, after)).await)
 }
 
@@ -218,7 +223,10 @@ async fn get_sale<V: Sales, C: Clock>(reads: &Reads<V, C>, asked: Asked<'_>) -> 
     let sale = asked.part("sale_id").parse::<SaleId>().ok().and_then(|id| reads.sales.sale(id));
     // What may not be seen yet is answered like what does not exist.
     let Some(sale) = sale.filter(|sale| is_visible(sale.sale(), now_ms)) else {
-        return refuse(&Problem::new(Code::NotFound, "there is no such sale"));
+        return match reads.sales.is_whole() {
+            true => refuse(&Problem::new(Code::NotFound, "there is no such sale")),
+            false => reads.unchecked(),
+        };
     };
     let tenant = sale.sale().tenant;
     of_tenant(asked.headers(), tenant, reads.send(&asked, &Wanted::Page(sale)).await)

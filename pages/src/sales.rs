@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +45,9 @@ pub trait Shown: Send + Sync + 'static {
 pub trait Sales: Send + Sync + 'static {
     /// Its sales.
     type Shown: Shown;
+
+    /// Whether they are all known; before, one that is not there may exist.
+    fn is_whole(&self) -> bool;
 
     /// The newest version of a sale.
     fn sale(&self, id: SaleId) -> Option<Arc<Self::Shown>>;
@@ -96,12 +99,18 @@ struct Known {
 pub struct Followed {
     known: ArcSwap<Known>,
     edition: AtomicU64,
+    /// The topic was read to its end.
+    is_read: AtomicBool,
     /// One change at a time.
     changing: Mutex<()>,
 }
 
 impl Sales for Followed {
     type Shown = Item;
+
+    fn is_whole(&self) -> bool {
+        self.is_read.load(Ordering::Acquire)
+    }
 
     fn sale(&self, id: SaleId) -> Option<Arc<Item>> {
         self.known.load().sales.get(&id).cloned()
@@ -139,7 +148,7 @@ impl Followed {
     pub async fn follow(self: Arc<Self>, mut follower: impl SalesFollower) {
         loop {
             match follower.next().await {
-                Ok(sales) if sales.is_empty() => {}
+                Ok(sales) if sales.is_empty() => self.is_read.store(true, Ordering::Release),
                 Ok(sales) => self.take_in(sales),
                 Err(error) => {
                     tracing::warn!(%error, "the topic of sales cannot be read; trying again");

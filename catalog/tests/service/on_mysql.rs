@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use catalog::database;
 use store::{
-    shards::{Namespace, drop_all},
+    ledger::Ledger,
+    shards::{Namespace, drop_all, open_ledger},
     sql::mysql::{MySql, MySqlServer, Settings},
 };
 
@@ -35,6 +36,11 @@ impl Place {
     /// The database; each call is as another process would open it.
     pub(crate) async fn open(&self) -> Db {
         database::open(&self.server, &self.namespace).await.unwrap()
+    }
+
+    /// The ledger's database beside it.
+    pub(crate) async fn ledger(&self) -> Ledger<Db> {
+        open_ledger(&self.server, &self.namespace).await.unwrap()
     }
 }
 

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use catalog::database;
 use store::{
-    shards::Namespace,
+    ledger::Ledger,
+    shards::{Namespace, open_ledger},
     sql::sqlite::{Settings, Sqlite, SqliteServer},
 };
 use tempfile::TempDir;
@@ -32,8 +33,16 @@ impl Place {
 
     /// The database; each call is as another process would open it.
     pub(crate) async fn open(&self) -> Db {
+        database::open(&self.server(), &Namespace::new("shop").unwrap()).await.unwrap()
+    }
+
+    /// The ledger's database beside it.
+    pub(crate) async fn ledger(&self) -> Ledger<Db> {
+        open_ledger(&self.server(), &Namespace::new("shop").unwrap()).await.unwrap()
+    }
+
+    fn server(&self) -> SqliteServer {
         let now_ms = Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64);
-        let server = SqliteServer::new(self.folder.path().join("data"), now_ms, Settings::default()).unwrap();
-        database::open(&server, &Namespace::new("shop").unwrap()).await.unwrap()
+        SqliteServer::new(self.folder.path().join("data"), now_ms, Settings::default()).unwrap()
     }
 }

@@ -7,6 +7,7 @@ mod staff;
 mod audit;
 mod branding;
 mod buyers;
+mod domains;
 mod erasure;
 mod feed;
 mod flags;
