@@ -85,8 +85,8 @@ impl<V: Sales, S: LaneStock, C: Clock> Checker<V, S, C> {
         // After that, so that whoever wanted one of them before sees what is newer than the
         // question.
         let (now, edition) = (Moment::of(&self.clock), self.sales.edition());
-        let found = |(sale, board)| Some((board, self.sales.sale(sale)?));
-        let pages: Vec<(Arc<Board<Page<_>>>, Arc<V::Shown>)> = pages.into_iter().filter_map(found).collect();
+        let found = |(sale, board): (_, Arc<Board<Page<V::Shown>>>)| Some((board, self.sales.sale(sale)?));
+        let pages: Vec<_> = pages.into_iter().filter_map(found).collect();
         let lists: Vec<_> = lists.into_iter().map(|(of, board)| (board, of, self.sales.of_tenant(of))).collect();
         self.pages.pages.retain(|sale, _| self.sales.sale(*sale).is_some());
         for (_, tenant, sales) in &lists {

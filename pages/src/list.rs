@@ -60,12 +60,14 @@ pub(crate) struct List {
     version: Arc<Version>,
 }
 
+/// A page of a list, with its limit and its first entry.
+type Kept = ((u32, usize), Arc<Written>);
+
 /// What it shows.
 struct Version {
     tenant: TenantId,
     entries: Vec<(Key, Vec<u8>)>,
-    /// By limit and first entry.
-    pages: [OnceLock<((u32, usize), Arc<Written>)>; PAGES_MAX],
+    pages: [OnceLock<Kept>; PAGES_MAX],
     held: Arc<Held>,
 }
 

@@ -32,7 +32,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     // All lanes are open, so nothing of it changes any more.
     let mut wire = fixture.wire();
     wait_until("all stock is shown", PATIENCE, || {
-        wire.send(&request(0))?;
+        wire.send(request(0))?;
         let outcome = wire.answer();
         let Outcome::Answered { body, .. } = &outcome else { panic!("{outcome:?}") };
         Ok(body.matches("\"stock\":").count() == OFFERS as usize)
@@ -43,7 +43,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     let silent: Vec<Wire> = (0..SILENT)
         .map(|number| {
             let mut wire = fixture.wire();
-            wire.send(&request(number)).unwrap();
+            wire.send(request(number)).unwrap();
             wire
         })
         .collect();
@@ -54,7 +54,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
             scope.spawn(move || {
                 let mut wire = Wire::connect(address).unwrap();
                 for read in 0..READS {
-                    wire.send(&request(reader + read)).unwrap();
+                    wire.send(request(reader + read)).unwrap();
                     let outcome = wire.answer();
                     assert!(matches!(outcome.status(), 200 | 503), "{outcome:?}");
                 }
