@@ -14,6 +14,7 @@ use std::{
 };
 
 use domain::id::{Epoch, KeyHash};
+pub use pages::stock::HINT_MS_MAX;
 use siphasher::sip::SipHasher13;
 
 /// Refused keys remembered, at most: 1 MiB. Two that fall on one place push each other out, and ask

@@ -141,9 +141,10 @@ mod tests {
     use super::{Coding::*, *};
 
     fn accepted(sent: &[&'static str]) -> Vec<Coding> {
-        let sent = sent.iter().map(|sent| (header::ACCEPT_ENCODING, HeaderValue::from_static(sent)));
         let mut headers = HeaderMap::new();
-        sent.for_each(|(name, value)| drop(headers.append(name, value)));
+        for sent in sent {
+            headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(sent));
+        }
         Accepted::of(&headers).best_first().collect()
     }
 

@@ -290,7 +290,9 @@ mod tests {
         gone.best(accepting("br"), &packing);
         drop(gone);
         let shown: Vec<_> = (0..WAITING_MAX).map(|_| written(PACKED_FROM_BYTES)).collect();
-        shown.iter().for_each(|body| drop(body.best(accepting("br"), &packing).coding));
+        for body in &shown {
+            assert_eq!(body.best(accepting("br"), &packing).coding, Coding::Plain);
+        }
         assert_eq!(packing.waiting.lock().unwrap().len(), WAITING_MAX);
         let (first, coding) = packing.next().await;
         assert!(Arc::ptr_eq(&first, &shown[0]) && coding == Coding::Br);

@@ -9,8 +9,8 @@ use domain::{
 use kit::token::{BuyerClaims, TokenError};
 
 use super::*;
+use crate::hint::HINT_MS_MAX;
 use crate::testing::{BUYER_RATE, NOW_MS, Shop, buyer, offer_id, purchase, sale, tenant};
-use pages::stock::HINT_MS_MAX;
 
 fn why(result: Result<Admitted, Declined>) -> Declined {
     result.err().expect("declined")
