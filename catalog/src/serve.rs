@@ -1,4 +1,7 @@
-//! `catalog serve`: the merchants' service as a process of its own, over MySQL.
+//! `catalog serve`: the merchants' service as a process of its own, over MySQL, and the pages of
+//! sales beside it.
+
+mod reads;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,7 +12,7 @@ use kit::{
     admin::{self, Readiness},
     api::Served,
     clock::SystemClock,
-    http::{self, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
+    http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
     metrics::Registry,
     random::SystemRandom,
     settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
@@ -25,13 +28,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    database, house, jobs,
+    database, domains, house, jobs,
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
 };
+
+pub use reads::ReadsArgs;
 
 type Production = Catalog<Given<MySql, SystemClock, SystemRandom, KafkaLog>>;
 
@@ -50,7 +55,7 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     pub namespace: Namespace,
 
-    /// Where the topic of sales is.
+    /// The log: sales are published and read there.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
@@ -67,6 +72,10 @@ pub struct ServeArgs {
     /// the environment, or `file:PATH`.
     #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
     pub vault_key: Secret,
+
+    /// Where the stock on pages of sales is read.
+    #[command(flatten)]
+    pub reads: ReadsArgs,
 
     /// The keys of buyers' tokens; the first one signs those that shops ask for.
     #[command(flatten)]
@@ -126,7 +135,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
-    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
+    let selling =
+        Arc::new(Selling { ledger: ledger.clone(), topic: args.topic()?, partitions: args.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
@@ -135,9 +145,13 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
-    let table = Arc::new(Table::of::<Served<Production>>()?);
+    work.spawn(domains::keep(Arc::clone(&catalog), ledger.shop_domains(), work_stop.clone()));
+    let (pages_of_sales, origins) =
+        reads::start((&args.reads, &args.kafka), (&args.namespace, &ledger), clock, &registry).await?;
+    let port = Both(Served(catalog), pages_of_sales);
+    let table = Arc::new(Table::of::<Both<Served<Production>, reads::PageReads>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
-    let router = Router::new(Served(catalog), table, clock, requests);
+    let router = Router::new(port, table, clock, requests).with_origins(origins);
     readiness.ready();
     let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
     let drained = http::serve_measured(listener, router, limits, connections, stop).await?;

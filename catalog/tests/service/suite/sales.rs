@@ -292,7 +292,7 @@ async fn a_closed_sale_gives_back_its_rest_when_its_lanes_are_retired() {
     rig.clock.set_wall(OVER_MS);
     keep(&rig.catalog).await.unwrap();
     assert_eq!((state(&shop, &sale).await.as_str(), shop.figures(1).await), ("closed", [100, 60, 0, 40]));
-    let retire = "UPDATE lanes SET is_retired = 1 WHERE lane = ?";
+    let retire = "UPDATE lanes SET retired_epoch = epoch WHERE lane = ?";
     let db = rig.place().ledger_db().await;
     assert_eq!(db.exec(retire, vec![record.lanes[0].id.stored().into()]).await.unwrap(), 1);
     for _round in 0..2 {
