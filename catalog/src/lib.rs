@@ -68,7 +68,7 @@ mod usage;
 mod branding;
 
 /// At which domains shops are.
-pub mod domains;
+mod domains;
 
 /// Feature flags.
 pub mod flags;

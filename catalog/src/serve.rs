@@ -28,15 +28,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    database, domains, house, jobs,
+    database, house, jobs,
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
 };
-
-pub use reads::ReadsArgs;
 
 type Production = Catalog<Given<MySql, SystemClock, SystemRandom, KafkaLog>>;
 
@@ -73,9 +71,10 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
     pub vault_key: Secret,
 
-    /// Where the stock on pages of sales is read.
-    #[command(flatten)]
-    pub reads: ReadsArgs,
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. Pages of sales
+    /// show the stock of its lanes.
+    #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
+    pub redis_url: ServiceUrl,
 
     /// The keys of buyers' tokens; the first one signs those that shops ask for.
     #[command(flatten)]
@@ -91,13 +90,16 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn topic(&self) -> anyhow::Result<KafkaLog> {
-        let settings = KafkaSettings {
+    fn log(&self) -> KafkaSettings {
+        KafkaSettings {
             replication: self.kafka.kafka_replication,
             min_insync: self.kafka.kafka_min_insync,
             ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
-        };
-        KafkaLog::new(&settings).context("making the Kafka client")
+        }
+    }
+
+    fn topic(&self) -> anyhow::Result<KafkaLog> {
+        KafkaLog::new(&self.log()).context("making the Kafka client")
     }
 
     fn secrets(&self) -> anyhow::Result<Secrets> {
@@ -135,8 +137,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
-    let selling =
-        Arc::new(Selling { ledger: ledger.clone(), topic: args.topic()?, partitions: args.partitions.into() });
+    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
@@ -145,9 +146,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
-    work.spawn(domains::keep(Arc::clone(&catalog), ledger.shop_domains(), work_stop.clone()));
-    let (pages_of_sales, origins) =
-        reads::start((&args.reads, &args.kafka), (&args.namespace, &ledger), clock, &registry).await?;
+    let domains = catalog.selling().ledger.shop_domains();
+    let (pages_of_sales, origins) = reads::start(&args, domains, clock, &registry).await?;
     let port = Both(Served(catalog), pages_of_sales);
     let table = Arc::new(Table::of::<Both<Served<Production>, reads::PageReads>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use catalog::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    domains, house, jobs,
+    house, jobs,
     people::{FirstOwner, first_owner},
     ports::{Given, Selling},
     sales,
@@ -76,8 +76,6 @@ impl Merchants {
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
         work.spawn(house::keep_house(Arc::clone(&catalog), stop.clone()));
         work.spawn(jobs::run(Arc::clone(&catalog), stop.clone()));
-        let copy = deployment.databases.ledger.shop_domains();
-        work.spawn(domains::keep(Arc::clone(&catalog), copy, stop.clone()));
         Ok(Self { catalog, owner, stop, work })
     }
 

@@ -1,11 +1,10 @@
 //! Goal: the domains of tenants' shops are in the ledger's database as the tenants have them,
-//! whatever failed in between. Method: rounds of the copy, made by hand, and by two processes.
+//! whatever failed in between. Method: rounds of housekeeping by hand, by one process and by two.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use catalog::domains;
+use catalog::house;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::rig::Rig;
 
@@ -17,8 +16,7 @@ async fn the_domains_of_shops_are_copied_as_they_are() {
     let put = async |key: &str, domain: &str| {
         rig.put("/v1/branding").token(key).json(&json!({ "domain": domain })).send().await.expect(200);
     };
-    let ledger = rig.place().ledger().await;
-    let copy = ledger.shop_domains();
+    let copy = rig.place().ledger().await.shop_domains();
     let shown = async || {
         let all = copy.all().await.unwrap();
         all.into_iter().map(|(domain, tenant)| (domain, tenant.to_string())).collect::<BTreeMap<_, _>>()
@@ -26,32 +24,22 @@ async fn the_domains_of_shops_are_copied_as_they_are() {
     let of = |domains: &[(&str, &str)]| {
         domains.iter().map(|(domain, tenant)| ((*domain).to_owned(), (*tenant).to_owned())).collect::<BTreeMap<_, _>>()
     };
-    assert_eq!(domains::copy_once(&rig.catalog, &copy).await.unwrap(), 0, "shops without a domain");
     put(&of_one, "shop.example").await;
-    assert_eq!(domains::copy_once(&rig.catalog, &copy).await.unwrap(), 1);
-    assert_eq!(domains::copy_once(&rig.catalog, &copy).await.unwrap(), 0, "the same again changes nothing");
+    house::put_in_order(&rig.catalog).await;
     assert_eq!(shown().await, of(&[("shop.example", &one)]));
     // It goes to another tenant, and its first one takes another.
     put(&of_one, "kettles.example").await;
     put(&of_two, "shop.example").await;
-    assert_eq!(domains::copy_once(&rig.catalog, &copy).await.unwrap(), 2);
-    assert_eq!(shown().await, of(&[("kettles.example", &one), ("shop.example", &two)]));
-    // What somebody put there by hand goes, what was lost comes back.
+    house::put_in_order(&rig.catalog).await;
+    let both = of(&[("kettles.example", &one), ("shop.example", &two)]);
+    assert_eq!(shown().await, both);
+    // What was lost comes back, also when two processes look at the same moment.
     copy.put(&BTreeMap::new()).await.unwrap();
-    domains::copy_once(&rig.catalog, &copy).await.unwrap();
-    assert_eq!(shown().await, of(&[("kettles.example", &one), ("shop.example", &two)]));
+    let other = rig.another().await;
+    tokio::join!(house::put_in_order(&rig.catalog), house::put_in_order(&other.catalog));
+    house::put_in_order(&rig.catalog).await;
+    assert_eq!(shown().await, both);
     rig.put("/v1/branding").token(&of_one).json(&json!({})).send().await.expect(200);
-    // Two processes keep it at once, each from its first round on.
-    copy.put(&BTreeMap::new()).await.unwrap();
-    let (other, stop) = (rig.another().await, CancellationToken::new());
-    let keeping =
-        [&rig, &other].map(|rig| tokio::spawn(domains::keep(Arc::clone(&rig.catalog), copy.clone(), stop.clone())));
-    while shown().await != of(&[("shop.example", &two)]) {
-        tokio::task::yield_now().await;
-    }
-    stop.cancel();
-    for kept in keeping {
-        kept.await.unwrap();
-    }
+    house::put_in_order(&other.catalog).await;
     assert_eq!(shown().await, of(&[("shop.example", &two)]));
 }
