@@ -67,6 +67,9 @@ mod usage;
 /// How a shop looks.
 mod branding;
 
+/// At which domains shops are.
+mod domains;
+
 /// Feature flags.
 pub mod flags;
 

@@ -1,4 +1,7 @@
-//! `catalog serve`: the merchants' service as a process of its own, over MySQL.
+//! `catalog serve`: the merchants' service as a process of its own, over MySQL, and the pages of
+//! sales beside it.
+
+mod reads;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +13,7 @@ use kit::{
     admin::{self, Readiness},
     api::Served,
     clock::SystemClock,
-    http::{self, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
+    http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
     metrics::Registry,
     random::SystemRandom,
     settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
@@ -54,7 +57,7 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     pub namespace: Namespace,
 
-    /// Where the topic of sales is.
+    /// The log: sales are published and read there.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
@@ -71,6 +74,11 @@ pub struct ServeArgs {
     /// the environment, or `file:PATH`.
     #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
     pub vault_key: Secret,
+
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. Pages of sales
+    /// show the stock of its lanes.
+    #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
+    pub redis_url: ServiceUrl,
 
     /// The keys of buyers' tokens; the first one signs those that shops ask for.
     #[command(flatten)]
@@ -142,9 +150,12 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
     let counts = KafkaSource::of(&log, Topic::Counts).reader(PartitionId(0))?;
     work.spawn(count(Arc::clone(&catalog), (log, counts), (stop.clone(), work_stop.clone())));
-    let table = Arc::new(Table::of::<Served<Production>>()?);
+    let domains = catalog.selling().ledger.shop_domains();
+    let (pages_of_sales, origins) = reads::start(&args, domains, clock, &registry).await?;
+    let port = Both(Served(catalog), pages_of_sales);
+    let table = Arc::new(Table::of::<Both<Served<Production>, reads::PageReads>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
-    let router = Router::new(Served(catalog), table, clock, requests);
+    let router = Router::new(port, table, clock, requests).with_origins(origins);
     readiness.ready();
     let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
     let drained = http::serve_measured(listener, router, limits, connections, stop).await?;

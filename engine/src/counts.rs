@@ -52,5 +52,6 @@ const fn step_of(why: &Declined) -> Option<Step> {
         Declined::Overloaded => Step::Overloaded,
         Declined::LaneClosed => Step::LaneClosed,
         Declined::OutcomeUnknown => Step::OutcomeUnknown,
+        Declined::PriceChanged { .. } => Step::PriceChanged,
     })
 }

@@ -21,7 +21,7 @@ pub mod counts;
 
 pub mod sales;
 
-pub mod pages;
+mod shown;
 
 pub mod orders;
 

@@ -33,6 +33,8 @@ mod rights;
 mod second_port;
 #[path = "embedded/second_process.rs"]
 mod second_process;
+#[path = "embedded/shoppers.rs"]
+mod shoppers;
 #[path = "embedded/stalled.rs"]
 mod stalled;
 #[path = "events/toy.rs"]

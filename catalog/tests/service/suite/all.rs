@@ -9,6 +9,7 @@ pub(crate) use rig::Topic;
 mod audit;
 mod branding;
 mod buyers;
+mod domains;
 mod erasure;
 mod feed;
 mod flags;
