@@ -19,6 +19,8 @@ mod first_minute;
 mod full_disk;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/life.rs"]
+mod life;
 #[path = "embedded/older.rs"]
 mod older;
 #[path = "embedded/parked.rs"]
