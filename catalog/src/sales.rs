@@ -94,7 +94,7 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
         Mount::get(
             "/v1/merchant/sales/{sale}/history",
             "sale_history",
-            Route::new(read, |catalog, call| Box::pin(history::list(catalog, call))),
+            Route::new(read, |catalog, call| Box::pin(routes::versions(catalog, call))),
         ),
     ]
 }

@@ -101,6 +101,8 @@ pub struct Offered {
     pub sku: SkuId,
     /// The price of one unit.
     pub price: Money,
+    /// The merchant stopped it or its lane for now.
+    pub is_paused: bool,
     /// The shop that sells it.
     pub tenant: TenantId,
     /// The sale that it belongs to.
@@ -290,18 +292,19 @@ impl Build<'_> {
         let (mut offers, mut left_out) = (Vec::new(), 0);
         let lanes_of_others: Vec<LaneId> =
             sale.lanes.iter().map(|lane| lane.id).filter(|lane| next.lanes.contains_key(lane)).collect();
-        for (lane, offer) in sale.offers() {
+        for (of, offer) in sale.offers() {
             // Sales come in the order of their ids, so every engine keeps the same one.
-            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&lane.id) {
+            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&of.id) {
                 tracing::error!(
-                    offer = %offer.id, lane = %lane.id, sale = %sale.id,
+                    offer = %offer.id, lane = %of.id, sale = %sale.id,
                     "an offer id or a lane id of another sale; this one is left out"
                 );
                 left_out += 1;
                 continue;
             }
-            let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
-            offers.push(Arc::new(self.offered(sale, &tenant, lane, offer)));
+            let lane = Arc::clone(next.lanes.entry(of.id).or_insert_with(|| self.lane(of.id, of.partition)));
+            let is_paused = of.paused || offer.paused;
+            offers.push(Arc::new(self.offered(sale, &tenant, lane, (offer, is_paused))));
         }
         let buyers = buyers
             .unwrap_or_else(|| Arc::new(BuyerBuckets::new("buyer", sale.buyer_rate_per_s, &self.directory.ticks)));
@@ -334,7 +337,13 @@ impl Build<'_> {
         )
     }
 
-    fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+    fn offered(
+        &self,
+        sale: &Sale,
+        shop: &Arc<Tenant>,
+        lane: Arc<Lane>,
+        (offer, is_paused): (&domain::sale::Offer, bool),
+    ) -> Offered {
         // An id that another sale or lane had is another offer: nothing that is known of the one is
         // true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
@@ -345,6 +354,7 @@ impl Build<'_> {
             id: offer.id,
             sku: offer.sku,
             price: offer.price,
+            is_paused,
             tenant: sale.tenant,
             sale: sale.id,
             sale_version: sale.version,

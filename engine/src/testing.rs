@@ -92,6 +92,7 @@ pub fn buyer(n: u64) -> BuyerId {
 /// A sale of one offer, open at [`NOW_MS`].
 pub fn sale(n: u64) -> Sale {
     let offer = Offer {
+        paused: false,
         id: offer_id(n),
         sku: SkuId::new(300 + n).unwrap(),
         title: "kettle".into(),
@@ -99,7 +100,8 @@ pub fn sale(n: u64) -> Sale {
         allotment: ALLOTMENT,
         rate_per_s: 100_000,
     };
-    let lane = Lane { id: lane_id(n), partition: PartitionId(2), limit_per_buyer: 2, offers: vec![offer] };
+    let lane =
+        Lane { paused: false, id: lane_id(n), partition: PartitionId(2), limit_per_buyer: 2, offers: vec![offer] };
     Sale {
         id: SaleId::new(n).unwrap(),
         tenant: tenant(),
@@ -111,6 +113,8 @@ pub fn sale(n: u64) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane],
     }
 }
@@ -475,5 +479,6 @@ pub type MemoryFront = Both<Front<MemoryStock, MemoryLog, MemoryRows, ManualCloc
 /// A purchase of the offer of sale 1.
 pub fn purchase<'a>(token: &'a str, key: &'a str, quantity: u32) -> Purchase<'a> {
     let quantity = Quantity::new(quantity).unwrap();
-    Purchase { token: Some(token), offer: offer_id(1), quantity, key, context: Bytes::from_static(b"{\"a\":1}") }
+    let context = Bytes::from_static(b"{\"a\":1}");
+    Purchase { token: Some(token), offer: offer_id(1), quantity, key, expected_price: None, context }
 }

@@ -60,9 +60,10 @@ pub trait Sales: Send + Sync + 'static {
     fn edition(&self) -> u64;
 }
 
-/// Whether shoppers may see a sale at this moment.
+/// Whether shoppers may see a sale at this moment: from when its merchant shows it, and not long
+/// after its end.
 pub fn is_visible(sale: &Sale, now_ms: u64) -> bool {
-    now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS)
+    sale.is_visible(now_ms) && now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS)
 }
 
 /// A sale of [`Followed`].

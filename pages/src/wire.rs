@@ -2,7 +2,7 @@
 
 use domain::{
     money::Money,
-    sale::{Phase, SubjectKind},
+    sale::{Fulfilment, OrderTerms, Phase, SubjectKind},
 };
 use kit::clock::rfc3339;
 use serde::Serialize;
@@ -53,6 +53,18 @@ pub struct Sale {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub members_only: Option<bool>,
+    /// Seconds that a buyer has to pay; absent: as the shop usually gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub payment_window_s: Option<u32>,
+    /// How what was bought comes to the buyer, `pickup` or `code`; absent: in parcels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "pickup", nullable = false)]
+    pub fulfilment: Option<&'static str>,
+    /// Days in which an order may be returned; absent: as the law has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub after_sale_days: Option<u16>,
     /// What it offers.
     pub offers: Vec<Offer>,
 }
@@ -62,12 +74,14 @@ impl Sale {
     /// Nothing in it changes by itself.
     pub fn of(shown: &impl Shown, phase: Phase, stock: &[Option<Coarse>]) -> Self {
         let sale = shown.sale();
+        let OrderTerms { payment_window_s, fulfilment, after_sale_days } = sale.orders;
         let offers = shown.offers().zip(stock).map(|((lane, offer, _), stock)| Offer {
             offer_id: offer.id.to_string(),
             sku_id: offer.sku.to_string(),
             title: offer.title.clone(),
             price: offer.price.into(),
             limit_per_buyer: lane.limit_per_buyer,
+            paused: (lane.paused || offer.paused).then_some(true),
             stock: stock.map(Coarse::as_str),
         });
         Self {
@@ -79,6 +93,9 @@ impl Sale {
             closes_at: rfc3339(sale.window.closes_at_ms),
             limit_by: (sale.limit_by != SubjectKind::Account).then_some(sale.limit_by.as_str()),
             members_only: sale.members_only.then_some(true),
+            payment_window_s: Some(payment_window_s).filter(|seconds| *seconds > 0),
+            fulfilment: (fulfilment != Fulfilment::Express).then_some(fulfilment.as_str()),
+            after_sale_days: Some(after_sale_days).filter(|days| *days > 0),
             offers: offers.collect(),
         }
     }
@@ -98,6 +115,10 @@ pub struct Offer {
     pub price: Price,
     /// Units one buyer may hold, of this offer and those that share its limit.
     pub limit_per_buyer: u32,
+    /// Stopped by the merchant for now, by itself; absent: it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub paused: Option<bool>,
     /// `available`, `low` or `sold_out`, at most a second old; absent while nobody knows, as before
     /// the offer's stock is opened.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -97,6 +97,7 @@ impl SalesFollower for Topic {
 /// A sale of tenant 7, whose offer and lane have its number.
 fn sale(id: u64, version: u32, title: &str) -> Sale {
     let offer = Offer {
+        paused: false,
         id: OfferId::new(id).unwrap(),
         sku: SkuId::new(1).unwrap(),
         title: "kettle".into(),
@@ -104,8 +105,13 @@ fn sale(id: u64, version: u32, title: &str) -> Sale {
         allotment: 100,
         rate_per_s: 1,
     };
-    let lane =
-        Lane { id: LaneId::new(id).unwrap(), partition: PartitionId(0), limit_per_buyer: 1, offers: vec![offer] };
+    let lane = Lane {
+        paused: false,
+        id: LaneId::new(id).unwrap(),
+        partition: PartitionId(0),
+        limit_per_buyer: 1,
+        offers: vec![offer],
+    };
     Sale {
         id: SaleId::new(id).unwrap(),
         tenant: TenantId::new(7).unwrap(),
@@ -117,6 +123,8 @@ fn sale(id: u64, version: u32, title: &str) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane],
     }
 }

@@ -106,7 +106,7 @@ impl Resolve {
             let known = known.and_then(|known| known.offers.iter().find(|known| known.sku == offer.sku.0));
             offers.extend(self.offer(&path, offer, known));
         }
-        Some(LaneTerms { id, code: asked.code.0, limit_per_buyer: asked.limit_per_buyer, offers })
+        Some(LaneTerms { id, code: asked.code.0, limit_per_buyer: asked.limit_per_buyer, paused: asked.paused, offers })
     }
 
     fn offer(&mut self, path: &str, asked: AskedOffer, known: Option<&OfferTerms>) -> Option<OfferTerms> {
@@ -142,6 +142,7 @@ impl Resolve {
             price: asked.price.unwrap_or(price),
             allotment: asked.allotment,
             rate_per_s: asked.rate_per_s.unwrap_or(RATE_PER_S),
+            paused: asked.paused,
         })
     }
 }

@@ -6,7 +6,7 @@ use kit::{
     http::{Body, PageAsked, Response, StatusCode, reply, wrong_parameter},
     openapi::IdempotencyKey,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use store::sql::{Row, Sql as _, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
@@ -18,7 +18,7 @@ use super::{
     resolve::{self, Fresh},
     row::{COLUMNS, Kept, Shown},
     settle::{give_all_back, take},
-    terms::{AskedLane, LimitBy, Terms, epoch_ms},
+    terms::{AskedLane, FulfilBy, LimitBy, Terms, epoch_ms},
 };
 use crate::{
     change::{Answer, Begun, Change},
@@ -61,6 +61,18 @@ pub(crate) struct NewSale {
     /// Sells to members alone.
     #[serde(default)]
     members_only: bool,
+    /// From when on shoppers may see it, RFC 3339, at most `opens_at`; always when it is left out.
+    #[schema(max_length = 35, format = DateTime, nullable = false)]
+    visible_from: Option<String>,
+    /// Seconds that a buyer has to pay; the deployment's default when it is left out.
+    #[schema(minimum = 60, maximum = 2592000, nullable = false)]
+    payment_window_s: Option<u32>,
+    #[serde(default)]
+    fulfilment: FulfilBy,
+    /// Days in which an order may be returned.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 366)]
+    after_sale_days: u16,
     #[schema(min_items = 1, max_items = 1000)]
     lanes: Vec<AskedLane>,
     /// It is cloned, and never published itself.
@@ -85,6 +97,16 @@ pub(crate) struct SaleChange {
     limit_by: Option<LimitBy>,
     #[schema(nullable = false)]
     members_only: Option<bool>,
+    /// Null for always.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 35, format = DateTime)]
+    visible_from: Option<Option<String>>,
+    #[schema(minimum = 60, maximum = 2592000, nullable = false)]
+    payment_window_s: Option<u32>,
+    #[schema(nullable = false)]
+    fulfilment: Option<FulfilBy>,
+    #[schema(minimum = 0, maximum = 366, nullable = false)]
+    after_sale_days: Option<u16>,
     #[schema(min_items = 1, max_items = 1000, nullable = false)]
     lanes: Option<Vec<AskedLane>>,
 }
@@ -193,6 +215,10 @@ pub(super) async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
         buyer_rate_per_s: asked.buyer_rate_per_s.unwrap_or(BUYER_RATE_PER_S),
         limit_by: asked.limit_by,
         members_only: asked.members_only,
+        visible_from: moment("visible_from", asked.visible_from.as_deref())?,
+        payment_window_s: asked.payment_window_s.unwrap_or(0),
+        fulfilment: asked.fulfilment,
+        after_sale_days: asked.after_sale_days,
         lanes,
     };
     add(change, (sale, asked.code.0, asked.template), terms, &call.actor.who.to_string(), "sale.create").await
@@ -227,7 +253,7 @@ pub(super) async fn clone<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Re
     terms.title = asked.title.map_or(terms.title, |title| title.0);
     terms.opens_at = opens_at.unwrap_or_default();
     terms.closes_at = closes_at.unwrap_or_default();
-    terms.paused = false;
+    (terms.paused, terms.visible_from) = (false, None);
     let change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
@@ -304,6 +330,12 @@ impl Edit {
                 terms.buyer_rate_per_s = asked.buyer_rate_per_s.unwrap_or(terms.buyer_rate_per_s);
                 terms.limit_by = asked.limit_by.unwrap_or(terms.limit_by);
                 terms.members_only = asked.members_only.unwrap_or(terms.members_only);
+                if let Some(visible_from) = asked.visible_from {
+                    terms.visible_from = moment("visible_from", visible_from.as_deref())?;
+                }
+                terms.payment_window_s = asked.payment_window_s.unwrap_or(terms.payment_window_s);
+                terms.fulfilment = asked.fulfilment.unwrap_or(terms.fulfilment);
+                terms.after_sale_days = asked.after_sale_days.unwrap_or(terms.after_sale_days);
                 if let Some(lanes) = asked.lanes {
                     let tenant = change.tenant();
                     terms.lanes = resolve::lanes(&mut change.tx, tenant, lanes, Some(&before.terms), fresh).await?;
@@ -502,6 +534,17 @@ fn window(opens_at: Option<&str>, closes_at: Option<&str>) -> Result<(Option<u64
     };
     let window = (moment("opens_at", opens_at), moment("closes_at", closes_at));
     flaws.refuse().map(|()| window)
+}
+
+/// A moment, if one is given.
+fn moment(field: &'static str, text: Option<&str>) -> Result<Option<u64>, Refused> {
+    let read = |text| epoch_ms(text).ok_or_else(|| Refused::field(field, NO_MOMENT));
+    text.map(read).transpose()
+}
+
+/// A member that is there, null or not; a missing one is `None` by default.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// The rules of a sale by itself.

@@ -4,7 +4,7 @@
 use domain::{
     id::{InvalidId, LaneId, OfferId, SaleId, SkuId, TenantId},
     money::Money,
-    sale::{Offer, Sale, SubjectKind, Window},
+    sale::{Fulfilment, Offer, OrderTerms, Sale, SubjectKind, Window},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use store::sql::SqlError;
@@ -48,6 +48,40 @@ impl From<SubjectKind> for LimitBy {
     }
 }
 
+/// How what was bought comes to the buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SaleFulfilment)]
+pub(crate) enum FulfilBy {
+    /// It is sent, in parcels.
+    #[default]
+    Express,
+    /// It is fetched, by a code.
+    Pickup,
+    /// It is a code, one for each unit.
+    Code,
+}
+
+impl From<FulfilBy> for Fulfilment {
+    fn from(by: FulfilBy) -> Self {
+        match by {
+            FulfilBy::Express => Self::Express,
+            FulfilBy::Pickup => Self::Pickup,
+            FulfilBy::Code => Self::Code,
+        }
+    }
+}
+
+impl From<Fulfilment> for FulfilBy {
+    fn from(kind: Fulfilment) -> Self {
+        match kind {
+            Fulfilment::Express => Self::Express,
+            Fulfilment::Pickup => Self::Pickup,
+            Fulfilment::Code => Self::Code,
+        }
+    }
+}
+
 /// A lane as it is asked for. Its offers share one limit per buyer.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +91,9 @@ pub(crate) struct AskedLane {
     /// Live units that one buyer may hold of its offers together.
     #[schema(minimum = 1, maximum = 100)]
     pub(super) limit_per_buyer: u32,
+    /// Stopped for now, with all its offers.
+    #[serde(default)]
+    pub(super) paused: bool,
     #[schema(min_items = 1, max_items = 64)]
     pub(super) offers: Vec<AskedOffer>,
 }
@@ -82,6 +119,9 @@ pub(crate) struct AskedOffer {
     /// Purchases admitted a second, over all engines; 2,000 when it is left out.
     #[schema(minimum = 1, maximum = 1000000, nullable = false)]
     pub(super) rate_per_s: Option<u32>,
+    /// Stopped for now, by itself.
+    #[serde(default)]
+    pub(super) paused: bool,
 }
 
 /// The terms of a sale.
@@ -104,6 +144,18 @@ pub(crate) struct Terms {
     pub(super) limit_by: LimitBy,
     /// Sells to members alone.
     pub(super) members_only: bool,
+    /// From when on shoppers may see it; RFC 3339. Missing: always.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_moment")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub(super) visible_from: Option<u64>,
+    /// Seconds that a buyer has to pay; 0 for the deployment's default.
+    #[serde(default)]
+    pub(super) payment_window_s: u32,
+    #[serde(default)]
+    pub(super) fulfilment: FulfilBy,
+    /// Days in which an order may be returned.
+    #[serde(default)]
+    pub(super) after_sale_days: u16,
     pub(super) lanes: Vec<LaneTerms>,
 }
 
@@ -117,6 +169,9 @@ pub(crate) struct LaneTerms {
     pub(super) id: i64,
     pub(super) code: String,
     pub(super) limit_per_buyer: u32,
+    /// Stopped for now, with all its offers.
+    #[serde(default)]
+    pub(super) paused: bool,
     pub(super) offers: Vec<OfferTerms>,
 }
 
@@ -143,6 +198,9 @@ pub(crate) struct OfferTerms {
     /// reduction (R9).
     pub(super) allotment: u64,
     pub(super) rate_per_s: u32,
+    /// Stopped for now, by itself.
+    #[serde(default)]
+    pub(super) paused: bool,
 }
 
 /// A warehouse whose stock is sold.
@@ -158,6 +216,25 @@ pub(crate) struct Source {
 fn read_moment<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let text = String::deserialize(from)?;
     epoch_ms(&text).ok_or_else(|| D::Error::custom("no moment"))
+}
+
+/// A moment that may be missing.
+mod optional_moment {
+    use kit::clock::rfc3339;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+    pub(super) fn serialize<S: Serializer>(at_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match at_ms {
+            Some(at_ms) => serializer.serialize_str(&rfc3339(*at_ms)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| super::epoch_ms(&text).ok_or_else(|| D::Error::custom("no moment"))).transpose()
+    }
 }
 
 fn read_decimal<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
@@ -191,6 +268,7 @@ impl Terms {
                 id: LaneId::new(lane.id.cast_unsigned()).map_err(told)?,
                 partition: None,
                 limit_per_buyer: lane.limit_per_buyer,
+                paused: lane.paused,
                 offers: lane.offers.iter().map(OfferTerms::to_offer).collect::<Result<_, String>>()?,
             })
         });
@@ -204,6 +282,12 @@ impl Terms {
             buyer_rate_per_s: self.buyer_rate_per_s,
             limit_by: self.limit_by.into(),
             members_only: self.members_only,
+            visible_from_ms: self.visible_from.unwrap_or(0),
+            orders: OrderTerms {
+                payment_window_s: self.payment_window_s,
+                fulfilment: self.fulfilment.into(),
+                after_sale_days: self.after_sale_days,
+            },
             lanes: lanes.collect::<Result<_, String>>()?,
             places: crate::flaw::Places::default(),
         })
@@ -219,6 +303,7 @@ impl Terms {
                 id,
                 code: known.map_or_else(|| id.to_string(), |known| known.code.clone()),
                 limit_per_buyer: lane.limit_per_buyer,
+                paused: lane.paused,
                 offers: lane.offers.iter().map(|offer| OfferTerms::of(offer, known)).collect(),
             }
         });
@@ -230,6 +315,10 @@ impl Terms {
             buyer_rate_per_s: sale.buyer_rate_per_s,
             limit_by: sale.limit_by.into(),
             members_only: sale.members_only,
+            visible_from: (sale.visible_from_ms > 0).then_some(sale.visible_from_ms),
+            payment_window_s: sale.orders.payment_window_s,
+            fulfilment: sale.orders.fulfilment.into(),
+            after_sale_days: sale.orders.after_sale_days,
             lanes: lanes.collect(),
         }
     }
@@ -246,6 +335,7 @@ impl OfferTerms {
             price: Money { amount: *amount, currency: currency.parse().map_err(|_| format!("currency {currency}"))? },
             allotment: self.allotment,
             rate_per_s: self.rate_per_s,
+            paused: self.paused,
         })
     }
 
@@ -261,6 +351,7 @@ impl OfferTerms {
             price: Price { amount: offer.price.amount, currency: CurrencyCode(offer.price.currency.to_string()) },
             allotment: offer.allotment,
             rate_per_s: offer.rate_per_s,
+            paused: offer.paused,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::sale::SubjectKind;
+use domain::{money::Money, sale::SubjectKind};
 use kit::{
     http::{Body, HeaderValue, Response, StatusCode, header, reply},
     problem::{Code, NO_STORE, PreparedProblem, Problem, RateLimit},
@@ -34,6 +34,7 @@ pub(super) const fn code(why: &Declined) -> Code {
         Declined::UnknownOffer => Code::NotFound,
         Declined::WrongSubject { .. } => Code::WrongSubject,
         Declined::MembersOnly => Code::MembersOnly,
+        Declined::PriceChanged { .. } => Code::PriceChanged,
         Declined::NotStarted { .. } => Code::NotStarted,
         Declined::Paused => Code::Paused,
         Declined::Ended => Code::Ended,
@@ -140,6 +141,7 @@ impl Answers {
                 SubjectKind::IdHash => self.counts_id_hashes.response(),
             },
             Declined::MembersOnly => self.members_only.response(),
+            Declined::PriceChanged { price } => price_changed(*price),
             Declined::NotStarted { opens_in_ms } => {
                 self.not_started.response_after(Duration::from_millis(*opens_in_ms))
             }
@@ -195,6 +197,13 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
         response.headers_mut().insert(header::LOCATION, location);
     }
     unstored(response)
+}
+
+/// The refusal of a purchase at another price, with the one that holds. Rare, so that it is written
+/// when it is needed.
+fn price_changed(price: Money) -> Response<Body> {
+    let detail = "the price is another one by now; nothing was bought. Look at `current`, and buy at that price";
+    Problem::new(Code::PriceChanged, detail).with_current(&wire::Priced { price: price.into() }).to_response()
 }
 
 /// A page of orders.

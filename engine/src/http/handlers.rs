@@ -35,6 +35,7 @@ impl IntoResponses for BuyRefused {
             (Code::Forbidden, ""),
             (Code::WrongSubject, "the sale counts another kind of subject than the token's"),
             (Code::MembersOnly, "the token is no member's"),
+            (Code::PriceChanged, "the price is not `expected_price`; `current` shows it. Nothing was bought"),
             (Code::NotFound, "no such offer"),
             (Code::SoldOut, ""),
             (Code::LimitReached, ""),
@@ -110,11 +111,15 @@ pub(crate) async fn buy<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
     if let Err(problem) = check_json(&head.headers) {
         return front.unreadable(&head.headers, &problem);
     }
-    let PurchaseBody { offer, quantity, context } = match PurchaseBody::read(&sent) {
+    let PurchaseBody { offer, quantity, expected_price, context } = match PurchaseBody::read(&sent) {
         Ok(read) => read,
         Err(problem) => return front.unreadable(&head.headers, &problem),
     };
-    match front.purchases.buy(Purchase { token: bearer(&head.headers), offer, quantity, key, context }).await {
+    match front
+        .purchases
+        .buy(Purchase { token: bearer(&head.headers), offer, quantity, key, expected_price, context })
+        .await
+    {
         Ok(bought) => {
             match bought.state {
                 PurchaseState::Accepted => front.metrics.accepted.inc(),

@@ -17,6 +17,13 @@ pub struct Time {
     pub epoch_ms: u64,
 }
 
+/// The price that holds.
+#[derive(Debug, Serialize)]
+pub(super) struct Priced {
+    /// Of one unit.
+    pub(super) price: Price,
+}
+
 /// An order as its buyer sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Order {
