@@ -10,7 +10,7 @@ pub mod amount;
 pub mod keys;
 
 /// The hour in Beijing, in which providers write.
-mod beijing;
+pub(crate) mod beijing;
 
 /// The states of an attempt, and its window.
 pub mod attempt;

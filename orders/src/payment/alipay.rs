@@ -2,7 +2,7 @@
 //! [D] <https://opendocs.alipay.com/open/203/105286>
 
 /// What is signed of parameters.
-mod form;
+pub(crate) mod form;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -63,6 +65,35 @@ impl SigningKey {
         let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature);
         signed.map_err(|_unspecified| KeyError::CannotSign)?;
         Ok(STANDARD.encode(signature))
+    }
+
+    /// A new one of 2048 bits, for simulators and tests.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random bytes.
+    pub fn generate() -> Result<Self, KeyError> {
+        RsaKeyPair::generate(KeySize::Rsa2048).map(Self).map_err(|_unspecified| KeyError::CannotSign)
+    }
+
+    /// The public half, as `SubjectPublicKeyInfo` in base64.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn public_base64(&self) -> Result<String, KeyError> {
+        let der = self.0.public_key().as_der().map_err(|_unspecified| KeyError::Wrong("an RSA key"))?;
+        Ok(STANDARD.encode(der.as_ref()))
+    }
+
+    /// The whole of it, as PKCS #8 in base64, to hand to the other side of a simulation.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn private_base64(&self) -> Result<String, KeyError> {
+        let der: Pkcs8V1Der<'_> = self.0.as_der().map_err(|_unspecified| KeyError::Wrong("an RSA key"))?;
+        Ok(STANDARD.encode(der.as_ref()))
     }
 
     /// The key that its signatures are verified with.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Failed, Next, Number, ProviderKind, Refund, RefundState};
+use super::{Failed, Next, Number, ProviderKind, Reason, Refund, RefundState};
 
 /// What a provider allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +159,8 @@ impl RefundPacer {
             Ok(Refund { state: RefundState::Done, .. }) => Stage::Done,
             Ok(Refund { state: RefundState::Accepted, .. }) => Stage::Accepted,
             Ok(_) => Stage::Failed,
+            // There is no paid payment to refund: querying would find nothing, for ever.
+            Err(Failed::Refused { reason: Reason::Paid | Reason::Closed, .. }) => Stage::Failed,
             Err(failed) => match (failed.next(), entry.stage) {
                 (Next::Repeat, stage) => stage,
                 (Next::Query, _) => Stage::Accepted,
@@ -201,5 +203,5 @@ impl RefundPacer {
 }
 
 fn is_absent(failed: &Failed) -> bool {
-    matches!(failed, Failed::Refused { reason: super::Reason::Absent, .. })
+    matches!(failed, Failed::Refused { reason: Reason::Absent, .. })
 }

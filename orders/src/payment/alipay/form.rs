@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 /// Parameters, each once.
 #[derive(Debug, Default)]
-pub(super) struct Form(BTreeMap<String, String>);
+pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
     /// From the body of a notice. `None`: a name comes twice, so that two readers would read two
     /// values, or the bytes are no UTF-8, so that reading would change them.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let mut form = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
             let is_changed = name.contains('\u{fffd}') || value.contains('\u{fffd}');
@@ -21,21 +21,21 @@ impl Form {
         Some(Self(form))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
     /// Of a request: all but the signature itself.
-    pub(super) fn signed_of_request(&self) -> String {
+    pub(crate) fn signed_of_request(&self) -> String {
         self.signed(&["sign"])
     }
 
     /// Of a notice: the way of signing is left out too.
-    pub(super) fn signed_of_notice(&self) -> String {
+    pub(crate) fn signed_of_notice(&self) -> String {
         self.signed(&["sign", "sign_type"])
     }
 
@@ -45,7 +45,7 @@ impl Form {
     }
 
     /// As a query, or as the body of a POST.
-    pub(super) fn encoded(&self) -> String {
+    pub(crate) fn encoded(&self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 }
