@@ -106,6 +106,11 @@ impl Ring {
     }
 }
 
+/// Alipay takes 256 characters, and none of `/`, `=`, `&`.
+fn subject(text: &str) -> String {
+    text.chars().filter(|character| !matches!(character, '/' | '=' | '&')).take(256).collect()
+}
+
 fn money(text: &str) -> Option<Money> {
     let currency: Currency = CURRENCY.parse().ok()?;
     Some(Money { amount: amount::parse(text, PLACES).ok()?, currency })
@@ -257,7 +262,7 @@ impl<C: Clock> Provider for Alipay<C> {
         let content = json!({
             "out_trade_no": charge.number.as_str(),
             "total_amount": amount::write(charge.amount.amount, PLACES),
-            "subject": charge.description.chars().take(128).collect::<String>(),
+            "subject": subject(&charge.description),
             "product_code": product,
             "time_expire": beijing::plain(charge.expires_ms),
         });

@@ -7,7 +7,7 @@ use kit::http::StatusCode;
 use kit::metrics::{MetricsError, Registry, SpreadCounter};
 
 use super::attempt::{self, AttemptState, Change, Happened};
-use super::{Event, Forged, Notice, Number, PaymentState, ProviderKind, RefundState};
+use super::{Event, Forged, Notice, Number, Payment, PaymentState, ProviderKind, RefundState};
 
 /// What we have under a notice's number. Read and written in one transaction with the notice's id,
 /// under a unique key: two at once are one and a replay.
@@ -70,13 +70,7 @@ pub fn effect(notice: &Notice, is_seen: bool, ours: Option<&Ours>) -> Effect {
         |ours: &&Ours| ours.tenant == notice.tenant && ours.provider == notice.provider && ours.number == *number;
     let Some(ours) = ours.filter(is_ours) else { return Effect::Misfit(Misfit::NoAttempt) };
     match &notice.event {
-        Event::Payment(payment) => {
-            if let Some(misfit) = misfit_of_payment(payment.state, payment.amount, ours.amount) {
-                return Effect::Misfit(misfit);
-            }
-            let change = attempt::change(ours.state, Happened::of_payment(payment.state));
-            change.filter(|change| change.to != ours.state).map_or(Effect::Nothing, Effect::Attempt)
-        }
+        Event::Payment(payment) => effect_of_payment(payment, ours),
         Event::Refund { refund_number, state, amount, refunded_in_all, .. } => {
             for given in [amount, refunded_in_all].into_iter().flatten() {
                 if given.currency != ours.amount.currency {
@@ -90,6 +84,17 @@ pub fn effect(notice: &Notice, is_seen: bool, ours: Option<&Ours>) -> Effect {
         }
         Event::Other(_) => Effect::Nothing,
     }
+}
+
+/// What the provider's word about a payment does, in a notice or in the answer to a query of
+/// `ours.number`: both are held against the same amount and currency.
+#[must_use]
+pub fn effect_of_payment(payment: &Payment, ours: &Ours) -> Effect {
+    if let Some(misfit) = misfit_of_payment(payment.state, payment.amount, ours.amount) {
+        return Effect::Misfit(misfit);
+    }
+    let change = attempt::change(ours.state, Happened::of_payment(payment.state));
+    change.filter(|change| change.to != ours.state).map_or(Effect::Nothing, Effect::Attempt)
 }
 
 /// A payment is one of exactly the amount that was asked for; what is not paid has none.

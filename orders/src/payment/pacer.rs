@@ -123,6 +123,14 @@ impl RefundPacer {
         Ok(())
     }
 
+    /// What the rows say of a payment when a process starts: how many refunds it has had besides
+    /// those that are added, and when it was last asked for one.
+    pub fn resume(&mut self, order: &Number, refunds: u32, last_ms: u64) {
+        let of_order = self.orders.entry(order.clone()).or_default();
+        of_order.refunds += refunds;
+        of_order.next_ms = of_order.next_ms.max(last_ms + self.pace.order_gap_ms);
+    }
+
     /// What may be done now; `None`: nothing before [`RefundPacer::next_ms`]. Whoever takes a turn
     /// reports by [`RefundPacer::answered`]; if that never comes, the turn comes again.
     pub fn turn(&mut self, now_ms: u64) -> Option<Turn> {

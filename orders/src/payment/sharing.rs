@@ -11,6 +11,9 @@ pub const FROZEN_MS_MAX: u64 = 30 * 86_400_000;
 /// Before the end of the freeze: time to try again.
 pub const FROZEN_MARGIN_MS: u64 = 2 * 86_400_000;
 
+/// Most receivers of one request [D].
+pub const RECEIVERS_MAX: usize = 50;
+
 /// A share of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
@@ -23,6 +26,9 @@ pub struct Share {
 /// Shares that cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SharingError {
+    /// More receivers than one request takes.
+    #[error("at most {RECEIVERS_MAX} receivers in one request: use several, the last with the rest")]
+    TooMany,
     /// A share of nothing, or of less.
     #[error("each share is at least one minor unit")]
     Nothing,
@@ -48,6 +54,9 @@ pub fn cap(paid: i64, ratio_ppm: u32) -> i64 {
 /// [`SharingError`].
 pub fn remainder(paid: i64, ratio_ppm: u32, shares: &[Share]) -> Result<i64, SharingError> {
     let cap = cap(paid, ratio_ppm);
+    if shares.len() > RECEIVERS_MAX {
+        return Err(SharingError::TooMany);
+    }
     let mut total: i64 = 0;
     for share in shares {
         if share.amount < 1 {

@@ -5,7 +5,7 @@ use super::{Doubt, Failed, Reason};
 
 /// Words that say no. WeChat's with and without underscores, as its pages have both; Alipay's as
 /// `sub_code`.
-const REFUSALS: [(&str, Reason); 28] = [
+const REFUSALS: [(&str, Reason); 27] = [
     ("ORDERNOTEXIST", Reason::Absent),
     ("ORDER_NOT_EXIST", Reason::Absent),
     ("RESOURCE_NOT_EXISTS", Reason::Absent),
@@ -31,7 +31,6 @@ const REFUSALS: [(&str, Reason); 28] = [
     ("isv.app-call-limited", Reason::TooOften),
     ("NOT_ENOUGH", Reason::NoFunds),
     ("NOTENOUGH", Reason::NoFunds),
-    ("USER_ACCOUNT_ABNORMAL", Reason::Invalid),
     ("ACQ.SELLER_BALANCE_NOT_ENOUGH", Reason::NoFunds),
     ("ACQ.USER_BALANCE_NOT_ENOUGH", Reason::NoFunds),
 ];

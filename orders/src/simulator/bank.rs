@@ -373,7 +373,8 @@ impl<C: Clock> Bank<C> {
         self.state().refunds.get(&key(account, refund)).cloned().ok_or(No::Absent)
     }
 
-    /// Shares a payment; the same sharing number again is the same sharing.
+    /// Shares a payment; the same sharing number again is the same sharing. Whether it is done: the
+    /// first time it is accepted only.
     ///
     /// # Errors
     ///
@@ -385,13 +386,13 @@ impl<C: Clock> Bank<C> {
         sharing: &str,
         amount: i64,
         is_last: bool,
-    ) -> Result<(), No> {
+    ) -> Result<bool, No> {
         let mut state = self.state();
         let mut of_account = state.trades.iter_mut().filter(|((owner, _), _)| owner == account);
         let found = of_account.find(|(_, trade)| trade.provider_number == provider_number);
         let trade = found.map(|(_, trade)| trade).ok_or(No::Absent)?;
         if trade.shared.contains_key(sharing) {
-            return Ok(());
+            return Ok(true);
         }
         if trade.is_unfrozen || trade.state != PaymentState::Paid {
             return Err(No::Invalid);
@@ -402,7 +403,7 @@ impl<C: Clock> Bank<C> {
         }
         trade.shared.insert(sharing.to_owned(), amount);
         trade.is_unfrozen = is_last;
-        Ok(())
+        Ok(false)
     }
 
     /// Takes a part of a sharing back.

@@ -138,8 +138,9 @@ impl WechatSide {
                 let receivers = body["receivers"].as_array().ok_or(No::Invalid)?;
                 let total = receivers.iter().filter_map(|receiver| receiver["amount"].as_i64()).sum();
                 let (of, sharing) = (text(body, "/transaction_id")?, text(body, "/out_order_no")?);
-                bank.share(account, of, sharing, total, body["unfreeze_unsplit"] == true)?;
-                ok(json!({"state": "PROCESSING", "out_order_no": sharing}))
+                let is_done = bank.share(account, of, sharing, total, body["unfreeze_unsplit"] == true)?;
+                let state = if is_done { "FINISHED" } else { "PROCESSING" };
+                ok(json!({"state": state, "out_order_no": sharing}))
             }
             Call::Unfreeze => {
                 let (of, sharing) = (text(body, "/transaction_id")?, text(body, "/out_order_no")?);

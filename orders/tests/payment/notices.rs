@@ -3,7 +3,7 @@
 use domain::money::Money;
 use kit::metrics::Registry;
 use orders::payment::attempt::{AttemptState, Change};
-use orders::payment::notice::{Effect, Misfit, NoticeMetrics, Ours, effect, reply};
+use orders::payment::notice::{Effect, Misfit, NoticeMetrics, Ours, effect, effect_of_payment, reply};
 use orders::payment::{Event, Forged, Notice, Payment, PaymentState, ProviderKind, RefundState};
 
 use super::rig::{cny, number, tenant};
@@ -59,6 +59,21 @@ fn another_amount_or_currency_or_none_changes_nothing_and_is_shown_to_a_person()
         assert_eq!(effect, Effect::Misfit(misfit));
     }
     assert_ne!(effect(&payment(PaymentState::Closed, None), false, Some(&open)), Effect::Misfit(Misfit::Amount));
+}
+
+/// A query is the notice that did not come.
+#[test]
+fn the_answer_to_a_query_is_held_against_the_same_amount() {
+    let open = ours(AttemptState::Unknown);
+    let queried = |state, amount| {
+        let Event::Payment(payment) = payment(state, amount).event else { panic!("no payment") };
+        effect_of_payment(&payment, &open)
+    };
+    let change = |to| Effect::Attempt(Change { to, is_late: false });
+    assert_eq!(queried(PaymentState::Paid, Some(cny(8_888))), change(AttemptState::Paid));
+    assert_eq!(queried(PaymentState::Paid, Some(cny(1))), Effect::Misfit(Misfit::Amount));
+    assert_eq!(queried(PaymentState::Waiting, None), change(AttemptState::Open));
+    assert_eq!(queried(PaymentState::Closed, None), change(AttemptState::Closed));
 }
 
 #[test]

@@ -37,6 +37,16 @@ fn one_payment_has_one_request_a_minute_and_fifty_refunds() {
 }
 
 #[test]
+fn a_process_that_starts_keeps_the_pace_of_the_one_before() {
+    let (_, mut pacer) = pacer();
+    pacer.resume(&number("order_1"), 49, 30_000);
+    pacer.add(&number("order_1"), &number("refund_1"), 40_000).unwrap();
+    assert!(pacer.add(&number("order_1"), &number("refund_2"), 40_000).is_err());
+    assert_eq!(pacer.turn(89_999), None);
+    assert_eq!(pacer.turn(90_000), Some(Turn::Ask(number("refund_1"))));
+}
+
+#[test]
 fn a_refund_that_is_refused_for_its_pace_is_asked_again_with_its_number() {
     let (_, mut pacer) = pacer();
     let refund = number("refund_1");

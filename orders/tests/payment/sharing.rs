@@ -19,6 +19,7 @@ fn shares_are_capped_by_the_accounts_ratio_and_the_rest_is_the_shops() {
     );
     assert_eq!(remainder(10_000, RATIO_PPM_DEFAULT, &shares(&[0])), Err(SharingError::Nothing));
     assert_eq!(remainder(10_000, RATIO_PPM_DEFAULT, &[]), Ok(10_000));
+    assert_eq!(remainder(10_000, RATIO_PPM_DEFAULT, &shares(&[1; 51])), Err(SharingError::TooMany));
     assert!(remainder(i64::MAX, 1_000_000, &shares(&[i64::MAX, 1])).is_err());
 }
 

@@ -46,6 +46,7 @@ impl Form {
 
     /// As a query, or as the body of a POST.
     pub(crate) fn encoded(&self) -> String {
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+        let parts = self.0.iter().filter(|(_, value)| !value.is_empty());
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(parts).finish()
     }
 }
