@@ -1,7 +1,8 @@
 //! The payment port: what the order service asks of a provider, and what may come of it.
 //!
 //! One rule stands above all others: an answer that did not come, or that nobody can vouch for, is
-//! *unknown*. The same number is queried then, never replaced by a new one, or the buyer pays twice.
+//! *unknown*. The same number is queried then, never replaced by a new one, or the buyer pays
+//! twice.
 
 /// Amounts as providers write them.
 pub mod amount;

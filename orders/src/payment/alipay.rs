@@ -61,7 +61,8 @@ impl Account {
     }
 }
 
-/// All accounts, by their app: a notice names it, and is believed by the keys of that account alone.
+/// All accounts, by their app: a notice names it, and is believed by the keys of that account
+/// alone.
 #[derive(Debug, Default)]
 pub struct Ring {
     accounts: HashMap<String, Arc<Account>>,
@@ -123,7 +124,8 @@ fn state(word: &str, was_paid: bool) -> Option<PaymentState> {
 }
 
 /// Refunds come to the address of payments, most of them as `TRADE_SUCCESS`: `refund_fee` with
-/// `gmt_refund` tells them apart. `refund_fee` is the total of all refunds; `out_biz_no` names this.
+/// `gmt_refund` tells them apart. `refund_fee` is the total of all refunds; `out_biz_no` names
+/// this.
 fn event(account: &Account, form: &Form) -> Option<Event> {
     if form.get("seller_id").is_some_and(|seller| seller != account.seller_id) {
         return None;
@@ -147,7 +149,9 @@ fn event(account: &Account, form: &Form) -> Option<Event> {
         PaymentState::Paid => Some(money(form.get("total_amount")?)?),
         _ => None,
     };
-    let (provider_number, payer) = (form.get("trade_no").map(str::to_owned), form.get("buyer_id").map(str::to_owned));
+    // New apps are told `buyer_open_id` alone.
+    let payer = form.get("buyer_id").or_else(|| form.get("buyer_open_id")).map(str::to_owned);
+    let provider_number = form.get("trade_no").map(str::to_owned);
     Some(Event::Payment(Payment { number, provider_number, state, amount, paid_ms, payer }))
 }
 
@@ -162,6 +166,7 @@ struct Told {
     total_amount: Option<String>,
     send_pay_date: Option<String>,
     buyer_user_id: Option<String>,
+    buyer_open_id: Option<String>,
     qr_code: Option<String>,
     fund_change: Option<String>,
     out_request_no: Option<String>,
@@ -230,7 +235,8 @@ impl<C: Clock> Alipay<C> {
         let code = told.sub_code.as_deref().unwrap_or(&told.code);
         let signature: Option<String> = members.get("sign").and_then(|sign| serde_json::from_str(sign.get()).ok());
         let Some(signature) = signature else {
-            // The gateway does not sign that it took nothing. Whoever forges that makes us ask again.
+            // The gateway does not sign that it took nothing. Whoever forges that makes us ask
+            // again.
             let is_of_gateway = matches!(told.code.as_str(), "40001" | "40002" | "40003" | "40006");
             return Err(match is_of_gateway && code.starts_with("isv.") {
                 true => Failed::NotTaken(code.to_owned()),
@@ -285,7 +291,8 @@ impl<C: Clock> Provider for Alipay<C> {
                 _ => None,
             };
             let is_it = told.out_trade_no.as_deref() == Some(number.as_str());
-            let (provider_number, payer) = (told.trade_no.clone(), told.buyer_user_id.clone());
+            let (provider_number, payer) =
+                (told.trade_no.clone(), told.buyer_user_id.clone().or_else(|| told.buyer_open_id.clone()));
             is_it.then(|| Payment { number: number.clone(), provider_number, state, amount, paid_ms, payer })
         };
         read().ok_or(Failed::Unknown(Doubt::Unreadable))

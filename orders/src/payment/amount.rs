@@ -10,7 +10,8 @@ pub struct InvalidAmount {
     decimals: u8,
 }
 
-/// An amount in units of `10^-decimals`: `parse("88.8", 2)` is 8880. A sign `-` may stand before it.
+/// An amount in units of `10^-decimals`: `parse("88.8", 2)` is 8880. A sign `-` may stand before
+/// it.
 ///
 /// # Errors
 ///

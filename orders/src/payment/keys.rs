@@ -1,5 +1,6 @@
 //! Keys of merchants and providers: RSA signatures (PKCS #1 v1.5, SHA-256) and the sealed resources
-//! of WeChat's notices (AES-256-GCM). Keys come as PEM, or as the bare base64 that Alipay hands out.
+//! of WeChat's notices (AES-256-GCM). Keys come as PEM, or as the bare base64 that Alipay hands
+//! out.
 
 use std::fmt;
 

@@ -18,7 +18,8 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// Whether the bytes begin with it. Heads of columns end with the unit in brackets of either width.
+    /// Whether the bytes begin with it. Heads of columns end with the unit in brackets of either
+    /// width.
     pub(super) fn begins(&self, bytes: &[u8]) -> bool {
         bytes.starts_with(self.text.as_bytes()) || bytes.starts_with(self.gbk)
     }

@@ -140,7 +140,10 @@ impl WechatSide {
                 let (of, sharing) = (text(body, "/transaction_id")?, text(body, "/out_order_no")?);
                 let is_done = bank.share(account, of, sharing, total, body["unfreeze_unsplit"] == true)?;
                 let state = if is_done { "FINISHED" } else { "PROCESSING" };
-                ok(json!({"state": state, "out_order_no": sharing}))
+                // Whoever is called so takes nothing.
+                let result = |receiver: &Value| if receiver["account"] == "closed" { "CLOSED" } else { "SUCCESS" };
+                let results: Vec<_> = receivers.iter().map(|one| json!({"result": result(one)})).collect();
+                ok(json!({"state": state, "out_order_no": sharing, "receivers": results}))
             }
             Call::Unfreeze => {
                 let (of, sharing) = (text(body, "/transaction_id")?, text(body, "/out_order_no")?);

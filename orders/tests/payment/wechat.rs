@@ -196,6 +196,20 @@ async fn a_payment_is_shared_and_shares_come_back_before_its_refund() {
 }
 
 #[tokio::test]
+async fn a_sharing_that_a_receiver_did_not_take_is_shown_to_a_person() {
+    let rig = Rig::start();
+    let mut shared = charge("order_1", 10_000, jsapi());
+    shared.is_shared = true;
+    rig.wechat.create(&shared).await.unwrap();
+    rig.bank.pay(MERCHANT, &number("order_1")).unwrap();
+    let provider_number = rig.wechat.query(&number("order_1")).await.unwrap().provider_number.unwrap();
+    let shares = vec![Share { receiver: "closed".to_owned(), amount: 1 }];
+    let order = SharingOrder { sharing_number: number("share_1"), provider_number, shares, is_last: true };
+    assert_eq!(rig.wechat.share(&order).await, Ok(RefundState::Accepted));
+    assert_eq!(rig.wechat.share(&order).await, Ok(RefundState::Abnormal));
+}
+
+#[tokio::test]
 async fn a_payment_that_was_not_opened_for_sharing_is_not_shared() {
     let rig = Rig::start();
     rig.wechat.create(&charge("order_1", 10_000, jsapi())).await.unwrap();

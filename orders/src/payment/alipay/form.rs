@@ -1,5 +1,5 @@
-//! Parameters by name, and the text of them that is signed: `name=value` joined by `&`, in the order
-//! of the names, the values not encoded, without those that are empty.
+//! Parameters by name, and the text of them that is signed: `name=value` joined by `&`, in the
+//! order of the names, the values not encoded, without those that are empty.
 
 use std::collections::BTreeMap;
 

@@ -17,11 +17,21 @@ struct Told {
     state: Option<String>,
     /// Of giving back.
     result: Option<String>,
+    #[serde(default)]
+    receivers: Vec<Receiver>,
+}
+
+#[derive(Deserialize)]
+struct Receiver {
+    result: Option<String>,
 }
 
 impl Told {
     fn state(&self) -> RefundState {
+        // Finished says that nothing is pending; a receiver who could not be given it is `CLOSED`.
+        let is_refused = self.receivers.iter().any(|receiver| receiver.result.as_deref() == Some("CLOSED"));
         match self.state.as_deref().or(self.result.as_deref()) {
+            Some("FINISHED") if is_refused => RefundState::Abnormal,
             Some("FINISHED" | "SUCCESS") => RefundState::Done,
             Some("FAILED") => RefundState::Closed,
             _ => RefundState::Accepted,
@@ -30,7 +40,10 @@ impl Told {
 }
 
 impl<C: Clock, R: Random> Wechat<C, R> {
-    /// Shares a payment that was opened for it; with [`SharingOrder::is_last`] the rest is unfrozen.
+    /// Shares a payment that was opened for it; with [`SharingOrder::is_last`] the rest is
+    /// unfrozen. Asked again with the same number it says where it stands;
+    /// [`RefundState::Abnormal`]: done, and not all receivers have got theirs. Only merchants
+    /// receive: only they can give back.
     ///
     /// # Errors
     ///
