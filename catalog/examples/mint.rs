@@ -16,10 +16,11 @@ use std::{
 
 use catalog::{
     database,
-    ports::Given,
+    ports::{Given, Selling},
     service::{Catalog, Secrets},
     vault::Vault,
 };
+use domain::sale::Sale;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -34,6 +35,8 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use store::{
+    ledger::Ledger,
+    log::{SalesPublisher, Unacknowledged},
     shards::{Namespace, drop_all},
     sql::{
         Server, Sql,
@@ -92,6 +95,15 @@ async fn measure<V: Server>(server: &V, namespace: &Namespace) -> Result<(), Fai
     Ok(())
 }
 
+/// Nothing is published here.
+struct NoTopic;
+
+impl SalesPublisher for NoTopic {
+    async fn publish(&self, _sale: &Sale) -> Result<(), Unacknowledged> {
+        Err(Unacknowledged("there is no topic".into()))
+    }
+}
+
 fn serve<S: Sql>(sql: S) -> Result<String, Failed> {
     let secrets = Secrets {
         operator: Some(OPERATOR.to_owned()),
@@ -99,8 +111,9 @@ fn serve<S: Sql>(sql: S) -> Result<String, Failed> {
         buyer_tokens: Some(TokenKey::new("k", &TokenKey::fresh_secret()?, Tenants::All)?),
     };
     let clock = SystemClock::new();
-    let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets));
-    let table = Arc::new(Table::of::<Served<Catalog<Given<S, SystemClock, SystemRandom>>>>()?);
+    let selling = Arc::new(Selling { ledger: Ledger::new(sql.clone()), topic: NoTopic, partitions: 1 });
+    let catalog = Arc::new(Catalog::new(Given { sql, clock, random: SystemRandom::default(), selling }, secrets));
+    let table = Arc::new(Table::of::<Served<Catalog<Given<S, SystemClock, SystemRandom, NoTopic>>>>()?);
     let requests = Arc::new(RequestMetrics::register(&Registry::new()?, table.names())?);
     let listener = http::bind(([127, 0, 0, 1], 0).into(), false)?;
     let url = format!("http://{}", listener.local_addr()?);

@@ -132,7 +132,8 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
             "/v1/branding/{shop}",
             "public_branding",
             Route::new(Access::Public, |catalog, call| Box::pin(public(catalog, call))),
-        ),
+        )
+        .for_pages(),
     ]
 }
 

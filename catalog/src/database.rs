@@ -16,6 +16,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("007-products", include_str!("../migrations/007-products.sql")),
     ("008-jobs", include_str!("../migrations/008-jobs.sql")),
     ("009-stock", include_str!("../migrations/009-stock.sql")),
+    ("010-sales", include_str!("../migrations/010-sales.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

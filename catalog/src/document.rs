@@ -101,6 +101,11 @@ impl<T> Page<T> {
         Self { items: read, next_cursor }
     }
 
+    /// The same page of what is made of each item.
+    pub(crate) fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(make).collect(), next_cursor: self.next_cursor }
+    }
+
     /// The number that a page begins after, where lists go by number.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use domain::{
     id::{LaneId, ORDER_END_MS, OfferId, PartitionId, SaleId, TenantId},
     money::Money,
-    sale::{Lane, Offer, Sale, SubjectKind, Window},
+    sale::{Fulfilment, Lane, Offer, OrderTerms, Sale, SubjectKind, Window},
 };
 use toml::de::{DeTable, Error};
 
@@ -39,10 +39,14 @@ const SALE_KEYS: &[&str] = &[
     "buyer_rate_per_s",
     "limit_by",
     "members_only",
+    "visible_from",
+    "payment_window_s",
+    "fulfilment",
+    "after_sale_days",
     "lanes",
 ];
-const LANE_KEYS: &[&str] = &["id", "partition", "limit_per_buyer", "offers"];
-const OFFER_KEYS: &[&str] = &["id", "sku", "title", "price", "allotment", "rate_per_s"];
+const LANE_KEYS: &[&str] = &["id", "partition", "limit_per_buyer", "paused", "offers"];
+const OFFER_KEYS: &[&str] = &["id", "sku", "title", "price", "allotment", "rate_per_s", "paused"];
 const PRICE_KEYS: &[&str] = &["amount", "currency"];
 
 /// A sale as its file asks for it: the version and the partitions may still be open.
@@ -66,6 +70,10 @@ pub struct Draft {
     pub limit_by: SubjectKind,
     /// Sells to members alone.
     pub members_only: bool,
+    /// From when on shoppers may see it, in epoch milliseconds; 0 for always.
+    pub visible_from_ms: u64,
+    /// What holds for its orders.
+    pub orders: OrderTerms,
     /// One or more.
     pub lanes: Vec<DraftLane>,
     pub(crate) places: Places,
@@ -80,6 +88,8 @@ pub struct DraftLane {
     pub partition: Option<PartitionId>,
     /// Live units one buyer may hold in this lane.
     pub limit_per_buyer: u32,
+    /// Stopped by the merchant for now.
+    pub paused: bool,
     /// One or more.
     pub offers: Vec<Offer>,
 }
@@ -91,6 +101,7 @@ impl Draft {
             id: lane.id,
             partition: *partition,
             limit_per_buyer: lane.limit_per_buyer,
+            paused: lane.paused,
             offers: lane.offers.clone(),
         });
         Sale {
@@ -104,8 +115,21 @@ impl Draft {
             shard_map_version,
             limit_by: self.limit_by,
             members_only: self.members_only,
+            visible_from_ms: self.visible_from_ms,
+            orders: self.orders,
             lanes: lanes.collect(),
         }
+    }
+}
+
+impl Draft {
+    /// The rules of a sale that need no knowledge of what is published.
+    ///
+    /// # Errors
+    /// Every flaw at once, at the path of its field.
+    pub(crate) fn flaws(&self) -> Result<(), Vec<domain::sale::Flaw>> {
+        let partitions: Vec<_> = self.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
+        self.to_sale(1, 1, &partitions).validate(u32::MAX)
     }
 }
 
@@ -130,8 +154,7 @@ pub fn parse(text: &str) -> Result<Draft, Vec<Flaw>> {
     // Flawed fields hold stand-ins that are valid, so that this finds what else is wrong and blames
     // nothing twice.
     let blamed: HashSet<String> = flaws.iter().map(|flaw| flaw.field.clone()).collect();
-    let partitions: Vec<_> = draft.lanes.iter().map(|lane| lane.partition.unwrap_or(PartitionId(0))).collect();
-    if let Err(found) = draft.to_sale(1, 1, &partitions).validate(u32::MAX) {
+    if let Err(found) = draft.flaws() {
         let fresh = found.iter().filter(|flaw| !blamed.contains(&flaw.field));
         flaws.extend(fresh.map(|flaw| draft.places.flaw(&flaw.field, &flaw.message)));
     }
@@ -163,6 +186,12 @@ fn sale(fields: &mut Fields<'_, '_>) -> Option<Draft> {
         buyer_rate_per_s: fields.whole("buyer_rate_per_s").unwrap_or(1),
         limit_by: limit_by(fields).unwrap_or_default(),
         members_only: fields.optional_flag("members_only").unwrap_or(false),
+        visible_from_ms: fields.optional_moment_ms("visible_from").unwrap_or(0),
+        orders: OrderTerms {
+            payment_window_s: fields.optional_whole("payment_window_s").unwrap_or(0),
+            fulfilment: fulfilment(fields).unwrap_or_default(),
+            after_sale_days: fields.optional_whole("after_sale_days").unwrap_or(0),
+        },
         lanes: fields.tables("lanes", LANE_KEYS, lane),
         places: Places::default(),
     })
@@ -174,11 +203,18 @@ fn limit_by(fields: &mut Fields<'_, '_>) -> Option<SubjectKind> {
     SubjectKind::named(name).or_else(|| fields.flaw("limit_by", format!("is {name:?}; give one of {names}")))
 }
 
+fn fulfilment(fields: &mut Fields<'_, '_>) -> Option<Fulfilment> {
+    let name = fields.optional_text("fulfilment")?;
+    let names = Fulfilment::ALL.map(Fulfilment::as_str).join(", ");
+    Fulfilment::named(name).or_else(|| fields.flaw("fulfilment", format!("is {name:?}; give one of {names}")))
+}
+
 fn lane(fields: &mut Fields<'_, '_>) -> Option<DraftLane> {
     Some(DraftLane {
         id: fields.id_once("id", "lane", LaneId::get).or_else(|| fields.stand_in())?,
         partition: fields.optional_whole("partition").map(PartitionId),
         limit_per_buyer: fields.whole("limit_per_buyer").unwrap_or(1),
+        paused: fields.optional_flag("paused").unwrap_or(false),
         offers: fields.tables("offers", OFFER_KEYS, offer),
     })
 }
@@ -191,6 +227,7 @@ fn offer(fields: &mut Fields<'_, '_>) -> Option<Offer> {
         price: fields.table("price", PRICE_KEYS, price).or_else(stand_in_price)?,
         allotment: fields.whole("allotment").unwrap_or(1),
         rate_per_s: fields.whole("rate_per_s").unwrap_or(1),
+        paused: fields.optional_flag("paused").unwrap_or(false),
     })
 }
 

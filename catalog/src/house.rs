@@ -7,7 +7,9 @@ use kit::clock::Clock as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{buyers, change, keys, people, ports::Ports, refused::Refused, service::Catalog, stock, usage};
+use crate::{
+    buyers, change, domains, keys, people, ports::Ports, refused::Refused, sales, service::Catalog, stock, usage,
+};
 
 /// How often it is looked whose time has come.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,7 +49,14 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             is_last: false,
             work: |catalog| Box::pin(buyers::purge(catalog)),
         },
+        Chore {
+            name: "domains",
+            every: domains::EVERY,
+            is_last: false,
+            work: |catalog| Box::pin(domains::copy(catalog)),
+        },
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
+        Chore { name: "sales", every: seconds(1), is_last: false, work: |catalog| Box::pin(sales::keep(catalog)) },
     ]
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let show = Route::new(Access::Public, |catalog, call| Box::pin(show(catalog, call)));
     vec![
         Mount::post("/v1/images", "new_image", upload.with_body(IMAGE_BYTES_MAX)),
-        Mount::get("/v1/images/{hash}", "image", show),
+        Mount::get("/v1/images/{hash}", "image", show).for_pages(),
     ]
 }
 

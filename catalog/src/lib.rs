@@ -67,6 +67,9 @@ mod usage;
 /// How a shop looks.
 mod branding;
 
+/// At which domains shops are.
+mod domains;
+
 /// Feature flags.
 pub mod flags;
 
@@ -83,6 +86,9 @@ mod products;
 
 /// Images of products.
 mod images;
+
+/// Sales, from a draft to the end.
+pub mod sales;
 
 /// Stock.
 pub mod stock;

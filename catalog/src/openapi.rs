@@ -7,7 +7,9 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use crate::{audit, branding, buyers, flags, images, jobs, keys, people, plans, products, stock, tenants, usage};
+use crate::{
+    audit, branding, buyers, flags, images, jobs, keys, people, plans, products, sales, stock, tenants, usage,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,6 +51,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         products::document(),
         images::document(),
         stock::document(),
+        sales::document(),
         people::document(),
     ] {
         document.merge(area);

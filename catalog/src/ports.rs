@@ -1,7 +1,21 @@
-//! What the service takes from outside: its database, the time, randomness.
+//! What the service takes from outside: its database, the time, randomness, and where sales are
+//! published.
+
+use std::sync::Arc;
 
 use kit::{clock::Clock, random::Random};
-use store::sql::Sql;
+use store::{ledger::Ledger, log::SalesPublisher, sql::Sql};
+
+/// Where sales are published: decided in the ledger's database, and told on the topic `sales`.
+#[derive(Debug)]
+pub struct Selling<S, T> {
+    /// What is published, and what of it is sold.
+    pub ledger: Ledger<S>,
+    /// The topic.
+    pub topic: T,
+    /// Partitions of the order log.
+    pub partitions: u32,
+}
 
 /// The kinds of them in a deployment. Nothing else differs between deployments.
 pub trait Ports: Clone + Send + Sync + 'static {
@@ -11,6 +25,8 @@ pub trait Ports: Clone + Send + Sync + 'static {
     type Clock: Clock;
     /// Randomness: keys, salts, secrets.
     type Random: Random;
+    /// The topic of sales.
+    type Topic: SalesPublisher;
 
     /// The database that this service owns.
     fn sql(&self) -> &Self::Sql;
@@ -20,23 +36,36 @@ pub trait Ports: Clone + Send + Sync + 'static {
 
     /// Randomness.
     fn random(&self) -> &Self::Random;
+
+    /// Where sales are published.
+    fn selling(&self) -> &Selling<Self::Sql, Self::Topic>;
 }
 
 /// Ports made of their parts.
-#[derive(Debug, Clone)]
-pub struct Given<S, C, R> {
+#[derive(Debug)]
+pub struct Given<S, C, R, T> {
     /// The database.
     pub sql: S,
     /// The time.
     pub clock: C,
     /// Randomness.
     pub random: R,
+    /// Where sales are published.
+    pub selling: Arc<Selling<S, T>>,
 }
 
-impl<S: Sql, C: Clock, R: Random> Ports for Given<S, C, R> {
+impl<S: Clone, C: Clone, R: Clone, T> Clone for Given<S, C, R, T> {
+    fn clone(&self) -> Self {
+        let Self { sql, clock, random, selling } = self;
+        Self { sql: sql.clone(), clock: clock.clone(), random: random.clone(), selling: Arc::clone(selling) }
+    }
+}
+
+impl<S: Sql, C: Clock, R: Random, T: SalesPublisher> Ports for Given<S, C, R, T> {
     type Sql = S;
     type Clock = C;
     type Random = R;
+    type Topic = T;
 
     fn sql(&self) -> &S {
         &self.sql
@@ -48,5 +77,9 @@ impl<S: Sql, C: Clock, R: Random> Ports for Given<S, C, R> {
 
     fn random(&self) -> &R {
         &self.random
+    }
+
+    fn selling(&self) -> &Selling<S, T> {
+        &self.selling
     }
 }

@@ -12,11 +12,11 @@ mod line;
 /// The routes of products.
 mod product;
 /// What schemas cannot say.
-mod rules;
+pub(crate) mod rules;
 /// The routes of SKUs.
 mod sku;
 /// Texts and their bounds.
-mod texts;
+pub(crate) mod texts;
 
 use kit::{api::Route, http::Mount};
 use serde::{Deserialize, Serialize};

@@ -51,6 +51,12 @@ fn write_sale(out: &mut String, sale: &Sale) -> std::fmt::Result {
     writeln!(out, "buyer_rate_per_s = {}", sale.buyer_rate_per_s)?;
     writeln!(out, "limit_by = \"{}\"", sale.limit_by.as_str())?;
     writeln!(out, "members_only = {}", sale.members_only)?;
+    if sale.visible_from_ms > 0 {
+        writeln!(out, "visible_from = \"{}\"", moment(sale.visible_from_ms))?;
+    }
+    writeln!(out, "payment_window_s = {}", sale.orders.payment_window_s)?;
+    writeln!(out, "fulfilment = \"{}\"", sale.orders.fulfilment.as_str())?;
+    writeln!(out, "after_sale_days = {}", sale.orders.after_sale_days)?;
     sale.lanes.iter().try_for_each(|lane| write_lane(out, lane))
 }
 
@@ -59,6 +65,7 @@ fn write_lane(out: &mut String, lane: &Lane) -> std::fmt::Result {
     writeln!(out, "id = \"{}\"", lane.id)?;
     writeln!(out, "partition = {}", lane.partition)?;
     writeln!(out, "limit_per_buyer = {}", lane.limit_per_buyer)?;
+    writeln!(out, "paused = {}", lane.paused)?;
     lane.offers.iter().try_for_each(|offer| write_offer(out, offer))
 }
 
@@ -70,7 +77,8 @@ fn write_offer(out: &mut String, offer: &Offer) -> std::fmt::Result {
     let Money { amount, currency } = offer.price;
     writeln!(out, "price = {{ amount = {amount}, currency = \"{currency}\" }} # {}", offer.price)?;
     writeln!(out, "allotment = {}", offer.allotment)?;
-    writeln!(out, "rate_per_s = {}", offer.rate_per_s)
+    writeln!(out, "rate_per_s = {}", offer.rate_per_s)?;
+    writeln!(out, "paused = {}", offer.paused)
 }
 
 fn quoted(text: &str) -> String {
@@ -83,8 +91,8 @@ mod tests {
         id::{LaneId, ORDER_END_MS, OfferId, PartitionId, SaleId, SkuId, TenantId},
         record::encode_sale,
         sale::{
-            ALLOTMENT_MAX, LANES_MAX, LIMIT_MAX, OFFERS_MAX, OFFERS_PER_LANE_MAX, PRICE_MAX, RATE_MAX, SALE_BYTES_MAX,
-            SubjectKind, Window,
+            ALLOTMENT_MAX, Fulfilment, LANES_MAX, LIMIT_MAX, OFFERS_MAX, OFFERS_PER_LANE_MAX, OrderTerms, PRICE_MAX,
+            RATE_MAX, SALE_BYTES_MAX, SubjectKind, Window,
         },
     };
     use proptest::prelude::*;
@@ -105,15 +113,22 @@ mod tests {
 
     prop_compose! {
         fn offer()(sku in 1..=u64::from(u32::MAX), title in title(), amount in 0..=PRICE_MAX, currency in "CNY|JPY|KWD",
-                   allotment in 1..=100_000_000_u64, rate_per_s in 1..=1_000_000_u32) -> Offer {
+                   allotment in 1..=100_000_000_u64, rate_per_s in 1..=1_000_000_u32, paused: bool) -> Offer {
             let price = Money { amount, currency: currency.parse().unwrap() };
-            Offer { id: OfferId::new(1).unwrap(), sku: SkuId::new(sku).unwrap(), title, price, allotment, rate_per_s }
+            Offer { paused, id: OfferId::new(1).unwrap(), sku: SkuId::new(sku).unwrap(), title, price, allotment, rate_per_s }
         }
     }
 
     prop_compose! {
-        fn lane()(partition in 0..PARTITIONS, limit_per_buyer in 1..=100_u32, offers in prop::collection::vec(offer(), 1..4)) -> Lane {
-            Lane { id: LaneId::new(1).unwrap(), partition: PartitionId(partition), limit_per_buyer, offers }
+        fn lane()(partition in 0..PARTITIONS, limit_per_buyer in 1..=100_u32, paused: bool, offers in prop::collection::vec(offer(), 1..4)) -> Lane {
+            Lane { paused, id: LaneId::new(1).unwrap(), partition: PartitionId(partition), limit_per_buyer, offers }
+        }
+    }
+
+    prop_compose! {
+        fn orders()(payment_window_s in prop::sample::select(&[0, 60, 900, 2_592_000][..]), after_sale_days in 0..=366_u16,
+                    fulfilment in prop::sample::select(&Fulfilment::ALL[..])) -> OrderTerms {
+            OrderTerms { payment_window_s, fulfilment, after_sale_days }
         }
     }
 
@@ -121,7 +136,7 @@ mod tests {
         fn sale()(id in 1..=i64::MAX as u64, tenant in 1..=u64::from(u32::MAX), version in 1..=u32::MAX, title in title(),
                   opens_at_ms in 0..=ORDER_END_MS - 1_000_000_000_000, length_ms in 1..=1_000_000_000_000_u64, paused: bool,
                   buyer_rate_per_s in 1..=1_000_000_u32, limit_by in prop::sample::select(&SubjectKind::ALL[..]),
-                  members_only: bool, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
+                  members_only: bool, orders in orders(), visible_ms in 0..1_000_u64, mut lanes in prop::collection::vec(lane(), 1..4)) -> Sale {
             let mut number = 0;
             for lane in &mut lanes {
                 number += 1;
@@ -134,7 +149,8 @@ mod tests {
             Sale {
                 id: SaleId::new(id).unwrap(), tenant: TenantId::new(tenant).unwrap(), version, title,
                 window: Window { opens_at_ms, closes_at_ms: opens_at_ms + length_ms }, paused, buyer_rate_per_s,
-                shard_map_version: SHARD_MAP_VERSION, limit_by, members_only, lanes,
+                shard_map_version: SHARD_MAP_VERSION, limit_by, members_only,
+                visible_from_ms: opens_at_ms.min(visible_ms), orders, lanes,
             }
         }
     }
@@ -175,6 +191,7 @@ mod tests {
             let left = OFFERS_MAX - lanes.iter().map(|lane: &Lane| lane.offers.len()).sum::<usize>();
             let offers = OFFERS_PER_LANE_MAX.min(left - (LANES_MAX - lane - 1));
             let offer = |id| Offer {
+                paused: false,
                 id: OfferId::new(id).unwrap(),
                 sku: SkuId::new(id).unwrap(),
                 title: title.into(),
@@ -184,7 +201,13 @@ mod tests {
             };
             let offers = (0..offers).map(|_| offer(next())).collect();
             let partition = PartitionId(PARTITIONS_MANY - 1);
-            lanes.push(Lane { id: LaneId::new(next()).unwrap(), partition, limit_per_buyer: LIMIT_MAX, offers });
+            lanes.push(Lane {
+                paused: false,
+                id: LaneId::new(next()).unwrap(),
+                partition,
+                limit_per_buyer: LIMIT_MAX,
+                offers,
+            });
         }
         Sale {
             id: SaleId::new(next()).unwrap(),
@@ -197,6 +220,8 @@ mod tests {
             shard_map_version: SHARD_MAP_VERSION,
             limit_by: SubjectKind::IdHash,
             members_only: true,
+            visible_from_ms: ORDER_END_MS - 1,
+            orders: OrderTerms { payment_window_s: 2_592_000, fulfilment: Fulfilment::Express, after_sale_days: 366 },
             lanes,
         }
     }

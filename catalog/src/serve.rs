@@ -1,21 +1,25 @@
-//! `catalog serve`: the merchants' service as a process of its own, over MySQL.
+//! `catalog serve`: the merchants' service as a process of its own, over MySQL, and the pages of
+//! sales beside it.
+
+mod reads;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use kit::{
     admin::{self, Readiness},
     api::Served,
     clock::SystemClock,
-    http::{self, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
+    http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
     metrics::Registry,
     random::SystemRandom,
-    settings::{AdminArgs, Namespace, Secret, ServiceUrl, TokenArgs},
+    settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
+    log::kafka::{KafkaLog, KafkaSettings},
     shards,
     sql::mysql::{MySql, MySqlServer, Settings},
 };
@@ -25,13 +29,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, house, jobs,
-    ports::Given,
+    ports::{Given, Selling},
+    sales,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
 };
 
-type Production = Catalog<Given<MySql, SystemClock, SystemRandom>>;
+type Production = Catalog<Given<MySql, SystemClock, SystemRandom, KafkaLog>>;
 
 /// What the service is told.
 #[derive(Debug, Args)]
@@ -48,6 +53,14 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
     pub namespace: Namespace,
 
+    /// The log: sales are published and read there.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+
+    /// Partitions of the order log. Fixed for the life of a log.
+    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
+    pub partitions: u16,
+
     /// The secret of the deployment's operator, who makes tenants. By the environment, or
     /// `file:PATH`.
     #[arg(long, env = "FLASHSALE_OPERATOR_SECRET", hide_env_values = true)]
@@ -57,6 +70,11 @@ pub struct ServeArgs {
     /// the environment, or `file:PATH`.
     #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
     pub vault_key: Secret,
+
+    /// Redis, or one node of a Redis Cluster: `redis://[user:password@]host:port`. Pages of sales
+    /// show the stock of its lanes.
+    #[arg(long, env = "FLASHSALE_REDIS_URL", hide_env_values = true)]
+    pub redis_url: ServiceUrl,
 
     /// The keys of buyers' tokens; the first one signs those that shops ask for.
     #[command(flatten)]
@@ -72,6 +90,18 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
+    fn log(&self) -> KafkaSettings {
+        KafkaSettings {
+            replication: self.kafka.kafka_replication,
+            min_insync: self.kafka.kafka_min_insync,
+            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
+        }
+    }
+
+    fn topic(&self) -> anyhow::Result<KafkaLog> {
+        KafkaLog::new(&self.log()).context("making the Kafka client")
+    }
+
     fn secrets(&self) -> anyhow::Result<Secrets> {
         let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
         let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
@@ -105,17 +135,23 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
     let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
-    let catalog: Arc<Production> = Arc::new(Catalog::new(Given { sql, clock, random }, secrets).with_outside(outside));
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
+    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
+    let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
+    let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
+    sales::adopt(&catalog).await?;
     let mut work = JoinSet::new();
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
-    let table = Arc::new(Table::of::<Served<Production>>()?);
+    let domains = catalog.selling().ledger.shop_domains();
+    let (pages_of_sales, origins) = reads::start(&args, domains, clock, &registry).await?;
+    let port = Both(Served(catalog), pages_of_sales);
+    let table = Arc::new(Table::of::<Both<Served<Production>, reads::PageReads>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);
-    let router = Router::new(Served(catalog), table, clock, requests);
+    let router = Router::new(port, table, clock, requests).with_origins(origins);
     readiness.ready();
     let (limits, connections) = (Limits::sharing(descriptors, 1), ConnectionMetrics::register(&registry)?);
     let drained = http::serve_measured(listener, router, limits, connections, stop).await?;

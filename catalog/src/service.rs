@@ -14,11 +14,11 @@ use crate::{
     flags, gate, identity, images, jobs, keys,
     numbers::Numbers,
     people, plans,
-    ports::Ports,
+    ports::{Ports, Selling},
     products,
     rates::Rates,
     refused::Refused,
-    stock, tenants, usage,
+    sales, stock, tenants, usage,
     vault::Vault,
 };
 
@@ -128,6 +128,11 @@ impl<P: Ports> Catalog<P> {
         self.ports.random()
     }
 
+    /// Where sales are published.
+    pub(crate) fn selling(&self) -> &Selling<P::Sql, P::Topic> {
+        self.ports.selling()
+    }
+
     /// Numbers for what is new.
     pub fn numbers(&self) -> &Numbers<P::Sql> {
         &self.numbers
@@ -151,6 +156,7 @@ impl<P: Ports> Api for Catalog<P> {
             products::routes(),
             images::routes(),
             stock::routes(),
+            sales::routes(),
             people::routes(),
         ];
         areas.into_iter().flatten().collect()

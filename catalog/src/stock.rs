@@ -14,7 +14,7 @@ mod level;
 mod book;
 
 /// Codes and numbers.
-mod names;
+pub(crate) mod names;
 
 /// Warehouses.
 mod warehouses;
@@ -51,6 +51,8 @@ pub use self::{
     offers::{Share, accept, allocate, give_back},
     reconcile::keep,
 };
+
+pub(crate) use self::offers::allotted;
 
 /// Its part of the OpenAPI document.
 pub(crate) fn document() -> OpenApi {

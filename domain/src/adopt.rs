@@ -198,7 +198,7 @@ impl Adoption<'_> {
         }
         let ledger = self.owners.lanes.get(&home)?.ledger.filter(|ledger| ledger.tenant == self.found.tenant)?;
         let LedgerLane { partition, limit_per_buyer, .. } = ledger;
-        Some(Lane { id: home, partition, limit_per_buyer, offers: Vec::new() })
+        Some(Lane { paused: lane.paused, id: home, partition, limit_per_buyer, offers: Vec::new() })
     }
 
     /// The offer in the currency that its orders are in.
@@ -219,7 +219,7 @@ impl Adoption<'_> {
             let (id, ledger) = (lane.id, self.owners.lanes.get(&lane.id).and_then(|owner| owner.ledger));
             let (partition, limit_per_buyer) =
                 ledger.map_or((lane.partition, lane.limit_per_buyer), |row| (row.partition, row.limit_per_buyer));
-            lanes.push(Lane { id, partition, limit_per_buyer, offers: Vec::new() });
+            lanes.push(Lane { paused: lane.paused, id, partition, limit_per_buyer, offers: Vec::new() });
             lanes.len() - 1
         });
         if let Some(lane) = lanes.get_mut(at) {

@@ -16,6 +16,10 @@ pub const ALLOTMENT_MAX: u64 = 100_000_000;
 pub const OFFERS_PER_LANE_MAX: usize = 64;
 /// Lanes of a sale.
 pub const LANES_MAX: usize = 1_000;
+/// Seconds that a buyer may have to pay, at least and at most.
+pub const PAYMENT_WINDOW_S: std::ops::RangeInclusive<u32> = 60..=30 * 86_400;
+/// Days in which an order may be returned, at most.
+pub const AFTER_SALE_DAYS_MAX: u16 = 366;
 /// Admission rate of an offer, at most.
 pub const RATE_MAX: u32 = 1_000_000;
 /// Offers of a sale, in all its lanes.
@@ -94,6 +98,48 @@ impl SubjectKind {
     }
 }
 
+/// How what was bought comes to the buyer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fulfilment {
+    /// It is sent, in parcels.
+    #[default]
+    Express,
+    /// It is fetched, by a code.
+    Pickup,
+    /// It is a code, one for each unit.
+    Code,
+}
+
+impl Fulfilment {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Express, Self::Pickup, Self::Code];
+
+    /// The stable name, as sale files and the API have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Express => "express",
+            Self::Pickup => "pickup",
+            Self::Code => "code",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What holds for each order of a sale after it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct OrderTerms {
+    /// Seconds that a buyer has to pay, from the reservation on; 0 for the deployment's default.
+    pub payment_window_s: u32,
+    /// How what was bought comes to the buyer.
+    pub fulfilment: Fulfilment,
+    /// Days in which it may be returned, from its receipt on.
+    pub after_sale_days: u16,
+}
+
 /// One SKU put into one sale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -109,6 +155,8 @@ pub struct Offer {
     pub allotment: u64,
     /// Requests admitted a second, over the whole fleet.
     pub rate_per_s: u32,
+    /// Stopped by the merchant for now, by itself.
+    pub paused: bool,
 }
 
 /// The offers that share one limit per buyer, one Redis hash tag and one partition.
@@ -120,6 +168,8 @@ pub struct Lane {
     pub partition: PartitionId,
     /// Live units one buyer may hold in this lane.
     pub limit_per_buyer: u32,
+    /// Stopped by the merchant for now, with all its offers.
+    pub paused: bool,
     /// One offer or more, all under the lane's one limit.
     pub offers: Vec<Offer>,
 }
@@ -147,6 +197,11 @@ pub struct Sale {
     pub limit_by: SubjectKind,
     /// Sells to members alone.
     pub members_only: bool,
+    /// From when on shoppers may see it, in epoch milliseconds: before, there is no such sale. 0 for
+    /// always.
+    pub visible_from_ms: u64,
+    /// What holds for its orders.
+    pub orders: OrderTerms,
     /// One lane or more.
     pub lanes: Vec<Lane>,
 }
@@ -175,6 +230,11 @@ impl Sale {
         }
     }
 
+    /// Whether shoppers may see it at this moment, in epoch milliseconds.
+    pub const fn is_visible(&self, now_ms: u64) -> bool {
+        now_ms >= self.visible_from_ms
+    }
+
     /// Whether it is to be kept in the place of `known`, the version at hand: the newest wins, and
     /// of two that are equally new the first.
     pub fn is_news_to(&self, known: Option<&Self>) -> bool {
@@ -200,6 +260,13 @@ impl Sale {
             format!("must not lie after {ORDER_END}, where order ids end")
         });
         check.range("buyer_rate_per_s", u64::from(self.buyer_rate_per_s), 1, u64::from(RATE_MAX));
+        check.that(self.visible_from_ms <= opens_at_ms, "visible_from", || "must not lie after opens_at".into());
+        let OrderTerms { payment_window_s, after_sale_days, .. } = self.orders;
+        if payment_window_s != 0 {
+            let (low, high) = (*PAYMENT_WINDOW_S.start(), *PAYMENT_WINDOW_S.end());
+            check.range("payment_window_s", payment_window_s.into(), low.into(), high.into());
+        }
+        check.range("after_sale_days", after_sale_days.into(), 0, AFTER_SALE_DAYS_MAX.into());
         check.range("lanes", self.lanes.len() as u64, 1, LANES_MAX as u64);
         for (l, lane) in self.lanes.iter().enumerate() {
             check.lane(&format!("lanes[{l}]"), lane, partitions);
@@ -270,6 +337,7 @@ mod tests {
     fn sale() -> Sale {
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let offer = |id| Offer {
+            paused: false,
             id: OfferId::new(id).unwrap(),
             sku: SkuId::new(1).unwrap(),
             title: "red".into(),
@@ -277,8 +345,13 @@ mod tests {
             allotment: 1,
             rate_per_s: 1,
         };
-        let lane =
-            |id, offers| Lane { id: LaneId::new(id).unwrap(), partition: PartitionId(0), limit_per_buyer: 1, offers };
+        let lane = |id, offers| Lane {
+            paused: false,
+            id: LaneId::new(id).unwrap(),
+            partition: PartitionId(0),
+            limit_per_buyer: 1,
+            offers,
+        };
         Sale {
             id: SaleId::new(1).unwrap(),
             tenant: TenantId::new(1).unwrap(),
@@ -290,6 +363,8 @@ mod tests {
             shard_map_version: 1,
             limit_by: SubjectKind::Account,
             members_only: false,
+            visible_from_ms: 0,
+            orders: crate::sale::OrderTerms::default(),
             lanes: vec![lane(1, vec![offer(1), offer(2)]), lane(2, vec![offer(3)])],
         }
     }
@@ -318,6 +393,12 @@ mod tests {
         assert_eq!(flaws(|s| s.window.closes_at_ms = ORDER_END_MS), [""; 0]);
         assert_eq!(flaws(|s| s.window.closes_at_ms = ORDER_END_MS + 1), ["closes_at"]);
         assert_eq!(flaws(|s| s.buyer_rate_per_s = 0), ["buyer_rate_per_s"]);
+        assert_eq!(flaws(|s| s.visible_from_ms = 10), [""; 0]);
+        assert_eq!(flaws(|s| s.visible_from_ms = 11), ["visible_from"]);
+        assert_eq!(flaws(|s| s.orders.payment_window_s = 60), [""; 0]);
+        assert_eq!(flaws(|s| s.orders.payment_window_s = 59), ["payment_window_s"]);
+        assert_eq!(flaws(|s| s.orders.payment_window_s = 30 * 86_400 + 1), ["payment_window_s"]);
+        assert_eq!(flaws(|s| s.orders.after_sale_days = AFTER_SALE_DAYS_MAX + 1), ["after_sale_days"]);
         assert_eq!(flaws(|s| s.lanes.clear()), ["lanes"]);
         assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = 0), ["lanes[1].limit_per_buyer"]);
         assert_eq!(flaws(|s| s.lanes[1].limit_per_buyer = LIMIT_MAX), [""; 0]);
@@ -358,6 +439,7 @@ mod tests {
             number
         };
         let lane = |next: &mut dyn FnMut() -> u64| Lane {
+            paused: false,
             id: LaneId::new(next()).unwrap(),
             partition: PartitionId(0),
             limit_per_buyer: 1,

@@ -116,6 +116,7 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
 
 fn sale() -> Sale {
     let offer = |number, title: &str| Offer {
+        paused: false,
         id: id(number),
         sku: id(number + 1000),
         title: title.into(),
@@ -124,6 +125,7 @@ fn sale() -> Sale {
         rate_per_s: 5_000,
     };
     let lane = |number, partition, offers| Lane {
+        paused: false,
         id: id(number),
         partition: PartitionId(partition),
         limit_per_buyer: 2,
@@ -140,6 +142,8 @@ fn sale() -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane(9, 11, vec![offer(900, "red"), offer(901, "blue")]), lane(10, 0, vec![offer(902, "green")])],
     }
 }

@@ -78,6 +78,9 @@ enum Command {
     Key(manage::KeyArgs),
     /// Makes and changes products from a file, by their codes.
     Import(manage::ImportArgs),
+    /// Sales: made, published, changed while they run, closed.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Sale(Box<manage::SaleArgs>),
     /// Prints what a shell needs to complete this program's commands.
     Completions {
         /// Which shell.
@@ -279,6 +282,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::User(args) => Ok(manage::user(args).await?),
         Command::Key(args) => Ok(manage::key(args).await?),
         Command::Import(args) => Ok(manage::import(args).await?),
+        Command::Sale(args) => Ok(manage::sale(*args).await?),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
         #[cfg(feature = "production")]

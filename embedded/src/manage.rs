@@ -3,6 +3,7 @@
 
 mod connection;
 mod import;
+mod sale;
 mod show;
 
 use std::path::PathBuf;
@@ -14,8 +15,11 @@ use uuid::Uuid;
 
 use crate::cli::FolderArgs;
 
-pub use self::connection::ConnectionError;
 use self::{connection::Connection, show::Shown};
+pub use self::{
+    connection::ConnectionError,
+    sale::{SaleArgs, sale},
+};
 
 /// Items of a page: a list is read to its end.
 const PAGE: u32 = 100;

@@ -111,7 +111,8 @@ fn gate(clock: SystemClock) -> Admission<SystemClock> {
 
 fn purchase(token: &str) -> Purchase<'_> {
     let (offer, quantity) = (testing::offer_id(1), Quantity::new(1).unwrap());
-    Purchase { token: Some(token), offer, quantity, key: "0f8fad5b-d9cb-469f-a165-70867728950e", context: Bytes::new() }
+    let key = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    Purchase { token: Some(token), offer, quantity, key, expected_price: None, context: Bytes::new() }
 }
 
 fn admission(criterion: &mut Criterion) {

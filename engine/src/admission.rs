@@ -162,10 +162,11 @@ impl<C: Clock> Admission<C> {
         let moment = self.moment();
         let (caller, claims) = self.bearer(purchase.token, moment.wall_ms)?;
         let directory = self.directory.now();
-        // A foreign tenant's offer and one that does not exist get the same answer (INV-7).
+        // A foreign tenant's offer, one that shoppers may not see yet and one that does not exist get
+        // the same answer (INV-7).
         let (promotion, offered) = directory
             .offer(purchase.offer)
-            .filter(|(_, offered)| offered.tenant == caller.tenant)
+            .filter(|(promotion, offered)| offered.tenant == caller.tenant && promotion.sale.is_visible(moment.wall_ms))
             .ok_or(Declined::UnknownOffer)?;
         let Sale { limit_by, members_only, .. } = promotion.sale;
         if claims.by != limit_by {
@@ -175,6 +176,7 @@ impl<C: Clock> Admission<C> {
             return Err(Declined::MembersOnly);
         }
         match promotion.sale.phase(moment.wall_ms) {
+            Phase::Open if offered.is_paused => return Err(Declined::Paused),
             Phase::Open => {}
             Phase::NotStarted => {
                 let opens_in_ms = promotion.sale.window.opens_at_ms.saturating_sub(moment.wall_ms);
@@ -182,6 +184,9 @@ impl<C: Clock> Admission<C> {
             }
             Phase::Paused => return Err(Declined::Paused),
             Phase::Ended => return Err(Declined::Ended),
+        }
+        if purchase.expected_price.is_some_and(|expected| expected != offered.price) {
+            return Err(Declined::PriceChanged { price: offered.price });
         }
         let key = KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key);
         if self.was_refused(offered, key, purchase.quantity, moment) {

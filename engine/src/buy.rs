@@ -44,7 +44,7 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
             Ok(admitted) => admitted,
             // What asks rows is boxed: it is rare, and every purchase would carry its room about.
             Err(why) if why.is_by_the_sale() => {
-                let again = Purchase { token, offer, quantity, key, context: Bytes::new() };
+                let again = Purchase { token, offer, quantity, key, expected_price: None, context: Bytes::new() };
                 return Box::pin(self.repeat(&again, why)).await;
             }
             Err(why) => return Err(why),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use kit::{
     clock::Clock,
-    http::{Asked, Body, HeaderMap, HeaderValue, Mount, RequestMetrics, Response, Service, bearer, header},
-    problem::{Code, Problem},
+    http::{Asked, Body, HeaderMap, HeaderValue, Mount, RequestMetrics, Response, Service, bearer, header, of_tenant},
+    problem::Problem,
 };
 use store::{log::OrderLog, stock::LaneStock};
 
@@ -20,7 +20,6 @@ use crate::{
     buy::Purchases,
     metrics::Metrics,
     orders::{OrderRows, Unseen},
-    pages::Pages,
     purchase::{Caller, Declined},
 };
 
@@ -35,8 +34,6 @@ pub enum Route {
     OrderPage,
     /// `GET /v1/orders/{order_id}`.
     Order,
-    /// `GET /v1/sales/{sale_id}`.
-    Sale,
     /// `GET /v1/time`.
     Time,
 }
@@ -44,7 +41,6 @@ pub enum Route {
 /// What one front thread answers with.
 pub struct Front<S, L: OrderLog, R, C> {
     purchases: Purchases<S, L, R, C>,
-    pages: Arc<Pages>,
     clock: C,
     metrics: Arc<Metrics>,
     requests: Arc<RequestMetrics>,
@@ -62,15 +58,14 @@ impl Default for PreparedAnswers {
 }
 
 impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
-    /// A front over its purchases, and the pages of all threads.
+    /// A front over its purchases.
     pub fn new(
         purchases: Purchases<S, L, R, C>,
-        pages: Arc<Pages>,
         clock: C,
         (metrics, requests): (Arc<Metrics>, Arc<RequestMetrics>),
         answers: PreparedAnswers,
     ) -> Self {
-        Self { purchases, pages, clock, metrics, requests, answers: answers.0 }
+        Self { purchases, clock, metrics, requests, answers: answers.0 }
     }
 
     /// What it buys with: to wait for its tasks at the end.
@@ -80,6 +75,18 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Declined> {
         self.purchases.admission.caller(bearer(headers), self.clock.now_ms())
+    }
+
+    /// Whose buyer asked, for a page that calls from another origin. Nobody's where the token is
+    /// none; the page may read that too.
+    fn noted(&self, headers: &HeaderMap, response: Response<Body>) -> Response<Body> {
+        if !headers.contains_key(header::ORIGIN) {
+            return response;
+        }
+        match self.caller(headers) {
+            Ok(caller) => of_tenant(headers, caller.tenant, response),
+            Err(_) => response,
+        }
     }
 
     fn declined(&self, why: &Declined) -> Response<Body> {
@@ -96,11 +103,6 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             self.metrics.rate_limited(limited.policy);
         }
         self.answers.unseen(why)
-    }
-
-    fn no_page(&self, code: Code) -> Response<Body> {
-        self.requests.refused(code);
-        self.answers.no_page(code)
     }
 
     fn refuse(&self, problem: &Problem) -> Response<Body> {
@@ -130,23 +132,23 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Service for Front<S, L, 
 
     fn mounts() -> Vec<Mount<Route>> {
         vec![
-            Mount::post("/v1/orders", "buy", Route::Buy),
-            Mount::get("/v1/orders", "order_page", Route::OrderPage),
-            Mount::get("/v1/orders/{order_id}", "order", Route::Order),
-            Mount::get("/v1/sales/{sale_id}", "sale", Route::Sale),
-            Mount::get("/v1/time", "time", Route::Time),
+            Mount::post("/v1/orders", "buy", Route::Buy).for_pages(),
+            Mount::get("/v1/orders", "order_page", Route::OrderPage).for_pages(),
+            Mount::get("/v1/orders/{order_id}", "order", Route::Order).for_pages(),
+            Mount::get("/v1/time", "time", Route::Time).for_pages(),
         ]
     }
 
     async fn answer(&self, route: Route, asked: Asked<'_>) -> Response<Body> {
         // What asks a database is boxed: its futures are large, and every purchase would carry
         // their room about.
-        match route {
+        let headers = asked.headers();
+        let response = match route {
             Route::Buy => handlers::buy(self, asked).await,
             Route::OrderPage => Box::pin(handlers::list_orders(self, asked)).await,
             Route::Order => Box::pin(handlers::get_order(self, asked)).await,
-            Route::Sale => Box::pin(handlers::get_sale(self, asked)).await,
             Route::Time => handlers::get_time(self),
-        }
+        };
+        self.noted(headers, response)
     }
 }

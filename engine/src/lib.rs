@@ -19,7 +19,7 @@ pub mod append;
 
 pub mod sales;
 
-pub mod pages;
+mod shown;
 
 pub mod orders;
 

@@ -55,8 +55,6 @@ pub struct Metrics {
     pub log_full: IntCounter,
     /// `journal_full_total`.
     pub journal_full: IntCounter,
-    /// `pages_written_total`: pages of sales rendered, of all that were sent.
-    pub pages_written: IntCounter,
     /// `append_seconds`.
     pub append_seconds: Histogram,
     /// `append_failures_total`.
@@ -110,7 +108,6 @@ impl Metrics {
             lanes_closed: counter("lanes_closed_total", "Reserve calls that found their lane closed.")?,
             log_full: counter("log_full_total", "Batches refused because the producer had no room.")?,
             journal_full: counter("journal_full_total", "Batches refused because the journal was at its limit.")?,
-            pages_written: counter("pages_written_total", "Pages of sales written: once a change, however many ask.")?,
             append_seconds: registry.histogram(
                 "append_seconds",
                 "From append to acknowledgement or its failure.",

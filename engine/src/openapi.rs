@@ -16,7 +16,7 @@ use crate::http::handlers;
         description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(handlers::buy, handlers::list_orders, handlers::get_order, handlers::get_sale, handlers::get_time),
+    paths(handlers::buy, handlers::list_orders, handlers::get_order, handlers::get_time),
     components(schemas(ProblemBody, FieldError)),
     modifiers(&BuyerToken)
 )]
@@ -35,7 +35,9 @@ impl Modify for BuyerToken {
 /// # Errors
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
-    Document::openapi().to_pretty_json().map(|json| json + "\n")
+    let mut document = Document::openapi();
+    document.merge(pages::http::document());
+    document.to_pretty_json().map(|json| json + "\n")
 }
 
 #[cfg(test)]

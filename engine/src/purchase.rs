@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use domain::{
     id::{BuyerId, OfferId, OrderId, TenantId},
+    money::Money,
     order::Status,
     sale::{LIMIT_MAX, SubjectKind},
 };
@@ -47,6 +48,8 @@ pub struct Purchase<'a> {
     pub quantity: Quantity,
     /// The idempotency key as the client sent it.
     pub key: &'a str,
+    /// The price of one unit that the buyer saw, if he said so: at another one he does not buy.
+    pub expected_price: Option<Money>,
     /// Opaque; at most [`CONTEXT_MAX`](domain::record::CONTEXT_MAX) bytes.
     pub context: Bytes,
 }
@@ -112,6 +115,11 @@ pub enum Declined {
     Paused,
     /// The sale is over.
     Ended,
+    /// The price is not the one that the buyer expected.
+    PriceChanged {
+        /// Of one unit, now.
+        price: Money,
+    },
     /// Fewer units are left than asked for.
     SoldOut,
     /// The buyer's units would pass the limit.
@@ -131,9 +139,12 @@ pub enum Declined {
 }
 
 impl Declined {
-    /// Whether the sale's window, its pause or its members refused it, which a repeat of a known
-    /// key passes. A subject of another kind is another buyer, and has no earlier purchase.
+    /// Whether the sale's window, its pause, its members or its price refused it, which a repeat of a
+    /// known key passes. A subject of another kind is another buyer, and has no earlier purchase.
     pub(crate) const fn is_by_the_sale(&self) -> bool {
-        matches!(self, Self::NotStarted { .. } | Self::Paused | Self::Ended | Self::MembersOnly)
+        matches!(
+            self,
+            Self::NotStarted { .. } | Self::Paused | Self::Ended | Self::MembersOnly | Self::PriceChanged { .. }
+        )
     }
 }

@@ -17,17 +17,11 @@ use domain::{
     money::Money,
     sale::{Sale, Window},
 };
+use pages::{sales::KEPT_AFTER_END_MS, stock::StockSeen};
 use store::log::SalesFollower;
 
-use crate::{
-    hint::{Coarse, StockSeen},
-    limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
-};
+use crate::limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks};
 
-/// Sales that ended longer ago are left out: nobody buys there, and nobody looks at them here. Only
-/// left out, not forgotten: a clock that was far ahead for a while must not take running sales
-/// away.
-const KEPT_AFTER_END_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
@@ -97,16 +91,6 @@ impl Promotion {
             Some((lane, offer, offered))
         })
     }
-
-    /// Whether all its lanes are retired (R14): there is no stock to ask for.
-    pub fn is_retired(&self) -> bool {
-        self.offers.iter().all(|offered| offered.lane.is_retired(self.sale.window))
-    }
-
-    /// What a page shows of the stock of each.
-    pub fn stock(&self, monotonic_ms: u64) -> Vec<Option<Coarse>> {
-        self.offered().map(|(_, offer, offered)| offered.stock.coarse(offer.allotment, monotonic_ms)).collect()
-    }
 }
 
 /// An offer: all the hot path needs, reached by one look-up.
@@ -117,6 +101,8 @@ pub struct Offered {
     pub sku: SkuId,
     /// The price of one unit.
     pub price: Money,
+    /// The merchant stopped it or its lane for now.
+    pub is_paused: bool,
     /// The shop that sells it.
     pub tenant: TenantId,
     /// The sale that it belongs to.
@@ -147,6 +133,7 @@ impl Offered {
 pub struct Snapshot {
     offers: HashMap<OfferId, (Arc<Promotion>, Arc<Offered>)>,
     sales: HashMap<SaleId, Arc<Promotion>>,
+    of_tenant: HashMap<TenantId, Vec<Arc<Promotion>>>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     lanes: HashMap<LaneId, Arc<Lane>>,
 }
@@ -160,6 +147,11 @@ impl Snapshot {
     /// A sale that the directory shows.
     pub fn sale(&self, id: SaleId) -> Option<&Arc<Promotion>> {
         self.sales.get(&id)
+    }
+
+    /// The sales of a tenant, in the order of their ids.
+    pub fn of_tenant(&self, id: TenantId) -> &[Arc<Promotion>] {
+        self.of_tenant.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// All sales, in no order.
@@ -187,7 +179,9 @@ struct Published {
 }
 
 impl Published {
-    /// The sales that the directory shows.
+    /// The sales that the directory shows. Those that ended long ago are left out: nobody buys there,
+    /// and nobody looks at them here. Only left out, not forgotten: a clock that was far ahead for a
+    /// while must not take running sales away.
     fn shown(&self) -> impl Iterator<Item = &Sale> {
         let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
         self.sales.values().filter(is_shown)
@@ -202,18 +196,25 @@ pub struct Directory {
     permits: Arc<Permits>,
     limits: TenantLimits,
     contradictions: AtomicU64,
+    edition: AtomicU64,
 }
 
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
         let published = Mutex::new(Published { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
-        Self { current: ArcSwap::default(), published, ticks, permits, limits, contradictions: AtomicU64::new(0) }
+        let (contradictions, edition) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { current: ArcSwap::default(), published, ticks, permits, limits, contradictions, edition }
     }
 
     /// The directory as it is now. Never hold it across an await.
     pub fn now(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
+    }
+
+    /// Another number whenever it was built anew.
+    pub fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// Takes in sales as they were published. A version that is not newer than the one at hand is
@@ -268,6 +269,7 @@ impl Directory {
         let left_out: u64 = published.shown().map(|sale| build.add(sale, &mut next)).sum();
         self.contradictions.store(left_out, Ordering::Relaxed);
         self.current.store(Arc::new(next));
+        self.edition.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -290,18 +292,19 @@ impl Build<'_> {
         let (mut offers, mut left_out) = (Vec::new(), 0);
         let lanes_of_others: Vec<LaneId> =
             sale.lanes.iter().map(|lane| lane.id).filter(|lane| next.lanes.contains_key(lane)).collect();
-        for (lane, offer) in sale.offers() {
+        for (of, offer) in sale.offers() {
             // Sales come in the order of their ids, so every engine keeps the same one.
-            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&lane.id) {
+            if next.offers.contains_key(&offer.id) || lanes_of_others.contains(&of.id) {
                 tracing::error!(
-                    offer = %offer.id, lane = %lane.id, sale = %sale.id,
+                    offer = %offer.id, lane = %of.id, sale = %sale.id,
                     "an offer id or a lane id of another sale; this one is left out"
                 );
                 left_out += 1;
                 continue;
             }
-            let lane = Arc::clone(next.lanes.entry(lane.id).or_insert_with(|| self.lane(lane.id, lane.partition)));
-            offers.push(Arc::new(self.offered(sale, &tenant, lane, offer)));
+            let lane = Arc::clone(next.lanes.entry(of.id).or_insert_with(|| self.lane(of.id, of.partition)));
+            let is_paused = of.paused || offer.paused;
+            offers.push(Arc::new(self.offered(sale, &tenant, lane, (offer, is_paused))));
         }
         let buyers = buyers
             .unwrap_or_else(|| Arc::new(BuyerBuckets::new("buyer", sale.buyer_rate_per_s, &self.directory.ticks)));
@@ -309,6 +312,7 @@ impl Build<'_> {
         for offered in &promotion.offers {
             next.offers.insert(offered.id, (Arc::clone(&promotion), Arc::clone(offered)));
         }
+        next.of_tenant.entry(sale.tenant).or_default().push(Arc::clone(&promotion));
         next.sales.insert(sale.id, promotion);
         left_out
     }
@@ -333,7 +337,13 @@ impl Build<'_> {
         )
     }
 
-    fn offered(&self, sale: &Sale, shop: &Arc<Tenant>, lane: Arc<Lane>, offer: &domain::sale::Offer) -> Offered {
+    fn offered(
+        &self,
+        sale: &Sale,
+        shop: &Arc<Tenant>,
+        lane: Arc<Lane>,
+        (offer, is_paused): (&domain::sale::Offer, bool),
+    ) -> Offered {
         // An id that another sale or lane had is another offer: nothing that is known of the one is
         // true of the other (INV-7).
         let old = self.old.offer(offer.id).map(|(_, old)| old);
@@ -344,6 +354,7 @@ impl Build<'_> {
             id: offer.id,
             sku: offer.sku,
             price: offer.price,
+            is_paused,
             tenant: sale.tenant,
             sale: sale.id,
             sale_version: sale.version,

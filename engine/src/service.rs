@@ -14,11 +14,15 @@ use std::{
 use kit::{
     admin::Readiness,
     clock::Clock,
-    http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, RouteError, Router, Service, Table},
+    http::{
+        self, Both, ConnectionMetrics, DrainOutcome, Limits, Origins, RequestMetrics, RouteError, Router, Service,
+        Table,
+    },
     metrics::{MetricsError, Registry},
     shutdown::drain_within,
     token::TokenVerifier,
 };
+use pages::{checker::Checker, http::Reads, metrics::Metrics as PageMetrics, origins, shared::Pages};
 use store::{
     figures::Calls,
     ledger::Ledger,
@@ -45,11 +49,10 @@ use crate::{
     limits::{Permits, Ticks},
     metrics::Metrics,
     mint::{LeaseKeeper, Mint},
-    orders::{Orders, Reads},
-    pages::{Checker, Pages},
+    orders::{Orders, Reads as OrderReads},
     ready::{Conditions, probe_stock},
     reserve::{Lanes, Reserver},
-    sales::{self, Directory, TenantLimits},
+    sales::{self, Directory, Promotion, TenantLimits},
     sweep::Sweeper,
 };
 
@@ -172,8 +175,9 @@ struct Shared<P: Ports, B: Service> {
     connections: ConnectionMetrics,
     stores: Stores,
     answers: PreparedAnswers,
-    reads: Arc<Reads>,
-    pages: Arc<Pages>,
+    reads: Arc<OrderReads>,
+    pages: Arc<Pages<Promotion>>,
+    origins: Arc<Origins>,
     journal_max: u32,
 }
 
@@ -181,7 +185,7 @@ struct Shared<P: Ports, B: Service> {
 type FrontOf<P> = Front<<P as Ports>::Stock, <P as Ports>::Log, Rows<<P as Ports>::Sql>, <P as Ports>::Clock>;
 
 /// All services of the buyers' port.
-type PortOf<P, B> = Both<FrontOf<P>, B>;
+type PortOf<P, B> = Both<Both<FrontOf<P>, Reads<Directory, <P as Ports>::Clock>>, B>;
 
 /// Their routes.
 type TableOf<P, B> = Table<<PortOf<P, B> as Service>::Route>;
@@ -233,8 +237,9 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
             connections: ConnectionMetrics::register(registry)?,
             stores: Stores::default(),
             answers: PreparedAnswers::default(),
-            reads: Arc::new(Reads::new(&Ticks::of(&clock))),
-            pages: Arc::default(),
+            reads: Arc::new(OrderReads::new(&Ticks::of(&clock))),
+            pages: Pages::new(high ^ low),
+            origins: Arc::default(),
             journal_max: options.journal_max,
         };
         let (figures, producer, lanes) = (ledger.clone(), log.clone(), ledger.clone());
@@ -243,9 +248,10 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
         let lease_stop = CancellationToken::new();
         let holder = format!("engine-{}", Uuid::new_v4());
-        let keeper = LeaseKeeper::new(ledger, clock.clone(), Arc::clone(&shared.mint), holder);
+        let keeper = LeaseKeeper::new(ledger.clone(), clock.clone(), Arc::clone(&shared.mint), holder);
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
-        shared.sweep(&directory, &conditions).await?;
+        tokio::spawn(origins::follow(ledger.shop_domains(), Arc::clone(&shared.origins)));
+        shared.sweep(PageMetrics::register(registry)?, &directory, &conditions).await?;
         tokio::spawn(keep_house(shared.clone(), log.clone()));
         tokio::spawn(ended::follow(lanes, Arc::clone(&directory), clock.clone()));
         read_sales(follower, &directory, &conditions, clock).await;
@@ -295,11 +301,16 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
 impl<P: Ports, B: Service> Shared<P, B> {
     /// Starts the sweeper, the checker of pages and the first look at the lanes' server, over a
     /// connection of their own.
-    async fn sweep(&self, directory: &Arc<Directory>, conditions: &Arc<Conditions>) -> Result<(), StockError> {
+    async fn sweep(
+        &self,
+        page_metrics: PageMetrics,
+        directory: &Arc<Directory>,
+        conditions: &Arc<Conditions>,
+    ) -> Result<(), StockError> {
         let stock = self.ports.stock().await?;
         self.stores.stock.add(P::stock_calls(&stock));
         tokio::spawn(probe_stock(stock.clone(), Arc::clone(conditions)));
-        let (pages, clock, metrics) = (Arc::clone(&self.pages), self.clock.clone(), Arc::clone(&self.metrics));
+        let (pages, clock, metrics) = (Arc::clone(&self.pages), self.clock.clone(), Arc::new(page_metrics));
         tokio::spawn(Checker::new(pages, Arc::clone(directory), stock.clone(), clock, metrics).run());
         let (appender, mint) = (Arc::clone(&self.appender), Arc::clone(&self.mint));
         let (clock, metrics) = (self.clock.clone(), Arc::clone(&self.metrics));
@@ -316,6 +327,8 @@ impl<P: Ports, B: Service> Shared<P, B> {
         self.stores.orders.add(move || asked.figures());
         self.stores.stock.add(P::stock_calls(&stock));
         let directory = Arc::clone(self.admission.directory());
+        let under_way = self.metrics.permits_in_use.clone();
+        let reads = Reads::new(Arc::clone(&directory), self.pages, self.clock.clone(), under_way);
         let orders = Orders::new(rows, stock.clone(), directory, self.reads);
         let reserver = Reserver {
             stock,
@@ -331,8 +344,9 @@ impl<P: Ports, B: Service> Shared<P, B> {
         let (admission, orders) = (self.admission, Arc::new(orders));
         let purchases = Purchases { admission, lanes, orders, clock: self.clock.clone(), metrics };
         let measures = (self.metrics, Arc::clone(&self.requests));
-        let front = Front::new(purchases, self.pages, self.clock.clone(), measures, self.answers);
-        Ok(Router::new(Both(front, self.beside), self.table, self.clock, self.requests))
+        let front = Front::new(purchases, self.clock.clone(), measures, self.answers);
+        let port = Both(Both(front, reads), self.beside);
+        Ok(Router::new(port, self.table, self.clock, self.requests).with_origins(self.origins))
     }
 }
 
@@ -346,7 +360,7 @@ fn front<P: Ports, B: Service>(
     Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build()?.block_on(async {
         let connections = shared.connections.clone();
         let front = shared.front().await?;
-        let Both(engine, _) = front.service();
+        let Both(Both(engine, _), _) = front.service();
         let tasks = engine.purchases().lanes.tasks().clone();
         let outcome = http::serve_measured(listener, front, limits, connections, stop).await?;
         tasks.close();

@@ -30,17 +30,17 @@ use engine::{
     metrics::Metrics,
     mint::Mint,
     orders::{OrderRows, Orders, Reads},
-    pages::{Checker, Pages},
     purchase::{Bought, Caller, Declined, Purchase, Quantity},
     reserve::{Lanes, Reserver},
-    sales::{Directory, TenantLimits},
+    sales::{Directory, Promotion, TenantLimits},
 };
 use kit::{
     clock::{Clock, ManualClock},
-    http::{RequestMetrics, Router, Table},
+    http::{Both, Origins, RequestMetrics, Router, Table},
     metrics::Registry,
     token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
+use pages::{checker::Checker, http::Reads as PageReads, metrics::Metrics as PageMetrics, shared::Pages};
 use store::{
     sql::SqlError,
     stock::{LaneStock, StockError},
@@ -92,6 +92,7 @@ pub fn buyer(n: u64) -> BuyerId {
 /// A sale of one offer, open at [`NOW_MS`].
 pub fn sale(n: u64) -> Sale {
     let offer = Offer {
+        paused: false,
         id: offer_id(n),
         sku: SkuId::new(300 + n).unwrap(),
         title: "kettle".into(),
@@ -99,7 +100,8 @@ pub fn sale(n: u64) -> Sale {
         allotment: ALLOTMENT,
         rate_per_s: 100_000,
     };
-    let lane = Lane { id: lane_id(n), partition: PartitionId(2), limit_per_buyer: 2, offers: vec![offer] };
+    let lane =
+        Lane { paused: false, id: lane_id(n), partition: PartitionId(2), limit_per_buyer: 2, offers: vec![offer] };
     Sale {
         id: SaleId::new(n).unwrap(),
         tenant: tenant(),
@@ -111,6 +113,8 @@ pub fn sale(n: u64) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane],
     }
 }
@@ -354,6 +358,12 @@ pub struct Shop {
     pub mint: Arc<Mint>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The pages of its sales.
+    pub pages: Arc<Pages<Promotion>>,
+    /// What is counted of them.
+    pub page_metrics: Arc<PageMetrics>,
+    /// The origins whose pages may call.
+    pub origins: Arc<Origins>,
     /// The gate.
     pub admission: Arc<Admission<ManualClock>>,
     /// What the engine under test buys with.
@@ -402,7 +412,24 @@ impl Shop {
         let orders = Arc::new(Orders::new(rows.clone(), stock.clone(), Arc::clone(&directory), reads));
         let (counted, of) = (Arc::clone(&metrics), clock.clone());
         let purchases = Purchases { admission: gate, lanes, orders, clock: of, metrics: counted };
-        Self { clock, stock, log, rows, directory, acknowledged, mint, metrics, admission, purchases, signer }
+        let page_metrics = Arc::new(PageMetrics::register(&Registry::new().unwrap()).unwrap());
+        let origins = Arc::default();
+        Self {
+            clock,
+            stock,
+            log,
+            rows,
+            directory,
+            acknowledged,
+            mint,
+            metrics,
+            pages: Pages::new(1),
+            page_metrics,
+            origins,
+            admission,
+            purchases,
+            signer,
+        }
     }
 
     /// A token of a buyer.
@@ -432,29 +459,26 @@ impl Shop {
         Orders::new(self.rows.clone(), self.stock.clone(), Arc::clone(&self.directory), reads)
     }
 
-    /// The pages of its sales, checked by a task.
-    pub fn pages(&self) -> Arc<Pages> {
-        let (pages, directory) = (Arc::<Pages>::default(), Arc::clone(&self.directory));
-        let (stock, clock, metrics) = (self.stock.clone(), self.clock.clone(), Arc::clone(&self.metrics));
-        tokio::spawn(Checker::new(Arc::clone(&pages), directory, stock, clock, metrics).run());
-        pages
-    }
-
     /// The whole engine, to be served.
     pub fn into_front(self) -> Router<MemoryFront, ManualClock> {
-        let (pages, table) = (self.pages(), Table::of::<MemoryFront>().unwrap());
+        let (pages, table) = (self.pages, Table::of::<MemoryFront>().unwrap());
+        let (stock, of) = (self.stock, (Arc::clone(&pages), Arc::clone(&self.directory)));
+        tokio::spawn(Checker::new(of.0, of.1, stock, self.clock.clone(), self.page_metrics).run());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
+        let (directory, under_way) = (self.directory, self.metrics.permits_in_use.clone());
+        let reads = PageReads::new(directory, pages, self.clock.clone(), under_way);
         let measures = (self.metrics, Arc::clone(&requests));
-        let front = Front::new(self.purchases, pages, self.clock.clone(), measures, PreparedAnswers::default());
-        Router::new(front, Arc::new(table), self.clock, requests)
+        let front = Front::new(self.purchases, self.clock.clone(), measures, PreparedAnswers::default());
+        Router::new(Both(front, reads), Arc::new(table), self.clock, requests).with_origins(self.origins)
     }
 }
 
 /// The routes of a shop.
-pub type MemoryFront = Front<MemoryStock, MemoryLog, MemoryRows, ManualClock>;
+pub type MemoryFront = Both<Front<MemoryStock, MemoryLog, MemoryRows, ManualClock>, PageReads<Directory, ManualClock>>;
 
 /// A purchase of the offer of sale 1.
 pub fn purchase<'a>(token: &'a str, key: &'a str, quantity: u32) -> Purchase<'a> {
     let quantity = Quantity::new(quantity).unwrap();
-    Purchase { token: Some(token), offer: offer_id(1), quantity, key, context: Bytes::from_static(b"{\"a\":1}") }
+    let context = Bytes::from_static(b"{\"a\":1}");
+    Purchase { token: Some(token), offer: offer_id(1), quantity, key, expected_price: None, context }
 }

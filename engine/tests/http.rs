@@ -8,6 +8,10 @@
 mod documented;
 #[path = "http/kinds.rs"]
 mod kinds;
+#[path = "http/origins.rs"]
+mod origins;
+#[path = "http/pages.rs"]
+mod pages_of_sales;
 #[allow(dead_code, unreachable_pub, reason = "shared with the unit tests, each of which uses a part")]
 #[path = "../src/testing.rs"]
 mod testing;
@@ -38,6 +42,9 @@ struct Served {
     log: MemoryLog,
     rows: MemoryRows,
     directory: std::sync::Arc<engine::sales::Directory>,
+    pages: std::sync::Arc<pages::shared::Pages<engine::sales::Promotion>>,
+    page_metrics: std::sync::Arc<pages::metrics::Metrics>,
+    origins: std::sync::Arc<kit::http::Origins>,
     tokens: Vec<String>,
     stranger: String,
     _stop: DropGuard,
@@ -70,6 +77,9 @@ impl Served {
             log: shop.log.clone(),
             rows: shop.rows.clone(),
             directory: std::sync::Arc::clone(&shop.directory),
+            pages: std::sync::Arc::clone(&shop.pages),
+            page_metrics: std::sync::Arc::clone(&shop.page_metrics),
+            origins: std::sync::Arc::clone(&shop.origins),
             tokens: (0..10).map(|n| shop.token(n.max(1))).collect(),
             stranger: shop.token_of(TenantId::new(9).unwrap(), 1),
             _stop: stop.clone().drop_guard(),
@@ -79,20 +89,30 @@ impl Served {
     }
 
     async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let (status, headers, bytes) = self.exchange(&method, path, headers, body).await;
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        assert_eq!(documented::check(&method, path, (status, &headers, &body)), Ok(()));
+        Answer { status, headers, body }
+    }
+
+    /// The bytes as they came.
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> (u16, HeaderMap, Bytes) {
         let stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
         let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder().method(&method).uri(path).header("host", "shop");
+        let mut request = Request::builder().method(method).uri(path).header("host", "shop");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = client.send_request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        let status = head.status.as_u16();
-        assert_eq!(documented::check(&method, path, (status, &head.headers, &body)), Ok(()));
-        Answer { status, headers: head.headers, body }
+        (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes())
     }
 
     async fn get(&self, path: &str, token: Option<&str>) -> Answer {

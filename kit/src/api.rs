@@ -244,10 +244,11 @@ impl<A: Api> Service for Served<A> {
     type Route = (Route<A>, &'static str);
 
     fn mounts() -> Vec<Mount<Self::Route>> {
-        let named = A::routes().into_iter();
-        named
-            .map(|Mount { method, pattern, name, route }| Mount { method, pattern, name, route: (route, pattern) })
-            .collect()
+        let named = |mount: Mount<Route<A>>| {
+            let pattern = mount.pattern;
+            mount.map(|route| (route, pattern))
+        };
+        A::routes().into_iter().map(named).collect()
     }
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {

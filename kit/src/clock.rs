@@ -57,6 +57,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The time of a request, read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Epoch milliseconds; may step in either direction.
+    pub wall_ms: u64,
+    /// Milliseconds of the monotonic clock; never go back.
+    pub monotonic_ms: u64,
+}
+
+impl Moment {
+    /// Both clocks, now.
+    pub fn of<C: Clock>(clock: &C) -> Self {
+        let monotonic_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        Self { wall_ms: clock.now_ms(), monotonic_ms }
+    }
+}
+
 /// A moment as RFC 3339, UTC, with milliseconds.
 #[must_use]
 pub fn rfc3339(epoch_ms: u64) -> String {

@@ -35,6 +35,9 @@ mod query;
 /// Lists in pages.
 mod paging;
 
+/// Pages of other origins that call us.
+mod origins;
+
 /// Routes of services that share a port.
 mod router;
 
@@ -59,6 +62,7 @@ pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, client_add
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;
 pub use self::media::check_json;
+pub use self::origins::{Origins, of_tenant};
 pub use self::paging::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PageAsked};
 pub use self::query::{Query, QueryError, wrong_parameter};
 pub use self::requests::RequestMetrics;

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use domain::id::{BuyerId, InvalidId};
+use domain::id::{BuyerId, InvalidId, SaleId};
 
 use crate::sale::LoadSale;
 
@@ -42,6 +42,8 @@ pub struct Requests {
     /// Key after key: what stands in the header `idempotency-key`.
     keys: Vec<u8>,
     offers: Vec<Vec<u8>>,
+    /// It is the same for everybody.
+    is_page: bool,
 }
 
 const KEY_LEN: usize = 18;
@@ -109,7 +111,18 @@ impl Requests {
         let offer_at = template.len();
         template.resize(offer_at + offer_len, b'.');
         template.extend_from_slice(body_tail);
-        Self { first: 0, template, token_at, key_at, offer_at, token_len, tokens, keys, offers }
+        Self { first: 0, template, token_at, key_at, offer_at, token_len, tokens, keys, offers, is_page: false }
+    }
+
+    /// Reading the page of a sale, which needs no token.
+    pub fn page(sale: SaleId, host: &str, accepted: &str) -> Self {
+        let get = format!("GET /v1/sales/{sale} HTTP/1.1\r\nhost: {host}\r\naccept-encoding: {accepted}\r\n\r\n");
+        Self { template: get.into_bytes(), is_page: true, ..Self::around(host, 0, vec![], vec![], vec![]) }
+    }
+
+    /// Whether it is a page that is asked for.
+    pub fn is_page(&self) -> bool {
+        self.is_page
     }
 
     /// How many buyers there are.
@@ -124,6 +137,9 @@ impl Requests {
 
     /// Makes the buffer the request of this buyer, who is one of the part's.
     pub fn patch(&self, buffer: &mut [u8], buyer: u32) {
+        if self.is_page {
+            return;
+        }
         let index = (buyer - self.first) as usize;
         put(buffer, self.token_at, &self.tokens[index * self.token_len..][..self.token_len]);
         put(buffer, self.key_at, &self.keys[index * KEY_LEN..][..KEY_LEN]);
@@ -193,6 +209,15 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_page_is_asked_for_alike_by_everybody() {
+        let requests = Requests::page(SaleId::new(7).unwrap(), "h", "br");
+        let mut buffer = requests.buffer();
+        requests.patch(&mut buffer, 4_711);
+        assert_eq!(buffer, b"GET /v1/sales/7 HTTP/1.1\r\nhost: h\r\naccept-encoding: br\r\n\r\n");
+        assert!(requests.is_page());
     }
 
     #[test]

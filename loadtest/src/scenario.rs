@@ -94,6 +94,8 @@ pub struct Part {
     pub aborted_percent: u8,
     /// Sends come in seeded random order; otherwise buyer after buyer.
     pub shuffled: bool,
+    /// Nobody buys: the page of the sale is read, in one of these content codings.
+    pub reads: Option<&'static str>,
 }
 
 impl Part {
@@ -106,6 +108,7 @@ impl Part {
         sends_per_buyer: 1,
         aborted_percent: 0,
         shuffled: false,
+        reads: None,
     };
     /// Not measured, as fast as answers come: orders that are only to be there.
     pub(crate) const FILLING: Self =
@@ -248,8 +251,21 @@ pub static RETRY_STORM: Scenario = Scenario {
     parts: &[Part { sends_per_buyer: 3, aborted_percent: 50, shuffled: true, ..Part::LOAD }],
 };
 
+/// The crowd before the opening, which looks and does not buy.
+pub static PAGES: Scenario = Scenario {
+    name: "pages",
+    about: "nobody buys, everybody reads the page of the sale, plain and then packed: pages a second, at `refused`",
+    stock: Stock::Ample { units_per_buyer: 1 },
+    buyers: 2_000_000,
+    seconds: 15,
+    parts: &[
+        Part { title: "plain", reads: Some("identity"), ..Part::LOAD },
+        Part { title: "gzip or br", reads: Some("gzip, deflate, br"), ..Part::LOAD },
+    ],
+};
+
 /// Every scenario, in the order of the help.
-pub static ALL: [&Scenario; 8] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &SALES, &RETRY_STORM];
+pub static ALL: [&Scenario; 9] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &SALES, &RETRY_STORM, &PAGES];
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

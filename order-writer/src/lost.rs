@@ -286,7 +286,7 @@ impl<P: Ports> Partition<P> {
         while next < marks.high {
             let entries = self.reader.read(READ_RECORDS, READ_BYTES, READ_WAIT).await?;
             let Some(last) = entries.last() else {
-                return Err(ReadError::Unavailable(format!("the record at offset {next} does not come")).into());
+                return Err(ReadError::Unavailable(format!("the record at offset {next} does not come").into()).into());
             };
             next = last.offset + 1;
             rebuild.read_to = next;

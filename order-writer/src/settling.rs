@@ -74,6 +74,8 @@ mod tests {
             shard_map_version: 1,
             limit_by: SubjectKind::Account,
             members_only: false,
+            visible_from_ms: 0,
+            orders: domain::sale::OrderTerms::default(),
             lanes: Vec::new(),
         };
         let ends = |settling| [0, 4_999, 5_000, 6_999, 7_000, u64::MAX].map(|now_ms| end_of(&sale, now_ms, settling));

@@ -19,6 +19,7 @@ use domain::{
 
 use crate::figures::DatabaseFigures;
 use crate::{
+    domains::ShopDomains,
     publications::Publications,
     sql::{Fixed, Sql, SqlError},
 };
@@ -184,6 +185,11 @@ impl<S: Sql> Ledger<S> {
     /// cannot part.
     pub const fn publications(&self) -> &Publications<S> {
         &self.publications
+    }
+
+    /// The domains of tenants' shops, for who answers their pages.
+    pub fn shop_domains(&self) -> ShopDomains<S> {
+        ShopDomains::new(self.db.clone())
     }
 
     /// How its pool is used, and what came of its statements.

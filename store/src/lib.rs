@@ -3,6 +3,7 @@
 
 pub mod cause;
 pub mod consumer;
+pub mod domains;
 #[cfg(any(feature = "embedded", feature = "production"))]
 mod elapsed;
 pub mod figures;

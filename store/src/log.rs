@@ -17,7 +17,7 @@ use domain::{
     sale::Sale,
 };
 
-use crate::figures::ProducerFigures;
+use crate::{cause::Cause, figures::ProducerFigures};
 
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +47,14 @@ pub struct Entry {
 /// gives anything back.
 #[derive(Debug, thiserror::Error)]
 #[error("no acknowledgement from the log: {0}")]
-pub struct Unacknowledged(pub String);
+pub struct Unacknowledged(#[source] pub Cause);
 
 /// Reading failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The log cannot be reached now.
     #[error("the log cannot be read: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] Cause),
     /// The position asked for is not in the log any more: it lost records (R10).
     #[error("the log has no record at offset {offset} of partition {partition}: it lost records")]
     OutOfRange {

@@ -24,6 +24,7 @@ use owners::OwnerTexts;
 
 const ALL: &str = "SELECT payload FROM sales ORDER BY sale";
 const ONE: &str = "SELECT payload FROM sales WHERE sale = ?";
+const VERSIONS: &str = "SELECT sale, version FROM sales ORDER BY sale";
 const INSERT: &str = "INSERT INTO sales (sale, tenant, version, payload) VALUES (?, ?, ?, ?)";
 const REPLACE: &str = "UPDATE sales SET version = ?, payload = ? WHERE sale = ?";
 const PARKED: &str = "SELECT COUNT(*) FROM parked_sales";
@@ -94,6 +95,16 @@ impl<S: Sql> Publications<S> {
     /// [`SqlError`] when the database fails or the row is damaged.
     pub async fn find(&self, sale: SaleId) -> Result<Option<Sale>, SqlError> {
         self.db.rows(ONE, vec![sale.stored().into()]).await?.into_iter().next().map(read).transpose()
+    }
+
+    /// Which version of each sale is published, by id.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails or a row is damaged.
+    pub async fn versions(&self) -> Result<Vec<(SaleId, u32)>, SqlError> {
+        let rows = self.db.rows(VERSIONS, vec![]).await?;
+        let id = |stored: i64| SaleId::new(stored.cast_unsigned()).map_err(|error| SqlError::Broken(Cause::of(error)));
+        rows.into_iter().map(|mut row| Ok((id(row.int()?)?, row.number()?))).collect()
     }
 
     /// How many versions were parked because they contradict what is published.

@@ -23,6 +23,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("007-distrusted-lanes", include_str!("../migrations/ledger/007-distrusted-lanes.sql")),
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
     CONSUMERS,
+    ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
 ];
 const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.

@@ -19,6 +19,8 @@ mod first_minute;
 mod full_disk;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/life.rs"]
+mod life;
 #[path = "embedded/older.rs"]
 mod older;
 #[path = "embedded/parked.rs"]
@@ -31,6 +33,8 @@ mod rights;
 mod second_port;
 #[path = "embedded/second_process.rs"]
 mod second_process;
+#[path = "embedded/shoppers.rs"]
+mod shoppers;
 #[path = "embedded/stalled.rs"]
 mod stalled;
 #[path = "events/toy.rs"]

@@ -18,7 +18,7 @@ use super::{
     outside::Missed,
     providers::{Opened, ProviderKind},
     rates::{PER_ADDRESS, PER_PHONE, network},
-    session::{BuyerSession, LoginRefused},
+    session::{BuyerSession, LoginRefused, of_shop},
 };
 use crate::{ports::Ports, refused::Refused, service::Catalog};
 
@@ -100,8 +100,8 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let send = Route::new(Access::Public, |catalog, call| Box::pin(send(catalog, call)));
     let log_in = Route::new(Access::Public, |catalog, call| Box::pin(log_in(catalog, call)));
     vec![
-        Mount::post("/v1/phone-codes", "phone_codes", send),
-        Mount::post("/v1/buyer-sessions/phone", "phone_login", log_in),
+        Mount::post("/v1/phone-codes", "phone_codes", send).for_pages(),
+        Mount::post("/v1/buyer-sessions/phone", "phone_login", log_in).for_pages(),
     ]
 }
 
@@ -182,7 +182,7 @@ async fn log_in<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         PhoneLoginAs::Account => catalog.login_subject(tenant, "login-phone", &phone),
         PhoneLoginAs::Phone => catalog.subject(tenant, SubjectKind::Phone, &phone),
     };
-    catalog.log_in(tenant, subject).await
+    Ok(of_shop(call, tenant, catalog.log_in(tenant, subject).await?))
 }
 
 impl<P: Ports> Catalog<P> {

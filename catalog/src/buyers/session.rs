@@ -1,10 +1,11 @@
 //! What a login gives: a token of the buyer. Whoever logs in names the shop by its code; one that
 //! is not open has no login.
 
-use domain::sale::SubjectKind;
+use domain::{id::TenantId, sale::SubjectKind};
 use kit::{
+    api::Call,
     clock::{Clock as _, rfc3339},
-    http::{Body, Response, StatusCode, header, reply},
+    http::{Body, Response, StatusCode, header, of_tenant, reply},
     openapi::{Responses, refusals},
     problem::{Code, NO_STORE},
     token::{BuyerClaims, SignError, TokenSigner},
@@ -53,6 +54,14 @@ impl IntoResponses for LoginRefused {
             (Code::OutcomeUnknown, "log in again"),
             (Code::Internal, ""),
         ])
+    }
+}
+
+/// A session of a shop, which pages of other shops may not read.
+pub(super) fn of_shop(call: &Call<'_>, tenant: u32, session: Response<Body>) -> Response<Body> {
+    match TenantId::new(tenant.into()) {
+        Ok(tenant) => of_tenant(call.headers(), tenant, session),
+        Err(_) => session,
     }
 }
 

@@ -14,7 +14,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::{
     outside::Missed,
     providers::{Opened, ProviderKind},
-    session::{BuyerSession, LoginRefused},
+    session::{BuyerSession, LoginRefused, of_shop},
 };
 use crate::{ports::Ports, refused::Refused, service::Catalog};
 
@@ -69,7 +69,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 
 pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let log_in = Route::new(Access::Public, |catalog, call| Box::pin(log_in(catalog, call)));
-    vec![Mount::post("/v1/buyer-sessions/wechat", "wechat_login", log_in)]
+    vec![Mount::post("/v1/buyer-sessions/wechat", "wechat_login", log_in).for_pages()]
 }
 
 /// Logs a buyer in by WeChat.
@@ -100,7 +100,7 @@ async fn log_in<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let openid = exchange(catalog, tenant, path).await?;
     // Who it is differs from app to app.
     let subject = catalog.login_subject(tenant, "login-wechat", &format!("{app_id} {openid}"));
-    catalog.log_in(tenant, subject).await
+    Ok(of_shop(call, tenant, catalog.log_in(tenant, subject).await?))
 }
 
 /// The user whose code this was.

@@ -236,6 +236,12 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
+    /// The same, or nothing.
+    pub(super) fn optional_moment_ms(&mut self, key: &str) -> Option<u64> {
+        self.optional(key)?;
+        self.moment_ms(key)
+    }
+
     /// A table.
     pub(super) fn table<T>(&mut self, key: &str, known: &[&str], read: Read<T>) -> Option<T> {
         let value = self.required(key)?;

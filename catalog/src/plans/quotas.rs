@@ -2,8 +2,8 @@
 
 use kit::problem::{Code, Problem};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use store::sql::{Lock, SqlError, Tx};
+use serde_json::{Map, json};
+use store::sql::{Lock, SqlError, Tx, Value};
 use utoipa::ToSchema;
 
 use crate::refused::Refused;
@@ -49,7 +49,7 @@ impl Quotas {
     /// Reads what [`Quotas::write`] wrote; what a newer program wrote beyond it is passed over.
     pub(crate) fn read(text: &str) -> Result<Self, SqlError> {
         let broken = |error: serde_json::Error| SqlError::Broken(format!("the quotas of a plan: {error}").into());
-        let mut members: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
+        let mut members: Map<String, serde_json::Value> = serde_json::from_str(text).map_err(broken)?;
         let known = serde_json::to_value(Self::default()).map_err(broken)?;
         members.retain(|name, _| known.get(name).is_some());
         serde_json::from_value(members.into()).map_err(broken)
@@ -67,6 +67,10 @@ pub(crate) enum Quota {
     Keys,
     /// People.
     Users,
+    /// Sales that have not ended by then, in milliseconds since 1970.
+    Sales(i64),
+    /// Offers of those sales.
+    Offers(i64),
 }
 
 impl Quota {
@@ -74,6 +78,8 @@ impl Quota {
         match self {
             Self::Keys => "keys",
             Self::Users => "users",
+            Self::Sales(_) => "sales",
+            Self::Offers(_) => "offers",
         }
     }
 
@@ -81,6 +87,8 @@ impl Quota {
         match self {
             Self::Keys => quotas.keys,
             Self::Users => quotas.users,
+            Self::Sales(_) => quotas.sales,
+            Self::Offers(_) => quotas.offers,
         }
     }
 
@@ -89,6 +97,20 @@ impl Quota {
         match self {
             Self::Keys => "SELECT COUNT(*) FROM api_keys WHERE tenant = ?",
             Self::Users => "SELECT COUNT(*) FROM users WHERE tenant = ?",
+            Self::Sales(_) => {
+                "SELECT COUNT(*) FROM sales WHERE tenant = ? AND (published > 0 OR is_due = 1) AND closes_at > ?"
+            }
+            Self::Offers(_) => {
+                "SELECT CAST(COALESCE(SUM(offers), 0) AS SIGNED) FROM sales \
+                 WHERE tenant = ? AND (published > 0 OR is_due = 1) AND closes_at > ?"
+            }
+        }
+    }
+
+    fn values(self, tenant: u32) -> Vec<Value> {
+        match self {
+            Self::Keys | Self::Users => vec![tenant.into()],
+            Self::Sales(now_ms) | Self::Offers(now_ms) => vec![tenant.into(), now_ms.into()],
         }
     }
 }
@@ -106,7 +128,7 @@ pub(crate) async fn room_for<T: Tx>(tx: &mut T, tenant: u32, quota: Quota, wante
     let vanished = || SqlError::Broken(format!("there is no plan `{plan}`, which tenant {tenant} has").into());
     let quotas = Quotas::read(&quotas.ok_or_else(vanished)?.text()?)?;
     let Some(limit) = quota.limit(&quotas) else { return Ok(()) };
-    let used = tx.rows(quota.counted(), vec![tenant.into()]).await?.into_iter().next();
+    let used = tx.rows(quota.counted(), quota.values(tenant)).await?.into_iter().next();
     let used: u64 = used.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number()?;
     if used + u64::from(wanted) <= limit.into() {
         Ok(())
@@ -146,7 +168,7 @@ mod tests {
         assert_eq!(seeded.len(), 3);
         for text in seeded {
             let quotas = Quotas::read(text).unwrap();
-            let known: Map<String, Value> = serde_json::from_str(text).unwrap();
+            let known: Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();
             let read = json!(quotas);
             assert!(known.iter().all(|(name, value)| read[name] == *value), "{text}");
         }

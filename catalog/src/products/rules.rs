@@ -25,10 +25,10 @@ static KNOWN_IMAGES: LazyLock<Fixed> =
 
 /// What is wrong, as it is found.
 #[derive(Debug, Default)]
-pub(super) struct Flaws(pub(super) Vec<FieldError>);
+pub(crate) struct Flaws(pub(crate) Vec<FieldError>);
 
 impl Flaws {
-    pub(super) fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError { field: field.into().into(), message: message.into().into() });
     }
 
@@ -36,7 +36,7 @@ impl Flaws {
     ///
     /// # Errors
     /// `invalid_request` that names all of it.
-    pub(super) fn refuse(self) -> Result<(), Refused> {
+    pub(crate) fn refuse(self) -> Result<(), Refused> {
         if self.0.is_empty() {
             return Ok(());
         }

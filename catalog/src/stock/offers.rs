@@ -13,6 +13,7 @@ use store::sql::{SqlError, Tx};
 use super::{
     book::{Book, By, Key, Note},
     level::Act,
+    names,
 };
 use crate::refused::Refused;
 
@@ -108,7 +109,11 @@ async fn carry_out<T: Tx>(
     let note = Note { kind: doing.kind, reference: reference.to_owned(), reason: String::new() };
     for (key, units) in wanted {
         let act = Act::Promise { allotted: doing.allotted * units, unshipped: doing.unshipped * units };
-        book.apply(key, act, &note).map_err(|shortage| refused(key, &shortage.to_string()))?;
+        if let Err(shortage) = book.apply(key, act, &note) {
+            let (sku, warehouse) = names::codes(tx, by.tenant, key).await?;
+            let why = format!("SKU {sku} in warehouse {warehouse}: {units} are asked for, {shortage}");
+            return Err(Refused::conflict(why));
+        }
         allot(tx, by.tenant, key, (offer, doing.allotted * units)).await?;
     }
     book.close(tx, "").await?;
@@ -117,6 +122,16 @@ async fn carry_out<T: Tx>(
 
 fn refused(key: Key, why: &str) -> Refused {
     Problem::new(Code::Conflict, format!("SKU {} in warehouse {}: {why}", key.sku, key.warehouse)).into()
+}
+
+/// What an offer has of a level.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn allotted<T: Tx>(tx: &mut T, tenant: u32, share: Share, offer: i64) -> Result<i64, Refused> {
+    let place = vec![tenant.into(), share.warehouse.into(), share.sku.into(), offer.into()];
+    let units = tx.rows(ALLOTMENT, place).await?.into_iter().next();
+    Ok(units.map(|mut row| row.int()).transpose()?.unwrap_or(0))
 }
 
 /// Whether this is the first time that the reference comes.

@@ -4,9 +4,13 @@ use std::time::SystemTime;
 
 use catalog::database;
 use store::{
-    shards::{Namespace, drop_all},
+    ledger::Ledger,
+    shards::{Namespace, drop_all, open_ledger},
+    sql::Server as _,
     sql::mysql::{MySql, MySqlServer, Settings},
 };
+
+use crate::suite::Topic;
 
 pub(crate) type Db = MySql;
 
@@ -17,6 +21,7 @@ pub(crate) const TABLES: &str = "SELECT table_name FROM information_schema.table
 pub(crate) struct Place {
     server: MySqlServer,
     namespace: Namespace,
+    topic: Topic,
 }
 
 impl Place {
@@ -24,12 +29,27 @@ impl Place {
         let url = std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL; stack/stack up, then . stack/env");
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let namespace = Namespace::new(&format!("cat_{nanos}_{}", rand::random_range(0..1_000))).unwrap();
-        Self { server: MySqlServer::new(&url, Settings::default()).unwrap(), namespace }
+        Self { server: MySqlServer::new(&url, Settings::default()).unwrap(), namespace, topic: Topic::default() }
     }
 
     /// Its files are its server's.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// The topic of its sales.
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The ledger's database.
+    pub(crate) async fn ledger(&self) -> Ledger<Db> {
+        open_ledger(&self.server, &self.namespace).await.unwrap()
+    }
+
+    /// The same, for what no repository does.
+    pub(crate) async fn ledger_db(&self) -> Db {
+        self.server.open(&self.namespace.ledger())
     }
 
     /// The database; each call is as another process would open it.

@@ -13,6 +13,7 @@ use crate::{
 fn offer(id: u64, currency: &str) -> Offer {
     let price = Money { amount: 100, currency: currency.parse().unwrap() };
     Offer {
+        paused: false,
         id: OfferId::new(id).unwrap(),
         sku: SkuId::new(1).unwrap(),
         title: "x".into(),
@@ -24,7 +25,7 @@ fn offer(id: u64, currency: &str) -> Offer {
 
 fn lane(id: u64, offers: &[u64]) -> Lane {
     let offers = offers.iter().map(|&id| offer(id, "CNY")).collect();
-    Lane { id: LaneId::new(id).unwrap(), partition: PartitionId(0), limit_per_buyer: 2, offers }
+    Lane { paused: false, id: LaneId::new(id).unwrap(), partition: PartitionId(0), limit_per_buyer: 2, offers }
 }
 
 fn sale(id: u64, version: u32, lanes: &[Lane]) -> Sale {
@@ -39,6 +40,8 @@ fn sale(id: u64, version: u32, lanes: &[Lane]) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: crate::sale::OrderTerms::default(),
         lanes: lanes.to_vec(),
     }
 }

@@ -7,7 +7,9 @@ use super::{Flawed, RecordError, SALE_TYPE, checked, tenant_id, wire};
 use crate::{
     id::{ID_MAX, LaneId, OfferId, PartitionId, SaleId, SkuId},
     money::Money,
-    sale::{ALLOTMENT_MAX, LIMIT_MAX, Lane, OFFERS_PER_LANE_MAX, Offer, Sale, SubjectKind, Window},
+    sale::{
+        ALLOTMENT_MAX, Fulfilment, LIMIT_MAX, Lane, OFFERS_PER_LANE_MAX, Offer, OrderTerms, Sale, SubjectKind, Window,
+    },
 };
 
 /// The bytes of one version of a sale.
@@ -25,6 +27,10 @@ pub fn encode_sale(sale: &Sale) -> Vec<u8> {
         lanes: sale.lanes.iter().map(lane_to_wire).collect(),
         limit_by: stored_kind(sale.limit_by),
         members_only: sale.members_only,
+        visible_from_ms: sale.visible_from_ms,
+        payment_window_s: sale.orders.payment_window_s,
+        fulfilment: stored_fulfilment(sale.orders.fulfilment),
+        after_sale_days: sale.orders.after_sale_days.into(),
     }
     .encode_to_vec()
 }
@@ -47,6 +53,13 @@ pub fn decode_sale(payload: Bytes) -> Result<Sale, RecordError> {
             shard_map_version: w.shard_map_version,
             limit_by: kind(w.limit_by)?,
             members_only: w.members_only,
+            visible_from_ms: w.visible_from_ms,
+            orders: OrderTerms {
+                payment_window_s: w.payment_window_s,
+                fulfilment: fulfilment(w.fulfilment)?,
+                after_sale_days: u16::try_from(w.after_sale_days)
+                    .map_err(|_| Flawed(format!("{} after-sale days", w.after_sale_days)))?,
+            },
             lanes: w.lanes.into_iter().map(lane_from_wire).collect::<Result<_, Flawed>>()?,
         })
         .and_then(storable)
@@ -59,6 +72,19 @@ const fn stored_kind(kind: SubjectKind) -> u32 {
         SubjectKind::Phone => 1,
         SubjectKind::IdHash => 2,
     }
+}
+
+const fn stored_fulfilment(kind: Fulfilment) -> u32 {
+    match kind {
+        Fulfilment::Express => 0,
+        Fulfilment::Pickup => 1,
+        Fulfilment::Code => 2,
+    }
+}
+
+fn fulfilment(stored: u32) -> Result<Fulfilment, Flawed> {
+    let known = Fulfilment::ALL.into_iter().find(|kind| stored_fulfilment(*kind) == stored);
+    known.ok_or_else(|| Flawed(format!("a fulfilment of kind {stored}: update this program")))
 }
 
 /// A kind that this program does not know would let each person buy under several numbers.
@@ -97,12 +123,14 @@ fn lane_to_wire(lane: &Lane) -> wire::Lane {
         price: Some(wire::Price { amount: offer.price.amount, currency: offer.price.currency.to_string() }),
         allotment: offer.allotment,
         rate_per_s: offer.rate_per_s,
+        paused: offer.paused,
     });
     wire::Lane {
         id: lane.id.get(),
         partition: lane.partition.0,
         limit_per_buyer: lane.limit_per_buyer,
         offers: offers.collect(),
+        paused: lane.paused,
     }
 }
 
@@ -116,12 +144,14 @@ fn lane_from_wire(w: wire::Lane) -> Result<Lane, Flawed> {
             price: Money { amount: price.amount, currency: price.currency.parse()? },
             allotment: w.allotment,
             rate_per_s: w.rate_per_s,
+            paused: w.paused,
         })
     });
     Ok(Lane {
         id: LaneId::new(w.id)?,
         partition: PartitionId(w.partition),
         limit_per_buyer: w.limit_per_buyer,
+        paused: w.paused,
         offers: offers.collect::<Result<_, Flawed>>()?,
     })
 }

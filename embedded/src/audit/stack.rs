@@ -39,7 +39,7 @@ async fn logged(source: &impl OrderLogSource, partitions: u32) -> Result<Vec<Pro
             let entries = reader.read(RECORDS, BYTES, WAIT).await?;
             let Some(last) = entries.last() else {
                 let what = format!("partition {partition} gave no record at {next} of {} within {WAIT:?}", marks.high);
-                return Err(ReadError::Unavailable(what));
+                return Err(ReadError::Unavailable(what.into()));
             };
             next = last.offset + 1;
             entries.into_iter().for_each(|entry| promises.extend(promised(entry)));

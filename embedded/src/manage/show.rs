@@ -38,6 +38,11 @@ impl Shown {
         Self { text: rows.iter().map(line).collect(), answer: json!({ "items": items }) }
     }
 
+    /// The same, with another one's text below; the answer stays.
+    pub(super) fn and(self, below: Self) -> Self {
+        Self { text: self.text + "\n" + &below.text, answer: self.answer }
+    }
+
     /// A sentence.
     pub(super) fn said(text: String) -> Self {
         Self { answer: json!({ "done": text }), text: text + "\n" }

@@ -8,7 +8,8 @@ use catalog::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     house, jobs,
     people::{FirstOwner, first_owner},
-    ports::Given,
+    ports::{Given, Selling},
+    sales,
     service::{Catalog, Secrets},
     tenants,
     vault::Vault,
@@ -21,7 +22,7 @@ use kit::{
     metrics::Registry,
     random::SystemRandom,
 };
-use store::sql::sqlite::Sqlite;
+use store::{log::sqlite::SqliteLog, sql::sqlite::Sqlite};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +34,7 @@ const DEMO_TENANT: u32 = 7;
 /// The demo tenant's owner signs in with this address.
 pub const DEMO_OWNER: &str = "owner@example.com";
 
-type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom>>;
+type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom, SqliteLog>>;
 
 /// The service and its background work.
 pub(super) struct Merchants {
@@ -61,7 +62,9 @@ impl Merchants {
         let logins =
             OutsideArgs { wechat_authority: named(&config.logins.wechat), sms_authority: named(&config.logins.sms) };
         let outside = Outside::new(&logins, ANSWER_DEADLINE).context("[logins] of the settings file")?;
-        let catalog = Catalog::new(Given { sql, clock, random: SystemRandom::default() }, secrets);
+        let (ledger, topic) = (deployment.databases.ledger.clone(), deployment.log.clone());
+        let selling = Arc::new(Selling { ledger, topic, partitions: deployment.partitions });
+        let catalog = Catalog::new(Given { sql, clock, random: SystemRandom::default(), selling }, secrets);
         let catalog = Arc::new(catalog.with_outside(outside));
         let owner = match demo {
             true => first_owner(&catalog, (DEMO_TENANT, "Demo shop"), DEMO_OWNER).await?,
@@ -69,6 +72,7 @@ impl Merchants {
         };
         let published = deployment.databases.ledger.publications().all().await?;
         tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
+        sales::adopt(&catalog).await?;
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
         work.spawn(house::keep_house(Arc::clone(&catalog), stop.clone()));
         work.spawn(jobs::run(Arc::clone(&catalog), stop.clone()));

@@ -4,6 +4,7 @@
 
 use domain::{
     id::{Epoch, TenantId},
+    money::Money,
     sale::{Sale, SubjectKind},
 };
 use kit::token::{BuyerClaims, TokenError};
@@ -17,8 +18,8 @@ fn why(result: Result<Admitted, Declined>) -> Declined {
 }
 
 fn publish(shop: &Shop, change: impl FnOnce(&mut Sale)) {
-    let mut next = sale(1);
-    next.version = 2;
+    let known = shop.directory.now().sale(sale(1).id).map_or(1, |known| known.sale.version);
+    let mut next = Sale { version: known + 1, ..sale(1) };
     change(&mut next);
     shop.directory.take_in(vec![next], NOW_MS);
 }
@@ -78,6 +79,60 @@ async fn a_subject_of_another_kind_and_a_stranger_among_members_are_refused() {
     assert_eq!(refused(phone, false), Some(Declined::MembersOnly));
     assert_eq!(refused(phone, true), None);
     assert_eq!(shop.stock.calls().len(), 0, "no lane was asked");
+}
+
+/// A lane or an offer is stopped by itself; the others of the sale go on.
+#[tokio::test]
+async fn a_paused_lane_or_offer_sells_nothing_by_itself() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let refused = || shop.admission.admit(purchase(&token, "k", 1)).err();
+    publish(&shop, |sale| sale.lanes[0].offers[0].paused = true);
+    assert_eq!(refused(), Some(Declined::Paused));
+    publish(&shop, |sale| sale.lanes[0].paused = true);
+    assert_eq!(refused(), Some(Declined::Paused));
+    publish(&shop, |_| ());
+    assert_eq!(refused(), None);
+}
+
+/// Before its moment a sale is like one that does not exist.
+#[tokio::test]
+async fn a_sale_that_is_not_to_be_seen_yet_is_unknown() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let refused = || shop.admission.admit(purchase(&token, "k", 1)).err();
+    publish(&shop, |sale| sale.visible_from_ms = NOW_MS + 1);
+    assert_eq!(refused(), Some(Declined::UnknownOffer));
+    shop.clock.set_wall(NOW_MS + 1);
+    assert_eq!(refused(), None);
+}
+
+/// A buyer who saw another price buys nothing, and no bucket loses a token by it.
+#[tokio::test]
+async fn another_price_than_expected_is_told_and_takes_nothing() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let price = sale(1).lanes[0].offers[0].price;
+    let other = Money { amount: price.amount + 1, ..price };
+    let refused = |expected| {
+        let asked = Purchase { expected_price: Some(expected), ..purchase(&token, "k", 1) };
+        shop.admission.admit(asked).err()
+    };
+    for _ in 0..2 * BUYER_RATE {
+        assert_eq!(refused(other), Some(Declined::PriceChanged { price }));
+    }
+    assert_eq!(refused(price), None);
+    publish(&shop, |sale| sale.lanes[0].offers[0].price = other);
+    assert_eq!((refused(price), refused(other)), (Some(Declined::PriceChanged { price: other }), None));
+}
+
+/// R13: a repeat gets its order, at whatever price and whether its offer is stopped by now.
+#[tokio::test]
+async fn r13_a_repeat_passes_price_and_pause_of_its_offer() {
+    let shop = Shop::new(1);
+    let order = shop.buy(1, "k", 1).await.unwrap().order;
+    publish(&shop, |sale| sale.lanes[0].offers[0].paused = true);
+    assert_eq!(shop.buy(1, "k", 1).await.map(|bought| bought.order), Ok(order));
 }
 
 /// R13: what was bought as a member is found by its key, though the buyer is none any more.

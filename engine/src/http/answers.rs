@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::sale::SubjectKind;
+use domain::{money::Money, sale::SubjectKind};
 use kit::{
-    http::{Body, HeaderMap, HeaderValue, Response, StatusCode, header, reply},
+    http::{Body, HeaderValue, Response, StatusCode, header, reply},
     problem::{Code, NO_STORE, PreparedProblem, Problem, RateLimit},
     token::TokenError,
 };
@@ -15,7 +15,6 @@ use super::{cursor, wire};
 use crate::{
     limits::Limited,
     orders::{OrderList, OrderView, Unseen},
-    pages::Page,
     purchase::{Bought, Caller, Declined, PurchaseState},
 };
 
@@ -25,8 +24,6 @@ const OVERLOADED_AFTER: Duration = Duration::from_secs(1);
 const CLOSED_AFTER: Duration = Duration::from_secs(2);
 /// Buckets are filled by the second.
 const WINDOW_S: u64 = 1;
-/// How long a cache may show a sale without asking.
-const SALE_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
 /// The code of a refusal.
 pub(super) const fn code(why: &Declined) -> Code {
@@ -37,6 +34,7 @@ pub(super) const fn code(why: &Declined) -> Code {
         Declined::UnknownOffer => Code::NotFound,
         Declined::WrongSubject { .. } => Code::WrongSubject,
         Declined::MembersOnly => Code::MembersOnly,
+        Declined::PriceChanged { .. } => Code::PriceChanged,
         Declined::NotStarted { .. } => Code::NotStarted,
         Declined::Paused => Code::Paused,
         Declined::Ended => Code::Ended,
@@ -83,8 +81,6 @@ pub(super) struct Answers {
     outcome_unknown: PreparedProblem,
     unknown_order: PreparedProblem,
     unavailable: PreparedProblem,
-    busy_pages: PreparedProblem,
-    unchecked_page: PreparedProblem,
 }
 
 impl Answers {
@@ -126,8 +122,6 @@ impl Answers {
                  not found by it either was lost before it was written down: repeat the purchase with the same Idempotency-Key",
             ),
             unavailable: later(Code::TemporarilyUnavailable, "orders cannot be read now", CLOSED_AFTER),
-            busy_pages: later(Code::Overloaded, "too many pages of sales at once", OVERLOADED_AFTER),
-            unchecked_page: later(Code::TemporarilyUnavailable, "the sale cannot be read now", CLOSED_AFTER),
         }
     }
 
@@ -147,6 +141,7 @@ impl Answers {
                 SubjectKind::IdHash => self.counts_id_hashes.response(),
             },
             Declined::MembersOnly => self.members_only.response(),
+            Declined::PriceChanged { price } => price_changed(*price),
             Declined::NotStarted { opens_in_ms } => {
                 self.not_started.response_after(Duration::from_millis(*opens_in_ms))
             }
@@ -160,11 +155,6 @@ impl Answers {
             Declined::LaneClosed => self.lane_closed.response(),
             Declined::OutcomeUnknown => self.outcome_unknown.response(),
         }
-    }
-
-    /// For a page that could not be checked, or whose turn is too far away.
-    pub(super) fn no_page(&self, code: Code) -> Response<Body> {
-        if code == Code::Overloaded { self.busy_pages.response() } else { self.unchecked_page.response() }
     }
 
     pub(super) fn unseen(&self, why: Unseen) -> Response<Body> {
@@ -209,6 +199,13 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
     unstored(response)
 }
 
+/// The refusal of a purchase at another price, with the one that holds. Rare, so that it is written
+/// when it is needed.
+fn price_changed(price: Money) -> Response<Body> {
+    let detail = "the price is another one by now; nothing was bought. Look at `current`, and buy at that price";
+    Problem::new(Code::PriceChanged, detail).with_current(&wire::Priced { price: price.into() }).to_response()
+}
+
 /// A page of orders.
 pub(super) fn page(list: &OrderList, caller: Caller) -> Response<Body> {
     let last = list.orders.last().filter(|_| list.has_more);
@@ -227,28 +224,5 @@ pub(super) fn order(view: &OrderView) -> Response<Body> {
 /// What is one buyer's, no cache keeps.
 fn unstored(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
-    response
-}
-
-/// Whether the client has the page with this tag already.
-pub(super) fn is_known(tag: &[u8], headers: &HeaderMap) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().any(|sent| {
-        // Compared weakly, as RFC 9110 asks: a cache that packs a page makes its tag a weak one.
-        let mut tags = sent.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        tags.any(|sent| sent == b"*" || sent.strip_prefix(b"W/").unwrap_or(sent) == tag)
-    })
-}
-
-/// A sale, or that it is still the one the client knows.
-pub(super) fn sale(page: &Page, is_known: bool) -> Response<Body> {
-    let mut response = if is_known {
-        reply::empty(StatusCode::NOT_MODIFIED)
-    } else {
-        reply::raw(StatusCode::OK, reply::CONTENT_TYPE_JSON, page.body.clone())
-    };
-    if let Ok(tag) = HeaderValue::from_maybe_shared(page.tag.clone()) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response.headers_mut().insert(header::CACHE_CONTROL, SALE_CACHE);
     response
 }

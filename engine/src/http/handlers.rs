@@ -1,24 +1,23 @@
 //! The handlers, each with what the OpenAPI document says of it. A handler reads as what happens to
 //! its request; the document is made of the same functions and the same types.
 
-use domain::id::{InvalidId, OfferId, OrderId, SaleId};
+use domain::id::{InvalidId, OfferId, OrderId};
 use kit::{
     clock::{Clock, rfc3339},
     http::{
-        Asked, BODY_DEADLINE, Body, HeaderValue, Method, PageAsked, Query, Response, StatusCode, bearer, check_json,
-        header, idempotency_key, read_body, reply, wrong_parameter,
+        Asked, BODY_DEADLINE, Body, HeaderValue, PageAsked, Query, Response, StatusCode, bearer, check_json, header,
+        idempotency_key, read_body, reply, wrong_parameter,
     },
     openapi::{IdempotencyKey, Responses, refusals},
     problem::{Code, Problem},
 };
-use std::sync::Arc;
 use store::{log::OrderLog, stock::LaneStock};
 use utoipa::IntoResponses;
 
 use super::{
     Front, answers, cursor,
     purchase::{PURCHASE_BYTES_MAX, PurchaseBody, PurchaseRequest},
-    wire::{Bought, Order, OrderPage, Sale, Time},
+    wire::{Bought, Order, OrderPage, Time},
 };
 use crate::{
     orders::{OrderRows, Unseen},
@@ -36,6 +35,7 @@ impl IntoResponses for BuyRefused {
             (Code::Forbidden, ""),
             (Code::WrongSubject, "the sale counts another kind of subject than the token's"),
             (Code::MembersOnly, "the token is no member's"),
+            (Code::PriceChanged, "the price is not `expected_price`; `current` shows it. Nothing was bought"),
             (Code::NotFound, "no such offer"),
             (Code::SoldOut, ""),
             (Code::LimitReached, ""),
@@ -79,15 +79,6 @@ impl IntoResponses for OrderUnseen {
     }
 }
 
-/// The refusals of whoever reads a sale.
-struct SaleRefused;
-
-impl IntoResponses for SaleRefused {
-    fn responses() -> Responses {
-        refusals(&[(Code::NotFound, ""), (Code::Overloaded, ""), (Code::TemporarilyUnavailable, "")])
-    }
-}
-
 /// Buy.
 ///
 /// Promises units of an offer, at once or not at all. The same Idempotency-Key of the same buyer
@@ -120,11 +111,15 @@ pub(crate) async fn buy<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
     if let Err(problem) = check_json(&head.headers) {
         return front.unreadable(&head.headers, &problem);
     }
-    let PurchaseBody { offer, quantity, context } = match PurchaseBody::read(&sent) {
+    let PurchaseBody { offer, quantity, expected_price, context } = match PurchaseBody::read(&sent) {
         Ok(read) => read,
         Err(problem) => return front.unreadable(&head.headers, &problem),
     };
-    match front.purchases.buy(Purchase { token: bearer(&head.headers), offer, quantity, key, context }).await {
+    match front
+        .purchases
+        .buy(Purchase { token: bearer(&head.headers), offer, quantity, key, expected_price, context })
+        .await
+    {
         Ok(bought) => {
             match bought.state {
                 PurchaseState::Accepted => front.metrics.accepted.inc(),
@@ -203,52 +198,6 @@ pub(super) async fn get_order<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>
         Ok(view) => answers::order(&view),
         Err(why) => front.unseen(why),
     }
-}
-
-/// A sale.
-///
-/// Public. State by the server's clock, stock only roughly; right within a second. Nothing in it
-/// changes without a new ETag: the clock is `/v1/time`.
-#[utoipa::path(
-    get, path = "/v1/sales/{sale_id}", operation_id = "getSale", tag = "sales",
-    params(
-        ("sale_id" = String, Path, description = "The sale.", example = "1001"),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer.", nullable = false),
-    ),
-    responses(
-        (status = 200, description = "The sale.", body = Sale, headers(("ETag" = String))),
-        (status = 304, description = "Unchanged."),
-        SaleRefused,
-    )
-)]
-pub(super) async fn get_sale<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
-    front: &Front<S, L, R, C>,
-    asked: Asked<'_>,
-) -> Response<Body> {
-    let promotion = {
-        let directory = front.purchases.admission.directory().now();
-        let id = asked.part("sale_id").parse::<SaleId>().ok();
-        id.and_then(|id| directory.sale(id)).map(Arc::clone)
-    };
-    let Some(promotion) = promotion else {
-        return front.refuse(&Problem::new(Code::NotFound, "there is no such sale"));
-    };
-    let moment = || front.purchases.admission.moment();
-    let Some(mut page) = front.pages.of(&promotion, moment()).await else {
-        return front.no_page(Code::TemporarilyUnavailable);
-    };
-    let is_sent = asked.head.method == Method::GET && !answers::is_known(&page.tag, asked.headers());
-    let bytes = if is_sent { page.body.len() } else { 0 };
-    let selling = front.metrics.permits_in_use.get() > 0;
-    let Some(turn) = front.pages.pace.turn(bytes, selling, front.clock.monotonic()) else {
-        return front.no_page(Code::Overloaded);
-    };
-    if !turn.is_zero() {
-        tokio::time::sleep(turn).await;
-        // What was right before the wait need not be any more.
-        page = front.pages.of(&promotion, moment()).await.unwrap_or(page);
-    }
-    answers::sale(&page, answers::is_known(&page.tag, asked.headers()))
 }
 
 /// The server's clock.

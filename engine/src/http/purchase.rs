@@ -4,7 +4,12 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use domain::{id::OfferId, record::CONTEXT_MAX, sale::LIMIT_MAX};
+use domain::{
+    id::OfferId,
+    money::{AMOUNT_MAX, Money},
+    record::CONTEXT_MAX,
+    sale::LIMIT_MAX,
+};
 use kit::problem::{Code, Problem};
 use serde::{
     Deserialize, Deserializer,
@@ -22,15 +27,40 @@ const _: () = assert!(PURCHASE_BYTES_MAX >= 8 * CONTEXT_MAX && PURCHASE_BYTES_MA
 
 const OFFER_ID: &str = "offer_id";
 const QUANTITY: &str = "quantity";
+const EXPECTED_PRICE: &str = "expected_price";
 const CONTEXT: &str = "context";
-const MEMBERS: [&str; 3] = [OFFER_ID, QUANTITY, CONTEXT];
+const MEMBERS: [&str; 4] = [OFFER_ID, QUANTITY, EXPECTED_PRICE, CONTEXT];
+const OPTIONAL: [&str; 2] = [EXPECTED_PRICE, CONTEXT];
 
 /// A purchase as the body tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PurchaseBody {
     pub(super) offer: OfferId,
     pub(super) quantity: Quantity,
+    pub(super) expected_price: Option<Money>,
     pub(super) context: Bytes,
+}
+
+/// A price as a buyer saw it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ExpectedPrice)]
+pub(crate) struct ExpectedPrice<'a> {
+    /// Of one unit, in minor units.
+    #[schema(minimum = 0, maximum = 9007199254740991_i64, example = 9900)]
+    amount: i64,
+    #[serde(borrow)]
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "CNY")]
+    currency: Cow<'a, str>,
+}
+
+impl ExpectedPrice<'_> {
+    fn read(raw: &str) -> Option<Money> {
+        // A list of the same values would be read as the object.
+        let read: ExpectedPrice<'_> = raw.starts_with('{').then(|| serde_json::from_str(raw).ok())??;
+        (0..=AMOUNT_MAX).contains(&read.amount).then_some(())?;
+        Some(Money { amount: read.amount, currency: read.currency.parse().ok()? })
+    }
 }
 
 /// A purchase. Strict: no other members, each at most once.
@@ -45,6 +75,10 @@ pub(crate) struct PurchaseRequest<'a> {
     /// How many units.
     #[schema(minimum = 1, maximum = 100, example = 1)]
     quantity: u32,
+    /// The price of one unit that the buyer saw: at another one nothing is bought.
+    #[serde(borrow, default, deserialize_with = "present")]
+    #[schema(value_type = Option<ExpectedPrice<'static>>, nullable = false)]
+    expected_price: Option<&'a RawValue>,
     /// An object of at most 256 bytes as sent: address id, referral touch, coupon. Kept with the
     /// order.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -76,7 +110,12 @@ impl PurchaseBody {
             None => Bytes::new(),
             Some(raw) => context(raw).then(|| sent.slice_ref(raw.as_bytes()))?,
         };
-        Some(Self { offer: read.offer_id.parse().ok()?, quantity: Quantity::new(read.quantity)?, context })
+        let expected_price = match read.expected_price.map(RawValue::get) {
+            None => None,
+            Some(raw) => Some(ExpectedPrice::read(raw)?),
+        };
+        let (offer, quantity) = (read.offer_id.parse().ok()?, Quantity::new(read.quantity)?);
+        Some(Self { offer, quantity, expected_price, context })
     }
 }
 
@@ -137,7 +176,7 @@ fn explain(sent: &[u8]) -> Problem {
     for (name, times) in MEMBERS.into_iter().zip(seen) {
         let raw = members.iter().find(|(known, _)| known == name).map(|(_, raw)| raw.get());
         let wrong = match (times, raw) {
-            (0, _) if name == CONTEXT => None,
+            (0, _) if OPTIONAL.contains(&name) => None,
             (0, _) | (_, None) => Some("is missing".to_owned()),
             (1, Some(raw)) => flaw(name, raw),
             _ => Some("came more than once".to_owned()),
@@ -158,6 +197,10 @@ fn flaw(name: &str, raw: &str) -> Option<String> {
         QUANTITY => {
             let quantity = serde_json::from_str::<u32>(raw).ok().and_then(Quantity::new);
             quantity.is_none().then(|| format!("must be a whole number from 1 to {LIMIT_MAX}"))
+        }
+        EXPECTED_PRICE => {
+            let is_wrong = ExpectedPrice::read(raw).is_none();
+            is_wrong.then(|| "must be an object of `amount`, in minor units, and `currency`, of ISO 4217".to_owned())
         }
         _ => (!context(raw)).then(|| format!("must be an object of at most {CONTEXT_MAX} bytes")),
     }
@@ -183,6 +226,10 @@ mod tests {
         let body = read(r#" {"quantity": 2, "offer_id": "42", "context": { "a":[1, 2]}}"#).unwrap();
         assert_eq!((body.offer.get(), body.quantity.get()), (42, 2));
         assert_eq!(body.context, r#"{ "a":[1, 2]}"#);
+        assert_eq!(body.expected_price, None);
+        let priced = r#"{"offer_id":"42","quantity":1,"expected_price":{"amount":9900,"currency":"CNY"}}"#;
+        let price = Money { amount: 9_900, currency: "CNY".parse().unwrap() };
+        assert_eq!(read(priced).unwrap().expected_price, Some(price));
         assert_eq!(read(r#"{"offer_id":"\u0034\u0032","quantity":1}"#).unwrap().offer.get(), 42);
         let longest = format!(r#"{{"x":"{}"}}"#, "y".repeat(CONTEXT_MAX - 8));
         assert_eq!(longest.len(), CONTEXT_MAX);
@@ -209,6 +256,18 @@ mod tests {
             (r#"{"offer_id":"42","quantity":1,"context":null}"#, vec!["context"]),
             (r#"{"offer_id":"42","quantity":1,"context":"x"}"#, vec!["context"]),
             (r#"{"offer_id":"42","quantity":1,"price":1}"#, vec!["price"]),
+            (r#"{"offer_id":"42","quantity":1,"expected_price":1}"#, vec!["expected_price"]),
+            (r#"{"offer_id":"42","quantity":1,"expected_price":null}"#, vec!["expected_price"]),
+            (r#"{"offer_id":"42","quantity":1,"expected_price":[1,"CNY"]}"#, vec!["expected_price"]),
+            (r#"{"offer_id":"42","quantity":1,"expected_price":{"amount":1}}"#, vec!["expected_price"]),
+            (
+                r#"{"offer_id":"42","quantity":1,"expected_price":{"amount":-1,"currency":"CNY"}}"#,
+                vec!["expected_price"],
+            ),
+            (
+                r#"{"offer_id":"42","quantity":1,"expected_price":{"amount":1,"currency":"cny"}}"#,
+                vec!["expected_price"],
+            ),
             (r#"{"offer_id":"42","quantity":1,"quantity":1}"#, vec!["quantity"]),
             (r#"{"offer_id":"42","quantity":1,"context":{},"context":{}}"#, vec!["context"]),
         ] {

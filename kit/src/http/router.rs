@@ -14,7 +14,8 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use matchit::Params;
 
-use super::{Body, Handler, RequestMetrics};
+use super::origins::is_preflight;
+use super::{Body, Handler, Origins, RequestMetrics};
 use crate::clock::Clock;
 use crate::problem::{Code, Problem};
 use crate::trace::TraceContext;
@@ -32,37 +33,49 @@ pub struct Mount<R> {
     pub name: &'static str,
     /// What the service calls it.
     pub route: R,
+    /// Whether pages at the domains of tenants' shops may ask for it ([`Origins`]).
+    pub is_for_pages: bool,
 }
 
 impl<R> Mount<R> {
     /// A route that reads: GET, and with it HEAD.
     pub const fn get(pattern: &'static str, name: &'static str, route: R) -> Self {
-        Self { method: Method::GET, pattern, name, route }
+        Self::of(Method::GET, pattern, name, route)
     }
 
     /// A route that does something.
     pub const fn post(pattern: &'static str, name: &'static str, route: R) -> Self {
-        Self { method: Method::POST, pattern, name, route }
+        Self::of(Method::POST, pattern, name, route)
     }
 
     /// A route that puts something in the place that its path names.
     pub const fn put(pattern: &'static str, name: &'static str, route: R) -> Self {
-        Self { method: Method::PUT, pattern, name, route }
+        Self::of(Method::PUT, pattern, name, route)
     }
 
     /// A route that changes some members of what its path names (RFC 7396).
     pub const fn patch(pattern: &'static str, name: &'static str, route: R) -> Self {
-        Self { method: Method::PATCH, pattern, name, route }
+        Self::of(Method::PATCH, pattern, name, route)
     }
 
     /// A route that removes what its path names.
     pub const fn delete(pattern: &'static str, name: &'static str, route: R) -> Self {
-        Self { method: Method::DELETE, pattern, name, route }
+        Self::of(Method::DELETE, pattern, name, route)
     }
 
-    fn map<T>(self, wrap: impl FnOnce(R) -> T) -> Mount<T> {
-        let Self { method, pattern, name, route } = self;
-        Mount { method, pattern, name, route: wrap(route) }
+    const fn of(method: Method, pattern: &'static str, name: &'static str, route: R) -> Self {
+        Self { method, pattern, name, route, is_for_pages: false }
+    }
+
+    /// The same, also for pages at the domains of tenants' shops.
+    #[must_use]
+    pub fn for_pages(self) -> Self {
+        Self { is_for_pages: true, ..self }
+    }
+
+    pub(crate) fn map<T>(self, wrap: impl FnOnce(R) -> T) -> Mount<T> {
+        let Self { method, pattern, name, route, is_for_pages } = self;
+        Mount { method, pattern, name, route: wrap(route), is_for_pages }
     }
 }
 
@@ -191,6 +204,8 @@ pub struct Table<R> {
     matcher: matchit::Router<usize>,
     paths: Vec<Methods<R>>,
     names: Vec<&'static str>,
+    /// Of each mount, in the order of the names.
+    is_for_pages: Vec<bool>,
 }
 
 /// What the paths of a pattern are asked.
@@ -200,6 +215,8 @@ struct Methods<R> {
     /// With the place of each mount among all.
     mounts: Vec<(Method, usize, R)>,
     allow: HeaderValue,
+    /// Those of them that are for pages; `None` where none is.
+    allow_pages: Option<HeaderValue>,
 }
 
 /// What a table knows of a method and a path.
@@ -218,11 +235,14 @@ impl<R: Copy> Table<R> {
     ///
     /// When two of the mounts have the same method and paths, or the same name.
     pub fn of<S: Service<Route = R>>() -> Result<Self, RouteError> {
-        let mut table = Self { first: None, matcher: matchit::Router::new(), paths: Vec::new(), names: Vec::new() };
+        let (matcher, is_for_pages) = (matchit::Router::new(), Vec::new());
+        let mut table = Self { first: None, matcher, paths: Vec::new(), names: Vec::new(), is_for_pages };
         for mount in S::mounts() {
             table.add(mount)?;
         }
-        table.paths.iter_mut().for_each(Methods::name_allowed);
+        for methods in &mut table.paths {
+            methods.name_allowed(&table.is_for_pages);
+        }
         Ok(table)
     }
 
@@ -238,11 +258,12 @@ impl<R: Copy> Table<R> {
     }
 
     fn add(&mut self, mount: Mount<R>) -> Result<(), RouteError> {
-        let (place, Mount { method, pattern, name, route }) = (self.names.len(), mount.clone());
+        let (place, Mount { method, pattern, name, route, is_for_pages }) = (self.names.len(), mount.clone());
         if self.names.contains(&name) {
             return Err(RouteError::Name(name));
         }
         self.names.push(name);
+        self.is_for_pages.push(is_for_pages);
         if place == 0 && !pattern.contains('{') {
             self.first = Some(mount);
         }
@@ -256,8 +277,13 @@ impl<R: Copy> Table<R> {
         let added = self.matcher.insert(pattern, self.paths.len());
         added.map_err(|source| RouteError::Pattern { pattern, source })?;
         let allow = HeaderValue::from_static("");
-        self.paths.push(Methods { pattern, mounts: vec![(method, place, route)], allow });
+        self.paths.push(Methods { pattern, mounts: vec![(method, place, route)], allow, allow_pages: None });
         Ok(())
+    }
+
+    /// The methods of a path that pages may ask for.
+    fn for_pages(&self, path: &str) -> Option<&HeaderValue> {
+        self.paths.get(*self.matcher.at(path).ok()?.value)?.allow_pages.as_ref()
     }
 
     fn find<'p>(&self, method: &Method, path: &'p str) -> Found<'_, 'p, R> {
@@ -304,18 +330,25 @@ fn answers(mounted: &Method, asked: &Method) -> bool {
 }
 
 impl<R> Methods<R> {
-    /// Writes the methods down as `Allow` names them.
-    fn name_allowed(&mut self) {
-        let mut names: Vec<&str> = self.mounts.iter().map(|(method, ..)| method.as_str()).collect();
-        if names.contains(&"GET") && !names.contains(&"HEAD") {
-            names.push("HEAD");
-        }
-        names.sort_unstable();
+    /// Writes the methods down as `Allow` names them. `is_for_pages`: of all mounts.
+    fn name_allowed(&mut self, is_for_pages: &[bool]) {
         // Methods are tokens, which always make a header value.
-        if let Ok(allow) = HeaderValue::try_from(names.join(", ")) {
+        if let Some(allow) = named(self.mounts.iter().map(|(method, ..)| method)) {
             self.allow = allow;
         }
+        let is_open = |place: usize| is_for_pages.get(place).copied().unwrap_or(false);
+        self.allow_pages = named(self.mounts.iter().filter(|(_, place, _)| is_open(*place)).map(|(method, ..)| method));
     }
+}
+
+/// Methods in a list; `None` where there are none.
+fn named<'a>(methods: impl Iterator<Item = &'a Method>) -> Option<HeaderValue> {
+    let mut names: Vec<&str> = methods.map(Method::as_str).collect();
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    HeaderValue::try_from(names.join(", ")).ok().filter(|_| !names.is_empty())
 }
 
 /// What every request of a port goes through: its place in its trace, its route, its measure.
@@ -324,12 +357,19 @@ pub struct Router<S: Service, C> {
     table: Arc<Table<S::Route>>,
     clock: C,
     metrics: Arc<RequestMetrics>,
+    origins: Option<Arc<Origins>>,
 }
 
 impl<S: Service, C: Clock> Router<S, C> {
     /// The routes of this service. `table` and `metrics` may be shared by the listeners of a port.
     pub fn new(service: S, table: Arc<Table<S::Route>>, clock: C, metrics: Arc<RequestMetrics>) -> Self {
-        Self { service, table, clock, metrics }
+        Self { service, table, clock, metrics, origins: None }
+    }
+
+    /// The same, which pages of these origins may call, each for its own tenant's things.
+    #[must_use]
+    pub fn with_origins(self, origins: Arc<Origins>) -> Self {
+        Self { origins: Some(origins), ..self }
     }
 
     /// Who answers.
@@ -342,10 +382,24 @@ impl<S: Service, C: Clock> Handler for Router<S, C> {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let started = self.clock.monotonic();
         let trace = TraceContext::of_request(request.headers());
+        let calling = self.origins.as_ref().and_then(|origins| origins.calling(request.headers()));
+        if let Some(calling) = calling.as_ref().filter(|_| is_preflight(request.method(), request.headers()))
+            && let Some(methods) = self.table.for_pages(request.uri().path())
+        {
+            let (refused, mut response) = calling.preflight(methods);
+            trace.insert_into(response.headers_mut());
+            refused.into_iter().for_each(|code| self.metrics.refused(code));
+            self.metrics.observe(None, response.status(), self.clock.monotonic().saturating_sub(started));
+            return response;
+        }
         // Pinned in place: the future of a purchase is large, and every copy of it would be paid.
         let answering = pin!(self.table.answer(&self.service, request, &peer));
         let (place, mut response) = trace.within(answering).await;
         trace.insert_into(response.headers_mut());
+        let is_for_pages = |place: &usize| self.table.is_for_pages.get(*place).copied().unwrap_or(false);
+        if let Some(calling) = calling.filter(|_| place.as_ref().is_ok_and(is_for_pages)) {
+            calling.admit(&mut response);
+        }
         let took = self.clock.monotonic().saturating_sub(started);
         // Services on the hot path count their refusals themselves, others leave the code here.
         if let Some(code) = place.err().or_else(|| response.extensions().get().copied()) {

@@ -76,6 +76,8 @@ codes! {
     WrongSubject = "wrong_subject", FORBIDDEN, "Another kind of buyer";
     /// Business outcome: the sale is for members, and the token is none's.
     MembersOnly = "members_only", FORBIDDEN, "Members only";
+    /// Business outcome: the price is not the one that the buyer expected. `current` shows it.
+    PriceChanged = "price_changed", CONFLICT, "Another price";
     /// Nothing here, or nothing this caller may know of.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// The path exists, the method does not. Goes with an `Allow` header.
@@ -126,6 +128,7 @@ mod tests {
             ("forbidden", 403),
             ("wrong_subject", 403),
             ("members_only", 403),
+            ("price_changed", 409),
             ("not_found", 404),
             ("method_not_allowed", 405),
             ("invalid_request", 400),

@@ -160,7 +160,7 @@ impl Client<'_> {
         let Self { shared, connection, known, .. } = self;
         let (order, kind, name, closes) = match connection.answer().await {
             Ok(answer) => {
-                let (order, kind, status, text) = read_out(&answer);
+                let (order, kind, status, text) = read_out(&answer, shared.requests.is_page());
                 (order, kind, named(known, shared, kind, status, text), answer.closes)
             }
             Err(error) => return self.broken(turn, &error),
@@ -198,8 +198,10 @@ impl Client<'_> {
 }
 
 /// Order, kind, and what names it: the status where the text alone does not say it.
-fn read_out<'a>(answer: &Answer<'a>) -> (u64, Kind, u16, &'a str) {
+fn read_out<'a>(answer: &Answer<'a>, is_page: bool) -> (u64, Kind, u16, &'a str) {
     match verdict(answer) {
+        // Packed or not, an empty page is none.
+        _ if is_page && answer.status == 200 && !answer.body.is_empty() => (0, Kind::Refused, 0, "page"),
         Verdict::Accepted(order) => (order.get(), Kind::Accepted, 0, "accepted"),
         Verdict::Pending(order) => (order.get(), Kind::Pending, 0, "pending"),
         Verdict::Refused(code) => (0, Kind::Refused, 0, code),

@@ -14,7 +14,7 @@ pub enum Kind {
     Accepted,
     /// `202 pending`.
     Pending,
-    /// A final no.
+    /// A final answer that promises nothing: a no, or a page.
     Refused,
     /// Come back later.
     Deferred,

@@ -36,8 +36,17 @@ impl Report {
         for PartReport { title, measured, figures } in others {
             let (accepted, refused, seconds) = (figures.accepted, figures.refused, figures.durable_s);
             let durable = per_s(figures.orders_durable_per_s);
-            let kind = if *measured { latency(figures.latency_ms) } else { "not measured".into() };
-            let text = format!("{accepted} accepted, {refused} refused, {durable} durable in {seconds:.2} s; {kind}");
+            let text = match measured {
+                // Nothing was promised there.
+                true if accepted == 0 => {
+                    let rate = per_s(figures.refused_per_s);
+                    format!("{refused} refused, {rate}; {}", latency(figures.refused_latency_ms))
+                }
+                _ => {
+                    let kind = if *measured { latency(figures.latency_ms) } else { "not measured".into() };
+                    format!("{accepted} accepted, {refused} refused, {durable} durable in {seconds:.2} s; {kind}")
+                }
+            };
             line(f, title, &text)?;
             write_unexpected(f, figures)?;
         }

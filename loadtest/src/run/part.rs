@@ -107,7 +107,10 @@ impl FinishedPart {
             rate: self.rate,
             sustained_per_s: self.sustained(),
             orders_durable: rows.iter().filter(of_part).filter(|row| !row.rejected).count() as u64,
-            orders_expected: sale.sellable(self.buyers.end) - sale.sellable(self.buyers.start),
+            orders_expected: match self.part.reads {
+                Some(_) => 0,
+                None => sale.sellable(self.buyers.end) - sale.sellable(self.buyers.start),
+            },
             durable_in: self.durable_in(),
             figures: self.figures,
             unsent: self.unsent as u64,
@@ -151,7 +154,10 @@ impl<U: UnderTest> Runner<'_, U> {
     ) -> Result<PreparedPart, RunError> {
         let args = &self.spec.args;
         self.progress.phase(part.title);
-        let requests = self.requests(buyers.clone()).await?;
+        let requests = match part.reads {
+            Some(accepted) => Arc::new(Requests::page(self.sale.id, &self.environment.target().host, accepted)),
+            None => self.requests(buyers.clone()).await?,
+        };
         self.book.admit(buyers.end);
         let load = Load {
             target: self.environment.target().address,

@@ -128,11 +128,11 @@ pub(crate) fn sale() -> Sale {
     let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
     let offer = |number, allotment| {
         let (sku, title, rate_per_s) = (id(77), "Kettle".to_owned(), 1_000);
-        Offer { id: id(number), sku, title, price, allotment, rate_per_s }
+        Offer { paused: false, id: id(number), sku, title, price, allotment, rate_per_s }
     };
     let lane = |number: u64, limit_per_buyer| {
         let offers = vec![offer(offer_of(number), 5_000), offer(offer_of(number) + 100, 20)];
-        Lane { id: id(number), partition: PARTITION, limit_per_buyer, offers }
+        Lane { paused: false, id: id(number), partition: PARTITION, limit_per_buyer, offers }
     };
     Sale {
         id: id(SALE),
@@ -145,6 +145,8 @@ pub(crate) fn sale() -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane(LANES[0], 3), lane(LANES[1], 100)],
     }
 }

@@ -186,8 +186,8 @@ impl Rig {
     fn publish_window(&self, version: u32, (allotment, limit_per_buyer): (u64, u32), window: Window) {
         let price = Money { amount: 19_900, currency: "CNY".parse().unwrap() };
         let (sku, title, rate_per_s) = (SkuId::new(77).unwrap(), "Kettle".to_owned(), 1_000);
-        let offer = Offer { id: self.offer, sku, title, price, allotment, rate_per_s };
-        let lane = Lane { id: self.lane, partition: PARTITION, limit_per_buyer, offers: vec![offer] };
+        let offer = Offer { paused: false, id: self.offer, sku, title, price, allotment, rate_per_s };
+        let lane = Lane { paused: false, id: self.lane, partition: PARTITION, limit_per_buyer, offers: vec![offer] };
         let sale = Sale {
             id: SaleId::new(1001).unwrap(),
             tenant: TenantId::new(7).unwrap(),
@@ -199,6 +199,8 @@ impl Rig {
             shard_map_version: 1,
             limit_by: SubjectKind::Account,
             members_only: false,
+            visible_from_ms: 0,
+            orders: domain::sale::OrderTerms::default(),
             lanes: vec![lane],
         };
         self.sales.send_replace(Arc::new(BTreeMap::from([(sale.id, sale)])));

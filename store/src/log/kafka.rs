@@ -11,7 +11,7 @@ mod sales;
 mod tally;
 mod topics;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{error::Error, sync::Arc, thread, time::Duration};
 
 use domain::record::Topic;
 use rdkafka::{
@@ -19,8 +19,12 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
 };
+use tokio::task::JoinError;
 
-use crate::log::{ReadError, room::RECORD_BYTES_MAX};
+use crate::{
+    cause::Cause,
+    log::{ReadError, room::RECORD_BYTES_MAX},
+};
 
 pub use append::KafkaLog;
 pub use dead::KafkaDeadLetters;
@@ -197,7 +201,7 @@ pub enum KafkaSetupError {
     NoRoom,
     /// A thread or task of ours could not run.
     #[error("the Kafka client cannot run: {0}")]
-    Thread(String),
+    Thread(#[source] Cause),
     /// The broker refuses a topic.
     #[error("topic {topic} cannot be created: {code} (check replication and min_insync against the number of brokers)")]
     Topic {
@@ -282,10 +286,15 @@ fn on_own_thread(name: &str, work: impl FnOnce() + Send + 'static) {
 }
 
 /// Runs a call that blocks where it may.
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(call).await.map_err(|error| error.to_string())
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(call).await
 }
 
-fn unavailable(why: impl ToString) -> ReadError {
-    ReadError::Unavailable(why.to_string())
+/// The same by an error.
+fn failed(error: impl Error + Send + Sync + 'static) -> ReadError {
+    unavailable(Cause::of(error))
+}
+
+fn unavailable(why: impl Into<Cause>) -> ReadError {
+    ReadError::Unavailable(why.into())
 }

@@ -86,7 +86,7 @@ impl QueueRoom {
         let bytes = payload + RECORD_OVERHEAD;
         if bytes > RECORD_BYTES_MAX {
             let why = format!("a record of {bytes} bytes is never sent: {RECORD_BYTES_MAX} is the limit");
-            return Err(Unacknowledged(why));
+            return Err(Unacknowledged(why.into()));
         }
         self.queue.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Relaxed);
         self.bytes = self.bytes.min(bytes);

@@ -333,6 +333,7 @@ pub(crate) async fn parked_records_are_read_back_page_by_page(rig: impl Rig) {
 
 pub(crate) fn sale(id: u64, version: u32) -> Sale {
     let offer = Offer {
+        paused: false,
         id: OfferId::new(id).unwrap(),
         sku: SkuId::new(1).unwrap(),
         title: "offer".into(),
@@ -340,7 +341,8 @@ pub(crate) fn sale(id: u64, version: u32) -> Sale {
         allotment: 10,
         rate_per_s: 1_000,
     };
-    let lane = Lane { id: LaneId::new(id).unwrap(), partition: FIRST, limit_per_buyer: 1, offers: vec![offer] };
+    let lane =
+        Lane { paused: false, id: LaneId::new(id).unwrap(), partition: FIRST, limit_per_buyer: 1, offers: vec![offer] };
     Sale {
         id: SaleId::new(id).unwrap(),
         tenant: TenantId::new(1).unwrap(),
@@ -352,6 +354,8 @@ pub(crate) fn sale(id: u64, version: u32) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: vec![lane],
     }
 }

@@ -87,7 +87,7 @@ async fn without_a_broker_nothing_is_acknowledged() {
     let append = log.append(FIRST, record(1, "p"), log.room().unwrap());
     assert_eq!(log.flush(Duration::from_millis(1)).await, 1);
     let error = tokio::time::timeout(PATIENCE, append).await.unwrap().unwrap_err();
-    assert!(error.0.contains("timed out"), "{error}");
+    assert!(error.0.to_string().contains("timed out"), "{error}");
     assert_eq!(log.figures().appended.timed_out, 1);
     assert_eq!(log.in_flight(), 0);
     assert_eq!(log.flush(PATIENCE).await, 0);

@@ -24,12 +24,14 @@ use super::support::{Adapter, Deployment, Space, SqlOf, deployment, lane, offer}
 fn sale(id: u64, version: u32, lanes: &[(u64, &[u64])]) -> Sale {
     let price = Money { amount: 100, currency: "CNY".parse().unwrap() };
     let lanes = lanes.iter().map(|&(id, offers)| Lane {
+        paused: false,
         id: lane(id),
         partition: PartitionId(0),
         limit_per_buyer: 2,
         offers: offers
             .iter()
             .map(|&id| Offer {
+                paused: false,
                 id: offer(id),
                 sku: SkuId::new(1).unwrap(),
                 title: "x".into(),
@@ -50,6 +52,8 @@ fn sale(id: u64, version: u32, lanes: &[(u64, &[u64])]) -> Sale {
         shard_map_version: 1,
         limit_by: SubjectKind::Account,
         members_only: false,
+        visible_from_ms: 0,
+        orders: domain::sale::OrderTerms::default(),
         lanes: lanes.collect(),
     }
 }

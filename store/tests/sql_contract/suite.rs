@@ -5,6 +5,7 @@
 
 pub(crate) mod consumers;
 pub(crate) mod desk;
+pub(crate) mod domains;
 pub(crate) mod figures;
 pub(crate) mod leases;
 pub(crate) mod ledger;
@@ -24,6 +25,7 @@ macro_rules! contract {
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
                 only_unpaid_orders_are_overdue many_orders_are_marked_with_their_outbox_rows
                 the_outbox_is_read_by_partition;
+            domains: domains_become_what_is_wanted_and_nothing_else;
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
                 a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;

@@ -19,17 +19,21 @@ pub(crate) const ORDER: &str = "GET /v1/orders/{order_id}";
 /// See [`BUY`].
 pub(crate) const SALE: &str = "GET /v1/sales/{sale_id}";
 /// See [`BUY`].
+pub(crate) const LIST: &str = "GET /v1/sales";
+/// See [`BUY`].
 pub(crate) const TIME: &str = "GET /v1/time";
 
 /// What no client can bring about, and why.
-pub(crate) const UNPROVOKED: [(&str, u16, &str, &str); 7] = [
+pub(crate) const UNPROVOKED: [(&str, u16, &str, &str); 9] = [
     (
         BUY,
         503,
         "outcome_unknown",
         "needs a stock server that falls silent in a call, which the embedded deployment has none of",
     ),
-    (SALE, 503, "overloaded", "needs more than 32 MiB of pages in a second"),
+    (SALE, 503, "overloaded", "needs more than 128 MiB of pages in a second"),
+    (LIST, 503, "overloaded", "needs more than 128 MiB of pages in a second"),
+    (LIST, 503, "temporarily_unavailable", "needs an engine whose checks of pages stand still"),
     (SALE, 503, "temporarily_unavailable", "needs an engine whose checks of pages stand still"),
     (PAGE, 503, "overloaded", "needs 512 reads at one time, each of which takes a millisecond"),
     (PAGE, 503, "temporarily_unavailable", "needs databases that do not answer"),
@@ -304,6 +308,9 @@ fn orders() -> Vec<Case> {
 fn sales() -> Vec<Case> {
     let shown = |name, id: u64| case((SALE, 200, "none"), name, move |_| ask("GET", &format!("/v1/sales/{id}"), ""));
     let unknown = |name, id| case((SALE, 404, "not_found"), name, move |_| ask("GET", &format!("/v1/sales/{id}"), ""));
+    let listed = |(status, code), name, query| {
+        case((LIST, status, code), name, move |_| ask("GET", &format!("/v1/sales?{query}"), ""))
+    };
     let if_not = |tag: String| ask("GET", &format!("/v1/sales/{OPEN}"), &format!("If-None-Match: {tag}\r\n"));
     vec![
         shown("an open sale", OPEN).until(Until::Says("sold_out")),
@@ -313,6 +320,14 @@ fn sales() -> Vec<Case> {
         case((SALE, 200, "none"), "a sale that is known otherwise", move |_| if_not("W/\"x\"".into())),
         case((SALE, 304, "none"), "a sale that is known", move |side| if_not(side.tag())),
         case((SALE, 304, "none"), "any sale", move |_| if_not("*".into())),
+        listed((200, "none"), "the sales of a shop", "tenant=7&limit=1").until(Until::Says("\"stock\":\"available\"")),
+        listed((200, "none"), "the sales of no shop", "tenant=77"),
+        listed((400, "invalid_request"), "the sales of nobody", "limit=1"),
+        listed((400, "invalid_request"), "the sales of a shop that is no number", "tenant=seven"),
+        listed((400, "invalid_request"), "no sales", "tenant=7&limit=0"),
+        listed((400, "invalid_request"), "a cursor that is none", "tenant=7&cursor=x"),
+        listed((400, "invalid_request"), "another parameter", "tenant=7&page=2"),
+        case((LIST, 304, "none"), "any list", |_| ask("GET", "/v1/sales?tenant=7", "If-None-Match: *\r\n")),
         unknown("no sale", "77"),
         unknown("no id of a sale", "winter"),
         case((TIME, 200, "none"), "the time", |_| ask("GET", "/v1/time", "")),

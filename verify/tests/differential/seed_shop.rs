@@ -90,6 +90,7 @@ impl SeedShop {
     /// The sale as it is first published.
     pub(crate) fn to_sale(&self, now_ms: u64) -> Sale {
         let offers = self.offers.iter().map(|&(id, allotment)| Offer {
+            paused: false,
             id,
             sku: sku(id),
             title: "Kettle".into(),
@@ -108,7 +109,10 @@ impl SeedShop {
             shard_map_version: 1,
             limit_by: SubjectKind::Account,
             members_only: false,
+            visible_from_ms: 0,
+            orders: domain::sale::OrderTerms::default(),
             lanes: vec![Lane {
+                paused: false,
                 id: self.lane,
                 partition: self.partition,
                 limit_per_buyer: self.limit,

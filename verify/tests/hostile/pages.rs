@@ -16,39 +16,45 @@ const READS: usize = 20;
 /// each would be three times as much.
 const PAGES_GROWTH_MAX: u64 = 32 << 20;
 
-/// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read
-/// is written once a change, its bytes are held once, and an honest buyer is served meanwhile.
+/// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read,
+/// plain and packed, is written once a change and packed once a coding, its bytes are held once, and
+/// an honest buyer is served meanwhile.
 #[test]
 fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     let mut fixture = Fixture::new("pages");
     let large = fixture.market.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
-    let request = format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\n\r\n", large.id);
-    let written = |fixture: &Fixture| fixture.market.shop.engine_metric("flashsale_pages_written_total").unwrap();
+    let request = |number: usize| {
+        let accepted = ["identity", "gzip", "br"][number % 3];
+        format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\naccept-encoding: {accepted}\r\n\r\n", large.id)
+    };
+    let metric = |fixture: &Fixture, name| fixture.market.shop.engine_metric(name).unwrap();
+    let written = |fixture: &Fixture| metric(fixture, "flashsale_pages_written_total");
     // All lanes are open, so nothing of it changes any more.
     let mut wire = fixture.wire();
     wait_until("all stock is shown", PATIENCE, || {
-        wire.send(&request)?;
+        wire.send(request(0))?;
         let outcome = wire.answer();
         let Outcome::Answered { body, .. } = &outcome else { panic!("{outcome:?}") };
         Ok(body.matches("\"stock\":").count() == OFFERS as usize)
     })
     .unwrap();
+    let packed = metric(&fixture, "flashsale_pages_packed_total");
     let (before, memory) = (written(&fixture), fixture.market.engine_sample().unwrap().resident_bytes);
     let silent: Vec<Wire> = (0..SILENT)
-        .map(|_| {
+        .map(|number| {
             let mut wire = fixture.wire();
-            wire.send(&request).unwrap();
+            wire.send(request(number)).unwrap();
             wire
         })
         .collect();
     let address = fixture.market.address();
     thread::scope(|scope| {
-        for _ in 0..READERS {
+        for reader in 0..READERS {
             let request = &request;
             scope.spawn(move || {
                 let mut wire = Wire::connect(address).unwrap();
-                for _ in 0..READS {
-                    wire.send(request).unwrap();
+                for read in 0..READS {
+                    wire.send(request(reader + read)).unwrap();
                     let outcome = wire.answer();
                     assert!(matches!(outcome.status(), 200 | 503), "{outcome:?}");
                 }
@@ -63,6 +69,8 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     eprintln!("{SILENT} clients that read nothing: {} KiB in all; written again {again} times", grown >> 10);
     assert!(grown <= PAGES_GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
     assert_eq!(again, 0.0, "nothing changed");
+    let packed = metric(&fixture, "flashsale_pages_packed_total") - packed;
+    assert_eq!(packed, 2.0, "each coding once");
     // What they were sent was there all the while.
     let mut first = [0; 12];
     silent[0].stream().read_exact(&mut first).unwrap();

@@ -4,9 +4,12 @@ mod rig;
 mod simulator;
 mod staff;
 
+pub(crate) use rig::Topic;
+
 mod audit;
 mod branding;
 mod buyers;
+mod domains;
 mod erasure;
 mod feed;
 mod flags;
@@ -23,6 +26,7 @@ mod plans;
 mod products;
 mod reconcile;
 mod roles;
+mod sales;
 mod signing;
 mod stock;
 mod tenants;

@@ -1,16 +1,17 @@
 //! A running service on an empty database, and a client that shows all of an answer.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use catalog::{
     buyers::outside::Outside,
-    ports::Given,
+    ports::{Given, Selling},
     service::{Catalog, Secrets},
     vault::Vault,
 };
+use domain::sale::Sale;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kit::{
@@ -22,7 +23,10 @@ use kit::{
     token::{Tenants, TokenKey},
 };
 use serde_json::{Value, json};
-use store::sql::Sql as _;
+use store::{
+    log::{SalesPublisher, Unacknowledged},
+    sql::Sql as _,
+};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -34,11 +38,40 @@ pub(crate) const OPERATOR: &str = "operator-secret-of-the-tests";
 /// Where the clock of the tests begins: 2026-11-11T00:00:00Z.
 pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
 
-pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom>>;
+pub(crate) type TestCatalog = Catalog<Given<Db, ManualClock, SystemRandom, Topic>>;
 
 /// By what buyers' tokens are signed.
 pub(crate) fn token_key() -> TokenKey {
     TokenKey::new("test", &("BwcH".repeat(10) + "Bwc"), Tenants::All).unwrap()
+}
+
+/// The topic of sales, as a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Topic {
+    told: Arc<Mutex<Vec<Sale>>>,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Topic {
+    /// All that was published, in its order.
+    pub(crate) fn sales(&self) -> Vec<Sale> {
+        self.told.lock().unwrap().clone()
+    }
+
+    /// Acknowledges nothing from now on, or again.
+    pub(crate) fn go_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+impl SalesPublisher for Topic {
+    async fn publish(&self, sale: &Sale) -> Result<(), Unacknowledged> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(Unacknowledged("away on purpose".into()));
+        }
+        self.told.lock().unwrap().push(sale.clone());
+        Ok(())
+    }
 }
 
 fn secrets() -> Secrets {
@@ -198,7 +231,9 @@ impl Rig {
 
     async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
-        let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default() };
+        let ledger = place.ledger().await;
+        let selling = Arc::new(Selling { ledger, topic: place.topic().clone(), partitions: 4 });
+        let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default(), selling };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
         let catalog = Arc::new(Catalog::new(ports, secrets()).with_outside(outside));

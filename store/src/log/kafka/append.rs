@@ -29,6 +29,7 @@ use super::{
     KafkaSettings, KafkaSetupError, SIDE_BYTES_MAX, blocking, envelope, log_line, on_own_thread,
     tally::{Lost, Tally},
 };
+use crate::cause::Cause;
 use crate::figures::ProducerFigures;
 use crate::log::{
     DeadLetters, Entry, Envelope, OrderLog, SalesPublisher, Topics, Unacknowledged,
@@ -204,7 +205,7 @@ impl ProducerContext for Deliveries {
             Err((error, message)) => {
                 self.not_acknowledged(&id, message, error);
                 self.tally.lost(Lost::by(error));
-                Err(Unacknowledged(error.to_string()))
+                Err(Unacknowledged(Cause::of(error.clone())))
             }
         };
         // Before the answer: who has it finds the room free.
@@ -245,7 +246,7 @@ impl Inner {
         };
         self.send(record).map(|()| answered).map_err(|why| {
             tracing::warn!(why, topic, partition = partition.0, id, "a record was not taken by the Kafka producer");
-            Unacknowledged(why)
+            Unacknowledged(why.into())
         })
     }
 

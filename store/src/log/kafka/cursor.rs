@@ -18,7 +18,7 @@ use rdkafka::{
 };
 use tokio::time::sleep;
 
-use super::{Held, KafkaSettings, Quiet, blocking, unavailable};
+use super::{Held, KafkaSettings, Quiet, blocking, failed, unavailable};
 use crate::{
     elapsed::Since,
     log::{ReadError, Watermarks},
@@ -80,11 +80,11 @@ impl Cursor {
         for (key, value) in more {
             config.set(*key, *value);
         }
-        let consumer = Consumer::from_config_and_context(&config, Quiet).map_err(unavailable)?;
+        let consumer = Consumer::from_config_and_context(&config, Quiet).map_err(failed)?;
         Ok(Self {
             consumer: Held::new(consumer),
             topic: topic.into(),
-            partition: i32::try_from(partition.0).map_err(unavailable)?,
+            partition: i32::try_from(partition.0).map_err(failed)?,
             request_timeout: settings.request_timeout(),
             placed: false,
         })
@@ -104,7 +104,7 @@ impl Cursor {
             // broker to do so.
             consumer.assign(&place)
         };
-        blocking(assign).await.map_err(unavailable)?.map_err(unavailable)?;
+        blocking(assign).await.map_err(failed)?.map_err(failed)?;
         self.placed = true;
         Ok(())
     }
@@ -121,12 +121,12 @@ impl Cursor {
             let (consumer, topic, partition) = (self.consumer.get()?, Arc::clone(&self.topic), self.partition);
             let left = self.request_timeout.saturating_sub(since.elapsed());
             let ask = move || consumer.fetch_watermarks(&topic, partition, left);
-            let error = match blocking(ask).await.map_err(unavailable)? {
+            let error = match blocking(ask).await.map_err(failed)? {
                 Ok((low, high)) => return marks(low, high),
                 Err(error) => error,
             };
             if !changes_leader(&error) || since.elapsed() + LEADER_PAUSE >= self.request_timeout {
-                return Err(unavailable(error));
+                return Err(failed(error));
             }
             sleep(LEADER_PAUSE).await;
         }

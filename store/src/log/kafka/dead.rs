@@ -7,7 +7,7 @@ use rdkafka::{
 };
 use tokio::time::timeout;
 
-use super::{KafkaSettings, cursor::Cursor, envelope, unavailable};
+use super::{KafkaSettings, cursor::Cursor, envelope, failed, unavailable};
 use crate::log::{Entry, Parked, ParkedRecords, ReadError};
 
 /// The dead letters, to be read. A number is an offset of the topic. Each question has a client of
@@ -32,11 +32,11 @@ impl ParkedRecords for KafkaDeadLetters {
         if from >= marks.high {
             return Ok(found);
         }
-        cursor.place(Offset::Offset(i64::try_from(from).map_err(unavailable)?)).await?;
+        cursor.place(Offset::Offset(i64::try_from(from).map_err(failed)?)).await?;
         let consumer = cursor.consumer()?;
         while found.len() < limit {
             let next = timeout(self.0.request_timeout(), consumer.recv()).await;
-            let message = next.map_err(|_| unavailable("the dead letters do not come"))?.map_err(unavailable)?;
+            let message = next.map_err(|_| unavailable("the dead letters do not come"))?.map_err(failed)?;
             found.push(parked(&message));
             if message.offset().cast_unsigned() + 1 >= marks.high {
                 break;

@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{KafkaSettings, KafkaSetupError, log_line, unavailable};
 use crate::{
+    cause::Cause,
     elapsed::Since,
     log::{Membership, MembershipEvent, ReadError},
 };
@@ -139,7 +140,7 @@ impl KafkaMembership {
         });
         if let Err(error) = spawned {
             // Here it may block: nothing has begun.
-            return Err(KafkaSetupError::Thread(error.to_string()));
+            return Err(KafkaSetupError::Thread(Cause::of(error)));
         }
         Ok(Self { topic, owned: watched, told: BTreeMap::new(), consumer: Some(consumer), leave, left: Some(left) })
     }
@@ -231,7 +232,7 @@ impl Membership for KafkaMembership {
             {
                 let owned = self.owned.borrow_and_update();
                 if let Some(why) = &owned.failed {
-                    return Err(unavailable(why));
+                    return Err(unavailable(why.as_str()));
                 }
                 if let Some(event) = difference(&mut self.told, &owned.partitions) {
                     return Ok(event);

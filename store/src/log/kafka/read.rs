@@ -13,9 +13,12 @@ use tokio::time::sleep;
 use super::{
     KafkaSettings,
     cursor::{Cursor, at_once},
-    envelope, unavailable,
+    envelope, failed, unavailable,
 };
-use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
+use crate::{
+    cause::Cause,
+    log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks},
+};
 
 /// Opens readers of one topic.
 #[derive(Debug, Clone)]
@@ -73,7 +76,7 @@ pub struct KafkaReader {
 /// What an error means to a reader.
 enum Fault {
     Lost,
-    Trouble(String),
+    Trouble(Cause),
 }
 
 impl From<KafkaError> for Fault {
@@ -84,7 +87,7 @@ impl From<KafkaError> for Fault {
                 | RDKafkaErrorCode::OffsetOutOfRange
                 | RDKafkaErrorCode::LogTruncation,
             ) => Self::Lost,
-            _ => Self::Trouble(error.to_string()),
+            _ => Self::Trouble(Cause::of(error)),
         }
     }
 }
@@ -124,7 +127,7 @@ impl PartitionReader for KafkaReader {
     }
 
     async fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
-        let place = i64::try_from(offset).map_err(unavailable)?;
+        let place = i64::try_from(offset).map_err(failed)?;
         self.cursor.place(Offset::Offset(place)).await?;
         (self.next, self.lost) = (offset, false);
         Ok(())

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     KafkaSettings,
     cursor::{Cursor, at_once},
-    envelope, unavailable,
+    envelope, failed,
 };
 use crate::log::{ReadError, SalesFollower};
 
@@ -70,7 +70,7 @@ impl KafkaSalesFollower {
             }
             Err(KafkaError::PartitionEOF(_)) if self.end == End::Ahead => self.end = End::Reached,
             Err(KafkaError::PartitionEOF(_)) => {}
-            Err(error) => self.trouble = Some(unavailable(error)),
+            Err(error) => self.trouble = Some(failed(error)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Creates the topics that are missing and checks those that exist. It never changes one.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -11,7 +11,7 @@ use rdkafka::{
 use tokio::time::sleep;
 
 use super::{Held, KafkaSettings, KafkaSetupError, Quiet, blocking};
-use crate::elapsed::Since;
+use crate::{cause::Cause, elapsed::Since};
 
 /// A topic without leaders after this time has no brokers to carry it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -36,14 +36,18 @@ pub async fn ensure_topics(settings: &KafkaSettings) -> Result<(), KafkaSetupErr
     let topics = topics(settings);
     let config = settings.client();
     let admin = blocking(move || AdminClient::from_config_and_context(&config, Quiet)).await;
-    let admin = Held::new(admin.map_err(KafkaSetupError::Thread)??);
-    let client = admin.get().map_err(|error| KafkaSetupError::Thread(error.to_string()))?;
+    let admin = Held::new(admin.map_err(not_run)??);
+    let client = admin.get().map_err(not_run)?;
     create(&client, settings, &topics).await?;
     let since = Since::now();
     for topic in &topics {
         await_ready(&client, topic, settings.request_timeout(), since).await?;
     }
     Ok(())
+}
+
+fn not_run(error: impl Error + Send + Sync + 'static) -> KafkaSetupError {
+    KafkaSetupError::Thread(Cause::of(error))
 }
 
 fn topics(settings: &KafkaSettings) -> Vec<Topic> {
@@ -102,7 +106,7 @@ async fn await_ready(
     loop {
         let (admin, name) = (Arc::clone(admin), topic.name.clone());
         let answer = blocking(move || admin.inner().fetch_metadata(Some(&name), request_timeout));
-        let why = match answer.await.map_err(KafkaSetupError::Thread)? {
+        let why = match answer.await.map_err(not_run)? {
             Ok(metadata) => match check(&metadata, topic)? {
                 None => return Ok(()),
                 Some(why) => why,

@@ -115,7 +115,7 @@ impl SqliteLog {
         let shared = &self.owner.shared;
         let Some(stream) = shared.stream(self.topic, partition) else {
             shared.tally.refused(1);
-            return Err(Unacknowledged(no_such(partition, shared.settings.partitions)));
+            return Err(Unacknowledged(no_such(partition, shared.settings.partitions).into()));
         };
         room.fit(record.payload.len()).inspect_err(|_| shared.tally.too_large())?;
         let (answer, answered) = oneshot::channel();

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, ffi, types::FromSql};
 
 use super::{SqliteSettings, SqliteSetupError, streams};
-use crate::log::Watermarks;
+use crate::{cause::Cause, log::Watermarks};
 
 /// "FSLG", in the file's header.
 const APPLICATION: u32 = 0x4653_4c47;
@@ -268,6 +268,11 @@ impl LogFile {
 
     fn unusable(&self, error: &rusqlite::Error) -> SqliteSetupError {
         SqliteSetupError::Unusable(self.advice(error))
+    }
+
+    /// What failed, what to do about it, and the error that says so.
+    pub(super) fn cause(&self, error: rusqlite::Error) -> Cause {
+        Cause::new(self.advice(&error), error)
     }
 
     /// What failed, and what to do about it.

@@ -6,7 +6,10 @@ use domain::{id::PartitionId, record::Topic};
 use rusqlite::Connection;
 
 use super::{SqliteSettings, Stream, file::LogFile, no_such, read};
-use crate::log::{Entry, ReadError, Watermarks};
+use crate::{
+    cause::Cause,
+    log::{Entry, ReadError, Watermarks},
+};
 
 /// A log's file, open to be read. Calls block.
 pub struct SqliteLogView {
@@ -23,7 +26,7 @@ impl SqliteLogView {
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         // Of the settings only the partitions matter to who reads, and the file tells these.
         let settings = SqliteSettings::new(1, std::sync::Arc::new(|| 0));
-        let unavailable = |file: &LogFile, error| ReadError::Unavailable(file.advice(&error));
+        let unavailable = |file: &LogFile, error| ReadError::Unavailable(file.cause(error));
         let file = LogFile::new(path, &settings);
         let connection = file.open_to_read().map_err(|error| unavailable(&file, error))?;
         let partitions = connection.query_row("SELECT partitions FROM shape", (), |row| row.get(0));
@@ -38,7 +41,7 @@ impl SqliteLogView {
     /// [`ReadError::Unavailable`] when the file cannot be read.
     pub fn partitions(&self) -> Result<Vec<(PartitionId, Watermarks)>, ReadError> {
         let positions = self.file.positions(&self.connection);
-        let (marks, _) = positions.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        let (marks, _) = positions.map_err(|error| ReadError::Unavailable(Cause::of(error)))?;
         // Those of `orders` stand first.
         Ok((0..self.partitions).map(PartitionId).zip(marks).collect())
     }
@@ -50,8 +53,8 @@ impl SqliteLogView {
     /// [`ReadError::Unavailable`] when the file cannot be read.
     pub fn read(&self, partition: PartitionId, offset: u64, records_max: usize) -> Result<Vec<Entry>, ReadError> {
         let stream = Stream::new(Topic::Orders, partition, self.partitions)
-            .ok_or_else(|| ReadError::Unavailable(no_such(partition, self.partitions)))?;
+            .ok_or_else(|| ReadError::Unavailable(no_such(partition, self.partitions).into()))?;
         let entries = read::read(&self.connection, stream.number, offset, records_max, usize::MAX);
-        entries.map_err(|error| ReadError::Unavailable(self.file.advice(&error)))
+        entries.map_err(|error| ReadError::Unavailable(self.file.cause(error)))
     }
 }

@@ -19,7 +19,10 @@ use super::{
     file::{LogFile, offset_of, place},
     no_such,
 };
-use crate::log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks};
+use crate::{
+    cause::Cause,
+    log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks},
+};
 
 /// Connections kept for the next read, at most.
 const IDLE_MAX: usize = 8;
@@ -76,8 +79,9 @@ impl Shared {
     ) -> Result<T, ReadError> {
         let shared = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || shared.readers.ask(question)).await;
-        let answer = asked.map_err(|error| ReadError::Unavailable(format!("a read was given up: {error}")))?;
-        answer.map_err(|error| ReadError::Unavailable(self.file.advice(&error)))
+        let answer = asked
+            .map_err(|error| ReadError::Unavailable(Cause::new(format!("a read was given up: {error}"), error)))?;
+        answer.map_err(|error| ReadError::Unavailable(self.file.cause(error)))
     }
 }
 
@@ -106,7 +110,7 @@ impl OrderLogSource for SqliteSource {
     fn reader(&self, partition: PartitionId) -> Result<SqliteReader, ReadError> {
         let stream = self.log.stream(self.topic, partition);
         let found = stream.and_then(|stream| Some((stream, self.log.tails.get(stream.index)?.marks())));
-        let no_such = || ReadError::Unavailable(no_such(partition, self.log.settings.partitions));
+        let no_such = || ReadError::Unavailable(no_such(partition, self.log.settings.partitions).into());
         let (stream, marks) = found.ok_or_else(no_such)?;
         Ok(SqliteReader { log: Arc::clone(&self.log), partition, stream, marks, next: None, lost: false })
     }

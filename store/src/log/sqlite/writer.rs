@@ -203,7 +203,7 @@ impl Writer {
             match self.purge_step() {
                 Ok(0) => break Ok(deleted),
                 Ok(records) => deleted += records,
-                Err(cause) => break Err(Unacknowledged(cause)),
+                Err(cause) => break Err(Unacknowledged(cause.into())),
             }
         };
         answer.send(outcome).ok();

@@ -1,22 +1,29 @@
-//! How fast pages of sales leave an engine. A page may be megabytes, and whoever asks for it pays
+//! How fast pages of sales leave a process. A page may be megabytes, and whoever asks for it pays
 //! nothing: without a bound a few clients would keep the front threads busy with sending. Who comes
 //! too early waits for a turn, so that one who asks once is served beside others who ask all the
 //! while; who would wait too long is answered to come back. While purchases are under way pages
 //! yield to them: an answer of nothing but its head costs a front thread as much as a refused
-//! purchase.
+//! purchase. At rest nobody else wants the threads, and pages may have them.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// Bytes of pages that leave an engine in a second, over all its threads: a quarter of a gigabit
-/// line, and a few percent of a core.
-pub const PAGE_BYTES_PER_S: u64 = 32 << 20;
-/// What even the smallest answer costs: 16,384 of them a second.
-const COST_MIN: u64 = 2 << 10;
-/// The same while purchases are under way: 2,048 a second, a few percent of a core.
-const COST_MIN_SELLING: u64 = 16 << 10;
+/// What may leave.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    /// In a second, over all threads of the process.
+    bytes_per_s: u64,
+    /// What even the smallest answer costs.
+    cost_min: u64,
+}
+
+/// A gigabit line, and 131,072 of the smallest answers: more than two cores can write.
+const AT_REST: Rate = Rate { bytes_per_s: 128 << 20, cost_min: 1 << 10 };
+/// While purchases are under way: a quarter of the line, and 2,048 of the smallest answers, each a
+/// few percent of a core.
+const SELLING: Rate = Rate { bytes_per_s: 32 << 20, cost_min: 16 << 10 };
 /// So much may leave at once.
 const BURST_US: u64 = 250_000;
 /// Longest wait for a turn.
@@ -26,7 +33,7 @@ const US_PER_S: u64 = 1_000_000;
 
 /// Turns, given in the order of asking.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// When all that was let through so far has left at the full rate, in microseconds of the
     /// monotonic clock.
     free_at_us: AtomicU64,
@@ -35,11 +42,11 @@ pub struct Pace {
 impl Pace {
     /// How long an answer of so many bytes waits before it may leave; `None`: too long. `selling`:
     /// purchases are under way.
-    pub fn turn(&self, bytes: usize, selling: bool, now: Duration) -> Option<Duration> {
+    pub(crate) fn turn(&self, bytes: usize, selling: bool, now: Duration) -> Option<Duration> {
         let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let cost_min = if selling { COST_MIN_SELLING } else { COST_MIN };
+        let Rate { bytes_per_s, cost_min } = if selling { SELLING } else { AT_REST };
         let cost = u64::try_from(bytes).unwrap_or(u64::MAX).max(cost_min);
-        let cost_us = cost.saturating_mul(US_PER_S) / PAGE_BYTES_PER_S;
+        let cost_us = cost.saturating_mul(US_PER_S) / bytes_per_s;
         let wait_us = |free_at_us: u64| free_at_us.saturating_sub(now_us).saturating_sub(BURST_US);
         let take = |free_at_us: u64| {
             (wait_us(free_at_us) <= WAIT_US_MAX).then(|| free_at_us.max(now_us).saturating_add(cost_us))
@@ -60,22 +67,24 @@ mod tests {
     #[test]
     fn turns_come_at_the_full_rate_and_not_later_than_a_second() {
         let (pace, now) = (Pace::default(), Duration::from_secs(1));
-        let turns: Vec<Duration> = std::iter::from_fn(|| pace.turn(MEGABYTE, false, now)).collect();
+        let turns: Vec<Duration> = std::iter::from_fn(|| pace.turn(MEGABYTE, true, now)).collect();
         assert_eq!(turns.len(), 41, "a quarter of a second's bytes at once, a second's waiting");
         assert!(turns[..8].iter().all(Duration::is_zero) && turns.is_sorted());
-        assert_eq!(pace.turn(1, false, now), None);
+        assert_eq!(pace.turn(1, true, now), None);
         let later = now + Duration::from_millis(500);
-        assert_eq!(std::iter::from_fn(|| pace.turn(MEGABYTE, false, later)).count(), 16);
-        assert_eq!(pace.turn(1, false, now + Duration::from_secs(9)), Some(Duration::ZERO));
+        assert_eq!(std::iter::from_fn(|| pace.turn(MEGABYTE, true, later)).count(), 16);
+        assert_eq!(pace.turn(1, true, now + Duration::from_secs(9)), Some(Duration::ZERO));
     }
 
-    /// A flood of the smallest answers takes an eighth of its turns once purchases are under way.
+    /// A flood of the smallest answers takes a sixty-fourth of its turns once purchases are under
+    /// way; at rest the 60,000 a second that two cores write find turns.
     #[test]
     fn small_answers_yield_to_purchases() {
         let turns = |selling| {
             let pace = Pace::default();
             std::iter::from_fn(|| pace.turn(0, selling, Duration::from_secs(1))).count()
         };
-        assert_eq!((turns(false), turns(true)), (20_492, 2_562));
+        assert_eq!(turns(true), 2_562);
+        assert!(turns(false) > 131_072, "{}", turns(false));
     }
 }

@@ -1,0 +1,100 @@
+//! Sales: drafts, published by compare-and-set, changed while they run, closed and settled. A
+//! merchant names things by his own codes; the numbers by which buyers know them are made here.
+
+/// What may be done when.
+mod life;
+
+/// Terms, as asked for and as kept.
+mod terms;
+
+/// From the one to the other.
+mod resolve;
+
+/// The row.
+mod row;
+
+/// What is published.
+mod publishing;
+
+/// Stock of the warehouses.
+mod settle;
+
+/// Versions.
+mod history;
+
+/// Bodies and handlers.
+mod routes;
+
+use kit::{
+    access::Permission::{ReadSales, WriteSales},
+    api::{Access, Route},
+    http::Mount,
+};
+
+pub use self::publishing::adopt;
+pub(crate) use self::routes::document;
+use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
+
+const SALES: Numbered = Numbered("sale");
+const LANES: Numbered = Numbered("lane");
+const OFFERS: Numbered = Numbered("offer");
+
+/// Publishes what is due, takes in what was published elsewhere, and settles what is over.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next call goes on.
+pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    publishing::round(catalog).await?;
+    adopt(catalog).await?;
+    settle::round(catalog).await
+}
+
+pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
+    let (read, write) = (Access::Needs(ReadSales), Access::Needs(WriteSales));
+    let one = "/v1/merchant/sales/{sale}";
+    vec![
+        Mount::get(
+            "/v1/merchant/sales",
+            "merchant_sales",
+            Route::new(read, |catalog, call| Box::pin(routes::list(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales",
+            "new_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::create(catalog, call))),
+        ),
+        Mount::get(one, "merchant_sale", Route::new(read, |catalog, call| Box::pin(routes::show(catalog, call)))),
+        Mount::patch(one, "change_sale", Route::new(write, |catalog, call| Box::pin(routes::change(catalog, call)))),
+        Mount::delete(one, "remove_sale", Route::new(write, |catalog, call| Box::pin(routes::remove(catalog, call)))),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/publish",
+            "publish_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::publish(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/pause",
+            "pause_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::pause(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/resume",
+            "resume_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::resume(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/close",
+            "close_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::close(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/clone",
+            "clone_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::clone(catalog, call))),
+        ),
+        Mount::get(
+            "/v1/merchant/sales/{sale}/history",
+            "sale_history",
+            Route::new(read, |catalog, call| Box::pin(routes::versions(catalog, call))),
+        ),
+    ]
+}

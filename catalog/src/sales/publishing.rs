@@ -1,0 +1,245 @@
+//! From terms to what is published. The row of a sale says that its terms are due, in the
+//! transaction that changes them; then the ledger's database decides by compare-and-set; then the
+//! row says what is published. Whoever dies between these is followed by the next round, and doing
+//! a step again changes nothing.
+
+use std::collections::HashMap;
+
+use domain::{id::SaleId, sale::Sale};
+use kit::clock::Clock as _;
+use store::{
+    publications::Published,
+    sql::{Sql as _, SqlError, Tx as _, stored},
+};
+
+use super::{
+    LANES, OFFERS, SALES,
+    row::{Kept, read_terms},
+    terms::Terms,
+};
+use crate::{
+    flaw::Flaw, ports::Ports, products::rules::Flaws, publish::plan, published::newest, refused::Refused,
+    service::Catalog,
+};
+
+/// Sales that one round publishes, and takes in.
+const ROUND_MAX: u32 = 500;
+
+/// Numbers beyond are no count of anybody's: whoever chose them chose at random.
+const COUNTED_MAX: i64 = 1 << 40;
+
+const DUE: &str = "SELECT tenant, sale FROM sales WHERE is_due = 1 ORDER BY sale LIMIT ?";
+const CONFIRM: &str = "UPDATE sales SET published = ?, is_due = 0 WHERE tenant = ? AND sale = ? AND version = ?";
+const BACK: &str = "UPDATE sales SET is_due = 0 WHERE tenant = ? AND sale = ? AND version = ?";
+const KNOWN: &str = "SELECT sale, tenant, published, is_due FROM sales";
+
+/// The actor of versions that came past this service.
+const PUBLICATION: &str = "publication";
+
+/// The sale that terms come to, after what is published.
+///
+/// # Errors
+/// `invalid_request` that names every rule that they break.
+pub(super) fn planned<P: Ports>(
+    catalog: &Catalog<P>,
+    (tenant, sale): (u32, i64),
+    terms: &Terms,
+    published: &[Sale],
+) -> Result<Sale, Refused> {
+    let draft = terms.draft((tenant, sale), None)?;
+    plan(&draft, published, catalog.selling().partitions, catalog.clock().now_ms()).map_err(|flaws| refused(&flaws))
+}
+
+fn refused(flaws: &[Flaw]) -> Refused {
+    let is_taken = |flaw: &Flaw| flaw.field == "tenant" || flaw.field == "version" || flaw.field.ends_with(".id");
+    if flaws.iter().any(is_taken) {
+        let detail = "a sale file took a number of this sale, or published it; look at it again, or clone it";
+        return Refused::conflict(detail);
+    }
+    let mut named = Flaws::default();
+    flaws.iter().for_each(|flaw| named.add(flaw.field.clone(), flaw.message.clone()));
+    named.refuse().err().unwrap_or_else(|| Refused::Broken("a plan without flaws was refused".into()))
+}
+
+/// Publishes the terms of a sale that are due, and says so in its row.
+///
+/// # Errors
+/// [`Refused::Sql`] when a database fails; the next round goes on.
+pub(super) async fn deliver<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64) -> Result<(), Refused> {
+    let selling = catalog.selling();
+    let publications = selling.ledger.publications();
+    loop {
+        let kept = Kept::find(catalog.sql(), tenant, sale).await?;
+        if !kept.is_due {
+            return Ok(());
+        }
+        let published = publications.all().await?;
+        let known = newest(&published, id_of(sale)?);
+        let known_version = known.map_or(0, |known| known.version);
+        let asked = planned(catalog, (tenant, sale), &kept.terms, &published).ok();
+        let done = match asked {
+            // Our own, of which the row has not heard yet.
+            Some(asked) if known == Some(&asked) => Some(asked),
+            Some(asked) if known_version == kept.published => {
+                let expected = (known_version > 0).then_some(known_version);
+                match publications.publish(&asked, expected).await? {
+                    Published::Done => Some(asked),
+                    Published::Lost(_) => None,
+                }
+            }
+            _ => None,
+        };
+        let Some(done) = done else {
+            // Somebody else published it meanwhile: what is published holds.
+            let Some(found) = publications.find(id_of(sale)?).await? else {
+                // Nothing of it is published: it is a draft again.
+                catalog.sql().exec(BACK, vec![tenant.into(), sale.into(), stored(kept.version)?.into()]).await?;
+                return Err(Refused::conflict("a number of the sale is taken by now: clone it, and publish the clone"));
+            };
+            return take_in(catalog, &found).await;
+        };
+        if let Err(error) = publications.feed(&selling.topic).await {
+            tracing::warn!(%error, sale, "a sale is published, and the topic lacks it still; it gets there by itself");
+        }
+        let row = vec![done.version.into(), tenant.into(), sale.into(), stored(kept.version)?.into()];
+        if catalog.sql().exec(CONFIRM, row).await? > 0 {
+            return Ok(());
+        }
+        // The terms changed meanwhile: they are due as well.
+        note_published(catalog, tenant, sale, done.version).await?;
+    }
+}
+
+/// The row has changed since its terms were read: only the version that is published is noted.
+async fn note_published<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64, version: u32) -> Result<(), Refused> {
+    const NOTE: &str = "UPDATE sales SET published = ? WHERE tenant = ? AND sale = ? AND published < ?";
+    let row = vec![version.into(), tenant.into(), sale.into(), version.into()];
+    catalog.sql().exec(NOTE, row).await?;
+    Ok(())
+}
+
+/// Publishes what is due.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next round goes on.
+pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    for mut row in catalog.sql().rows(DUE, vec![ROUND_MAX.into()]).await? {
+        let (tenant, sale) = (row.number()?, row.int()?);
+        if let Err(error) = deliver(catalog, tenant, sale).await {
+            tracing::warn!(%error, tenant, sale, "a sale is not published yet; it is tried again");
+        }
+    }
+    Ok(())
+}
+
+/// Takes in what was published past this service: by sale files, or before it knew of sales.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next call goes on.
+pub async fn adopt<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    let publications = catalog.selling().ledger.publications();
+    let published = publications.versions().await?;
+    let known = catalog.sql().rows(KNOWN, vec![]).await?;
+    let known = known.into_iter().map(|mut row| {
+        let (sale, _tenant, version, is_due) = (row.int()?, row.int()?, row.number::<u32>()?, row.int()?);
+        Ok((sale, (version, is_due != 0)))
+    });
+    let known: HashMap<i64, (u32, bool)> = known.collect::<Result<_, SqlError>>()?;
+    // What is due is compared when it is published.
+    let is_news = |(sale, version): &&(SaleId, u32)| {
+        known.get(&sale.stored()).is_none_or(|(known, is_due)| known < version && !is_due)
+    };
+    let news: Vec<SaleId> = published.iter().filter(is_news).map(|(sale, _)| *sale).collect();
+    for sale in news {
+        let Some(found) = publications.find(sale).await? else { continue };
+        if known.contains_key(&sale.stored()) {
+            take_in(catalog, &found).await?;
+        } else {
+            begin_above(catalog, &found).await?;
+            import(catalog, &found).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of ours begin above those that are counted elsewhere.
+async fn begin_above<P: Ports>(catalog: &Catalog<P>, sale: &Sale) -> Result<(), Refused> {
+    let lanes = sale.lanes.iter().map(|lane| (LANES, lane.id.stored()));
+    let offers = sale.offers().map(|(_, offer)| (OFFERS, offer.id.stored()));
+    let mut highest = HashMap::new();
+    for (kind, number) in lanes.chain(offers).chain([(SALES, sale.id.stored())]) {
+        if number < COUNTED_MAX {
+            let known = highest.entry(kind).or_insert(number);
+            *known = number.max(*known);
+        }
+    }
+    for (kind, number) in highest {
+        catalog.numbers().begin_at(kind, number + 1).await?;
+    }
+    Ok(())
+}
+
+/// A sale that this service did not know, as a row of its own.
+async fn import<P: Ports>(catalog: &Catalog<P>, found: &Sale) -> Result<(), Refused> {
+    let now_ms = catalog.clock().now_ms();
+    let mut kept = Kept {
+        sale: found.id.stored(),
+        code: found.id.to_string(),
+        is_template: false,
+        terms: Terms::of(found, None),
+        version: 1,
+        published: found.version,
+        is_due: false,
+        is_owed: false,
+        is_settled: false,
+        created_at: now_ms,
+        updated_at: now_ms,
+    };
+    let mut tx = catalog.sql().begin().await?;
+    let (tenant, by) = (found.tenant.number(), ("sale.import", PUBLICATION));
+    let mut is_there = kept.insert(&mut tx, tenant, by).await?;
+    if !is_there {
+        kept.code = format!("sale-{}", found.id);
+        is_there = kept.insert(&mut tx, tenant, by).await?;
+    }
+    tx.commit().await?;
+    if !is_there {
+        tracing::warn!(sale = %found.id, "a published sale has no row here: its code or number is taken");
+    }
+    Ok(())
+}
+
+/// A later version of a sale, which came past this service: its terms hold from now on.
+async fn take_in<P: Ports>(catalog: &Catalog<P>, found: &Sale) -> Result<(), Refused> {
+    let (tenant, sale) = (found.tenant.number(), found.id.stored());
+    let mut tx = catalog.sql().begin().await?;
+    let kept = Kept::lock(&mut tx, tenant, sale).await?;
+    if kept.published >= found.version && !kept.is_due {
+        tx.rollback().await;
+        return Ok(());
+    }
+    let terms = Terms::of(found, Some(&kept.terms));
+    let (version, updated_at) = (kept.version + 1, catalog.clock().now_ms());
+    let next = Kept { terms, version, published: found.version, is_due: false, updated_at, ..kept };
+    next.save(&mut tx, tenant, ("sale.import", PUBLICATION)).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(super) fn id_of(sale: i64) -> Result<SaleId, SqlError> {
+    SaleId::new(sale.cast_unsigned()).map_err(|error| SqlError::Broken(error.to_string().into()))
+}
+
+/// The terms of a version of a sale.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`].
+pub(super) async fn terms_of<P: Ports>(
+    catalog: &Catalog<P>,
+    (tenant, sale, version): (u32, i64, u64),
+) -> Result<Terms, Refused> {
+    const TERMS: &str = "SELECT terms FROM sale_versions WHERE tenant = ? AND sale = ? AND version = ?";
+    let rows = catalog.sql().rows(TERMS, vec![tenant.into(), sale.into(), stored(version)?.into()]).await?;
+    let mut row = rows.into_iter().next().ok_or_else(|| Refused::not_found("version of the sale"))?;
+    Ok(read_terms(&row.text()?)?)
+}

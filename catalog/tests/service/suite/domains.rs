@@ -1,0 +1,45 @@
+//! Goal: the domains of tenants' shops are in the ledger's database as the tenants have them,
+//! whatever failed in between. Method: rounds of housekeeping by hand, by one process and by two.
+
+use std::collections::BTreeMap;
+
+use catalog::house;
+use serde_json::json;
+
+use super::rig::Rig;
+
+#[tokio::test]
+async fn the_domains_of_shops_are_copied_as_they_are() {
+    let rig = Rig::start().await;
+    let (one, two) = (rig.tenant("kettles").await, rig.tenant("pots").await);
+    let (of_one, of_two) = (rig.key_of(&one, &["write_settings"]).await, rig.key_of(&two, &["write_settings"]).await);
+    let put = async |key: &str, domain: &str| {
+        rig.put("/v1/branding").token(key).json(&json!({ "domain": domain })).send().await.expect(200);
+    };
+    let copy = rig.place().ledger().await.shop_domains();
+    let shown = async || {
+        let all = copy.all().await.unwrap();
+        all.into_iter().map(|(domain, tenant)| (domain, tenant.to_string())).collect::<BTreeMap<_, _>>()
+    };
+    let of = |domains: &[(&str, &str)]| {
+        domains.iter().map(|(domain, tenant)| ((*domain).to_owned(), (*tenant).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    put(&of_one, "shop.example").await;
+    house::put_in_order(&rig.catalog).await;
+    assert_eq!(shown().await, of(&[("shop.example", &one)]));
+    // It goes to another tenant, and its first one takes another.
+    put(&of_one, "kettles.example").await;
+    put(&of_two, "shop.example").await;
+    house::put_in_order(&rig.catalog).await;
+    let both = of(&[("kettles.example", &one), ("shop.example", &two)]);
+    assert_eq!(shown().await, both);
+    // What was lost comes back, also when two processes look at the same moment.
+    copy.put(&BTreeMap::new()).await.unwrap();
+    let other = rig.another().await;
+    tokio::join!(house::put_in_order(&rig.catalog), house::put_in_order(&other.catalog));
+    house::put_in_order(&rig.catalog).await;
+    assert_eq!(shown().await, both);
+    rig.put("/v1/branding").token(&of_one).json(&json!({})).send().await.expect(200);
+    house::put_in_order(&other.catalog).await;
+    assert_eq!(shown().await, of(&[("shop.example", &two)]));
+}
