@@ -21,6 +21,8 @@ mod full_disk;
 mod funnel;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/life.rs"]
+mod life;
 #[path = "embedded/older.rs"]
 mod older;
 #[path = "embedded/parked.rs"]
