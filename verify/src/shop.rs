@@ -135,18 +135,18 @@ impl Shop {
         Ok((engine, listen))
     }
 
-    /// Starts the merchants' service, ready, and its address. [`OPERATOR`] is its operator's secret.
+    /// Starts the merchants' service on a port of its own, ready.
     ///
     /// # Errors
     /// When it is not ready in time.
-    pub fn catalog(&self) -> anyhow::Result<(Child, SocketAddr)> {
+    pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
         let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
         let mut command = self.command("catalog");
         command.args(["serve", "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
         command.env("FLASHSALE_OPERATOR_SECRET", OPERATOR).env("FLASHSALE_VAULT_KEY", VAULT_KEY);
         let mut catalog = Child::start("catalog", command, self.folder.path())?;
         wait_until_ready(&mut catalog, admin)?;
-        Ok((catalog, listen))
+        Ok((catalog, Merchants { address: listen, key: OPERATOR.to_owned() }))
     }
 
     /// The buyers' address.

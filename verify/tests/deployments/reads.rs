@@ -34,8 +34,8 @@ fn line<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 fn catalog_answers_pages_as_the_engine_does() {
     let market = Market::open("reads").unwrap();
     let sale = market.publish_lanes(u64::from(LANES), LANES, -1_000).unwrap();
-    let (catalog, at) = market.shop.catalog().unwrap();
-    let sides = [market.address(), at];
+    let (catalog, merchants) = market.shop.catalog().unwrap();
+    let sides = [market.address(), merchants.address];
     for path in [format!("/v1/sales/{}", sale.id), format!("/v1/sales?tenant={}", sale.tenant)] {
         for accepted in ["identity", "gzip", "br"] {
             let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\naccept-encoding: {accepted}\r\n\r\n");
@@ -58,7 +58,7 @@ fn catalog_answers_pages_as_the_engine_does() {
             let alike = wait_until(&format!("{path} is alike as {accepted}"), PATIENCE, are_alike);
             alike.unwrap_or_else(|error| panic!("{error}\n{last}"));
         }
-        let plain = ask(at, &format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).2;
+        let plain = ask(merchants.address, &format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).2;
         assert!(plain.contains("\"stock\":\""), "{plain}");
     }
     let branding = r#"{"domain": "shop.example"}"#;
@@ -68,7 +68,7 @@ fn catalog_answers_pages_as_the_engine_does() {
         sale.tenant,
         branding.len()
     );
-    let (status, _, body) = ask(at, &put);
+    let (status, _, body) = ask(merchants.address, &put);
     assert_eq!(status, 200, "{body}");
     let preflight = "OPTIONS /v1/sales/1 HTTP/1.1\r\nhost: shop\r\norigin: https://shop.example\r\n\
                      access-control-request-method: GET\r\n\r\n";
