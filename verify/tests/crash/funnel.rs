@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use verify::{
-    funnel::{Merchants, Sold, Totals},
-    shop::OPERATOR,
-};
+use verify::funnel::{Sold, Totals};
 
 use super::*;
 
@@ -32,8 +29,7 @@ fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
     night.engine = night.shop.engine().unwrap();
     // Two of them count the same from now on.
     let (_one, _) = night.shop.catalog().unwrap();
-    let (_other, address) = night.shop.catalog().unwrap();
-    let merchants = Merchants { address, key: OPERATOR.to_owned() };
+    let (_other, merchants) = night.shop.catalog().unwrap();
     night.shop.report_of(rush).unwrap();
 
     let args = night.shop.stores().unwrap();
