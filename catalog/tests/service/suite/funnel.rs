@@ -315,6 +315,7 @@ async fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit() {
             market.decide(&[]).await;
             market.start();
             market.start();
+            // Dead at a moment that the seed draws.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..30))).await;
             market.kill();
         }
