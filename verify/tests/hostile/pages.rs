@@ -17,8 +17,8 @@ const READS: usize = 20;
 const PAGES_GROWTH_MAX: u64 = 32 << 20;
 
 /// Fault 13: a page of 1,000 offers that 32 clients read all the while and 300 clients never read,
-/// plain and packed, is written once a change and packed once a coding, its bytes are held once, and
-/// an honest buyer is served meanwhile.
+/// plain and packed, is written once a change and packed once a coding, its bytes are held once,
+/// and an honest buyer is served meanwhile.
 #[test]
 fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     let mut fixture = Fixture::new("pages");
