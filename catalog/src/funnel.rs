@@ -41,6 +41,7 @@ use store::{
     log::PartitionReader,
     sql::{Sql as _, stored},
 };
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{routes::document, streams::Streams};
@@ -73,6 +74,7 @@ pub async fn count<P: Ports>(
     reader: impl PartitionReader,
     (drain, stop): (CancellationToken, CancellationToken),
 ) {
+    catalog.streams().run_on(Handle::current());
     let consumer = Consumer::new(catalog.sql().clone(), NAME, Topic::Counts, PartitionId(0), reader);
     let counting = async { tokio::join!(follow(consumer, counted::Counted), sold::follow(&catalog)) };
     let ending = async {

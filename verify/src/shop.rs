@@ -16,7 +16,6 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
-    funnel::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
