@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
+    funnel::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
@@ -201,6 +202,19 @@ impl Shop {
         let mut command = self.command("order-writer");
         command.args(["--admin-addr", &format!("127.0.0.1:{}", free_port()?)]).args(arguments);
         Child::start("order-writer", command, self.folder.path())
+    }
+
+    /// Starts a merchants' service, on a port of its own; it answers a moment later.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
+        let (address, key) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), "operator-of-the-tests".to_owned());
+        let mut command = self.command("catalog");
+        command.arg("serve").args(["--listen", &address.to_string()]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{}", free_port()?)]);
+        command.env("FLASHSALE_OPERATOR_SECRET", &key).env("FLASHSALE_VAULT_KEY", "A".repeat(43));
+        Ok((Child::start("catalog", command, self.folder.path())?, Merchants { address, key }))
     }
 
     /// Waits until the engine is ready to sell.
