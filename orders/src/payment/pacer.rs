@@ -18,8 +18,8 @@ pub struct Pace {
     pub query_gap_ms: u64,
 }
 
-/// WeChat's limits are documented [D]; Alipay's and ours are chosen below what is known of them
-/// [U].
+/// WeChat's limits are documented (D); Alipay's and ours are chosen below what is known of them
+/// (U).
 const PACES: [(ProviderKind, Pace); 3] = [
     (ProviderKind::Wechat, Pace { per_order_max: 50, order_gap_ms: 60_000, account_per_s: 150, query_gap_ms: 30_000 }),
     (ProviderKind::Alipay, Pace { per_order_max: 50, order_gap_ms: 3_000, account_per_s: 50, query_gap_ms: 10_000 }),
