@@ -156,7 +156,7 @@ impl RefundPacer {
                 of_order.next_ms = entry.due_ms;
             }
             self.due.insert((entry.due_ms, refund.clone()));
-            self.account_next_us = now_us + 1_000_000 / self.pace.account_per_s.max(1);
+            self.account_next_us = now_us + 1_000_000_u64.div_ceil(self.pace.account_per_s.max(1));
             return Some(if asks { Turn::Ask(refund) } else { Turn::Query(refund) });
         }
     }
@@ -183,8 +183,11 @@ impl RefundPacer {
             return;
         }
         entry.stage = next;
+        let place = (entry.due_ms, refund.clone());
         if matches!(next, Stage::Done | Stage::Failed) {
-            self.due.remove(&(entry.due_ms, refund.clone()));
+            self.due.remove(&place);
+        } else {
+            self.due.insert(place);
         }
     }
 

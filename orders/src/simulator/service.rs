@@ -201,7 +201,10 @@ impl<C: Clock> Simulator<C> {
         let Ok(number) = asked.part("number").parse::<Number>() else { return not_found() };
         // What does not come about shows on the page.
         match path {
-            Path::Pay => drop(self.bank.pay(account, &number)),
+            Path::Pay => drop(match cashier::plan(asked.query()) {
+                Some(plan) => self.bank.pay_with(account, &number, plan),
+                None => self.bank.pay(account, &number),
+            }),
             Path::Close => drop(self.bank.close(account, &number)),
             _ => {}
         }
