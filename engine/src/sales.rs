@@ -20,7 +20,10 @@ use domain::{
 use pages::{sales::KEPT_AFTER_END_MS, stock::StockSeen};
 use store::log::SalesFollower;
 
-use crate::limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks};
+use crate::{
+    counts::OfferCounts,
+    limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
+};
 
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -113,6 +116,8 @@ pub struct Offered {
     pub lane: Arc<Lane>,
     /// What the lane said last of its stock.
     pub stock: Arc<StockSeen>,
+    /// What became of its purchases.
+    pub counts: Arc<OfferCounts>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
     /// What admission keeps of its shop.
@@ -360,6 +365,7 @@ impl Build<'_> {
             sale_version: sale.version,
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
+            counts: old.map(|old| Arc::clone(&old.counts)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
             shop: Arc::clone(shop),
         }
