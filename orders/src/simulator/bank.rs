@@ -21,6 +21,8 @@ pub enum Fault {
     FailsBefore,
     /// It is carried out, and the answer is 500.
     FailsAfter,
+    /// It is carried out, and rightly answered after so long.
+    Slow(Duration),
     /// It is carried out, and no answer comes for so long.
     Silent(Duration),
     /// It is carried out, and the answer's signature is of something else.

@@ -89,6 +89,7 @@ async fn faults_are_played_on_demand_and_the_number_stays() {
         let failed = rig.simulated.create(&charge("order_1", 8_888, Method::Simulated)).await;
         assert_eq!(failed, Err(Failed::Unknown(doubt)), "{fault:?}");
     }
+    rig.bank.fault(Fault::Slow(Duration::from_millis(1)));
     rig.simulated.create(&charge("order_1", 8_888, Method::Simulated)).await.unwrap();
     rig.bank.fault(Fault::TooOften);
     let failed = rig.simulated.query(&number("order_1")).await.unwrap_err();
