@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
+    funnel::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
