@@ -6,8 +6,8 @@
 //! | what if | then |
 //! |---|---|
 //! | this process dies | positions move with what was counted, in one transaction |
-//! | a record comes twice, or two processes read it | position, and engine and sequence, tell: it counts once |
-//! | the ledger begins a new generation, or movements are gone | the counts are set right by its units sold |
+//! | a record comes twice, or two processes read it | position, engine and sequence tell |
+//! | a new generation, or movements are gone | the counts are set right by the units sold |
 
 /// Counts of a transaction, written under the lock of their sales.
 mod book;

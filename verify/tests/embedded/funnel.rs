@@ -49,8 +49,8 @@ fn agree(folder: &Folder, runtime: &Runtime, released: u64) {
     merchants(folder).agree(&sold, |shown| all(shown) == released).unwrap();
 }
 
-/// Every attempt of a sellout is counted once at each step, and what was promised is what the ledger
-/// accepted.
+/// Every attempt of a sellout is counted once at each step, and what was promised is what the
+/// ledger accepted.
 fn every_attempt_is_counted(folder: &Folder, runtime: &Runtime, server: &mut Child) {
     let rush = folder.rush(IN_PEACE).unwrap();
     folder.report_of(rush).unwrap();
