@@ -24,6 +24,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
     CONSUMERS,
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
+    ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
 ];
 const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.

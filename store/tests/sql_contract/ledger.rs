@@ -34,6 +34,7 @@ fn lane_row(n: u64) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: 2,
+        limit_changed_at: 0,
         first_order: None,
         offers: vec![offer(10 * n), offer(10 * n + 1)],
     }
@@ -51,6 +52,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         retired_lanes: vec![],
         first_orders: vec![],
         allotments: vec![],
+        limits: vec![],
         retired: vec![],
         movements: vec![],
     }
