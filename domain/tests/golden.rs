@@ -327,7 +327,7 @@ fn a_record_cut_short_is_malformed() {
             let cut = Record::decode(kind, bytes.slice(..length));
             // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero:
             // valid, but another value.
-            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
+            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | LIMIT_TYPE | GENESIS_TYPE);
             // An older program's release ends before the status.
             let is_older = cut == Ok(Record::Released(released()));
             assert!(

@@ -4,6 +4,7 @@
 
 mod bound;
 mod contradictions;
+mod limit;
 mod random;
 mod retirement;
 mod target;
