@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod adopt;
+pub mod counts;
 pub mod decide;
 pub mod event;
 pub mod id;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, LIMIT_TYPE, RETIRED_TYPE};
-pub use kind::{BATCH_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
+pub use kind::{BATCH_TYPE, COUNTS_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
 pub use sale::{decode_sale, encode_sale};
 
 /// The generated protobuf messages; nothing outside this module speaks them.

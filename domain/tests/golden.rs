@@ -11,13 +11,14 @@
 
 use bytes::Bytes;
 use domain::{
+    counts::{Counts, EngineCounts, OfferCounts, Step, decode_counts},
     event::{EventKind, OrderEvent, Purchased, decode_events},
     id::{BatchId, Epoch, Generation, KeyHash, PartitionId, PurchaseNumber},
     money::Money,
     order::{Reason, Status},
     record::{
-        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, LimitChange, ORDER_EVENTS_TYPE,
-        RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, COUNTS_TYPE, Genesis, LimitChange,
+        ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
     },
     sale::{LIMIT_MAX, Lane, Offer, Sale, SubjectKind, Window},
 };
@@ -245,6 +246,22 @@ fn events_of_orders_of_version_1_read_and_write_as_ever() {
         assert_eq!(decode_events(ORDER_EVENTS_TYPE, golden(name)).unwrap(), events, "{name}: read");
     }
     assert_eq!(ORDER_EVENTS_TYPE, "flashsale.order-events.v1", "the type is part of the format");
+}
+
+#[test]
+fn counts_of_version_1_read_and_write_as_ever() {
+    let steps = [(Step::Arrived, 5), (Step::Admitted, 4), (Step::Reserved, 3), (Step::ReservedUnits, 6)];
+    let mut few = Counts::of_step(Step::SoldOut, 1);
+    steps.into_iter().for_each(|(step, times)| few.add(step, times));
+    let most = Counts::of([u32::MAX.into(); Step::OF_ENGINE]);
+    let offers = vec![
+        OfferCounts { tenant: id(3), sale: id(77), offer: id(900), counts: few },
+        OfferCounts { tenant: id(u32::MAX.into()), sale: id(LAST), offer: id(LAST), counts: most },
+    ];
+    let record = EngineCounts { engine: LAST, sequence: 7, second: 1_763_700_000, offers };
+    assert_eq!(hex(&record.encode()), hex(&golden("counts.v1")), "written");
+    assert_eq!(decode_counts(COUNTS_TYPE, golden("counts.v1")).unwrap(), record, "read");
+    assert_eq!(COUNTS_TYPE, "flashsale.counts.v1", "the type is part of the format");
 }
 
 /// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's

@@ -26,6 +26,9 @@ const LEDGER: &[(&str, &str)] = &[
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
     ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
 ];
+/// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
+/// service's list of migrations.
+pub const CONSUMERS_TABLE: &str = CONSUMERS.1;
 const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[

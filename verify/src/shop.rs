@@ -24,6 +24,11 @@ pub(crate) const READY: Duration = Duration::from_secs(60);
 /// How long a whole load test may take.
 const LOADTEST: Duration = Duration::from_secs(240);
 
+/// By what the operator of a [`Shop::catalog`] is known.
+pub const OPERATOR: &str = "operator-secret-of-the-tests";
+/// 32 bytes, under which nothing secret is sealed.
+const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+
 /// The services of one sale.
 #[derive(Debug)]
 pub struct Shop {
@@ -128,6 +133,20 @@ impl Shop {
         let mut engine = self.start_engine_at(self.command("engine"), listen, admin)?;
         wait_until_ready(&mut engine, admin)?;
         Ok((engine, listen))
+    }
+
+    /// Starts the merchants' service on a port of its own, ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
+        let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        let mut command = self.command("catalog");
+        command.args(["serve", "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
+        command.env("FLASHSALE_OPERATOR_SECRET", OPERATOR).env("FLASHSALE_VAULT_KEY", VAULT_KEY);
+        let mut catalog = Child::start("catalog", command, self.folder.path())?;
+        wait_until_ready(&mut catalog, admin)?;
+        Ok((catalog, Merchants { address: listen, key: OPERATOR.to_owned() }))
     }
 
     /// The buyers' address.
@@ -240,9 +259,9 @@ impl Shop {
     }
 }
 
-fn wait_until_ready(engine: &mut Child, admin: u16) -> anyhow::Result<()> {
-    wait_until("the engine is ready", READY, || {
-        ensure!(engine.ended()?.is_none(), "the engine ended:\n{}", engine.tail());
+fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<()> {
+    wait_until("the service is ready", READY, || {
+        ensure!(service.ended()?.is_none(), "the service ended:\n{}", service.tail());
         Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
     })
 }

@@ -17,8 +17,12 @@ mod expiry;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
+#[path = "embedded/funnel.rs"]
+mod funnel;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/life.rs"]
+mod life;
 #[path = "embedded/older.rs"]
 mod older;
 #[path = "embedded/parked.rs"]

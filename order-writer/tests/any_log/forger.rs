@@ -12,11 +12,12 @@ use store::log::Envelope;
 
 use super::rig::{LANES, Promise, SALE, TENANT, id, offer_of};
 
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "flashsale.batch.v1",
     "flashsale.released.v1",
     "flashsale.epoch.v1",
     "flashsale.allotment.v1",
+    "flashsale.limit.v1",
     "flashsale.genesis.v1",
 ];
 

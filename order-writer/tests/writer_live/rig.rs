@@ -455,8 +455,8 @@ impl Rig {
 
     /// Deletes the topics.
     pub(crate) async fn delete_topics(&self) {
-        let topics =
-            [self.kafka.orders_topic(), self.kafka.events_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
-        admin().delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+        let topics = self.kafka.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        admin().delete_topics(&topics, &Default::default()).await.unwrap();
     }
 }

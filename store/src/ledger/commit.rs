@@ -11,10 +11,12 @@ use super::{
     Committed, Ledger, LedgerCommit, PartitionRow,
     movement::{self, INSERT_MOVEMENTS},
 };
-use crate::sql::{Fixed, Insert, Sql, SqlError, Tx, Value, retried, stored};
+use crate::sql::{Fixed, Insert, Row, Sql, SqlError, Tx, Value, retried, stored};
 
 const PARTITION: &str =
     "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions WHERE partition_id = ?";
+const PARTITIONS: &str =
+    "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions ORDER BY partition_id";
 const BEGIN_PARTITION: &str =
     "INSERT INTO partitions (partition_id, generation, log_id, log_offset, record_id) VALUES (?, ?, ?, ?, ?)";
 // The fence of a batch: one writer's view of the partition is right.
@@ -83,14 +85,15 @@ impl<S: Sql> Ledger<S> {
     /// [`SqlError`] when the database fails.
     pub async fn partition(&self, partition: PartitionId) -> Result<Option<PartitionRow>, SqlError> {
         let rows = self.db.rows(PARTITION, vec![partition.0.into()]).await?;
-        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-        Ok(Some(PartitionRow {
-            partition: PartitionId(row.number()?),
-            generation: Generation(row.number()?),
-            log_id: row.int()?.cast_unsigned(),
-            offset: row.number()?,
-            record: RecordId::new(row.number()?).ok(),
-        }))
+        rows.into_iter().next().map(read_partition).transpose()
+    }
+
+    /// The positions of all partitions that are begun, by number.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn partitions(&self) -> Result<Vec<PartitionRow>, SqlError> {
+        self.db.rows(PARTITIONS, vec![]).await?.into_iter().map(read_partition).collect()
     }
 
     /// Begins a partition; `false` if it is begun.
@@ -203,6 +206,16 @@ impl<S: Sql> Ledger<S> {
         lower(tx, first_orders).await?;
         Ok(true)
     }
+}
+
+fn read_partition(mut row: Row) -> Result<PartitionRow, SqlError> {
+    Ok(PartitionRow {
+        partition: PartitionId(row.number()?),
+        generation: Generation(row.number()?),
+        log_id: row.int()?.cast_unsigned(),
+        offset: row.number()?,
+        record: RecordId::new(row.number()?).ok(),
+    })
 }
 
 async fn lower<T: Tx>(tx: &mut T, first_orders: &[(i64, i64)]) -> Result<(), SqlError> {
