@@ -5,6 +5,7 @@
 
 mod allotment;
 mod numbers;
+mod row;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -18,6 +18,9 @@ pub const OFFERS_PER_LANE_MAX: usize = 64;
 pub const LANES_MAX: usize = 1_000;
 /// Seconds that a buyer may have to pay, at least and at most.
 pub const PAYMENT_WINDOW_S: std::ops::RangeInclusive<u32> = 60..=30 * 86_400;
+/// The same of a deployment that sets nothing else, for sales that say nothing.
+pub const PAYMENT_WINDOW_S_DEFAULT: u32 = 15 * 60;
+const _: () = assert!(*PAYMENT_WINDOW_S.start() <= PAYMENT_WINDOW_S_DEFAULT);
 /// Days in which an order may be returned, at most.
 pub const AFTER_SALE_DAYS_MAX: u16 = 366;
 /// Admission rate of an offer, at most.
@@ -138,6 +141,13 @@ pub struct OrderTerms {
     pub fulfilment: Fulfilment,
     /// Days in which it may be returned, from its receipt on.
     pub after_sale_days: u16,
+}
+
+impl OrderTerms {
+    /// Seconds that a buyer has to pay, `default_s` of a sale that says nothing.
+    pub const fn pay_within_s(&self, default_s: u32) -> u32 {
+        if self.payment_window_s == 0 { default_s } else { self.payment_window_s }
+    }
 }
 
 /// One SKU put into one sale.

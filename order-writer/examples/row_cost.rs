@@ -235,6 +235,7 @@ impl Bench {
             released: None,
             reserved_at_ms,
             context: Bytes::new(),
+            pay_by_ms: None,
         })
     }
 }
