@@ -6,8 +6,8 @@
 //! | what if | then |
 //! |---|---|
 //! | this process dies | positions move with what was counted, in one transaction |
-//! | a record comes twice, or two processes read it | position, and engine and sequence, tell: it counts once |
-//! | the ledger begins a new generation, or movements are gone | the counts are set right by its units sold |
+//! | a record comes twice, or two processes read it | position, engine and sequence tell |
+//! | a new generation, or movements are gone | the counts are set right by the units sold |
 
 /// Counts of a transaction, written under the lock of their sales.
 mod book;
@@ -41,6 +41,7 @@ use store::{
     log::PartitionReader,
     sql::{Sql as _, stored},
 };
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{routes::document, streams::Streams};
@@ -73,6 +74,7 @@ pub async fn count<P: Ports>(
     reader: impl PartitionReader,
     (drain, stop): (CancellationToken, CancellationToken),
 ) {
+    catalog.streams().run_on(Handle::current());
     let consumer = Consumer::new(catalog.sql().clone(), NAME, Topic::Counts, PartitionId(0), reader);
     let counting = async { tokio::join!(follow(consumer, counted::Counted), sold::follow(&catalog)) };
     let ending = async {

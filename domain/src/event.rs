@@ -78,7 +78,11 @@ pub fn events_of(placed: &Placed, movement: &Movement, given_back: Option<Status
     match &placed.record {
         Record::Batch(batch) => of_batch(batch, &movement.decisions, &mut out),
         Record::Released(released) => of_release(released, given_back?, lanes, &mut out)?,
-        Record::EpochOpened { .. } | Record::LaneRetired { .. } | Record::AllotmentChanged(_) | Record::Genesis(_) => {}
+        Record::EpochOpened { .. }
+        | Record::LaneRetired { .. }
+        | Record::AllotmentChanged(_)
+        | Record::LimitChanged(_)
+        | Record::Genesis(_) => {}
     }
     (!out.is_empty()).then(|| out.into())
 }

@@ -19,7 +19,7 @@ use crate::{
     sale::LIMIT_MAX,
 };
 
-use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, RETIRED_TYPE};
+use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, LIMIT_TYPE, RETIRED_TYPE};
 pub use kind::{BATCH_TYPE, COUNTS_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
 pub use sale::{decode_sale, encode_sale};
 
@@ -136,6 +136,20 @@ pub struct AllotmentChange {
     pub after: i64,
 }
 
+/// A change of a lane's limit per buyer (R16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitChange {
+    /// The lane.
+    pub lane: LaneId,
+    /// Live units one buyer may hold from here on, 1 to [`LIMIT_MAX`].
+    pub limit: u32,
+    /// For a lower limit: the epoch under which the lane holds to it already. Under another one it
+    /// is void.
+    pub epoch: Epoch,
+    /// Packed position of the change it follows; 0 for the first.
+    pub after: i64,
+}
+
 /// The first record of a generation of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Genesis {
@@ -170,6 +184,8 @@ pub enum Record {
     },
     /// A stock delta.
     AllotmentChanged(AllotmentChange),
+    /// Another limit per buyer.
+    LimitChanged(LimitChange),
     /// A generation begins.
     Genesis(Genesis),
 }
@@ -199,6 +215,7 @@ impl Record {
             Self::EpochOpened { .. } => EPOCH_TYPE,
             Self::LaneRetired { .. } => RETIRED_TYPE,
             Self::AllotmentChanged(_) => ALLOTMENT_TYPE,
+            Self::LimitChanged(_) => LIMIT_TYPE,
             Self::Genesis(_) => GENESIS_TYPE,
         }
     }
@@ -210,6 +227,7 @@ impl Record {
             Self::Released(released) => Some(released.lane),
             Self::EpochOpened { lane, .. } | Self::LaneRetired { lane, .. } => Some(*lane),
             Self::AllotmentChanged(change) => Some(change.lane),
+            Self::LimitChanged(change) => Some(change.lane),
             Self::Genesis(_) => None,
         }
     }
@@ -240,6 +258,10 @@ impl Record {
                 target: c.target,
             }
             .encode_to_vec(),
+            Self::LimitChanged(c) => {
+                wire::LimitChanged { lane: c.lane.get(), limit: c.limit, epoch: c.epoch.0, after: c.after }
+                    .encode_to_vec()
+            }
             Self::Genesis(g) => {
                 wire::Genesis { partition: g.partition.0, generation: g.generation.0.into(), log_id: g.log_id }
                     .encode_to_vec()
@@ -271,6 +293,10 @@ impl Record {
                     after: w.after,
                     target: w.target,
                 }))
+            }),
+            LIMIT_TYPE => checked(LIMIT_TYPE, payload, |w: wire::LimitChanged| {
+                let (lane, epoch) = (LaneId::new(w.lane)?, Epoch(w.epoch));
+                Ok(Self::LimitChanged(LimitChange { lane, limit: w.limit, epoch, after: w.after }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {
                 let generation = u16::try_from(w.generation).map_err(|_| Flawed("generation out of range".into()))?;

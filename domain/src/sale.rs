@@ -207,8 +207,8 @@ pub struct Sale {
     pub limit_by: SubjectKind,
     /// Sells to members alone.
     pub members_only: bool,
-    /// From when on shoppers may see it, in epoch milliseconds: before, there is no such sale. 0 for
-    /// always.
+    /// From when on shoppers may see it, in epoch milliseconds: before, there is no such sale. 0
+    /// for always.
     pub visible_from_ms: u64,
     /// What holds for its orders.
     pub orders: OrderTerms,

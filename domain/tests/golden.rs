@@ -17,8 +17,8 @@ use domain::{
     money::Money,
     order::{Reason, Status},
     record::{
-        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, COUNTS_TYPE, Genesis, ORDER_EVENTS_TYPE,
-        RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, COUNTS_TYPE, Genesis, LimitChange,
+        ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
     },
     sale::{Fulfilment, LIMIT_MAX, Lane, Offer, OrderTerms, Sale, SubjectKind, Window},
 };
@@ -28,7 +28,9 @@ const EPOCH_TYPE: &str = "flashsale.epoch.v1";
 const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
 const RETIRED_TYPE: &str = "flashsale.retired.v1";
 const GENESIS_TYPE: &str = "flashsale.genesis.v1";
-const TYPES: [&str; 6] = [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, RETIRED_TYPE, ALLOTMENT_TYPE, GENESIS_TYPE];
+const LIMIT_TYPE: &str = "flashsale.limit.v1";
+const TYPES: [&str; 7] =
+    [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, RETIRED_TYPE, ALLOTMENT_TYPE, LIMIT_TYPE, GENESIS_TYPE];
 
 /// The largest id: a varint of nine bytes.
 const LAST: u64 = i64::MAX as u64;
@@ -98,6 +100,7 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
         epoch: Epoch(epoch),
         after: 0,
     };
+    let limit = |limit, epoch, after| LimitChange { lane: id(9), limit, epoch: Epoch(epoch), after };
     let genesis = Genesis { partition: PartitionId(11), generation: Generation(4095), log_id: LAST };
     vec![
         ("batch.v1", BATCH_TYPE, Record::Batch(batch())),
@@ -112,6 +115,8 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
         ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, None))),
         ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0, None))),
         ("allotment-target.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, Some(700)))),
+        ("limit-more.v1", LIMIT_TYPE, Record::LimitChanged(limit(3, 0, 0))),
+        ("limit-less.v1", LIMIT_TYPE, Record::LimitChanged(limit(2, 5, 1 << 40))),
         ("genesis.v1", GENESIS_TYPE, Record::Genesis(genesis)),
     ]
 }
@@ -367,7 +372,7 @@ fn a_record_cut_short_is_malformed() {
             let cut = Record::decode(kind, bytes.slice(..length));
             // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero:
             // valid, but another value.
-            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
+            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | LIMIT_TYPE | GENESIS_TYPE);
             // An older program's release ends before the status.
             let is_older = cut == Ok(Record::Released(released()));
             assert!(

@@ -169,8 +169,8 @@ impl<C: Clock> Admission<C> {
         let moment = self.moment();
         let (caller, claims) = self.bearer(purchase.token, moment.wall_ms)?;
         let directory = self.directory.now();
-        // A foreign tenant's offer, one that shoppers may not see yet and one that does not exist get
-        // the same answer (INV-7).
+        // A foreign tenant's offer, one that shoppers may not see yet and one that does not exist
+        // get the same answer (INV-7).
         let (promotion, offered) = directory
             .offer(purchase.offer)
             .filter(|(promotion, offered)| offered.tenant == caller.tenant && promotion.sale.is_visible(moment.wall_ms))

@@ -3,8 +3,8 @@
 //!
 //! | what if | then |
 //! |---|---|
-//! | a record is not acknowledged | the same record is appended again; what is counted meanwhile waits in the counts |
-//! | it was in the log after all | engine and sequence are the same: whoever reads it counts it once |
+//! | a record is not acknowledged | it is appended again; what is counted meanwhile waits |
+//! | it was in the log after all | engine and sequence are the same: it counts once |
 //! | the process dies | what was counted in its last second is lost: attempts, never an order |
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};

@@ -237,7 +237,7 @@ impl<P: Ports> Partition<P> {
             released: (!is_live).then_some(position),
             reserved_at_ms,
             context: Bytes::new(),
-            pay_by_ms: is_live.then(|| pay_by_ms(reserved_at_ms, pay_within_s)),
+            pay_by_ms: Some(pay_by_ms(reserved_at_ms, pay_within_s)),
         })
     }
 

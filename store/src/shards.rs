@@ -24,6 +24,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
     CONSUMERS,
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
+    ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
 ];
 /// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
 /// service's list of migrations.

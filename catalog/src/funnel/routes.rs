@@ -104,9 +104,9 @@ pub(super) async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
 
 /// The same as server-sent events.
 ///
-/// One a second, named `funnel`, while something changes: `{"sale", "revision", "offers": [{"offer",
-/// "totals"}], "seconds": [{"offer", "at", ...}], "has_more"}`, with the figures as they are now.
-/// The first one tells all totals and the newest seconds. A client that comes again with
+/// One a second, named `funnel`, while something changes: `{"sale", "revision", "offers":
+/// [{"offer", "totals"}], "seconds": [{"offer", "at", ...}], "has_more"}`, with the figures as they
+/// are now. The first one tells all totals and the newest seconds. A client that comes again with
 /// `Last-Event-ID` gets what changed meanwhile. A stream ends after ten minutes.
 #[utoipa::path(
     get, path = "/v1/merchant/sales/{sale}/funnel/stream", operation_id = "funnel_stream", tag = "sales",

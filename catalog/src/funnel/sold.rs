@@ -33,7 +33,7 @@ const BEGIN: &str = "INSERT INTO funnel_movements (partition_id, generation, log
 // The fence: who moves it has the movements from there on for itself.
 const MOVE: &str = "UPDATE funnel_movements SET generation = ?, log_offset = ? \
                     WHERE partition_id = ? AND generation = ? AND log_offset = ?";
-const COUNTED: &str = "SELECT counts FROM funnel_counts WHERE sale = ? AND width = 0 AND at_s = 0 AND offer = ?";
+const COUNTED: &str = "SELECT offer, counts FROM funnel_counts WHERE sale = ? AND width = 0 AND at_s = 0";
 
 /// The next record of a partition whose movement is to be counted.
 type At = (Generation, u64);
@@ -139,18 +139,14 @@ impl<S: Sql> Sold<S> {
         }
         let mut book = Book::default();
         let mut offers = 0_u64;
-        for lane in &lanes {
-            let owner = Owner { sale: lane.sale, tenant: lane.tenant };
-            for offer in &lane.offers {
-                let params = vec![lane.sale.stored().into(), offer.offer.stored().into()];
-                // No lock: the fence keeps others from these steps of these offers.
-                let known = tx.rows(COUNTED, params).await?.into_iter().next();
-                let known = known.map(|mut row| book::read(&mut row)).transpose()?.unwrap_or_default();
-                let live = known.get(Step::AcceptedUnits).saturating_sub(known.get(Step::ReleasedUnits));
-                let step = if live < offer.sold { Step::AcceptedUnits } else { Step::ReleasedUnits };
-                if live != offer.sold {
+        for (owner, sold) in by_sale(&lanes) {
+            let counted = counted(&mut tx, owner).await?;
+            for (offer, sold) in sold {
+                let live = counted.get(&offer.stored()).copied().unwrap_or(0);
+                let step = if live < sold { Step::AcceptedUnits } else { Step::ReleasedUnits };
+                if live != sold {
                     offers += 1;
-                    book.add(owner, offer.offer, second, &Counts::of_step(step, live.abs_diff(offer.sold)));
+                    book.add(owner, offer, second, &Counts::of_step(step, live.abs_diff(sold)));
                 }
             }
         }
@@ -193,6 +189,27 @@ fn movement_counts(movement: &Movement) -> impl Iterator<Item = (OfferId, Counts
         units.entry(offer).or_default().add(step, change.unsigned_abs());
     }
     units.into_iter()
+}
+
+/// Units sold of each offer.
+fn by_sale(lanes: &[LaneRow]) -> BTreeMap<Owner, Vec<(OfferId, u64)>> {
+    let mut sales: BTreeMap<Owner, Vec<(OfferId, u64)>> = BTreeMap::new();
+    for lane in lanes {
+        let owner = Owner { sale: lane.sale, tenant: lane.tenant };
+        sales.entry(owner).or_default().extend(lane.offers.iter().map(|offer| (offer.offer, offer.sold)));
+    }
+    sales
+}
+
+/// Live units of each offer of a sale, as they are counted. Needs no lock: the fence of the
+/// partition keeps others from these steps of its offers.
+async fn counted<T: Tx>(tx: &mut T, owner: Owner) -> Result<HashMap<i64, u64>, SqlError> {
+    let rows = tx.rows(COUNTED, vec![owner.sale.stored().into()]).await?;
+    let live = rows.into_iter().map(|mut row| {
+        let (offer, counts) = (row.int()?, book::read(&mut row)?);
+        Ok((offer, counts.get(Step::AcceptedUnits).saturating_sub(counts.get(Step::ReleasedUnits))))
+    });
+    live.collect()
 }
 
 async fn moved<T: Tx>(tx: &mut T, partition: PartitionId, from: At, to: At) -> Result<bool, SqlError> {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,10 @@ use kit::{
     problem::{Code, Problem},
 };
 use store::sql::Sql;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    runtime::Handle,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::shown::{self, Changes};
@@ -34,6 +37,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 pub(crate) struct Streams {
     sales: Arc<Mutex<Watched>>,
     stop: CancellationToken,
+    /// Where sales are watched: beside the threads that answer.
+    runtime: OnceLock<Handle>,
 }
 
 type Watched = HashMap<i64, Sale>;
@@ -53,6 +58,12 @@ struct Watcher {
 }
 
 impl Streams {
+    /// Sales are watched on this runtime, where it is told; else where they are asked for.
+    pub(super) fn run_on(&self, runtime: Handle) {
+        // The first one stays: it lives as long as the service.
+        self.runtime.get_or_init(|| runtime);
+    }
+
     /// Ends all of them; those that come later end at once.
     pub(super) fn end(&self) {
         self.stop.cancel();
@@ -82,7 +93,8 @@ impl Streams {
         let entry = watched.entry(sale).or_insert_with(|| Sale { tenant, watchers: Vec::new() });
         entry.watchers.push(Watcher { events, seen, looks: 0 });
         if is_new {
-            tokio::spawn(watch(Arc::clone(&self.sales), db.clone(), sale));
+            let runtime = self.runtime.get().map_or_else(Handle::current, Handle::clone);
+            runtime.spawn(watch(Arc::clone(&self.sales), db.clone(), sale));
         }
         Ok(response)
     }

@@ -4,6 +4,7 @@
 
 mod bound;
 mod contradictions;
+mod limit;
 mod random;
 mod retirement;
 mod target;
@@ -39,6 +40,7 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
             epoch: Epoch(3),
             is_retired: false,
             limit_per_buyer,
+            limit_changed_at: 0,
             first_order: None,
             offers,
         },

@@ -26,6 +26,7 @@ fn lanes() -> Lanes {
         epoch: Epoch(4),
         is_retired: false,
         limit_per_buyer: 1,
+        limit_changed_at: 0,
         first_order: None,
         offers: [(id(900), offer)].into(),
     };

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 
-use super::{AllotmentChange, Batch, Record, RecordError, Reservation};
+use super::{AllotmentChange, Batch, LimitChange, Record, RecordError, Reservation};
 use crate::{
     id::{BatchId, Epoch, ID_MAX, LaneId, Slot},
-    sale::{ALLOTMENT_MAX, PAYMENT_WINDOW_S},
+    sale::{ALLOTMENT_MAX, LIMIT_MAX, PAYMENT_WINDOW_S},
 };
 
 impl Record {
@@ -36,6 +36,7 @@ impl Record {
             }
             Self::EpochOpened { epoch, .. } | Self::LaneRetired { epoch, .. } => epoch_flaw(*epoch),
             Self::AllotmentChanged(change) => change.flaw(),
+            Self::LimitChanged(change) => change.flaw(),
             Self::Released(_) | Self::Genesis(_) => None,
         }
     }
@@ -71,6 +72,14 @@ impl AllotmentChange {
     }
 }
 
+impl LimitChange {
+    fn flaw(&self) -> Option<String> {
+        let fits = (1..=LIMIT_MAX).contains(&self.limit) && self.after >= 0;
+        let strange = || format!("a limit of {} after position {}", self.limit, self.after);
+        epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
+    }
+}
+
 impl Batch {
     /// Lane and batch that stand in the head, also where what follows is damaged; `None` when the
     /// head is.
@@ -93,7 +102,7 @@ mod tests {
         id::{BuyerId, KeyHash, OfferId, OrderId, PurchaseNumber, SaleId, SkuId, TenantId},
         money::Money,
         order::Status,
-        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE, RELEASED_TYPE, Released},
+        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE, LIMIT_TYPE, RELEASED_TYPE, Released},
     };
 
     fn reservation(buyer: u64) -> Reservation {
@@ -162,6 +171,14 @@ mod tests {
         ];
         for (delta, target, after, epoch) in wrong {
             assert!(change(delta, target, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
+        }
+        let limited = |limit, after, epoch| {
+            let change = LimitChange { lane: LaneId::new(9).unwrap(), limit, epoch: Epoch(epoch), after };
+            read(&Record::LimitChanged(change))
+        };
+        assert!(limited(LIMIT_MAX, i64::MAX, Epoch::MAX.0).is_ok() && limited(1, 0, 0).is_ok());
+        for (limit, after, epoch) in [(0, 0, 0), (LIMIT_MAX + 1, 0, 0), (1, -1, 0), (1, 0, u64::MAX)] {
+            assert!(limited(limit, after, epoch).unwrap_err().to_string().contains(LIMIT_TYPE));
         }
         let opened = |epoch| read(&Record::EpochOpened { lane: LaneId::new(9).unwrap(), epoch: Epoch(epoch) });
         assert!(opened(Epoch::MAX.0).is_ok());

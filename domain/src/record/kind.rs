@@ -41,6 +41,7 @@ pub const RELEASED_TYPE: &str = "flashsale.released.v1";
 pub(super) const EPOCH_TYPE: &str = "flashsale.epoch.v1";
 pub(super) const RETIRED_TYPE: &str = "flashsale.retired.v1";
 pub(super) const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
+pub(super) const LIMIT_TYPE: &str = "flashsale.limit.v1";
 pub(super) const GENESIS_TYPE: &str = "flashsale.genesis.v1";
 /// The `ce_type` of what became of orders; see [`event`](crate::event).
 pub const ORDER_EVENTS_TYPE: &str = "flashsale.order-events.v1";
@@ -49,12 +50,13 @@ pub const COUNTS_TYPE: &str = "flashsale.counts.v1";
 /// The `ce_type` of a sale on the topic `sales`.
 pub const SALE_TYPE: &str = "flashsale.sale.v1";
 
-const KINDS: [(&str, Topic); 8] = [
+const KINDS: [(&str, Topic); 9] = [
     (BATCH_TYPE, Topic::Orders),
     (RELEASED_TYPE, Topic::Orders),
     (EPOCH_TYPE, Topic::Orders),
     (RETIRED_TYPE, Topic::Orders),
     (ALLOTMENT_TYPE, Topic::Orders),
+    (LIMIT_TYPE, Topic::Orders),
     (GENESIS_TYPE, Topic::Orders),
     (ORDER_EVENTS_TYPE, Topic::OrderEvents),
     (COUNTS_TYPE, Topic::Counts),

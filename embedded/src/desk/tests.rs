@@ -68,6 +68,7 @@ fn lane() -> LaneRow {
         partition: PARTITION,
         epoch: Epoch(1),
         limit_per_buyer: 1,
+        limit_changed_at: 0,
         first_order: None,
         is_retired: false,
         offers: vec![OfferRow {

@@ -1,5 +1,5 @@
 //! Alipay, RSA2 by public keys: wap, page and precreate; query, close, refund, notices.
-//! [D] <https://opendocs.alipay.com/open/203/105286>
+//! (D) <https://opendocs.alipay.com/open/203/105286>
 
 /// What is signed of parameters.
 pub(crate) mod form;

@@ -186,7 +186,7 @@ pub fn change(from: AttemptState, happened: Happened) -> Option<Change> {
     Some(Change { to: line.2, is_late })
 }
 
-/// Shortest and longest time that a provider keeps an attempt open, in ms [D].
+/// Shortest and longest time that a provider keeps an attempt open, in ms (D).
 const OPEN_MS: [(ProviderKind, u64, u64); 3] = [
     (ProviderKind::Wechat, 60_000, 7 * DAY_MS),
     (ProviderKind::Alipay, 60_000, 15 * DAY_MS),

@@ -18,8 +18,8 @@ pub struct Pace {
     pub query_gap_ms: u64,
 }
 
-/// WeChat's limits are documented [D]; Alipay's and ours are chosen below what is known of them
-/// [U].
+/// WeChat's limits are documented (D); Alipay's and ours are chosen below what is known of them
+/// (U).
 const PACES: [(ProviderKind, Pace); 3] = [
     (ProviderKind::Wechat, Pace { per_order_max: 50, order_gap_ms: 60_000, account_per_s: 150, query_gap_ms: 30_000 }),
     (ProviderKind::Alipay, Pace { per_order_max: 50, order_gap_ms: 3_000, account_per_s: 50, query_gap_ms: 10_000 }),
@@ -156,7 +156,7 @@ impl RefundPacer {
                 of_order.next_ms = entry.due_ms;
             }
             self.due.insert((entry.due_ms, refund.clone()));
-            self.account_next_us = now_us + 1_000_000 / self.pace.account_per_s.max(1);
+            self.account_next_us = now_us + 1_000_000_u64.div_ceil(self.pace.account_per_s.max(1));
             return Some(if asks { Turn::Ask(refund) } else { Turn::Query(refund) });
         }
     }
@@ -183,8 +183,11 @@ impl RefundPacer {
             return;
         }
         entry.stage = next;
+        let place = (entry.due_ms, refund.clone());
         if matches!(next, Stage::Done | Stage::Failed) {
-            self.due.remove(&(entry.due_ms, refund.clone()));
+            self.due.remove(&place);
+        } else {
+            self.due.insert(place);
         }
     }
 

@@ -4,14 +4,14 @@
 use super::Number;
 
 /// The most of a payment that may be shared unless the account says otherwise, in parts per million
-/// (30 %) [D].
+/// (30 %) (D).
 pub const RATIO_PPM_DEFAULT: u32 = 300_000;
-/// How long money is frozen for sharing [D]. What is not shared by then is the shop's.
+/// How long money is frozen for sharing (D). What is not shared by then is the shop's.
 pub const FROZEN_MS_MAX: u64 = 30 * 86_400_000;
 /// Before the end of the freeze: time to try again.
 pub const FROZEN_MARGIN_MS: u64 = 2 * 86_400_000;
 
-/// Most receivers of one request [D].
+/// Most receivers of one request (D).
 pub const RECEIVERS_MAX: usize = 50;
 
 /// A share of a payment.

@@ -1,5 +1,5 @@
 //! WeChat Pay v3, direct merchants: JSAPI, H5, native; refunds; profit sharing; shipping.
-//! [D] <https://pay.weixin.qq.com/doc/v3/merchant/4012062524>
+//! (D) <https://pay.weixin.qq.com/wiki/doc/apiv3/wechatpay/wechatpay4_1.shtml>
 
 /// Signatures of requests, answers and notices.
 mod signature;

@@ -1,6 +1,6 @@
 //! The trade bill of Alipay (`bill_type=trade`, the file of details), in CSV: GBK, comments behind
 //! `#`, tabs behind numbers, refunds as negative amounts. Totals stand in the last comments.
-//! [D] <https://opendocs.alipay.com/open/204/106262>
+//! (D) `alipay.data.dataservice.bill.downloadurl.query`
 
 use super::text::{self, FEE_PLACES, PLACES, Word};
 use super::{Bill, BillError, Entry, Kind};

@@ -1,7 +1,7 @@
 //! The trade bill of WeChat Pay, `bill_type=ALL`, in CSV of its own kind: UTF-8, a backtick before
 //! each field, fields not quoted, so that a name with a comma is told by the backtick that is
 //! missing behind it. Columns are found by their heads; totals close it.
-//! [D] <https://pay.weixin.qq.com/doc/v3/merchant/4012791863>
+//! (D) <https://pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_6.shtml>
 
 use super::text::{self, FEE_PLACES, PLACES};
 use super::{Bill, BillError, Entry, Kind};

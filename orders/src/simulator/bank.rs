@@ -21,6 +21,8 @@ pub enum Fault {
     FailsBefore,
     /// It is carried out, and the answer is 500.
     FailsAfter,
+    /// It is carried out, and rightly answered after so long.
+    Slow(Duration),
     /// It is carried out, and no answer comes for so long.
     Silent(Duration),
     /// It is carried out, and the answer's signature is of something else.
@@ -46,9 +48,14 @@ pub struct NoticePlan {
     pub refund_takes_ms: u64,
 }
 
+impl NoticePlan {
+    /// One, at once.
+    pub const PLAIN: Self = Self { copies: 1, delay_ms: 0, forged: 0, key: 0, refund_takes_ms: 0 };
+}
+
 impl Default for NoticePlan {
     fn default() -> Self {
-        Self { copies: 1, delay_ms: 0, forged: 0, key: 0, refund_takes_ms: 0 }
+        Self::PLAIN
     }
 }
 
@@ -176,9 +183,8 @@ impl State {
         Ok(trade)
     }
 
-    fn tell(&mut self, account: &str, trade: &Trade, refund: Option<&BankRefund>, at_ms: u64) {
+    fn tell(&mut self, account: &str, trade: &Trade, refund: Option<&BankRefund>, at_ms: u64, plan: NoticePlan) {
         let id = format!("notice_{}", self.next());
-        let plan = self.plan;
         for copy in 0..plan.copies + plan.forged {
             let is_forged = copy >= plan.copies;
             let place = (at_ms + plan.delay_ms, self.next());
@@ -293,6 +299,16 @@ impl<C: Clock> Bank<C> {
     ///
     /// [`No::Closed`] also after its time.
     pub fn pay(&self, account: &str, number: &Number) -> Result<Trade, No> {
+        let plan = self.state().plan;
+        self.pay_with(account, number, plan)
+    }
+
+    /// The buyer pays, and the notices of it are sent so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bank::pay`].
+    pub fn pay_with(&self, account: &str, number: &Number, plan: NoticePlan) -> Result<Trade, No> {
         let now_ms = self.now_ms();
         let mut state = self.state();
         let trade = state.trade(account, number, now_ms)?;
@@ -303,7 +319,7 @@ impl<C: Clock> Bank<C> {
         }
         (trade.state, trade.paid_ms) = (PaymentState::Paid, Some(now_ms));
         let paid = trade.clone();
-        state.tell(account, &paid, None, now_ms);
+        state.tell(account, &paid, None, now_ms, plan);
         Ok(paid)
     }
 
@@ -335,7 +351,7 @@ impl<C: Clock> Bank<C> {
             let is_same = known.number == *number && known.amount == amount;
             return if is_same { Ok(known.clone()) } else { Err(No::Mismatch) };
         }
-        let (id, takes_ms) = (state.next(), state.plan.refund_takes_ms);
+        let (id, plan) = (state.next(), state.plan);
         let trade = state.trade(account, number, now_ms)?;
         let has_gap = trade.refund_ms.is_none_or(|last| now_ms >= last + WECHAT_REFUND_GAP_MS);
         // What is frozen or with others is not there to be refunded.
@@ -358,9 +374,10 @@ impl<C: Clock> Bank<C> {
         let trade = trade.clone();
         let (number, refund_number) = (number.clone(), refund.clone());
         let provider_number = format!("50000{id:023}");
-        let refund = BankRefund { number, refund_number, provider_number, amount, done_ms: now_ms + takes_ms };
+        let refund =
+            BankRefund { number, refund_number, provider_number, amount, done_ms: now_ms + plan.refund_takes_ms };
         state.refunds.insert(key(account, &refund.refund_number), refund.clone());
-        state.tell(account, &trade, Some(&refund), refund.done_ms);
+        state.tell(account, &trade, Some(&refund), refund.done_ms, plan);
         Ok(refund)
     }
 

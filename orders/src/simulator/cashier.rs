@@ -3,15 +3,31 @@
 
 use kit::http::{HeaderMap, header};
 
-use super::bank::Trade;
+use super::bank::{NoticePlan, Trade};
 use crate::payment::PaymentState;
+
+/// Ways to pay, by the query of the form: a shop is tried with notices as they really come.
+const WAYS: [(&str, NoticePlan); 5] = [
+    ("", NoticePlan::PLAIN),
+    ("notices=twice", NoticePlan { copies: 2, ..NoticePlan::PLAIN }),
+    ("notices=late", NoticePlan { delay_ms: 60_000, ..NoticePlan::PLAIN }),
+    ("notices=forged", NoticePlan { forged: 1, ..NoticePlan::PLAIN }),
+    ("notices=none", NoticePlan { copies: 0, ..NoticePlan::PLAIN }),
+];
+
+/// The plan that a form asks for; `None` for a form that is not on the page, and for the plain one,
+/// by which the bank's own plan holds.
+pub(super) fn plan(query: Option<&str>) -> Option<NoticePlan> {
+    WAYS.iter().skip(1).find(|(way, _)| Some(*way) == query).map(|(_, plan)| *plan)
+}
 
 /// The words of a page.
 struct Words {
     language: &'static str,
     title: &'static str,
     amount: &'static str,
-    pay: &'static str,
+    /// In the order of [`WAYS`].
+    pay: [&'static str; WAYS.len()],
     close: &'static str,
     paid: &'static str,
     closed: &'static str,
@@ -23,7 +39,13 @@ const ENGLISH: Words = Words {
     language: "en",
     title: "Simulated cashier",
     amount: "Amount",
-    pay: "Pay",
+    pay: [
+        "Pay",
+        "Pay, and the shop is told twice",
+        "Pay, and the shop is told a minute later",
+        "Pay, and a forged notice comes too",
+        "Pay, and the shop is not told",
+    ],
     close: "Do not pay",
     paid: "Paid.",
     closed: "This payment is closed.",
@@ -35,7 +57,7 @@ const CHINESE: Words = Words {
     language: "zh-CN",
     title: "模拟收银台",
     amount: "金额",
-    pay: "支付",
+    pay: ["支付", "支付并重复通知商店", "支付并在一分钟后通知商店", "支付并附带伪造通知", "支付但不通知商店"],
     close: "放弃支付",
     paid: "已支付。",
     closed: "该支付已关闭。",
@@ -72,11 +94,12 @@ pub(super) fn path(account: &str, trade: &Trade) -> String {
 pub(super) fn page(account: &str, trade: &Trade, headers: &HeaderMap) -> String {
     let words = words(headers);
     let path = path(account, trade);
-    let buttons = format!(
-        "<form method=\"post\" action=\"{path}/pay\"><button>{}</button></form>\n\
-         <form method=\"post\" action=\"{path}/close\"><button>{}</button></form>\n",
-        words.pay, words.close
-    );
+    let button = |action: &str, text: &str| {
+        format!("<form method=\"post\" action=\"{path}/{action}\"><button>{text}</button></form>\n")
+    };
+    let ways = WAYS.iter().zip(words.pay);
+    let mut buttons: String = ways.map(|((way, _), text)| button(&format!("pay?{way}"), text)).collect();
+    buttons.push_str(&button("close", words.close));
     let back = &trade.opening.return_url;
     // Only a web page: a link of another scheme would be run by whoever follows it.
     let is_web = back.starts_with("https://") || back.starts_with("http://");

@@ -90,6 +90,11 @@ impl<C: Clock> Simulated<C> {
             None => does().map_err(refused),
             Some(Fault::FailsBefore) => Err(Failed::Unknown(Doubt::ProviderFault)),
             Some(Fault::TooOften) => Err(refused(No::TooOften)),
+            Some(Fault::Slow(wait)) => {
+                let done = does();
+                tokio::time::sleep(wait).await;
+                done.map_err(refused)
+            }
             Some(fault) => {
                 let done = does();
                 if let Fault::Silent(wait) = fault {

@@ -19,7 +19,7 @@ use super::provider::{SIGNATURE, Simulated};
 use super::wechat::{Call, WechatSide};
 use crate::payment::{Number, ProviderKind};
 
-/// After so long an answer that never comes is given up here too.
+/// After so long a slow answer is given, and one that never comes given up here too.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Until a notice that was not taken is sent again.
 const AGAIN_MS: u64 = 15_000;
@@ -201,7 +201,10 @@ impl<C: Clock> Simulator<C> {
         let Ok(number) = asked.part("number").parse::<Number>() else { return not_found() };
         // What does not come about shows on the page.
         match path {
-            Path::Pay => drop(self.bank.pay(account, &number)),
+            Path::Pay => drop(match cashier::plan(asked.query()) {
+                Some(plan) => self.bank.pay_with(account, &number, plan),
+                None => self.bank.pay(account, &number),
+            }),
             Path::Close => drop(self.bank.close(account, &number)),
             _ => {}
         }
@@ -213,10 +216,15 @@ impl<C: Clock> Simulator<C> {
     }
 }
 
-/// The answer of a request that was carried out and is not answered as it should be.
+/// The answer of a request that was carried out and is not answered as it should be; `None`,
+/// perhaps after a while, for the right answer.
 async fn fails(fault: Option<Fault>) -> Option<Response<Body>> {
     match fault {
         Some(Fault::FailsAfter) => Some(reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
+        Some(Fault::Slow(wait)) => {
+            tokio::time::sleep(wait.min(SILENCE_MAX)).await;
+            None
+        }
         Some(Fault::Silent(wait)) => {
             tokio::time::sleep(wait.min(SILENCE_MAX)).await;
             Some(reply::empty(StatusCode::GATEWAY_TIMEOUT))

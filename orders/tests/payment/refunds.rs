@@ -102,6 +102,10 @@ fn a_refund_that_needs_a_person_is_not_asked_for_ever() {
         pacer.answered(&refund, answer);
     }
     assert_eq!((pacer.progress().failed, pacer.next_ms()), (4, None));
+    // The provider works at it after all: looked at again.
+    pacer.answered(&number("refund_0"), &told(&number("refund_0"), RefundState::Accepted));
+    assert_eq!(pacer.progress().accepted, 1);
+    assert!(pacer.next_ms().is_some());
 }
 
 /// Every twentieth answer is lost, every third refund is accepted first: all end, none twice.

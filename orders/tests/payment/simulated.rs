@@ -39,6 +39,28 @@ async fn a_buyer_pays_on_the_cashier_page_in_either_language() {
     assert_eq!(nothing.status, 404, "another tenant's account");
 }
 
+/// Whoever tries a shop out needs no code for it.
+#[tokio::test]
+async fn the_cashier_page_offers_notices_as_they_really_come() {
+    let rig = Rig::start();
+    for (at, (way, expected)) in
+        [("", 1), ("?", 1), ("?notices=twice", 2), ("?notices=late", 0), ("?notices=forged", 2), ("?notices=none", 0)]
+            .into_iter()
+            .enumerate()
+    {
+        let charge = charge(&format!("order_{at}"), 1, Method::Simulated);
+        let page = path(&rig.simulated.create(&charge).await.unwrap());
+        let shown = rig.client.exchange(&Ask::get(&page)).await.unwrap();
+        let action = format!("{page}/pay{way}");
+        assert!(String::from_utf8_lossy(&shown.body).contains(&action), "{action}");
+        rig.client.exchange(&Ask::post(action)).await.unwrap();
+        assert_eq!(rig.simulated.query(&charge.number).await.unwrap().state, PaymentState::Paid, "{way}");
+        assert_eq!(rig.notices().len(), expected, "{way}");
+    }
+    rig.clock.advance(Duration::from_secs(60));
+    assert_eq!(rig.notices().len(), 1, "the late one");
+}
+
 #[tokio::test]
 async fn a_closed_or_expired_attempt_takes_no_money() {
     let rig = Rig::start();
@@ -67,6 +89,7 @@ async fn faults_are_played_on_demand_and_the_number_stays() {
         let failed = rig.simulated.create(&charge("order_1", 8_888, Method::Simulated)).await;
         assert_eq!(failed, Err(Failed::Unknown(doubt)), "{fault:?}");
     }
+    rig.bank.fault(Fault::Slow(Duration::from_millis(1)));
     rig.simulated.create(&charge("order_1", 8_888, Method::Simulated)).await.unwrap();
     rig.bank.fault(Fault::TooOften);
     let failed = rig.simulated.query(&number("order_1")).await.unwrap_err();

@@ -104,6 +104,8 @@ async fn an_answer_that_nobody_can_vouch_for_is_unknown_and_the_number_stays() {
         let after = rig.bank.trade(MERCHANT, &charge.number).unwrap();
         assert!(before.is_none_or(|before| before == after), "one trade, {fault:?}");
     }
+    rig.bank.fault(Fault::Slow(Duration::from_millis(1)));
+    rig.wechat.create(&charge("order_8", 8_888, jsapi())).await.unwrap();
     rig.bank.fault(Fault::TooOften);
     let failed = rig.wechat.create(&charge("order_9", 8_888, jsapi())).await.unwrap_err();
     assert!(is_refused(&failed, Reason::TooOften));

@@ -41,6 +41,8 @@ const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = all
 const RETIRE: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ? WHERE offer = ? \
                       AND sold + ? BETWEEN 0 AND allotment + ?";
 
+const MOVE_LIMIT: &str = "UPDATE lanes SET limit_per_buyer = ?, limit_changed_at = ? WHERE lane = ?";
+
 /// The statements of fixed sizes.
 #[derive(Debug)]
 pub(super) struct CommitTexts {
@@ -175,6 +177,10 @@ impl<S: Sql> Ledger<S> {
             let matched = tx.exec(statement, params).await?;
             all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
         }
+        for &(lane, limit, changed_at) in &plan.limits {
+            let matched = tx.exec(MOVE_LIMIT, vec![limit.into(), changed_at.into(), lane.into()]).await?;
+            all_matched(matched, &[(lane, changed_at)], "that the lane is there")?;
+        }
         lower(tx, &plan.first_orders).await?;
         if !plan.movements.is_empty() {
             tx.insert(&self.texts.commit.movements, plan.movements.clone()).await?;
@@ -236,6 +242,8 @@ struct Plan {
     allotments: Vec<AllotmentUpdate>,
     /// By lane: the epoch, and whether it retires the lane.
     epochs: Vec<(i64, (i64, bool))>,
+    /// By lane: the limit per buyer, and the position of its change.
+    limits: Vec<(i64, u32, i64)>,
     first_orders: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
@@ -277,6 +285,7 @@ impl Plan {
             sold: sold.into_iter().collect(),
             allotments,
             epochs: epochs.into_iter().collect(),
+            limits: c.limits.iter().map(|change| (change.lane.stored(), change.limit, change.changed_at)).collect(),
             first_orders: lowest(&c.first_orders),
             movements: movements.into_iter().flatten().collect(),
         })

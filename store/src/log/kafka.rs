@@ -76,8 +76,8 @@ pub struct KafkaSettings {
     pub replication: u16,
     /// Copies that must exist before a record is acknowledged: 2, or 1 on one machine.
     pub min_insync: u16,
-    /// Milliseconds for which each [`Topic`] keeps records (`counts` a day at most); longer than any
-    /// outage of an order-writer and of a consumer.
+    /// Milliseconds for which each [`Topic`] keeps records (`counts` a day at most); longer than
+    /// any outage of an order-writer and of a consumer.
     pub retention_ms: u64,
     /// Milliseconds for which a record waits for others of its partition, so that they share a
     /// request.

@@ -28,8 +28,8 @@ fn line<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// `catalog serve` gives the bytes and tags that the engine gives, in each coding; and a page at the
-/// domain of the shop may call both.
+/// `catalog serve` gives the bytes and tags that the engine gives, in each coding; and a page at
+/// the domain of the shop may call both.
 #[test]
 fn catalog_answers_pages_as_the_engine_does() {
     let market = Market::open("reads").unwrap();

@@ -79,6 +79,7 @@ impl Model {
             epoch: EPOCH,
             is_retired: false,
             limit_per_buyer,
+            limit_changed_at: 0,
             first_order: None,
             offers: offers.collect(),
         };

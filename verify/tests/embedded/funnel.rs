@@ -35,8 +35,12 @@ async fn sold(store: &Store<Sqlite>) -> Sold {
     Sold { offers, sales: lanes.iter().map(|lane| (lane.sale.get(), lane.tenant.number())).collect() }
 }
 
-/// Waits until funnel and ledger agree, with so many units released.
+/// Waits until every release is decided, and funnel and ledger agree, with so many units released.
 fn agree(folder: &Folder, runtime: &Runtime, released: u64) {
+    wait_until("every release is decided", Duration::from_secs(120), || {
+        Ok(runtime.block_on(async { orders(&look(folder).await).await.1 == 0 }))
+    })
+    .unwrap();
     folder.evidence().unwrap();
     let sold = runtime.block_on(async { sold(&look(folder).await).await });
     let all = |shown: &BTreeMap<String, Totals>| -> u64 {
@@ -45,8 +49,8 @@ fn agree(folder: &Folder, runtime: &Runtime, released: u64) {
     merchants(folder).agree(&sold, |shown| all(shown) == released).unwrap();
 }
 
-/// Every attempt of a sellout is counted once at each step, and what was promised is what the ledger
-/// accepted.
+/// Every attempt of a sellout is counted once at each step, and what was promised is what the
+/// ledger accepted.
 fn every_attempt_is_counted(folder: &Folder, runtime: &Runtime, server: &mut Child) {
     let rush = folder.rush(IN_PEACE).unwrap();
     folder.report_of(rush).unwrap();
@@ -98,9 +102,5 @@ fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
     server.kill().unwrap();
     server = folder.serve().unwrap();
     folder.wait_ready(&mut server).unwrap();
-    wait_until("every release is decided", Duration::from_secs(120), || {
-        Ok(runtime.block_on(async { orders(&look(&folder).await).await.1 == 0 }))
-    })
-    .unwrap();
     agree(&folder, &runtime, IN_PEACE.units + WITH_KILLS.units);
 }

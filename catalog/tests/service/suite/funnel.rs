@@ -137,6 +137,7 @@ impl Market {
                 epoch: Epoch(1),
                 is_retired: false,
                 limit_per_buyer: lane.limit_per_buyer,
+                limit_changed_at: 0,
                 first_order: None,
                 offers: offers.collect(),
             };
@@ -315,6 +316,7 @@ async fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit() {
             market.decide(&[]).await;
             market.start();
             market.start();
+            // Dead at a moment that the seed draws.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..30))).await;
             market.kill();
         }

@@ -84,6 +84,7 @@ async fn add_lanes(rig: &Rig, sale: &Sale) {
             epoch: Epoch(1),
             is_retired: false,
             limit_per_buyer: lane.limit_per_buyer,
+            limit_changed_at: 0,
             first_order: None,
             offers: offers.collect(),
         };

@@ -1,5 +1,6 @@
 //! Profit sharing: share, unfreeze what is left, give back before a refund. All three are accepted
 //! first and done later; each is harmless to repeat with its number.
+//! (D) <https://pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter8_1_1.shtml>
 
 use kit::clock::Clock;
 use kit::http::Method as HttpMethod;

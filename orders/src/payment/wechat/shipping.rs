@@ -1,6 +1,6 @@
 //! Tells WeChat that goods were sent: a trading mini-program's money stays frozen until then. It is
 //! a call of the open platform, not of WeChat Pay: an access token instead of signatures.
-//! [D] `wxa/sec/order/upload_shipping_info`
+//! (D) `wxa/sec/order/upload_shipping_info`
 
 use kit::client::{Ask, Client};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::payment::{Doubt, Failed, Number, Reason, beijing};
 
-/// Within this time of the payment [D].
+/// Within this time of the payment (D).
 pub const UPLOAD_WITHIN_MS: u64 = 48 * 3_600_000;
 /// When somebody is called: a working day before the end.
 pub const ALARM_AFTER_MS: u64 = 36 * 3_600_000;

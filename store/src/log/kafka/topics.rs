@@ -27,7 +27,8 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that each [`Topic`](Named), `orders.dead` and `sales` exist and are ready. Doing it again changes nothing.
+/// Makes sure that each [`Topic`](Named), `orders.dead` and `sales` exist and are ready. Doing it
+/// again changes nothing.
 ///
 /// # Errors
 /// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken
