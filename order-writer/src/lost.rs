@@ -4,9 +4,9 @@
 //! row that an open lane still holds is written again, and what stays lost is noted for people. A
 //! crash anywhere is gone on from: a loss stays open until all of that is done.
 //!
-//! A row that is written again has the price of the sale as it is published now, no context, and a
-//! position that no record has: offset `to` - 1, index 255. Units that the ledger counts and no row
-//! holds stay sold: nothing shows that they are free.
+//! A row that is written again has price and time to pay of the sale as it is published now, no
+//! context, and a position that no record has: offset `to` - 1, index 255. Units that the ledger
+//! counts and no row holds stay sold: nothing shows that they are free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
