@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::sale::{PAYMENT_WINDOW_S, PAYMENT_WINDOW_S_DEFAULT};
 use engine::service;
 use serde::Deserialize;
 
