@@ -184,6 +184,7 @@ impl Market {
             decisions: vec![1],
         };
         let commit = LedgerCommit {
+            limits: Vec::new(),
             partition: PARTITION,
             generation: self.generation,
             expected_offset: self.offset,
