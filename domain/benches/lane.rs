@@ -68,6 +68,7 @@ fn reservation(n: u64) -> Reservation {
         key: KeyHash((u128::from(n) << 64 | u128::from(n)).to_be_bytes()),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }
 

@@ -6,6 +6,7 @@
 mod allotment;
 mod limit;
 mod numbers;
+mod row;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

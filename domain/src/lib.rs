@@ -15,3 +15,4 @@ pub mod sale;
 pub mod shard;
 pub mod stock;
 pub mod title;
+mod valid;

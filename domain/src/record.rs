@@ -11,8 +11,8 @@ use prost::Message;
 
 use crate::{
     id::{
-        BatchId, BuyerId, Epoch, Generation, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber,
-        SaleId, SkuId, TenantId,
+        BatchId, BuyerId, Epoch, Generation, ID_MAX, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId,
+        PurchaseNumber, SaleId, SkuId, TenantId,
     },
     money::{InvalidCurrency, Money},
     order::Status,
@@ -63,6 +63,22 @@ pub struct Reservation {
     pub reserved_at_ms: u64,
     /// At most [`CONTEXT_MAX`] bytes, opaque.
     pub context: Bytes,
+    /// Seconds that its buyer has to pay, from the reservation on; 0 in records of older programs:
+    /// nobody said.
+    pub pay_within_s: u32,
+}
+
+impl Reservation {
+    /// When its order is to be paid at the latest, in epoch milliseconds; `None` where nobody said.
+    pub fn pay_by_ms(&self) -> Option<u64> {
+        (self.pay_within_s > 0).then(|| pay_by_ms(self.reserved_at_ms, self.pay_within_s))
+    }
+}
+
+/// When an order that was reserved at this moment is to be paid at the latest, in epoch
+/// milliseconds; no later than a database holds.
+pub fn pay_by_ms(reserved_at_ms: u64, within_s: u32) -> u64 {
+    reserved_at_ms.saturating_add(u64::from(within_s) * 1_000).min(ID_MAX)
 }
 
 /// The accepted reservations of one Lua call.
@@ -366,6 +382,7 @@ impl Reservation {
             key: key_hash(&w.key_hash)?,
             reserved_at_ms: w.reserved_at_ms,
             context: w.context,
+            pay_within_s: w.pay_within_s,
         })
     }
 }

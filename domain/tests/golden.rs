@@ -20,7 +20,7 @@ use domain::{
         AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, COUNTS_TYPE, Genesis, LimitChange,
         ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
     },
-    sale::{LIMIT_MAX, Lane, Offer, Sale, SubjectKind, Window},
+    sale::{Fulfilment, LIMIT_MAX, Lane, Offer, OrderTerms, Sale, SubjectKind, Window},
 };
 use proptest::prelude::*;
 
@@ -60,6 +60,7 @@ fn reservation(order: u64, context: &'static [u8]) -> Reservation {
         key: KeyHash(*b"0123456789abcdef"),
         reserved_at_ms: 1_763_700_000_000,
         context: Bytes::from_static(context),
+        pay_within_s: 0,
     }
 }
 
@@ -198,6 +199,33 @@ fn a_sale_for_members_by_phone_reads_and_writes_as_ever() {
     }
     let of_a_newer_program = [&golden("sale.v1")[..], &[11 << 3, 3]].concat();
     assert!(malformed(decode_sale(of_a_newer_program.into())), "a kind that this program cannot count");
+}
+
+/// A sale that stops a lane and an offer by themselves, may be seen from a moment on and says what
+/// holds for its orders.
+#[test]
+fn a_sale_with_terms_reads_and_writes_as_ever() {
+    let orders = OrderTerms { payment_window_s: 1_800, fulfilment: Fulfilment::Code, after_sale_days: 7 };
+    let mut sale = Sale { visible_from_ms: 1_763_690_000_000, orders, ..sale() };
+    (sale.lanes[1].paused, sale.lanes[0].offers[1].paused) = (true, true);
+    assert_eq!(hex(&encode_sale(&sale)), hex(&golden("sale-terms.v1")), "written");
+    assert_eq!(decode_sale(golden("sale-terms.v1")).unwrap(), sale, "read");
+    let of_a_newer_program = [&golden("sale.v1")[..], &[15 << 3, 3]].concat();
+    assert!(malformed(decode_sale(of_a_newer_program.into())), "a fulfilment that this program does not know");
+}
+
+/// A reservation that says how long its buyer has to pay; one of an older program says nothing.
+#[test]
+fn a_batch_with_times_to_pay_reads_and_writes_as_ever() {
+    let mut batch = batch();
+    assert!(batch.reservations.iter().all(|(_, reservation)| reservation.pay_by_ms().is_none()));
+    for ((_, reservation), pay_within_s) in batch.reservations.iter_mut().zip([900, 2_592_000]) {
+        reservation.pay_within_s = pay_within_s;
+    }
+    assert_eq!(batch.reservations[0].1.pay_by_ms(), Some(1_763_700_900_000));
+    let record = Record::Batch(batch);
+    assert_eq!(hex(&record.encode()), hex(&golden("batch-pay-within.v1")), "written");
+    assert_eq!(Record::decode(BATCH_TYPE, golden("batch-pay-within.v1")).unwrap(), record, "read");
 }
 
 /// What a batch and what a release tell on the topic `order-events`.
@@ -416,6 +444,7 @@ fn any_reservation() -> impl Strategy<Value = Reservation> {
             key: KeyHash(key),
             reserved_at_ms: at,
             context: context.into(),
+            pay_within_s: sale_version / 2,
         },
     )
 }

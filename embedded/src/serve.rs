@@ -103,6 +103,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
         tenant_rate_per_s: config.front.tenant_rate_per_s,
+        payment_window_s: config.front.payment_window_s,
         journal_max: config.lanes.journal_max,
     };
     let key = folder.token_key()?;

@@ -97,6 +97,7 @@ impl Admitted {
             key,
             reserved_at_ms: moment.wall_ms,
             context,
+            pay_within_s: offered.pay_within_s,
         };
         (reservation, offered, permit)
     }

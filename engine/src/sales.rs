@@ -104,6 +104,8 @@ pub struct Offered {
     pub sku: SkuId,
     /// The price of one unit.
     pub price: Money,
+    /// Seconds that a buyer has to pay.
+    pub pay_within_s: u32,
     /// The merchant stopped it or its lane for now.
     pub is_paused: bool,
     /// The shop that sells it.
@@ -165,13 +167,15 @@ impl Snapshot {
     }
 }
 
-/// What a tenant may take of one engine.
+/// What a tenant may take of one engine, and what holds for its orders where a sale says nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct TenantLimits {
     /// Requests a second, over the whole fleet.
     pub rate_per_s: u32,
     /// Permits of this engine.
     pub permits_max: u32,
+    /// Seconds that a buyer has to pay.
+    pub pay_within_s: u32,
 }
 
 /// Everything published, whether the directory shows it or not.
@@ -323,7 +327,7 @@ impl Build<'_> {
     }
 
     fn tenant(&self, id: TenantId) -> Arc<Tenant> {
-        let TenantLimits { rate_per_s, permits_max } = self.directory.limits;
+        let TenantLimits { rate_per_s, permits_max, .. } = self.directory.limits;
         let old = self.old.tenants.get(&id);
         if let Some(old) = old.filter(|old| old.bucket.is_for(rate_per_s, self.engines)) {
             return Arc::clone(old);
@@ -359,6 +363,7 @@ impl Build<'_> {
             id: offer.id,
             sku: offer.sku,
             price: offer.price,
+            pay_within_s: sale.orders.pay_within_s(self.directory.limits.pay_within_s),
             is_paused,
             tenant: sale.tenant,
             sale: sale.id,

@@ -104,6 +104,8 @@ pub struct Options {
     pub permits: u32,
     /// How many of them one tenant may hold.
     pub tenant_permits: u32,
+    /// Seconds that a buyer has to pay, of a sale that says nothing.
+    pub payment_window_s: u32,
     /// Purchases a second that one tenant may ask of the whole fleet.
     pub tenant_rate_per_s: u32,
     /// Batches in a lane's journal above which it promises nothing more.
@@ -223,7 +225,11 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let requests = Arc::new(RequestMetrics::register(registry, table.names())?);
         let metrics = Arc::new(Metrics::register(registry)?);
         let permits = Permits::new(options.permits, metrics.permits_in_use.clone());
-        let limits = TenantLimits { rate_per_s: options.tenant_rate_per_s, permits_max: options.tenant_permits };
+        let limits = TenantLimits {
+            rate_per_s: options.tenant_rate_per_s,
+            permits_max: options.tenant_permits,
+            pay_within_s: options.payment_window_s,
+        };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         let (high, low) = Uuid::new_v4().as_u64_pair();
         let admission = Admission::new(clock.clone(), verifier, TokenSeed(high, low), Arc::clone(&directory));

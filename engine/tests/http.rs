@@ -171,6 +171,7 @@ async fn an_order_from_promise_to_row() {
         (row.body["status"].as_str(), row.body["total"]["amount"].as_i64()),
         (Some("pending_payment"), Some(19_800))
     );
+    assert_eq!(row.body["pay_by"], "2027-01-15T08:15:00.000Z");
     let page = shop.get("/v1/orders?limit=1", Some(&shop.tokens[1])).await;
     assert_eq!(page.body, json!({"orders": [row.body]}), "a full last page has no cursor");
     assert_eq!(page.headers["cache-control"], "no-store");

@@ -237,6 +237,7 @@ impl Bench {
             released: None,
             reserved_at_ms,
             context: Bytes::new(),
+            pay_by_ms: None,
         })
     }
 }

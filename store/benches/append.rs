@@ -192,5 +192,6 @@ fn reservation(n: u64) -> Reservation {
         key: KeyHash([7; 16]),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }

@@ -69,6 +69,7 @@ fn batch(offset: u64, epoch: u64, wishes: &[Wish]) -> Placed {
             key: KeyHash([7; 16]),
             reserved_at_ms: 1,
             context: Bytes::new(),
+            pay_within_s: 0,
         };
         (PurchaseNumber(number), reservation)
     });

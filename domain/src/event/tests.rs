@@ -47,6 +47,7 @@ fn reservation(buyer: u64) -> Reservation {
         key: KeyHash([1; 16]),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }
 

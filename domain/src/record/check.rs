@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{AllotmentChange, Batch, LimitChange, Record, RecordError, Reservation};
 use crate::{
     id::{BatchId, Epoch, ID_MAX, LaneId, Slot},
-    sale::{ALLOTMENT_MAX, LIMIT_MAX},
+    sale::{ALLOTMENT_MAX, LIMIT_MAX, PAYMENT_WINDOW_S},
 };
 
 impl Record {
@@ -55,6 +55,9 @@ impl Reservation {
         }
         if self.unit_price.amount < 0 || self.unit_price.times(self.quantity).is_none() {
             return Some(format!("{} units at a price of {}", self.quantity, self.unit_price.amount));
+        }
+        if self.pay_within_s > *PAYMENT_WINDOW_S.end() {
+            return Some(format!("{} s to pay", self.pay_within_s));
         }
         (self.reserved_at_ms > ID_MAX).then(|| format!("reserved at {} ms", self.reserved_at_ms))
     }
@@ -117,6 +120,7 @@ mod tests {
             key: KeyHash([0xff; 16]),
             reserved_at_ms: ID_MAX,
             context: Bytes::new(),
+            pay_within_s: *PAYMENT_WINDOW_S.end(),
         }
     }
 
@@ -137,11 +141,12 @@ mod tests {
         type Harm = fn(&mut Reservation);
         let sound = batch(Epoch::MAX.0, vec![reservation(1), reservation(2)]);
         assert_eq!(read(&sound).unwrap(), sound);
-        let harms: [(&str, Harm); 4] = [
+        let harms: [(&str, Harm); 5] = [
             ("another slot", |r| r.order = OrderId::new(r.order.get() ^ 1 << 13).unwrap()),
             ("price of -1", |r| r.unit_price.amount = -1),
             ("100 units at", |r| r.unit_price.amount = i64::MAX),
             ("reserved at", |r| r.reserved_at_ms = ID_MAX + 1),
+            ("2592001 s to pay", |r| r.pay_within_s += 1),
         ];
         for (word, harm) in harms {
             let mut harmed = reservation(2);
@@ -179,6 +184,14 @@ mod tests {
         assert!(opened(Epoch::MAX.0).is_ok());
         assert!(opened(Epoch::MAX.0 + 1).unwrap_err().to_string().contains(EPOCH_TYPE));
         assert!(read(&batch(u64::MAX, vec![reservation(1)])).unwrap_err().to_string().contains(BATCH_TYPE));
+    }
+
+    /// The time to pay that a record may hold is one that a database holds.
+    #[test]
+    fn the_time_to_pay_ends_where_a_database_ends() {
+        let last = Reservation { reserved_at_ms: 1_000, pay_within_s: 900, ..reservation(1) };
+        assert_eq!((last.pay_by_ms(), reservation(1).pay_by_ms()), (Some(901_000), Some(ID_MAX)));
+        assert_eq!(Reservation { pay_within_s: 0, ..last }.pay_by_ms(), None, "an older program's record says nothing");
     }
 
     /// R8: a status that gives nothing back, or that no program knows, condemns the release.

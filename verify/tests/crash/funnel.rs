@@ -56,7 +56,7 @@ fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
         }
         let cancelled = rest().await;
         let watch = |_: &desk::Expiry| ControlFlow::Continue(());
-        desk::expire(&databases.orders, &databases.ledger, Duration::ZERO, watch).await.unwrap();
+        desk::expire(&databases.orders, &databases.ledger, Some(Duration::ZERO), watch).await.unwrap();
         (cancelled, rest().await)
     });
     assert_eq!(cancelled.offers.values().sum::<u64>(), SELLOUT.units - CANCELLED);

@@ -143,6 +143,7 @@ impl Model {
             key: KeyHash::of(self.shop.tenant, buyer, offer, &wish.key()),
             reserved_at_ms: NOW_MS,
             context: Bytes::new(),
+            pay_within_s: 0,
         }
     }
 
