@@ -152,12 +152,10 @@ impl<S: Sql> Sweep<S> {
         while !self.is_ended.load(Relaxed) {
             let page = match self.due {
                 Due::PayBy { now_ms } => self.orders.past_pay_by(home, after, now_ms, BATCH).await?,
-                Due::Age { before_ms } => {
-                    self.orders.overdue(home, after.map(|(_, order)| order), before_ms, BATCH).await?
-                }
+                Due::Age { before_ms } => self.orders.overdue(home, after, before_ms, BATCH).await?,
             };
             let Some(last) = page.last() else { break };
-            after = Some((last.pay_by_ms.unwrap_or(0), last.order));
+            after = Some(last.order);
             let (mut batch, mut releases) = (Expiry::default(), Vec::with_capacity(page.len()));
             for row in &page {
                 match self.partition_of(row.lane).await? {

@@ -166,22 +166,19 @@ impl<S: Sql> Orders<S> {
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.overdue, params).await?)
     }
 
-    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before; the
-    /// earliest first, after the last of the page before. It reads these orders alone, however many
-    /// others there are.
+    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id, after
+    /// the last of the page before. All pages together are one pass over the table.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.
     pub async fn past_pay_by(
         &self,
         home: Home,
-        after: Option<(u64, OrderId)>,
+        after: Option<OrderId>,
         now_ms: u64,
         limit: u32,
     ) -> Result<Vec<OrderRow>, SqlError> {
-        let (pay_by_ms, order) = after.map_or((0, 0), |(pay_by_ms, order)| (pay_by_ms, order.stored()));
-        let (from, until) = (stored(pay_by_ms)?, stored(now_ms)?);
-        let params = vec![from.into(), until.into(), from.into(), order.into(), limit.into()];
+        let params = vec![after.map_or(0, OrderId::stored).into(), stored(now_ms)?.into(), limit.into()];
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.past_pay_by, params).await?)
     }
 }

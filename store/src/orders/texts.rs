@@ -85,19 +85,18 @@ impl TableTexts {
             )),
             // 7: rejected.
             purchases: Fixed::new(format!(
-                "SELECT {PURCHASE_COLUMNS} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? AND status + 0 <> 7 \
+                "SELECT {PURCHASE_COLUMNS} FROM {table} WHERE lane IN ([?,]) AND order_id >= ? AND status <> 7 \
                  ORDER BY order_id LIMIT ?"
             )),
-            // The same range from the other side; 1: pending_payment. `+ 0`: by the primary key,
-            // whose order it asks for, and not by the index of the status.
+            // The same range from the other side; 1: pending_payment.
             overdue: format!(
-                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status + 0 = 1 \
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 \
                  ORDER BY order_id LIMIT ?"
             ),
-            // By the key (status, pay_by): from where the page before ended, or from the first.
+            // By the primary key too, from where the page before ended: one pass over the table.
             past_pay_by: format!(
-                "SELECT {columns} FROM {table} WHERE status = 1 AND pay_by >= ? AND pay_by <= ? \
-                 AND (pay_by > ? OR order_id > ?) ORDER BY pay_by, order_id LIMIT ?"
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND status = 1 AND pay_by <= ? \
+                 ORDER BY order_id LIMIT ?"
             ),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),
