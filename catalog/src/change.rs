@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use kit::{
     access::Actor,
-    api::Call,
+    api::{Call, tagged},
     clock::Clock as _,
     digest::sha256,
     http::{Body, HeaderValue, Method, Response, StatusCode, header, reply},
@@ -17,6 +17,7 @@ use store::sql::{Row, Sql, SqlError, Tx, stored};
 
 use crate::{
     audit::{self, Entry, Origin},
+    failpoint::{Failpoint, Step},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -63,6 +64,7 @@ pub struct Change<T> {
     origin: Origin,
     key: Option<String>,
     entries: Vec<Entry>,
+    failpoint: Failpoint,
 }
 
 /// The answer of a change.
@@ -149,7 +151,8 @@ impl<P: Ports> Catalog<P> {
                 return known_answer(known, asked).map(Begun::Repeated);
             }
         }
-        Ok(Begun::Fresh(Change { tx, now_ms, origin, key: key.map(|(key, _)| key), entries: Vec::new() }))
+        let (key, failpoint) = (key.map(|(key, _)| key), Failpoint::of(call));
+        Ok(Begun::Fresh(Change { tx, now_ms, origin, key, entries: Vec::new(), failpoint }))
     }
 
     /// Begins a change of one whom the body proves to be this actor: a login, a one-use token. What
@@ -164,7 +167,8 @@ impl<P: Ports> Catalog<P> {
     ) -> Result<Change<<P::Sql as Sql>::Tx>, Refused> {
         let now_ms = self.clock().now_ms();
         let origin = origin_of(call, actor, now_ms);
-        Ok(Change { tx: self.sql().begin().await?, now_ms, origin, key: None, entries: Vec::new() })
+        let (tx, failpoint) = (self.sql().begin().await?, Failpoint::of(call));
+        Ok(Change { tx, now_ms, origin, key: None, entries: Vec::new(), failpoint })
     }
 }
 
@@ -237,6 +241,22 @@ impl<T: Tx> Change<T> {
         Ok(())
     }
 
+    /// The end of a change that puts `after` in the place of `before`: recorded, durable, answered
+    /// with its version as the ETag.
+    ///
+    /// # Errors
+    /// As [`Change::record`] and [`Change::commit`].
+    pub async fn replace<V: Serialize>(
+        mut self,
+        action: &'static str,
+        target: String,
+        before: Option<&V>,
+        (after, version): (&V, u64),
+    ) -> Result<Response<Body>, Refused> {
+        self.record(action, target, before, Some(after))?;
+        Ok(tagged(self.commit(Answer::ok(after)?).await?, version))
+    }
+
     /// Makes all of it durable, and gives the answer.
     ///
     /// # Errors
@@ -255,7 +275,9 @@ impl<T: Tx> Change<T> {
             ];
             self.tx.exec(ANSWER, row).await?;
         }
+        self.failpoint.reach(Step::Written);
         self.tx.commit().await?;
+        self.failpoint.reach(Step::Durable);
         Ok(response(answer.status, &answer.location, answer.shown))
     }
 }

@@ -216,9 +216,7 @@ async fn delete<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let rows = change.tx.lock_rows(&one(), vec![code.as_str().into()], Lock::Wait).await?;
     let before = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("flag"))?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     change.tx.exec(DELETE, vec![code.as_str().into()]).await?;
     change.record("flag.delete", format!("flag:{code}"), Some(&before), None)?;
     let response = change.commit(Answer::gone()).await?;

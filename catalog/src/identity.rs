@@ -8,7 +8,7 @@ use kit::{
     problem::{Code, Problem},
 };
 
-use store::sql::{Sql as _, Tx as _, stored};
+use store::sql::stored;
 
 use crate::{gate, keys, people, ports::Ports, refused::Refused, service::Catalog};
 
@@ -63,12 +63,7 @@ pub(crate) async fn permissions<P: Ports>(catalog: &Catalog<P>, tenant: u32, who
     let held = match who {
         Who::Operator => return Ok(Permissions::of_tenant()),
         Who::Key(number) => keys::permissions(catalog, tenant, number).await?,
-        Who::Person(number) => {
-            let mut tx = catalog.sql().begin().await?;
-            let held = people::held(&mut tx, tenant, stored(number)?).await;
-            tx.rollback().await;
-            held?
-        }
+        Who::Person(number) => people::held_now(catalog.sql(), tenant, stored(number)?).await?,
         Who::Nobody => Permissions::NONE,
     };
     gate::lasting(catalog, tenant, held).await

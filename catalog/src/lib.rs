@@ -40,6 +40,9 @@ pub mod audit;
 /// A change that a call makes, whole or not at all.
 pub mod change;
 
+/// Where crash tests end the process.
+mod failpoint;
+
 /// What its handlers share, and its routes.
 pub mod service;
 

@@ -40,7 +40,7 @@ use kit::{
 use crate::{ports::Ports, service::Catalog};
 
 pub use first::{FirstOwner, first_owner};
-pub(crate) use roles::held;
+pub(crate) use roles::held_now;
 pub(crate) use sessions::actor;
 pub(crate) use tidy::tidy;
 

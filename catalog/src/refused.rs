@@ -66,6 +66,16 @@ impl Refused {
         Problem::new(Code::PreconditionFailed, detail).with_current(current).into()
     }
 
+    /// Refuses a write that expects another version than is there. `current`: as in
+    /// [`Refused::stale`].
+    ///
+    /// # Errors
+    /// `precondition_failed`.
+    pub fn unless_seen(expected: Option<u64>, version: u64, current: &impl Serialize) -> Result<(), Self> {
+        let is_stale = expected.is_some_and(|expected| expected != version);
+        if is_stale { Err(Self::stale(current)) } else { Ok(()) }
+    }
+
     /// One member of the body is wrong.
     pub fn field(field: &'static str, message: impl Into<std::borrow::Cow<'static, str>>) -> Self {
         Problem::new(Code::InvalidRequest, "a member of the body is wrong; see `errors`")

@@ -219,9 +219,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let rows = change.tx.lock_rows(&one(), vec![number.into()], Lock::Wait).await?;
     let before = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("tenant"))?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     if let Some(plan) = &asked.plan {
         plans::must_exist(&mut change.tx, plan).await?;
     }
@@ -237,9 +235,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let after = Tenant { version: before.version + 1, ..after };
     let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
     change.tx.exec(UPDATE, row).await?;
-    change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("tenant.change", format!("tenant:{number}"), Some(&before), (&after, after.version)).await
 }
 
 /// Whether a text may be the code of a tenant, a plan, a flag: `[a-z][a-z0-9-]{0,63}`.

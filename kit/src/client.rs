@@ -1,9 +1,11 @@
 //! One service asks another: an origin, timeouts, repetitions within a budget, the trace passed on,
-//! refusals as values. Connections are kept and used again. No TLS: that is the mesh's, as on the
-//! server's side.
+//! refusals as values. Connections are kept and used again. TLS where the origin says `https`; within
+//! a deployment it is the mesh's, as on the server's side.
 
 /// How many repetitions are fair.
 mod budget;
+/// Whom a client trusts.
+mod tls;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,6 +18,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::{Deserialize, Serialize};
@@ -276,22 +279,42 @@ impl ClientError {
 /// Asks one service. Clones share connections and budget.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: Scheme,
     authority: Authority,
     limits: ClientLimits,
     budget: Budget,
 }
 
 impl Client {
-    /// A client of the service at `authority`, a host and a port such as `orders:8080`. To be made
-    /// and used within a runtime; nothing is connected yet.
+    /// A client of the service at `origin`: a host and a port such as `orders:8080`, or
+    /// `http://orders:8080`; `https://shop.example` is asked over TLS, and has to show a certificate
+    /// of a public authority. To be made and used within a runtime; nothing is connected yet.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Invalid`] when it is no authority.
-    pub fn new(authority: &str, limits: ClientLimits) -> Result<Self, ClientError> {
-        let authority = authority.parse().map_err(|error| ClientError::Invalid(format!("{authority}: {error}")))?;
+    /// [`ClientError::Invalid`] when it is no origin.
+    pub fn new(origin: &str, limits: ClientLimits) -> Result<Self, ClientError> {
+        Self::trusting(origin, limits, &[])
+    }
+
+    /// The same, which trusts these authorities too: a certificate each, in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Invalid`] when it is no origin, or one of them is no certificate.
+    pub fn trusting(origin: &str, limits: ClientLimits, authorities: &[&[u8]]) -> Result<Self, ClientError> {
+        let invalid = |error: &dyn std::fmt::Display| ClientError::Invalid(format!("{origin}: {error}"));
+        let (scheme, rest) = origin.split_once("://").unwrap_or(("http", origin));
+        let scheme = match scheme {
+            "http" => Scheme::HTTP,
+            "https" => Scheme::HTTPS,
+            _ => return Err(invalid(&"give http://HOST:PORT or https://HOST")),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest).parse().map_err(|error| invalid(&error))?;
         let mut connector = HttpConnector::new();
+        // What is no `http` goes on to TLS.
+        connector.enforce_http(false);
         connector.set_connect_timeout(Some(limits.connect_deadline));
         connector.set_nodelay(true);
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -301,8 +324,8 @@ impl Client {
             // A kept connection that turns out closed is replaced: hyper does so only with what was
             // not sent.
             .retry_canceled_requests(true)
-            .build(connector);
-        Ok(Self { http, authority, limits, budget: Budget::default() })
+            .build(tls::over(connector, authorities).map_err(|error| invalid(&error))?);
+        Ok(Self { http, scheme, authority, limits, budget: Budget::default() })
     }
 
     /// Asks, as a part of the trace of the request that is being answered, or of a new one. A
@@ -370,7 +393,7 @@ impl Client {
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, ClientError> {
         let invalid = |error: &dyn std::fmt::Display| ClientError::Invalid(format!("{}: {error}", ask.path));
         let path: PathAndQuery = ask.path.parse().map_err(|error| invalid(&error))?;
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path);
+        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
         let mut request = Request::new(Full::new(ask.body.clone()));
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = uri.build().map_err(|error| invalid(&error))?;

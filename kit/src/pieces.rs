@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::mpsc;
 
 /// Most bytes handed over at a time: larger than any everyday answer, which goes out in one piece.
 pub const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -19,13 +18,6 @@ pub const PIECE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) trait Stream: fmt::Debug + Send {
     /// The next piece; `None` at the end. hyper asks only while the client reads.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
-}
-
-/// Pieces that another task makes.
-impl Stream for mpsc::Receiver<Bytes> {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.poll_recv(context)
-    }
 }
 
 /// The body of a response.
@@ -71,8 +63,8 @@ impl Body {
 
     /// A body whose pieces are made while it is sent, each when the client has read the one before:
     /// `next` makes a piece, and what the one after it is made from; `None` ends the body. A piece
-    /// MUST NOT be empty. A body that cannot go on ends like one that is whole, so its last piece
-    /// has to show that it is the last.
+    /// MUST NOT be empty. A body that cannot go on ends like one that is whole: announce its
+    /// length, or have its last piece show that it is the last.
     pub fn of_pieces<S, N, F>(from: S, next: N) -> Self
     where
         S: Send + 'static,
@@ -80,13 +72,6 @@ impl Body {
         F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
     {
         Self::of_stream(Pieces { making: Some(Box::pin(next(from))), next })
-    }
-
-    /// A body whose pieces another task makes while they are sent: it waits where the client does
-    /// not read. Announce its length: a body that ends too early is then seen to be broken.
-    #[must_use]
-    pub fn of_channel(pieces: mpsc::Receiver<Bytes>) -> Self {
-        Self::of_stream(pieces)
     }
 
     pub(crate) fn of_stream(pieces: impl Stream + 'static) -> Self {
@@ -180,17 +165,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_of_a_channel_ends_with_its_sender() {
-        let (sender, receiver) = mpsc::channel(1);
-        let mut body = Body::of_channel(receiver);
-        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (None, false));
-        sender.send(Bytes::from_static(b"piece")).await.unwrap();
-        drop(sender);
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
-        assert!(body.frame().await.is_none());
-    }
-
-    #[tokio::test]
     async fn a_large_body_goes_out_in_pieces_of_the_same_memory() {
         let bytes = Bytes::from(vec![7; 2 * PIECE_BYTES_MAX + 1]);
         let mut body = Body::new(bytes.clone());
@@ -210,6 +184,7 @@ mod tests {
     async fn pieces_are_made_one_after_the_other_until_there_are_no_more() {
         let next = |from: u8| async move { (from < 3).then(|| (Bytes::from(vec![from]), from + 1)) };
         let mut body = Body::of_pieces(1, next);
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (None, false));
         for expected in [1, 2] {
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap()[..], [expected]);
         }

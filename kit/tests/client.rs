@@ -18,6 +18,12 @@ use kit::http::{
 use kit::metrics::Registry;
 use kit::problem::{Code, Problem};
 use kit::trace::TraceContext;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Answers what a test asks for, and counts.
@@ -267,4 +273,47 @@ async fn the_second_port_answers_to_its_names() {
         CancellationToken::new(),
     );
     assert!(twice.await.is_err(), "two services with one route do not start");
+}
+
+/// A server that speaks TLS with a certificate for `localhost` that no public authority signed: its
+/// port, and the certificate.
+async fn over_tls() -> (u16, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.der().to_vec(), made.signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone().into()], PrivateKeyDer::try_from(key).unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("localhost", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            // Who does not trust it breaks off here.
+            let Ok(mut connection) = acceptor.accept(connection).await else { continue };
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") && connection.read_buf(&mut asked).await.unwrap() > 0 {}
+            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await.unwrap();
+        }
+    });
+    (port, certificate)
+}
+
+#[tokio::test]
+async fn an_https_origin_is_asked_over_tls_when_its_certificate_is_trusted_and_names_it() {
+    let (port, certificate) = over_tls().await;
+    let (limits, ask) = (ClientLimits { attempts_max: 1, ..ClientLimits::default() }, Ask::get("/"));
+    let trusting = |origin: String| Client::trusting(&origin, limits, &[&certificate]).unwrap();
+    let answer = trusting(format!("https://localhost:{port}/")).ask(&ask).await.unwrap();
+    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"secret"[..]));
+    let unknown = Client::new(&format!("https://localhost:{port}"), limits).unwrap().ask(&ask).await.unwrap_err();
+    assert!(matches!(unknown, ClientError::Away(_)) && unknown.to_string().contains("UnknownIssuer"), "{unknown}");
+    let other_name = trusting(format!("https://127.0.0.1:{port}")).ask(&ask).await.unwrap_err();
+    assert!(matches!(other_name, ClientError::Away(_)), "{other_name}");
+    for origin in ["ftp://localhost", "https://", "https://localhost/path", "a b"] {
+        assert!(matches!(Client::new(origin, limits), Err(ClientError::Invalid(_))), "{origin}");
+    }
+    assert!(matches!(Client::trusting("localhost:1", limits, &[b"none"]), Err(ClientError::Invalid(_))));
 }

@@ -21,7 +21,7 @@ pub(crate) use fixed::SIZE_MAX;
 pub use fixed::{Fixed, Insert};
 pub(crate) use futures_util::future::join_all as all;
 pub use migration::{Migration, Newer, pending};
-pub use value::{Row, Value, stored};
+pub use value::{Row, Value, loaded, stored};
 
 /// Whether [`Tx::lock_rows`] waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

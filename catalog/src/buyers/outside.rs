@@ -1,5 +1,5 @@
-//! What is asked of providers of logins, over plain HTTP: the way out of the cluster is a proxy's,
-//! which adds TLS. Secrets of shops stand in these requests, so that no address of one, and no
+//! What is asked of providers of logins: over TLS, or in plain text through a proxy that adds it on
+//! the way out of the cluster. Secrets of shops stand in these requests, so that no address of one, and no
 //! answer, is ever logged; each request is sent once, because a code is good for one use.
 
 use std::{sync::Arc, time::Duration};
@@ -26,13 +26,13 @@ const BUSY_AFTER: Duration = Duration::from_secs(1);
 /// Where the providers are.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OutsideArgs {
-    /// Where WeChat's API is reached, without TLS: host and port of an egress proxy that speaks for
-    /// `https://api.weixin.qq.com`. Left out: no login by WeChat.
+    /// Where WeChat's API is reached: `https://api.weixin.qq.com`, or host and port of an egress
+    /// proxy that speaks for it, without TLS. Left out: no login by WeChat.
     #[arg(long, env = "FLASHSALE_WECHAT_AUTHORITY")]
     pub wechat_authority: Option<String>,
 
-    /// Where codes for phones are sent, without TLS: host and port of a gateway that takes
-    /// `POST /v1/messages`. Left out: no login by phone.
+    /// Where codes for phones are sent: `https://HOST`, or without TLS host and port, of a gateway
+    /// that takes `POST /v1/messages`. Left out: no login by phone.
     #[arg(long, env = "FLASHSALE_SMS_AUTHORITY")]
     pub sms_authority: Option<String>,
 }
@@ -57,7 +57,7 @@ impl Outside {
     /// The providers that these settings name. `answer_deadline`: the longest wait for one answer.
     ///
     /// # Errors
-    /// [`ClientError::Invalid`] for what is no host and port.
+    /// [`ClientError::Invalid`] for what is no origin.
     pub fn new(args: &OutsideArgs, answer_deadline: Duration) -> Result<Self, ClientError> {
         let limits =
             ClientLimits { answer_deadline, attempts_max: 1, body_bytes_max: 64 * 1024, ..ClientLimits::default() };

@@ -144,15 +144,17 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let number: i64 = call.part("buyer")?;
     let (profile, expected): (BuyerProfile, _) = (call.json()?, call.expected_version()?);
+    let known = catalog.whole_buyer(call.actor.tenant, number).await?;
     let mut change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
     let before = lock(&mut change, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     let before = before.present()?;
+    if known.buyer.version == before.version && known.profile.as_ref() == Some(&profile) {
+        return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
+    }
     let after = Buyer { version: before.version + 1, ..before.clone() };
     let tenant = change.tenant();
     let text = serde_json::to_string(&profile).map_err(|error| Refused::Broken(error.to_string()))?;
@@ -161,9 +163,7 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     let statement = if before.version == 0 { NEW_PROFILE } else { OTHER_PROFILE };
     let row = vec![sealed.into(), stored(after.version)?.into(), tenant.into(), number.into()];
     change.tx.exec(statement, row).await?;
-    change.record("buyer.profile", target(number), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("buyer.profile", target(number), Some(&before), (&after, after.version)).await
 }
 
 /// Makes an export of a buyer's personal data.

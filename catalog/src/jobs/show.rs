@@ -7,7 +7,6 @@ use kit::{
 };
 use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Sql, SqlError, Tx as _, stored};
-use tokio::sync::mpsc;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{COLUMNS, Job, Shown, State, kind, kinds, one};
@@ -25,9 +24,6 @@ const CHUNK: &str = "SELECT content FROM job_chunks WHERE tenant = ? AND job = ?
 const CANCEL: &str = "UPDATE jobs SET state = 'cancelled', is_open = 0, ended_at = ?, version = version + 1 \
                       WHERE tenant = ? AND job = ?";
 const DROP_INPUT: &str = "DELETE FROM job_chunks WHERE tenant = ? AND job = ? AND part = 'input'";
-
-/// Chunks of a result that wait for a client who reads slowly.
-const CHUNKS_AHEAD: usize = 1;
 
 /// What is wrong in a line.
 #[derive(Debug, Serialize, ToSchema)]
@@ -213,20 +209,19 @@ async fn result<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
 
 /// The chunks of a result, each read when the client has taken the one before.
 fn streamed<S: Sql>(db: S, job: Job) -> Body {
-    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-    tokio::spawn(async move {
-        for chunk in 0..job.result_chunks {
-            let sent = match content(&db, &job, chunk).await {
-                Ok(content) => sender.send(content).await,
-                Err(error) => return tracing::warn!(%error, job = job.number, "a result broke off while it was sent"),
-            };
-            if sent.is_err() {
-                // The client is gone.
-                return;
+    Body::of_pieces((db, job, 0), |(db, job, chunk)| async move {
+        if chunk == job.result_chunks {
+            return None;
+        }
+        match content(&db, &job, chunk).await {
+            Ok(content) => Some((content, (db, job, chunk + 1))),
+            Err(error) => {
+                // The length was announced: the client sees that it broke off.
+                tracing::warn!(%error, job = job.number, "a result broke off while it was sent");
+                None
             }
         }
-    });
-    Body::of_channel(receiver)
+    })
 }
 
 async fn content<S: Sql>(db: &S, job: &Job, chunk: u64) -> Result<Bytes, SqlError> {
@@ -256,9 +251,7 @@ async fn cancel<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         State::Done | State::Failed => return Err(Refused::conflict("this job has ended; there is nothing to cancel")),
         State::Queued | State::Running => {}
     }
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before.shown()));
-    }
+    Refused::unless_seen(expected, before.version, &before.shown())?;
     let now_ms = change.now_ms;
     let after = Job { state: State::Cancelled, ended_at: Some(now_ms), version: before.version + 1, ..before.clone() };
     let row = [vec![stored(now_ms)?.into()], key()].concat();

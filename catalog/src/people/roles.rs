@@ -11,7 +11,7 @@ use kit::{
     http::{Body, Mount, PageAsked, Response, StatusCode, reply},
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Row, Sql as _, SqlError, Tx};
+use store::sql::{Row, Sql, SqlError, Tx};
 use utoipa::{OpenApi, ToSchema};
 
 use super::person;
@@ -164,9 +164,21 @@ pub(super) async fn together<T: Tx>(tx: &mut T, tenant: u32, codes: &[String]) -
 ///
 /// # Errors
 /// [`SqlError`] when the database fails.
-pub(crate) async fn held<T: Tx>(tx: &mut T, tenant: u32, person: i64) -> Result<Permissions, SqlError> {
+pub(super) async fn held<T: Tx>(tx: &mut T, tenant: u32, person: i64) -> Result<Permissions, SqlError> {
+    sum(tx.rows(HELD, vec![tenant.into(), person.into()]).await?)
+}
+
+/// The same, apart from any change.
+///
+/// # Errors
+/// [`SqlError`] when the database fails.
+pub(crate) async fn held_now<S: Sql>(sql: &S, tenant: u32, person: i64) -> Result<Permissions, SqlError> {
+    sum(sql.rows(HELD, vec![tenant.into(), person.into()]).await?)
+}
+
+fn sum(rows: Vec<Row>) -> Result<Permissions, SqlError> {
     let mut sum = Permissions::NONE;
-    for mut row in tx.rows(HELD, vec![tenant.into(), person.into()]).await? {
+    for mut row in rows {
         let (code, scope) = (row.text()?, row.text_or_null()?);
         sum = sum.and(permissions_of(&code, scope.as_deref()));
     }
@@ -309,9 +321,7 @@ async fn delete<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     if role.built_in {
         return Err(Refused::conflict("this role is built in, and stays"));
     }
-    if expected.is_some_and(|expected| expected != role.version) {
-        return Err(Refused::stale(role));
-    }
+    Refused::unless_seen(expected, role.version, role)?;
     Refused::grant(role.permissions(), granter)?;
     let holders = change.tx.rows(HOLDERS, vec![tenant.into(), code.as_str().into()]).await?;
     let holders: u64 = holders.into_iter().next().map_or(Ok(0), |mut row| row.number())?;

@@ -238,19 +238,20 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &before, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     roles::together(&mut change.tx, tenant, asked.roles.as_deref().unwrap_or_default()).await?;
     let after = User {
         email: asked.email.unwrap_or_else(|| before.email.clone()),
         name: asked.name.unwrap_or_else(|| before.name.clone()),
         state: asked.state.unwrap_or(before.state),
         roles: asked.roles.map_or_else(|| before.roles.clone(), distinct),
-        version: before.version + 1,
         ..before.clone()
     };
     may_change(&mut change.tx, tenant, (&before, Some(&after)), granter).await?;
+    if after == before {
+        return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
+    }
+    let after = User { version: before.version + 1, ..after };
     if before.is_acting_owner() && !after.is_acting_owner() {
         person::keep_an_owner(&mut change.tx, tenant, number).await?;
     }
@@ -294,9 +295,7 @@ async fn delete<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &user, number).await?;
-    if expected.is_some_and(|expected| expected != user.version) {
-        return Err(Refused::stale(&user));
-    }
+    Refused::unless_seen(expected, user.version, &user)?;
     may_change(&mut change.tx, tenant, (&user, None), granter).await?;
     if user.is_acting_owner() {
         person::keep_an_owner(&mut change.tx, tenant, number).await?;

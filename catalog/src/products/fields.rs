@@ -15,7 +15,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{from_json, rules::Flaws, texts::Code};
 use crate::{
-    change::{Answer, Begun},
+    change::Begun,
     document::{Changed, Page, Read},
     ports::Ports,
     refused::Refused,
@@ -162,8 +162,9 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     };
     let rows = change.tx.lock_rows(LOOK, vec![tenant.into()], Lock::Wait).await?;
     let before = rows.into_iter().next().map(ProductFields::read).transpose()?.unwrap_or_else(ProductFields::none);
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
+    Refused::unless_seen(expected, before.version, &before)?;
+    if before.version > 0 && before.schema == schema {
+        return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
     }
     let after = ProductFields { schema, version: before.version + 1 };
     let text = after.schema.to_string();
@@ -173,9 +174,7 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         // Somebody put the first one meanwhile; the next try sees it.
         return Err(SqlError::LockWait("a schema was put at the same moment".into()).into());
     }
-    change.record("product_fields.change", "product_fields".to_owned(), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("product_fields.change", "product_fields".to_owned(), Some(&before), (&after, after.version)).await
 }
 
 /// Products that break the schema: each page looks at some hundred products and lists those of them

@@ -239,16 +239,12 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return Ok(response),
     };
     let before = locked(&mut change.tx, tenant, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     let Some(after) = asked.of(&before, change.now_ms) else {
         return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
     };
     save(&mut change.tx, tenant, &after).await?;
-    change.record("product.change", format!("product:{number}"), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("product.change", format!("product:{number}"), Some(&before), (&after, after.version)).await
 }
 
 /// Removes a product with its SKUs. One of which a SKU was ever stocked or sold is archived
@@ -267,9 +263,7 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return Ok(response),
     };
     let before = locked(&mut change.tx, tenant, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     let now_ms = change.now_ms;
     if sku::remove_all_of(&mut change.tx, tenant, number, now_ms).await? {
         change.tx.exec(DELETE, vec![tenant.into(), number.into()]).await?;

@@ -261,16 +261,12 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return Ok(response),
     };
     let before = locked(&mut change.tx, tenant, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     let Some(after) = asked.of(&before, change.now_ms) else {
         return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
     };
     save(&mut change.tx, tenant, &after).await?;
-    change.record("sku.change", format!("sku:{number}"), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("sku.change", format!("sku:{number}"), Some(&before), (&after, after.version)).await
 }
 
 /// Removes a SKU. One that was ever stocked or sold is archived instead; the answer shows it.
@@ -287,9 +283,7 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return Ok(response),
     };
     let before = locked(&mut change.tx, tenant, number).await?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
+    Refused::unless_seen(expected, before.version, &before)?;
     if !before.used {
         change.tx.exec(DELETE, vec![tenant.into(), number.into()]).await?;
         change.record("sku.remove", format!("sku:{number}"), Some(&before), None)?;

@@ -102,9 +102,7 @@ pub(super) async fn edit<P: Ports>(
     }
     let before = Kept::lock(&mut change.tx, tenant, sale).await?;
     let shown = before.shown(change.now_ms);
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&shown));
-    }
+    Refused::unless_seen(expected, before.version, &shown)?;
     step.allowed(before.state(change.now_ms))?;
     let terms = edit.of(&mut change, &before).await?;
     let is_to_publish = step == Step::Publish || before.is_published();

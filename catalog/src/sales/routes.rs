@@ -266,9 +266,7 @@ pub(super) async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
     };
     let before = Kept::lock(&mut change.tx, tenant, sale).await?;
     let shown = before.shown(change.now_ms);
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&shown));
-    }
+    Refused::unless_seen(expected, before.version, &shown)?;
     Step::Remove.allowed(before.state(change.now_ms))?;
     let by = By { tenant, actor: call.actor.who.to_string(), now_ms: stored(change.now_ms)? };
     give_all_back(&mut change.tx, &by, &before).await?;

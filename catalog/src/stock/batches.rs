@@ -9,7 +9,7 @@ use kit::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _, Value, stored};
+use store::sql::{Lock, Row, Sql as _, SqlError, Tx as _, Value, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::names;
@@ -164,7 +164,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         sku_id: sku.to_string(),
         sku: Some(asked.sku),
         code: asked.code,
-        expires_at: expires_at.map(shown),
+        expires_at: expires_at.map(loaded).transpose()?.map(rfc3339),
         version: 1,
         created_at: rfc3339(change.now_ms),
     };
@@ -193,18 +193,14 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.tx.lock_rows(HOLD, of.clone(), Lock::Wait).await?;
     let rows = change.tx.rows(&one(), of.clone()).await?;
     let before = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("batch"))?;
-    if expected.is_some_and(|expected| expected != before.version) {
-        return Err(Refused::stale(&before));
-    }
-    let expiry = expires_at.map(shown);
+    Refused::unless_seen(expected, before.version, &before)?;
+    let expiry = expires_at.map(loaded).transpose()?.map(rfc3339);
     if expiry == before.expires_at {
         return Ok(tagged(change.commit(Answer::ok(&before)?).await?, before.version));
     }
     let after = Batch { expires_at: expiry, version: before.version + 1, ..before.clone() };
     change.tx.exec(UPDATE, [vec![expires_at.into()], of].concat()).await?;
-    change.record("batch.change", format!("batch:{number}"), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("batch.change", format!("batch:{number}"), Some(&before), (&after, after.version)).await
 }
 
 fn one() -> String {
@@ -218,12 +214,8 @@ fn moment(text: &str) -> Result<i64, Refused> {
     fits.ok_or_else(|| Refused::field("expires_at", "give a moment as RFC 3339: 2027-06-30T00:00:00Z"))
 }
 
-fn shown(at_ms: i64) -> String {
-    rfc3339(at_ms.try_into().unwrap_or_default())
-}
-
 fn read(mut row: Row) -> Result<Batch, SqlError> {
     let (id, sku_id, sku, code) = (row.int()?.to_string(), row.int()?.to_string(), row.text_or_null()?, row.text()?);
-    let expires_at = row.int_or_null()?.map(shown);
+    let expires_at = row.time_or_null()?.map(rfc3339);
     Ok(Batch { id, sku_id, sku, code, expires_at, version: row.number()?, created_at: rfc3339(row.number()?) })
 }

@@ -137,7 +137,7 @@ fn read(mut row: Row) -> Result<StockConflict, SqlError> {
     let (id, sku_id, sku) = (row.int()?.to_string(), row.int()?.to_string(), row.text_or_null()?);
     let (warehouse_id, warehouse) = (row.int()?.to_string(), row.text_or_null()?);
     let (source, on_hand, promised, opened_at) = (row.text()?, row.int()?, row.int()?, rfc3339(row.number()?));
-    let resolved_at = row.int_or_null()?.map(|at_ms| rfc3339(at_ms.try_into().unwrap_or_default()));
+    let resolved_at = row.time_or_null()?.map(rfc3339);
     let state = if resolved_at.is_some() { "resolved" } else { "open" };
     Ok(StockConflict {
         id,

@@ -11,7 +11,7 @@ use kit::{
     problem::{Code, Problem},
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Row, Sql, SqlError, Tx, Value, stored};
+use store::sql::{Row, Sql, SqlError, Tx, Value, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -104,8 +104,13 @@ pub(super) struct Codes<'a> {
 
 impl StockLevel {
     /// A level of a book.
-    pub(super) fn of(key: Key, codes: Codes<'_>, (level, version): (&Level, i64), now_ms: i64) -> Self {
-        Self {
+    pub(super) fn of(
+        key: Key,
+        codes: Codes<'_>,
+        (level, version): (&Level, i64),
+        now_ms: i64,
+    ) -> Result<Self, SqlError> {
+        Ok(Self {
             sku_id: key.sku.to_string(),
             sku: codes.sku.to_owned(),
             warehouse_id: key.warehouse.to_string(),
@@ -118,9 +123,9 @@ impl StockLevel {
             threshold: level.threshold,
             low: level.is_low(now_ms),
             version,
-            changed_at: rfc3339(now_ms.try_into().unwrap_or_default()),
+            changed_at: rfc3339(loaded(now_ms)?),
             positions: None,
-        }
+        })
     }
 
     fn read(mut row: Row) -> Result<Self, SqlError> {
@@ -327,7 +332,7 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let rows = catalog.sql().rows(&query, values).await?;
     let level = rows.into_iter().next().map(StockLevel::read).transpose()?;
     let level = level.ok_or_else(|| Refused::not_found("stock of this SKU in this warehouse"))?;
-    let version = level.version.try_into().unwrap_or_default();
+    let version = loaded(level.version)?;
     let shown = StockLevel { positions: Some(positions(catalog.sql(), tenant, key).await?), ..level };
     Ok(tagged(reply::json(StatusCode::OK, &shown), version))
 }
@@ -341,13 +346,11 @@ async fn positions<S: Sql>(db: &S, tenant: u32, key: Key) -> Result<Vec<StockPos
     };
     let mut read = rows.into_iter().map(read).collect::<Result<Vec<_>, SqlError>>()?;
     read.sort_by_key(|(position, ..)| (position.expires_at.unwrap_or(i64::MAX), position.spot));
-    let shown = read.into_iter().map(|(position, bin, batch)| StockPosition {
-        bin,
-        batch,
-        units: position.units,
-        expires_at: position.expires_at.map(|at_ms| rfc3339(at_ms.try_into().unwrap_or_default())),
+    let shown = read.into_iter().map(|(position, bin, batch)| {
+        let expires_at = position.expires_at.map(loaded).transpose()?.map(rfc3339);
+        Ok(StockPosition { bin, batch, units: position.units, expires_at })
     });
-    Ok(shown.collect())
+    shown.collect()
 }
 
 /// Sets what is on hand, if it is still what it was when it was counted. A change since is refused
@@ -375,7 +378,7 @@ async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     let mut book = Book::open(&mut change.tx, by, &BTreeSet::from([key])).await?;
     let shown = |book: &Book, more| {
         let (level, version) = book.level(key).ok_or_else(|| Refused::not_found("stock"))?;
-        Ok::<_, Refused>(StockLevel::of(key, codes, (level, version + more), now_ms))
+        Ok::<_, Refused>(StockLevel::of(key, codes, (level, version + more), now_ms)?)
     };
     let before = shown(&book, 0)?;
     let differs = |expected: Option<i64>, found: i64| expected.is_some_and(|expected| expected != found);
@@ -394,7 +397,7 @@ async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         change.record("stock.set", target(key), Some(&before), Some(&after))?;
     }
     let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version.try_into().unwrap_or_default()))
+    Ok(tagged(change.commit(answer).await?, loaded(after.version)?))
 }
 
 /// Sets below how many available units stock is low. It may be set before there is any.
@@ -422,20 +425,20 @@ async fn set_threshold<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Resul
     let codes = Codes { sku: &sku, warehouse: &warehouse };
     let mut book = Book::open(&mut change.tx, by, &BTreeSet::from([key])).await?;
     let (level, version) = book.level(key).ok_or_else(|| Refused::not_found("stock"))?;
-    let before = StockLevel::of(key, codes, (level, version), now_ms);
+    let before = StockLevel::of(key, codes, (level, version), now_ms)?;
     if expected.is_some_and(|expected| expected != version) {
         return Err(Refused::stale(&before));
     }
     book.set_threshold(key, asked.threshold);
     let is_changed = before.threshold != asked.threshold;
     let (level, version) = book.level(key).ok_or_else(|| Refused::not_found("stock"))?;
-    let after = StockLevel::of(key, codes, (level, version + i64::from(is_changed)), now_ms);
+    let after = StockLevel::of(key, codes, (level, version + i64::from(is_changed)), now_ms)?;
     book.close(&mut change.tx, "").await?;
     if is_changed {
         change.record("stock.threshold", target(key), Some(&before), Some(&after))?;
     }
     let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version.try_into().unwrap_or_default()))
+    Ok(tagged(change.commit(answer).await?, loaded(after.version)?))
 }
 
 fn target(key: Key) -> String {

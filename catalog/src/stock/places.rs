@@ -253,9 +253,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Err(SqlError::KeyTaken(_)) => return Err(Refused::conflict(CODE_TAKEN)),
         updated => updated?,
     };
-    change.record("place.change", format!("place:{}", after.id), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("place.change", format!("place:{}", after.id), Some(&before), (&after, after.version)).await
 }
 
 /// Removes a bin in which nothing lies, or a zone without bins.
@@ -294,10 +292,8 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
 async fn hold<T: Tx>(tx: &mut T, of: Vec<Value>, expected: Option<u64>) -> Result<Place, Refused> {
     let rows = tx.lock_rows(&one(), of, Lock::Wait).await?;
     let place = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("place"))?;
-    match expected {
-        Some(expected) if expected != place.version => Err(Refused::stale(&place)),
-        _ => Ok(place),
-    }
+    Refused::unless_seen(expected, place.version, &place)?;
+    Ok(place)
 }
 
 /// Holds the zone that a body names.

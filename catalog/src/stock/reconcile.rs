@@ -11,7 +11,7 @@ use kit::{
     openapi::IdempotencyKey,
 };
 use serde::Serialize;
-use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
+use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::book::{Book, By, Key, lock_head};
@@ -230,7 +230,7 @@ async fn begin<T: Tx>(tx: &mut T, by: &By) -> Result<(Reconciliation, bool), Sql
         id: run.to_string(),
         state: "running",
         started_by: by.actor.clone(),
-        started_at: rfc3339(by.now_ms.try_into().unwrap_or_default()),
+        started_at: rfc3339(loaded(by.now_ms)?),
         ended_at: None,
         checked: 0,
         found: 0,
@@ -320,7 +320,7 @@ fn differing(row: &mut Row) -> Result<Vec<(&'static str, i64, i64)>, SqlError> {
 fn read_run(mut row: Row) -> Result<(Reconciliation, i64), SqlError> {
     let number = row.int()?;
     let (started_by, started_at) = (row.text()?, rfc3339(row.number()?));
-    let ended_at = row.int_or_null()?.map(|at_ms| rfc3339(at_ms.try_into().unwrap_or_default()));
+    let ended_at = row.time_or_null()?.map(rfc3339);
     let state = if ended_at.is_some() { "done" } else { "running" };
     let (checked, found) = (row.int()?, row.int()?);
     Ok((Reconciliation { id: number.to_string(), state, started_by, started_at, ended_at, checked, found }, number))

@@ -216,9 +216,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         number.into(),
     ];
     change.tx.exec(UPDATE, row).await?;
-    change.record("warehouse.change", format!("warehouse:{number}"), Some(&before), Some(&after))?;
-    let answer = Answer::ok(&after)?;
-    Ok(tagged(change.commit(answer).await?, after.version))
+    change.replace("warehouse.change", format!("warehouse:{number}"), Some(&before), (&after, after.version)).await
 }
 
 /// Removes a warehouse that never held stock, with its zones and bins.
@@ -261,10 +259,8 @@ pub(super) async fn hold<T: Tx>(
 ) -> Result<Warehouse, Refused> {
     let rows = tx.lock_rows(ONE, vec![tenant.into(), number.into()], Lock::Wait).await?;
     let warehouse = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("warehouse"))?;
-    match expected {
-        Some(expected) if expected != warehouse.version => Err(Refused::stale(&warehouse)),
-        _ => Ok(warehouse),
-    }
+    Refused::unless_seen(expected, warehouse.version, &warehouse)?;
+    Ok(warehouse)
 }
 
 fn read(mut row: Row) -> Result<Warehouse, SqlError> {

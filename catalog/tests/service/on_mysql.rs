@@ -21,15 +21,28 @@ pub(crate) const TABLES: &str = "SELECT table_name FROM information_schema.table
 pub(crate) struct Place {
     server: MySqlServer,
     namespace: Namespace,
+    is_owned: bool,
     topic: Topic,
 }
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let url = std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL; stack/stack up, then . stack/env");
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-        let namespace = Namespace::new(&format!("cat_{nanos}_{}", rand::random_range(0..1_000))).unwrap();
-        Self { server: MySqlServer::new(&url, Settings::default()).unwrap(), namespace, topic: Topic::default() }
+        let mut place = Self::of(&format!("cat_{nanos}_{}", rand::random_range(0..1_000)));
+        place.is_owned = true;
+        place
+    }
+
+    /// How another process names it.
+    pub(crate) fn name(&self) -> String {
+        self.namespace.to_string()
+    }
+
+    /// The place of another process, which keeps it.
+    pub(crate) fn of(name: &str) -> Self {
+        let url = std::env::var("FLASHSALE_MYSQL_URL").expect("FLASHSALE_MYSQL_URL; stack/stack up, then . stack/env");
+        let server = MySqlServer::new(&url, Settings::default()).unwrap();
+        Self { server, namespace: Namespace::new(name).unwrap(), is_owned: false, topic: Topic::default() }
     }
 
     /// Its files are its server's.
@@ -60,6 +73,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if !self.is_owned {
+            return;
+        }
         // A test's runtime cannot be waited on from within it: another thread has one of its own.
         let (server, namespace) = (self.server.clone(), self.namespace.clone());
         let dropping = std::thread::spawn(move || {

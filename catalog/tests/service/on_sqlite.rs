@@ -1,6 +1,6 @@
 //! A database in a folder that goes away with the test.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use catalog::database;
 use store::{
@@ -20,18 +20,30 @@ pub(crate) const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'ta
 
 /// Keeps the database for as long as it is held.
 pub(crate) struct Place {
-    folder: TempDir,
+    folder: PathBuf,
+    _owned: Option<TempDir>,
     topic: Topic,
 }
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        Self { folder: TempDir::new().unwrap(), topic: Topic::default() }
+        let owned = TempDir::new().unwrap();
+        Self { folder: owned.path().to_owned(), _owned: Some(owned), topic: Topic::default() }
+    }
+
+    /// How another process names it.
+    pub(crate) fn name(&self) -> String {
+        self.folder.to_str().unwrap().to_owned()
+    }
+
+    /// The place of another process, which keeps it.
+    pub(crate) fn of(name: &str) -> Self {
+        Self { folder: name.into(), _owned: None, topic: Topic::default() }
     }
 
     /// All that stands in its files.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(self.folder.path().join("data")).unwrap();
+        let files = std::fs::read_dir(self.folder.join("data")).unwrap();
         files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
@@ -42,7 +54,7 @@ impl Place {
 
     fn server(&self) -> SqliteServer {
         let now_ms = Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64);
-        SqliteServer::new(self.folder.path().join("data"), now_ms, Settings::default()).unwrap()
+        SqliteServer::new(self.folder.join("data"), now_ms, Settings::default()).unwrap()
     }
 
     /// The ledger's database.

@@ -37,7 +37,7 @@ pub enum ConnectionError {
     #[error("{}", kit::exit::whole(.0.as_ref()))]
     Start(anyhow::Error),
     /// The URL is none that can be asked.
-    #[error("{0}: give http://HOST:PORT; where TLS is needed, put a proxy that speaks it before this command")]
+    #[error("{0}: give https://HOST, or http://HOST:PORT where the network is yours")]
     Url(String),
     /// A service elsewhere is asked with a key.
     #[error("--url needs an API key: FLASHSALE_API_KEY, or --key file:PATH")]
@@ -93,10 +93,11 @@ impl Connection {
     /// To the service of this place; `tenant`: for which the folder's operator acts.
     pub(super) async fn open(place: &Place, tenant: Option<u32>) -> Result<Self, ManageError> {
         if let Some(url) = &place.url {
-            let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-            let authority = authority.ok_or_else(|| ConnectionError::Url(url.clone()))?;
+            if !["http://", "https://"].into_iter().any(|scheme| url.starts_with(scheme)) {
+                return Err(ConnectionError::Url(url.clone()).into());
+            }
             let key = place.key.as_ref().ok_or(ConnectionError::NoKey)?;
-            return Ok(Self::to(authority, key.expose(), None, None)?);
+            return Ok(Self::to(url, key.expose(), None, None)?);
         }
         let config = place.folder.read().map_err(ConnectionError::Config)?;
         if let Some(note) = folder::running(&config.data).map_err(ConnectionError::Folder)? {
@@ -108,10 +109,10 @@ impl Connection {
         Ok(Self::to(&address, &key, tenant, Some(at_rest))?)
     }
 
-    fn to(authority: &str, token: &str, tenant: Option<u32>, at_rest: Option<AtRest>) -> Result<Self, ConnectionError> {
+    fn to(origin: &str, token: &str, tenant: Option<u32>, at_rest: Option<AtRest>) -> Result<Self, ConnectionError> {
         let limits =
             ClientLimits { answer_deadline: PATIENCE, body_bytes_max: ANSWER_BYTES_MAX, ..ClientLimits::default() };
-        Ok(Self { client: Client::new(authority, limits)?, token: token.to_owned(), tenant, at_rest })
+        Ok(Self { client: Client::new(origin, limits)?, token: token.to_owned(), tenant, at_rest })
     }
 
     /// What the service answers; null for an answer without a body.

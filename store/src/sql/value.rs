@@ -66,6 +66,14 @@ pub fn stored(number: u64) -> Result<i64, SqlError> {
     i64::try_from(number).map_err(|_| SqlError::Unfit(format!("{number} is too large to be stored").into()))
 }
 
+/// A number that databases store, as programs count: the way back from [`stored`].
+///
+/// # Errors
+/// [`SqlError::Broken`] below zero.
+pub fn loaded(number: i64) -> Result<u64, SqlError> {
+    u64::try_from(number).map_err(|_| SqlError::Broken(format!("{number} is below zero").into()))
+}
+
 /// A row, read from its first column to its last: each getter takes the next column.
 #[derive(Debug)]
 pub struct Row {
@@ -110,6 +118,14 @@ impl Row {
             Value::Int(number) => Ok(Some(number)),
             other => Err(self.wrong("integer or null", other)),
         }
+    }
+
+    /// The next column, a time or NULL.
+    ///
+    /// # Errors
+    /// See [`Row::int`].
+    pub fn time_or_null(&mut self) -> Result<Option<u64>, SqlError> {
+        self.int_or_null()?.map(|at_ms| u64::try_from(at_ms).map_err(|_| self.wrong("time", at_ms))).transpose()
     }
 
     /// The next column, in the range of `T`.
@@ -192,6 +208,10 @@ mod tests {
     /// A wrong column is named, with what was expected and what stood there.
     #[test]
     fn a_wrong_column_is_named() {
+        let mut times = Row::new(vec![Value::Null, Value::Int(7), Value::Int(-7)]);
+        assert_eq!((times.time_or_null().unwrap(), times.time_or_null().unwrap()), (None, Some(7)));
+        assert!(times.time_or_null().unwrap_err().to_string().contains("column 3 is no time: -7"));
+        assert!(loaded(-7).unwrap_err().to_string().contains("-7 is below zero"));
         let mut row = Row::new(vec![Value::Int(300), Value::Int(0), Value::Null]);
         assert_eq!(row.number::<u8>().unwrap_err().to_string(), "the database refused: column 1 is no u8: 300");
         assert_eq!(row.id(OrderId::new).unwrap_err().to_string(), "the database refused: column 2 is no id: 0");

@@ -9,6 +9,8 @@ pub(crate) use rig::Topic;
 mod audit;
 mod branding;
 mod buyers;
+#[cfg(feature = "failpoints")]
+mod crash;
 mod domains;
 mod erasure;
 mod feed;

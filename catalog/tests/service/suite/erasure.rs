@@ -128,10 +128,11 @@ async fn a_stale_profile_is_refused_without_showing_what_is_there() {
 async fn of_two_who_write_one_profile_at_once_one_is_told_that_it_is_stale() {
     let (rig, kettles, _) = shops().await;
     let buyer = number_of(&rig, kettles, json!({ "id": "a" })).await;
-    for tag in ["\"0\"", "\"1\""] {
+    for (tag, name) in [("\"0\"", "Li"), ("\"1\"", "Bo")] {
         let mut calls = JoinSet::new();
-        for _ in 0..4 {
-            calls.spawn(put(&rig, kettles, &buyer).header("if-match", tag).detach());
+        for number in 0..4 {
+            let ask = of(kettles, rig.put(&format!("/v1/buyers/{buyer}/profile"))).header("if-match", tag);
+            calls.spawn(ask.json(&json!({ "name": format!("{name}-{number}") })).detach());
         }
         let mut statuses: Vec<_> = calls.join_all().await.iter().map(|answer| answer.status.as_u16()).collect();
         statuses.sort_unstable();

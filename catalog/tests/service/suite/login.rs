@@ -322,7 +322,6 @@ async fn honest_logins_come_in_while_a_hundred_addresses_guess() {
                 if from(&rig, format!("203.0.113.{number}"), login).await == 401 {
                     turns.fetch_add(1, Ordering::Relaxed);
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         })
     };
@@ -331,9 +330,7 @@ async fn honest_logins_come_in_while_a_hundred_addresses_guess() {
     // The first of them wait where the person is signed in already, the others elsewhere.
     for (person, turns_max) in [(1, KNOWN_MAX), (1, KNOWN_MAX), (2, TURNS_MAX), (3, TURNS_MAX), (2, KNOWN_MAX)] {
         let (began, before) = (clock.monotonic(), turns.load(Ordering::Relaxed));
-        while from(&rig, format!("198.51.100.{person}"), honest.clone()).await != 201 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        while from(&rig, format!("198.51.100.{person}"), honest.clone()).await != 201 {}
         let others = turns.load(Ordering::Relaxed) - before;
         assert!(others <= turns_max, "{others} guesses had their turn before an honest login");
         waits.push((clock.monotonic() - began, others));

@@ -87,7 +87,7 @@ pub(crate) struct Rig {
     pub(crate) catalog: Arc<TestCatalog>,
     /// Its database.
     pub(crate) db: Db,
-    url: String,
+    pub(crate) url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
     place: Arc<Place>,
@@ -134,13 +134,15 @@ impl Answer {
 /// A request that is being written.
 pub(crate) struct Ask<'r> {
     rig: &'r Rig,
+    /// Where it goes: to its rig, unless it says another one.
+    url: &'r str,
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
     body: Bytes,
 }
 
-impl Ask<'_> {
+impl<'r> Ask<'r> {
     pub(crate) fn token(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
@@ -171,20 +173,31 @@ impl Ask<'_> {
         self.header("content-type", content_type)
     }
 
+    /// To the service of another process on the same database.
+    pub(crate) fn to(self, url: &'r str) -> Self {
+        Self { url, ..self }
+    }
+
     pub(crate) async fn send(self) -> Answer {
         self.detach().await
     }
 
     /// The request apart from its rig, for one of many at once.
     pub(crate) fn detach(self) -> impl Future<Output = Answer> + Send + 'static {
-        let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.rig.url, self.path));
+        let answer = self.attempt();
+        async move { answer.await.unwrap() }
+    }
+
+    /// The same of a service that may die meanwhile.
+    pub(crate) fn attempt(self) -> impl Future<Output = Result<Answer, legacy::Error>> + Send + 'static {
+        let mut request = Request::builder().method(self.method).uri(format!("{}{}", self.url, self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let (client, request) = (self.rig.client.clone(), request.body(Full::new(self.body)).unwrap());
         async move {
-            let (head, body) = client.request(request).await.unwrap().into_parts();
-            Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+            let (head, body) = client.request(request).await?.into_parts();
+            Ok(Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() })
         }
     }
 }
@@ -229,7 +242,7 @@ impl Rig {
         Self::start_at(Arc::clone(&self.place), self.clock.clone(), Outside::default()).await
     }
 
-    async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
+    pub(crate) async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ledger = place.ledger().await;
         let selling = Arc::new(Selling { ledger, topic: place.topic().clone(), partitions: 4 });
@@ -251,8 +264,8 @@ impl Rig {
         TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }
 
-    fn ask(&self, method: Method, path: &str) -> Ask<'_> {
-        Ask { rig: self, method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
+    pub(crate) fn ask(&self, method: Method, path: &str) -> Ask<'_> {
+        Ask { rig: self, url: &self.url, method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Ask<'_> {
