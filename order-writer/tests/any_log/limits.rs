@@ -52,7 +52,7 @@ async fn r16_limits_change_amid_purchases_and_no_promise_is_broken() {
     for (round, limit) in (1..).zip([5, 1, 4, 2, 6, 1]) {
         publish(&rig, limit);
         for n in 0..60 {
-            let buyer = (round - n % 2) * 10 + n % 7;
+            let buyer = (round - n % 2) * 10 + n % 7 + 1;
             let bought = if n % 3 > 0 {
                 rig.buy(LANE, buyer, n % 5 == 0).await
             } else if let Some((promises, envelope)) = promise(&mut rig, buyer).await {
