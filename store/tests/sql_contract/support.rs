@@ -140,7 +140,7 @@ pub(crate) fn row(n: u64) -> OrderRow {
         reserved_at_ms: MINTED_AT_MS + n,
         context: Bytes::from(vec![0xff; (n % 257) as usize]),
         // Rows of older programs say none.
-        pay_by_ms: (n % 5 != 0).then_some(MINTED_AT_MS + 900_000 + n % 3),
+        pay_by_ms: (!n.is_multiple_of(5)).then_some(MINTED_AT_MS + 900_000 + n % 3),
     }
 }
 
