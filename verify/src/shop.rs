@@ -174,6 +174,22 @@ impl Shop {
         Ok(())
     }
 
+    /// Starts the merchants' service, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is not ready in time.
+    pub fn merchants(&self) -> anyhow::Result<Child> {
+        let (listen, admin) = (free_port()?, free_port()?);
+        let mut command = self.command("catalog");
+        command.args(["serve", "--listen", &format!("127.0.0.1:{listen}")]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{admin}")]);
+        command.env("FLASHSALE_OPERATOR_SECRET", "operator-secret-of-the-tests");
+        command.env("FLASHSALE_VAULT_KEY", "A".repeat(43));
+        let mut merchants = Child::start("catalog", command, self.folder.path())?;
+        wait_until_ready(&mut merchants, admin)?;
+        Ok(merchants)
+    }
+
     /// Starts an order-writer with these further arguments.
     ///
     /// # Errors
@@ -240,9 +256,9 @@ impl Shop {
     }
 }
 
-fn wait_until_ready(engine: &mut Child, admin: u16) -> anyhow::Result<()> {
-    wait_until("the engine is ready", READY, || {
-        ensure!(engine.ended()?.is_none(), "the engine ended:\n{}", engine.tail());
+fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<()> {
+    wait_until("the service is ready", READY, || {
+        ensure!(service.ended()?.is_none(), "the service ended:\n{}", service.tail());
         Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
     })
 }
