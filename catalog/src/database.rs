@@ -17,6 +17,8 @@ const SCHEMA: &[(&str, &str)] = &[
     ("008-jobs", include_str!("../migrations/008-jobs.sql")),
     ("009-stock", include_str!("../migrations/009-stock.sql")),
     ("010-sales", include_str!("../migrations/010-sales.sql")),
+    ("011-consumers", shards::CONSUMERS_TABLE),
+    ("012-funnel", include_str!("../migrations/012-funnel.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

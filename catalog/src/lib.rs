@@ -93,6 +93,9 @@ mod images;
 /// Sales, from a draft to the end.
 pub mod sales;
 
+/// How sales sell.
+pub mod funnel;
+
 /// Stock.
 pub mod stock;
 

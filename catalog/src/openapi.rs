@@ -8,7 +8,7 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    audit, branding, buyers, flags, images, jobs, keys, people, plans, products, sales, stock, tenants, usage,
+    audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock, tenants, usage,
 };
 
 #[derive(OpenApi)]
@@ -52,6 +52,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         images::document(),
         stock::document(),
         sales::document(),
+        funnel::document(),
         people::document(),
     ] {
         document.merge(area);

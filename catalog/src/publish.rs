@@ -171,7 +171,6 @@ fn field(draft: &Draft, place: Place) -> String {
         Place::Tenant => "tenant".into(),
         Place::Lane(id) => of_lane(id, "id"),
         Place::Partition(id) => of_lane(id, "partition"),
-        Place::Limit(id) => of_lane(id, "limit_per_buyer"),
         Place::Offer(id) => of_offer(id, "id"),
         Place::Currency(id) => of_offer(id, "price.currency"),
         Place::Missing => "lanes".into(),

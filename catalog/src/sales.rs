@@ -22,7 +22,13 @@ mod settle;
 /// Versions.
 mod history;
 
-/// Bodies and handlers.
+/// What the routes take and give.
+mod bodies;
+
+/// A change, of whatever kind.
+mod edit;
+
+/// Handlers.
 mod routes;
 
 use kit::{

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, builder::RangedU64ValueParser};
+use domain::{id::PartitionId, record::Topic};
 use kit::{
     admin::{self, Readiness},
     api::Served,
@@ -19,7 +20,10 @@ use kit::{
     shutdown::on_signals,
 };
 use store::{
-    log::kafka::{KafkaLog, KafkaSettings},
+    log::{
+        OrderLogSource as _,
+        kafka::{KafkaLog, KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
+    },
     shards,
     sql::mysql::{MySql, MySqlServer, Settings},
 };
@@ -28,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    database, house, jobs,
+    database, funnel, house, jobs,
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
@@ -98,10 +102,6 @@ impl ServeArgs {
         }
     }
 
-    fn topic(&self) -> anyhow::Result<KafkaLog> {
-        KafkaLog::new(&self.log()).context("making the Kafka client")
-    }
-
     fn secrets(&self) -> anyhow::Result<Secrets> {
         let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
         let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
@@ -137,7 +137,9 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
-    let selling = Arc::new(Selling { ledger, topic: args.topic()?, partitions: args.partitions.into() });
+    let log = args.log();
+    let topic = KafkaLog::new(&log).context("making the Kafka client")?;
+    let selling = Arc::new(Selling { ledger, topic, partitions: args.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
@@ -146,6 +148,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let work_stop = CancellationToken::new();
     work.spawn(house::keep_house(Arc::clone(&catalog), work_stop.clone()));
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
+    let counts = KafkaSource::of(&log, Topic::Counts).reader(PartitionId(0))?;
+    work.spawn(count(Arc::clone(&catalog), (log, counts), (stop.clone(), work_stop.clone())));
     let domains = catalog.selling().ledger.shop_domains();
     let (pages_of_sales, origins) = reads::start(&args, domains, clock, &registry).await?;
     let port = Both(Served(catalog), pages_of_sales);
@@ -161,4 +165,17 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     admin_stop.cancel();
     pages.await??;
     Ok(())
+}
+
+/// Counts how sales sell. Makes the topics first, because this may be the first program to come;
+/// where that fails the engines make them, and the wait goes on by itself.
+async fn count(
+    catalog: Arc<Production>,
+    (log, counts): (KafkaSettings, KafkaReader),
+    (drain, stop): (CancellationToken, CancellationToken),
+) {
+    if let Some(Err(error)) = stop.run_until_cancelled(ensure_topics(&log)).await {
+        tracing::warn!(%error, "the topics cannot be made now; how sales sell is counted when they are there");
+    }
+    funnel::count(catalog, counts, (drain, stop)).await;
 }

@@ -11,7 +11,9 @@ use kit::{
 use crate::{
     audit, branding,
     buyers::{self, outside::Outside},
-    flags, gate, identity, images, jobs, keys,
+    flags,
+    funnel::{self, Streams},
+    gate, identity, images, jobs, keys,
     numbers::Numbers,
     people, plans,
     ports::{Ports, Selling},
@@ -32,6 +34,7 @@ pub struct Catalog<P: Ports> {
     key_uses: keys::Uses,
     flags: flags::Memory,
     people: people::Shared,
+    streams: Streams,
     outside: Outside,
 }
 
@@ -58,6 +61,7 @@ impl<P: Ports> Catalog<P> {
             key_uses: keys::Uses::default(),
             flags: flags::Memory::default(),
             people: people::Shared::default(),
+            streams: Streams::default(),
             outside: Outside::default(),
         }
     }
@@ -101,6 +105,11 @@ impl<P: Ports> Catalog<P> {
     /// Where personal data is sealed and opened.
     pub fn vault(&self) -> &Vault {
         &self.secrets.vault
+    }
+
+    /// Streams of events.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// What logins share.
@@ -157,6 +166,7 @@ impl<P: Ports> Api for Catalog<P> {
             images::routes(),
             stock::routes(),
             sales::routes(),
+            funnel::routes(),
             people::routes(),
         ];
         areas.into_iter().flatten().collect()

@@ -131,7 +131,7 @@ mod publishing {
     async fn a_broken_rule_publishes_nothing() {
         let shop = Deployment::new().await;
         let mut other = example();
-        other.lanes[0].limit_per_buyer = 2;
+        other.lanes[0].offers[0].price.currency = "EUR".parse().unwrap();
         let error = shop.example(vec![other.clone()]).await.unwrap_err();
         assert!(matches!(error, PublishError::Flawed(flaws) if flaws.len() == 1));
         assert_eq!((shop.published().await, shop.appended()), (vec![other], vec![]));

@@ -74,8 +74,9 @@ mod live {
         let outcome = tokio::spawn(tokio::time::timeout(PATIENCE, test(deployment))).await;
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
-        let topics = [kafka.orders_topic(), kafka.events_topic(), kafka.dead_topic(), kafka.sales_topic()];
-        admin.delete_topics(&topics.each_ref().map(String::as_str), &AdminOptions::new()).await.unwrap();
+        let topics = kafka.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        admin.delete_topics(&topics, &AdminOptions::new()).await.unwrap();
         let server = MySqlServer::new(&variable("FLASHSALE_MYSQL_URL"), Settings::default()).unwrap();
         drop_all(&server, &Namespace::new(&kafka.namespace).unwrap()).await.unwrap();
         match outcome {

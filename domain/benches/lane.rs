@@ -68,6 +68,7 @@ fn reservation(n: u64) -> Reservation {
         key: KeyHash((u128::from(n) << 64 | u128::from(n)).to_be_bytes()),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }
 
@@ -247,7 +248,16 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
     let offers = BTreeMap::from([(offer(), numbers)]);
     let (tenant, sale) = (TenantId::new(1).unwrap(), SaleId::new(5).unwrap());
     let (epoch, first_order) = (EPOCH, None);
-    let ledger = LaneLedger { tenant, sale, epoch, is_retired: false, limit_per_buyer, first_order, offers };
+    let ledger = LaneLedger {
+        tenant,
+        sale,
+        epoch,
+        is_retired: false,
+        limit_per_buyer,
+        limit_changed_at: 0,
+        first_order,
+        offers,
+    };
     Lanes::from([(lane(), ledger)])
 }
 

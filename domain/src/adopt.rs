@@ -18,7 +18,7 @@ pub struct LaneOwner {
     pub ledger: Option<LedgerLane>,
 }
 
-/// What may never change of a lane that the ledger has.
+/// What the ledger has of a lane. Tenant and partition never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLane {
     /// The shop that the owner belongs to.
@@ -49,8 +49,6 @@ pub enum Place {
     Lane(LaneId),
     /// The partition of this lane.
     Partition(LaneId),
-    /// A lane's limit per buyer.
-    Limit(LaneId),
     /// The id of this offer.
     Offer(OfferId),
     /// The currency of this offer.
@@ -175,10 +173,6 @@ impl Adoption<'_> {
             let message = format!("lane {} is published on partition {} and stays there", lane.id, ledger.partition);
             self.contradict(Place::Partition(lane.id), message);
         }
-        if ledger.limit_per_buyer != lane.limit_per_buyer {
-            let message = format!("lane {} has the limit {} and keeps it", lane.id, ledger.limit_per_buyer);
-            self.contradict(Place::Limit(lane.id), message);
-        }
         true
     }
 
@@ -211,15 +205,14 @@ impl Adoption<'_> {
         Offer { price: known.price, ..offer.clone() }
     }
 
-    /// Puts an offer into its lane, which is as the ledger has it.
+    /// Puts an offer into its lane, on the partition that the ledger has it on.
     fn put(&mut self, lane: impl std::borrow::Borrow<Lane>, offer: Offer) {
         let lane = lane.borrow();
         let lanes = &mut self.lanes;
         let at = *self.at.entry(lane.id).or_insert_with(|| {
             let (id, ledger) = (lane.id, self.owners.lanes.get(&lane.id).and_then(|owner| owner.ledger));
-            let (partition, limit_per_buyer) =
-                ledger.map_or((lane.partition, lane.limit_per_buyer), |row| (row.partition, row.limit_per_buyer));
-            lanes.push(Lane { paused: lane.paused, id, partition, limit_per_buyer, offers: Vec::new() });
+            let partition = ledger.map_or(lane.partition, |row| row.partition);
+            lanes.push(Lane { partition, id, offers: Vec::new(), ..lane.clone() });
             lanes.len() - 1
         });
         if let Some(lane) = lanes.get_mut(at) {

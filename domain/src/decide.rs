@@ -4,7 +4,9 @@
 //! ledger.
 
 mod allotment;
+mod limit;
 mod numbers;
+mod row;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,6 +18,7 @@ use crate::{
 };
 
 pub use allotment::AllotmentMove;
+pub use limit::LimitMove;
 pub use numbers::{LaneLedger, Lanes, OfferLedger};
 
 /// A record with its place in the log.
@@ -118,6 +121,8 @@ pub struct Decided {
     pub first_orders: BTreeMap<LaneId, OrderId>,
     /// Allotments that change.
     pub allotments: Vec<AllotmentMove>,
+    /// Limits per buyer that change: whoever commits them tells the lanes (R16).
+    pub limits: Vec<LimitMove>,
     /// Units that leave allotments above their targets, by lane and offer (R9).
     pub retired: BTreeMap<(LaneId, OfferId), u64>,
     /// One per record.
@@ -139,7 +144,11 @@ const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
 pub const fn ends_span(record: &Record) -> bool {
     matches!(
         record,
-        Record::EpochOpened { .. } | Record::LaneRetired { .. } | Record::AllotmentChanged(_) | Record::Genesis(_)
+        Record::EpochOpened { .. }
+            | Record::LaneRetired { .. }
+            | Record::AllotmentChanged(_)
+            | Record::LimitChanged(_)
+            | Record::Genesis(_)
     )
 }
 
@@ -150,14 +159,16 @@ pub const fn may_follow(previous: &Record, next: &Record) -> bool {
 
 /// Whether the rows must be read before this span can be decided. They need not be where reading
 /// cannot change a decision: only batches of known lanes, all of the current epoch, one unit a
-/// buyer (so that the unique key (buyer, lane, number) catches a second purchase), and units enough
-/// for all of them. The primary key catches replays and duplicates.
+/// buyer (so that the unique key (buyer, lane, number) catches a second purchase; a buyer of a
+/// higher limit of before may hold another number), and units enough for all of them. The primary
+/// key catches replays and duplicates.
 pub fn must_read(lanes: &Lanes, span: &[Placed]) -> bool {
     let mut wanted: BTreeMap<(LaneId, OfferId), u64> = BTreeMap::new();
     for placed in span {
         let Record::Batch(batch) = &placed.record else { return true };
         let Some(lane) = lanes.get(&batch.lane) else { return true };
-        if batch.epoch != lane.epoch || lane.is_retired || lane.limit_per_buyer != 1 {
+        let is_always_one = lane.limit_per_buyer == 1 && lane.limit_changed_at == 0;
+        if batch.epoch != lane.epoch || lane.is_retired || !is_always_one {
             return true;
         }
         for (number, reservation) in &batch.reservations {
@@ -226,6 +237,7 @@ impl Deciding<'_> {
                 }
             }
             Record::AllotmentChanged(change) => self.allotment(at, change),
+            Record::LimitChanged(change) => self.limit(at, change),
             Record::Genesis(_) => {}
         }
         self.out.movements.push(movement);

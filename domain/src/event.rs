@@ -17,56 +17,12 @@ use crate::{
     },
 };
 
+pub use crate::order::EventKind;
+
 /// The generated protobuf messages; nothing outside this module speaks them.
 #[allow(missing_docs, unreachable_pub, dead_code, reason = "generated; the schema file is their documentation")]
 mod wire {
     include!(concat!(env!("OUT_DIR"), "/flashsale.events.v1.rs"));
-}
-
-/// What happened to an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// It is accepted and waits for its payment.
-    Created = 1,
-    /// The promise became no order.
-    Rejected = 2,
-    /// It was cancelled.
-    Cancelled = 3,
-    /// It was not paid in time.
-    Expired = 4,
-    /// Its units are on sale again.
-    Released = 5,
-    /// It is paid.
-    Paid = 6,
-    /// It is with the carrier.
-    Fulfilled = 7,
-    /// It has arrived, and the after-sale window is over.
-    Completed = 8,
-    /// Its money is on its way back.
-    Refunding = 9,
-    /// Its money is back.
-    Refunded = 10,
-}
-
-impl EventKind {
-    const ALL: [Self; 10] = [
-        Self::Created,
-        Self::Rejected,
-        Self::Cancelled,
-        Self::Expired,
-        Self::Released,
-        Self::Paid,
-        Self::Fulfilled,
-        Self::Completed,
-        Self::Refunding,
-        Self::Refunded,
-    ];
-
-    /// The number in the record.
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
 }
 
 /// What the first event of an order tells of its purchase.
@@ -122,7 +78,11 @@ pub fn events_of(placed: &Placed, movement: &Movement, given_back: Option<Status
     match &placed.record {
         Record::Batch(batch) => of_batch(batch, &movement.decisions, &mut out),
         Record::Released(released) => of_release(released, given_back?, lanes, &mut out)?,
-        Record::EpochOpened { .. } | Record::LaneRetired { .. } | Record::AllotmentChanged(_) | Record::Genesis(_) => {}
+        Record::EpochOpened { .. }
+        | Record::LaneRetired { .. }
+        | Record::AllotmentChanged(_)
+        | Record::LimitChanged(_)
+        | Record::Genesis(_) => {}
     }
     (!out.is_empty()).then(|| out.into())
 }

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod adopt;
+pub mod counts;
 pub mod decide;
 pub mod event;
 pub mod id;
@@ -14,3 +15,4 @@ pub mod sale;
 pub mod shard;
 pub mod stock;
 pub mod title;
+mod valid;

@@ -1,5 +1,6 @@
 //! The order row: its states, its decision, its columns.
 
+mod event_kind;
 mod transition;
 
 use bytes::Bytes;
@@ -7,9 +8,9 @@ use bytes::Bytes;
 use crate::{
     id::{BuyerId, KeyHash, LaneId, OfferId, OrderId, Position, PurchaseNumber, SaleId, SkuId, TenantId},
     money::Money,
-    record::Reservation,
 };
 
+pub use event_kind::EventKind;
 pub use transition::{Actor, MoneyMove, Transition, Units};
 
 /// State of an order row. (`pending`, promised and without a row, is not stored.)
@@ -229,44 +230,12 @@ pub struct OrderRow {
     pub reserved_at_ms: u64,
     /// From the request body, opaque.
     pub context: Bytes,
+    /// When it is to be paid at the latest, in epoch milliseconds, as it was at admission; `None` in
+    /// rows of older programs.
+    pub pay_by_ms: Option<u64>,
 }
 
 impl OrderRow {
-    /// The row of a decided reservation; `None` for a duplicate, which has its row already.
-    pub fn decided(
-        lane: LaneId,
-        number: PurchaseNumber,
-        reservation: &Reservation,
-        position: Position,
-        decision: Decision,
-    ) -> Option<Self> {
-        let (status, reason, number) = match decision {
-            Decision::Accepted => (Status::PendingPayment, None, Some(number)),
-            Decision::Rejected(reason) => (Status::Rejected, Some(reason), None),
-            Decision::Duplicate => return None,
-        };
-        Some(Self {
-            order: reservation.order,
-            tenant: reservation.tenant,
-            buyer: reservation.buyer,
-            lane,
-            number,
-            sale: reservation.sale,
-            sale_version: reservation.sale_version,
-            offer: reservation.offer,
-            sku: reservation.sku,
-            quantity: reservation.quantity,
-            unit_price: reservation.unit_price,
-            key: reservation.key,
-            status,
-            reason,
-            position,
-            released: None,
-            reserved_at_ms: reservation.reserved_at_ms,
-            context: reservation.context.clone(),
-        })
-    }
-
     /// R5: for stock and limits a row counts until its release is decided, whatever its status.
     pub fn is_live(&self) -> bool {
         self.status != Status::Rejected && self.released.is_none()

@@ -11,16 +11,16 @@ use prost::Message;
 
 use crate::{
     id::{
-        BatchId, BuyerId, Epoch, Generation, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId, PurchaseNumber,
-        SaleId, SkuId, TenantId,
+        BatchId, BuyerId, Epoch, Generation, ID_MAX, InvalidId, KeyHash, LaneId, OfferId, OrderId, PartitionId,
+        PurchaseNumber, SaleId, SkuId, TenantId,
     },
     money::{InvalidCurrency, Money},
     order::Status,
     sale::LIMIT_MAX,
 };
 
-use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, RETIRED_TYPE};
-pub use kind::{BATCH_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
+use kind::{ALLOTMENT_TYPE, EPOCH_TYPE, GENESIS_TYPE, LIMIT_TYPE, RETIRED_TYPE};
+pub use kind::{BATCH_TYPE, COUNTS_TYPE, ORDER_EVENTS_TYPE, RELEASED_TYPE, SALE_TYPE, Topic, registered};
 pub use sale::{decode_sale, encode_sale};
 
 /// The generated protobuf messages; nothing outside this module speaks them.
@@ -63,6 +63,22 @@ pub struct Reservation {
     pub reserved_at_ms: u64,
     /// At most [`CONTEXT_MAX`] bytes, opaque.
     pub context: Bytes,
+    /// Seconds that its buyer has to pay, from the reservation on; 0 in records of older programs:
+    /// nobody said.
+    pub pay_within_s: u32,
+}
+
+impl Reservation {
+    /// When its order is to be paid at the latest, in epoch milliseconds; `None` where nobody said.
+    pub fn pay_by_ms(&self) -> Option<u64> {
+        (self.pay_within_s > 0).then(|| pay_by_ms(self.reserved_at_ms, self.pay_within_s))
+    }
+}
+
+/// When an order that was reserved at this moment is to be paid at the latest, in epoch
+/// milliseconds; no later than a database holds.
+pub fn pay_by_ms(reserved_at_ms: u64, within_s: u32) -> u64 {
+    reserved_at_ms.saturating_add(u64::from(within_s) * 1_000).min(ID_MAX)
 }
 
 /// The accepted reservations of one Lua call.
@@ -120,6 +136,20 @@ pub struct AllotmentChange {
     pub after: i64,
 }
 
+/// A change of a lane's limit per buyer (R16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitChange {
+    /// The lane.
+    pub lane: LaneId,
+    /// Live units one buyer may hold from here on, 1 to [`LIMIT_MAX`].
+    pub limit: u32,
+    /// For a lower limit: the epoch under which the lane holds to it already. Under another one it
+    /// is void.
+    pub epoch: Epoch,
+    /// Packed position of the change it follows; 0 for the first.
+    pub after: i64,
+}
+
 /// The first record of a generation of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Genesis {
@@ -154,6 +184,8 @@ pub enum Record {
     },
     /// A stock delta.
     AllotmentChanged(AllotmentChange),
+    /// Another limit per buyer.
+    LimitChanged(LimitChange),
     /// A generation begins.
     Genesis(Genesis),
 }
@@ -183,6 +215,7 @@ impl Record {
             Self::EpochOpened { .. } => EPOCH_TYPE,
             Self::LaneRetired { .. } => RETIRED_TYPE,
             Self::AllotmentChanged(_) => ALLOTMENT_TYPE,
+            Self::LimitChanged(_) => LIMIT_TYPE,
             Self::Genesis(_) => GENESIS_TYPE,
         }
     }
@@ -194,6 +227,7 @@ impl Record {
             Self::Released(released) => Some(released.lane),
             Self::EpochOpened { lane, .. } | Self::LaneRetired { lane, .. } => Some(*lane),
             Self::AllotmentChanged(change) => Some(change.lane),
+            Self::LimitChanged(change) => Some(change.lane),
             Self::Genesis(_) => None,
         }
     }
@@ -224,6 +258,10 @@ impl Record {
                 target: c.target,
             }
             .encode_to_vec(),
+            Self::LimitChanged(c) => {
+                wire::LimitChanged { lane: c.lane.get(), limit: c.limit, epoch: c.epoch.0, after: c.after }
+                    .encode_to_vec()
+            }
             Self::Genesis(g) => {
                 wire::Genesis { partition: g.partition.0, generation: g.generation.0.into(), log_id: g.log_id }
                     .encode_to_vec()
@@ -255,6 +293,10 @@ impl Record {
                     after: w.after,
                     target: w.target,
                 }))
+            }),
+            LIMIT_TYPE => checked(LIMIT_TYPE, payload, |w: wire::LimitChanged| {
+                let (lane, epoch) = (LaneId::new(w.lane)?, Epoch(w.epoch));
+                Ok(Self::LimitChanged(LimitChange { lane, limit: w.limit, epoch, after: w.after }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {
                 let generation = u16::try_from(w.generation).map_err(|_| Flawed("generation out of range".into()))?;
@@ -340,6 +382,7 @@ impl Reservation {
             key: key_hash(&w.key_hash)?,
             reserved_at_ms: w.reserved_at_ms,
             context: w.context,
+            pay_within_s: w.pay_within_s,
         })
     }
 }

@@ -252,6 +252,8 @@ pub enum LaneMode {
 pub struct LaneView {
     /// Missing, closed or open.
     pub mode: LaneMode,
+    /// Live units one buyer may hold; 0 where it was never loaded.
+    pub limit_per_buyer: u32,
     /// Units left and known allotment of each offer, by offer.
     pub offers: Vec<(OfferId, u64, u64)>,
     /// Batches in the journal.

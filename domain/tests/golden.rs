@@ -11,15 +11,16 @@
 
 use bytes::Bytes;
 use domain::{
+    counts::{Counts, EngineCounts, OfferCounts, Step, decode_counts},
     event::{EventKind, OrderEvent, Purchased, decode_events},
     id::{BatchId, Epoch, Generation, KeyHash, PartitionId, PurchaseNumber},
     money::Money,
     order::{Reason, Status},
     record::{
-        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, Genesis, ORDER_EVENTS_TYPE, RELEASED_TYPE, Record,
-        RecordError, Released, Reservation, decode_sale, encode_sale,
+        AllotmentChange, BATCH_MAX, BATCH_TYPE, Batch, CONTEXT_MAX, COUNTS_TYPE, Genesis, LimitChange,
+        ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, RecordError, Released, Reservation, decode_sale, encode_sale,
     },
-    sale::{LIMIT_MAX, Lane, Offer, Sale, SubjectKind, Window},
+    sale::{Fulfilment, LIMIT_MAX, Lane, Offer, OrderTerms, Sale, SubjectKind, Window},
 };
 use proptest::prelude::*;
 
@@ -27,7 +28,9 @@ const EPOCH_TYPE: &str = "flashsale.epoch.v1";
 const ALLOTMENT_TYPE: &str = "flashsale.allotment.v1";
 const RETIRED_TYPE: &str = "flashsale.retired.v1";
 const GENESIS_TYPE: &str = "flashsale.genesis.v1";
-const TYPES: [&str; 6] = [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, RETIRED_TYPE, ALLOTMENT_TYPE, GENESIS_TYPE];
+const LIMIT_TYPE: &str = "flashsale.limit.v1";
+const TYPES: [&str; 7] =
+    [BATCH_TYPE, RELEASED_TYPE, EPOCH_TYPE, RETIRED_TYPE, ALLOTMENT_TYPE, LIMIT_TYPE, GENESIS_TYPE];
 
 /// The largest id: a varint of nine bytes.
 const LAST: u64 = i64::MAX as u64;
@@ -57,6 +60,7 @@ fn reservation(order: u64, context: &'static [u8]) -> Reservation {
         key: KeyHash(*b"0123456789abcdef"),
         reserved_at_ms: 1_763_700_000_000,
         context: Bytes::from_static(context),
+        pay_within_s: 0,
     }
 }
 
@@ -96,6 +100,7 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
         epoch: Epoch(epoch),
         after: 0,
     };
+    let limit = |limit, epoch, after| LimitChange { lane: id(9), limit, epoch: Epoch(epoch), after };
     let genesis = Genesis { partition: PartitionId(11), generation: Generation(4095), log_id: LAST };
     vec![
         ("batch.v1", BATCH_TYPE, Record::Batch(batch())),
@@ -110,6 +115,8 @@ fn records() -> Vec<(&'static str, &'static str, Record)> {
         ("allotment-less.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, None))),
         ("allotment-more.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(100_000_000, 0, None))),
         ("allotment-target.v1", ALLOTMENT_TYPE, Record::AllotmentChanged(change(-300, 5, Some(700)))),
+        ("limit-more.v1", LIMIT_TYPE, Record::LimitChanged(limit(3, 0, 0))),
+        ("limit-less.v1", LIMIT_TYPE, Record::LimitChanged(limit(2, 5, 1 << 40))),
         ("genesis.v1", GENESIS_TYPE, Record::Genesis(genesis)),
     ]
 }
@@ -194,6 +201,33 @@ fn a_sale_for_members_by_phone_reads_and_writes_as_ever() {
     assert!(malformed(decode_sale(of_a_newer_program.into())), "a kind that this program cannot count");
 }
 
+/// A sale that stops a lane and an offer by themselves, may be seen from a moment on and says what
+/// holds for its orders.
+#[test]
+fn a_sale_with_terms_reads_and_writes_as_ever() {
+    let orders = OrderTerms { payment_window_s: 1_800, fulfilment: Fulfilment::Code, after_sale_days: 7 };
+    let mut sale = Sale { visible_from_ms: 1_763_690_000_000, orders, ..sale() };
+    (sale.lanes[1].paused, sale.lanes[0].offers[1].paused) = (true, true);
+    assert_eq!(hex(&encode_sale(&sale)), hex(&golden("sale-terms.v1")), "written");
+    assert_eq!(decode_sale(golden("sale-terms.v1")).unwrap(), sale, "read");
+    let of_a_newer_program = [&golden("sale.v1")[..], &[15 << 3, 3]].concat();
+    assert!(malformed(decode_sale(of_a_newer_program.into())), "a fulfilment that this program does not know");
+}
+
+/// A reservation that says how long its buyer has to pay; one of an older program says nothing.
+#[test]
+fn a_batch_with_times_to_pay_reads_and_writes_as_ever() {
+    let mut batch = batch();
+    assert!(batch.reservations.iter().all(|(_, reservation)| reservation.pay_by_ms().is_none()));
+    for ((_, reservation), pay_within_s) in batch.reservations.iter_mut().zip([900, 2_592_000]) {
+        reservation.pay_within_s = pay_within_s;
+    }
+    assert_eq!(batch.reservations[0].1.pay_by_ms(), Some(1_763_700_900_000));
+    let record = Record::Batch(batch);
+    assert_eq!(hex(&record.encode()), hex(&golden("batch-pay-within.v1")), "written");
+    assert_eq!(Record::decode(BATCH_TYPE, golden("batch-pay-within.v1")).unwrap(), record, "read");
+}
+
 /// What a batch and what a release tell on the topic `order-events`.
 fn events() -> [(&'static str, Vec<OrderEvent>); 2] {
     let purchased = |sku, sale_version, unit_price| Purchased {
@@ -240,6 +274,22 @@ fn events_of_orders_of_version_1_read_and_write_as_ever() {
         assert_eq!(decode_events(ORDER_EVENTS_TYPE, golden(name)).unwrap(), events, "{name}: read");
     }
     assert_eq!(ORDER_EVENTS_TYPE, "flashsale.order-events.v1", "the type is part of the format");
+}
+
+#[test]
+fn counts_of_version_1_read_and_write_as_ever() {
+    let steps = [(Step::Arrived, 5), (Step::Admitted, 4), (Step::Reserved, 3), (Step::ReservedUnits, 6)];
+    let mut few = Counts::of_step(Step::SoldOut, 1);
+    steps.into_iter().for_each(|(step, times)| few.add(step, times));
+    let most = Counts::of([u32::MAX.into(); Step::OF_ENGINE]);
+    let offers = vec![
+        OfferCounts { tenant: id(3), sale: id(77), offer: id(900), counts: few },
+        OfferCounts { tenant: id(u32::MAX.into()), sale: id(LAST), offer: id(LAST), counts: most },
+    ];
+    let record = EngineCounts { engine: LAST, sequence: 7, second: 1_763_700_000, offers };
+    assert_eq!(hex(&record.encode()), hex(&golden("counts.v1")), "written");
+    assert_eq!(decode_counts(COUNTS_TYPE, golden("counts.v1")).unwrap(), record, "read");
+    assert_eq!(COUNTS_TYPE, "flashsale.counts.v1", "the type is part of the format");
 }
 
 /// Redis journals what it concatenates; the engine appends what it encodes. R7: the sweeper's
@@ -322,7 +372,7 @@ fn a_record_cut_short_is_malformed() {
             let cut = Record::decode(kind, bytes.slice(..length));
             // Protobuf omits zeros, so a cut between fields may drop one whose absence means zero:
             // valid, but another value.
-            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | GENESIS_TYPE);
+            let may_be_zero = matches!(kind, EPOCH_TYPE | RETIRED_TYPE | ALLOTMENT_TYPE | LIMIT_TYPE | GENESIS_TYPE);
             // An older program's release ends before the status.
             let is_older = cut == Ok(Record::Released(released()));
             assert!(
@@ -394,6 +444,7 @@ fn any_reservation() -> impl Strategy<Value = Reservation> {
             key: KeyHash(key),
             reserved_at_ms: at,
             context: context.into(),
+            pay_within_s: sale_version / 2,
         },
     )
 }

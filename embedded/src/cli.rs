@@ -55,7 +55,7 @@ enum Command {
     Example,
     /// Cancels an unpaid order and gives its units back.
     Cancel(CancelCommand),
-    /// Expires unpaid orders and gives their units back.
+    /// Expires unpaid orders whose time to pay is over, and gives their units back.
     Expire(ExpireCommand),
     /// Records that were set aside because nothing could be decided of them, and those that a
     /// partition waits for.
@@ -151,9 +151,9 @@ struct CancelCommand {
 
 #[derive(Debug, Args)]
 struct ExpireCommand {
-    /// Only orders that were reserved at least so many seconds ago.
+    /// Instead those that were reserved at least so many seconds ago, whatever their time to pay.
     #[arg(long, value_name = "SECONDS")]
-    older_than: u64,
+    older_than: Option<u64>,
     #[command(flatten)]
     folder: FolderArgs,
 }
@@ -276,7 +276,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Token(args) => token(&args),
         Command::Publish(args) => publish(&args).await,
         Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
-        Command::Expire(args) => wish(&args.folder, Wish::Expire(Duration::from_secs(args.older_than))).await,
+        Command::Expire(args) => wish(&args.folder, Wish::Expire(args.older_than.map(Duration::from_secs))).await,
         Command::Parked(args) => parked(&args).await,
         Command::Tenant(args) => Ok(manage::tenant(args).await?),
         Command::User(args) => Ok(manage::user(args).await?),

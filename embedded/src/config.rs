@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::sale::{PAYMENT_WINDOW_S, PAYMENT_WINDOW_S_DEFAULT};
 use engine::service;
 use serde::Deserialize;
 
@@ -48,6 +49,8 @@ pub struct Front {
     pub tenant_permits_percent: u8,
     /// Purchases a second that one tenant may ask for.
     pub tenant_rate_per_s: u32,
+    /// Seconds that a buyer has to pay, of a sale that says nothing.
+    pub payment_window_s: u32,
 }
 
 /// The lanes.
@@ -107,7 +110,13 @@ impl Default for Config {
 
 impl Default for Front {
     fn default() -> Self {
-        Self { threads: 0, permits: 16_384, tenant_permits_percent: 100, tenant_rate_per_s: 1_000_000 }
+        Self {
+            threads: 0,
+            permits: 16_384,
+            tenant_permits_percent: 100,
+            tenant_rate_per_s: 1_000_000,
+            payment_window_s: PAYMENT_WINDOW_S_DEFAULT,
+        }
     }
 }
 
@@ -206,11 +215,13 @@ impl Config {
 
     /// Everything that cannot work, as a person mends it.
     fn flaws(&self) -> Vec<String> {
+        let (pay_min, pay_max) = (*PAYMENT_WINDOW_S.start(), *PAYMENT_WINDOW_S.end());
         let ranges = [
             ("front.threads", u64::from(self.front.threads), 0, 256),
             ("front.permits", self.front.permits.into(), 1, 1_000_000),
             ("front.tenant_permits_percent", self.front.tenant_permits_percent.into(), 1, 100),
             ("front.tenant_rate_per_s", self.front.tenant_rate_per_s.into(), 1, 10_000_000),
+            ("front.payment_window_s", self.front.payment_window_s.into(), pay_min.into(), pay_max.into()),
             ("lanes.journal_max", self.lanes.journal_max.into(), 1, 1_000_000),
             ("lanes.settling_s", self.lanes.settling_s.into(), 0, 31_536_000),
             ("log.partitions", self.log.partitions.into(), 1, 64),

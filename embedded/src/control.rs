@@ -253,6 +253,7 @@ impl<C: Clock> Service for Control<C> {
             Mount::get("/lanes/{lane}/buyers", "buyers", Page::Buyers),
             Mount::post("/sales", "publish", Page::Publish),
             Mount::post("/orders/{order}/cancel", "cancel", Page::Wish),
+            Mount::post("/orders/past-pay-by/expire", "expire_past_pay_by", Page::Wish),
             Mount::post("/orders/older-than/{seconds}/expire", "expire", Page::Wish),
             Mount::get("/parked/from/{number}/{limit}/{shape}", "parked_list", Page::Parked),
             Mount::post("/parked/skip/{partition}/{offset}", "parked_skip", Page::Parked),

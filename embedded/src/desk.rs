@@ -14,8 +14,8 @@ use crate::deployment::Deployment;
 pub enum Wish {
     /// Cancel an unpaid order.
     Cancel(OrderId),
-    /// Expire every order that is unpaid so long after it was reserved.
-    Expire(Duration),
+    /// Expire every order that is unpaid after its time to pay, or so long after it was reserved.
+    Expire(Option<Duration>),
 }
 
 impl Wish {
@@ -23,7 +23,8 @@ impl Wish {
     pub fn path(&self) -> String {
         match self {
             Self::Cancel(order) => format!("/orders/{order}/cancel"),
-            Self::Expire(older_than) => format!("/orders/older-than/{}/expire", older_than.as_secs()),
+            Self::Expire(None) => "/orders/past-pay-by/expire".into(),
+            Self::Expire(Some(older_than)) => format!("/orders/older-than/{}/expire", older_than.as_secs()),
         }
     }
 
@@ -31,8 +32,9 @@ impl Wish {
     pub fn of(parts: &[&str]) -> Option<Self> {
         match *parts {
             ["orders", order, "cancel"] => order.parse().ok().map(Self::Cancel),
+            ["orders", "past-pay-by", "expire"] => Some(Self::Expire(None)),
             ["orders", "older-than", seconds, "expire"] => {
-                seconds.parse().ok().map(|seconds| Self::Expire(Duration::from_secs(seconds)))
+                seconds.parse().ok().map(|seconds| Self::Expire(Some(Duration::from_secs(seconds))))
             }
             _ => None,
         }

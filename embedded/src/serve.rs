@@ -103,13 +103,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         permits: config.front.permits,
         tenant_permits: config.tenant_permits(),
         tenant_rate_per_s: config.front.tenant_rate_per_s,
+        payment_window_s: config.front.payment_window_s,
         journal_max: config.lanes.journal_max,
     };
     let key = folder.token_key()?;
     let verifier = TokenVerifier::new(vec![key.clone()])?;
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
-    let merchants = Merchants::start(&deployment, &folder, (&config, is_demo)).await?;
+    let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
     let engine = Engine::start(merchants.served(), stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.

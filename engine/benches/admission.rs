@@ -18,7 +18,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
-use domain::id::{BuyerId, Slot};
+use domain::{
+    id::{BuyerId, Slot},
+    sale::PAYMENT_WINDOW_S_DEFAULT,
+};
 use engine::{
     admission::{Admission, TokenSeed, Tokens},
     limits::{Bucket, BuyerBuckets, Permits, Ticks},
@@ -100,7 +103,7 @@ fn buckets(criterion: &mut Criterion) {
 /// A gate on the machine's clock, one sale open.
 fn gate(clock: SystemClock) -> Admission<SystemClock> {
     let permits = Permits::new(u32::MAX, testing::metrics().permits_in_use.clone());
-    let limits = TenantLimits { rate_per_s: RATE, permits_max: u32::MAX };
+    let limits = TenantLimits { rate_per_s: RATE, permits_max: u32::MAX, pay_within_s: PAYMENT_WINDOW_S_DEFAULT };
     let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
     let (mut sale, now_ms) = (testing::sale(1), clock.now_ms());
     (sale.window.opens_at_ms, sale.window.closes_at_ms) = (now_ms - 1_000, now_ms + 86_400_000);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{
+    counts::Step,
     id::{BuyerId, Epoch, KeyHash, OrderId, TenantId},
     record::Reservation,
     sale::{Phase, Sale},
@@ -24,7 +25,7 @@ use crate::{
     metrics::TokenChecks,
     moment::Moment,
     purchase::{Caller, Declined, Purchase, Quantity},
-    sales::{Directory, Lane, Offered},
+    sales::{Directory, Lane, Offered, Promotion},
 };
 
 /// A purchase that the sale's window or pause refuses, and that may repeat an earlier one.
@@ -64,6 +65,11 @@ impl Admitted {
         self.buyer
     }
 
+    /// Counts why it goes no further.
+    pub(crate) fn refused(&self, why: &Declined) {
+        self.offered.counts.refused(why);
+    }
+
     /// The same with the shop.
     pub fn caller(&self) -> Caller {
         Caller { tenant: self.offered.tenant, buyer: self.buyer }
@@ -91,6 +97,7 @@ impl Admitted {
             key,
             reserved_at_ms: moment.wall_ms,
             context,
+            pay_within_s: offered.pay_within_s,
         };
         (reservation, offered, permit)
     }
@@ -162,12 +169,31 @@ impl<C: Clock> Admission<C> {
         let moment = self.moment();
         let (caller, claims) = self.bearer(purchase.token, moment.wall_ms)?;
         let directory = self.directory.now();
-        // A foreign tenant's offer, one that shoppers may not see yet and one that does not exist get
-        // the same answer (INV-7).
+        // A foreign tenant's offer, one that shoppers may not see yet and one that does not exist
+        // get the same answer (INV-7).
         let (promotion, offered) = directory
             .offer(purchase.offer)
             .filter(|(promotion, offered)| offered.tenant == caller.tenant && promotion.sale.is_visible(moment.wall_ms))
             .ok_or(Declined::UnknownOffer)?;
+        offered.counts.count(Step::Arrived);
+        let tested = self.test(purchase, (promotion, offered), (&claims, caller), moment);
+        match &tested {
+            Ok(_) => offered.counts.count(Step::Admitted),
+            // It may repeat a known one: whoever looks counts it.
+            Err(why) if why.is_by_the_sale() => {}
+            Err(why) => offered.counts.refused(why),
+        }
+        tested
+    }
+
+    /// All that a purchase of a known offer is tested for.
+    fn test(
+        &self,
+        purchase: Purchase<'_>,
+        (promotion, offered): (&Promotion, &Arc<Offered>),
+        (claims, caller): (&BuyerClaims, Caller),
+        moment: Moment,
+    ) -> Result<Admitted, Declined> {
         let Sale { limit_by, members_only, .. } = promotion.sale;
         if claims.by != limit_by {
             return Err(Declined::WrongSubject { counted: limit_by });
@@ -213,15 +239,19 @@ impl<C: Clock> Admission<C> {
     /// What to look for when the sale's window, its pause or its members refuse a purchase; `None`
     /// when there can be no earlier one. A sale that has yet to open was open before only if it was
     /// moved, and then this engine has followed its lane: whoever comes early to any other costs
-    /// nobody a question.
-    pub fn repeat(&self, purchase: &Purchase<'_>) -> Option<Repeat> {
+    /// nobody a question, and is counted as refused for `why`.
+    pub fn repeat(&self, purchase: &Purchase<'_>, why: &Declined) -> Option<Repeat> {
         let now_ms = self.moment().wall_ms;
         let caller = self.caller(purchase.token, now_ms).ok()?;
         let directory = self.directory.now();
-        let (promotion, offered) = directory.offer(purchase.offer)?;
+        let (promotion, offered) =
+            directory.offer(purchase.offer).filter(|(_, offered)| offered.tenant == caller.tenant)?;
         let window = promotion.sale.window;
         let was_open = now_ms >= window.opens_at_ms || offered.lane.epoch() > Epoch(0);
-        (offered.tenant == caller.tenant && was_open).then(|| Repeat {
+        if !was_open {
+            offered.counts.refused(why);
+        }
+        was_open.then(|| Repeat {
             caller,
             offered: Arc::clone(offered),
             key: KeyHash::of(caller.tenant, caller.buyer, purchase.offer, purchase.key),

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::id::{OfferId, OrderId};
+use domain::{
+    counts::Step,
+    id::{OfferId, OrderId},
+};
 use kit::clock::Clock;
 use store::{log::OrderLog, stock::LaneStock};
 
@@ -61,14 +64,19 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Purchases<S, L, R, C> {
 
     /// The order of a known key, though the sale is not open; `why`, if the key is not known.
     async fn repeat(&self, purchase: &Purchase<'_>, why: Declined) -> Result<Bought, Declined> {
-        let Some(repeat) = self.admission.repeat(purchase) else { return Err(why) };
-        let (order, state) = match self.orders.of_key(&repeat).await.map_err(declined)? {
-            Earlier::None => return Err(why),
-            Earlier::Mismatch => return Err(Declined::Mismatch),
-            Earlier::Live(first, settled) => (first.order, self.lanes.state_of(first.batch, settled)),
-            Earlier::Row(order, status) => (order, PurchaseState::of_row(status)),
+        let Some(repeat) = self.admission.repeat(purchase, &why) else { return Err(why) };
+        let found = match self.orders.of_key(&repeat).await {
+            Ok(Earlier::None) => Err(why),
+            Ok(Earlier::Mismatch) => Err(Declined::Mismatch),
+            Ok(Earlier::Live(first, settled)) => Ok((first.order, self.lanes.state_of(first.batch, settled))),
+            Ok(Earlier::Row(order, status)) => Ok((order, PurchaseState::of_row(status))),
+            Err(unseen) => Err(declined(unseen)),
         };
-        Ok(Bought { order, offer: purchase.offer, state })
+        match &found {
+            Ok(_) => repeat.offered.counts.count(Step::Repeated),
+            Err(why) => repeat.offered.counts.refused(why),
+        }
+        found.map(|(order, state)| Bought { order, offer: purchase.offer, state })
     }
 
     /// An order that the lane released: its row says what became of it.

@@ -17,6 +17,8 @@ pub mod reserve;
 
 pub mod append;
 
+pub mod counts;
+
 pub mod sales;
 
 mod shown;
@@ -26,6 +28,8 @@ pub mod orders;
 pub mod sweep;
 
 mod ended;
+
+pub mod counting;
 
 pub mod mint;
 

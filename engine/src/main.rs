@@ -159,6 +159,7 @@ async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -
     let options = Options {
         permits: settings.permits,
         tenant_permits: settings.tenant_permits(),
+        payment_window_s: settings.payment_window,
         tenant_rate_per_s: settings.tenant_rate_per_s,
         journal_max: settings.journal_max,
     };

@@ -59,6 +59,8 @@ pub struct Metrics {
     pub append_seconds: Histogram,
     /// `append_failures_total`.
     pub append_failures: IntCounter,
+    /// `counts_unacknowledged_total`.
+    pub counts_unacknowledged: IntCounter,
     /// `sweep_claimed_total`.
     pub sweep_claimed: IntCounter,
     /// `sweep_appended_total`.
@@ -114,6 +116,10 @@ impl Metrics {
                 LATENCY_BUCKETS_S,
             )?,
             append_failures: counter("append_failures_total", "Batches that were not acknowledged.")?,
+            counts_unacknowledged: counter(
+                "counts_unacknowledged_total",
+                "Records of the topic counts that were not acknowledged; they are appended again.",
+            )?,
             sweep_claimed: counter("sweep_claimed_total", "Batches the sweeper claimed.")?,
             sweep_appended: counter("sweep_appended_total", "Batches the sweeper appended again.")?,
             sweep_oldest_age: registry

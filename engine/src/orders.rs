@@ -92,6 +92,9 @@ pub struct OrderView {
     pub unit_price: Option<Money>,
     /// When the lane promised it, in epoch milliseconds.
     pub reserved_at_ms: u64,
+    /// When it is to be paid at the latest, in epoch milliseconds; `None` when there is nothing to
+    /// pay, or no row yet.
+    pub pay_by_ms: Option<u64>,
 }
 
 impl From<OrderRow> for OrderView {
@@ -105,6 +108,7 @@ impl From<OrderRow> for OrderView {
             quantity: row.quantity,
             unit_price: Some(row.unit_price),
             reserved_at_ms: row.reserved_at_ms,
+            pay_by_ms: row.pay_by_ms.filter(|_| row.status == Status::PendingPayment),
         }
     }
 }
@@ -232,6 +236,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
             quantity: purchase.quantity,
             unit_price: None,
             reserved_at_ms: order.minted_at_ms(),
+            pay_by_ms: None,
         })
     }
 

@@ -139,8 +139,8 @@ pub enum Declined {
 }
 
 impl Declined {
-    /// Whether the sale's window, its pause, its members or its price refused it, which a repeat of a
-    /// known key passes. A subject of another kind is another buyer, and has no earlier purchase.
+    /// Whether the sale's window, its pause, its members or its price refused it, which a repeat of
+    /// a known key passes. A subject of another kind is another buyer, and has no earlier purchase.
     pub(crate) const fn is_by_the_sale(&self) -> bool {
         matches!(
             self,

@@ -19,6 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
+    counts::Step,
     id::{BatchId, LaneId, OfferId, OrderId, PartitionId, Slot},
     record::{BATCH_MAX, Batch},
     stock::{ReserveCall, ReserveRequest},
@@ -105,6 +106,9 @@ struct Waiter {
 
 impl Waiter {
     fn answer(self, answer: Answer) {
+        if let Err(why) = &answer {
+            self.offered.counts.refused(why);
+        }
         // Nobody listens when the client hung up; the promise stands all the same.
         let _gone = self.answer.send(answer);
     }
@@ -177,11 +181,11 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Lanes<S, L, C> {
     /// [`Declined`]: no order id can be minted, or the queue is full. Nothing was asked of the
     /// lane.
     pub fn join(&self, admitted: Admitted) -> Result<Waiting, Declined> {
-        let order =
-            self.reserver.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
-                NotMinted::NoLease => Declined::LaneClosed,
-                NotMinted::TooFast => Declined::Overloaded,
-            })?;
+        let order = self.reserver.mint.mint(Slot::of(admitted.buyer()), admitted.moment()).map_err(|why| match why {
+            NotMinted::NoLease => Declined::LaneClosed,
+            NotMinted::TooFast => Declined::Overloaded,
+        });
+        let order = order.inspect_err(|why| admitted.refused(why))?;
         let queue = self.queue(admitted.lane().id);
         let (answer, waiting) = oneshot::channel();
         let (reservation, offered, permit) = admitted.freeze(order);
@@ -308,6 +312,12 @@ impl<S: LaneStock, L: OrderLog, C: Clock> Reserver<S, L, C> {
             let offer = request.offer;
             if outcome.takes_no_unit() {
                 waiter.offered.give_back();
+            }
+            match outcome.promised(request.order) {
+                Some(true) => waiter.offered.counts.reserved(request.quantity),
+                Some(false) => waiter.offered.counts.count(Step::Repeated),
+                // Counted with its answer.
+                None => {}
             }
             match outcome {
                 Outcome::Promised(number) => {

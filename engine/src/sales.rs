@@ -20,7 +20,10 @@ use domain::{
 use pages::{sales::KEPT_AFTER_END_MS, stock::StockSeen};
 use store::log::SalesFollower;
 
-use crate::limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks};
+use crate::{
+    counts::OfferCounts,
+    limits::{Bucket, BuyerBuckets, Permits, TenantShare, Ticks},
+};
 
 /// Pause after a failed read of the topic.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
@@ -101,6 +104,8 @@ pub struct Offered {
     pub sku: SkuId,
     /// The price of one unit.
     pub price: Money,
+    /// Seconds that a buyer has to pay.
+    pub pay_within_s: u32,
     /// The merchant stopped it or its lane for now.
     pub is_paused: bool,
     /// The shop that sells it.
@@ -113,6 +118,8 @@ pub struct Offered {
     pub lane: Arc<Lane>,
     /// What the lane said last of its stock.
     pub stock: Arc<StockSeen>,
+    /// What became of its purchases.
+    pub counts: Arc<OfferCounts>,
     /// Its bucket; lives on while rate and fleet stay the same.
     pub bucket: Arc<Bucket>,
     /// What admission keeps of its shop.
@@ -160,13 +167,15 @@ impl Snapshot {
     }
 }
 
-/// What a tenant may take of one engine.
+/// What a tenant may take of one engine, and what holds for its orders where a sale says nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct TenantLimits {
     /// Requests a second, over the whole fleet.
     pub rate_per_s: u32,
     /// Permits of this engine.
     pub permits_max: u32,
+    /// Seconds that a buyer has to pay.
+    pub pay_within_s: u32,
 }
 
 /// Everything published, whether the directory shows it or not.
@@ -179,9 +188,9 @@ struct Published {
 }
 
 impl Published {
-    /// The sales that the directory shows. Those that ended long ago are left out: nobody buys there,
-    /// and nobody looks at them here. Only left out, not forgotten: a clock that was far ahead for a
-    /// while must not take running sales away.
+    /// The sales that the directory shows. Those that ended long ago are left out: nobody buys
+    /// there, and nobody looks at them here. Only left out, not forgotten: a clock that was far
+    /// ahead for a while must not take running sales away.
     fn shown(&self) -> impl Iterator<Item = &Sale> {
         let is_shown = |sale: &&Sale| self.now_ms < sale.window.closes_at_ms.saturating_add(KEPT_AFTER_END_MS);
         self.sales.values().filter(is_shown)
@@ -318,7 +327,7 @@ impl Build<'_> {
     }
 
     fn tenant(&self, id: TenantId) -> Arc<Tenant> {
-        let TenantLimits { rate_per_s, permits_max } = self.directory.limits;
+        let TenantLimits { rate_per_s, permits_max, .. } = self.directory.limits;
         let old = self.old.tenants.get(&id);
         if let Some(old) = old.filter(|old| old.bucket.is_for(rate_per_s, self.engines)) {
             return Arc::clone(old);
@@ -354,12 +363,14 @@ impl Build<'_> {
             id: offer.id,
             sku: offer.sku,
             price: offer.price,
+            pay_within_s: sale.orders.pay_within_s(self.directory.limits.pay_within_s),
             is_paused,
             tenant: sale.tenant,
             sale: sale.id,
             sale_version: sale.version,
             lane,
             stock: old.map(|old| Arc::clone(&old.stock)).unwrap_or_default(),
+            counts: old.map(|old| Arc::clone(&old.counts)).unwrap_or_default(),
             bucket: bucket.map_or_else(new_bucket, Arc::clone),
             shop: Arc::clone(shop),
         }
@@ -390,116 +401,4 @@ pub async fn follow<F: SalesFollower>(
 }
 
 #[cfg(test)]
-mod tests {
-    use store::log::ReadError;
-
-    use super::*;
-    use crate::testing::{self, NOW_MS, directory, sale};
-
-    #[test]
-    fn the_newest_version_of_a_sale_wins() {
-        let directory = directory();
-        let mut newer = sale(1);
-        newer.version = 3;
-        newer.paused = true;
-        directory.take_in(vec![newer], NOW_MS);
-        let mut older = sale(1);
-        older.version = 2;
-        directory.take_in(vec![older], NOW_MS);
-        assert_eq!(directory.now().sale(SaleId::new(1).unwrap()).unwrap().sale.version, 3);
-    }
-
-    /// A new version must not refill the buckets, forget the lane's epoch, or forget the stock
-    /// seen.
-    #[test]
-    fn a_new_version_keeps_what_admission_knows() {
-        let directory = directory();
-        directory.take_in(vec![sale(1)], NOW_MS);
-        let offer = testing::offer_id(1);
-        let before = Arc::clone(directory.now().offer(offer).unwrap().1);
-        before.lane.follow(Epoch(7));
-        let mut paused = sale(1);
-        (paused.version, paused.paused) = (2, true);
-        directory.take_in(vec![paused], NOW_MS);
-        let now = directory.now();
-        let (promotion, after) = now.offer(offer).unwrap();
-        assert!(Arc::ptr_eq(&before.bucket, &after.bucket) && Arc::ptr_eq(&before.stock, &after.stock));
-        assert_eq!(after.lane.epoch(), Epoch(7));
-        assert!(promotion.sale.paused);
-    }
-
-    #[test]
-    fn rates_are_divided_anew_when_the_fleet_changes() {
-        let directory = directory();
-        directory.take_in(vec![sale(1)], NOW_MS);
-        directory.share_among(4);
-        let now = directory.now();
-        let (promotion, offered) = now.offer(testing::offer_id(1)).unwrap();
-        assert!(offered.bucket.is_for(promotion.sale.lanes[0].offers[0].rate_per_s, 4));
-        assert!(promotion.tenant.bucket.is_for(testing::TENANT_RATE, 4));
-    }
-
-    #[test]
-    fn an_offer_id_belongs_to_the_first_sale_that_has_it() {
-        let directory = directory();
-        let mut thief = sale(2);
-        thief.tenant = TenantId::new(9).unwrap();
-        thief.lanes[0].offers[0].id = testing::offer_id(1);
-        directory.take_in(vec![thief, sale(1)], NOW_MS);
-        assert_eq!(directory.now().offer(testing::offer_id(1)).unwrap().1.tenant, testing::tenant());
-    }
-
-    /// What the topic says, one answer after the other; then nothing more.
-    struct Scripted(Vec<Result<Vec<Sale>, ReadError>>);
-
-    impl SalesFollower for Scripted {
-        async fn next(&mut self) -> Result<Vec<Sale>, ReadError> {
-            if self.0.is_empty() { std::future::pending().await } else { self.0.remove(0) }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_end_is_told_once_it_is_read_and_a_failure_is_only_a_pause() {
-        let directory = directory();
-        let away = || Err(ReadError::Unavailable("away on purpose".into()));
-        let scripted = Scripted(vec![away(), Ok(vec![sale(1)]), away(), Ok(vec![]), Ok(vec![sale(2)])]);
-        let known_at_end = Mutex::new(Vec::new());
-        let at_end = || known_at_end.lock().unwrap().push(directory.now().sales().count());
-        let following = follow(scripted, Arc::clone(&directory), || NOW_MS, at_end);
-        assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err(), "it follows for ever");
-        assert_eq!(*known_at_end.lock().unwrap(), [1]);
-        assert_eq!(directory.now().sales().count(), 2);
-    }
-
-    /// INV-7: a lane's buyers and limits are one shop's.
-    #[test]
-    fn a_lane_id_belongs_to_the_first_sale_that_has_it() {
-        let directory = directory();
-        let mut other = sale(2);
-        other.tenant = TenantId::new(9).unwrap();
-        other.lanes[0].id = sale(1).lanes[0].id;
-        directory.take_in(vec![sale(1), other.clone()], NOW_MS);
-        assert_eq!(directory.contradictions(), other.offers().count() as u64);
-        let now = directory.now();
-        assert!(other.offers().all(|(_, offer)| now.offer(offer.id).is_none()));
-        assert!(sale(1).offers().all(|(_, offer)| now.offer(offer.id).is_some()));
-        (other.version, other.lanes) = (2, vec![]);
-        directory.take_in(vec![other], NOW_MS);
-        assert_eq!(directory.contradictions(), 0, "what remains of it is published, without lanes");
-        assert!(directory.now().sale(SaleId::new(2).unwrap()).unwrap().offers.is_empty());
-    }
-
-    /// A publication under a clock that is far ahead hides no sale once the clock is right again.
-    #[test]
-    fn sales_long_over_are_left_out_as_long_as_the_clock_says_so() {
-        let directory = directory();
-        let shown = || directory.now().sale(SaleId::new(1).unwrap()).is_some();
-        let later = sale(1).window.closes_at_ms + KEPT_AFTER_END_MS;
-        directory.take_in(vec![sale(1)], later);
-        assert!(!shown());
-        directory.keep_time(NOW_MS);
-        assert!(shown());
-        directory.keep_time(later);
-        assert!(!shown());
-    }
-}
+mod tests;

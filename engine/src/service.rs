@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use domain::record::Topic;
 use kit::{
     admin::Readiness,
     clock::Clock,
@@ -26,7 +27,7 @@ use pages::{checker::Checker, http::Reads, metrics::Metrics as PageMetrics, orig
 use store::{
     figures::Calls,
     ledger::Ledger,
-    log::{OrderLog, SalesFollower},
+    log::{OrderLog, SalesFollower, Topics},
     orders::Orders as Rows,
     sql::Sql,
     stock::{LaneStock, StockError},
@@ -43,6 +44,7 @@ use crate::{
     admission::{Admission, TokenSeed},
     append::{Acknowledged, Appender},
     buy::Purchases,
+    counting::Counting,
     ended,
     figures::Stores,
     http::{Front, PreparedAnswers},
@@ -63,6 +65,7 @@ const TASKS_PER_POLL: u32 = 256;
 pub const REQUESTS_DEADLINE: Duration = Duration::from_secs(15);
 const TASKS_DEADLINE: Duration = Duration::from_secs(4);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+const COUNTS_DEADLINE: Duration = Duration::from_secs(1);
 const LEASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Every so many seconds buyers whose buckets are full again are forgotten.
 const FORGET_EVERY_S: u64 = 5;
@@ -72,7 +75,7 @@ pub trait Ports: Clone + Send + Sync + 'static {
     /// Lanes.
     type Stock: LaneStock;
     /// Appending.
-    type Log: OrderLog;
+    type Log: OrderLog + Topics;
     /// Databases.
     type Sql: Sql;
     /// Time.
@@ -101,6 +104,8 @@ pub struct Options {
     pub permits: u32,
     /// How many of them one tenant may hold.
     pub tenant_permits: u32,
+    /// Seconds that a buyer has to pay, of a sale that says nothing.
+    pub payment_window_s: u32,
     /// Purchases a second that one tenant may ask of the whole fleet.
     pub tenant_rate_per_s: u32,
     /// Batches in a lane's journal above which it promises nothing more.
@@ -197,6 +202,8 @@ pub struct Engine<P: Ports, B: Service = ()> {
     conditions: Arc<Conditions>,
     lease: JoinHandle<()>,
     lease_stop: CancellationToken,
+    counting: JoinHandle<()>,
+    counting_stop: CancellationToken,
 }
 
 impl<P: Ports, B: Service + Clone> Engine<P, B> {
@@ -218,7 +225,11 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let requests = Arc::new(RequestMetrics::register(registry, table.names())?);
         let metrics = Arc::new(Metrics::register(registry)?);
         let permits = Permits::new(options.permits, metrics.permits_in_use.clone());
-        let limits = TenantLimits { rate_per_s: options.tenant_rate_per_s, permits_max: options.tenant_permits };
+        let limits = TenantLimits {
+            rate_per_s: options.tenant_rate_per_s,
+            permits_max: options.tenant_permits,
+            pay_within_s: options.payment_window_s,
+        };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         let (high, low) = Uuid::new_v4().as_u64_pair();
         let admission = Admission::new(clock.clone(), verifier, TokenSeed(high, low), Arc::clone(&directory));
@@ -252,10 +263,15 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         tokio::spawn(origins::follow(ledger.shop_domains(), Arc::clone(&shared.origins)));
         shared.sweep(PageMetrics::register(registry)?, &directory, &conditions).await?;
+        let counting_stop = CancellationToken::new();
+        let (counted, measured) = (Arc::clone(&directory), Arc::clone(&shared.metrics));
+        let counting =
+            Counting::new(log.of(Topic::Counts), clock.clone(), counted, measured, Uuid::new_v4().as_u64_pair().1);
+        let counting = tokio::spawn(counting.run(counting_stop.clone()));
         tokio::spawn(keep_house(shared.clone(), log.clone()));
         tokio::spawn(ended::follow(lanes, Arc::clone(&directory), clock.clone()));
         read_sales(follower, &directory, &conditions, clock).await;
-        Ok(Self { shared, log, conditions, lease, lease_stop })
+        Ok(Self { shared, log, conditions, lease, lease_stop, counting, counting_stop })
     }
 
     /// Serves buyers until `stop`, then drains: requests, what they left under way, the producer,
@@ -286,6 +302,8 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         for front in fronts {
             outcomes.push(front.await.map_err(|_| ServiceError::BrokeDown)?);
         }
+        self.counting_stop.cancel();
+        let _counts_of_the_last_second = drain_within("the last counts", COUNTS_DEADLINE, self.counting).await;
         let unacknowledged = self.log.flush(FLUSH_DEADLINE).await;
         self.lease_stop.cancel();
         let given_back = drain_within("the worker number", LEASE_DEADLINE, self.lease).await;

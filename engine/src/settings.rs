@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use domain::sale::{PAYMENT_WINDOW_S, PAYMENT_WINDOW_S_DEFAULT};
 use kit::settings::{AdminArgs, StoreArgs, TokenArgs};
 use store::log::kafka;
 
@@ -49,6 +50,11 @@ pub struct Settings {
     #[arg(long, env = "FLASHSALE_TENANT_RATE_PER_S", default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub tenant_rate_per_s: u32,
+
+    /// Seconds that a buyer has to pay, of a sale that says nothing. Give all engines the same.
+    #[arg(long, env = "FLASHSALE_PAYMENT_WINDOW", default_value_t = PAYMENT_WINDOW_S_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(i64::from(*PAYMENT_WINDOW_S.start())..=i64::from(*PAYMENT_WINDOW_S.end())))]
+    pub payment_window: u32,
 
     /// Batches in a lane's journal above which it promises nothing more: the order-writer does not
     /// keep up.
@@ -109,6 +115,8 @@ mod tests {
         assert!(settings.front_threads() >= 1);
         assert_eq!(settings.tenant_permits(), 12_288);
         assert_eq!(parse(&["--front-threads=3", "--permits=1"]).unwrap().tenant_permits(), 1);
+        assert_eq!(settings.payment_window, 900);
+        assert!(parse(&["--payment-window=59"]).is_err(), "less than a sale may give");
         for bad in ["--front-threads=0", "--permits=0", "--tenant-permits-percent=101", "--journal-max=0", "--listen=x"]
         {
             assert!(parse(&[bad]).is_err(), "{bad}");

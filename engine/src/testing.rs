@@ -15,7 +15,7 @@ use domain::{
     },
     money::Money,
     order::{OrderRow, Status},
-    sale::{Lane, Offer, Sale, SubjectKind, Window},
+    sale::{Lane, Offer, PAYMENT_WINDOW_S_DEFAULT, Sale, SubjectKind, Window},
     stock::{
         LaneAnswer, LaneLoad, LaneMachine, LaneView, LoadAnswer, OfferLoad, Purchase as LanePurchase, ReserveAnswer,
         ReserveCall, ReserveRequest, RunId,
@@ -131,7 +131,8 @@ pub fn directory() -> Arc<Directory> {
 
 fn directory_on(clock: &ManualClock, metrics: &Metrics, permits: u32, tenant_permits: u32) -> Arc<Directory> {
     let permits = Permits::new(permits, metrics.permits_in_use.clone());
-    let limits = TenantLimits { rate_per_s: TENANT_RATE, permits_max: tenant_permits };
+    let limits =
+        TenantLimits { rate_per_s: TENANT_RATE, permits_max: tenant_permits, pay_within_s: PAYMENT_WINDOW_S_DEFAULT };
     Arc::new(Directory::new(Ticks::of(clock), permits, limits))
 }
 
@@ -311,6 +312,7 @@ impl MemoryRows {
             released: None,
             reserved_at_ms: NOW_MS,
             context: Bytes::new(),
+            pay_by_ms: Some(NOW_MS + 900_000),
         };
         self.rows.lock().unwrap().insert(order, row);
     }

@@ -132,7 +132,7 @@ impl Ask {
     }
 }
 
-/// An answer that is no refusal: a status below 400.
+/// An answer: of [`Client::ask`] one that is no refusal, a status below 400.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
@@ -355,6 +355,23 @@ impl Client {
     }
 
     async fn attempt(&self, ask: &Ask) -> Result<Answer, ClientError> {
+        let answer = self.exchange(ask).await?;
+        if answer.status.is_client_error() || answer.status.is_server_error() {
+            return Err(ClientError::Refused(Box::new(Refusal::of(&answer))));
+        }
+        Ok(answer)
+    }
+
+    /// Asks once, and gives the answer of any status as it came: for services outside, whose
+    /// refusals are no problems of ours and may be signed over their very bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], and never [`ClientError::Refused`].
+    pub async fn exchange(&self, ask: &Ask) -> Result<Answer, ClientError> {
+        if let Some(flaw) = ask.flaw {
+            return Err(ClientError::Invalid(flaw.to_owned()));
+        }
         let request = self.request(ask)?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| match error.is_connect() {
@@ -370,11 +387,7 @@ impl Client {
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
         let deadline = self.limits.answer_deadline;
-        let answer = tokio::time::timeout(deadline, exchange).await.map_err(|_| ClientError::Timeout(deadline))??;
-        if answer.status.is_client_error() || answer.status.is_server_error() {
-            return Err(ClientError::Refused(Box::new(Refusal::of(&answer))));
-        }
-        Ok(answer)
+        tokio::time::timeout(deadline, exchange).await.map_err(|_| ClientError::Timeout(deadline))?
     }
 
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, ClientError> {

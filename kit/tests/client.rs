@@ -201,6 +201,21 @@ async fn silence_and_absence_are_told_apart() {
     assert!(matches!(served.client(small).ask(&Ask::get("/v1/time")).await, Err(ClientError::TooLarge(2))));
 }
 
+/// A signature of a service outside is over the very bytes, whatever the status.
+#[tokio::test]
+async fn an_exchange_gives_a_refusal_as_it_came_and_is_never_repeated() {
+    let served = Served::start();
+    let client = served.client(ClientLimits::default());
+    let answer = client.exchange(&Ask::post("/v1/orders/7/payment").idempotency_key("k")).await.unwrap();
+    assert_eq!(answer.status, 409);
+    assert_eq!(answer.headers[http::header::CONTENT_TYPE], "application/problem+json");
+    assert!(answer.body.starts_with(b"{"));
+    let not_yet = client.exchange(&Ask::get("/v1/orders")).await.unwrap();
+    assert_eq!((not_yet.status.as_u16(), served.asked()), (503, 2));
+    let flawed = Ask::get("/").header(http::header::ACCEPT, "a\nb");
+    assert!(matches!(client.exchange(&flawed).await, Err(ClientError::Invalid(_))));
+}
+
 #[tokio::test]
 async fn a_trace_goes_through_both_services() {
     let served = Served::start();

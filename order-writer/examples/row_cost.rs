@@ -141,6 +141,7 @@ impl Bench {
             epoch: Epoch(1),
             is_retired: false,
             limit_per_buyer: 1,
+            limit_changed_at: 0,
             first_order: None,
             offers: vec![offer],
         };
@@ -198,6 +199,7 @@ impl Bench {
             retired_lanes: vec![],
             first_orders: vec![],
             allotments: vec![],
+            limits: vec![],
             retired: vec![],
             movements: movements.collect(),
         };
@@ -235,6 +237,7 @@ impl Bench {
             released: None,
             reserved_at_ms,
             context: Bytes::new(),
+            pay_by_ms: None,
         })
     }
 }

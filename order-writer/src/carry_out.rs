@@ -326,6 +326,7 @@ impl<P: Ports> Partition<P> {
             retired_lanes: decided.retired_lanes.clone(),
             first_orders: decided.first_orders.iter().map(|(&lane, &order)| (lane, order)).collect(),
             allotments: decided.allotments.clone(),
+            limits: decided.limits.clone(),
             retired: decided.retired.iter().map(|(&(_, offer), &units)| (offer, units)).collect(),
             movements,
         };
@@ -340,7 +341,8 @@ impl<P: Ports> Partition<P> {
     /// What follows from a commit that this worker won, and only then.
     async fn after_commit(&mut self, decided: &Decided, span: &Span) -> Result<(), Halt> {
         let moved = decided.batches.iter().map(|&(lane, _)| lane).chain(decided.gone.iter().map(|&(lane, _)| lane));
-        for lane in moved.chain(decided.allotments.iter().map(|change| change.lane)) {
+        let changed = decided.allotments.iter().map(|change| change.lane);
+        for lane in moved.chain(changed).chain(decided.limits.iter().map(|change| change.lane)) {
             self.facts.of(lane).note_decided();
         }
         for alarm in &decided.alarms {
@@ -354,6 +356,13 @@ impl<P: Ports> Partition<P> {
             match self.adjust(change.lane, change.offer).await {
                 Err(Halt::Stock(error)) => self.set_aside(change.lane, error).await?,
                 done => done?,
+            }
+        }
+        for change in &decided.limits {
+            self.shared.failpoint.reach(Step::LimitCommitted);
+            match self.tell_limit(change.lane, change.limit).await {
+                Err(Halt::Stock(error)) => self.set_aside(change.lane, error).await?,
+                done => _ = done?,
             }
         }
         for &(lane, epoch) in &decided.epochs {

@@ -42,4 +42,10 @@ pub enum Step {
     RetiredAppended,
     /// The retirement is committed in the ledger, the lane's keys are there.
     RetiredCommitted,
+    /// A lane holds to a lower limit per buyer, and nothing of it is in the log.
+    LimitFenced,
+    /// The record of another limit per buyer is in the log.
+    LimitAppended,
+    /// The other limit is committed in the ledger, the lane was not told.
+    LimitCommitted,
 }

@@ -174,7 +174,8 @@ impl<P: Ports> Partition<P> {
         match Care::of(sale.map(|sale| sale.window), is_open, self.shared.clock.now_ms()) {
             Care::Keep => {
                 facts.note_open();
-                return self.keep_allotments(id, epoch, sale).await;
+                self.keep_allotments(id, epoch, sale).await?;
+                return self.keep_limit(id, epoch, view.limit_per_buyer, sale).await;
             }
             Care::Retire if self.is_over(sale).await? => self.retire(id).await?,
             Care::Rebuild | Care::Retire => self.rebuild(id).await?,
@@ -318,7 +319,14 @@ impl<P: Ports> Partition<P> {
 
 /// What is looked at in the place of a lane that shows nonsense: as good as none.
 const fn unreadable() -> LaneView {
-    LaneView { mode: LaneMode::Missing, offers: Vec::new(), journal_len: 0, oldest_due_ms: None, buyers_len: 0 }
+    LaneView {
+        mode: LaneMode::Missing,
+        limit_per_buyer: 0,
+        offers: Vec::new(),
+        journal_len: 0,
+        oldest_due_ms: None,
+        buyers_len: 0,
+    }
 }
 
 fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
@@ -338,6 +346,7 @@ fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: lane.limit_per_buyer,
+        limit_changed_at: 0,
         first_order: None,
         offers: offers.collect(),
     }

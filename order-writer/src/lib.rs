@@ -10,6 +10,7 @@ mod epoch;
 mod events;
 pub mod failpoint;
 pub mod keeper;
+mod limit;
 mod load;
 pub mod loads;
 pub mod lost;

@@ -4,9 +4,9 @@
 //! row that an open lane still holds is written again, and what stays lost is noted for people. A
 //! crash anywhere is gone on from: a loss stays open until all of that is done.
 //!
-//! A row that is written again has the price of the sale as it is published now, no context, and a
-//! position that no record has: offset `to` - 1, index 255. Units that the ledger counts and no row
-//! holds stay sold: nothing shows that they are free.
+//! A row that is written again has price and time to pay of the sale as it is published now, no
+//! context, and a position that no record has: offset `to` - 1, index 255. Units that the ledger
+//! counts and no row holds stay sold: nothing shows that they are free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -17,7 +17,8 @@ use bytes::Bytes;
 use domain::{
     id::{BuyerId, LaneId, OfferId, OrderId, Position},
     order::{OrderRow, Status},
-    record::Record,
+    record::{Record, pay_by_ms},
+    sale::PAYMENT_WINDOW_S_DEFAULT,
     shard::ShardId,
     stock::Purchase,
 };
@@ -213,6 +214,9 @@ impl<P: Ports> Partition<P> {
         let position = rebuild.positions.get(&self.shared.orders.map().home_of_order(purchase.order).shard);
         let position = *position.ok_or("its shard lost nothing")?;
         let is_live = purchase.number.is_some();
+        // What the engine froze is lost with the row.
+        let pay_within_s = sale.orders.pay_within_s(PAYMENT_WINDOW_S_DEFAULT);
+        let reserved_at_ms = purchase.order.minted_at_ms();
         Ok(OrderRow {
             order: purchase.order,
             tenant: lane.tenant,
@@ -231,8 +235,9 @@ impl<P: Ports> Partition<P> {
             reason: None,
             position,
             released: (!is_live).then_some(position),
-            reserved_at_ms: purchase.order.minted_at_ms(),
+            reserved_at_ms,
             context: Bytes::new(),
+            pay_by_ms: Some(pay_by_ms(reserved_at_ms, pay_within_s)),
         })
     }
 

@@ -240,8 +240,9 @@ pub fn lane_ledger(row: &LaneRow) -> LaneLedger {
         };
         (offer.offer, numbers)
     });
-    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, .. } = *row;
-    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, first_order, offers: offers.collect() }
+    let LaneRow { tenant, sale, epoch, is_retired, limit_per_buyer, limit_changed_at, first_order, .. } = *row;
+    let offers = offers.collect();
+    LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, limit_changed_at, first_order, offers }
 }
 
 /// A new identity for a record.

@@ -252,7 +252,7 @@ impl Remade {
             (Record::Released(_), [0]) => {}
             (Record::Batch(_) | Record::Released(_), _)
             | (Record::EpochOpened { .. } | Record::LaneRetired { .. }, _)
-            | (Record::AllotmentChanged(_) | Record::Genesis(_), _) => {
+            | (Record::AllotmentChanged(_) | Record::LimitChanged(_) | Record::Genesis(_), _) => {
                 return Err(unlike());
             }
         }

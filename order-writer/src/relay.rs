@@ -199,7 +199,8 @@ impl ShardTrack {
         for (topic, rows) in by_topic {
             moved |= match topic {
                 Topic::Orders => self.relay_decided(shared, place, ledger, rows).await?,
-                Topic::OrderEvents => relay_told(shared, place, (topic, ledger), rows).await?,
+                // No outbox row is of `counts`.
+                Topic::OrderEvents | Topic::Counts => relay_told(shared, place, (topic, ledger), rows).await?,
             };
         }
         Ok(moved)

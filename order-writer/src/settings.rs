@@ -39,11 +39,12 @@ pub enum Command {
         /// The order's id.
         order: OrderId,
     },
-    /// Expires unpaid orders and gives their units back.
+    /// Expires unpaid orders whose time to pay is over, and gives their units back.
     Expire {
-        /// Only orders that were reserved at least this many seconds ago.
+        /// Instead those that were reserved at least this many seconds ago, whatever their time to
+        /// pay; also orders of programs that knew none.
         #[arg(long, value_parser = seconds)]
-        older_than: Duration,
+        older_than: Option<Duration>,
     },
     /// Records that were set aside because nothing could be decided of them, and those that a
     /// partition waits for.

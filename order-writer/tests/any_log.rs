@@ -17,6 +17,8 @@ mod events;
 mod forger;
 #[path = "any_log/gate.rs"]
 mod gate;
+#[path = "any_log/limits.rs"]
+mod limits;
 #[path = "any_log/loads.rs"]
 mod loads;
 #[path = "any_log/lost.rs"]

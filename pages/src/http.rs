@@ -173,9 +173,9 @@ impl IntoResponses for ListRefused {
 
 /// The sales of a shop.
 ///
-/// Public: those that may be seen now. The open ones come first, then those to come, then those that
-/// ended in the last seven days. State by the server's clock, stock only roughly and at most five
-/// seconds old.
+/// Public: those that may be seen now. The open ones come first, then those to come, then those
+/// that ended in the last seven days. State by the server's clock, stock only roughly and at most
+/// five seconds old.
 #[utoipa::path(
     get, path = "/v1/sales", operation_id = "listSales", tag = "sales",
     params(

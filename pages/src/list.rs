@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use domain::{
     id::TenantId,
-    sale::{Phase, Sale},
+    sale::{Phase, Sale, Window},
 };
 use kit::http::PAGE_LIMIT_DEFAULT;
 
@@ -151,9 +151,9 @@ fn is_listed(sale: &Sale, wall_ms: u64) -> bool {
 }
 
 /// When the clock changes what a list shows of a sale.
-fn turns(sale: &Sale) -> [u64; 3] {
-    let closes_at_ms = sale.window.closes_at_ms;
-    [sale.window.opens_at_ms, closes_at_ms, closes_at_ms.saturating_add(LISTED_AFTER_END_MS)]
+fn turns(sale: &Sale) -> [u64; 4] {
+    let Window { opens_at_ms, closes_at_ms } = sale.window;
+    [sale.visible_from_ms, opens_at_ms, closes_at_ms, closes_at_ms.saturating_add(LISTED_AFTER_END_MS)]
 }
 
 fn entry(sale: &impl Shown, wall_ms: u64, monotonic_ms: u64) -> (Key, Vec<u8>) {

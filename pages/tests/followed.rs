@@ -74,6 +74,7 @@ impl LaneStock for Lanes {
         let offers = vec![(OfferId::new(lane.get()).unwrap(), left, 100)];
         Ok(LaneView {
             mode: LaneMode::Open { epoch: Epoch(1) },
+            limit_per_buyer: 1,
             offers,
             journal_len: 0,
             oldest_due_ms: None,

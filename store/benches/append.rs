@@ -159,7 +159,7 @@ impl Rig for KafkaRig<'_> {
 impl Drop for KafkaRig<'_> {
     fn drop(&mut self) {
         let settings = &self.settings;
-        let topics = [settings.orders_topic(), settings.events_topic(), settings.dead_topic(), settings.sales_topic()];
+        let topics = settings.topics();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
@@ -192,5 +192,6 @@ fn reservation(n: u64) -> Reservation {
         key: KeyHash([7; 16]),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }

@@ -110,6 +110,7 @@ impl<A: Adapter> Rig<A> {
             epoch: Epoch(1),
             is_retired: false,
             limit_per_buyer: 1,
+            limit_changed_at: 0,
             first_order: None,
             offers: vec![offer],
         };
@@ -169,6 +170,7 @@ impl<A: Adapter> Rig<A> {
             retired_lanes: vec![],
             first_orders: vec![],
             allotments: vec![],
+            limits: vec![],
             retired: vec![],
             movements: movements.collect(),
         };

@@ -13,7 +13,7 @@ mod skip;
 use std::sync::Arc;
 
 use domain::{
-    decide::{AllotmentMove, Movement},
+    decide::{AllotmentMove, LimitMove, Movement},
     id::{Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, TenantId},
 };
 
@@ -63,6 +63,8 @@ pub struct LaneRow {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
+    /// Packed position of the last change of the limit; 0 for none (R16).
+    pub limit_changed_at: i64,
     /// R5: no order row of the lane has a lower id; `None` before its first opening, and where an
     /// older program opened it.
     pub first_order: Option<OrderId>,
@@ -112,6 +114,8 @@ pub struct LedgerCommit {
     pub first_orders: Vec<(LaneId, OrderId)>,
     /// Allotments that change, each with the change it follows.
     pub allotments: Vec<AllotmentMove>,
+    /// Limits per buyer that change (R16).
+    pub limits: Vec<LimitMove>,
     /// Units that leave allotments above their targets.
     pub retired: Vec<(OfferId, u64)>,
     /// One per decided record.

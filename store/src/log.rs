@@ -19,6 +19,19 @@ use domain::{
 
 use crate::{cause::Cause, figures::ProducerFigures};
 
+/// How long the topic `counts` keeps records, at most: what nobody took in a day is not missed.
+#[cfg(any(feature = "embedded", feature = "production"))]
+const COUNTS_RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a topic keeps records, where the log keeps its records so long.
+#[cfg(any(feature = "embedded", feature = "production"))]
+fn retention_ms(topic: Topic, log_ms: u64) -> u64 {
+    match topic {
+        Topic::Counts => log_ms.min(COUNTS_RETENTION_MS),
+        Topic::Orders | Topic::OrderEvents => log_ms,
+    }
+}
+
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {

@@ -24,13 +24,18 @@ const LEDGER: &[(&str, &str)] = &[
     ("008-skips", include_str!("../migrations/ledger/008-skips.sql")),
     CONSUMERS,
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
+    ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
 ];
+/// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
+/// service's list of migrations.
+pub const CONSUMERS_TABLE: &str = CONSUMERS.1;
 const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[
     ("001", include_str!("../migrations/orders/001.sql")),
     ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
     ("003-outbox-kinds", include_str!("../migrations/orders/003-outbox-kinds.sql")),
+    ("004-pay-by", include_str!("../migrations/orders/004-pay-by.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 
@@ -284,6 +289,7 @@ mod tests {
         spawned(orders.mark(order, Transition::Pay, None));
         spawned(orders.mark_all(home, Transition::Expire, &[]));
         spawned(orders.overdue(home, None, 0, 1));
+        spawned(orders.past_pay_by(home, None, 0, 1));
         spawned(orders.outbox_of(home.shard, p, None, 1));
         spawned(orders.outbox_done(home.shard, &[]));
         spawned(ledger.commit(&rows.commit));

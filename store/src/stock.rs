@@ -156,6 +156,19 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         units: u64,
     ) -> impl Future<Output = Result<LaneAnswer<u64>, StockError>> + Send;
 
+    /// R16: tells the lane the ledger's limit per buyer, decided at the packed position `changed_at`
+    /// (0 for none), and that it promises by no more than `most` until the next change is told.
+    /// Answers the limit that holds there then, none where a later change was told. Repeating
+    /// answers the same.
+    fn limit(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> impl Future<Output = Result<LaneAnswer<Option<u32>>, StockError>> + Send;
+
     /// The lane's state, for the keeper's decisions and for metrics.
     fn inspect(&self, lane: LaneId) -> impl Future<Output = Result<LaneView, StockError>> + Send;
 

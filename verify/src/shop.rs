@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
+    funnel::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
@@ -23,6 +24,11 @@ use crate::{
 pub(crate) const READY: Duration = Duration::from_secs(60);
 /// How long a whole load test may take.
 const LOADTEST: Duration = Duration::from_secs(240);
+
+/// By what the operator of a [`Shop::catalog`] is known.
+pub const OPERATOR: &str = "operator-secret-of-the-tests";
+/// 32 bytes, under which nothing secret is sealed.
+const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
 /// The services of one sale.
 #[derive(Debug)]
@@ -128,6 +134,20 @@ impl Shop {
         let mut engine = self.start_engine_at(self.command("engine"), listen, admin)?;
         wait_until_ready(&mut engine, admin)?;
         Ok((engine, listen))
+    }
+
+    /// Starts the merchants' service on a port of its own, ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
+        let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        let mut command = self.command("catalog");
+        command.args(["serve", "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
+        command.env("FLASHSALE_OPERATOR_SECRET", OPERATOR).env("FLASHSALE_VAULT_KEY", VAULT_KEY);
+        let mut catalog = Child::start("catalog", command, self.folder.path())?;
+        wait_until_ready(&mut catalog, admin)?;
+        Ok((catalog, Merchants { address: listen, key: OPERATOR.to_owned() }))
     }
 
     /// The buyers' address.

@@ -3,6 +3,8 @@
 //! waited for, not slept for; then the load test's own audit of the databases.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "crash/funnel.rs"]
+mod funnel;
 #[path = "events/toy.rs"]
 mod toy;
 
@@ -207,7 +209,7 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
             desk::cancel(&databases.orders, &databases.ledger, row.order).await.unwrap();
         }
         let watch = |_: &desk::Expiry| ControlFlow::Continue(());
-        desk::expire(&databases.orders, &databases.ledger, Duration::ZERO, watch).await.unwrap();
+        desk::expire(&databases.orders, &databases.ledger, Some(Duration::ZERO), watch).await.unwrap();
         night.writer.kill().unwrap();
         night.writer = night.shop.order_writer(&[]).unwrap();
         let orders = KafkaSource::new(&kafka);

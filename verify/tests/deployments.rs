@@ -11,6 +11,8 @@ mod answer;
 mod document;
 #[path = "deployments/outside.rs"]
 mod outside;
+#[path = "deployments/reads.rs"]
+mod reads;
 #[path = "deployments/sales.rs"]
 mod sales;
 #[path = "deployments/side.rs"]

@@ -19,6 +19,8 @@ mod expiry;
 mod first_minute;
 #[path = "embedded/full_disk.rs"]
 mod full_disk;
+#[path = "embedded/funnel.rs"]
+mod funnel;
 #[path = "embedded/gone.rs"]
 mod gone;
 #[path = "embedded/life.rs"]

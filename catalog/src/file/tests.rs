@@ -94,7 +94,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     (
         "# partition = 0",
         "\"a b\" = 0",
-        "line 33: lanes[0].\"a b\": is no key here; there are id, partition, limit_per_buyer, offers",
+        "line 33: lanes[0].\"a b\": is no key here; there are id, partition, limit_per_buyer, paused, offers",
     ),
     (r#"sku = "77""#, "sku = true", "line 38: lanes[0].offers[0].sku: is of the kind boolean; give an id"),
     (r#""Kettle, red""#, "''", "line 39: lanes[0].offers[0].title: shows nothing"),
@@ -182,8 +182,8 @@ fn a_sale_needs_lanes_and_a_lane_needs_offers() {
     assert_eq!(only(&format!("{head}[[lanes]]{lane}")), ["line 29: lanes[0].offers: is missing"]);
     let twice = format!("{EXAMPLE}\n[[lanes]]\nid = 5001\nlimit_per_buyer = 1\noffers = [{{}}]");
     let found = only(&twice);
-    assert_eq!(found[0], "line 53: lanes[1].id: is 5001, as lanes[0].id is; each lane has its own");
-    assert_eq!(found[1..].len(), OFFER_KEYS.len(), "{found:#?}");
+    assert_eq!(found[0], "line 59: lanes[1].id: is 5001, as lanes[0].id is; each lane has its own");
+    assert_eq!(found[1..].len(), OFFER_KEYS.len() - 1, "all but `paused`: {found:#?}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn text_that_is_no_toml_is_told_by_line() {
     assert!(found[0].starts_with("line 9: is no TOML: duplicate key"), "{found:?}");
     assert_eq!(
         parse("").unwrap_err().len(),
-        SALE_KEYS.len() - 4,
+        SALE_KEYS.len() - 8,
         "an empty file misses all keys but the optional ones"
     );
     let large = parse(&" ".repeat(FILE_BYTES_MAX + 1)).unwrap_err();

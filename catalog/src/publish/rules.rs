@@ -115,13 +115,6 @@ impl Check<'_> {
                 format!("is {partition}; the lane is published on partition {} and stays there", known.partition);
             self.flaw(&format!("{path}.partition"), message);
         }
-        if lane.limit_per_buyer != known.limit_per_buyer {
-            let message = format!(
-                "is {}; {} is published, and changing a published limit is not supported yet",
-                lane.limit_per_buyer, known.limit_per_buyer
-            );
-            self.flaw(&format!("{path}.limit_per_buyer"), message);
-        }
     }
 
     fn offer(&mut self, path: &str, (lane, offer): (LaneId, &Offer), (home, known): (LaneId, &Offer)) {

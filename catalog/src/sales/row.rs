@@ -1,12 +1,16 @@
 //! The row of a sale and of its versions.
 
-use kit::clock::rfc3339;
+use kit::{
+    api::tagged,
+    clock::{Clock as _, rfc3339},
+    http::{Body, Response, StatusCode, reply},
+};
 use serde::Serialize;
 use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
 use utoipa::ToSchema;
 
 use super::{life::State, terms::Terms};
-use crate::refused::Refused;
+use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 pub(super) const COLUMNS: &str =
     "sale, code, is_template, terms, version, published, is_due, is_owed, is_settled, created_at, updated_at";
@@ -190,6 +194,19 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// The answer that shows a sale as it is.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`].
+pub(super) async fn shown_of<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    sale: i64,
+) -> Result<Response<Body>, Refused> {
+    let kept = Kept::find(catalog.sql(), tenant, sale).await?;
+    Ok(tagged(reply::json(StatusCode::OK, &kept.shown(catalog.clock().now_ms())), kept.version))
 }
 
 fn one() -> String {

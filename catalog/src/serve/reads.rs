@@ -23,8 +23,8 @@ use super::ServeArgs;
 /// The routes of pages.
 pub(super) type PageReads = Reads<Followed, SystemClock>;
 
-/// Starts following sales and the domains of shops; gives the routes, and the origins that may call.
-/// Until the topic is read its sales are unknown.
+/// Starts following sales and the domains of shops; gives the routes, and the origins that may
+/// call. Until the topic is read its sales are unknown.
 pub(super) async fn start(
     args: &ServeArgs,
     domains: ShopDomains<MySql>,

@@ -34,6 +34,8 @@ pub struct LaneLedger {
     pub is_retired: bool,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
+    /// Packed position of the last change of the limit; 0 for none (R16).
+    pub limit_changed_at: i64,
     /// R5: no order row of the lane has a lower id. `None`: not known, since an older program
     /// opened it.
     pub first_order: Option<OrderId>,
@@ -93,6 +95,11 @@ impl Decided {
                 offer.target = change.target;
                 offer.sale_version = change.sale_version;
                 offer.changed_at = change.changed_at;
+            }
+        }
+        for change in &self.limits {
+            if let Some(lane) = lanes.get_mut(&change.lane) {
+                (lane.limit_per_buyer, lane.limit_changed_at) = (change.limit, change.changed_at);
             }
         }
         for (lane, &order) in &self.first_orders {

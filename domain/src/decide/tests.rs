@@ -4,6 +4,7 @@
 
 mod bound;
 mod contradictions;
+mod limit;
 mod random;
 mod retirement;
 mod target;
@@ -39,6 +40,7 @@ fn lanes(limit_per_buyer: u32) -> Lanes {
             epoch: Epoch(3),
             is_retired: false,
             limit_per_buyer,
+            limit_changed_at: 0,
             first_order: None,
             offers,
         },
@@ -67,6 +69,7 @@ fn batch(offset: u64, epoch: u64, wishes: &[Wish]) -> Placed {
             key: KeyHash([7; 16]),
             reserved_at_ms: 1,
             context: Bytes::new(),
+            pay_within_s: 0,
         };
         (PurchaseNumber(number), reservation)
     });

@@ -26,6 +26,7 @@ fn lanes() -> Lanes {
         epoch: Epoch(4),
         is_retired: false,
         limit_per_buyer: 1,
+        limit_changed_at: 0,
         first_order: None,
         offers: [(id(900), offer)].into(),
     };
@@ -46,6 +47,7 @@ fn reservation(buyer: u64) -> Reservation {
         key: KeyHash([1; 16]),
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
+        pay_within_s: 0,
     }
 }
 

@@ -1,8 +1,7 @@
 //! The states of an order as one table: each change of state with who may make it, what it moves,
 //! and the event that it makes. A change that the table does not have cannot be named.
 
-use super::Status;
-use crate::event::EventKind;
+use super::{EventKind, Status};
 
 /// Who makes a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 
-use super::{AllotmentChange, Batch, Record, RecordError, Reservation};
+use super::{AllotmentChange, Batch, LimitChange, Record, RecordError, Reservation};
 use crate::{
     id::{BatchId, Epoch, ID_MAX, LaneId, Slot},
-    sale::ALLOTMENT_MAX,
+    sale::{ALLOTMENT_MAX, LIMIT_MAX, PAYMENT_WINDOW_S},
 };
 
 impl Record {
@@ -36,6 +36,7 @@ impl Record {
             }
             Self::EpochOpened { epoch, .. } | Self::LaneRetired { epoch, .. } => epoch_flaw(*epoch),
             Self::AllotmentChanged(change) => change.flaw(),
+            Self::LimitChanged(change) => change.flaw(),
             Self::Released(_) | Self::Genesis(_) => None,
         }
     }
@@ -55,6 +56,9 @@ impl Reservation {
         if self.unit_price.amount < 0 || self.unit_price.times(self.quantity).is_none() {
             return Some(format!("{} units at a price of {}", self.quantity, self.unit_price.amount));
         }
+        if self.pay_within_s > *PAYMENT_WINDOW_S.end() {
+            return Some(format!("{} s to pay", self.pay_within_s));
+        }
         (self.reserved_at_ms > ID_MAX).then(|| format!("reserved at {} ms", self.reserved_at_ms))
     }
 }
@@ -64,6 +68,14 @@ impl AllotmentChange {
         let target = self.target.unwrap_or(0);
         let fits = self.delta.unsigned_abs().max(target) <= ALLOTMENT_MAX && self.after >= 0;
         let strange = || format!("a change by {} to {target} units after position {}", self.delta, self.after);
+        epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
+    }
+}
+
+impl LimitChange {
+    fn flaw(&self) -> Option<String> {
+        let fits = (1..=LIMIT_MAX).contains(&self.limit) && self.after >= 0;
+        let strange = || format!("a limit of {} after position {}", self.limit, self.after);
         epoch_flaw(self.epoch).or_else(|| (!fits).then(strange))
     }
 }
@@ -90,7 +102,7 @@ mod tests {
         id::{BuyerId, KeyHash, OfferId, OrderId, PurchaseNumber, SaleId, SkuId, TenantId},
         money::Money,
         order::Status,
-        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE, RELEASED_TYPE, Released},
+        record::{ALLOTMENT_TYPE, BATCH_TYPE, EPOCH_TYPE, LIMIT_TYPE, RELEASED_TYPE, Released},
     };
 
     fn reservation(buyer: u64) -> Reservation {
@@ -108,6 +120,7 @@ mod tests {
             key: KeyHash([0xff; 16]),
             reserved_at_ms: ID_MAX,
             context: Bytes::new(),
+            pay_within_s: *PAYMENT_WINDOW_S.end(),
         }
     }
 
@@ -128,11 +141,12 @@ mod tests {
         type Harm = fn(&mut Reservation);
         let sound = batch(Epoch::MAX.0, vec![reservation(1), reservation(2)]);
         assert_eq!(read(&sound).unwrap(), sound);
-        let harms: [(&str, Harm); 4] = [
+        let harms: [(&str, Harm); 5] = [
             ("another slot", |r| r.order = OrderId::new(r.order.get() ^ 1 << 13).unwrap()),
             ("price of -1", |r| r.unit_price.amount = -1),
             ("100 units at", |r| r.unit_price.amount = i64::MAX),
             ("reserved at", |r| r.reserved_at_ms = ID_MAX + 1),
+            ("2592001 s to pay", |r| r.pay_within_s += 1),
         ];
         for (word, harm) in harms {
             let mut harmed = reservation(2);
@@ -158,10 +172,26 @@ mod tests {
         for (delta, target, after, epoch) in wrong {
             assert!(change(delta, target, after, epoch).unwrap_err().to_string().contains(ALLOTMENT_TYPE));
         }
+        let limited = |limit, after, epoch| {
+            let change = LimitChange { lane: LaneId::new(9).unwrap(), limit, epoch: Epoch(epoch), after };
+            read(&Record::LimitChanged(change))
+        };
+        assert!(limited(LIMIT_MAX, i64::MAX, Epoch::MAX.0).is_ok() && limited(1, 0, 0).is_ok());
+        for (limit, after, epoch) in [(0, 0, 0), (LIMIT_MAX + 1, 0, 0), (1, -1, 0), (1, 0, u64::MAX)] {
+            assert!(limited(limit, after, epoch).unwrap_err().to_string().contains(LIMIT_TYPE));
+        }
         let opened = |epoch| read(&Record::EpochOpened { lane: LaneId::new(9).unwrap(), epoch: Epoch(epoch) });
         assert!(opened(Epoch::MAX.0).is_ok());
         assert!(opened(Epoch::MAX.0 + 1).unwrap_err().to_string().contains(EPOCH_TYPE));
         assert!(read(&batch(u64::MAX, vec![reservation(1)])).unwrap_err().to_string().contains(BATCH_TYPE));
+    }
+
+    /// The time to pay that a record may hold is one that a database holds.
+    #[test]
+    fn the_time_to_pay_ends_where_a_database_ends() {
+        let last = Reservation { reserved_at_ms: 1_000, pay_within_s: 900, ..reservation(1) };
+        assert_eq!((last.pay_by_ms(), reservation(1).pay_by_ms()), (Some(901_000), Some(ID_MAX)));
+        assert_eq!(Reservation { pay_within_s: 0, ..last }.pay_by_ms(), None, "an older program's record says nothing");
     }
 
     /// R8: a status that gives nothing back, or that no program knows, condemns the release.

@@ -49,6 +49,7 @@ impl Reservation {
         bytes(12, &self.key.0, out);
         number(13, self.reserved_at_ms, out);
         bytes(14, &self.context, out);
+        number(15, self.pay_within_s.into(), out);
     }
 }
 
@@ -99,6 +100,7 @@ mod tests {
             key_hash: Bytes::copy_from_slice(&reservation.key.0),
             reserved_at_ms: reservation.reserved_at_ms,
             context: reservation.context.clone(),
+            pay_within_s: reservation.pay_within_s,
         };
         wire::Batch { reservations: vec![message], ..wire::Batch::default() }.encode_to_vec()
     }
@@ -114,6 +116,7 @@ mod tests {
             key: [u8; 16],
             reserved_at_ms: u64,
             context in proptest::collection::vec(any::<u8>(), 0..=CONTEXT_MAX),
+            pay_within_s: u32,
         ) {
             let reservation = Reservation {
                 tenant: TenantId::new(tenant).unwrap(),
@@ -128,6 +131,7 @@ mod tests {
                 key: KeyHash(key),
                 reserved_at_ms,
                 context: context.into(),
+                pay_within_s,
             };
             let mut field = b"before".to_vec();
             reservation.append_field(&mut field);

@@ -52,6 +52,8 @@ pub struct LaneState {
     pub run: RunId,
     /// Live units one buyer may hold.
     pub limit_per_buyer: u32,
+    /// Packed position of the last change of the limit that was told here; 0 after a load (R16).
+    pub limit_changed_at: i64,
     /// The stock of every offer.
     pub offers: BTreeMap<OfferId, OfferStock>,
 }
@@ -258,6 +260,7 @@ impl LaneMachine {
             marker: Epoch(0),
             run,
             limit_per_buyer: 0,
+            limit_changed_at: 0,
             offers: BTreeMap::new(),
         });
         if state.is_open(run) && state.epoch >= epoch {
@@ -287,7 +290,7 @@ impl LaneMachine {
             return None;
         }
         let PreparedLoad { limit_per_buyer, offers, buyers } = load;
-        let state = LaneState { open: true, epoch, marker: epoch, run, limit_per_buyer, offers };
+        let state = LaneState { open: true, epoch, marker: epoch, run, limit_per_buyer, limit_changed_at: 0, offers };
         Some(std::mem::replace(self, Self { state: Some(state), buyers, journal: Journal::default() }))
     }
 
@@ -340,6 +343,29 @@ impl LaneMachine {
         LaneAnswer::Open(units.min(stock.withheld))
     }
 
+    /// R16: follows the ledger's limit, which the change at `changed_at` made, if that was decided
+    /// later than the last one told here; and promises by no more than `most` until the next one is
+    /// told. Answers the limit that holds here then, none where a later change was told.
+    pub fn limit(
+        &mut self,
+        run: RunId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> LaneAnswer<Option<u32>> {
+        let is_open = self.is_open_at(run, epoch);
+        let Some(state) = self.state.as_mut().filter(|_| is_open) else { return self.closed() };
+        if state.limit_changed_at > changed_at {
+            return LaneAnswer::Open(None);
+        }
+        if state.limit_changed_at < changed_at {
+            (state.limit_per_buyer, state.limit_changed_at) = (limit, changed_at);
+        }
+        state.limit_per_buyer = state.limit_per_buyer.min(most);
+        LaneAnswer::Open(Some(state.limit_per_buyer))
+    }
+
     /// The lane as keepers and metrics see it.
     pub fn inspect(&self, run: RunId) -> LaneView {
         let mode = match &self.state {
@@ -350,6 +376,7 @@ impl LaneMachine {
         let offers = self.state.iter().flat_map(|state| &state.offers);
         LaneView {
             mode,
+            limit_per_buyer: self.state.as_ref().map_or(0, |state| state.limit_per_buyer),
             offers: offers.map(|(&offer, stock)| (offer, stock.left, stock.allotment)).collect(),
             journal_len: count(self.journal.len()),
             oldest_due_ms: self.journal.oldest_due_ms(),

@@ -152,6 +152,7 @@ impl World {
             key: wish.key,
             reserved_at_ms: self.now_ms,
             context: Bytes::new(),
+            pay_within_s: 0,
         };
         let mut field = Vec::new();
         reservation.append_field(&mut field);

@@ -82,8 +82,10 @@ impl World {
                 }
             }
             for ((_, buyer), units) in held.iter().filter(|((of, _), _)| of == lane) {
-                if *units > numbers.limit_per_buyer {
-                    let what = format!("buyer {buyer} holds {units} units of {}", numbers.limit_per_buyer);
+                // Whoever held more when the limit fell keeps it.
+                let most = self.limits_most[lane].max(numbers.limit_per_buyer);
+                if *units > most {
+                    let what = format!("buyer {buyer} holds {units} units of {most}");
                     return Err(Violation(Invariant::Inv2, what));
                 }
             }

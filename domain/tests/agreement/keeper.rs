@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     id::{BatchId, Epoch, LaneId, OfferId},
-    record::{AllotmentChange, Record},
+    record::{AllotmentChange, LimitChange, Record},
     stock::{CloseAnswer, LaneAnswer, LaneLoad, LaneMachine, LaneMode, LaneView, OfferLoad},
 };
 
@@ -26,6 +26,7 @@ pub struct Facts {
     /// The version that was asked for, and the change it was to follow.
     asked: BTreeMap<OfferId, (u32, i64)>,
     pub told: BTreeMap<OfferId, (Epoch, i64)>,
+    pub limit_asked: Option<LimitChange>,
 }
 
 /// What a lane is closed for.
@@ -70,6 +71,9 @@ impl Process {
             }
             Todo::Adjust(lane, offer) => self.adjust(world, lane, offer),
             Todo::Fence(lane) => self.fence(world, lane),
+            Todo::DrainForLimit(change) => self.drain_for_limit(world, change),
+            Todo::AppendLimit(change) => return Ok(self.append_limit(world, change)),
+            Todo::TellLimit(lane) => _ = self.tell_limit(world, lane, u32::MAX),
             _ => {}
         }
         Ok(Flow::On)
@@ -126,7 +130,8 @@ impl Process {
         }
         if view.mode == (LaneMode::Open { epoch }) && !facts.distrusted {
             facts.strikes = 0;
-            return self.keep_allotments(world, lane, epoch, &view);
+            self.keep_allotments(world, lane, epoch, &view);
+            return self.keep_limit(world, lane, epoch, view.limit_per_buyer);
         }
         facts.strikes += 1;
         if (facts.distrusted || facts.strikes >= 2 || epoch == Epoch(0)) && !world.forged || epoch == Epoch(0) {

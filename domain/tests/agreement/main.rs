@@ -23,6 +23,7 @@ mod checks;
 mod ended;
 mod faults;
 mod keeper;
+mod limits;
 mod loads;
 mod loss;
 mod redis;

@@ -68,6 +68,10 @@ impl World {
             let settled = numbers.allotment == numbers.target.max(numbers.sold);
             numbers.sale_version >= version && settled || equal && self.is(Wrong::EqualIsNotAsked)
         });
+        let limits = self.ledger.lanes.iter().all(|(lane, numbers)| {
+            let (held, published) = (self.redis.inspect(*lane).limit_per_buyer, self.published.limits[lane]);
+            (held, numbers.limit_per_buyer) == (published, published)
+        });
         let distrusted =
             self.processes.iter().flatten().any(|process| process.facts.values().any(|facts| facts.distrusted));
         let checks = [
@@ -78,6 +82,7 @@ impl World {
             (writer_idle && !others, "writers are at work"),
             (!distrusted || self.forged, "a lane is distrusted"),
             (allotments || self.over, "allotments are to change"),
+            (limits || self.over, "limits are to change"),
         ];
         checks.into_iter().find(|(holds, _)| !holds).map_or("", |(_, what)| what)
     }

@@ -28,7 +28,7 @@ use crate::{
 pub const PROCESSES: usize = 2;
 
 /// What a run must have seen, over some seeds.
-pub const EVENTS: [&str; 36] = [
+pub const EVENTS: [&str; 38] = [
     "reserved",
     "repeat",
     "mismatch",
@@ -65,6 +65,8 @@ pub const EVENTS: [&str; 36] = [
     "rows lost",
     "rows written again",
     "mark taken",
+    "limit raised",
+    "limit lowered",
 ];
 
 /// When a run begins, in epoch milliseconds.
@@ -104,6 +106,8 @@ pub struct Mixture {
     pub restore: usize,
     /// See [`Mixture::with_restored_tails`].
     pub tails: usize,
+    /// Whether limits per buyer change too.
+    pub limits: bool,
 }
 
 impl Mixture {
@@ -124,6 +128,7 @@ impl Mixture {
             restore: rng.pick(&[0, 0, 0, 1]),
             tails: 0,
             end: 0,
+            limits: false,
         };
         // A merchant who changes what is for sale while units come back.
         if rng.once_in(3) {
@@ -138,6 +143,7 @@ impl Mixture {
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     pub version: u32,
+    pub limits: BTreeMap<LaneId, u32>,
     pub allotments: BTreeMap<OfferId, u64>,
     /// Those of every version.
     pub history: BTreeMap<u32, BTreeMap<OfferId, u64>>,
@@ -160,6 +166,8 @@ pub struct World {
     /// What the last decided change of each offer wants, by what was published: not what the ledger
     /// says of it.
     pub targets: BTreeMap<OfferId, u64>,
+    /// The highest limit per buyer that each lane ever had.
+    pub limits_most: BTreeMap<LaneId, u32>,
     pub events: BTreeMap<&'static str, u64>,
     /// Records that were set aside.
     pub skips: BTreeSet<RecordId>,
@@ -211,6 +219,7 @@ impl World {
         let mut mixture = Mixture::draw(&mut rng).with_restored_tails(seed % 4 == 3);
         // Of the other seeds each plays what it did before sales ended.
         mixture.end = if seed % 4 == 1 { rng.pick(&[2, 4, 8]) } else { 0 };
+        mixture = mixture.with_limits(seed % 8 == 6);
         if let Some(wrong) = wrong {
             wrong.favour(&mut mixture);
         }
@@ -226,6 +235,7 @@ impl World {
             buyers: Buyers::default(),
             published: Published { version: 1, ..Published::default() },
             targets: BTreeMap::new(),
+            limits_most: BTreeMap::new(),
             events: BTreeMap::new(),
             skips: BTreeSet::new(),
             losses: 0,
@@ -275,7 +285,11 @@ impl World {
             let limit_per_buyer = u32::try_from(self.rng.range(1, 3)).unwrap();
             let (tenant, sale) = (id(1), id(1));
             let (epoch, first_order, offers) = (Epoch(0), None, numbers);
-            let ledger = LaneLedger { tenant, sale, epoch, is_retired: false, limit_per_buyer, first_order, offers };
+            let (is_retired, limit_changed_at) = (false, 0);
+            let ledger =
+                LaneLedger { tenant, sale, epoch, is_retired, limit_per_buyer, limit_changed_at, first_order, offers };
+            self.published.limits.insert(id(lane), limit_per_buyer);
+            self.limits_most.insert(id(lane), limit_per_buyer);
             self.ledger.lanes.insert(id(lane), ledger);
         }
         self.targets = self.published.allotments.clone();
@@ -452,6 +466,7 @@ impl World {
         for allotment in self.published.allotments.values_mut() {
             *allotment = if self.rng.once_in(2) { 1 } else { self.rng.range(1, 6) };
         }
+        self.publish_limits();
         self.published.history.insert(self.published.version, self.published.allotments.clone());
         tell!(self, "version {} wants {:?}", self.published.version, self.published.allotments);
     }

@@ -9,7 +9,7 @@ use domain::{
     id::{BatchId, Epoch, Generation, LaneId, OfferId},
     invariant::Invariant,
     order::{OrderRow, Release, Status},
-    record::{AllotmentChange, Record},
+    record::{AllotmentChange, LimitChange, Record},
     stock::{Gone, GoneWhy},
 };
 
@@ -86,6 +86,9 @@ pub enum Todo {
     Settle,
     Commit,
     Adjust(LaneId, OfferId),
+    DrainForLimit(LimitChange),
+    AppendLimit(LimitChange),
+    TellLimit(LaneId),
 }
 
 /// Whether it can go on from what it holds in memory.
@@ -271,6 +274,7 @@ impl Process {
             _ => {}
         }
         let mut records = records.to_vec();
+        self.read_limits_wrongly(world, &mut records);
         if world.wrong == Some(Wrong::ChangesOverlap) {
             records.iter_mut().for_each(|placed| follow_whatever_there_is(&self.lanes, &mut placed.record));
         }
@@ -434,6 +438,7 @@ impl Process {
             world.targets.insert(change.offer, world.published.history[&change.sale_version][&change.offer]);
             self.todo.push_back(Todo::Adjust(change.lane, change.offer));
         }
+        self.todo.extend(world.note_limits(&span.decided.limits));
         for &(lane, epoch) in &span.decided.retired_lanes {
             world.event("lane retired");
             self.todo.push_back(Todo::Drained(lane, epoch, Next::Delete));

@@ -111,6 +111,18 @@ pub enum Wrong {
     ReplayedEpochLoads,
     /// A release that is decided while a lane is loaded stays live in what was read before it.
     ReleasesDuringLoadForgotten,
+    /// R16: a lane hears of a higher limit before its record is decided.
+    HigherLimitToldFirst,
+    /// R16: a lower limit is decided while the lane promises by the higher one.
+    LowerLimitDecidedFirst,
+    /// R16: a lower limit is decided before what the lane promised by the higher one.
+    LowerLimitNotDrained,
+    /// R16: a lower limit holds in an epoch in which the lane never held to it.
+    LowerLimitOfAnyEpoch,
+    /// R16: a change of a limit holds whatever change it follows.
+    LimitFollowsWhatever,
+    /// R16: a lane keeps a lower limit that nobody asked for in the end.
+    LimitNotGivenBack,
 }
 
 impl Wrong {
@@ -121,9 +133,17 @@ impl Wrong {
             (mixture.lose, mixture.restore, mixture.tails, mixture.end) = (2, 0, 0, 0);
             (mixture.cancel, mixture.relay) = (mixture.cancel.max(5), mixture.relay.max(4));
         }
+        if self.is_of_limits() {
+            *mixture = mixture.with_limits(true);
+            (mixture.publish, mixture.lose, mixture.restore, mixture.tails) = (8, 0, 0, 0);
+        }
     }
 
-    pub const ALL: [Self; 44] = [
+    fn is_of_limits(self) -> bool {
+        Self::ALL[44..].contains(&self)
+    }
+
+    pub const ALL: [Self; 50] = [
         Self::SettleAfterLedger,
         Self::PositionBeforeRows,
         Self::MissingIsFull,
@@ -168,6 +188,12 @@ impl Wrong {
         Self::FirstOrderNotLowered,
         Self::ReplayedEpochLoads,
         Self::ReleasesDuringLoadForgotten,
+        Self::HigherLimitToldFirst,
+        Self::LowerLimitDecidedFirst,
+        Self::LowerLimitNotDrained,
+        Self::LowerLimitOfAnyEpoch,
+        Self::LimitFollowsWhatever,
+        Self::LimitNotGivenBack,
     ];
 }
 

@@ -68,6 +68,7 @@ fn lane() -> LaneRow {
         partition: PARTITION,
         epoch: Epoch(1),
         limit_per_buyer: 1,
+        limit_changed_at: 0,
         first_order: None,
         is_retired: false,
         offers: vec![OfferRow {
@@ -103,6 +104,7 @@ fn row(number: u64) -> OrderRow {
         released: None,
         reserved_at_ms: minted_ms,
         context: bytes::Bytes::new(),
+        pay_by_ms: None,
     }
 }
 
@@ -137,10 +139,10 @@ async fn an_expiry_is_asked_for_until_nothing_is_left() {
     let pages = tokio::spawn(pages);
 
     let before = clock.1.load(Relaxed);
-    let told = client::wish(&note, key, &Wish::Expire(Duration::from_secs(60))).await.unwrap().unwrap();
+    let told = client::wish(&note, key, &Wish::Expire(Some(Duration::from_secs(60)))).await.unwrap().unwrap();
     assert!(told.starts_with("2500 of 2500 overdue orders were expired; their units"), "{told}");
     assert!(clock.1.load(Relaxed) - before > 40, "it took several requests");
-    let told = client::wish(&note, key, &Wish::Expire(Duration::from_secs(60))).await.unwrap().unwrap();
+    let told = client::wish(&note, key, &Wish::Expire(Some(Duration::from_secs(60)))).await.unwrap().unwrap();
     assert!(told.starts_with("0 of 0 overdue orders were expired"), "{told}");
     let refused = client::wish(&note, key, &Wish::Cancel(row(1).order)).await.unwrap().unwrap_err();
     assert!(refused.contains("is expired"), "{refused}");
@@ -152,7 +154,7 @@ async fn an_expiry_is_asked_for_until_nothing_is_left() {
 #[test]
 fn a_wish_finds_its_page() {
     let order = OrderId::new(77).unwrap();
-    for wish in [Wish::Cancel(order), Wish::Expire(Duration::from_secs(900))] {
+    for wish in [Wish::Cancel(order), Wish::Expire(Some(Duration::from_secs(900))), Wish::Expire(None)] {
         let path = wish.path();
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         assert_eq!(Wish::of(&parts), Some(wish));

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use catalog::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
-    house, jobs,
+    funnel, house, jobs,
     people::{FirstOwner, first_owner},
     ports::{Given, Selling},
     sales,
@@ -14,7 +14,7 @@ use catalog::{
     tenants,
     vault::Vault,
 };
-use domain::stock::RunId;
+use domain::{id::PartitionId, record::Topic, stock::RunId};
 use kit::{
     api::Served,
     clock::SystemClock,
@@ -22,7 +22,13 @@ use kit::{
     metrics::Registry,
     random::SystemRandom,
 };
-use store::{log::sqlite::SqliteLog, sql::sqlite::Sqlite};
+use store::{
+    log::{
+        OrderLogSource as _,
+        sqlite::{SqliteLog, SqliteSource},
+    },
+    sql::sqlite::Sqlite,
+};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -47,11 +53,12 @@ pub(super) struct Merchants {
 
 impl Merchants {
     /// Starts the background work. Numbers of tenants whose sales are published are theirs. `demo`:
-    /// makes the demo tenant with its owner.
+    /// makes the demo tenant with its owner. `drain`: no request comes after it.
     pub(super) async fn start(
         deployment: &Deployment<SystemClock>,
         folder: &Folder,
         (config, demo): (&Config, bool),
+        drain: CancellationToken,
     ) -> anyhow::Result<Self> {
         let secrets = Secrets {
             operator: Some(folder.control_key()?),
@@ -76,6 +83,8 @@ impl Merchants {
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
         work.spawn(house::keep_house(Arc::clone(&catalog), stop.clone()));
         work.spawn(jobs::run(Arc::clone(&catalog), stop.clone()));
+        let counts = SqliteSource::of(&deployment.log, Topic::Counts).reader(PartitionId(0))?;
+        work.spawn(funnel::count(Arc::clone(&catalog), counts, (drain, stop.clone())));
         Ok(Self { catalog, owner, stop, work })
     }
 
@@ -117,13 +126,14 @@ impl AtRest {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let folder = Folder::open(&config.data)?;
         let deployment = open(&folder, config, RunId(0)).await?;
-        let merchants = Merchants::start(&deployment, &folder, (config, false)).await?;
+        let stop = CancellationToken::new();
+        let merchants = Merchants::start(&deployment, &folder, (config, false), stop.clone()).await?;
         let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).context("listening on a free port")?;
         let address = listener.local_addr()?;
         let table = Arc::new(Table::of::<Served<Service>>()?);
         let requests = Arc::new(RequestMetrics::register(&Registry::new()?, table.names())?);
         let router = Router::new(merchants.served(), table, deployment.clock, requests);
-        let (stop, key) = (CancellationToken::new(), folder.control_key()?);
+        let key = folder.control_key()?;
         let serving = tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         Ok(Self { address, key, deployment, merchants, stop, serving, _folder: folder })
     }

@@ -5,7 +5,7 @@
 use domain::{
     id::{Epoch, TenantId},
     money::Money,
-    sale::{Sale, SubjectKind},
+    sale::{PAYMENT_WINDOW_S_DEFAULT, Sale, SubjectKind},
 };
 use kit::token::{BuyerClaims, TokenError};
 
@@ -124,6 +124,21 @@ async fn another_price_than_expected_is_told_and_takes_nothing() {
     assert_eq!(refused(price), None);
     publish(&shop, |sale| sale.lanes[0].offers[0].price = other);
     assert_eq!((refused(price), refused(other)), (Some(Declined::PriceChanged { price: other }), None));
+}
+
+/// A buyer has as long to pay as the sale said at admission, or the deployment where it says nothing.
+#[tokio::test]
+async fn the_time_to_pay_is_frozen_at_admission() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let frozen = || {
+        let admitted = shop.admission.admit(purchase(&token, "k", 1)).expect("admitted");
+        let (reservation, ..) = admitted.freeze(OrderId::new(99).unwrap());
+        (reservation.pay_within_s, reservation.pay_by_ms())
+    };
+    assert_eq!(frozen(), (PAYMENT_WINDOW_S_DEFAULT, Some(NOW_MS + 900_000)));
+    publish(&shop, |sale| sale.orders.payment_window_s = 120);
+    assert_eq!(frozen(), (120, Some(NOW_MS + 120_000)));
 }
 
 /// R13: a repeat gets its order, at whatever price and whether its offer is stopped by now.

@@ -59,6 +59,10 @@ pub struct Order {
     pub total: Option<Price>,
     /// RFC 3339, UTC.
     pub reserved_at: String,
+    /// When it is to be paid at the latest, RFC 3339, UTC; of an order that is `pending_payment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub pay_by: Option<String>,
 }
 
 impl From<&OrderView> for Order {
@@ -81,6 +85,7 @@ impl From<&OrderView> for Order {
             unit_price: view.unit_price.map(Price::from),
             total: total.map(Price::from),
             reserved_at: rfc3339(view.reserved_at_ms),
+            pay_by: view.pay_by_ms.map(rfc3339),
         }
     }
 }

@@ -31,6 +31,7 @@ impl Queue {
     pub(super) fn join(&self, queued: Queued) -> Result<bool, Declined> {
         let mut inner = self.lock();
         if inner.waiting.len() >= WAITING_MAX {
+            queued.waiter.offered.counts.refused(&Declined::Overloaded);
             return Err(Declined::Overloaded);
         }
         inner.waiting.push_back(queued);

@@ -36,6 +36,16 @@ impl Outcome {
             Self::Twin(_) | Self::Known(..) | Self::Released(_) | Self::Declined(_) => true,
         }
     }
+
+    /// Whether the lane promised it to this request, by this call or by an earlier try of it, or to
+    /// an earlier request; `None` when it did not promise. `own`: the order of this request.
+    pub(super) fn promised(&self, own: OrderId) -> Option<bool> {
+        match *self {
+            Self::Promised(_) => Some(true),
+            Self::Twin(order) | Self::Known(order, _) | Self::Released(order) => Some(order == own),
+            Self::Declined(_) => None,
+        }
+    }
 }
 
 /// The outcome of each request.

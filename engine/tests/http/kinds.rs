@@ -35,8 +35,8 @@ async fn a_sale_says_which_token_it_wants() {
     }
 }
 
-/// At another price than the buyer saw nothing is bought, and the answer shows the price that holds;
-/// a repeat of a known key gets its order whatever the price is by now.
+/// At another price than the buyer saw nothing is bought, and the answer shows the price that
+/// holds; a repeat of a known key gets its order whatever the price is by now.
 #[tokio::test]
 async fn a_purchase_may_say_at_which_price() {
     let shop = Served::new(3);

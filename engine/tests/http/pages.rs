@@ -264,6 +264,23 @@ async fn a_list_has_the_open_sales_first() {
     assert_eq!(changed.status, 200);
 }
 
+/// Before the moment from which it may be seen a sale is absent, as one that does not exist; from
+/// that millisecond on it is there.
+#[tokio::test]
+async fn a_sale_that_may_not_be_seen_yet_is_absent() {
+    let shop = Served::new(1);
+    let hidden = Sale { visible_from_ms: NOW_MS + 10, ..between(2, NOW_MS + 20, NOW_MS + 30) };
+    shop.publish(vec![hidden]);
+    let nothing = shop.get("/v1/sales/77", None).await;
+    for (wall_ms, is_there) in [(NOW_MS, false), (NOW_MS + 9, false), (NOW_MS + 10, true), (NOW_MS + 9, false)] {
+        shop.clock.set_wall(wall_ms);
+        let page = shop.get("/v1/sales/2", None).await;
+        assert_eq!(page.status, if is_there { 200 } else { 404 }, "at {wall_ms}");
+        assert!(is_there || page.body["detail"] == nothing.body["detail"], "{}", page.body);
+        assert_eq!(ids(&shop.list("tenant=1").await), if is_there { vec![1, 2] } else { vec![1] }, "at {wall_ms}");
+    }
+}
+
 /// Pages of a list go on where the one before ended, whatever happens to the sales in between; a
 /// cursor is of its tenant's list alone.
 #[tokio::test]

@@ -74,6 +74,12 @@ impl EventSender {
         self.events.try_send(event.render()).map_err(|_gone_or_full| EventsEnded)
     }
 
+    /// Whether the client is gone, as far as is known.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.events.is_closed()
+    }
+
     /// Waits until the client is gone or the service drains.
     pub async fn closed(&self) {
         self.events.closed().await;
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(sender.send(&EVENT), Err(EventsEnded));
         drop(response);
         assert_eq!(sender.send(&EVENT), Err(EventsEnded));
+        assert!(sender.is_closed());
         sender.closed().await;
     }
 

@@ -2,9 +2,11 @@
 //! travels between them each time, so each thread has cells of its own, and whoever looks adds them
 //! up. Writing is an addition or two: no lock, no label, no allocation.
 
+use std::array;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -43,6 +45,53 @@ impl SpreadCounter {
         self.0.iter().map(|cell| cell.load(Relaxed)).sum()
     }
 }
+
+/// `N` counts that belong together and are taken away together, at short intervals; there may be
+/// tens of thousands of such groups. A group that nobody ever counted in has no memory; the first
+/// count gives it a line of 128 bytes for each core (two where `N` is above 32). After that a count
+/// is one addition to a line that is this thread's own, as long as there are no more threads than
+/// cores.
+#[derive(Debug)]
+pub struct SpreadCounts<const N: usize>(OnceLock<Box<[CachePadded<[AtomicU32; N]>]>>);
+
+impl<const N: usize> Default for SpreadCounts<N> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<const N: usize> SpreadCounts<N> {
+    /// So many more of the count at this place, which is below `N`. Below 2^32 between two takings.
+    pub fn add(&self, at: usize, times: u32) {
+        let stripes = self.0.get_or_init(|| (0..*CORES).map(|_| Self::zeros()).collect());
+        if let Some(count) = stripes.get(stripe() % stripes.len()).and_then(|counts| counts.get(at)) {
+            count.fetch_add(times, Relaxed);
+        }
+    }
+
+    /// Takes all counts away; `None` when nothing was counted. Each addition is taken once.
+    #[must_use]
+    pub fn take(&self) -> Option<[u64; N]> {
+        let mut taken = [0; N];
+        for stripe in self.0.get()? {
+            for (sum, count) in taken.iter_mut().zip(stripe.iter()) {
+                // A look is cheap; only what changed is written.
+                if count.load(Relaxed) > 0 {
+                    *sum += u64::from(count.swap(0, Relaxed));
+                }
+            }
+        }
+        taken.iter().any(|&sum| sum > 0).then_some(taken)
+    }
+
+    fn zeros() -> CachePadded<[AtomicU32; N]> {
+        CachePadded::new(array::from_fn(|_| AtomicU32::new(0)))
+    }
+}
+
+/// Stripes of a [`SpreadCounts`].
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, |cores| cores.get().min(STRIPES)));
 
 /// Latencies over [`LATENCY_BUCKETS_S`]. Clones are the same distribution.
 #[derive(Debug, Clone)]
@@ -245,6 +294,36 @@ mod tests {
         ] {
             assert!(shown.contains(&line), "{line} is missing from:\n{shown:#?}");
         }
+    }
+
+    /// Whoever takes while others count gets each count once.
+    #[test]
+    fn what_is_taken_while_threads_count_adds_up() {
+        let counts = SpreadCounts::<3>::default();
+        assert_eq!(counts.take(), None);
+        let mut sum = [0; 3];
+        let mut gather = || {
+            counts.take().into_iter().for_each(|taken| sum.iter_mut().zip(taken).for_each(|(sum, count)| *sum += count))
+        };
+        std::thread::scope(|scope| {
+            let counting: Vec<_> = (0..2 * STRIPES)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..1_000 {
+                            counts.add(0, 1);
+                            counts.add(2, 100);
+                        }
+                    })
+                })
+                .collect();
+            while counting.iter().any(|thread| !thread.is_finished()) {
+                gather();
+            }
+        });
+        gather();
+        let all = 2_000 * STRIPES as u64;
+        assert_eq!(sum, [all, 0, 100 * all]);
+        assert_eq!(counts.take(), None);
     }
 
     /// A bound belongs to its bucket, as Prometheus has it; what is beyond all of them counts too.

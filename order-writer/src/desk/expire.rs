@@ -1,4 +1,4 @@
-//! Expiry of all unpaid orders of some age, in batches: each is one transaction of one table, so
+//! Expiry of all unpaid orders whose time to pay is over, or of some age, in batches: each is one transaction of one table, so
 //! that whatever ends it between two of them, what is marked has its outbox row, and the next call
 //! goes on with the rest.
 
@@ -74,8 +74,9 @@ impl AddAssign for Expiry {
     }
 }
 
-/// Expires every order that is unpaid `after` it was reserved, by the database's clock; the shards
-/// side by side. `watch` hears after each batch how far it is, and may end it there.
+/// Expires every order that is unpaid after its time to pay, or with `older_than` so long after it
+/// was reserved, whatever its time to pay; by the database's clock, the shards side by side. `watch`
+/// hears after each batch how far it is, and may end it there.
 ///
 /// # Errors
 /// [`DeskError::Interrupted`] when a database fails; the other shards are done with then. Calling
@@ -83,17 +84,18 @@ impl AddAssign for Expiry {
 pub async fn expire<S: Sql>(
     orders: &Orders<S>,
     ledger: &Ledger<S>,
-    after: Duration,
+    older_than: Option<Duration>,
     mut watch: impl FnMut(&Expiry) -> ControlFlow<()>,
 ) -> Result<Expiry, DeskError> {
-    let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    let before_ms = orders.now_ms(ShardId(0)).await?.saturating_sub(after_ms);
+    let now_ms = orders.now_ms(ShardId(0)).await?;
+    let age_ms = older_than.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let due = age_ms.map_or(Due::PayBy { now_ms }, |age_ms| Due::Age { before_ms: now_ms.saturating_sub(age_ms) });
     let (is_ended, mut sweeps) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     let (told, mut batches) = mpsc::channel(UNTOLD);
     for shard in (0..orders.map().shards()).map(ShardId) {
         let (orders, ledger, partitions) = (orders.clone(), ledger.clone(), HashMap::new());
         let (is_ended, told) = (is_ended.clone(), told.clone());
-        let mut sweep = Sweep { orders, ledger, before_ms, partitions, is_ended, told };
+        let mut sweep = Sweep { orders, ledger, due, partitions, is_ended, told };
         sweeps.spawn(async move { sweep.shard(shard).await });
     }
     drop(told);
@@ -116,11 +118,20 @@ pub async fn expire<S: Sql>(
     Ok(done)
 }
 
+/// Which unpaid orders expire.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    /// Those whose time to pay is over.
+    PayBy { now_ms: u64 },
+    /// Those that were reserved before, also of programs that knew no time to pay.
+    Age { before_ms: u64 },
+}
+
 /// The expiry of one shard.
 struct Sweep<S> {
     orders: Orders<S>,
     ledger: Ledger<S>,
-    before_ms: u64,
+    due: Due,
     /// Of the lanes that were met; `None` for one that the ledger does not have.
     partitions: HashMap<LaneId, Option<PartitionId>>,
     is_ended: Arc<AtomicBool>,
@@ -139,7 +150,10 @@ impl<S: Sql> Sweep<S> {
     async fn table(&mut self, home: Home) -> Result<(), SqlError> {
         let mut after = None;
         while !self.is_ended.load(Relaxed) {
-            let page = self.orders.overdue(home, after, self.before_ms, BATCH).await?;
+            let page = match self.due {
+                Due::PayBy { now_ms } => self.orders.past_pay_by(home, after, now_ms, BATCH).await?,
+                Due::Age { before_ms } => self.orders.overdue(home, after, before_ms, BATCH).await?,
+            };
             let Some(last) = page.last() else { break };
             after = Some(last.order);
             let (mut batch, mut releases) = (Expiry::default(), Vec::with_capacity(page.len()));

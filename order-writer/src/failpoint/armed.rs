@@ -13,7 +13,7 @@ use clap::Args;
 use super::{Contender, Step};
 
 /// All steps with their names, in the order in which they happen.
-pub const STEPS: [(&str, Step); 12] = [
+pub const STEPS: [(&str, Step); 15] = [
     ("decided", Step::Decided),
     ("first-shard", Step::FirstShard),
     ("rows", Step::Rows),
@@ -24,6 +24,9 @@ pub const STEPS: [(&str, Step); 12] = [
     ("epoch-appended", Step::EpochAppended),
     ("epoch-committed", Step::EpochCommitted),
     ("loaded", Step::Loaded),
+    ("limit-fenced", Step::LimitFenced),
+    ("limit-appended", Step::LimitAppended),
+    ("limit-committed", Step::LimitCommitted),
     ("retired-appended", Step::RetiredAppended),
     ("retired-committed", Step::RetiredCommitted),
 ];

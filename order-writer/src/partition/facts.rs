@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use domain::id::{Epoch, LaneId, OfferId};
+use domain::{
+    id::{Epoch, LaneId, OfferId},
+    record::LimitChange,
+};
 
 /// Looks in a row at which a lane must be found closed before it is rebuilt.
 const CLOSED_LOOKS: u32 = 2;
@@ -25,6 +28,8 @@ pub(crate) struct LaneFacts {
     asked: BTreeMap<OfferId, (u32, i64, Duration)>,
     /// The change of allotment that the lane acknowledged last: the epoch, and its packed position.
     adjusted: BTreeMap<OfferId, (Epoch, i64)>,
+    /// The change of the limit per buyer that was appended last, and when.
+    limit_asked: Option<(LimitChange, Duration)>,
     /// Looks in a row at which it was open, its journal empty, and nothing of it decided since the
     /// look before.
     quiet_looks: u32,
@@ -98,6 +103,16 @@ impl LaneFacts {
     /// Such a change was appended.
     pub(crate) fn note_asked(&mut self, offer: OfferId, (version, follows): (u32, i64), now: Duration) {
         self.asked.insert(offer, (version, follows, now));
+    }
+
+    /// Whether this change of the limit per buyer was appended less than `patience` ago.
+    pub(crate) fn has_asked_limit(&self, change: LimitChange, now: Duration, patience: Duration) -> bool {
+        self.limit_asked.is_some_and(|(asked, since)| asked == change && now.saturating_sub(since) < patience)
+    }
+
+    /// It was appended.
+    pub(crate) const fn note_limit_asked(&mut self, change: LimitChange, now: Duration) {
+        self.limit_asked = Some((change, now));
     }
 
     /// Whether the lane acknowledged this change of an offer.

@@ -6,17 +6,18 @@ use domain::{
     id::{BuyerId, Epoch, Generation, ID_MAX, KeyHash, OrderId, PartitionId, PurchaseNumber, RecordId, Slot},
     money::Money,
     order::Status,
-    record::{AllotmentChange, Batch, Genesis, Record, Released, Reservation},
+    record::{AllotmentChange, Batch, Genesis, LimitChange, Record, Released, Reservation},
 };
 use store::log::Envelope;
 
 use super::rig::{LANES, Promise, SALE, TENANT, id, offer_of};
 
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "flashsale.batch.v1",
     "flashsale.released.v1",
     "flashsale.epoch.v1",
     "flashsale.allotment.v1",
+    "flashsale.limit.v1",
     "flashsale.genesis.v1",
 ];
 
@@ -73,7 +74,7 @@ impl Forger {
     fn contradicting(&mut self, known: &[Promise]) -> Record {
         let lane = id(self.pick(&[LANES[0], LANES[0], LANES[0], 5999]));
         let epoch = Epoch(self.pick(&[0, 1, 1, 2, 3, 9, Epoch::MAX.0, ID_MAX, u64::MAX]));
-        match self.below(9) {
+        match self.below(10) {
             0..=3 => {
                 let reservations = (0..self.below(4) + 1).map(|_| self.reservation(known)).collect();
                 Record::Batch(Batch { lane, id: self.fresh(), epoch, reservations })
@@ -87,6 +88,12 @@ impl Forger {
                 sale_version: self.pick(&[0, 1, 2, 3, 4, u32::MAX]),
                 delta: self.pick(&[-3, 5, 100, i64::MIN, i64::MAX, -5_000, 100_000_000]),
                 target: self.pick(&[None, Some(0), Some(3), Some(5_000), Some(6_000), Some(u64::MAX)]),
+                epoch,
+                after: self.pick(&[0, 0, 0, -1, 77, i64::MAX]),
+            }),
+            8 => Record::LimitChanged(LimitChange {
+                lane,
+                limit: self.pick(&[0, 1, 2, 100, 101, u32::MAX]),
                 epoch,
                 after: self.pick(&[0, 0, 0, -1, 77, i64::MAX]),
             }),
@@ -121,6 +128,7 @@ impl Forger {
             key: KeyHash(key),
             reserved_at_ms: self.pick(&[1, 1, 1, 1, 1, u64::MAX]),
             context: Bytes::from(vec![0; self.pick(&[0, 0, 0, 256, 257])]),
+            pay_within_s: 0,
         };
         (PurchaseNumber(self.pick(&[1, 1, 1, 2, 3, 0, 100, 255])), reservation)
     }

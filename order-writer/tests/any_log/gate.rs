@@ -168,6 +168,17 @@ impl<K: LaneKeeping> LaneKeeping for Gated<K> {
         self.reach(lane).await?.withhold(lane, epoch, offer, after, units).await
     }
 
+    async fn limit(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> Result<LaneAnswer<Option<u32>>, StockError> {
+        self.reach(lane).await?.limit(lane, epoch, limit, changed_at, most).await
+    }
+
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
         self.reach(lane).await?.inspect(lane).await
     }

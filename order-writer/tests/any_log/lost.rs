@@ -50,7 +50,8 @@ fn count(rig: &Rig, file: &str, query: &str) -> i64 {
 /// Without what only the first row said.
 fn outline(row: &OrderRow) -> OrderRow {
     let position = Position { generation: Generation(0), offset: 0, index: 0 };
-    OrderRow { position, released: row.released.map(|_| position), reserved_at_ms: 0, ..row.clone() }
+    let (released, pay_by_ms) = (row.released.map(|_| position), row.pay_by_ms.map(|_| 0));
+    OrderRow { position, released, pay_by_ms, reserved_at_ms: 0, ..row.clone() }
 }
 
 /// R15, fault 27: rows below the log's beginning come back from an open lane, live ones and

@@ -156,7 +156,7 @@ async fn releases_of_a_partition_that_waits_delay_no_other() {
     unpaid(&rig.store.orders, lane, 1..COUNT + 1).await;
     let watch = |_: &desk::Expiry| ControlFlow::Continue(());
     let (orders, ledger) = (&rig.store.orders, &rig.store.ledger);
-    let expired = desk::expire(orders, ledger, Duration::from_secs(300), watch).await.unwrap();
+    let expired = desk::expire(orders, ledger, Some(Duration::from_secs(300)), watch).await.unwrap();
     assert_eq!(expired.expired, COUNT);
     let row = rig.row(sold.order).await.unwrap();
     // Behind all others by its id.

@@ -408,6 +408,7 @@ impl Rig {
             key: KeyHash::of(tenant, buyer, offer, &self.minted.to_string()),
             reserved_at_ms: now_ms,
             context: Bytes::new(),
+            pay_within_s: 900,
         }
     }
 

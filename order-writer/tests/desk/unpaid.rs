@@ -56,6 +56,8 @@ pub(crate) async fn unpaid<S: Sql>(
             key: KeyHash([3; 16]),
             reserved_at_ms: minted_at_ms,
             context: Bytes::new(),
+            // Every second one of an hour that is not over yet.
+            pay_within_s: if index % 2 == 0 { 60 } else { 3_600 },
         };
         let at = Position { generation: Generation(1), offset: 1 + index as u64 / 256, index: (index % 256) as u8 };
         rows.extend(OrderRow::decided(lane, PurchaseNumber(1), &reservation, at, Decision::Accepted));
@@ -87,12 +89,19 @@ pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S
     assert_eq!(marked, Marked::Done);
     let (orders, ledger) = (store.orders.clone(), store.ledger.clone());
     let expire = async |watch: &mut (dyn FnMut(&desk::Expiry) -> ControlFlow<()> + Send)| {
-        desk::expire(&orders, &ledger, AGE / 2, watch).await
+        desk::expire(&orders, &ledger, Some(AGE / 2), watch).await
     };
+
+    // Their time to pay is over for every second one, but for none of those by age alone.
+    let due = rows.iter().step_by(2).map(|row| row.order).collect::<BTreeSet<_>>();
+    let past = desk::expire(&orders, &ledger, None, |_| ControlFlow::Continue(())).await.unwrap();
+    assert_eq!((past.expired as usize, past.kept), (due.len(), 0));
+    let found = store.orders.find(&rows.iter().map(|row| row.order).collect::<Vec<_>>()).await.unwrap();
+    assert!(found.values().all(|row| (row.status == Status::Expired) == due.contains(&row.order)));
 
     let ended = expire(&mut |_| ControlFlow::Break(())).await.unwrap();
     assert!(ended.is_ended && ended.expired > 0 && (ended.expired as usize) < COUNT - 1, "{ended:?}");
-    assert_eq!(expired(store, &rows).await, ended.expired, "what is told is what is there");
+    assert_eq!(expired(store, &rows).await, past.expired + ended.expired, "what is told is what is there");
 
     let begun = Arc::new(Notify::new());
     let (told, orders_of_task, ledger_of_task) = (begun.clone(), store.orders.clone(), store.ledger.clone());
@@ -101,7 +110,7 @@ pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S
             told.notify_one();
             ControlFlow::Continue(())
         };
-        desk::expire(&orders_of_task, &ledger_of_task, AGE / 2, watch).await
+        desk::expire(&orders_of_task, &ledger_of_task, Some(AGE / 2), watch).await
     });
     begun.notified().await;
     killed.abort();

@@ -328,6 +328,7 @@ impl Rig {
             key: KeyHash::of(tenant, buyer, self.offer, key),
             reserved_at_ms: SystemClock::new().now_ms(),
             context: Bytes::new(),
+            pay_within_s: 0,
         };
         let mut field = Vec::new();
         reservation.append_field(&mut field);
@@ -420,7 +421,7 @@ impl Rig {
     /// Expires what is so old; how many that were.
     pub(crate) async fn expire(&self, older_than: Duration) -> u64 {
         let watch = |_: &desk::Expiry| ControlFlow::Continue(());
-        desk::expire(&self.store.orders, &self.store.ledger, older_than, watch).await.unwrap().expired
+        desk::expire(&self.store.orders, &self.store.ledger, Some(older_than), watch).await.unwrap().expired
     }
 
     /// Deletes the lane's keys: Redis lost everything.
@@ -455,8 +456,8 @@ impl Rig {
 
     /// Deletes the topics.
     pub(crate) async fn delete_topics(&self) {
-        let topics =
-            [self.kafka.orders_topic(), self.kafka.events_topic(), self.kafka.dead_topic(), self.kafka.sales_topic()];
-        admin().delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+        let topics = self.kafka.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        admin().delete_topics(&topics, &Default::default()).await.unwrap();
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use domain::{
-    id::{Epoch, RecordId},
+    id::{BatchId, Epoch, RecordId},
     order::{Reason, Status, Transition},
     record::{AllotmentChange, Record, Released},
+    stock::ReserveReply,
 };
 use order_writer::desk;
 use store::{log::Envelope, orders::Marked, stock::LaneKeeping};
@@ -238,5 +239,37 @@ async fn allotments_change_by_record() {
     until("all free units are withdrawn", || async { rig.ledger().await.allotment == 3 && rig.left().await == 0 })
         .await;
     rig.until_at_rest(3).await;
+    rig.close().await;
+}
+
+/// R16: more a buyer after the record; fewer first in the lane, and what it promised before, with
+/// its record on no log yet, is accepted.
+#[tokio::test]
+async fn r16_a_limit_changes_by_record_while_the_lane_sells() {
+    let rig = Rig::open(20, 1).await;
+    let in_force = |limit| {
+        let rig = &rig;
+        until("the limit is in force", move || async move {
+            let decided = rig.store.ledger.lane(rig.lane).await.unwrap().unwrap().limit_per_buyer;
+            (decided, rig.keeping.inspect(rig.lane).await.unwrap().limit_per_buyer) == (limit, limit)
+        })
+    };
+    let wish = async |number, key| {
+        let request = rig.request(number, key, 1);
+        let batch = BatchId::new(request.order.get()).unwrap();
+        (rig.reserve(Epoch(1), batch, std::slice::from_ref(&request)).await.remove(0), request.order)
+    };
+    rig.buy(Epoch(1), &[1, 2]).await;
+    assert!(matches!(wish(1, "second").await.0, ReserveReply::LimitReached { held: 1 }));
+    rig.publish(2, 20, 2);
+    in_force(2).await;
+    let (reply, stranded) = wish(1, "second").await;
+    assert!(matches!(reply, ReserveReply::Reserved(_)), "{reply:?}");
+    rig.publish(3, 20, 1);
+    in_force(1).await;
+    assert_eq!(rig.until_row(stranded).await.reason, None, "promised under the higher limit");
+    assert!(matches!(wish(2, "second").await.0, ReserveReply::LimitReached { held: 1 }));
+    rig.until_at_rest(3).await;
+    assert_eq!(rig.figure("flashsale_broken_promises_total"), "0");
     rig.close().await;
 }

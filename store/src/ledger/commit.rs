@@ -11,10 +11,12 @@ use super::{
     Committed, Ledger, LedgerCommit, PartitionRow,
     movement::{self, INSERT_MOVEMENTS},
 };
-use crate::sql::{Fixed, Insert, Sql, SqlError, Tx, Value, retried, stored};
+use crate::sql::{Fixed, Insert, Row, Sql, SqlError, Tx, Value, retried, stored};
 
 const PARTITION: &str =
     "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions WHERE partition_id = ?";
+const PARTITIONS: &str =
+    "SELECT partition_id, generation, log_id, log_offset, record_id FROM partitions ORDER BY partition_id";
 const BEGIN_PARTITION: &str =
     "INSERT INTO partitions (partition_id, generation, log_id, log_offset, record_id) VALUES (?, ?, ?, ?, ?)";
 // The fence of a batch: one writer's view of the partition is right.
@@ -38,6 +40,8 @@ const MOVE_ALLOTMENT: &str = "UPDATE offers SET sold = sold + ?, allotment = all
 // As above; the target and its change stay.
 const RETIRE: &str = "UPDATE offers SET sold = sold + ?, allotment = allotment + ? WHERE offer = ? \
                       AND sold + ? BETWEEN 0 AND allotment + ?";
+
+const MOVE_LIMIT: &str = "UPDATE lanes SET limit_per_buyer = ?, limit_changed_at = ? WHERE lane = ?";
 
 /// The statements of fixed sizes.
 #[derive(Debug)]
@@ -81,14 +85,15 @@ impl<S: Sql> Ledger<S> {
     /// [`SqlError`] when the database fails.
     pub async fn partition(&self, partition: PartitionId) -> Result<Option<PartitionRow>, SqlError> {
         let rows = self.db.rows(PARTITION, vec![partition.0.into()]).await?;
-        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-        Ok(Some(PartitionRow {
-            partition: PartitionId(row.number()?),
-            generation: Generation(row.number()?),
-            log_id: row.int()?.cast_unsigned(),
-            offset: row.number()?,
-            record: RecordId::new(row.number()?).ok(),
-        }))
+        rows.into_iter().next().map(read_partition).transpose()
+    }
+
+    /// The positions of all partitions that are begun, by number.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn partitions(&self) -> Result<Vec<PartitionRow>, SqlError> {
+        self.db.rows(PARTITIONS, vec![]).await?.into_iter().map(read_partition).collect()
     }
 
     /// Begins a partition; `false` if it is begun.
@@ -172,6 +177,10 @@ impl<S: Sql> Ledger<S> {
             let matched = tx.exec(statement, params).await?;
             all_matched(matched, &[(lane, epoch)], "that the lane is there and its epoch does not go back")?;
         }
+        for &(lane, limit, changed_at) in &plan.limits {
+            let matched = tx.exec(MOVE_LIMIT, vec![limit.into(), changed_at.into(), lane.into()]).await?;
+            all_matched(matched, &[(lane, changed_at)], "that the lane is there")?;
+        }
         lower(tx, &plan.first_orders).await?;
         if !plan.movements.is_empty() {
             tx.insert(&self.texts.commit.movements, plan.movements.clone()).await?;
@@ -199,6 +208,16 @@ impl<S: Sql> Ledger<S> {
     }
 }
 
+fn read_partition(mut row: Row) -> Result<PartitionRow, SqlError> {
+    Ok(PartitionRow {
+        partition: PartitionId(row.number()?),
+        generation: Generation(row.number()?),
+        log_id: row.int()?.cast_unsigned(),
+        offset: row.number()?,
+        record: RecordId::new(row.number()?).ok(),
+    })
+}
+
 async fn lower<T: Tx>(tx: &mut T, first_orders: &[(i64, i64)]) -> Result<(), SqlError> {
     for &(lane, order) in first_orders {
         tx.exec(LOWER_FIRST_ORDER, vec![order.into(), lane.into(), order.into()]).await?;
@@ -223,6 +242,8 @@ struct Plan {
     allotments: Vec<AllotmentUpdate>,
     /// By lane: the epoch, and whether it retires the lane.
     epochs: Vec<(i64, (i64, bool))>,
+    /// By lane: the limit per buyer, and the position of its change.
+    limits: Vec<(i64, u32, i64)>,
     first_orders: Vec<(i64, i64)>,
     /// Row after row.
     movements: Vec<Value>,
@@ -264,6 +285,7 @@ impl Plan {
             sold: sold.into_iter().collect(),
             allotments,
             epochs: epochs.into_iter().collect(),
+            limits: c.limits.iter().map(|change| (change.lane.stored(), change.limit, change.changed_at)).collect(),
             first_orders: lowest(&c.first_orders),
             movements: movements.into_iter().flatten().collect(),
         })

@@ -8,7 +8,7 @@ use crate::sql::{Row, Sql, SqlError, Tx, Value, retried, stored};
 // A row of a program that knew no targets has none: its allotment is what it wants. One query, so
 // that lanes and offers are of one moment. LEFT: a lane without offers is still a lane.
 const LANES: &str = "SELECT l.lane, l.tenant, l.sale, l.partition_id, l.epoch, l.retired_epoch, l.limit_per_buyer, \
-                     l.first_order, \
+                     COALESCE(l.limit_changed_at, 0), l.first_order, \
                      o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, o.sale_version, o.changed_at \
                      FROM lanes l LEFT JOIN offers o ON o.lane = l.lane";
 const ORDER: &str = "ORDER BY l.lane, o.offer";
@@ -142,6 +142,7 @@ fn read_lane(row: &mut Row) -> Result<LaneRow, SqlError> {
         epoch: u64::try_from(epoch).map(Epoch).map_err(|_| SqlError::Broken(format!("{epoch} is no epoch").into()))?,
         is_retired: row.int_or_null()? == Some(epoch),
         limit_per_buyer: row.number()?,
+        limit_changed_at: row.int()?,
         first_order: first_order(row)?,
         offers: Vec::new(),
     })

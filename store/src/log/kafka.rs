@@ -69,14 +69,15 @@ pub struct KafkaSettings {
     pub brokers: String,
     /// Begins the names of topics and groups: deployments of one namespace are one system.
     pub namespace: String,
-    /// Partitions of each [`Topic`]. Fixed for ever: lanes are bound to them.
+    /// Partitions of each [`Topic`] but `counts`, which has one. Fixed for ever: lanes are bound to
+    /// them.
     pub partitions: u32,
     /// Copies of each record: 3, or 1 on one machine.
     pub replication: u16,
     /// Copies that must exist before a record is acknowledged: 2, or 1 on one machine.
     pub min_insync: u16,
-    /// Milliseconds for which each [`Topic`] keeps records; longer than any outage of an
-    /// order-writer and of a consumer.
+    /// Milliseconds for which each [`Topic`] keeps records (`counts` a day at most); longer than
+    /// any outage of an order-writer and of a consumer.
     pub retention_ms: u64,
     /// Milliseconds for which a record waits for others of its partition, so that they share a
     /// request.
@@ -144,6 +145,12 @@ impl KafkaSettings {
     /// The topic of the orders' events.
     pub fn events_topic(&self) -> String {
         self.topic(Topic::OrderEvents)
+    }
+
+    /// All topics of a deployment: for tests, which delete them.
+    pub fn topics(&self) -> Vec<String> {
+        let named = Topic::ALL.map(|topic| self.topic(topic));
+        named.into_iter().chain([self.dead_topic(), self.sales_topic()]).collect()
     }
 
     /// The topic of records that cannot be decided.

@@ -50,8 +50,8 @@ pub const PARTITIONS_MAX: u32 = 4_096;
 pub struct SqliteSettings {
     /// Partitions of each [`Topic`]. Fixed for ever: lanes are bound to them.
     pub partitions: u32,
-    /// Milliseconds for which records are kept; of the topic `orders` those that are not decided
-    /// are kept longer ([`SqliteLog::keep_from`]).
+    /// Milliseconds for which records are kept, of the topic `counts` a day at most; of `orders`
+    /// those that are not decided are kept longer ([`SqliteLog::keep_from`]).
     pub retention_ms: u64,
     /// Records on the way, at most.
     pub queue_records_max: usize,
@@ -209,6 +209,8 @@ impl Shared {
 /// A partition of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stream {
+    /// Whose partition it is.
+    topic: Topic,
     /// Its place in the vectors of [`Shared`]: those of a topic stand together.
     index: usize,
     /// What its records' places in the file begin with. Those of the topic `orders` are the
@@ -222,12 +224,12 @@ impl Stream {
         let at =
             |each: u32| usize::try_from(u32::from(topic.number()).checked_mul(each)?.checked_add(partition.0)?).ok();
         let (index, number) = (at(partitions)?, at(PARTITIONS_MAX)?);
-        (partition.0 < partitions).then_some(Self { index, number })
+        (partition.0 < partitions).then_some(Self { topic, index, number })
     }
 
     /// Whether it is of the topic `orders`.
     const fn is_decided(self) -> bool {
-        self.number < PARTITIONS_MAX as usize
+        matches!(self.topic, Topic::Orders)
     }
 }
 

@@ -165,6 +165,22 @@ impl<S: Sql> Orders<S> {
         let params = vec![after.map_or(0, OrderId::stored).into(), before.into(), limit.into()];
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.overdue, params).await?)
     }
+
+    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id, after
+    /// the last of the page before. All pages together are one pass over the table.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn past_pay_by(
+        &self,
+        home: Home,
+        after: Option<OrderId>,
+        now_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        let params = vec![after.map_or(0, OrderId::stored).into(), stored(now_ms)?.into(), limit.into()];
+        read_all(self.shard(home.shard)?.rows(&self.table(home)?.past_pay_by, params).await?)
+    }
 }
 
 /// The status that a row must have for the transition.

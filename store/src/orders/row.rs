@@ -11,7 +11,7 @@ use crate::sql::{Row, SqlError, Value, stored};
 
 /// The columns of a new order, as [`push_new`] writes them.
 pub(super) const NEW_COLUMNS: &str = "order_id, tenant, buyer, lane, number, sale, sale_version, offer, sku, quantity, unit_price, \
-                                      currency, key_hash, position, reserved_at, context";
+                                      currency, key_hash, position, reserved_at, context, pay_by";
 /// The columns that say what became of it: those of a new order say nothing.
 pub(super) const FATE_COLUMNS: &str = "status, reason, released_pos";
 
@@ -50,6 +50,7 @@ pub(super) fn push_new(values: &mut Vec<Value>, row: &OrderRow) -> Result<(), Sq
         packed(row.position)?.into(),
         stored(row.reserved_at_ms)?.into(),
         row.context.clone().into(),
+        row.pay_by_ms.map(stored).transpose()?.into(),
     ]);
     Ok(())
 }
@@ -80,6 +81,7 @@ pub(super) fn read(mut row: Row) -> Result<OrderRow, SqlError> {
         position: Position::unpack(row.int()?),
         reserved_at_ms: row.number()?,
         context: row.bytes()?,
+        pay_by_ms: moment_or_null(&mut row)?,
         status: status(&mut row)?,
         reason: byte_or_null(&mut row, "reason", Reason::from_stored)?,
         released: row.int_or_null()?.map(Position::unpack),
@@ -95,6 +97,11 @@ fn byte_or_null<T>(row: &mut Row, what: &str, take: impl FnOnce(u8) -> Option<T>
     let Some(number) = row.int_or_null()? else { return Ok(None) };
     let taken = u8::try_from(number).ok().and_then(take);
     taken.map(Some).ok_or_else(|| SqlError::Broken(format!("{number} is no {what}").into()))
+}
+
+fn moment_or_null(row: &mut Row) -> Result<Option<u64>, SqlError> {
+    let moment = row.int_or_null()?.map(u64::try_from).transpose();
+    moment.map_err(|_| SqlError::Broken("a moment before 1970".into()))
 }
 
 pub(super) fn sixteen(bytes: &[u8]) -> Result<[u8; 16], SqlError> {

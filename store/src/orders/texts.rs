@@ -27,6 +27,7 @@ pub(super) struct TableTexts {
     pub(super) scan: Fixed,
     pub(super) purchases: Fixed,
     pub(super) overdue: String,
+    pub(super) past_pay_by: String,
     pub(super) mark: String,
     pub(super) status: String,
     pub(super) lock: Fixed,
@@ -89,7 +90,13 @@ impl TableTexts {
             )),
             // The same range from the other side; 1: pending_payment.
             overdue: format!(
-                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 ORDER BY order_id LIMIT ?"
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 \
+                 ORDER BY order_id LIMIT ?"
+            ),
+            // By the primary key too, from where the page before ended: one pass over the table.
+            past_pay_by: format!(
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND status = 1 AND pay_by <= ? \
+                 ORDER BY order_id LIMIT ?"
             ),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),

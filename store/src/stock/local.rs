@@ -285,6 +285,18 @@ impl LaneKeeping for LocalKeeping {
         answered(&self.calls, self.lanes.ask(lane, withhold))
     }
 
+    async fn limit(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> Result<LaneAnswer<Option<u32>>, StockError> {
+        let tell = |machine: &mut LaneMachine, run| machine.limit(run, epoch, limit, changed_at, most);
+        answered(&self.calls, self.lanes.ask(lane, tell))
+    }
+
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
         answered(&self.calls, self.lanes.ask(lane, |machine, run| machine.inspect(run)))
     }

@@ -3,11 +3,13 @@
 use domain::record::Topic;
 use store::log::{
     OrderLog, OrderLogSource, PartitionReader, SalesFollower, SalesPublisher, Topics, Watermarks,
-    sqlite::{SqliteLog, SqliteSalesFollower, SqliteSource},
+    sqlite::{SqliteLog, SqliteSalesFollower, SqliteSettings, SqliteSource},
 };
 
 use super::rig::Folder;
 use crate::contract::{FIRST, SECOND, append, append_all, entry, read, record, sale};
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 #[tokio::test]
 async fn every_acknowledged_record_is_there_again_and_offsets_go_on() {
@@ -49,6 +51,26 @@ async fn events_are_there_again_and_retention_asks_nobody_about_them() {
     log.purge().await.unwrap();
     assert_eq!(reader.watermarks().await.unwrap(), Watermarks { low: 5, high: 6 });
     assert_eq!(read(&mut SqliteSource::new(&log).reader(SECOND).unwrap(), 2).await, promised);
+}
+
+/// What engines counted goes after a day, however long the log keeps its records.
+#[tokio::test]
+async fn counts_are_kept_for_a_day_and_events_as_long_as_the_log_says() {
+    let folder = Folder::new();
+    let settings = SqliteSettings { retention_ms: 7 * DAY_MS, ..folder.settings() };
+    let log = SqliteLog::open(&folder.path(), &settings).unwrap();
+    let marks = async |topic| SqliteSource::of(&log, topic).reader(FIRST).unwrap().watermarks().await.unwrap();
+    for topic in [Topic::Counts, Topic::OrderEvents] {
+        append_all(&log.of(topic), FIRST, 3).await;
+    }
+    folder.pass(DAY_MS - 1);
+    log.purge().await.unwrap();
+    assert_eq!(marks(Topic::Counts).await.low, 0, "not yet");
+    folder.pass(2);
+    append(&log.of(Topic::Counts), FIRST, &record(4, "young")).await;
+    log.purge().await.unwrap();
+    assert_eq!(marks(Topic::Counts).await, Watermarks { low: 3, high: 4 });
+    assert_eq!(marks(Topic::OrderEvents).await, Watermarks { low: 0, high: 3 });
 }
 
 /// What a killed process leaves: the file and its write-ahead log as they are at the moment of an

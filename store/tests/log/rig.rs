@@ -44,7 +44,12 @@ impl Folder {
 
     /// Everything that is in the log becomes old.
     pub(super) fn pass_retention(&self) {
-        self.now_ms.fetch_add(2 * RETENTION_MS, Relaxed);
+        self.pass(2 * RETENTION_MS);
+    }
+
+    /// So many milliseconds pass.
+    pub(super) fn pass(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Relaxed);
     }
 }
 

@@ -38,7 +38,7 @@ async fn on_fresh_topics<F: Future<Output = ()> + Send + 'static>(test: impl FnO
     let settings = KafkaSettings::new(brokers(), format!("test-{:016x}", rand::random::<u64>()), PARTITIONS);
     ensure_topics(&settings).await.unwrap();
     let outcome = tokio::spawn(tokio::time::timeout(PATIENCE, test(settings.clone()))).await;
-    let topics = [settings.orders_topic(), settings.events_topic(), settings.dead_topic(), settings.sales_topic()];
+    let topics = settings.topics();
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     admin().delete_topics(&topics, &AdminOptions::new()).await.unwrap();
     match outcome {

@@ -107,6 +107,32 @@ pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
     assert!(now > MINTED_AT_MS);
 }
 
+/// Each page goes on after the one before, also among orders of one moment; what is paid, what is due
+/// later and what says no time is left out.
+pub(crate) async fn orders_past_their_time_to_pay_are_found_by_it<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 2).await;
+    let rows: Vec<OrderRow> = (1..=40).map(row).collect();
+    let _ = write(&d.orders, 1, &rows, &[]).await;
+    assert_eq!(d.orders.mark(rows[2].order, Transition::Pay, None).await.unwrap(), Marked::Done);
+    let now_ms = MINTED_AT_MS + 900_001;
+    let mut due: Vec<OrderId> = Vec::new();
+    for home in d.orders.map().all() {
+        let found = d.orders.past_pay_by(home, None, now_ms, 100).await.unwrap();
+        let mut paged = Vec::new();
+        while let [row] = &d.orders.past_pay_by(home, paged.last().copied(), now_ms, 1).await.unwrap()[..] {
+            paged.push(row.order);
+        }
+        assert_eq!(paged, found.iter().map(|row| row.order).collect::<Vec<_>>());
+        due.extend(paged);
+    }
+    due.sort_unstable();
+    let is_due = |row: &&OrderRow| row.pay_by_ms.is_some_and(|ms| ms <= now_ms) && row.order != rows[2].order;
+    let mut expected: Vec<OrderId> = rows.iter().filter(is_due).map(|row| row.order).collect();
+    expected.sort_unstable();
+    assert!(expected.len() > 10 && expected.len() < 30);
+    assert_eq!(due, expected);
+}
+
 /// Many orders at once: each by compare-and-set, with its outbox row or not at all, and the others
 /// whatever one of them is.
 pub(crate) async fn many_orders_are_marked_with_their_outbox_rows<A: Adapter>(adapter: A) {

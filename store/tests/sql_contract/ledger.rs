@@ -2,7 +2,7 @@
 //! (R4, R10).
 
 use domain::{
-    decide::{AllotmentMove, Movement},
+    decide::{AllotmentMove, LimitMove, Movement},
     id::{Epoch, Generation, OrderId, RecordId, SaleId, TenantId},
 };
 use store::{
@@ -34,6 +34,7 @@ fn lane_row(n: u64) -> LaneRow {
         epoch: Epoch(0),
         is_retired: false,
         limit_per_buyer: 2,
+        limit_changed_at: 0,
         first_order: None,
         offers: vec![offer(10 * n), offer(10 * n + 1)],
     }
@@ -51,6 +52,7 @@ fn commit(expected: u64, next: u64, sold: &[(u64, i64)]) -> LedgerCommit {
         retired_lanes: vec![],
         first_orders: vec![],
         allotments: vec![],
+        limits: vec![],
         retired: vec![],
         movements: vec![],
     }
@@ -95,6 +97,7 @@ pub(crate) async fn a_commit_moves_everything_or_nothing<A: Adapter>(adapter: A)
         .collect();
     let good = LedgerCommit {
         epochs: vec![(lane(2), Epoch(3)), (lane(1), Epoch(4))],
+        limits: vec![LimitMove { lane: lane(1), limit: 7, changed_at: 1 << 40 }],
         movements: movements.clone(),
         ..commit(0, 700, &[(21, 100), (10, 60), (11, 7), (10, -10), (20, 0)])
     };
@@ -109,6 +112,12 @@ pub(crate) async fn a_commit_moves_everything_or_nothing<A: Adapter>(adapter: A)
     assert_eq!(sold(&d.ledger).await, [(10, 50), (11, 7), (20, 0), (21, 100)]);
     let epochs: Vec<_> = d.ledger.all_lanes().await.unwrap().iter().map(|lane| lane.epoch).collect();
     assert_eq!(epochs, [Epoch(4), Epoch(3)]);
+    let lanes = d.ledger.all_lanes().await.unwrap();
+    let limits: Vec<_> = lanes.iter().map(|lane| (lane.limit_per_buyer, lane.limit_changed_at)).collect();
+    assert_eq!(limits, [(7, 1 << 40), (2, 0)], "R16");
+    let absent = LimitMove { lane: lane(9), limit: 1, changed_at: 2 << 40 };
+    let lost = d.ledger.commit(&LedgerCommit { limits: vec![absent], ..commit(700, 701, &[]) }).await;
+    assert!(matches!(lost, Err(SqlError::Broken(_))), "{lost:?}");
     assert_eq!(d.ledger.partition(PARTITION).await.unwrap(), Some(partition(1, 700)));
     assert_eq!(d.ledger.movements(PARTITION, Generation(1), 0, 700).await.unwrap(), movements);
     assert_eq!(d.ledger.movements(PARTITION, Generation(1), 6, 8).await.unwrap(), movements[5..8]);

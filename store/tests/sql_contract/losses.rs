@@ -70,6 +70,7 @@ async fn decided<S: Sql>(ledger: &Ledger<S>, generation: u16, count: u64) {
         epochs: vec![],
         retired_lanes: vec![],
         allotments: vec![],
+        limits: vec![],
         retired: vec![],
         movements: movements.collect(),
     };

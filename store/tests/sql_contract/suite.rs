@@ -23,7 +23,7 @@ macro_rules! contract {
             consumers: a_position_moves_with_what_was_made_of_the_records what_a_topic_lost_is_passed_over
                 a_process_consumes_the_partitions_that_it_is_given;
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
-                only_unpaid_orders_are_overdue many_orders_are_marked_with_their_outbox_rows
+                only_unpaid_orders_are_overdue orders_past_their_time_to_pay_are_found_by_it many_orders_are_marked_with_their_outbox_rows
                 the_outbox_is_read_by_partition;
             domains: domains_become_what_is_wanted_and_nothing_else;
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;

@@ -139,6 +139,8 @@ pub(crate) fn row(n: u64) -> OrderRow {
         released: None,
         reserved_at_ms: MINTED_AT_MS + n,
         context: Bytes::from(vec![0xff; (n % 257) as usize]),
+        // Rows of older programs say none.
+        pay_by_ms: (n % 5 != 0).then_some(MINTED_AT_MS + 900_000 + n % 3),
     }
 }
 

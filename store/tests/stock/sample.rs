@@ -47,6 +47,7 @@ pub(super) fn reservation(request: &ReserveRequest) -> Reservation {
         key: request.key,
         reserved_at_ms: 1_767_225_600_000,
         context: Bytes::from_static(b"context"),
+        pay_within_s: 0,
     }
 }
 

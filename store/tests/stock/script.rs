@@ -17,7 +17,7 @@ use super::{
 const OPERATIONS: u64 = 24;
 const BUYERS: u64 = 6;
 /// Every kind of answer that the scripts must have met.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 19] = [
     "reserved",
     "repeat settled",
     "repeat unsettled",
@@ -35,6 +35,8 @@ const KINDS: [&str; 17] = [
     "retired",
     "retirement refused",
     "withheld",
+    "another limit",
+    "a limit of before",
 ];
 
 /// The seeds to play, and whether they are one that was asked for: `DIFFERENTIAL_SEED` names it,
@@ -120,7 +122,13 @@ impl<S: Server> Script<S> {
                 let after = if self.random.below(5) == 0 { 1 << 40 } else { self.world.changed_at(offer) };
                 self.world.withhold(epoch, offer, after, units).await;
             }
-            82..87 => self.world.inspect().await,
+            82..84 => self.world.inspect().await,
+            84..87 => {
+                let (epoch, limit, most) = (self.likely_epoch(), self.random.upto(7), self.random.upto(7));
+                let after = self.world.limit_changed_at();
+                let changed_at = if self.random.one_in(2) { after } else { i64::from(self.random.byte(9)) << 40 };
+                self.world.limit(epoch, u32::try_from(limit).unwrap(), changed_at, u32::try_from(most).unwrap()).await;
+            }
             87..90 => self.world.journal().await,
             90..93 => self.world.buyers().await,
             // The lane closes, and opens again if that run comes back.

@@ -233,6 +233,23 @@ impl<S: Server> World<S> {
         }
     }
 
+    /// Of the last change of the limit that the lane was told; 0 for none.
+    pub(super) fn limit_changed_at(&self) -> i64 {
+        self.machine.state().map_or(0, |state| state.limit_changed_at)
+    }
+
+    pub(super) async fn limit(&mut self, epoch: Epoch, limit: u32, changed_at: i64, most: u32) {
+        let adapter = self.server.keeping().limit(self.lane, epoch, limit, changed_at, most).await.unwrap();
+        let machine = self.machine.limit(self.run, epoch, limit, changed_at, most);
+        self.told(|| format!("limit {epoch:?} {limit} {changed_at} {most}"), &machine);
+        same("limit", &machine, &adapter);
+        match machine {
+            LaneAnswer::Open(Some(_)) => self.saw("another limit"),
+            LaneAnswer::Open(None) => self.saw("a limit of before"),
+            LaneAnswer::Closed { .. } => {}
+        }
+    }
+
     pub(super) async fn inspect(&mut self) {
         let adapter = self.server.keeping().inspect(self.lane).await.unwrap();
         same("inspect", &self.machine.inspect(self.run), &adapter);

@@ -138,6 +138,13 @@ impl Redis {
             expected.insert(b"m".into(), state.marker.to_string());
             expected.insert(b"r".into(), run);
             expected.insert(b"l".into(), state.limit_per_buyer.to_string());
+            expected.insert(
+                b"p".into(),
+                match state.limit_changed_at {
+                    0 => "0".into(),
+                    changed_at => format!("{changed_at:019}"),
+                },
+            );
             for (offer, stock) in &state.offers {
                 let mut put = |name: u8, value: String| {
                     expected.insert([&[name][..], &offer.get().to_be_bytes()].concat(), value);

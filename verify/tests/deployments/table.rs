@@ -156,6 +156,11 @@ fn refusals() -> Vec<Case> {
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, offer_of(sale));
         post(&side.token_with(claim, value), "Idempotency-Key: said\r\n", &body)
     };
+    let another_price = |side: &Side| {
+        let price = json!({ "amount": 1, "currency": "CNY" });
+        let body = json!({ "offer_id": PLENTY.to_string(), "quantity": 1, "expected_price": price });
+        post(&side.token(BUYER), "Idempotency-Key: priced\r\n", &body.to_string())
+    };
     vec![
         buys((BUY, 403, "wrong_subject"), "an account, where phones are counted", (BUYER, "a", offer_of(BY_PHONE), 1)),
         // Once its lane is open: before, nobody knows whether the key has an order.
@@ -170,6 +175,7 @@ fn refusals() -> Vec<Case> {
         // Until its engine knows that the lane never sold.
         buys((BUY, 409, "ended"), "too late", (BUYER, "a", offer_of(PAST), 1)).until(Until::Expected),
         // While its lane is being opened nobody knows whether the key has an order.
+        case((BUY, 409, "price_changed"), "at another price", another_price).until(Until::Expected),
         buys((BUY, 409, "paused"), "stopped", (BUYER, "a", offer_of(PAUSED), 1)).until(Until::Expected),
         buys((BUY, 404, "not_found"), "an offer that is not", (BUYER, "a", 77, 1)),
         case((BUY, 404, "not_found"), "another shop's offer", elsewhere),

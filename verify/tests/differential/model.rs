@@ -79,6 +79,7 @@ impl Model {
             epoch: EPOCH,
             is_retired: false,
             limit_per_buyer,
+            limit_changed_at: 0,
             first_order: None,
             offers: offers.collect(),
         };
@@ -142,6 +143,7 @@ impl Model {
             key: KeyHash::of(self.shop.tenant, buyer, offer, &wish.key()),
             reserved_at_ms: NOW_MS,
             context: Bytes::new(),
+            pay_within_s: 0,
         }
     }
 

@@ -309,6 +309,17 @@ impl<K: LaneKeeping> LaneKeeping for Listened<K> {
         self.port.withhold(lane, epoch, offer, after, units).await
     }
 
+    async fn limit(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> Result<LaneAnswer<Option<u32>>, StockError> {
+        self.port.limit(lane, epoch, limit, changed_at, most).await
+    }
+
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
         self.port.inspect(lane).await
     }

@@ -173,7 +173,7 @@ impl<S: Stores> Parts<S> {
         clock.skip(1_000);
         let metrics = Arc::new(EngineMetrics::register(&Registry::new().unwrap()).unwrap());
         let permits = Permits::new(PERMITS, metrics.permits_in_use.clone());
-        let limits = TenantLimits { rate_per_s: domain::sale::RATE_MAX, permits_max: PERMITS };
+        let limits = TenantLimits { rate_per_s: domain::sale::RATE_MAX, permits_max: PERMITS, pay_within_s: 900 };
         let directory = Arc::new(Directory::new(Ticks::of(&clock), permits, limits));
         follow_sales(&stores, &directory, &mut helpers).await;
         let key = TokenKey::new("k", SECRET, Tenants::All).unwrap();

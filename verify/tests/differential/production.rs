@@ -131,7 +131,8 @@ impl Rig for ProductionRig {
         shards::drop_all(&self.mysql, &self.namespace).await.unwrap();
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
-        let topics = [kafka.orders_topic(), kafka.events_topic(), kafka.dead_topic(), kafka.sales_topic()];
-        admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+        let topics = kafka.topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        admin.delete_topics(&topics, &Default::default()).await.unwrap();
     }
 }

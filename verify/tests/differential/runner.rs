@@ -123,8 +123,8 @@ pub(crate) async fn buy<S: Stores>(
     let (offer, quantity) = (shop.offer(wish.offer), Quantity::new(wish.quantity).unwrap());
     let begun = std::time::Instant::now();
     loop {
-        let context = context.clone();
-        let purchase = Purchase { token: Some(token), offer, quantity, key: &key, expected_price: None, context };
+        let purchase =
+            Purchase { token: Some(token), offer, quantity, key: &key, context: context.clone(), expected_price: None };
         match parts.fronts[usize::from(wish.buyer) % parts.fronts.len()].buy(purchase).await {
             Err(Declined::Overloaded) if begun.elapsed() < PATIENCE => sleep(AGAIN).await,
             answer => return answer,

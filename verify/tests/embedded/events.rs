@@ -20,14 +20,14 @@ const ACCEPTED_MAX: u64 = 200;
 const CANCELLED: usize = 5;
 const SEED: u64 = 12;
 
-async fn look(folder: &Folder) -> Store<Sqlite> {
+pub(crate) async fn look(folder: &Folder) -> Store<Sqlite> {
     let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
     let server = SqliteServer::new(folder.data(), now_ms, Settings::default()).unwrap();
     shards::look(&server, &Namespace::new("shop").unwrap()).await.unwrap()
 }
 
 /// Ids of the orders, and how many of them are marked and not released.
-async fn orders(store: &Store<Sqlite>) -> (Vec<OrderId>, usize) {
+pub(crate) async fn orders(store: &Store<Sqlite>) -> (Vec<OrderId>, usize) {
     let lanes: Vec<_> = store.ledger.all_lanes().await.unwrap().iter().map(|lane| lane.lane).collect();
     let (mut orders, mut waiting) = (Vec::new(), 0);
     for home in store.orders.map().all() {

@@ -83,13 +83,9 @@ impl Before {
             shards::drop_all(&self.mysql, &namespace).await.unwrap();
             let admin: AdminClient<DefaultClientContext> =
                 ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create().unwrap();
-            let topics = [
-                self.kafka.orders_topic(),
-                self.kafka.events_topic(),
-                self.kafka.dead_topic(),
-                self.kafka.sales_topic(),
-            ];
-            admin.delete_topics(&topics.each_ref().map(String::as_str), &Default::default()).await.unwrap();
+            let topics = self.kafka.topics();
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            admin.delete_topics(&topics, &Default::default()).await.unwrap();
         });
     }
 }

@@ -15,6 +15,7 @@ mod domains;
 mod erasure;
 mod feed;
 mod flags;
+mod funnel;
 mod house;
 mod images;
 mod import;

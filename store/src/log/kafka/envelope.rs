@@ -14,6 +14,7 @@ pub(super) const fn source(topic: Topic) -> &'static str {
     match topic {
         Topic::Orders => "/flashsale/orders",
         Topic::OrderEvents => "/flashsale/order-events",
+        Topic::Counts => "/flashsale/counts",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
+use domain::record::Topic as Named;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     config::FromClientConfigAndContext,
@@ -11,7 +12,7 @@ use rdkafka::{
 use tokio::time::sleep;
 
 use super::{Held, KafkaSettings, KafkaSetupError, Quiet, blocking};
-use crate::{cause::Cause, elapsed::Since};
+use crate::{cause::Cause, elapsed::Since, log::retention_ms};
 
 /// A topic without leaders after this time has no brokers to carry it.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -26,8 +27,8 @@ struct Topic {
     retention_ms: String,
 }
 
-/// Makes sure that each [`Topic`](domain::record::Topic), `orders.dead` and `sales` exist and are
-/// ready. Doing it again changes nothing.
+/// Makes sure that each [`Topic`](Named), `orders.dead` and `sales` exist and are ready. Doing it
+/// again changes nothing.
 ///
 /// # Errors
 /// [`KafkaSetupError`]: another number of partitions, a refused topic, no brokers. Nothing is taken
@@ -57,8 +58,10 @@ fn topics(settings: &KafkaSettings) -> Vec<Topic> {
         cleanup,
         retention_ms: retention_ms.to_string(),
     };
-    let partitioned = domain::record::Topic::ALL
-        .map(|named| topic(settings.topic(named), settings.partitions, "delete", settings.retention_ms));
+    let partitioned = Named::ALL.map(|named| {
+        let partitions = if named == Named::Counts { 1 } else { settings.partitions };
+        topic(settings.topic(named), partitions, "delete", retention_ms(named, settings.retention_ms))
+    });
     let single = [
         topic(settings.dead_topic(), 1, "delete", DEAD_RETENTION_MS),
         topic(settings.sales_topic(), 1, "compact", settings.retention_ms),

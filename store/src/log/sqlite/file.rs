@@ -372,6 +372,6 @@ mod tests {
         }
         // As files of older programs have it.
         let numbers: Vec<usize> = streams(2).map(|stream| stream.number).collect();
-        assert_eq!(numbers, [0, 1, 4_096, 4_097]);
+        assert_eq!(numbers, [0, 1, 4_096, 4_097, 8_192, 8_193]);
     }
 }

@@ -21,7 +21,10 @@ use super::{
     streams,
     tail::Kept,
 };
-use crate::{elapsed::Since, log::Unacknowledged};
+use crate::{
+    elapsed::Since,
+    log::{Unacknowledged, retention_ms},
+};
 
 /// How often retention looks for old records.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
@@ -229,7 +232,9 @@ impl Writer {
     fn purge_step(&mut self) -> Result<u64, String> {
         let shared = Arc::clone(&self.shared);
         let now_ms = (shared.settings.now_ms)();
-        let cutoff_ms = now_ms.saturating_sub(shared.settings.retention_ms).cast_signed();
+        let cutoff_ms = |stream: Stream| {
+            now_ms.saturating_sub(retention_ms(stream.topic, shared.settings.retention_ms)).cast_signed()
+        };
         let step = |transaction: &Transaction<'_>| {
             let mut lows = Vec::new();
             let streams = streams(shared.settings.partitions);
@@ -238,7 +243,7 @@ impl Writer {
                 // The newest record says which offset comes next, and the one before the ledger's
                 // position what it stands on.
                 let end = decided.min(marks.high).saturating_sub(1).min(marks.low + PURGE_STEP);
-                lows.push(delete(transaction, stream.number, marks.low, end, cutoff_ms)?);
+                lows.push(delete(transaction, stream.number, marks.low, end, cutoff_ms(stream))?);
             }
             let forgotten = now_ms.saturating_sub(DEAD_RETENTION_MS).cast_signed();
             transaction.prepare_cached("DELETE FROM dead WHERE parked_at_ms < ?1")?.execute([forgotten])?;
@@ -282,7 +287,7 @@ fn insert(transaction: &Transaction<'_>, group: &[Order], streams: usize, now_ms
     for order in group {
         places.push(match order {
             Order::Append(append) => {
-                let Stream { index, number } = append.stream;
+                let Stream { index, number, .. } = append.stream;
                 let offset = match next.get(index).copied().flatten() {
                     Some(offset) => offset,
                     None => next_offset(transaction, number)?,

@@ -305,6 +305,19 @@ impl LaneKeeping for RedisKeeping {
         reply::withheld(self.ask(&run).await?)
     }
 
+    async fn limit(
+        &self,
+        lane: LaneId,
+        epoch: Epoch,
+        limit: u32,
+        changed_at: i64,
+        most: u32,
+    ) -> Result<LaneAnswer<Option<u32>>, StockError> {
+        let mut run = self.run(&scripts::LIMIT, lane);
+        run.arg(epoch.0).arg(limit).arg(position(changed_at)?).arg(most);
+        reply::limited(self.ask(&run).await?)
+    }
+
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
         reply::view(self.ask(&self.run(&scripts::INSPECT, lane)).await?)
     }

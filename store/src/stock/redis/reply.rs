@@ -257,11 +257,19 @@ pub(super) fn retired(value: Value) -> Result<RetireAnswer, StockError> {
     }
 }
 
+/// The answer of `limit`.
+pub(super) fn limited(value: Value) -> Result<LaneAnswer<Option<u32>>, StockError> {
+    open(value, |_, mut parts| {
+        let limit = u32::try_from(number(parts.next())?).map_err(|_| broken("a limit beyond any"))?;
+        Ok((limit > 0).then_some(limit))
+    })
+}
+
 /// The answer of `inspect`.
 pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
     let (is_open, mut parts) = parts(value)?;
     let fields = list(parts.next())?;
-    let (mut mode, mut known) = (Mode::default(), Vec::new());
+    let (mut mode, mut limit, mut known) = (Mode::default(), 0, Vec::new());
     let is_there = !fields.is_empty();
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
@@ -270,6 +278,7 @@ pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
             (Some(b'o'), 1) => mode.was_opened = value == b"1",
             (Some(b'e'), 1) => mode.epoch = parse(&value)?,
             (Some(b'm'), 1) => mode.marker = parse(&value)?,
+            (Some(b'l'), 1) => limit = parse(&value)?,
             (Some(&kind @ (b'u' | b'a')), 9) => known.push((id(&name[1..])?, kind, parse(&value)?)),
             _ => {}
         }
@@ -289,6 +298,7 @@ pub(super) fn view(value: Value) -> Result<LaneView, StockError> {
     let oldest = bytes(parts.next())?;
     Ok(LaneView {
         mode: if is_there { mode.read(is_open == 1) } else { LaneMode::Missing },
+        limit_per_buyer: u32::try_from(limit).map_err(|_| broken("a limit beyond any"))?,
         offers,
         journal_len,
         oldest_due_ms: if oldest.is_empty() { None } else { Some(parse(&oldest)?) },

@@ -34,6 +34,7 @@ scripts! {
     RETIRE: "retire.lua" "#!lua flags=allow-oom\n";
     ADJUST: "adjust.lua" "#!lua flags=allow-oom\n";
     WITHHOLD: "withhold.lua" "#!lua flags=allow-oom\n";
+    LIMIT: "limit.lua" "#!lua flags=allow-oom\n";
     INSPECT: "inspect.lua";
 }
 

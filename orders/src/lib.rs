@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+/// Money in and out: the port, the rules, the providers.
+pub mod payment;
+
+/// A provider's bill beside what we have.
+pub mod settlement;
+
+/// A bank of our own behind the interfaces of the providers.
+pub mod simulator;

@@ -1,0 +1,296 @@
+//! The routes: the providers' own paths, and the cashier page.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kit::client::{Ask, Client, ClientLimits};
+use kit::clock::Clock;
+use kit::http::{
+    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, HeaderName, HeaderValue, Mount, Response, Service, StatusCode, Uri,
+    header, read_body, reply,
+};
+use kit::problem::{Code, Problem};
+use serde_json::Value;
+
+use super::alipay::{self, AlipaySide};
+use super::bank::{Bank, Fault, Outgoing};
+use super::cashier;
+use super::provider::{SIGNATURE, Simulated};
+use super::wechat::{Call, WechatSide};
+use crate::payment::{Number, ProviderKind};
+
+/// After so long a slow answer is given, and one that never comes given up here too.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Until a notice that was not taken is sent again.
+const AGAIN_MS: u64 = 15_000;
+
+/// What is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route(Path);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Wechat(Call),
+    Shipping,
+    Alipay,
+    Cashier,
+    Pay,
+    Close,
+}
+
+/// The bank with its faces; a face that is `None` is not found.
+#[derive(Debug)]
+pub struct Simulator<C> {
+    /// The bank.
+    pub bank: Bank<C>,
+    /// WeChat Pay.
+    pub wechat: Option<WechatSide>,
+    /// Alipay.
+    pub alipay: Option<AlipaySide>,
+    /// Accounts of the port, whose notices it writes.
+    pub simulated: Vec<Simulated<C>>,
+    /// Before the paths of pages, such as `http://127.0.0.1:8080`.
+    pub origin: String,
+}
+
+/// A notice, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// Where to.
+    pub url: String,
+    /// Its headers.
+    pub headers: Vec<(HeaderName, String)>,
+    /// Its body.
+    pub body: Bytes,
+}
+
+fn page(html: String) -> Response<Body> {
+    reply::raw(StatusCode::OK, HeaderValue::from_static("text/html; charset=utf-8"), html)
+}
+
+fn see(path: &str) -> Response<Body> {
+    let mut response = reply::empty(StatusCode::SEE_OTHER);
+    if let Ok(path) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(header::LOCATION, path);
+    }
+    response
+}
+
+fn not_found() -> Response<Body> {
+    Problem::new(Code::NotFound, "there is no such payment").to_response()
+}
+
+impl<C: Clock> Simulator<C> {
+    /// Notices that are due, each once.
+    #[must_use]
+    pub fn due(&self) -> Vec<Post> {
+        self.bank.due().iter().filter_map(|outgoing| self.post(outgoing)).collect()
+    }
+
+    /// Sends the notices that are due; one that is not taken is due again later. How many were
+    /// taken.
+    pub async fn deliver(&self, limits: ClientLimits) -> usize {
+        let mut taken = 0;
+        for outgoing in self.bank.due() {
+            let Some(post) = self.post(&outgoing) else { continue };
+            if post.send(limits).await {
+                taken += 1;
+            } else if !outgoing.is_forged {
+                self.bank.again(outgoing, AGAIN_MS);
+            }
+        }
+        taken
+    }
+
+    fn post(&self, outgoing: &Outgoing) -> Option<Post> {
+        let (now_ms, url) = (self.bank.now_ms(), outgoing.trade.opening.notify_url.clone());
+        let (headers, body) = match outgoing.trade.opening.provider {
+            ProviderKind::Wechat => {
+                let (mut headers, body) = self.wechat.as_ref()?.write(outgoing, now_ms)?;
+                headers.push((header::CONTENT_TYPE, "application/json".to_owned()));
+                (headers, body)
+            }
+            ProviderKind::Alipay => {
+                let kind = "application/x-www-form-urlencoded; charset=utf-8".to_owned();
+                (vec![(header::CONTENT_TYPE, kind)], self.alipay.as_ref()?.write(outgoing, now_ms)?)
+            }
+            ProviderKind::Simulated => {
+                let owner = self.simulated.iter().find(|known| known.account() == outgoing.account)?;
+                let (signature, body) = owner.write(outgoing)?;
+                let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+                (vec![(SIGNATURE, signature), kind], body)
+            }
+        };
+        Some(Post { url, headers, body })
+    }
+
+    async fn wechat(&self, call: Call, asked: Asked<'_>) -> Response<Body> {
+        let Some(side) = &self.wechat else { return not_found() };
+        let (head, part) = (asked.head, asked.part("number"));
+        let body = match read_body(asked.body, BODY_BYTES_MAX, BODY_DEADLINE).await {
+            Ok(body) => body,
+            Err(error) => return Problem::from(error).to_response(),
+        };
+        let sent = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+        let authorization = sent(header::AUTHORIZATION).unwrap_or_default();
+        if !side.is_signed(head.method.as_str(), path, authorization, &body) {
+            return reply::json(StatusCode::UNAUTHORIZED, &serde_json::json!({"code": "SIGN_ERROR"}));
+        }
+        let asked_key = sent(HeaderName::from_static("wechatpay-serial"));
+        let content: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let fault = self.bank.next_fault();
+        let (status, said) = match fault {
+            Some(Fault::FailsBefore) => return reply::empty(StatusCode::INTERNAL_SERVER_ERROR),
+            Some(Fault::TooOften) => (StatusCode::FORBIDDEN, Some(serde_json::json!({"code": "FREQUENCY_LIMITED"}))),
+            _ => side.answer(&self.bank, call, part, &content, &self.origin),
+        };
+        if let Some(failure) = fails(fault).await {
+            return failure;
+        }
+        let text = said.map(|said| said.to_string()).unwrap_or_default();
+        let signed = if fault == Some(Fault::WrongSignature) { format!("{text} ") } else { text.clone() };
+        let mut response = reply::raw(status, reply::CONTENT_TYPE_JSON, text);
+        if fault != Some(Fault::NotSigned) {
+            for (name, value) in side.sign(asked_key, self.bank.now_ms(), &signed) {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+        }
+        response
+    }
+
+    async fn alipay(&self, asked: Asked<'_>) -> Response<Body> {
+        let Some(side) = &self.alipay else { return not_found() };
+        let query = asked.query().unwrap_or_default().to_owned();
+        let body = match read_body(asked.body, BODY_BYTES_MAX, BODY_DEADLINE).await {
+            Ok(body) => body,
+            Err(error) => return Problem::from(error).to_response(),
+        };
+        let sent = if body.is_empty() { query.as_bytes() } else { &body };
+        let answer = |text: String| reply::raw(StatusCode::OK, reply::CONTENT_TYPE_JSON, text);
+        let Some(form) = side.read(sent) else {
+            let refusal =
+                r#"{"error_response":{"code":"40002","msg":"Invalid Arguments","sub_code":"isv.invalid-signature"}}"#;
+            return answer(refusal.to_owned());
+        };
+        let fault = self.bank.next_fault();
+        if fault == Some(Fault::FailsBefore) {
+            return reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        if fault == Some(Fault::TooOften) {
+            let refusal = serde_json::json!({"code": "40004", "sub_code": "isv.app-call-limited"});
+            return answer(side.write_answer("error_response", &refusal, true, true));
+        }
+        let said = side.answer(&self.bank, &form);
+        if let Some(failure) = fails(fault).await {
+            return failure;
+        }
+        match said {
+            alipay::Said::Page(trade) => see(&cashier::path(&side.app_id, &trade)),
+            alipay::Said::Answer(name, value) => {
+                let (is_right, is_signed) = (fault != Some(Fault::WrongSignature), fault != Some(Fault::NotSigned));
+                answer(side.write_answer(&name, &value, is_right, is_signed))
+            }
+        }
+    }
+
+    fn cashier(&self, path: Path, asked: &Asked<'_>) -> Response<Body> {
+        let account = asked.part("account");
+        let Ok(number) = asked.part("number").parse::<Number>() else { return not_found() };
+        // What does not come about shows on the page.
+        match path {
+            Path::Pay => drop(match cashier::plan(asked.query()) {
+                Some(plan) => self.bank.pay_with(account, &number, plan),
+                None => self.bank.pay(account, &number),
+            }),
+            Path::Close => drop(self.bank.close(account, &number)),
+            _ => {}
+        }
+        match self.bank.trade(account, &number) {
+            Err(_) => not_found(),
+            Ok(trade) if path == Path::Cashier => page(cashier::page(account, &trade, asked.headers())),
+            Ok(trade) => see(&cashier::path(account, &trade)),
+        }
+    }
+}
+
+/// The answer of a request that was carried out and is not answered as it should be; `None`,
+/// perhaps after a while, for the right answer.
+async fn fails(fault: Option<Fault>) -> Option<Response<Body>> {
+    match fault {
+        Some(Fault::FailsAfter) => Some(reply::empty(StatusCode::INTERNAL_SERVER_ERROR)),
+        Some(Fault::Slow(wait)) => {
+            tokio::time::sleep(wait.min(SILENCE_MAX)).await;
+            None
+        }
+        Some(Fault::Silent(wait)) => {
+            tokio::time::sleep(wait.min(SILENCE_MAX)).await;
+            Some(reply::empty(StatusCode::GATEWAY_TIMEOUT))
+        }
+        _ => None,
+    }
+}
+
+impl Post {
+    /// Sends it. Whether it was taken.
+    pub async fn send(&self, limits: ClientLimits) -> bool {
+        let Ok(uri) = self.url.parse::<Uri>() else { return false };
+        let Some(client) = uri.authority().and_then(|authority| Client::new(authority.as_str(), limits).ok()) else {
+            return false;
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut ask = Ask::post(path).body(self.body.clone());
+        for (name, value) in &self.headers {
+            ask = ask.header(name.clone(), value);
+        }
+        // Alipay takes the word `success` alone for an answer.
+        let is_taken = |body: &[u8]| body != b"fail";
+        client.exchange(&ask).await.is_ok_and(|answer| answer.status.is_success() && is_taken(&answer.body))
+    }
+}
+
+impl<C: Clock> Service for Simulator<C> {
+    type Route = Route;
+
+    fn mounts() -> Vec<Mount<Route>> {
+        let wechat = |call| Route(Path::Wechat(call));
+        vec![
+            Mount::get("/simulated/cashier/{account}/{number}", "simulated_cashier", Route(Path::Cashier)),
+            Mount::post("/simulated/cashier/{account}/{number}/pay", "simulated_pay", Route(Path::Pay)),
+            Mount::post("/simulated/cashier/{account}/{number}/close", "simulated_close", Route(Path::Close)),
+            Mount::post("/v3/pay/transactions/jsapi", "wechat_jsapi", wechat(Call::Jsapi)),
+            Mount::post("/v3/pay/transactions/h5", "wechat_h5", wechat(Call::H5)),
+            Mount::post("/v3/pay/transactions/native", "wechat_native", wechat(Call::Native)),
+            Mount::get("/v3/pay/transactions/out-trade-no/{number}", "wechat_query", wechat(Call::Query)),
+            Mount::post("/v3/pay/transactions/out-trade-no/{number}/close", "wechat_close", wechat(Call::Close)),
+            Mount::post("/v3/refund/domestic/refunds", "wechat_refund", wechat(Call::Refund)),
+            Mount::get("/v3/refund/domestic/refunds/{number}", "wechat_query_refund", wechat(Call::QueryRefund)),
+            Mount::post("/v3/profitsharing/orders", "wechat_share", wechat(Call::Share)),
+            Mount::post("/v3/profitsharing/orders/unfreeze", "wechat_unfreeze", wechat(Call::Unfreeze)),
+            Mount::post("/v3/profitsharing/return-orders", "wechat_give_back", wechat(Call::GiveBack)),
+            Mount::post("/wxa/sec/order/upload_shipping_info", "wechat_shipping", Route(Path::Shipping)),
+            Mount::post("/gateway.do", "alipay_gateway", Route(Path::Alipay)),
+            Mount::get("/gateway.do", "alipay_page", Route(Path::Alipay)),
+        ]
+    }
+
+    async fn answer(&self, route: Route, asked: Asked<'_>) -> Response<Body> {
+        match route.0 {
+            Path::Wechat(call) => self.wechat(call, asked).await,
+            Path::Alipay => self.alipay(asked).await,
+            Path::Shipping => {
+                // The platform's own faults come as numbers with status 200.
+                let errcode = match self.bank.next_fault() {
+                    Some(Fault::TooOften) => 45_009,
+                    Some(_) => -1,
+                    None if asked.query() == Some("access_token=") => 41_001,
+                    None => 0,
+                };
+                reply::json(StatusCode::OK, &serde_json::json!({"errcode": errcode, "errmsg": "simulated"}))
+            }
+            path => self.cashier(path, &asked),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How sales sell, as the merchants' service shows it, against the ledger.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    child::wait_until,
+    wire::{Outcome, Wire},
+};
+
+/// How long the figures may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The totals of an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals(Value);
+
+impl Totals {
+    /// A figure by its name; 0 where there is none.
+    pub fn figure(&self, name: &str) -> u64 {
+        self.0[name].as_u64().unwrap_or(0)
+    }
+
+    /// Units in live orders.
+    pub fn live(&self) -> u64 {
+        self.figure("accepted_units").saturating_sub(self.figure("released_units"))
+    }
+
+    /// How many were refused.
+    pub fn refused(&self) -> u64 {
+        self.0["refused"].as_object().map_or(0, |codes| codes.values().filter_map(Value::as_u64).sum())
+    }
+
+    /// How many purchases came to an end.
+    pub fn ended(&self) -> u64 {
+        self.refused() + self.figure("reserved") + self.figure("repeated")
+    }
+}
+
+/// What the ledger says: units sold of each offer, and each sale with its tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Sold {
+    /// By the offer's number.
+    pub offers: BTreeMap<String, u64>,
+    /// Sale and tenant.
+    pub sales: BTreeSet<(u64, u32)>,
+}
+
+/// The merchants' service, asked by its operator.
+#[derive(Debug)]
+pub struct Merchants {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Its operator's secret.
+    pub key: String,
+}
+
+impl Merchants {
+    /// The totals of all offers of these sales that something is counted of, by number.
+    ///
+    /// # Errors
+    /// When there is no good answer. A sale that the service has not taken in yet has no offers.
+    pub fn totals(&self, sold: &Sold) -> anyhow::Result<BTreeMap<String, Totals>> {
+        let mut totals = BTreeMap::new();
+        for (sale, tenant) in &sold.sales {
+            let mut wire = Wire::connect(self.address)?;
+            wire.send(format!(
+                "GET /v1/merchant/sales/{sale}/funnel HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\n\
+                 flashsale-tenant: {tenant}\r\n\r\n",
+                self.key
+            ))?;
+            let Outcome::Answered { status, body, .. } = wire.answer() else { bail!("no answer about sale {sale}") };
+            ensure!(status == 200 || status == 404, "sale {sale}: {status} {body}");
+            let funnel: Value = serde_json::from_str(&body)?;
+            for offer in funnel["offers"].as_array().into_iter().flatten() {
+                let number = offer["offer"].as_str().context("an offer without a number")?;
+                totals.insert(number.to_owned(), Totals(offer["totals"].clone()));
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Waits until the live units of every offer are the ledger's units sold, and `rest` holds;
+    /// returns the totals then.
+    ///
+    /// # Errors
+    /// When they do not agree in time; both are told.
+    pub fn agree(
+        &self,
+        sold: &Sold,
+        rest: impl Fn(&BTreeMap<String, Totals>) -> bool,
+    ) -> anyhow::Result<BTreeMap<String, Totals>> {
+        let mut shown = BTreeMap::new();
+        let agreed = wait_until("the funnel agrees with the ledger", PATIENCE, || {
+            // A service that starts does not answer yet.
+            let Ok(totals) = self.totals(sold) else { return Ok(false) };
+            shown = totals;
+            let live = |offer: &str| shown.get(offer).map_or(0, Totals::live);
+            Ok(sold.offers.iter().all(|(offer, units)| live(offer) == *units) && rest(&shown))
+        });
+        agreed.with_context(|| format!("{sold:?}\n{shown:#?}"))?;
+        Ok(shown)
+    }
+}
