@@ -194,6 +194,22 @@ impl Shop {
         Ok(())
     }
 
+    /// Starts the merchants' service, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is not ready in time.
+    pub fn merchants(&self) -> anyhow::Result<Child> {
+        let (listen, admin) = (free_port()?, free_port()?);
+        let mut command = self.command("catalog");
+        command.args(["serve", "--listen", &format!("127.0.0.1:{listen}")]);
+        command.args(["--admin-addr", &format!("127.0.0.1:{admin}")]);
+        command.env("FLASHSALE_OPERATOR_SECRET", "operator-secret-of-the-tests");
+        command.env("FLASHSALE_VAULT_KEY", "A".repeat(43));
+        let mut merchants = Child::start("catalog", command, self.folder.path())?;
+        wait_until_ready(&mut merchants, admin)?;
+        Ok(merchants)
+    }
+
     /// Starts an order-writer with these further arguments.
     ///
     /// # Errors

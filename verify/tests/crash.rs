@@ -74,6 +74,24 @@ fn the_engine_is_killed_in_the_middle_of_a_sale() {
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
 }
 
+/// Nothing of a purchase asks the merchants' service: it stands still in the middle of a sale, then
+/// it is killed, and nobody is turned away or waits in vain.
+#[test]
+fn a_sale_sells_on_while_the_merchants_service_stands_still_and_is_dead() {
+    let night = open("merchants", &[]);
+    let mut merchants = night.shop.merchants().unwrap();
+    let rush = night.shop.rush(SELLOUT).unwrap();
+    night.shop.wait_accepted(MIDDLE).unwrap();
+    merchants.freeze().unwrap();
+    night.shop.wait_accepted(2 * MIDDLE).unwrap();
+    merchants.kill().unwrap();
+    let report = night.shop.report_of(rush).unwrap();
+    assert_sold_out(&report);
+    for name in ["unknown", "rejected_after_accepted"] {
+        assert_eq!(figure(&report, name), 0, "{name}: {report}");
+    }
+}
+
 /// R13: everybody sends the same purchase three times, half hang up, and in the middle the engine
 /// is killed: a retry gets the same order.
 #[test]

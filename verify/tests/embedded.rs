@@ -3,6 +3,8 @@
 //! calls watched from outside; then the load test's own audit of the files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "embedded/catalog_held.rs"]
+mod catalog_held;
 #[path = "embedded/crash.rs"]
 mod crash;
 #[path = "embedded/damage.rs"]
