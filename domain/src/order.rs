@@ -230,8 +230,8 @@ pub struct OrderRow {
     pub reserved_at_ms: u64,
     /// From the request body, opaque.
     pub context: Bytes,
-    /// When it is to be paid at the latest, in epoch milliseconds, as it was at admission; `None` in
-    /// rows of older programs.
+    /// When it is to be paid at the latest, in epoch milliseconds, as it was at admission; `None`
+    /// in rows of older programs.
     pub pay_by_ms: Option<u64>,
 }
 

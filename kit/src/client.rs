@@ -1,6 +1,6 @@
 //! One service asks another: an origin, timeouts, repetitions within a budget, the trace passed on,
-//! refusals as values. Connections are kept and used again. TLS where the origin says `https`; within
-//! a deployment it is the mesh's, as on the server's side.
+//! refusals as values. Connections are kept and used again. TLS where the origin says `https`;
+//! within a deployment it is the mesh's, as on the server's side.
 
 /// How many repetitions are fair.
 mod budget;
@@ -288,8 +288,9 @@ pub struct Client {
 
 impl Client {
     /// A client of the service at `origin`: a host and a port such as `orders:8080`, or
-    /// `http://orders:8080`; `https://shop.example` is asked over TLS, and has to show a certificate
-    /// of a public authority. To be made and used within a runtime; nothing is connected yet.
+    /// `http://orders:8080`; `https://shop.example` is asked over TLS, and has to show a
+    /// certificate of a public authority. To be made and used within a runtime; nothing is
+    /// connected yet.
     ///
     /// # Errors
     ///

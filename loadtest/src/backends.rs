@@ -97,7 +97,8 @@ struct Asked {
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
         let LaneRow { lane, is_retired, limit_changed_at, .. } = *row;
-        // R16: whoever held more when the limit fell keeps it, and the rows do not tell when that was.
+        // R16: whoever held more when the limit fell keeps it, and the rows do not tell when that
+        // was.
         let limit_per_buyer = if limit_changed_at == 0 { row.limit_per_buyer } else { LIMIT_MAX };
         Self { lane, limit_per_buyer, is_retired, offers: row.offers.clone() }
     }

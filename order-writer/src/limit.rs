@@ -18,10 +18,11 @@ use crate::{
 };
 
 impl<P: Ports> Partition<P> {
-    /// Tells the lane what a crash kept from it, and asks for the limit that the sale wants; for the
-    /// ledger's own too, where a keeper lowered it in the lane and never asked. `held`: the limit
-    /// that the lane was seen to hold to. Whatever stays unclear is done again by a later look:
-    /// telling twice is idempotent, and of records that follow the same change the first one counts.
+    /// Tells the lane what a crash kept from it, and asks for the limit that the sale wants; for
+    /// the ledger's own too, where a keeper lowered it in the lane and never asked. `held`: the
+    /// limit that the lane was seen to hold to. Whatever stays unclear is done again by a later
+    /// look: telling twice is idempotent, and of records that follow the same change the first one
+    /// counts.
     pub(crate) async fn keep_limit(
         &mut self,
         id: LaneId,
@@ -59,9 +60,9 @@ impl<P: Ports> Partition<P> {
         Ok(())
     }
 
-    /// Tells the lane the ledger's limit, and that it promises by no more than `most` until the next
-    /// change. Answers the limit that holds there; `None` where the lane is closed, or was told of a
-    /// later change than this worker knows.
+    /// Tells the lane the ledger's limit, and that it promises by no more than `most` until the
+    /// next change. Answers the limit that holds there; `None` where the lane is closed, or was
+    /// told of a later change than this worker knows.
     pub(crate) async fn tell_limit(&self, id: LaneId, most: u32) -> Result<Option<u32>, Halt> {
         let Some(lane) = self.lanes().get(&id).filter(|_| !self.is_aside(id)) else {
             // The next load of a lane that is aside tells it.

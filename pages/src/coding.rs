@@ -9,8 +9,8 @@ use kit::http::{HeaderMap, HeaderValue, header};
 const GZIP_LEVEL: u32 = 6;
 /// Of br: the highest that is no slower than gzip.
 const BR_QUALITY: i32 = 5;
-/// Of br: 256 KiB, over which pages repeat themselves all the while. A packing takes several times as
-/// much memory.
+/// Of br: 256 KiB, over which pages repeat themselves all the while. A packing takes several times
+/// as much memory.
 const BR_WINDOW_BITS: i32 = 18;
 const BR_BUFFER: usize = 16 << 10;
 

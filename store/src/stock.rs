@@ -156,10 +156,10 @@ pub trait LaneKeeping: Clone + Send + Sync + 'static {
         units: u64,
     ) -> impl Future<Output = Result<LaneAnswer<u64>, StockError>> + Send;
 
-    /// R16: tells the lane the ledger's limit per buyer, decided at the packed position `changed_at`
-    /// (0 for none), and that it promises by no more than `most` until the next change is told.
-    /// Answers the limit that holds there then, none where a later change was told. Repeating
-    /// answers the same.
+    /// R16: tells the lane the ledger's limit per buyer, decided at the packed position
+    /// `changed_at` (0 for none), and that it promises by no more than `most` until the next change
+    /// is told. Answers the limit that holds there then, none where a later change was told.
+    /// Repeating answers the same.
     fn limit(
         &self,
         lane: LaneId,

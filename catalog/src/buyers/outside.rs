@@ -1,6 +1,6 @@
 //! What is asked of providers of logins: over TLS, or in plain text through a proxy that adds it on
-//! the way out of the cluster. Secrets of shops stand in these requests, so that no address of one, and no
-//! answer, is ever logged; each request is sent once, because a code is good for one use.
+//! the way out of the cluster. Secrets of shops stand in these requests, so that no address of one,
+//! and no answer, is ever logged; each request is sent once, because a code is good for one use.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A change of a sale, of whatever kind: one transaction with its stock, its version and its entry of
-//! the audit log; then what is due is published.
+//! A change of a sale, of whatever kind: one transaction with its stock, its version and its entry
+//! of the audit log; then what is due is published.
 
 use kit::{
     api::{Call, tagged},

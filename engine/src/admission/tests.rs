@@ -126,7 +126,8 @@ async fn another_price_than_expected_is_told_and_takes_nothing() {
     assert_eq!((refused(price), refused(other)), (Some(Declined::PriceChanged { price: other }), None));
 }
 
-/// A buyer has as long to pay as the sale said at admission, or the deployment where it says nothing.
+/// A buyer has as long to pay as the sale said at admission, or the deployment where it says
+/// nothing.
 #[tokio::test]
 async fn the_time_to_pay_is_frozen_at_admission() {
     let shop = Shop::new(1);

@@ -1,4 +1,5 @@
-//! TLS of the client: the public authorities and those that are given, one provider of cryptography.
+//! TLS of the client: the public authorities and those that are given, one provider of
+//! cryptography.
 
 use std::sync::Arc;
 

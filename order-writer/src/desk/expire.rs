@@ -1,6 +1,6 @@
-//! Expiry of all unpaid orders whose time to pay is over, or of some age, in batches: each is one transaction of one table, so
-//! that whatever ends it between two of them, what is marked has its outbox row, and the next call
-//! goes on with the rest.
+//! Expiry of all unpaid orders whose time to pay is over, or of some age, in batches: each is one
+//! transaction of one table, so that whatever ends it between two of them, what is marked has its
+//! outbox row, and the next call goes on with the rest.
 
 use std::{
     collections::HashMap,
@@ -75,8 +75,8 @@ impl AddAssign for Expiry {
 }
 
 /// Expires every order that is unpaid after its time to pay, or with `older_than` so long after it
-/// was reserved, whatever its time to pay; by the database's clock, the shards side by side. `watch`
-/// hears after each batch how far it is, and may end it there.
+/// was reserved, whatever its time to pay; by the database's clock, the shards side by side.
+/// `watch` hears after each batch how far it is, and may end it there.
 ///
 /// # Errors
 /// [`DeskError::Interrupted`] when a database fails; the other shards are done with then. Calling

@@ -83,7 +83,7 @@ pub(crate) async fn unpaid<S: Sql>(
 /// is asked for again; what is expired has its outbox row, whatever is told. Nobody relays
 /// meanwhile.
 pub(crate) async fn an_expiry_goes_on_where_it_was_ended<S: Sql>(store: &Store<S>, of: (LaneId, OfferId)) {
-    const COUNT: usize = 3_000;
+    const COUNT: usize = 6_000;
     let rows = unpaid(&store.orders, of, 100_000..100_000 + COUNT as u64).await;
     let marked = store.orders.mark(rows[7].order, Transition::Pay, None).await.unwrap();
     assert_eq!(marked, Marked::Done);

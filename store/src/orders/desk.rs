@@ -166,8 +166,8 @@ impl<S: Sql> Orders<S> {
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.overdue, params).await?)
     }
 
-    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id, after
-    /// the last of the page before. All pages together are one pass over the table.
+    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id,
+    /// after the last of the page before. All pages together are one pass over the table.
     ///
     /// # Errors
     /// [`SqlError`] when the database fails.

@@ -107,8 +107,8 @@ pub(crate) async fn only_unpaid_orders_are_overdue<A: Adapter>(adapter: A) {
     assert!(now > MINTED_AT_MS);
 }
 
-/// Each page goes on after the one before, also among orders of one moment; what is paid, what is due
-/// later and what says no time is left out.
+/// Each page goes on after the one before, also among orders of one moment; what is paid, what is
+/// due later and what says no time is left out.
 pub(crate) async fn orders_past_their_time_to_pay_are_found_by_it<A: Adapter>(adapter: A) {
     let d = deployment(&adapter, 1, 2).await;
     let rows: Vec<OrderRow> = (1..=40).map(row).collect();

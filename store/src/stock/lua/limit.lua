@@ -1,5 +1,5 @@
--- R16: follows the ledger's limit per buyer if it was decided later than the last one told here, and
--- promises by no more than the fence until the next one is told.
+-- R16: follows the ledger's limit per buyer if it was decided later than the last one told here,
+-- and promises by no more than the fence until the next one is told.
 -- ARGV  1 epoch, 2 limit, 3 position of the change that made it so (19 digits), 4 fence
 -- Reply {0, epoch} closed | {1, the limit that holds here, 0 where a later change was told}
 -- e.g.  EVALSHA sha 4 fs:{7}:state fs:{7}:buyers fs:{7}:journal fs:{7}:due 1 3

@@ -3,8 +3,9 @@
 -- closes it by itself, for every client.
 -- KEYS  of every script: 1 state, 2 buyers, 3 journal, 4 due
 --   state    e epoch, o open (1 or 0), m marker, r run_id at close and load, l limit per buyer, p
---            position of the last change of the limit told here (19 digits; absent: none); for each offer (8 bytes, big endian) u.. units left, a.. known allotment, c.. position of
---            its last change (19 digits), w.. units withheld
+--            position of the last change of the limit told here (19 digits; absent: none); for each
+--            offer (8 bytes, big endian) u.. units left, a.. known allotment, c.. position of its
+--            last change (19 digits), w.. units withheld
 --   buyers   buyer (8 bytes) -> a purchase of 42 bytes after the other: number 1 (0: tombstone),
 --            quantity 1, key hash 16, offer 8, order 8, batch 8 (zeros: loaded from its row)
 --   journal  batch (8 bytes) -> its bytes
