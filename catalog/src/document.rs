@@ -80,6 +80,17 @@ impl IntoResponses for Changed {
     }
 }
 
+/// The refusals of a step of something, by POST under an Idempotency-Key.
+pub(crate) struct Stepped;
+
+impl IntoResponses for Stepped {
+    fn responses() -> Responses {
+        let mut responses = Changed::responses();
+        responses.extend(refusals(&[(Code::IdempotencyMismatch, "")]));
+        responses
+    }
+}
+
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Page<T> {

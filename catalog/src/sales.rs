@@ -41,6 +41,9 @@ pub use self::publishing::adopt;
 pub(crate) use self::routes::document;
 use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
 
+/// Bytes of a sale's terms: as many as a sale file has.
+const BODY_BYTES_MAX: usize = crate::file::FILE_BYTES_MAX;
+
 const SALES: Numbered = Numbered("sale");
 const LANES: Numbered = Numbered("lane");
 const OFFERS: Numbered = Numbered("offer");
@@ -67,10 +70,14 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
         Mount::post(
             "/v1/merchant/sales",
             "new_sale",
-            Route::new(write, |catalog, call| Box::pin(routes::create(catalog, call))),
+            Route::new(write, |catalog, call| Box::pin(routes::create(catalog, call))).with_body(BODY_BYTES_MAX),
         ),
         Mount::get(one, "merchant_sale", Route::new(read, |catalog, call| Box::pin(routes::show(catalog, call)))),
-        Mount::patch(one, "change_sale", Route::new(write, |catalog, call| Box::pin(routes::change(catalog, call)))),
+        Mount::patch(
+            one,
+            "change_sale",
+            Route::new(write, |catalog, call| Box::pin(routes::change(catalog, call))).with_body(BODY_BYTES_MAX),
+        ),
         Mount::delete(one, "remove_sale", Route::new(write, |catalog, call| Box::pin(routes::remove(catalog, call)))),
         Mount::post(
             "/v1/merchant/sales/{sale}/publish",

@@ -39,11 +39,11 @@ pub(crate) struct Difference {
     path: String,
     /// As it was; missing where it is new.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value, required = false)]
     before: Option<Json>,
     /// As it is; missing where it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value, required = false)]
     after: Option<Json>,
 }
 

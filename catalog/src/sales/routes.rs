@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     change::{Answer, Begun, Change},
-    document::{Changed, Created, Page, Read},
+    document::{Changed, Created, Page, Read, Stepped},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -205,7 +205,7 @@ pub(super) async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
         ("dry_run" = Option<bool>, Query, description = "Checks all of it, shows what would be, and does nothing."),
         IdempotencyKey
     ),
-    responses((status = 200, body = Shown), Changed)
+    responses((status = 200, body = Shown), Stepped)
 )]
 pub(super) async fn publish<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     edit(catalog, call, Edit::Publish).await
@@ -218,7 +218,7 @@ pub(super) async fn publish<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> 
     params(
         ("sale" = String, Path, description = "Its number."), ("If-Match" = Option<String>, Header), IdempotencyKey
     ),
-    responses((status = 200, body = Shown), Changed)
+    responses((status = 200, body = Shown), Stepped)
 )]
 pub(super) async fn pause<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     edit(catalog, call, Edit::Pause(true)).await
@@ -231,7 +231,7 @@ pub(super) async fn pause<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Re
     params(
         ("sale" = String, Path, description = "Its number."), ("If-Match" = Option<String>, Header), IdempotencyKey
     ),
-    responses((status = 200, body = Shown), Changed)
+    responses((status = 200, body = Shown), Stepped)
 )]
 pub(super) async fn resume<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     edit(catalog, call, Edit::Pause(false)).await
@@ -244,7 +244,7 @@ pub(super) async fn resume<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
     params(
         ("sale" = String, Path, description = "Its number."), ("If-Match" = Option<String>, Header), IdempotencyKey
     ),
-    responses((status = 200, body = Shown), Changed)
+    responses((status = 200, body = Shown), Stepped)
 )]
 pub(super) async fn close<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     edit(catalog, call, Edit::Close).await

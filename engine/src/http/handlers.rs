@@ -35,7 +35,7 @@ impl IntoResponses for BuyRefused {
             (Code::Forbidden, ""),
             (Code::WrongSubject, "the sale counts another kind of subject than the token's"),
             (Code::MembersOnly, "the token is no member's"),
-            (Code::PriceChanged, "the price is not `expected_price`; `current` shows it. Nothing was bought"),
+            (Code::PriceChanged, "the price is another one than expected; the answer shows it. Nothing was bought"),
             (Code::NotFound, "no such offer"),
             (Code::SoldOut, ""),
             (Code::LimitReached, ""),

@@ -12,7 +12,7 @@ pub(crate) type Fields = BTreeMap<String, String>;
 /// Headers of which only the form is compared.
 const FORM_HEADERS: [&str; 3] = ["date", "traceparent", "location"];
 /// Members of which only the form is compared.
-const FORM_MEMBERS: [&str; 5] = ["order_id", "next_cursor", "server_time", "reserved_at", "trace_id"];
+const FORM_MEMBERS: [&str; 6] = ["order_id", "next_cursor", "server_time", "reserved_at", "pay_by", "trace_id"];
 
 /// What an answer tells. `first`: the first order of this deployment, which both know by that name.
 pub(crate) fn fields(answer: &Outcome, first: &str) -> Fields {
