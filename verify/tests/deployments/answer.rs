@@ -9,8 +9,9 @@ use verify::wire::Outcome;
 /// What an answer tells: `status`, `code`, `header …`, `body …`, each with its value.
 pub(crate) type Fields = BTreeMap<String, String>;
 
-/// Headers of which only the form is compared.
-const FORM_HEADERS: [&str; 3] = ["date", "traceparent", "location"];
+/// Headers of which only the form is compared. A tag is the hash of a body, which is compared where
+/// there is one: a list tells the stock of the moment.
+const FORM_HEADERS: [&str; 4] = ["date", "traceparent", "location", "etag"];
 /// Members of which only the form is compared.
 const FORM_MEMBERS: [&str; 6] = ["order_id", "next_cursor", "server_time", "reserved_at", "pay_by", "trace_id"];
 

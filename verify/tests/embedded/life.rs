@@ -4,7 +4,10 @@
 
 use std::{fs, time::Duration};
 
-use kit::token::{BuyerClaims, TokenSigner};
+use kit::{
+    clock::{Clock as _, SystemClock},
+    token::{BuyerClaims, TokenSigner},
+};
 use serde_json::{Value, json};
 use verify::{
     child::{Child, wait_until},
@@ -12,8 +15,8 @@ use verify::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// 2050: past the end of all tests.
-const EXPIRES_MS: u64 = 2_524_608_000_000;
+/// How long a buyer's token lives.
+const TOKEN_MS: u64 = 3_600_000;
 const SALES: &str = "/v1/merchant/sales";
 
 struct Shop {
@@ -71,7 +74,8 @@ impl Shop {
 
     /// Buys a unit at this price: `accepted`, or why not. What passes by itself is waited out.
     fn buy(&self, offer: &str, buyer: u64, amount: i64) -> String {
-        let token = self.signer.sign(&BuyerClaims::new(self.tenant, buyer, EXPIRES_MS), 0).unwrap();
+        let now_ms = SystemClock::new().now_ms();
+        let token = self.signer.sign(&BuyerClaims::new(self.tenant, buyer, now_ms + TOKEN_MS), now_ms).unwrap();
         let price = json!({ "amount": amount, "currency": "CNY" });
         let body = json!({ "offer_id": offer, "quantity": 1, "expected_price": price }).to_string();
         let request = format!(
