@@ -53,9 +53,9 @@ const OFFERS: Numbered = Numbered("offer");
 /// # Errors
 /// [`Refused::Sql`]; the next call goes on.
 pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
-    publishing::round(catalog).await?;
-    adopt(catalog).await?;
-    settle::round(catalog).await
+    // One that fails keeps none of the others back.
+    let (published, adopted) = (publishing::round(catalog).await, adopt(catalog).await);
+    settle::round(catalog).await.and(published).and(adopted)
 }
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {

@@ -151,15 +151,21 @@ pub async fn adopt<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     };
     let news: Vec<SaleId> = published.iter().filter(is_news).map(|(sale, _)| *sale).collect();
     for sale in news {
-        let Some(found) = publications.find(sale).await? else { continue };
-        if known.contains_key(&sale.stored()) {
-            take_in(catalog, &found).await?;
-        } else {
-            begin_above(catalog, &found).await?;
-            import(catalog, &found).await?;
+        // One that cannot be read or taken in holds up no other.
+        if let Err(error) = adopt_one(catalog, sale, known.contains_key(&sale.stored())).await {
+            tracing::warn!(%error, %sale, "a published sale is not taken in yet; it is tried again");
         }
     }
     Ok(())
+}
+
+async fn adopt_one<P: Ports>(catalog: &Catalog<P>, sale: SaleId, is_known: bool) -> Result<(), Refused> {
+    let Some(found) = catalog.selling().ledger.publications().find(sale).await? else { return Ok(()) };
+    if is_known {
+        return take_in(catalog, &found).await;
+    }
+    begin_above(catalog, &found).await?;
+    import(catalog, &found).await
 }
 
 /// Numbers of ours begin above those that are counted elsewhere.
