@@ -424,3 +424,24 @@ async fn a_plan_bounds_the_sales_and_offers_that_have_not_ended() {
     step(&shop, &one, "close").await.expect(200);
     step(&shop, &other, "publish").await.expect(200);
 }
+
+/// A published row that nobody can read holds up no other sale, nor what is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_published_sale_holds_up_no_other() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    let sale = made(&shop, "winter", 60).await;
+    step(&shop, &sale, "publish").await.expect(200);
+    let insert = "INSERT INTO sales (sale, tenant, version, payload) VALUES (99, 7, 1, ?)";
+    let damaged = bytes::Bytes::from_static(b"\xff\xff");
+    rig.place().ledger_db().await.exec(insert, vec![damaged.into()]).await.unwrap();
+    let mut record = published(&rig, &sale).await.unwrap();
+    (record.version, record.paused) = (2, true);
+    let ledger = rig.place().ledger().await;
+    assert_eq!(ledger.publications().publish(&record, Some(1)).await.unwrap(), Published::Done);
+    keep(&rig.catalog).await.unwrap();
+    assert_eq!(state(&shop, &sale).await, "paused");
+    step(&shop, &sale, "close").await.expect(200);
+    keep(&rig.catalog).await.unwrap();
+    assert_eq!(state(&shop, &sale).await, "settled");
+}
