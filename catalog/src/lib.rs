@@ -55,6 +55,9 @@ mod gate;
 /// How often a tenant may ask.
 mod rates;
 
+/// What limits and buyers' tokens count by.
+mod limit_by;
+
 /// A tenant's people.
 pub mod people;
 

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-pub use crate::order::EventKind;
+pub use crate::order::event_kind::EventKind;
 
 /// The generated protobuf messages; nothing outside this module speaks them.
 #[allow(missing_docs, unreachable_pub, dead_code, reason = "generated; the schema file is their documentation")]

@@ -1,6 +1,6 @@
 //! The order row: its states, its decision, its columns.
 
-mod event_kind;
+pub(crate) mod event_kind;
 mod transition;
 
 use bytes::Bytes;
@@ -10,7 +10,6 @@ use crate::{
     money::Money,
 };
 
-pub use event_kind::EventKind;
 pub use transition::{Actor, MoneyMove, Transition, Units};
 
 /// State of an order row. (`pending`, promised and without a row, is not stored.)

@@ -8,10 +8,7 @@ pub mod production;
 
 use std::future::Future;
 
-use domain::{
-    id::{BatchId, LaneId, OfferId},
-    sale::LIMIT_MAX,
-};
+use domain::id::{BatchId, LaneId, OfferId, Position};
 use store::{
     ledger::{LaneRow, Ledger, OfferRow},
     orders::Orders,
@@ -22,7 +19,7 @@ use store::{
 use crate::{
     audit::{EntryEvidence, Evidence, OfferEvidence, PromiseEvidence, RowEvidence},
     durable::{LookFailed, Snapshot, Witness},
-    sale::{LIMIT_PER_BUYER, LoadSale},
+    sale::{LIMIT_PER_BUYER, LoadOffer, LoadSale},
     tally::Book,
 };
 
@@ -89,6 +86,7 @@ pub struct Backends<S, W> {
 struct Asked {
     lane: LaneId,
     limit_per_buyer: u32,
+    limit_since: Option<Position>,
     is_retired: bool,
     /// As the ledger has them, else as published.
     offers: Vec<OfferRow>,
@@ -96,11 +94,9 @@ struct Asked {
 
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
-        let LaneRow { lane, is_retired, limit_changed_at, .. } = *row;
-        // R16: whoever held more when the limit fell keeps it, and the rows do not tell when that
-        // was.
-        let limit_per_buyer = if limit_changed_at == 0 { row.limit_per_buyer } else { LIMIT_MAX };
-        Self { lane, limit_per_buyer, is_retired, offers: row.offers.clone() }
+        let LaneRow { lane, limit_per_buyer, is_retired, limit_changed_at, .. } = *row;
+        let limit_since = (limit_changed_at > 0).then(|| Position::unpack(limit_changed_at));
+        Self { lane, limit_per_buyer, limit_since, is_retired, offers: row.offers.clone() }
     }
 }
 
@@ -168,18 +164,17 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
     /// The sale's lanes as published, with what the ledger counted.
     async fn asked(&self, sale: &LoadSale) -> Result<Vec<Asked>, BackendsError> {
         let mut asked = Vec::with_capacity(sale.offers.len());
-        for published in &sale.offers {
-            let row = self.ledger.lane(published.lane).await.map_err(of::<W, _>(W::DATABASE))?;
-            let known = row.iter().flat_map(|row| &row.offers).find(|known| known.offer == published.offer);
-            let allotment = published.allotment;
-            let (offer, target) = (published.offer, allotment);
-            let uncounted = OfferRow { offer, allotment, target, sold: 0, sale_version: 0, changed_at: 0 };
-            asked.push(Asked {
-                lane: published.lane,
-                limit_per_buyer: LIMIT_PER_BUYER,
-                is_retired: row.as_ref().is_some_and(|row| row.is_retired),
-                offers: vec![known.copied().unwrap_or(uncounted)],
-            });
+        for &LoadOffer { lane, offer, allotment, .. } in &sale.offers {
+            let row = self.ledger.lane(lane).await.map_err(of::<W, _>(W::DATABASE))?;
+            asked.push(row.as_ref().map_or_else(
+                || {
+                    let offer =
+                        OfferRow { offer, allotment, target: allotment, sold: 0, sale_version: 0, changed_at: 0 };
+                    let (limit_per_buyer, offers) = (LIMIT_PER_BUYER, vec![offer]);
+                    Asked { lane, limit_per_buyer, limit_since: None, is_retired: false, offers }
+                },
+                Asked::from,
+            ));
         }
         Ok(asked)
     }
@@ -189,16 +184,23 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
         let lanes: Vec<LaneId> = asked.iter().map(|asked| asked.lane).collect();
         let mut evidence = Evidence { rows: self.rows(&lanes).await?, ..Evidence::default() };
         let mut closed = Vec::new();
-        for (Asked { lane, limit_per_buyer, offers, is_retired, .. }, seen) in
-            asked.iter().zip(self.witness.lanes(&lanes).await?)
-        {
-            let (lane, limit_per_buyer) = (*lane, *limit_per_buyer);
+        for (asked, seen) in asked.iter().zip(self.witness.lanes(&lanes).await?) {
+            let &Asked { lane, limit_per_buyer, limit_since, is_retired, ref offers } = asked;
             for &OfferRow { offer, allotment, target, sold, .. } in offers {
                 let left = seen.left.iter().find(|(known, _)| *known == offer).map_or(0, |(_, left)| *left);
-                evidence.offers.push(OfferEvidence { lane, offer, limit_per_buyer, allotment, target, sold, left });
+                evidence.offers.push(OfferEvidence {
+                    lane,
+                    offer,
+                    limit_per_buyer,
+                    limit_since,
+                    allotment,
+                    target,
+                    sold,
+                    left,
+                });
             }
             let entries = self.witness.entries(lane).await?;
-            if *is_retired && !(entries.is_empty() && seen.left.is_empty()) {
+            if is_retired && !(entries.is_empty() && seen.left.is_empty()) {
                 evidence.held.push(lane);
             }
             evidence.entries.extend(entries);

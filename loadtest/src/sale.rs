@@ -78,6 +78,17 @@ impl LoadSale {
         })
     }
 
+    /// A sale that somebody else published, with buyers of its own.
+    pub fn published(
+        id: SaleId,
+        tenant: TenantId,
+        offers: Vec<LoadOffer>,
+        opens_at_ms: u64,
+        random: &mut impl Rng,
+    ) -> Self {
+        Self { id, tenant, offers, opens_at_ms, first_buyer: random.random_range(ID_FLOOR..=ID_FIRST_MAX) }
+    }
+
     /// The buyer with this index.
     ///
     /// # Errors

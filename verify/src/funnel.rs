@@ -2,17 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use crate::{
-    child::wait_until,
-    wire::{Outcome, Wire},
-};
+use crate::child::wait_until;
+
+pub use crate::merchants::Merchants;
 
 /// How long the figures may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,15 +50,6 @@ pub struct Sold {
     pub sales: BTreeSet<(u64, u32)>,
 }
 
-/// The merchants' service, asked by its operator.
-#[derive(Debug)]
-pub struct Merchants {
-    /// Where it answers.
-    pub address: SocketAddr,
-    /// Its operator's secret.
-    pub key: String,
-}
-
 impl Merchants {
     /// The totals of all offers of these sales that something is counted of, by number.
     ///
@@ -69,15 +58,9 @@ impl Merchants {
     pub fn totals(&self, sold: &Sold) -> anyhow::Result<BTreeMap<String, Totals>> {
         let mut totals = BTreeMap::new();
         for (sale, tenant) in &sold.sales {
-            let mut wire = Wire::connect(self.address)?;
-            wire.send(format!(
-                "GET /v1/merchant/sales/{sale}/funnel HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\n\
-                 flashsale-tenant: {tenant}\r\n\r\n",
-                self.key
-            ))?;
-            let Outcome::Answered { status, body, .. } = wire.answer() else { bail!("no answer about sale {sale}") };
-            ensure!(status == 200 || status == 404, "sale {sale}: {status} {body}");
-            let funnel: Value = serde_json::from_str(&body)?;
+            let path = format!("/v1/merchant/sales/{sale}/funnel");
+            let (status, funnel) = self.send(&self.request(*tenant, ("GET", &path), &Value::Null, None))?;
+            ensure!(status == 200 || status == 404, "sale {sale}: {status} {funnel}");
             for offer in funnel["offers"].as_array().into_iter().flatten() {
                 let number = offer["offer"].as_str().context("an offer without a number")?;
                 totals.insert(number.to_owned(), Totals(offer["totals"].clone()));

@@ -4,11 +4,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, ensure};
-use clap::Parser;
 use kit::{
     clock::{Clock, SystemClock},
     metrics::ProcessSample,
-    settings::{StoreArgs, TokenArgs},
     token::{BuyerClaims, TokenSigner},
 };
 use loadtest::{
@@ -21,6 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     child::{Child, wait_until},
+    deployment::Deployment,
     shop::{Shop, get},
 };
 
@@ -32,25 +31,17 @@ const TOKEN_TTL_MS: u64 = 3_600_000;
 /// How long a sale of the load test is open, and a little more.
 const WINDOW_MS: i64 = 2 * 86_400_000;
 
-/// What the services read from the environment, read here too.
-#[derive(Debug, Parser)]
-struct Deployment {
-    #[command(flatten)]
-    stores: StoreArgs,
-    #[command(flatten)]
-    tokens: TokenArgs,
-}
-
 /// A shop that sells.
 pub struct Market {
-    /// Its services' addresses and folder.
-    pub shop: Shop,
     /// Its engine.
     pub engine: Child,
     writer: Child,
     deployment: Deployment,
     signer: TokenSigner,
     runtime: Runtime,
+    /// Its services' addresses and folder. Last: what it leaves behind is removed when nobody works
+    /// on it any more.
+    pub shop: Shop,
 }
 
 /// What is remembered of a sale, everywhere.
@@ -93,12 +84,10 @@ impl Market {
         let writer = shop.order_writer(&[])?;
         let mut engine = engine(&shop)?;
         shop.wait_ready(&mut engine)?;
-        let url = shop.redis.url();
-        let arguments = ["verify", "--namespace", shop.namespace(), "--redis-url", &url];
-        let deployment = Deployment::try_parse_from(arguments).context("is the stack up? . stack/env")?;
+        let deployment = shop.deployment()?;
         let signer = deployment.tokens.signer()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { shop, engine, writer, deployment, signer, runtime })
+        Ok(Self { engine, writer, deployment, signer, runtime, shop })
     }
 
     /// Makes and publishes a sale of one offer whose window begins so many milliseconds from now

@@ -9,14 +9,20 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Args, FromArgMatches};
 use kit::settings::StoreArgs;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
 use serde_json::Value;
+use store::log::kafka::KafkaSettings;
 use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
-    funnel::Merchants,
+    deployment::Deployment,
+    merchants::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
@@ -69,6 +75,20 @@ impl Shop {
             engine_admin: free_port()?,
             folder,
         })
+    }
+
+    /// Removes its topics from the brokers, which would keep them for as long as they run.
+    fn remove_topics(&self) -> anyhow::Result<()> {
+        let stores = self.stores()?;
+        let brokers = &stores.kafka.kafka_brokers;
+        let topics = KafkaSettings::new(brokers, stores.namespace.as_str(), stores.partitions.into()).topics();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Of a shop in which nothing ran there is none.
+        runtime.block_on(admin.delete_topics(&topics, &AdminOptions::new()))?;
+        Ok(())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -131,9 +151,17 @@ impl Shop {
     /// When it is not ready in time.
     pub fn another_engine(&self) -> anyhow::Result<(Child, SocketAddr)> {
         let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        Ok((self.engine_at(listen, admin)?, listen))
+    }
+
+    /// Starts an engine at this address and with this second port, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn engine_at(&self, listen: SocketAddr, admin: u16) -> anyhow::Result<Child> {
         let mut engine = self.start_engine_at(self.command("engine"), listen, admin)?;
         wait_until_ready(&mut engine, admin)?;
-        Ok((engine, listen))
+        Ok(engine)
     }
 
     /// Starts the merchants' service on a port of its own, ready.
@@ -160,16 +188,20 @@ impl Shop {
         &self.namespace
     }
 
+    /// Its stores and keys.
+    ///
+    /// # Errors
+    /// When the environment does not say where the stack is.
+    pub fn deployment(&self) -> anyhow::Result<Deployment> {
+        Deployment::of(&self.namespace, &self.redis.url())
+    }
+
     /// Where its services remember.
     ///
     /// # Errors
     /// When the environment does not say where the stack is.
     pub fn stores(&self) -> anyhow::Result<StoreArgs> {
-        let url = self.redis.url();
-        let arguments = ["verify", "--namespace", &self.namespace, "--redis-url", &url];
-        let command = StoreArgs::augment_args(clap::Command::new("verify"));
-        let matches = command.try_get_matches_from(arguments).context("is the stack up? . stack/env")?;
-        Ok(StoreArgs::from_arg_matches(&matches)?)
+        Ok(self.deployment()?.stores)
     }
 
     /// Publishes a sale file.
@@ -192,22 +224,6 @@ impl Shop {
         let output = self.command("order-writer").args(["cancel", order]).output()?;
         ensure!(output.status.success(), "order-writer cancel: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
-    }
-
-    /// Starts the merchants' service, and waits until it is ready.
-    ///
-    /// # Errors
-    /// When it cannot be started, or is not ready in time.
-    pub fn merchants(&self) -> anyhow::Result<Child> {
-        let (listen, admin) = (free_port()?, free_port()?);
-        let mut command = self.command("catalog");
-        command.args(["serve", "--listen", &format!("127.0.0.1:{listen}")]);
-        command.args(["--admin-addr", &format!("127.0.0.1:{admin}")]);
-        command.env("FLASHSALE_OPERATOR_SECRET", "operator-secret-of-the-tests");
-        command.env("FLASHSALE_VAULT_KEY", "A".repeat(43));
-        let mut merchants = Child::start("catalog", command, self.folder.path())?;
-        wait_until_ready(&mut merchants, admin)?;
-        Ok(merchants)
     }
 
     /// Starts an order-writer with these further arguments.
@@ -273,6 +289,20 @@ impl Shop {
             let accepted = self.engine_metric("flashsale_accepted_total").unwrap_or(0.0);
             Ok(accepted >= f64::from(u32::try_from(orders)?))
         })
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whoever looks why finds what there was.
+            return;
+        }
+        // A test may end within a runtime, in which no other one can wait.
+        let removed = std::thread::scope(|scope| scope.spawn(|| self.remove_topics()).join());
+        if !matches!(removed, Ok(Ok(()))) {
+            eprintln!("the topics of {} stay: {removed:?}", self.namespace);
+        }
     }
 }
 

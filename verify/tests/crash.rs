@@ -3,8 +3,14 @@
 //! waited for, not slept for; then the load test's own audit of the databases.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "crash/changes.rs"]
+mod changes;
 #[path = "crash/funnel.rs"]
 mod funnel;
+#[path = "crash/life.rs"]
+mod life;
+#[path = "crash/limits.rs"]
+mod limits;
 #[path = "events/toy.rs"]
 mod toy;
 
@@ -47,9 +53,10 @@ fn assert_sold_out(report: &Value) {
 }
 
 struct Night {
-    shop: Shop,
     engine: Child,
     writer: Child,
+    // Last: what it leaves behind is removed when nobody works on it any more.
+    shop: Shop,
 }
 
 /// A shop that is open, with one engine and one order-writer.
@@ -58,7 +65,7 @@ fn open(name: &str, writer: &[&str]) -> Night {
     let writer = shop.order_writer(writer).unwrap();
     let mut engine = shop.engine().unwrap();
     shop.wait_ready(&mut engine).unwrap();
-    Night { shop, engine, writer }
+    Night { engine, writer, shop }
 }
 
 /// Failure points 4 to 7: promised and not yet in the log, or in the log and not yet answered.
@@ -79,7 +86,7 @@ fn the_engine_is_killed_in_the_middle_of_a_sale() {
 #[test]
 fn a_sale_sells_on_while_the_merchants_service_stands_still_and_is_dead() {
     let night = open("merchants", &[]);
-    let mut merchants = night.shop.merchants().unwrap();
+    let (mut merchants, _) = night.shop.catalog().unwrap();
     let rush = night.shop.rush(SELLOUT).unwrap();
     night.shop.wait_accepted(MIDDLE).unwrap();
     merchants.freeze().unwrap();

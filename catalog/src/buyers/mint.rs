@@ -1,7 +1,6 @@
 //! Tokens for a shop's own users: its server says who they are, many at once, and passes the tokens
 //! on. Minting again changes nothing: a subject keeps its number.
 
-use domain::sale::SubjectKind;
 use kit::{
     access::Permission::WriteBuyerTokens,
     api::{Access, Call, Route},
@@ -16,30 +15,7 @@ use super::{
     session::{HOURS, Session, secret},
     subjects::Subject,
 };
-use crate::{gate, ports::Ports, refused::Refused, service::Catalog};
-
-/// What the number of a token counts as. A sale sells only to tokens of its own kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LimitBy {
-    /// An account of the shop.
-    #[default]
-    Account,
-    /// A phone number.
-    Phone,
-    /// The hash of an identity document.
-    IdHash,
-}
-
-impl From<LimitBy> for SubjectKind {
-    fn from(by: LimitBy) -> Self {
-        match by {
-            LimitBy::Account => Self::Account,
-            LimitBy::Phone => Self::Phone,
-            LimitBy::IdHash => Self::IdHash,
-        }
-    }
-}
+use crate::{gate, limit_by::LimitBy, ports::Ports, refused::Refused, service::Catalog};
 
 /// Whom to mint for.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 use super::{
     history::Difference,
     row::Shown,
-    terms::{AskedLane, FulfilBy, LimitBy, epoch_ms},
+    terms::{AskedLane, FulfilBy, epoch_ms},
 };
 use crate::{
+    limit_by::LimitBy,
     products::{
         rules::Flaws,
         texts::{Code, Title},

@@ -14,9 +14,10 @@ use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 pub(super) const COLUMNS: &str =
     "sale, code, is_template, terms, version, published, is_due, is_owed, is_settled, created_at, updated_at";
-const INSERT: &str = "INSERT INTO sales (tenant, sale, code, is_template, terms, offers, opens_at, closes_at, \
-                      version, published, is_due, is_owed, is_settled, created_at, updated_at) \
-                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)";
+/// What a change may write comes first, then what names the row: as [`Kept::values`] lists them.
+const INSERT: &str = "INSERT INTO sales (terms, offers, opens_at, closes_at, version, published, is_due, is_owed, \
+                      updated_at, tenant, sale, code, is_template, created_at, is_settled) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)";
 const UPDATE: &str = "UPDATE sales SET terms = ?, offers = ?, opens_at = ?, closes_at = ?, version = ?, \
                       published = ?, is_due = ?, is_owed = ?, updated_at = ? WHERE tenant = ? AND sale = ?";
 const VERSION: &str = "INSERT INTO sale_versions (tenant, sale, version, action, actor, terms, at_ms) \
@@ -131,22 +132,8 @@ impl Kept {
 
     /// Adds it with its first version; `false` when another sale of the tenant has its code.
     pub(super) async fn insert<T: Tx>(&self, tx: &mut T, tenant: u32, by: (&str, &str)) -> Result<bool, SqlError> {
-        let offers = stored(u64::try_from(self.terms.offers().count()).unwrap_or(u64::MAX))?;
-        let row = vec![
-            tenant.into(),
-            self.sale.into(),
-            self.code.as_str().into(),
-            i64::from(self.is_template).into(),
-            terms(&self.terms)?,
-            offers.into(),
-            stored(self.terms.opens_at)?.into(),
-            stored(self.terms.closes_at)?.into(),
-            stored(self.version)?.into(),
-            self.published.into(),
-            i64::from(self.is_due).into(),
-            stored(self.created_at)?.into(),
-            stored(self.updated_at)?.into(),
-        ];
+        let mut row = self.values(tenant)?;
+        row.extend([self.code.as_str().into(), i64::from(self.is_template).into(), stored(self.created_at)?.into()]);
         if !tx.insert_absent(INSERT, row).await? {
             return Ok(false);
         }
@@ -157,10 +144,15 @@ impl Kept {
     /// Writes it over its row, which is locked, as another version. `by`: what was done, and who
     /// did it.
     pub(super) async fn save<T: Tx>(&self, tx: &mut T, tenant: u32, by: (&str, &str)) -> Result<(), SqlError> {
-        let offers = stored(u64::try_from(self.terms.offers().count()).unwrap_or(u64::MAX))?;
-        let row = vec![
+        tx.exec(UPDATE, self.values(tenant)?).await?;
+        self.note(tx, tenant, by).await
+    }
+
+    /// What both statements write, and by what they name the row.
+    fn values(&self, tenant: u32) -> Result<Vec<Value>, SqlError> {
+        Ok(vec![
             terms(&self.terms)?,
-            offers.into(),
+            stored(u64::try_from(self.terms.offers().count()).unwrap_or(u64::MAX))?.into(),
             stored(self.terms.opens_at)?.into(),
             stored(self.terms.closes_at)?.into(),
             stored(self.version)?.into(),
@@ -170,9 +162,7 @@ impl Kept {
             stored(self.updated_at)?.into(),
             tenant.into(),
             self.sale.into(),
-        ];
-        tx.exec(UPDATE, row).await?;
-        self.note(tx, tenant, by).await
+        ])
     }
 
     async fn note<T: Tx>(&self, tx: &mut T, tenant: u32, (action, actor): (&str, &str)) -> Result<(), SqlError> {

@@ -4,7 +4,7 @@
 use domain::{
     id::{InvalidId, LaneId, OfferId, SaleId, SkuId, TenantId},
     money::Money,
-    sale::{Fulfilment, Offer, OrderTerms, Sale, SubjectKind, Window},
+    sale::{Fulfilment, Offer, OrderTerms, Sale, Window},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use store::sql::SqlError;
@@ -12,41 +12,9 @@ use utoipa::ToSchema;
 
 use crate::{
     file::{Draft, DraftLane},
+    limit_by::LimitBy,
     products::texts::{Code, CurrencyCode, Price, Title, decimal, moment},
 };
-
-/// What the limits of a sale count: only tokens of this kind buy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LimitBy {
-    /// An account of the shop.
-    #[default]
-    Account,
-    /// A phone number.
-    Phone,
-    /// The hash of an identity document.
-    IdHash,
-}
-
-impl From<LimitBy> for SubjectKind {
-    fn from(by: LimitBy) -> Self {
-        match by {
-            LimitBy::Account => Self::Account,
-            LimitBy::Phone => Self::Phone,
-            LimitBy::IdHash => Self::IdHash,
-        }
-    }
-}
-
-impl From<SubjectKind> for LimitBy {
-    fn from(kind: SubjectKind) -> Self {
-        match kind {
-            SubjectKind::Account => Self::Account,
-            SubjectKind::Phone => Self::Phone,
-            SubjectKind::IdHash => Self::IdHash,
-        }
-    }
-}
 
 /// How what was bought comes to the buyer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]

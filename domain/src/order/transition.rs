@@ -1,7 +1,7 @@
 //! The states of an order as one table: each change of state with who may make it, what it moves,
 //! and the event that it makes. A change that the table does not have cannot be named.
 
-use super::{EventKind, Status};
+use super::{Status, event_kind::EventKind};
 
 /// Who makes a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! A check that cannot fail is a defect: each kind of damage, done to any sound sale at any place,
 //! is found under its word, and under no other that it does not touch.
 
+use domain::id::Generation;
 use proptest::prelude::*;
 
 use super::*;
@@ -26,7 +27,12 @@ fn row(number: u64, live: bool, rejected: bool) -> RowEvidence {
         key: KeyHash([7; 16]),
         live,
         rejected,
+        position: at(number),
     }
+}
+
+fn at(offset: u64) -> Position {
+    Position { generation: Generation(1), offset, index: 0 }
 }
 
 /// What all hold after a sale in which nothing went wrong: some orders live, some released, some
@@ -41,6 +47,7 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
             lane: id(lane),
             offer: id(10 + lane),
             limit_per_buyer: u32::try_from(lane).unwrap(),
+            limit_since: None,
             allotment: sold + spare,
             target: sold + spare,
             sold,
@@ -214,6 +221,26 @@ fn a_lane_that_does_not_sell_has_no_stock_to_compare() {
     assert!(compare(&evidence).is_clean());
     evidence.offers[0].sold += 1;
     assert_eq!(compare(&evidence).leaked.count, 1, "ledger and rows are compared all the same");
+}
+
+/// R16: whoever held more when the limit fell keeps it, and buys nothing more.
+#[test]
+fn a_limit_that_changed_judges_who_bought_since() {
+    let mut evidence = sound(&[0; 2], 0);
+    let of_buyer = |number| RowEvidence { buyer: id(9), key: KeyHash([number; 16]), ..row(number.into(), true, false) };
+    evidence.rows = [0, 2, 4].map(of_buyer).into();
+    let over = |since: Option<u64>, limit: u32| {
+        let mut evidence = evidence.clone();
+        evidence
+            .offers
+            .iter_mut()
+            .for_each(|offer| (offer.limit_per_buyer, offer.limit_since) = (limit, since.map(at)));
+        compare(&evidence).over_limit.count
+    };
+    assert_eq!(over(None, 2), 1, "it never changed");
+    assert_eq!(over(Some(4), 1), 0, "it fell when all were bought");
+    assert_eq!(over(Some(3), 1), 2, "one was bought since");
+    assert_eq!(over(Some(3), 3), 0, "it rose");
 }
 
 /// The amounts, by the protocol's formulas.

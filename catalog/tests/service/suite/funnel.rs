@@ -15,7 +15,7 @@ use catalog::{EXAMPLE, file, funnel::count, house::put_in_order, publish::plan, 
 use domain::{
     counts::{Counts, EngineCounts, OfferCounts, Step},
     decide::Movement,
-    id::{Epoch, Generation, OfferId, PartitionId, RecordId, TenantId},
+    id::{Generation, OfferId, PartitionId, RecordId, TenantId},
     record::COUNTS_TYPE,
     sale::Sale,
 };
@@ -23,7 +23,7 @@ use kit::http::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use store::{
-    ledger::{Committed, LaneRow, Ledger, LedgerCommit, OfferRow, PartitionRow},
+    ledger::{Committed, Ledger, LedgerCommit, PartitionRow},
     log::{Entry, PartitionReader, ReadError, Watermarks},
     sql::Sql as _,
 };
@@ -113,36 +113,15 @@ impl Market {
         let tenant = rig.tenant("kettles").await;
         let key = rig.key_of(&tenant, &["read_sales"]).await;
         let sale = plan(&file::parse(EXAMPLE).unwrap(), &[], 4, BEGIN_MS).unwrap();
-        let sale = Sale { tenant: TenantId::new(tenant.parse().unwrap()).unwrap(), ..sale };
+        let mut sale = Sale { tenant: TenantId::new(tenant.parse().unwrap()).unwrap(), ..sale };
+        sale.lanes.iter_mut().for_each(|lane| lane.partition = PARTITION);
         let ledger = rig.place().ledger().await;
         let published = ledger.publications().publish(&sale, None).await.unwrap();
         assert_eq!(format!("{published:?}"), "Done");
         adopt(&rig.catalog).await.unwrap();
         let row = PartitionRow { partition: PARTITION, generation: Generation(1), log_id: 1, offset: 0, record: None };
         assert!(ledger.begin_partition(&row).await.unwrap());
-        for lane in &sale.lanes {
-            let offers = lane.offers.iter().map(|offer| OfferRow {
-                offer: offer.id,
-                allotment: offer.allotment,
-                target: offer.allotment,
-                sold: 0,
-                sale_version: 1,
-                changed_at: 0,
-            });
-            let row = LaneRow {
-                lane: lane.id,
-                tenant: sale.tenant,
-                sale: sale.id,
-                partition: PARTITION,
-                epoch: Epoch(1),
-                is_retired: false,
-                limit_per_buyer: lane.limit_per_buyer,
-                limit_changed_at: 0,
-                first_order: None,
-                offers: offers.collect(),
-            };
-            assert!(ledger.add_lane(&row, 0).await.unwrap());
-        }
+        rig.add_lanes(&sale).await;
         let (told, stop) = (Told::default(), CancellationToken::new());
         let generation = Generation(1);
         Self { rig, told, ledger, sale, key, offset: 0, generation, stop, counting: Vec::new() }

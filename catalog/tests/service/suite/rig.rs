@@ -11,7 +11,7 @@ use catalog::{
     service::{Catalog, Secrets},
     vault::Vault,
 };
-use domain::sale::Sale;
+use domain::{id::Epoch, sale::Sale};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kit::{
@@ -24,6 +24,7 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::{
+    ledger::{LaneRow, OfferRow},
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
 };
@@ -260,6 +261,34 @@ impl Rig {
     }
 
     /// A connection of its own, for what no client does.
+    /// As the keeper adds them: a ledger row for each lane of a published sale.
+    pub(crate) async fn add_lanes(&self, sale: &Sale) {
+        let ledger = self.place().ledger().await;
+        for lane in &sale.lanes {
+            let offers = lane.offers.iter().map(|offer| OfferRow {
+                offer: offer.id,
+                allotment: offer.allotment,
+                target: offer.allotment,
+                sold: 0,
+                sale_version: sale.version,
+                changed_at: 0,
+            });
+            let row = LaneRow {
+                lane: lane.id,
+                tenant: sale.tenant,
+                sale: sale.id,
+                partition: lane.partition,
+                epoch: Epoch(1),
+                is_retired: false,
+                limit_per_buyer: lane.limit_per_buyer,
+                limit_changed_at: 0,
+                first_order: None,
+                offers: offers.collect(),
+            };
+            assert!(ledger.add_lane(&row, sale.window.opens_at_ms).await.unwrap());
+        }
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }

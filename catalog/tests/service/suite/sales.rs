@@ -3,15 +3,11 @@
 
 use catalog::sales::keep;
 use domain::{
-    id::{Epoch, LaneId, OfferId, PartitionId, SaleId},
+    id::{LaneId, OfferId, PartitionId, SaleId},
     sale::Sale,
 };
 use serde_json::{Value, json};
-use store::{
-    ledger::{LaneRow, OfferRow},
-    publications::Published,
-    sql::Sql as _,
-};
+use store::{publications::Published, sql::Sql as _};
 
 use super::{
     rig::{Answer, BEGIN_MS, OPERATOR, Rig},
@@ -62,34 +58,6 @@ async fn state(shop: &Shop<'_>, sale: &str) -> String {
 async fn published(rig: &Rig, sale: &str) -> Option<Sale> {
     let ledger = rig.place().ledger().await;
     ledger.publications().find(SaleId::new(sale.parse().unwrap()).unwrap()).await.unwrap()
-}
-
-/// As the keeper adds them: a ledger row for each lane of a published sale.
-async fn add_lanes(rig: &Rig, sale: &Sale) {
-    let ledger = rig.place().ledger().await;
-    for lane in &sale.lanes {
-        let offers = lane.offers.iter().map(|offer| OfferRow {
-            offer: offer.id,
-            allotment: offer.allotment,
-            target: offer.allotment,
-            sold: 0,
-            sale_version: sale.version,
-            changed_at: 0,
-        });
-        let row = LaneRow {
-            lane: lane.id,
-            tenant: sale.tenant,
-            sale: sale.id,
-            partition: lane.partition,
-            epoch: Epoch(1),
-            is_retired: false,
-            limit_per_buyer: lane.limit_per_buyer,
-            limit_changed_at: 0,
-            first_order: None,
-            offers: offers.collect(),
-        };
-        ledger.add_lane(&row, sale.window.opens_at_ms).await.unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +229,7 @@ async fn units_of_a_reduction_come_back_when_the_ledger_has_let_them_go() {
     let shop = stocked(&rig).await;
     let sale = made(&shop, "winter", 60).await;
     step(&shop, &sale, "publish").await.expect(200);
-    add_lanes(&rig, &published(&rig, &sale).await.unwrap()).await;
+    rig.add_lanes(&published(&rig, &sale).await.unwrap()).await;
     shop.patching(&format!("{SALES}/{sale}"), &json!({ "lanes": lanes(40) })).send().await.expect(200);
     keep(&rig.catalog).await.unwrap();
     assert_eq!(shop.figures(1).await, [100, 60, 0, 40], "the ledger still sells 60");
@@ -288,7 +256,7 @@ async fn a_closed_sale_gives_back_its_rest_when_its_lanes_are_retired() {
     let sale = made(&shop, "winter", 60).await;
     step(&shop, &sale, "publish").await.expect(200);
     let record = published(&rig, &sale).await.unwrap();
-    add_lanes(&rig, &record).await;
+    rig.add_lanes(&record).await;
     set_ledger(&rig, "UPDATE offers SET sold = ? WHERE offer = ?", 50, record.lanes[0].offers[0].id).await;
     rig.clock.set_wall(OVER_MS);
     keep(&rig.catalog).await.unwrap();
