@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use kit::clock::{Clock as _, SystemClock, rfc3339};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +28,6 @@ const IN_A_ROW: u32 = 5;
 const UNITS: u64 = 100_000;
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 const FAR: &str = "2049-01-01T00:00:00Z";
-const OVER: &str = "2020-01-02T00:00:00Z";
 const LAST: &str = "2050-01-01T00:00:00Z";
 
 /// What an engine is asked, and what it answers once it has the change.
@@ -87,6 +87,8 @@ struct Changing<'a, P> {
 pub fn measure<P: Place + Sync>(place: &P) -> anyhow::Result<Vec<Change>> {
     let changing = Changing::prepare(place)?;
     let plain = Terms::default();
+    // Engines forget what was over long ago.
+    let now = rfc3339(SystemClock::new().now_ms());
     let step = |name| ("POST", format!("{}/{name}", changing.path), json!({}));
     let patch = |body| ("PATCH", changing.path.clone(), body);
     let lanes = |terms: Terms| patch(json!({ "lanes": terms.lanes() }));
@@ -109,7 +111,7 @@ pub fn measure<P: Place + Sync>(place: &P) -> anyhow::Result<Vec<Change>> {
         ("visible later", patch(json!({ "visible_from": FAR })), Page(404)),
         ("visible", patch(json!({ "visible_from": null })), Page(200)),
         ("open", patch(json!({ "opens_at": LONG_AGO })), Holder("limit_reached", 1)),
-        ("ended", patch(json!({ "closes_at": OVER })), Holder("ended", 1)),
+        ("ended", patch(json!({ "closes_at": now })), Holder("ended", 1)),
         ("prolonged", patch(json!({ "closes_at": LAST })), Holder("limit_reached", 1)),
         ("limit raised", lanes(Terms { limit: 2, ..plain }), Holder("accepted", 1)),
         ("limit lowered", lanes(plain), Fresh("limit_reached", 2, 1)),

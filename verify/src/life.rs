@@ -5,7 +5,10 @@
 
 mod shown;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use domain::id::TenantId;
@@ -115,16 +118,26 @@ struct Life<'a, P> {
 /// # Errors
 /// What went wrong first.
 pub fn live<P: Place>(place: &mut P) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let at = |step| say(&format!("{:5.1} s  {step}", begun.elapsed().as_secs_f64()));
+    at("a draft is made and published");
     let mut life = Life::prepare(place)?;
     life.opens_on_the_second()?;
     let engines = life.place.engines();
     let per_s = u32::try_from(PER_S / engines.len())?;
     let buyers = Buyers::come(&life.sale, &engines, life.place.signer(), per_s);
+    at("it is open; 500 units more");
     life.gets_500_units_more(&buyers).context("500 units more")?;
+    at("another limit");
     life.gets_another_limit().context("another limit")?;
+    at("another price");
     life.gets_another_price().context("another price")?;
+    at("a reduction and a pause");
     life.is_lowered_and_paused(&buyers).context("a reduction and a pause")?;
-    life.is_closed(buyers).context("the end")
+    at("the end");
+    life.closes(buyers).context("the end")?;
+    at("settled");
+    Ok(())
 }
 
 impl<'a, P: Place> Life<'a, P> {
@@ -257,7 +270,7 @@ impl<'a, P: Place> Life<'a, P> {
     }
 
     /// It sells no more, its rest is the warehouse's again, and all agree.
-    fn is_closed(mut self, buyers: Buyers) -> anyhow::Result<()> {
+    fn closes(mut self, buyers: Buyers) -> anyhow::Result<()> {
         self.step("close")?;
         self.place.kill(Process::Writer)?;
         self.place.kill(Process::Catalog)?;

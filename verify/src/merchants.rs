@@ -59,19 +59,17 @@ impl Seller {
     /// # Errors
     /// When a step is refused.
     pub fn open(merchants: &Merchants, units: u64) -> anyhow::Result<Self> {
-        let tenant = json!({ "code": "kettles", "name": "Kettles", "plan": "unlimited" });
+        let code = format!("kettles-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let tenant = json!({ "code": code, "name": "Kettles", "plan": "unlimited" });
         let made = Self(0).call(merchants, ("POST", "/v1/tenants"), &tenant)?;
         let seller = Self(made["id"].as_str().context("a tenant without an id")?.parse()?);
-        let sku = json!({ "code": Self::SKU, "price": { "amount": 9_900, "currency": "CNY" } });
+        let make = |path: &str, body: Value| seller.call(merchants, ("POST", path), &body);
+        make("/v1/warehouses", json!({ "code": "MAIN", "name": "Main" }))?;
+        let product = make("/v1/products", json!({ "code": "KETTLE", "title": "Kettle" }))?;
+        let skus = format!("/v1/products/{}/skus", product["id"].as_str().context("a product without an id")?);
+        make(&skus, json!({ "code": Self::SKU, "price": { "amount": 9_900, "currency": "CNY" } }))?;
         let line = json!({ "kind": "receive", "sku": Self::SKU, "warehouse": "MAIN", "units": units });
-        for (path, body) in [
-            ("/v1/warehouses", json!({ "code": "MAIN", "name": "Main" })),
-            ("/v1/products", json!({ "code": "KETTLE", "title": "Kettle" })),
-            ("/v1/products/1/skus", sku),
-            ("/v1/stock/movements", json!({ "lines": [line] })),
-        ] {
-            seller.call(merchants, ("POST", path), &body)?;
-        }
+        make("/v1/stock/movements", json!({ "lines": [line] }))?;
         Ok(seller)
     }
 
