@@ -103,6 +103,8 @@ pub fn measure<P: Place + Sync>(place: &P) -> anyhow::Result<Vec<Change>> {
         ("price back", lanes(plain), Holder("limit_reached", 1)),
         ("fewer units", lanes(Terms { units: 1, ..plain }), Fresh("sold_out", 1, 1)),
         ("more units", lanes(plain), Fresh("accepted", 1, 1)),
+        ("limit raised", lanes(Terms { limit: 2, ..plain }), Holder("accepted", 1)),
+        ("limit lowered", lanes(plain), Fresh("limit_reached", 2, 1)),
         ("offer's rate lowered", lanes(Terms { rate: 1, ..plain }), Fresh("rate_limited", 1, 1)),
         ("offer's rate raised", lanes(plain), Fresh("accepted", 1, IN_A_ROW)),
         ("buyer's rate lowered", patch(json!({ "buyer_rate_per_s": 1 })), Holder("rate_limited", 1)),
@@ -113,8 +115,6 @@ pub fn measure<P: Place + Sync>(place: &P) -> anyhow::Result<Vec<Change>> {
         ("open", patch(json!({ "opens_at": LONG_AGO })), Holder("limit_reached", 1)),
         ("ended", patch(json!({ "closes_at": now })), Holder("ended", 1)),
         ("prolonged", patch(json!({ "closes_at": LAST })), Holder("limit_reached", 1)),
-        ("limit raised", lanes(Terms { limit: 2, ..plain }), Holder("accepted", 1)),
-        ("limit lowered", lanes(plain), Fresh("limit_reached", 2, 1)),
     ];
     changes.into_iter().map(|(name, what, look)| changing.time(name, &what, look).context(name)).collect()
 }
