@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 
 use domain::{
-    id::{BatchId, BuyerId, KeyHash, LaneId, OfferId, OrderId, Position},
+    id::{BatchId, BuyerId, KeyHash, LaneId, OfferId, OrderId},
     order::{OrderRow, Status},
     sale::LIMIT_MAX,
     stock::Purchase,
@@ -28,8 +28,8 @@ pub struct OfferEvidence {
     pub offer: OfferId,
     /// Live units that one buyer may hold in the lane.
     pub limit_per_buyer: u32,
-    /// Where the limit last changed (R16); `None`: it never did.
-    pub limit_since: Option<Position>,
+    /// Where in the log the limit last changed (R16), packed; 0: it never did.
+    pub limit_since: i64,
     /// Units it may sell: by the ledger, else as published.
     pub allotment: u64,
     /// Units that its sale wants it to sell; the allotment is above it while a reduction waits for
@@ -60,8 +60,8 @@ pub struct RowEvidence {
     pub live: bool,
     /// Decided against.
     pub rejected: bool,
-    /// Where its reservation stands in the log.
-    pub position: Position,
+    /// Where its reservation stands in the log, packed.
+    pub position: i64,
 }
 
 impl From<&OrderRow> for RowEvidence {
@@ -75,7 +75,8 @@ impl From<&OrderRow> for RowEvidence {
             key: row.key,
             live: row.is_live(),
             rejected: row.status == Status::Rejected,
-            position: row.position,
+            // No row has a place that is out of range.
+            position: row.position.pack().unwrap_or(i64::MAX),
         }
     }
 }
@@ -316,15 +317,15 @@ fn limits(evidence: &Evidence, over_limit: &mut Finding) {
     fn whose(row: &RowEvidence) -> (BuyerId, LaneId) {
         (row.buyer, row.lane)
     }
-    let limits: HashMap<LaneId, (u32, Option<Position>)> =
+    let limits: HashMap<LaneId, (u32, i64)> =
         evidence.offers.iter().map(|offer| (offer.lane, (offer.limit_per_buyer, offer.limit_since))).collect();
     let mut live: Vec<&RowEvidence> = evidence.rows.iter().filter(|row| row.live).collect();
     live.sort_unstable_by_key(|row| whose(row));
     for rows in live.chunk_by(|a, b| whose(a) == whose(b)) {
         let (buyer, lane) = whose(rows[0]);
         let held: u64 = rows.iter().map(|row| u64::from(row.quantity)).sum();
-        let (limit, since) = limits.get(&lane).copied().unwrap_or((0, None));
-        let bought_since = since.is_none_or(|since| rows.iter().any(|row| row.position > since));
+        let (limit, since) = limits.get(&lane).copied().unwrap_or((0, 0));
+        let bought_since = rows.iter().any(|row| row.position >= since);
         let limit = u64::from(if bought_since { limit } else { LIMIT_MAX });
         over_limit
             .add(held.saturating_sub(limit), || format!("buyer {buyer} holds {held} in lane {lane}, limit {limit}"));

@@ -8,7 +8,7 @@ pub mod production;
 
 use std::future::Future;
 
-use domain::id::{BatchId, LaneId, OfferId, Position};
+use domain::id::{BatchId, LaneId, OfferId};
 use store::{
     ledger::{LaneRow, Ledger, OfferRow},
     orders::Orders,
@@ -86,7 +86,7 @@ pub struct Backends<S, W> {
 struct Asked {
     lane: LaneId,
     limit_per_buyer: u32,
-    limit_since: Option<Position>,
+    limit_since: i64,
     is_retired: bool,
     /// As the ledger has them, else as published.
     offers: Vec<OfferRow>,
@@ -95,8 +95,7 @@ struct Asked {
 impl From<&LaneRow> for Asked {
     fn from(row: &LaneRow) -> Self {
         let LaneRow { lane, limit_per_buyer, is_retired, limit_changed_at, .. } = *row;
-        let limit_since = (limit_changed_at > 0).then(|| Position::unpack(limit_changed_at));
-        Self { lane, limit_per_buyer, limit_since, is_retired, offers: row.offers.clone() }
+        Self { lane, limit_per_buyer, limit_since: limit_changed_at, is_retired, offers: row.offers.clone() }
     }
 }
 
@@ -171,7 +170,7 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
                     let offer =
                         OfferRow { offer, allotment, target: allotment, sold: 0, sale_version: 0, changed_at: 0 };
                     let (limit_per_buyer, offers) = (LIMIT_PER_BUYER, vec![offer]);
-                    Asked { lane, limit_per_buyer, limit_since: None, is_retired: false, offers }
+                    Asked { lane, limit_per_buyer, limit_since: 0, is_retired: false, offers }
                 },
                 Asked::from,
             ));

@@ -151,7 +151,7 @@ impl<'a, P: Place> Life<'a, P> {
         let Offered { sale, lane, offer } = Offered::of(&made)?;
         let path = format!("{SALES}/{sale}");
         // It opens on a whole second, and soon: what is left to do takes less.
-        let opens_at_ms = (SystemClock::new().now_ms() / 1_000 + 4) * 1_000;
+        let opens_at_ms = (SystemClock::new().now_ms() / 1_000 + 6) * 1_000;
         seller.call(place.merchants(), ("PATCH", &path), &json!({ "opens_at": rfc3339(opens_at_ms) }))?;
         let published = seller.call(place.merchants(), ("POST", &format!("{path}/publish")), &json!({}))?;
         ensure!(published["state"] == "published", "{published}");

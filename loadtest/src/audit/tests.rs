@@ -1,7 +1,7 @@
 //! A check that cannot fail is a defect: each kind of damage, done to any sound sale at any place,
 //! is found under its word, and under no other that it does not touch.
 
-use domain::id::Generation;
+use domain::id::{Generation, Position};
 use proptest::prelude::*;
 
 use super::*;
@@ -31,8 +31,8 @@ fn row(number: u64, live: bool, rejected: bool) -> RowEvidence {
     }
 }
 
-fn at(offset: u64) -> Position {
-    Position { generation: Generation(1), offset, index: 0 }
+fn at(offset: u64) -> i64 {
+    Position { generation: Generation(1), offset, index: 0 }.pack().unwrap()
 }
 
 /// What all hold after a sale in which nothing went wrong: some orders live, some released, some
@@ -47,7 +47,7 @@ fn sound(kinds: &[u8], spare: u64) -> Evidence {
             lane: id(lane),
             offer: id(10 + lane),
             limit_per_buyer: u32::try_from(lane).unwrap(),
-            limit_since: None,
+            limit_since: 0,
             allotment: sold + spare,
             target: sold + spare,
             sold,
