@@ -62,6 +62,15 @@ pub struct Merchants {
 }
 
 impl Merchants {
+    /// Asks something as the operator, for a tenant or, where it is empty, for the deployment.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask(&self, method: &str, path: &str, tenant: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let acts_for = if tenant.is_empty() { String::new() } else { format!("Flashsale-Tenant: {tenant}\r\n") };
+        answered(self.address, &format!("{method} {path}"), &self.key, &acts_for, body)
+    }
+
     /// The totals of all offers of these sales that something is counted of, by number.
     ///
     /// # Errors
@@ -107,4 +116,22 @@ impl Merchants {
         agreed.with_context(|| format!("{sold:?}\n{shown:#?}"))?;
         Ok(shown)
     }
+}
+
+/// Sends a request with a bearer token and an Idempotency-Key of its own: status and body of the
+/// answer, which is JSON or nothing.
+///
+/// # Errors
+/// When there is no answer.
+pub fn answered(to: SocketAddr, what: &str, token: &str, more: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let mut wire = Wire::connect(to)?;
+    wire.send(format!(
+        "{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n{more}Idempotency-Key: {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        uuid::Uuid::new_v4(),
+        body.len()
+    ))?;
+    let Outcome::Answered { status, body, .. } = wire.answer() else { bail!("{what}: no answer") };
+    Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
 }

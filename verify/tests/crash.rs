@@ -3,6 +3,8 @@
 //! waited for, not slept for; then the load test's own audit of the databases.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "crash/erased.rs"]
+mod erased;
 #[path = "crash/funnel.rs"]
 mod funnel;
 #[path = "events/toy.rs"]
