@@ -28,13 +28,22 @@ mod rates;
 /// Personal data.
 mod personal;
 
+/// What buyers may ask of a shop by law.
+mod rights;
+
 use kit::{api::Route, http::Mount};
 
-use crate::{ports::Ports, refused::Refused, service::Catalog};
+use crate::{jobs::Kind, ports::Ports, refused::Refused, service::Catalog};
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
-    let parts = [mint::routes(), providers::routes(), wechat::routes(), phone::routes(), personal::routes()];
+    let parts =
+        [mint::routes(), providers::routes(), wechat::routes(), phone::routes(), personal::routes(), rights::routes()];
     parts.into_iter().flatten().collect()
+}
+
+/// Their jobs.
+pub(crate) fn kinds<P: Ports>() -> Vec<Kind<P>> {
+    rights::kinds()
 }
 
 /// Removes what is left of logins that are over.
@@ -46,7 +55,8 @@ pub(crate) async fn purge<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
 /// Their part of the OpenAPI document.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     let mut document = mint::document();
-    let others = [providers::document(), wechat::document(), phone::document(), personal::document()];
+    let others =
+        [providers::document(), wechat::document(), phone::document(), personal::document(), rights::document()];
     others.into_iter().for_each(|part| document.merge(part));
     document
 }

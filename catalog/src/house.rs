@@ -8,8 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    buyers, change, domains, funnel, keys, people, ports::Ports, refused::Refused, sales, service::Catalog, stock,
-    usage,
+    buyers, change, copies, funnel, keys, people, ports::Ports, refused::Refused, sales, service::Catalog, stock, usage,
 };
 
 /// How often it is looked whose time has come.
@@ -50,12 +49,7 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             is_last: false,
             work: |catalog| Box::pin(buyers::purge(catalog)),
         },
-        Chore {
-            name: "domains",
-            every: domains::EVERY,
-            is_last: false,
-            work: |catalog| Box::pin(domains::copy(catalog)),
-        },
+        Chore { name: "copies", every: copies::EVERY, is_last: false, work: |catalog| Box::pin(copies::make(catalog)) },
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
         Chore { name: "funnel", every: minutes(1), is_last: false, work: |catalog| Box::pin(funnel::purge(catalog)) },
         Chore { name: "sales", every: seconds(1), is_last: false, work: |catalog| Box::pin(sales::keep(catalog)) },

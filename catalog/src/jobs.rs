@@ -19,10 +19,10 @@ use store::sql::{Row, SqlError};
 use utoipa::ToSchema;
 
 pub(crate) use self::accept::{NewJob, accept};
-pub(crate) use self::piece::{End, Flaw, Step, begin, input};
+pub(crate) use self::piece::{End, Flaw, Step, Work, begin, input};
 pub use self::run::{Runner, run};
 pub(crate) use self::show::{Format, document, routes};
-use crate::{numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
+use crate::{buyers, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
 
 const JOBS: Numbered = Numbered("job");
 
@@ -51,7 +51,7 @@ pub(crate) type Doing<'a> = Pin<Box<dyn Future<Output = Result<Option<Job>, Refu
 
 /// Every kind.
 fn kinds<P: Ports>() -> Vec<Kind<P>> {
-    [products::kinds()].into_iter().flatten().collect()
+    [products::kinds(), buyers::kinds()].into_iter().flatten().collect()
 }
 
 fn kind<P: Ports>(name: &str) -> Option<Kind<P>> {
@@ -223,7 +223,7 @@ pub(crate) struct Shown {
     #[schema(example = "products_import")]
     kind: String,
     state: State,
-    /// How much of `total` is done: bytes of what is imported, products of what is exported.
+    /// How much of `total` is done: bytes of what is imported, else products or buyers.
     done: u64,
     total: u64,
     counts: Counts,

@@ -41,7 +41,7 @@ pub mod audit;
 pub mod change;
 
 /// Where crash tests end the process.
-mod failpoint;
+pub mod failpoint;
 
 /// What its handlers share, and its routes.
 pub mod service;
@@ -73,8 +73,8 @@ mod usage;
 /// How a shop looks.
 mod branding;
 
-/// At which domains shops are.
-mod domains;
+/// What other services read of tenants.
+mod copies;
 
 /// Feature flags.
 pub mod flags;

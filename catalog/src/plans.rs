@@ -3,6 +3,8 @@
 
 mod quotas;
 
+use std::collections::BTreeMap;
+
 use kit::{
     access::Permission::{ReadSettings, ReadTenants, WriteTenants},
     api::{Access, Call, Route, tagged},
@@ -183,6 +185,17 @@ pub(crate) async fn standing<S: Sql>(sql: &S, tenant: u32) -> Result<Option<Stan
     let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
     let state = row.text_as("tenant state", TenantState::read)?;
     Ok(Some(Standing { state, plan: row.text()?, quotas: Quotas::read(&row.text()?)? }))
+}
+
+/// Purchases a second that plans allow each of their tenants, by plan; plans that set no rate are
+/// not in it.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn rates<S: Sql>(sql: &S) -> Result<BTreeMap<String, u32>, Refused> {
+    let rows = sql.rows(&format!("SELECT {COLUMNS} FROM plans"), vec![]).await?;
+    let plans = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(plans.into_iter().filter_map(|plan| Some((plan.code, plan.quotas.tenant_rate_per_s?))).collect())
 }
 
 /// Refuses a plan that is not there.

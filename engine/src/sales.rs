@@ -186,6 +186,9 @@ struct Published {
     /// The newest version of every sale, also of those that are left out of the directory.
     sales: BTreeMap<SaleId, Sale>,
     engines: u32,
+    /// What the plans of tenants allow, over the whole fleet; who is not in it has what the setting
+    /// allows.
+    rates: BTreeMap<TenantId, u32>,
     /// Epoch milliseconds, as of the last change.
     now_ms: u64,
 }
@@ -214,7 +217,7 @@ pub struct Directory {
 impl Directory {
     /// An empty directory of a fleet of one.
     pub fn new(ticks: Ticks, permits: Arc<Permits>, limits: TenantLimits) -> Self {
-        let published = Mutex::new(Published { sales: BTreeMap::new(), engines: 1, now_ms: 0 });
+        let published = Mutex::new(Published { sales: BTreeMap::new(), engines: 1, rates: BTreeMap::new(), now_ms: 0 });
         let (contradictions, edition) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { current: ArcSwap::default(), published, ticks, permits, limits, contradictions, edition }
     }
@@ -268,6 +271,15 @@ impl Directory {
         }
     }
 
+    /// Lets tenants have what their plans allow from now on, and never more than the setting.
+    pub fn limit_tenants(&self, rates: BTreeMap<TenantId, u32>) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if published.rates != rates {
+            published.rates = rates;
+            self.rebuild(&published);
+        }
+    }
+
     /// Forgets buyers whose buckets are full again.
     pub fn forget_idle_buyers(&self) {
         for promotion in self.current.load_full().sales() {
@@ -276,7 +288,8 @@ impl Directory {
     }
 
     fn rebuild(&self, published: &Published) {
-        let build = Build { directory: self, engines: published.engines, old: self.current.load_full() };
+        let (engines, rates) = (published.engines, &published.rates);
+        let build = Build { directory: self, engines, rates, old: self.current.load_full() };
         let mut next = Snapshot::default();
         let left_out: u64 = published.shown().map(|sale| build.add(sale, &mut next)).sum();
         self.contradictions.store(left_out, Ordering::Relaxed);
@@ -289,6 +302,7 @@ impl Directory {
 struct Build<'a> {
     directory: &'a Directory,
     engines: u32,
+    rates: &'a BTreeMap<TenantId, u32>,
     old: Arc<Snapshot>,
 }
 
@@ -331,6 +345,7 @@ impl Build<'_> {
 
     fn tenant(&self, id: TenantId) -> Arc<Tenant> {
         let TenantLimits { rate_per_s, permits_max, .. } = self.directory.limits;
+        let rate_per_s = self.rates.get(&id).map_or(rate_per_s, |planned| rate_per_s.min(*planned));
         let old = self.old.tenants.get(&id);
         if let Some(old) = old.filter(|old| old.bucket.is_for(rate_per_s, self.engines)) {
             return Arc::clone(old);

@@ -67,6 +67,9 @@ const TASKS_DEADLINE: Duration = Duration::from_secs(4);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 const COUNTS_DEADLINE: Duration = Duration::from_secs(1);
 const LEASE_DEADLINE: Duration = Duration::from_secs(3);
+/// How often the rates of tenants' plans are read. With the round of catalog's copy (3 s) a change
+/// holds in 6 s.
+const RATES_EVERY: Duration = Duration::from_secs(3);
 /// Every so many seconds buyers whose buckets are full again are forgotten.
 const FORGET_EVERY_S: u64 = 5;
 
@@ -261,6 +264,8 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let holder = format!("engine-{}", Uuid::new_v4());
         let keeper = LeaseKeeper::new(ledger.clone(), clock.clone(), Arc::clone(&shared.mint), holder);
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
+        let limited = Arc::clone(&directory);
+        tokio::spawn(ledger.tenant_rates().follow(RATES_EVERY, move |rates| limited.limit_tenants(rates)));
         tokio::spawn(origins::follow(ledger.shop_domains(), Arc::clone(&shared.origins)));
         shared.sweep(PageMetrics::register(registry)?, &directory, &conditions).await?;
         let counting_stop = CancellationToken::new();

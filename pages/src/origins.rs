@@ -12,16 +12,5 @@ const EVERY: Duration = Duration::from_secs(3);
 
 /// Follows them for ever.
 pub async fn follow<S: Sql>(domains: ShopDomains<S>, origins: Arc<Origins>) {
-    let mut is_away = false;
-    loop {
-        let read = domains.all().await;
-        let was_away = std::mem::replace(&mut is_away, read.is_err());
-        match read {
-            Ok(domains) => origins.put(domains),
-            // Once: the database's own figures tell the rest.
-            Err(error) if !was_away => tracing::warn!(%error, "the shops' domains cannot be read; those known stay"),
-            Err(_) => {}
-        }
-        tokio::time::sleep(EVERY).await;
-    }
+    domains.follow(EVERY, |domains| origins.put(domains)).await;
 }

@@ -21,6 +21,7 @@ use crate::figures::DatabaseFigures;
 use crate::{
     domains::ShopDomains,
     publications::Publications,
+    rates::TenantRates,
     sql::{Fixed, Sql, SqlError},
 };
 
@@ -194,6 +195,11 @@ impl<S: Sql> Ledger<S> {
     /// The domains of tenants' shops, for who answers their pages.
     pub fn shop_domains(&self) -> ShopDomains<S> {
         ShopDomains::new(self.db.clone())
+    }
+
+    /// What tenants may sell a second, for engines.
+    pub fn tenant_rates(&self) -> TenantRates<S> {
+        TenantRates::new(self.db.clone())
     }
 
     /// How its pool is used, and what came of its statements.

@@ -3,6 +3,7 @@
 
 pub mod cause;
 pub mod consumer;
+pub mod copies;
 pub mod domains;
 #[cfg(any(feature = "embedded", feature = "production"))]
 mod elapsed;
@@ -12,6 +13,7 @@ pub mod log;
 pub mod mismatch;
 pub mod orders;
 pub mod publications;
+pub mod rates;
 pub mod shards;
 pub mod sql;
 pub mod stock;

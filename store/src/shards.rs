@@ -25,6 +25,7 @@ const LEDGER: &[(&str, &str)] = &[
     CONSUMERS,
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
     ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
+    ("012-tenant-rates", include_str!("../migrations/ledger/012-tenant-rates.sql")),
 ];
 /// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
 /// service's list of migrations.

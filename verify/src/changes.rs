@@ -234,7 +234,7 @@ impl<'a, P: Place + Sync> Changing<'a, P> {
 
     fn fresh(&self) -> anyhow::Result<String> {
         let buyer = self.next_buyer.fetch_add(1, Ordering::Relaxed);
-        Ok(token(self.place.signer(), self.seller.tenant(), buyer)?)
+        Ok(token(self.place.signer(), self.seller.number()?, buyer)?)
     }
 
     fn units(&self, quantity: u32) -> Value {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::child::wait_until;
 
-pub use crate::merchants::Merchants;
+pub use crate::merchants::{Merchants, answered};
 
 /// How long the figures may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -59,7 +59,7 @@ impl Merchants {
         let mut totals = BTreeMap::new();
         for (sale, tenant) in &sold.sales {
             let path = format!("/v1/merchant/sales/{sale}/funnel");
-            let (status, funnel) = self.send(&self.request(*tenant, ("GET", &path), &Value::Null, None))?;
+            let (status, funnel) = self.ask("GET", &path, &tenant.to_string(), &Value::Null)?;
             ensure!(status == 200 || status == 404, "sale {sale}: {status} {funnel}");
             for offer in funnel["offers"].as_array().into_iter().flatten() {
                 let number = offer["offer"].as_str().context("an offer without a number")?;

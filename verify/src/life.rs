@@ -156,7 +156,7 @@ impl<'a, P: Place> Life<'a, P> {
         let published = seller.call(place.merchants(), ("POST", &format!("{path}/publish")), &json!({}))?;
         ensure!(published["state"] == "published", "{published}");
         let offer = LoadOffer { lane, offer, partition: None, allotment: FIRST };
-        let tenant = TenantId::new(seller.tenant().into())?;
+        let tenant = TenantId::new(seller.number()?.into())?;
         let sale = LoadSale::published(sale, tenant, vec![offer], opens_at_ms, &mut rand::rng());
         let mut life = Self { place, seller, path, sale, price: 9_900, next_buyer: 1, bought: 0 };
         life.stock_is([ON_HAND, FIRST, 0])?;
@@ -189,10 +189,7 @@ impl<'a, P: Place> Life<'a, P> {
         self.every_engine_answers("sold_out")?;
         let before = self.show()?;
         let change = json!({ "lanes": lanes(FIRST + 500, 1, self.price) });
-        let merchants = self.place.merchants().clone();
-        let request = merchants.request(self.seller.tenant(), ("PATCH", &self.path), &change, None);
-        let mut wire = crate::wire::Wire::connect(merchants.address)?;
-        wire.send(request)?;
+        let wire = self.place.merchants().send("PATCH", &self.path, self.seller.id(), &change)?;
         self.place.kill(Process::Catalog)?;
         drop(wire);
         let after = self.change(&change)?;
@@ -229,14 +226,11 @@ impl<'a, P: Place> Life<'a, P> {
 
     /// Two operators change the price at once: one wins, and the other is told what there is now.
     fn gets_another_price(&mut self) -> anyhow::Result<()> {
-        let seen = self.show()?["version"].as_u64();
-        let merchants = self.place.merchants();
-        let requests = [8_800, 7_700].map(|price| {
-            let change = json!({ "lanes": lanes(ON_HAND / 2, 1, price) });
-            merchants.request(self.seller.tenant(), ("PATCH", &self.path), &change, seen)
-        });
+        let seen = self.show()?["version"].as_u64().context("a sale without a version")?;
+        let (merchants, path, tenant) = (self.place.merchants(), &self.path, self.seller.id());
+        let change = |price| merchants.patch_if(path, tenant, seen, &json!({ "lanes": lanes(ON_HAND / 2, 1, price) }));
         let answers = std::thread::scope(|scope| {
-            let asked = requests.each_ref().map(|request| scope.spawn(|| merchants.send(request)));
+            let asked = [8_800, 7_700].map(|price| scope.spawn(move || change(price)));
             asked.map(|asked| asked.join().map_err(|_| anyhow::anyhow!("an operator ended early"))?)
         });
         let [one, other] = answers;
@@ -284,9 +278,9 @@ impl<'a, P: Place> Life<'a, P> {
         let promised = (book.promises().len() + self.bought) as u64;
         ensure!(promised == sold, "{promised} were promised, and {sold} are sold");
         self.stock_is([ON_HAND, 0, sold])?;
-        shown::reconciles(self.seller, self.place.merchants())?;
+        shown::reconciles(&self.seller, self.place.merchants())?;
         let expected = "create change publish change change change change change change pause resume close";
-        let history = shown::history(self.seller, self.place.merchants(), &self.path)?;
+        let history = shown::history(&self.seller, self.place.merchants(), &self.path)?;
         ensure!(history == expected, "{history}");
         say(&format!("{sold} units were sold, {} of them to buyers of the load test", book.promises().len()));
         Ok(())
@@ -310,7 +304,7 @@ impl<P: Place> Life<'_, P> {
     /// A buyer who was never here, by his token.
     fn buyer(&mut self) -> anyhow::Result<String> {
         self.next_buyer += 1;
-        Ok(token(self.place.signer(), self.seller.tenant(), self.next_buyer)?)
+        Ok(token(self.place.signer(), self.sale.tenant.number(), self.next_buyer)?)
     }
 
     /// Asks to buy a unit at this price.

@@ -16,39 +16,68 @@ pub struct Merchants {
     pub key: String,
 }
 
-impl Merchants {
-    /// A request for a tenant (0: for none), under an Idempotency-Key of its own. `seen`: the
-    /// version that it changes, and no other.
-    pub fn request(&self, tenant: u32, (method, path): (&str, &str), body: &Value, seen: Option<u64>) -> String {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let tenant = if tenant == 0 { String::new() } else { format!("Flashsale-Tenant: {tenant}\r\n") };
-        let seen = seen.map_or_else(String::new, |version| format!("If-Match: \"{version}\"\r\n"));
-        format!(
-            "{method} {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\n{tenant}{seen}Idempotency-Key: {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.key,
-            uuid::Uuid::new_v4(),
-            body.len()
-        )
-    }
+/// A request with a bearer token and an Idempotency-Key of its own. `what`: method and path; `more`:
+/// further headers, each with its end of line.
+fn request(what: &str, token: &str, more: &str, body: &Value) -> String {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    format!(
+        "{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n{more}Idempotency-Key: {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        uuid::Uuid::new_v4(),
+        body.len()
+    )
+}
 
-    /// Sends a request. Status and body of its answer.
+/// Sends a request with a bearer token and an Idempotency-Key of its own: status and body of the
+/// answer, which is JSON or nothing.
+///
+/// # Errors
+/// When there is no answer.
+pub fn answered(to: SocketAddr, what: &str, token: &str, more: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+    let mut wire = Wire::connect(to)?;
+    wire.send(request(what, token, more, body))?;
+    match wire.answer() {
+        Outcome::Answered { status, body, .. } => Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null))),
+        other => bail!("{what}: no answer: {other:?}"),
+    }
+}
+
+fn acts_for(tenant: &str) -> String {
+    if tenant.is_empty() { String::new() } else { format!("Flashsale-Tenant: {tenant}\r\n") }
+}
+
+impl Merchants {
+    /// Asks something as the operator, for a tenant or, where it is empty, for the deployment.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn send(&self, request: &str) -> anyhow::Result<(u16, Value)> {
+    /// When there is no answer.
+    pub fn ask(&self, method: &str, path: &str, tenant: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        answered(self.address, &format!("{method} {path}"), &self.key, &acts_for(tenant), body)
+    }
+
+    /// Sends a change for a tenant, and waits for nothing.
+    ///
+    /// # Errors
+    /// When nobody is there.
+    pub fn send(&self, method: &str, path: &str, tenant: &str, body: &Value) -> anyhow::Result<Wire> {
         let mut wire = Wire::connect(self.address)?;
-        wire.send(request)?;
-        match wire.answer() {
-            Outcome::Answered { status, body, .. } => Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null))),
-            other => bail!("no answer of the merchants' service: {other:?}"),
-        }
+        wire.send(request(&format!("{method} {path}"), &self.key, &acts_for(tenant), body))?;
+        Ok(wire)
+    }
+
+    /// Changes something of a tenant if its version is this one.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn patch_if(&self, path: &str, tenant: &str, version: u64, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let more = format!("{}If-Match: \"{version}\"\r\n", acts_for(tenant));
+        answered(self.address, &format!("PATCH {path}"), &self.key, &more, body)
     }
 }
 
 /// A tenant with one SKU in one warehouse.
-#[derive(Debug, Clone, Copy)]
-pub struct Seller(u32);
+#[derive(Debug, Clone)]
+pub struct Seller(String);
 
 impl Seller {
     /// The SKU that it sells.
@@ -61,8 +90,8 @@ impl Seller {
     pub fn open(merchants: &Merchants, units: u64) -> anyhow::Result<Self> {
         let code = format!("kettles-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let tenant = json!({ "code": code, "name": "Kettles", "plan": "unlimited" });
-        let made = Self(0).call(merchants, ("POST", "/v1/tenants"), &tenant)?;
-        let seller = Self(made["id"].as_str().context("a tenant without an id")?.parse()?);
+        let made = Self(String::new()).call(merchants, ("POST", "/v1/tenants"), &tenant)?;
+        let seller = Self(made["id"].as_str().context("a tenant without an id")?.to_owned());
         let make = |path: &str, body: Value| seller.call(merchants, ("POST", path), &body);
         make("/v1/warehouses", json!({ "code": "MAIN", "name": "Main" }))?;
         let product = make("/v1/products", json!({ "code": "KETTLE", "title": "Kettle" }))?;
@@ -73,18 +102,26 @@ impl Seller {
         Ok(seller)
     }
 
+    /// Its number, as the merchants' service writes it.
+    pub fn id(&self) -> &str {
+        &self.0
+    }
+
     /// Its number.
-    pub fn tenant(self) -> u32 {
-        self.0
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn number(&self) -> anyhow::Result<u32> {
+        Ok(self.0.parse()?)
     }
 
     /// What a request for it is answered, which must be granted.
     ///
     /// # Errors
     /// When it is refused, or not answered.
-    pub fn call(self, merchants: &Merchants, what: (&str, &str), body: &Value) -> anyhow::Result<Value> {
-        let (status, answer) = merchants.send(&merchants.request(self.0, what, body, None))?;
-        ensure!((200..300).contains(&status), "{what:?}: {status} {answer}");
+    pub fn call(&self, merchants: &Merchants, (method, path): (&str, &str), body: &Value) -> anyhow::Result<Value> {
+        let (status, answer) = merchants.ask(method, path, &self.0, body)?;
+        ensure!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         Ok(answer)
     }
 
@@ -92,7 +129,7 @@ impl Seller {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub fn get(self, merchants: &Merchants, path: &str) -> anyhow::Result<Value> {
+    pub fn get(&self, merchants: &Merchants, path: &str) -> anyhow::Result<Value> {
         self.call(merchants, ("GET", path), &Value::Null)
     }
 }

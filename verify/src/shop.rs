@@ -183,6 +183,11 @@ impl Shop {
         ([127, 0, 0, 1], self.engine_port).into()
     }
 
+    /// Where its Redis keeps its files, and its services write.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What names this deployment.
     pub fn namespace(&self) -> &str {
         &self.namespace

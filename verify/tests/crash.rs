@@ -5,6 +5,8 @@
 
 #[path = "crash/changes.rs"]
 mod changes;
+#[path = "crash/erased.rs"]
+mod erased;
 #[path = "crash/funnel.rs"]
 mod funnel;
 #[path = "crash/life.rs"]

@@ -11,6 +11,8 @@ mod crash;
 mod damage;
 #[path = "embedded/durable.rs"]
 mod durable;
+#[path = "embedded/erased.rs"]
+mod erased;
 #[path = "embedded/events.rs"]
 mod events;
 #[path = "embedded/expiry.rs"]

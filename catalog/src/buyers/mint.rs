@@ -114,7 +114,7 @@ async fn mint<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let subjects = subjects(catalog, tenant, &asked.buyers)?;
     let session = Session::begin(catalog, tenant, asked.hours.unwrap_or(HOURS))?;
     gate::mint(catalog, tenant, asked.buyers.len()).await?;
-    let numbers = catalog.numbers_of(tenant, &subjects).await?;
+    let numbers = catalog.numbers_of(call, tenant, &subjects).await?;
     let tokens = asked.buyers.into_iter().zip(numbers).map(|(wanted, number)| {
         let token = session.token(number, wanted.limit_by.into(), wanted.member)?;
         Ok(BuyerToken { id: wanted.id, buyer: number.to_string(), token })

@@ -1,12 +1,11 @@
-//! Personal data of buyers: sealed under a key per buyer, shown to who may read it, exported, and
-//! erased with the key. The number outlives it, so that orders and money still add up.
+//! Personal data of buyers: sealed under a key per buyer, shown to who may read it, gone with the
+//! key. The number outlives it, so that orders and money still add up.
 
 use kit::{
     access::Permission::{ReadBuyers, WriteBuyers},
     api::{Access, Call, Route, tagged},
     clock::rfc3339,
     http::{Body, Mount, Response, StatusCode, reply},
-    openapi::IdempotencyKey,
 };
 use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
@@ -14,26 +13,21 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::session::secret;
 use crate::{
-    change::{Answer, Begun, Change},
-    document::{Changed, Created, Read},
-    numbers::Numbered,
+    change::Begun,
+    document::{Changed, Read},
     ports::Ports,
     refused::Refused,
     service::Catalog,
     vault::Person,
 };
 
-const EXPORTS: Numbered = Numbered("buyer_export");
-
 const BUYER: &str = "SELECT kind, created_at, erased_at FROM buyers WHERE tenant = ? AND buyer = ?";
 const PROFILE: &str = "SELECT version, sealed FROM buyer_profiles WHERE tenant = ? AND buyer = ?";
 const NEW_PROFILE: &str = "INSERT INTO buyer_profiles (sealed, version, tenant, buyer) VALUES (?, ?, ?, ?)";
 const OTHER_PROFILE: &str = "UPDATE buyer_profiles SET sealed = ?, version = ? WHERE tenant = ? AND buyer = ?";
-const NO_PROFILE: &str = "DELETE FROM buyer_profiles WHERE tenant = ? AND buyer = ?";
-const NO_EXPORTS: &str = "DELETE FROM buyer_exports WHERE tenant = ? AND buyer = ?";
-const NEW_EXPORT: &str = "INSERT INTO buyer_exports (tenant, buyer, number, sealed, created_at) VALUES (?, ?, ?, ?, ?)";
+pub(super) const NO_PROFILE: &str = "DELETE FROM buyer_profiles WHERE tenant = ? AND buyer = ?";
+pub(super) const NO_EXPORTS: &str = "DELETE FROM buyer_exports WHERE tenant = ? AND buyer = ?";
 const EXPORT: &str = "SELECT sealed FROM buyer_exports WHERE tenant = ? AND buyer = ? AND number = ?";
-const ERASED: &str = "UPDATE buyers SET subject = ?, erased_at = ? WHERE tenant = ? AND buyer = ?";
 
 /// What a shop keeps of a buyer; what is left out is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -78,17 +72,8 @@ pub(crate) struct WholeBuyer {
     profile: Option<BuyerProfile>,
 }
 
-/// An export, to be fetched at `Location`.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct BuyerExport {
-    /// Its number, as a decimal string.
-    id: String,
-    /// When it was made, RFC 3339.
-    created_at: String,
-}
-
 #[derive(OpenApi)]
-#[openapi(paths(show, put, export, exported, erase))]
+#[openapi(paths(show, put, exported))]
 struct Document;
 
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -104,20 +89,10 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
             "put_buyer_profile",
             Route::new(write, |catalog, call| Box::pin(put(catalog, call))),
         ),
-        Mount::post(
-            "/v1/buyers/{buyer}/export",
-            "export_buyer",
-            Route::new(write, |catalog, call| Box::pin(export(catalog, call))),
-        ),
         Mount::get(
             "/v1/buyers/{buyer}/exports/{export}",
             "buyer_export",
             Route::new(read, |catalog, call| Box::pin(exported(catalog, call))),
-        ),
-        Mount::post(
-            "/v1/buyers/{buyer}/erasure",
-            "erase_buyer",
-            Route::new(write, |catalog, call| Box::pin(erase(catalog, call))),
         ),
     ]
 }
@@ -149,14 +124,14 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
-    let before = lock(&mut change, number).await?;
+    let tenant = change.tenant();
+    let before = lock(&mut change.tx, tenant, number).await?;
     Refused::unless_seen(expected, before.version, &before)?;
     let before = before.present()?;
     if known.buyer.version == before.version && known.profile.as_ref() == Some(&profile) {
         return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
     }
     let after = Buyer { version: before.version + 1, ..before.clone() };
-    let tenant = change.tenant();
     let text = serde_json::to_string(&profile).map_err(|error| Refused::Broken(error.to_string()))?;
     let person = (tenant, Person::Buyer(number));
     let sealed = catalog.vault().seal(&mut change.tx, catalog.random(), person, &text).await?;
@@ -164,36 +139,6 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     let row = vec![sealed.into(), stored(after.version)?.into(), tenant.into(), number.into()];
     change.tx.exec(statement, row).await?;
     change.replace("buyer.profile", target(number), Some(&before), (&after, after.version)).await
-}
-
-/// Makes an export of a buyer's personal data.
-///
-/// It takes the place of the one before, and goes with an erasure.
-#[utoipa::path(
-    post, path = "/v1/buyers/{buyer}/export", operation_id = "export_buyer", tag = "buyers",
-    security(("merchant" = [])), params(("buyer" = String, Path, description = "The buyer's number."), IdempotencyKey),
-    responses((status = 201, description = "Made; `Location` has it.", body = BuyerExport), Created)
-)]
-async fn export<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
-    let number: i64 = call.part("buyer")?;
-    let whole = catalog.whole_buyer(call.actor.tenant, number).await?;
-    let export = catalog.numbers().take(EXPORTS).await?;
-    let mut change = match catalog.begin(call).await? {
-        Begun::Fresh(change) => change,
-        Begun::Repeated(response) => return Ok(response),
-    };
-    let buyer = lock(&mut change, number).await?.present()?;
-    let tenant = change.tenant();
-    let text = serde_json::to_string(&whole).map_err(|error| Refused::Broken(error.to_string()))?;
-    let person = (tenant, Person::Buyer(number));
-    let sealed = catalog.vault().seal(&mut change.tx, catalog.random(), person, &text).await?;
-    change.tx.exec(NO_EXPORTS, vec![tenant.into(), number.into()]).await?;
-    let made = stored(change.now_ms)?;
-    let row = vec![tenant.into(), number.into(), export.into(), sealed.into(), made.into()];
-    change.tx.exec(NEW_EXPORT, row).await?;
-    change.record("buyer.export", target(number), None, Some(&buyer))?;
-    let body = BuyerExport { id: export.to_string(), created_at: rfc3339(change.now_ms) };
-    change.commit(Answer::created(format!("/v1/buyers/{number}/exports/{export}"), &body)?).await
 }
 
 /// An export of a buyer's personal data.
@@ -215,42 +160,18 @@ async fn exported<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Res
     Ok(secret(reply::raw(StatusCode::OK, reply::CONTENT_TYPE_JSON, text)))
 }
 
-/// Erases a buyer's personal data, for ever.
-///
-/// The number stays, because orders carry it; whoever comes as the same subject is another buyer.
-/// Tokens that were given before run on until they end. Erasing again changes nothing.
-#[utoipa::path(
-    post, path = "/v1/buyers/{buyer}/erasure", operation_id = "erase_buyer", tag = "buyers",
-    security(("merchant" = [])), params(("buyer" = String, Path, description = "The buyer's number."), IdempotencyKey),
-    responses((status = 200, body = Buyer), Created)
-)]
-async fn erase<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
-    let number: i64 = call.part("buyer")?;
-    let mut change = match catalog.begin(call).await? {
-        Begun::Fresh(change) => change,
-        Begun::Repeated(response) => return Ok(response),
-    };
-    let before = lock(&mut change, number).await?;
-    if before.erased_at.is_some() {
-        return change.commit(Answer::ok(&before)?).await;
-    }
-    let (tenant, now_ms) = (change.tenant(), change.now_ms);
-    let key: [Value; 2] = [tenant.into(), number.into()];
-    catalog.vault().erase(&mut change.tx, tenant, Person::Buyer(number)).await?;
-    change.tx.exec(NO_PROFILE, key.to_vec()).await?;
-    change.tx.exec(NO_EXPORTS, key.to_vec()).await?;
-    // No digest has a colon: nobody is found by this.
-    let subject = format!("erased:{number}");
-    let [tenant, buyer] = key;
-    change.tx.exec(ERASED, vec![subject.as_str().into(), stored(now_ms)?.into(), tenant, buyer]).await?;
-    let after = Buyer { erased_at: Some(rfc3339(now_ms)), version: 0, ..before.clone() };
-    change.record("buyer.erase", target(number), Some(&before), Some(&after))?;
-    change.commit(Answer::ok(&after)?).await
-}
-
 impl Buyer {
+    pub(super) const fn is_erased(&self) -> bool {
+        self.erased_at.is_some()
+    }
+
+    /// The same, erased now.
+    pub(super) fn erased(&self, now_ms: u64) -> Self {
+        Self { erased_at: Some(rfc3339(now_ms)), version: 0, ..self.clone() }
+    }
+
     /// Not of an erased one.
-    fn present(self) -> Result<Self, Refused> {
+    pub(super) fn present(self) -> Result<Self, Refused> {
         match self.erased_at {
             None => Ok(self),
             Some(_) => Err(Refused::conflict("this buyer was erased; nothing is kept of him any more")),
@@ -260,7 +181,7 @@ impl Buyer {
 
 impl<P: Ports> Catalog<P> {
     /// A buyer of a tenant, opened.
-    async fn whole_buyer(&self, tenant: u32, number: i64) -> Result<WholeBuyer, Refused> {
+    pub(super) async fn whole_buyer(&self, tenant: u32, number: i64) -> Result<WholeBuyer, Refused> {
         let key = || vec![tenant.into(), number.into()];
         let row = self.sql().rows(BUYER, key()).await?.into_iter().next();
         let buyer = read(number, row.ok_or_else(|| Refused::not_found("buyer"))?)?;
@@ -275,16 +196,16 @@ impl<P: Ports> Catalog<P> {
 }
 
 /// The buyer, locked: all changes of one come one after the other.
-async fn lock<T: Tx>(change: &mut Change<T>, number: i64) -> Result<Buyer, Refused> {
-    let key: Vec<Value> = vec![change.tenant().into(), number.into()];
-    let row = change.tx.lock_rows(BUYER, key.clone(), Lock::Wait).await?.into_iter().next();
+pub(super) async fn lock<T: Tx>(tx: &mut T, tenant: u32, number: i64) -> Result<Buyer, Refused> {
+    let key: Vec<Value> = vec![tenant.into(), number.into()];
+    let row = tx.lock_rows(BUYER, key.clone(), Lock::Wait).await?.into_iter().next();
     let buyer = read(number, row.ok_or_else(|| Refused::not_found("buyer"))?)?;
-    let profile = change.tx.rows(PROFILE, key).await?.into_iter().next();
+    let profile = tx.rows(PROFILE, key).await?.into_iter().next();
     let version = profile.map(|mut row| row.number()).transpose()?;
     Ok(Buyer { version: version.unwrap_or(0), ..buyer })
 }
 
-fn target(number: i64) -> String {
+pub(super) fn target(number: i64) -> String {
     format!("buyer:{number}")
 }
 

@@ -182,7 +182,7 @@ async fn log_in<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         PhoneLoginAs::Account => catalog.login_subject(tenant, "login-phone", &phone),
         PhoneLoginAs::Phone => catalog.subject(tenant, SubjectKind::Phone, &phone),
     };
-    Ok(of_shop(call, tenant, catalog.log_in(tenant, subject).await?))
+    Ok(of_shop(call, tenant, catalog.log_in(call, tenant, subject).await?))
 }
 
 impl<P: Ports> Catalog<P> {

@@ -6,6 +6,7 @@ use kit::{
     api::{Access, Call, Route, tagged},
     http::{Body, Mount, Response, StatusCode, reply},
     problem::{Code, Problem},
+    token::is_same_secret,
 };
 use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Row, Sql, SqlError, Tx as _, stored};
@@ -114,7 +115,10 @@ impl<P: Ports> Catalog<P> {
     /// A shop's credentials with a provider; `not_found` when it has none.
     pub(super) async fn credentials(&self, tenant: u32, kind: ProviderKind) -> Result<Opened, Refused> {
         let row = self.sql().rows(SECRET, vec![tenant.into(), kind.as_str().into()]).await?.into_iter().next();
-        let mut row = row.ok_or_else(|| Refused::not_found("login in this shop"))?;
+        self.opened(row.ok_or_else(|| Refused::not_found("login in this shop"))?)
+    }
+
+    fn opened(&self, mut row: Row) -> Result<Opened, Refused> {
         let app_id = row.text()?;
         let secret = String::from_utf8(self.vault().open_own(&row.bytes()?)?);
         let secret = secret.map_err(|_| Refused::Broken("the secret of a provider of logins is no text".into()))?;
@@ -148,6 +152,13 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         Ok(begun) => begun,
         Err(repeated) => return Ok(repeated),
     };
+    if let Some(before) = &before {
+        let row = change.tx.rows(SECRET, vec![change.tenant().into(), kind.as_str().into()]).await?;
+        let known = row.into_iter().next().map(|row| catalog.opened(row)).transpose()?;
+        if known.is_some_and(|known| known.app_id == asked.app_id && is_same_secret(&known.secret, &asked.secret)) {
+            return Ok(tagged(reply::json(StatusCode::OK, before), before.version));
+        }
+    }
     let version = before.as_ref().map_or(1, |before| before.version + 1);
     let after = LoginProvider { kind, app_id: asked.app_id, version };
     let (tenant, name, number) = (change.tenant().into(), kind.as_str().into(), stored(version)?.into());

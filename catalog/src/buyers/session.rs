@@ -80,9 +80,14 @@ impl<P: Ports> Catalog<P> {
     ///
     /// # Errors
     /// As [`Session`]'s; the database's.
-    pub(super) async fn log_in(&self, tenant: u32, subject: Subject) -> Result<Response<Body>, Refused> {
+    pub(super) async fn log_in(
+        &self,
+        call: &Call<'_>,
+        tenant: u32,
+        subject: Subject,
+    ) -> Result<Response<Body>, Refused> {
         let (session, kind) = (Session::begin(self, tenant, HOURS)?, subject.kind);
-        let number = self.numbers_of(tenant, &[subject]).await?.into_iter().next();
+        let number = self.numbers_of(call, tenant, &[subject]).await?.into_iter().next();
         let number = number.ok_or_else(|| Refused::Broken("a buyer without a number".into()))?;
         let token = session.token(number, kind, false)?;
         let body = BuyerSession { buyer: number.to_string(), token, expires_at: session.expires_at() };

@@ -7,10 +7,15 @@ use std::sync::LazyLock;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::sale::SubjectKind;
-use kit::clock::Clock as _;
+use kit::{api::Call, clock::Clock as _};
 use store::sql::{Insert, Sql as _, SqlError, Tx as _, Value, stored};
 
-use crate::{numbers::Numbered, ports::Ports, service::Catalog};
+use crate::{
+    failpoint::{Failpoint, Step},
+    numbers::Numbered,
+    ports::Ports,
+    service::Catalog,
+};
 
 const BUYERS: Numbered = Numbered("buyer");
 
@@ -51,13 +56,18 @@ impl<P: Ports> Catalog<P> {
     ///
     /// # Errors
     /// [`SqlError`] when the database fails; asked again, it gives what was made.
-    pub(crate) async fn numbers_of(&self, tenant: u32, subjects: &[Subject]) -> Result<Vec<i64>, SqlError> {
+    pub(crate) async fn numbers_of(
+        &self,
+        call: &Call<'_>,
+        tenant: u32,
+        subjects: &[Subject],
+    ) -> Result<Vec<i64>, SqlError> {
         let mut known = HashMap::new();
         for _ in 0..TRIES_MAX {
             let absent = absent(subjects, &known);
             known.extend(self.look(tenant, absent.keys().copied()).await?);
             let absent = self::absent(subjects, &known);
-            if absent.is_empty() || self.make(tenant, &absent, &mut known).await? {
+            if absent.is_empty() || self.make(tenant, &absent, &mut known, Failpoint::of(call)).await? {
                 let number = |subject: &Subject| known.get(&subject.digest).copied();
                 let numbers = subjects.iter().map(number).collect::<Option<Vec<_>>>();
                 return numbers.ok_or_else(|| SqlError::Broken("a subject has no number".into()));
@@ -85,6 +95,7 @@ impl<P: Ports> Catalog<P> {
         tenant: u32,
         absent: &BTreeMap<&str, SubjectKind>,
         known: &mut HashMap<String, i64>,
+        failpoint: Failpoint,
     ) -> Result<bool, SqlError> {
         let count = u32::try_from(absent.len()).map_err(|_| SqlError::Unfit("too many buyers at once".into()))?;
         let numbers = self.numbers().take_many(BUYERS, count).await?;
@@ -95,7 +106,11 @@ impl<P: Ports> Catalog<P> {
         });
         let mut tx = self.sql().begin().await?;
         match tx.insert(&MAKE, rows.collect()).await {
-            Ok(()) => tx.commit().await?,
+            Ok(()) => {
+                failpoint.reach(Step::Written);
+                tx.commit().await?;
+                failpoint.reach(Step::Durable);
+            }
             Err(SqlError::KeyTaken(_)) => {
                 tx.rollback().await;
                 return Ok(false);

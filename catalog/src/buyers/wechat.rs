@@ -100,7 +100,7 @@ async fn log_in<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let openid = exchange(catalog, tenant, path).await?;
     // Who it is differs from app to app.
     let subject = catalog.login_subject(tenant, "login-wechat", &format!("{app_id} {openid}"));
-    Ok(of_shop(call, tenant, catalog.log_in(tenant, subject).await?))
+    Ok(of_shop(call, tenant, catalog.log_in(call, tenant, subject).await?))
 }
 
 /// The user whose code this was.

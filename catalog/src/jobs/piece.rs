@@ -2,11 +2,13 @@
 //! begins, in one transaction. Only the runner that the job's row names commits one.
 
 use bytes::{Bytes, BytesMut};
+use serde::Serialize;
 use store::sql::{Insert, Lock, Sql, SqlError, Tx, Value, stored};
 
 use super::{CHUNK_BYTES, Counts, FLAWS_MAX, Job, State, one};
 use crate::{
     audit::{self, Entry, Origin},
+    failpoint::{self, Failpoint},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -71,6 +73,7 @@ pub(crate) struct Work<T> {
     /// When it is done, in milliseconds since 1970.
     pub(crate) now_ms: u64,
     job: Job,
+    entries: Vec<Entry>,
 }
 
 /// Begins a piece; `None` when the job was cancelled or has another runner.
@@ -86,7 +89,7 @@ pub(crate) async fn begin<P: Ports>(
     let rows = tx.lock_rows(&one(), vec![job.tenant.into(), job.number.into()], Lock::Wait).await?;
     let found = rows.into_iter().next().map(Job::read).transpose()?;
     match found.filter(|found| found.state == State::Running && found.runner == job.runner) {
-        Some(job) => Ok(Some(Work { tx, now_ms, job })),
+        Some(job) => Ok(Some(Work { tx, now_ms, job, entries: Vec::new() })),
         None => {
             tx.rollback().await;
             Ok(None)
@@ -95,6 +98,21 @@ pub(crate) async fn begin<P: Ports>(
 }
 
 impl<T: Tx> Work<T> {
+    /// What the piece changed, for the audit log, in the name of who made the job.
+    ///
+    /// # Errors
+    /// As [`Entry::new`].
+    pub(crate) fn record<V: Serialize>(
+        &mut self,
+        action: &'static str,
+        target: String,
+        before: Option<&V>,
+        after: Option<&V>,
+    ) -> Result<(), Refused> {
+        self.entries.push(Entry::new(action, target, before, after)?);
+        Ok(())
+    }
+
     /// Makes the piece durable, and gives the job as it is then; `None` after its end.
     ///
     /// # Errors
@@ -133,9 +151,13 @@ impl<T: Tx> Work<T> {
         save(&mut self.tx, &after).await?;
         if step.end.is_some() {
             let action = if after.state == State::Done { "job.done" } else { "job.fail" };
-            record(&mut self.tx, &after, self.now_ms, action).await?;
+            self.record(action, format!("job:{}", after.number), None, Some(&after.shown()))?;
         }
+        log(&mut self.tx, &after, self.now_ms, &self.entries).await?;
+        let failpoint = Failpoint::of_pieces();
+        failpoint.reach(failpoint::Step::Written);
         self.tx.commit().await?;
+        failpoint.reach(failpoint::Step::Durable);
         Ok(Some(after).filter(|after| after.state.is_open()))
     }
 
@@ -175,12 +197,11 @@ async fn save<T: Tx>(tx: &mut T, job: &Job) -> Result<(), SqlError> {
     tx.exec(MOVE, row).await.map(drop)
 }
 
-/// The end of a job in the audit log, in the name of who made it.
-async fn record<T: Tx>(tx: &mut T, job: &Job, at_ms: u64, action: &'static str) -> Result<(), Refused> {
+/// Entries of the audit log, in the name of who made the job.
+async fn log<T: Tx>(tx: &mut T, job: &Job, at_ms: u64, entries: &[Entry]) -> Result<(), Refused> {
     let address = job.address.parse().map_err(|_| Refused::Broken(format!("job {} has no address", job.number)))?;
     let origin = Origin { tenant: job.tenant, who: job.who(), at_ms, trace: job.trace.clone(), address };
-    let entry = Entry::new(action, format!("job:{}", job.number), None, Some(&job.shown()))?;
-    Ok(audit::append(tx, &origin, &[entry]).await?)
+    Ok(audit::append(tx, &origin, entries).await?)
 }
 
 async fn put_flaws<T: Tx>(tx: &mut T, job: &Job, flaws: Vec<Flaw>) -> Result<(), SqlError> {

@@ -15,7 +15,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{person, secret, sessions, totp, users};
 use crate::{
-    change::{Answer, Begun},
+    change::{Answer, Begun, Change},
     document::{Changed, Created},
     ports::Ports,
     refused::Refused,
@@ -34,6 +34,8 @@ const CODES: usize = 10;
 const LOOK: &str = "SELECT totp, totp_secret FROM users WHERE tenant = ? AND person = ?";
 const SET: &str = "UPDATE users SET totp = ?, totp_secret = ?, totp_step = ?, version = version + 1 \
                    WHERE tenant = ? AND person = ?";
+const TURN_OFF: &str = "UPDATE users SET totp = ?, totp_secret = ?, totp_step = 0, version = version + 1 \
+                        WHERE tenant = ? AND person = ? AND totp <> ?";
 const USE_STEP: &str = "UPDATE users SET totp_step = ? WHERE tenant = ? AND person = ?";
 const ADD_CODE: &str = "INSERT INTO recovery_codes (tenant, person, digest) VALUES (?, ?, ?)";
 const USE_CODE: &str = "DELETE FROM recovery_codes WHERE tenant = ? AND person = ? AND digest = ?";
@@ -224,13 +226,11 @@ async fn confirm<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Resp
 )]
 async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (claims, number) = sessions::fresh(catalog, call).await?;
-    let mut change = match catalog.begin(call).await? {
+    let change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
-    turn_off(&mut change.tx, (claims.tenant, number)).await?;
-    change.record::<()>("totp.off", person::target(number), None, None)?;
-    change.commit(Answer::gone()).await
+    turn_off(change, (claims.tenant, number)).await
 }
 
 /// Turns the second factor of another user off: for who lost device and recovery codes.
@@ -248,15 +248,18 @@ async fn reset<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &user, number).await?;
     users::may_change(&mut change.tx, tenant, (&user, None), granter).await?;
-    turn_off(&mut change.tx, (tenant, number)).await?;
-    change.record::<()>("totp.off", person::target(number), None, None)?;
-    change.commit(Answer::gone()).await
+    turn_off(change, (tenant, number)).await
 }
 
-async fn turn_off<T: Tx>(tx: &mut T, (tenant, person): (u32, i64)) -> Result<(), SqlError> {
-    let off = vec![OFF.into(), Bytes::new().into(), 0_i64.into(), tenant.into(), person.into()];
-    tx.exec(SET, off).await?;
-    forget_codes(tx, (tenant, person)).await
+/// Where it is off already, nothing changes.
+async fn turn_off<T: Tx>(mut change: Change<T>, (tenant, person): (u32, i64)) -> Result<Response<Body>, Refused> {
+    if change.tx.exec(TURN_OFF, vec![OFF.into(), Bytes::new().into(), tenant.into(), person.into(), OFF.into()]).await?
+        > 0
+    {
+        forget_codes(&mut change.tx, (tenant, person)).await?;
+        change.record::<()>("totp.off", super::person::target(person), None, None)?;
+    }
+    change.commit(Answer::gone()).await
 }
 
 /// Percent-encoded (RFC 3986), but for what stands for itself.

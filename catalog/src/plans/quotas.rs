@@ -40,7 +40,7 @@ pub struct Quotas {
     /// Buyers' tokens minted a second.
     #[schema(minimum = 1, maximum = 1000000)]
     pub buyer_tokens_per_s: Option<u32>,
-    /// Purchases a second, of all its sales together.
+    /// Purchases a second, of all its sales together, over all engines.
     #[schema(minimum = 1, maximum = 10000000)]
     pub tenant_rate_per_s: Option<u32>,
 }

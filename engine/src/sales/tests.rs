@@ -46,6 +46,26 @@ fn rates_are_divided_anew_when_the_fleet_changes() {
     assert!(promotion.tenant.bucket.is_for(testing::TENANT_RATE, 4));
 }
 
+/// What a plan allows holds at once, the setting is never passed, and who has no plan's rate keeps
+/// his bucket.
+#[test]
+fn a_tenant_sells_as_fast_as_its_plan_allows_and_no_faster_than_the_setting() {
+    let directory = directory();
+    directory.take_in(vec![sale(1)], NOW_MS);
+    let tenant = || Arc::clone(&directory.now().sale(SaleId::new(1).unwrap()).unwrap().tenant);
+    let first = tenant();
+    directory.limit_tenants(BTreeMap::from([(TenantId::new(999).unwrap(), 1)]));
+    assert!(Arc::ptr_eq(&first, &tenant()));
+    for (planned, holds) in [(3, 3), (testing::TENANT_RATE + 1, testing::TENANT_RATE), (2, 2)] {
+        directory.limit_tenants(BTreeMap::from([(testing::tenant(), planned)]));
+        assert!(tenant().bucket.is_for(holds, 1), "{planned}");
+        assert!(Arc::ptr_eq(&first.share, &tenant().share), "permits that are out come back");
+    }
+    assert_eq!((0..9).take_while(|_| tenant().bucket.take().is_ok()).count(), 2);
+    directory.limit_tenants(BTreeMap::new());
+    assert!(tenant().bucket.is_for(testing::TENANT_RATE, 1), "without a plan's rate the setting holds");
+}
+
 #[test]
 fn an_offer_id_belongs_to_the_first_sale_that_has_it() {
     let directory = directory();

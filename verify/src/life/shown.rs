@@ -46,7 +46,7 @@ pub(super) fn price(shown: &Value) -> Option<i64> {
 }
 
 /// The stock is what its movements add up to.
-pub(super) fn reconciles(seller: Seller, merchants: &Merchants) -> anyhow::Result<()> {
+pub(super) fn reconciles(seller: &Seller, merchants: &Merchants) -> anyhow::Result<()> {
     let path = "/v1/stock/reconciliation";
     seller.call(merchants, ("POST", path), &json!({}))?;
     let mut run = Value::Null;
@@ -59,7 +59,7 @@ pub(super) fn reconciles(seller: Seller, merchants: &Merchants) -> anyhow::Resul
 }
 
 /// What was done with a sale, the first first.
-pub(super) fn history(seller: Seller, merchants: &Merchants, sale: &str) -> anyhow::Result<String> {
+pub(super) fn history(seller: &Seller, merchants: &Merchants, sale: &str) -> anyhow::Result<String> {
     let history = seller.get(merchants, &format!("{sale}/history"))?;
     let actions = history["items"].as_array().into_iter().flatten().filter_map(|item| item["action"].as_str());
     let actions: Vec<&str> = actions.map(|action| action.trim_start_matches("sale.")).collect();

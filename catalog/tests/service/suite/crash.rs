@@ -6,24 +6,29 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Lines, Read as _},
     os::unix::process::ExitStatusExt as _,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
-use catalog::buyers::outside::Outside;
+use catalog::{buyers::outside::Outside, failpoint};
 use kit::{clock::ManualClock, http::Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     erasure::everything,
+    jobs::finish,
     rig::{Ask, BEGIN_MS, OPERATOR, Rig},
+    totp::code,
 };
 use crate::place::Place;
 
 /// Names the place to the process that is to be killed.
 const PLACE: &str = "FLASHSALE_TEST_CRASH_PLACE";
+/// Names the step of a piece of a job at which that process dies.
+const IN_PIECES: &str = "FLASHSALE_TEST_CRASH_IN_PIECES";
 /// What that process says before its address.
 const LISTENS: &str = "listens on ";
 
@@ -31,8 +36,12 @@ const LISTENS: &str = "listens on ";
 /// asked.
 const OUTSIDE: [&str; 2] = ["numbers: ", "usage"];
 
-/// A call: method and path, body, its status, its status once it is done already, and the name of
-/// what it makes. `{x}` is the number of what was made as `x`, `$` the run's letter.
+/// How long a runner's job is left alone, and a moment more.
+const LEASE: Duration = Duration::from_secs(31);
+
+/// A call: method and path, body, its status, its status once it is done already, and what of its
+/// answer later calls name. `x` is its `id`, `x=y` its member `y`; they say `{x}`. `$` is the run's
+/// letter, `{code}` what an authenticator app shows.
 type Made = (&'static str, &'static str, u16, u16, &'static str);
 
 #[rustfmt::skip]
@@ -73,17 +82,58 @@ const CALLS: &[Made] = &[
     ("POST /v1/stock/set", r#"{"sku":"RED","warehouse":"MAIN","on_hand":8,"expected_on_hand":9}"#, 200, 200, ""),
     ("POST /v1/stock/feed", r#"{"source":"erp","lines":[{"sku":"RED","warehouse":"MAIN","on_hand":4,"version":1}]}"#, 200, 200, ""),
     ("POST /v1/stock/reconciliation", "", 202, 202, ""),
+    ("POST /v1/images", "RIFF\x10\0\0\0WEBPVP8 picture", 201, 201, ""),
+    ("POST /v1/products/import?format=csv", "product,title\nPOT,Pot\n", 202, 202, "import"),
+    ("DELETE /v1/jobs/{import}", "", 200, 200, ""),
     ("POST /v1/merchant/sales", r#"{"code":"S","title":"Sale","opens_at":"2027-01-01T00:00:00Z","closes_at":"2027-01-02T00:00:00Z","lanes":[{"code":"main","limit_per_buyer":1,"offers":[{"sku":"RED","allotment":1}]}]}"#, 201, 201, "sale"),
     ("PATCH /v1/merchant/sales/{sale}", r#"{"title":"Winter sale"}"#, 200, 200, ""),
     ("POST /v1/merchant/sales/{sale}/clone", r#"{"code":"T","opens_at":"2027-02-01T00:00:00Z","closes_at":"2027-02-02T00:00:00Z"}"#, 201, 201, ""),
     ("DELETE /v1/merchant/sales/{sale}", "", 204, 404, ""),
+    ("POST /v1/merchant/sales", r#"{"code":"L","title":"Life","opens_at":"2026-11-01T00:00:00Z","closes_at":"2027-01-02T00:00:00Z","lanes":[{"code":"main","limit_per_buyer":1,"offers":[{"sku":"RED","warehouse":"MAIN","allotment":1}]}]}"#, 201, 201, "life"),
+    ("POST /v1/merchant/sales/{life}/publish", "", 200, 200, ""),
+    ("POST /v1/merchant/sales/{life}/pause", "", 200, 200, ""),
+    ("PATCH /v1/merchant/sales/{life}", r#"{"lanes":[{"code":"main","limit_per_buyer":1,"offers":[{"sku":"RED","warehouse":"MAIN","allotment":3}]}]}"#, 200, 200, ""),
+    ("POST /v1/merchant/sales/{life}/resume", "", 200, 200, ""),
+    ("POST /v1/merchant/sales/{life}/clone", r#"{"code":"M","opens_at":"2027-02-01T00:00:00Z","closes_at":"2027-02-02T00:00:00Z"}"#, 201, 201, ""),
+    ("POST /v1/merchant/sales/{life}/close", "", 200, 200, ""),
+    ("POST /v1/buyer-tokens", r#"{"buyers":[{"id":"u-2"},{"id":"u-3"}]}"#, 200, 200, ""),
+    ("PUT /v1/login-providers/phone", r#"{"app_id":"a","secret":"s"}"#, 200, 200, ""),
+    ("DELETE /v1/login-providers/phone", "", 204, 404, ""),
     ("PUT /v1/buyers/{buyer}/profile", r#"{"name":"Bo"}"#, 200, 200, ""),
-    ("POST /v1/buyers/{buyer}/export", "", 201, 201, ""),
-    ("POST /v1/buyers/{buyer}/erasure", "", 200, 200, ""),
+    ("POST /v1/buyers/export", r#"{"buyers":["{buyer}"]}"#, 202, 202, ""),
+    ("POST /v1/buyers/erasure", r#"{"buyers":["{buyer}"]}"#, 202, 202, ""),
     ("POST /v1/products", r#"{"code":"CUP","title":"Cup"}"#, 201, 201, "cup"),
     ("POST /v1/products/{cup}/skus", r#"{"code":"BLUE","price":{"amount":100,"currency":"CNY"}}"#, 201, 201, "blue"),
     ("DELETE /v1/skus/{blue}", "", 204, 404, ""),
     ("DELETE /v1/products/{cup}", "", 204, 404, ""),
+    ("POST /v1/passwords", r#"{"token":"{invitation}","password":"a red kettle whistles"}"#, 204, 404, ""),
+    ("POST /v1/sessions", r#"{"tenant":"{shop}","email":"bo-$@example.com","password":"a red kettle whistles"}"#, 201, 201, "session=session access=access_token refresh=refresh_token"),
+    ("POST /v1/sessions/refresh", r#"{"refresh_token":"{refresh}"}"#, 200, 200, "access=access_token"),
+    ("PUT /v1/me/totp", "", 200, 200, "secret=secret"),
+    ("POST /v1/me/totp/confirmation", r#"{"totp":"{code}"}"#, 201, 201, ""),
+    ("DELETE /v1/me/totp", "", 204, 204, ""),
+    ("PUT /v1/me/password", r#"{"current_password":"a red kettle whistles","password":"a blue kettle whistles"}"#, 204, 400, ""),
+    ("POST /v1/sessions", r#"{"tenant":"{shop}","email":"bo-$@example.com","password":"a blue kettle whistles"}"#, 201, 201, "session=session access=access_token"),
+    ("DELETE /v1/sessions/{session}", "", 204, 401, ""),
+];
+
+/// Calls that do another of the same when they come again: a login, a refresh, a secret, a failed
+/// guess.
+const ANEW: [&str; 4] = ["POST /v1/sessions", "POST /v1/sessions/refresh", "PUT /v1/me/totp", "PUT /v1/me/password"];
+
+/// Areas of the operator, and of people who sign in.
+const OPERATORS: [&str; 4] = ["/v1/plans", "/v1/tenants", "/v1/flags", "/v1/signing-keys"];
+const PEOPLES: [&str; 3] = ["/v1/me/", "/v1/sessions", "/v1/passwords"];
+
+/// A job of one piece: what makes it, its body, and what comes of it.
+type Worked = (&'static str, &'static str, &'static str);
+
+#[rustfmt::skip]
+const JOBS: &[Worked] = &[
+    ("POST /v1/products/import?format=csv", "product,title,sku,price,currency\nPOT,Pot,POT-1,100,CNY\nPOT,Pot,POT-1,x,CNY\n", r#"{"made":1,"changed":0,"unchanged":0,"failed":1}"#),
+    ("POST /v1/products/export?format=csv", "", r#"{"made":0,"changed":0,"unchanged":0,"failed":0}"#),
+    ("POST /v1/buyers/export", r#"{"buyers":["{gone}","999999"]}"#, r#"{"made":1,"changed":0,"unchanged":0,"failed":1}"#),
+    ("POST /v1/buyers/erasure", r#"{"buyers":["{gone}","999999"]}"#, r#"{"made":0,"changed":1,"unchanged":0,"failed":1}"#),
 ];
 
 /// Serves the place that the environment names, until it is killed or whoever started it is gone.
@@ -93,6 +143,10 @@ async fn serves_until_it_is_killed() {
     let place = Arc::new(Place::of(&place));
     let rig = Rig::start_at(place, ManualClock::new(BEGIN_MS), Outside::default()).await;
     println!("\n{LISTENS}{}", rig.url);
+    if let Ok(step) = std::env::var(IN_PIECES) {
+        failpoint::die_in_pieces(failpoint::Step::named(step.as_bytes()).unwrap());
+        finish(&rig).await;
+    }
     let until_gone = || std::io::stdin().read_to_end(&mut Vec::new());
     tokio::task::spawn_blocking(until_gone).await.unwrap().unwrap();
 }
@@ -100,18 +154,29 @@ async fn serves_until_it_is_killed() {
 /// A service in a process of its own.
 struct Victim {
     process: Child,
-    url: String,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Victim {
-    fn start(place: &Place) -> Self {
+    fn start(place: &Place, in_pieces: Option<&str>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "suite::crash::serves_until_it_is_killed", "--nocapture"]).env(PLACE, place.name());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.envs(in_pieces.map(|step| (IN_PIECES, step)));
         let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| line.unwrap().strip_prefix(LISTENS).map(str::to_owned));
-        Self { process, url: url.expect("it says where it listens") }
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Where it listens, once it does.
+    fn url(&mut self) -> String {
+        let url = self.lines.find_map(|line| line.unwrap().strip_prefix(LISTENS).map(str::to_owned));
+        url.expect("it says where it listens")
+    }
+
+    /// Whether a signal ended it; it waits for its end.
+    fn was_killed(&mut self) -> bool {
+        self.process.wait().unwrap().signal().is_some()
     }
 }
 
@@ -127,40 +192,66 @@ struct Run {
     rig: Rig,
     step: &'static str,
     victim: Victim,
+    url: String,
+    /// The next victim: it begins while the rows of the one before are compared.
+    next: Victim,
     names: BTreeMap<&'static str, String>,
+    rows: Vec<String>,
 }
 
 impl Run {
     async fn of(rig: Rig, step: &'static str) -> Self {
-        let tenant = rig.tenant(&format!("kettles-{step}")).await;
-        let wanted = serde_json::json!({ "buyers": [{ "id": "u-1" }] });
-        let mint = rig.post("/v1/buyer-tokens").token(OPERATOR).header("flashsale-tenant", &tenant).json(&wanted);
-        let buyer = mint.send().await.expect(200)["tokens"][0]["buyer"].as_str().unwrap().to_owned();
-        let victim = Victim::start(rig.place());
-        Self { rig, step, victim, names: BTreeMap::from([("tenant", tenant), ("buyer", buyer)]) }
+        let (shop, email) = (format!("kettles-{step}"), format!("bo-{}@example.com", &step[..1]));
+        let tenant = rig.tenant(&shop).await;
+        let operators = async |path: &str, body: Value| {
+            rig.post(path).token(OPERATOR).header("flashsale-tenant", &tenant).fresh().json(&body).send().await
+        };
+        let minted = operators("/v1/buyer-tokens", json!({ "buyers": [{ "id": "u-1" }, { "id": "u-4" }] })).await;
+        let buyer = |place: usize| minted.expect(200)["tokens"][place]["buyer"].as_str().unwrap().to_owned();
+        let (buyer, gone) = (buyer(0), buyer(1));
+        let user = operators("/v1/users", json!({ "email": email, "name": "Bo", "roles": ["viewer"] })).await;
+        let invitation = user.expect(201)["invitation"]["token"].as_str().unwrap().to_owned();
+        let [mut victim, next] = [(), ()].map(|()| Victim::start(rig.place(), None));
+        let url = victim.url();
+        let names = [("tenant", tenant), ("shop", shop), ("buyer", buyer), ("gone", gone), ("invitation", invitation)];
+        let mut run = Self { rig, step, victim, url, next, names: BTreeMap::from(names), rows: Vec::new() };
+        run.rows = run.look().await;
+        run
     }
 
-    fn ask(&self, number: usize, (what, body, ..): &Made) -> Ask<'_> {
+    /// A text of the table with what was made.
+    fn filled(&self, text: &str) -> String {
+        let text = text.replace('$', &self.step[..1]);
+        let code = self.names.get("secret").map(|secret| code(secret, BEGIN_MS));
+        let names =
+            self.names.iter().map(|(name, value)| (*name, value)).chain(code.as_ref().map(|code| ("code", code)));
+        names.fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+
+    fn ask<'r>(&'r self, key: &str, what: &str, body: &str, url: &'r str) -> Ask<'r> {
         let (method, path) = what.split_once(' ').unwrap();
-        let letter = &self.step[..1];
-        let path = self
-            .names
-            .iter()
-            .fold(path.replace('$', letter), |path, (name, number)| path.replace(&format!("{{{name}}}"), number));
-        let is_operators =
-            ["/v1/plans", "/v1/tenants", "/v1/flags", "/v1/signing-keys"].iter().any(|area| path.starts_with(area));
         let method: Method = method.parse().unwrap();
-        let mut ask = self.rig.ask(method.clone(), &path).to(&self.victim.url).token(OPERATOR);
-        if !is_operators {
-            ask = ask.header("flashsale-tenant", &self.names["tenant"]);
-        }
+        let mut ask = self.rig.ask(method.clone(), &self.filled(path)).to(url);
+        let is_of = |areas: &[&str]| areas.iter().any(|area| path.starts_with(area));
+        ask = match self.names.get("access") {
+            Some(access) if is_of(&PEOPLES) => ask.token(access),
+            None if is_of(&PEOPLES) => ask,
+            _ if is_of(&OPERATORS) => ask.token(OPERATOR),
+            _ => ask.token(OPERATOR).header("flashsale-tenant", &self.names["tenant"]),
+        };
         if method == Method::POST {
-            ask = ask.key(&format!("{}-{number}", self.step));
+            ask = ask.key(key);
         }
-        if body.is_empty() { ask } else { ask.body("application/json", body.replace('$', letter)) }
+        let media = match body.as_bytes() {
+            [] => return ask,
+            [b'{', ..] => "application/json",
+            [b'R', b'I', b'F', b'F', ..] => "image/webp",
+            _ => "text/csv",
+        };
+        ask.body(media, self.filled(body))
     }
 
-    async fn rows(&self) -> Vec<String> {
+    async fn look(&self) -> Vec<String> {
         let everything = everything(&self.rig).await;
         let rows = everything.lines().filter(|row| !OUTSIDE.iter().any(|table| row.starts_with(table)));
         let mut rows: Vec<_> = rows.map(str::to_owned).collect();
@@ -168,41 +259,77 @@ impl Run {
         rows
     }
 
-    /// One call: the process dies in it, starts anew, and is asked the same. Says what is wrong.
+    /// One call: the process dies in it, another one is asked the same. Says what is wrong.
     async fn call(&mut self, number: usize, call: &Made) -> Vec<String> {
-        let (what, _, done, again, makes) = call;
+        let (what, body, done, again, makes) = *call;
+        let key = format!("{}-{number}", self.step);
         let mut flaws = Vec::new();
         let mut holds = |is_so: bool, flaw: String| flaws.extend((!is_so).then(|| format!("{what}: {flaw}")));
-        let before = self.rows().await;
-        let died = self.ask(number, call).header("flashsale-die-at", self.step).attempt().await;
+        let died = self.ask(&key, what, body, &self.url).header("flashsale-die-at", self.step).attempt().await;
         if let Ok(answer) = died {
             // Nobody died: what follows would wait for it.
             return vec![format!("{what}: {} {}", answer.status, answer.json())];
         }
-        let status = self.victim.process.wait().unwrap();
-        holds(status.signal().is_some(), format!("it ended with {status}"));
-        let (dead, is_durable) = (self.rows().await, self.step == "durable");
+        holds(self.victim.was_killed(), "it ended by itself".to_owned());
+        self.victim = std::mem::replace(&mut self.next, Victim::start(self.rig.place(), None));
+        let (dead, is_durable, is_anew) = (self.look().await, self.step == "durable", ANEW.contains(&what));
+        let before = &self.rows;
+        holds(
+            (dead != *before) == is_durable,
+            format!("nothing is there before it is durable: {}", new(before, &dead)),
+        );
+        self.url = self.victim.url();
+        let answer = self.ask(&key, what, body, &self.url).send().await;
+        let mut shown: Value = answer.json();
+        holds(answer.status == if is_durable { again } else { done }, format!("{} {shown}", answer.status));
+        let mut after = self.look().await;
+        if is_durable {
+            holds(is_anew || after == dead, format!("done already, it changes nothing: {}", new(&dead, &after)));
+        } else {
+            holds(after != self.rows, "it is done now".to_owned());
+            let once_more = self.ask(&key, what, body, &self.url).send().await;
+            holds(once_more.status == again, format!("once more: {} {}", once_more.status, once_more.json()));
+            let last = self.look().await;
+            holds(is_anew || last == after, format!("once: {}", new(&after, &last)));
+            after = last;
+            if is_anew {
+                // What it gave first holds no more.
+                shown = once_more.json();
+            }
+        }
+        self.rows = after;
+        for made in makes.split_whitespace() {
+            let (name, member) = made.split_once('=').unwrap_or((made, "id"));
+            self.names.insert(name, shown[member].as_str().unwrap_or("none").to_owned());
+        }
+        flaws
+    }
+
+    /// One job: the process dies in its piece, another one goes on with it. Says what is wrong.
+    async fn job(&mut self, number: usize, job: &Worked) -> Vec<String> {
+        let (what, body, counts) = *job;
+        let made = self.ask(&format!("job-{number}"), what, body, &self.rig.url).send().await.expect(202);
+        // Who works on a job, and until when, is told nobody.
+        let kept = |rows: &[String]| rows.iter().filter(|row| !row.starts_with("jobs: ")).cloned().collect::<Vec<_>>();
+        let before = kept(&self.look().await);
+        let mut flaws = Vec::new();
+        let mut holds = |is_so: bool, flaw: String| flaws.extend((!is_so).then(|| format!("{what}: {flaw}")));
+        let mut worker = Victim::start(self.rig.place(), Some(self.step));
+        holds(worker.was_killed(), "it ended by itself".to_owned());
+        let (dead, is_durable) = (kept(&self.look().await), self.step == "durable");
         holds(
             (dead != before) == is_durable,
-            format!("before it is durable nothing is there: {}", new(&before, &dead)),
+            format!("nothing is there before it is durable: {}", new(&before, &dead)),
         );
-        self.victim = Victim::start(self.rig.place());
-        let answer = self.ask(number, call).send().await;
-        let shown: Value = answer.json();
-        holds(answer.status == if is_durable { *again } else { *done }, format!("{} {shown}", answer.status));
-        let after = self.rows().await;
-        if is_durable {
-            holds(after == dead, format!("done already, it changes nothing: {}", new(&dead, &after)));
-        } else {
-            holds(after != before, "it is done now".to_owned());
-            let once_more = self.ask(number, call).send().await;
-            holds(once_more.status == *again, format!("once more: {} {}", once_more.status, once_more.json()));
-            let last = self.rows().await;
-            holds(last == after, format!("once: {}", new(&after, &last)));
-        }
-        if !makes.is_empty() {
-            self.names.insert(makes, shown["id"].as_str().unwrap_or("none").to_owned());
-        }
+        self.rig.clock.advance(LEASE);
+        finish(&self.rig).await;
+        let path = format!("GET /v1/jobs/{}", made["id"].as_str().unwrap());
+        let shown = self.ask("", &path, "", &self.rig.url).send().await.expect(200);
+        let wanted: Value = serde_json::from_str(counts).unwrap();
+        holds(shown["state"] == "done" && shown["counts"] == wanted, format!("{shown}"));
+        let after = kept(&self.look().await);
+        let more = new(&dead, &after);
+        holds(is_durable == more.is_empty(), format!("what is done is done once: {more}"));
         flaws
     }
 }
@@ -215,6 +342,10 @@ fn new(before: &[String], after: &[String]) -> String {
 async fn all_calls(step: &'static str) {
     let mut run = Run::of(Rig::start().await, step).await;
     let mut flaws = Vec::new();
+    for (number, job) in JOBS.iter().enumerate() {
+        flaws.extend(run.job(number, job).await);
+    }
+    run.rows = run.look().await;
     for (number, call) in CALLS.iter().enumerate() {
         flaws.extend(run.call(number, call).await);
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use catalog::house;
 use serde_json::json;
 
-use super::rig::Rig;
+use super::rig::{OPERATOR, Rig};
 
 #[tokio::test]
 async fn the_domains_of_shops_are_copied_as_they_are() {
@@ -42,4 +42,36 @@ async fn the_domains_of_shops_are_copied_as_they_are() {
     rig.put("/v1/branding").token(&of_one).json(&json!({})).send().await.expect(200);
     house::put_in_order(&other.catalog).await;
     assert_eq!(shown().await, of(&[("shop.example", &two)]));
+}
+
+/// The rates of plans: of every tenant of the plan, changed with the plan, and gone with it.
+#[tokio::test]
+async fn what_plans_let_tenants_sell_is_copied_for_the_engines() {
+    let rig = Rig::start().await;
+    let plan = async |quotas: serde_json::Value| {
+        let put = rig.put("/v1/plans/slow").token(OPERATOR).json(&json!({ "quotas": quotas })).send().await;
+        assert!(put.status == 200 || put.status == 201, "{}", put.json());
+        house::put_in_order(&rig.catalog).await;
+    };
+    plan(json!({ "tenant_rate_per_s": 7 })).await;
+    let (one, other) = (rig.tenant_on("kettles", "slow").await, rig.tenant_on("pots", "slow").await);
+    rig.tenant("cups").await;
+    house::put_in_order(&rig.catalog).await;
+    let copy = rig.place().ledger().await.tenant_rates();
+    let shown = async || {
+        let all = copy.all().await.unwrap();
+        all.into_iter().map(|(tenant, rate)| (tenant.to_string(), rate)).collect::<BTreeMap<_, _>>()
+    };
+    let of = |rates: &[(&str, u32)]| {
+        rates.iter().map(|(tenant, rate)| ((*tenant).to_owned(), *rate)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(shown().await, of(&[(&one, 7), (&other, 7)]));
+    plan(json!({ "tenant_rate_per_s": 9 })).await;
+    assert_eq!(shown().await, of(&[(&one, 9), (&other, 9)]));
+    let moved = rig.patch(&format!("/v1/tenants/{other}")).token(OPERATOR).json(&json!({ "plan": "unlimited" }));
+    moved.send().await.expect(200);
+    house::put_in_order(&rig.catalog).await;
+    assert_eq!(shown().await, of(&[(&one, 9)]));
+    plan(json!({})).await;
+    assert_eq!(shown().await, of(&[]));
 }

@@ -145,6 +145,7 @@ fn body(method: &Method, pattern: &str) -> Value {
             json!({ "code": "TAKEN", "price": { "amount": 1, "currency": "CNY" } })
         }
         ("PUT", "/v1/buyers/{buyer}/profile") => json!({ "name": "taken" }),
+        ("POST", "/v1/buyers/export" | "/v1/buyers/erasure") => json!({ "buyers": ["1", "2"] }),
         ("PUT", "/v1/stock/{sku}/{warehouse}/threshold") => json!({ "threshold": 1 }),
         _ => json!({}),
     }

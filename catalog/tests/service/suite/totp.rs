@@ -14,7 +14,7 @@ use super::{
 const EMAIL: &str = "ann@example.com";
 
 /// What an authenticator app shows (RFC 6238): an own reading of the standard.
-fn code(secret: &str, now_ms: u64) -> String {
+pub(super) fn code(secret: &str, now_ms: u64) -> String {
     let mut bits = String::new();
     for digit in secret.chars() {
         let value = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".find(digit).unwrap();
