@@ -127,8 +127,24 @@ impl<P: Ports> Catalog<P> {
     /// # Errors
     /// `idempotency_mismatch` when the key came with another request before; [`Refused::Sql`].
     pub async fn begin(&self, call: &Call<'_>) -> Result<Begun<<P::Sql as Sql>::Tx>, Refused> {
+        let body = match *call.method() {
+            Method::POST => digest_of(call.body.clone()).await?,
+            _ => [0; 32],
+        };
+        self.begin_with(call, body).await
+    }
+
+    /// The same of a body that the handler read, of which this is the SHA-256.
+    ///
+    /// # Errors
+    /// As [`Catalog::begin`].
+    pub(crate) async fn begin_with(
+        &self,
+        call: &Call<'_>,
+        body: [u8; 32],
+    ) -> Result<Begun<<P::Sql as Sql>::Tx>, Refused> {
         let key = match *call.method() {
-            Method::POST => Some((call.idempotency_key()?.to_owned(), asked_of(call).await?)),
+            Method::POST => Some((call.idempotency_key()?.to_owned(), asked_of(call, body))),
             _ => None,
         };
         let now_ms = self.clock().now_ms();
@@ -180,18 +196,20 @@ fn origin_of(call: &Call<'_>, actor: &Actor, at_ms: u64) -> Origin {
 }
 
 /// What a key stands for: the same method, path, query and body.
-async fn asked_of(call: &Call<'_>) -> Result<[u8; 32], Refused> {
+fn asked_of(call: &Call<'_>, body: [u8; 32]) -> [u8; 32] {
     let mut whole = format!("{} {}\n", call.method(), call.target()).into_bytes();
-    let body = call.body.clone();
-    let digest = match body.len() {
-        0..=LARGE_BYTES => sha256(&body),
+    whole.extend_from_slice(&body);
+    sha256(&whole)
+}
+
+async fn digest_of(body: Bytes) -> Result<[u8; 32], Refused> {
+    match body.len() {
+        0..=LARGE_BYTES => Ok(sha256(&body)),
         // Megabytes take longer than other requests of this thread should wait.
-        _ => tokio::task::spawn_blocking(move || sha256(&body))
-            .await
-            .map_err(|error| Refused::Broken(error.to_string()))?,
-    };
-    whole.extend_from_slice(&digest);
-    Ok(sha256(&whole))
+        _ => {
+            tokio::task::spawn_blocking(move || sha256(&body)).await.map_err(|error| Refused::Broken(error.to_string()))
+        }
+    }
 }
 
 fn known_answer(rows: Vec<Row>, asked: &[u8]) -> Result<Response<Body>, Refused> {

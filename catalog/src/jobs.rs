@@ -6,6 +6,8 @@
 mod accept;
 /// One piece of a job, whole or not at all.
 mod piece;
+/// The input of a job, on its way in.
+mod receive;
 /// Who does the pieces, and in which order.
 mod run;
 /// Its routes.
@@ -20,6 +22,7 @@ use utoipa::ToSchema;
 
 pub(crate) use self::accept::{NewJob, accept};
 pub(crate) use self::piece::{End, Flaw, Step, Work, begin, input};
+pub(crate) use self::receive::Received;
 pub use self::run::{Runner, run};
 pub(crate) use self::show::{Format, document, routes};
 use crate::{buyers, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};

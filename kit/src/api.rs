@@ -15,13 +15,13 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
 use matchit::Params;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, TryAcquireError};
 use utoipa::ToSchema;
 
 use crate::access::{Actor, Permission};
 use crate::http::{
-    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, Service, bearer, check_json, client_address,
-    idempotency_key, read_body, wrong_parameter,
+    Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, Service, Upload, bearer, check_json,
+    client_address, idempotency_key, read_body, wrong_parameter,
 };
 use crate::problem::{Code, Problem};
 use crate::schema;
@@ -29,13 +29,13 @@ use crate::schema;
 /// Tries of a handler whose transaction met a lock or a deadlock, and so did nothing.
 const TRIES_MAX: u32 = 4;
 
-/// Bodies beyond this size are large: few of them are held at a time.
+/// Bodies beyond this size are large: few of them are read at a time.
 const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How fast a large body has to come, in bytes a second.
 const LARGE_BYTES_PER_S: usize = 512 * 1024;
 
-/// Room for large bodies, each of which is held whole.
+/// Room for large bodies: each keeps the database's writer and a core busy while it comes.
 static LARGE_BODIES: Semaphore = Semaphore::const_new(2);
 
 /// When to come back for room.
@@ -62,6 +62,7 @@ pub type Handler<A> = for<'a> fn(&'a A, &'a Call<'a>) -> Answering<'a, <A as Api
 pub struct Route<A: Api> {
     access: Access,
     body_bytes_max: usize,
+    is_upload: bool,
     handler: Handler<A>,
 }
 
@@ -76,13 +77,20 @@ impl<A: Api> Copy for Route<A> {}
 impl<A: Api> Route<A> {
     /// A route with a body of the usual size, if any.
     pub const fn new(access: Access, handler: Handler<A>) -> Self {
-        Self { access, body_bytes_max: BODY_BYTES_MAX, handler }
+        Self { access, body_bytes_max: BODY_BYTES_MAX, is_upload: false, handler }
     }
 
     /// With bodies of this size.
     #[must_use]
     pub const fn with_body(self, body_bytes_max: usize) -> Self {
         Self { body_bytes_max, ..self }
+    }
+
+    /// With a body of this size that the handler reads by [`Call::piece`]. It is called once: what it
+    /// has read does not come again.
+    #[must_use]
+    pub const fn with_upload(self, body_bytes_max: usize) -> Self {
+        Self { body_bytes_max, is_upload: true, ..self }
     }
 
     /// Whom it admits.
@@ -127,15 +135,26 @@ pub struct Call<'a> {
     pub actor: Actor,
     /// Where from: the peer, or whom our proxy names.
     pub address: IpAddr,
-    /// The body as it came.
+    /// The body as it came; empty where the handler reads it.
     pub body: Bytes,
     /// The pattern of its route.
     pub pattern: &'static str,
     head: &'a Parts,
     values: &'a Params<'a, 'a>,
+    upload: Option<Mutex<Upload>>,
 }
 
 impl Call<'_> {
+    /// The next piece of the body, on a route that reads it; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// `too_large`, and `invalid_request` where it is too slow or broken.
+    pub async fn piece(&self) -> Result<Option<Bytes>, Box<Problem>> {
+        let Some(upload) = &self.upload else { return Ok(None) };
+        upload.lock().await.piece().await.map_err(|error| Box::new(error.into()))
+    }
+
     /// The part of the path that stands for `{name}`.
     ///
     /// # Errors
@@ -265,19 +284,30 @@ impl<A: Api> Service for Served<A> {
         let address = client_address(asked.peer.ip(), asked.headers());
         let (head, values, body) = asked.into_parts();
         let deadline = BODY_DEADLINE + Duration::from_secs((route.body_bytes_max / LARGE_BYTES_PER_S) as u64);
-        let body = match read_body(body, route.body_bytes_max, deadline).await {
-            Ok(body) => body,
-            Err(error) => return closed(refused(&error.into())),
-        };
-        let is_read = matches!(head.method, Method::GET | Method::HEAD);
-        let call = Call { actor, address, body, pattern, head, values };
-        let mut tries = 1;
-        loop {
-            match (route.handler)(api, &call).await {
-                Ok(response) => return response,
-                Err(fault) if fault.is_retryable() && tries < TRIES_MAX => tries += 1,
-                Err(fault) => return refused(&fault.into_problem(is_read)),
+        let (body, upload) = if route.is_upload {
+            (Bytes::new(), Some(Mutex::new(Upload::new(body, route.body_bytes_max, deadline))))
+        } else {
+            match read_body(body, route.body_bytes_max, deadline).await {
+                Ok(body) => (body, None),
+                Err(error) => return closed(refused(&error.into())),
             }
+        };
+        let call = Call { actor, address, body, pattern, head, values, upload };
+        let response = answered(api, &route, &call).await;
+        let is_whole = call.upload.is_none_or(|upload| upload.into_inner().is_over());
+        if is_whole { response } else { closed(response) }
+    }
+}
+
+/// What the handler answers, called again where what it did was rolled back.
+async fn answered<A: Api>(api: &A, route: &Route<A>, call: &Call<'_>) -> Response<Body> {
+    let is_read = matches!(*call.method(), Method::GET | Method::HEAD);
+    let mut tries = if route.is_upload { TRIES_MAX } else { 1 };
+    loop {
+        match (route.handler)(api, call).await {
+            Ok(response) => return response,
+            Err(fault) if fault.is_retryable() && tries < TRIES_MAX => tries += 1,
+            Err(fault) => return refused(&fault.into_problem(is_read)),
         }
     }
 }

@@ -55,6 +55,7 @@ pub use hyper::body::Incoming;
 pub use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use hyper::{Method, Request, Response, StatusCode, Uri};
 
+pub(crate) use self::body::Upload;
 pub use self::body::{BodyError, read_body};
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::events::{Event, EventSender, EventsEnded, events};

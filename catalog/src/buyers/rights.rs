@@ -5,7 +5,7 @@
 use kit::{
     access::Permission::WriteBuyers,
     api::{Access, Call, Route},
-    http::{Body, Bytes, Mount, Response},
+    http::{Body, Mount, Response},
     openapi::IdempotencyKey,
 };
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ async fn accept<P: Ports>(
 ) -> Result<Response<Body>, Refused> {
     let BuyersAsked { buyers } = call.json()?;
     let total = u64::try_from(buyers.len()).unwrap_or(u64::MAX);
-    jobs::accept(catalog, call, NewJob { kind, options: Options { buyers, format }, input: Bytes::new(), total }).await
+    jobs::accept(catalog, call, NewJob { kind, options: Options { buyers, format }, input: None, total }).await
 }
 
 /// What is done with a buyer.

@@ -1,15 +1,15 @@
-//! From a request to a job: the job with all of its input in one transaction, under the request's
-//! Idempotency-Key.
+//! From a request to a job: the job and that its input is its own in one transaction, under the
+//! request's Idempotency-Key.
 
 use kit::{
     api::Call,
-    http::{Body, Bytes, Response},
+    http::{Body, Response},
     trace::TraceContext,
 };
 use serde::Serialize;
 use store::sql::{Row, SqlError, Tx, stored};
 
-use super::{CHUNK_BYTES, Counts, JOBS, Job, State, piece::put_chunk};
+use super::{Counts, JOBS, Job, Received, State};
 use crate::{
     change::{Answer, Begun},
     ports::Ports,
@@ -36,8 +36,8 @@ pub(crate) struct NewJob<O> {
     pub(crate) kind: &'static str,
     /// What is asked, for the kind.
     pub(crate) options: O,
-    /// What it reads; empty where it reads nothing.
-    pub(crate) input: Bytes,
+    /// What it reads, if anything.
+    pub(crate) input: Option<Received>,
     /// How much there is to do; of a job with an input its bytes.
     pub(crate) total: u64,
 }
@@ -51,13 +51,33 @@ pub(crate) async fn accept<P: Ports, O: Serialize>(
     call: &Call<'_>,
     new: NewJob<O>,
 ) -> Result<Response<Body>, Refused> {
-    let number = catalog.numbers().take(JOBS).await?;
-    let mut change = match catalog.begin(call).await? {
+    let Some(input) = &new.input else { return make(catalog, call, &new).await };
+    let made = make(catalog, call, &new).await;
+    // A job that was made has it; where nobody knows, the database does.
+    input.forget(catalog).await;
+    made
+}
+
+async fn make<P: Ports, O: Serialize>(
+    catalog: &Catalog<P>,
+    call: &Call<'_>,
+    new: &NewJob<O>,
+) -> Result<Response<Body>, Refused> {
+    let number = match &new.input {
+        Some(input) => input.job,
+        None => catalog.numbers().take(JOBS).await?,
+    };
+    let begun = match &new.input {
+        Some(input) => catalog.begin_with(call, input.digest()).await?,
+        None => catalog.begin(call).await?,
+    };
+    let mut change = match begun {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
+    let input_bytes = new.input.as_ref().map_or(0, Received::len);
     let tenant = change.tenant();
-    has_room(change.tx.rows(OPEN, vec![tenant.into()]).await?, new.input.len())?;
+    has_room(change.tx.rows(OPEN, vec![tenant.into()]).await?, input_bytes)?;
     let job = Job {
         tenant,
         number,
@@ -69,7 +89,7 @@ pub(crate) async fn accept<P: Ports, O: Serialize>(
         total: new.total,
         counts: Counts::default(),
         flaws: 0,
-        input_bytes: u64::try_from(new.input.len()).unwrap_or(u64::MAX),
+        input_bytes,
         result_bytes: 0,
         result_chunks: 0,
         reason: String::new(),
@@ -96,13 +116,8 @@ pub(crate) async fn accept<P: Ports, O: Serialize>(
         stored(job.created_at)?.into(),
     ];
     change.tx.exec(INSERT, row).await?;
-    let mut rest = new.input;
-    for chunk in 0.. {
-        if rest.is_empty() {
-            break;
-        }
-        let content = rest.split_to(rest.len().min(CHUNK_BYTES));
-        put_chunk(&mut change.tx, &job, "input", chunk, content).await?;
+    if let Some(input) = &new.input {
+        input.keep(&mut change.tx).await?;
     }
     change.record("job.create", format!("job:{number}"), None, Some(&job.shown()))?;
     change.commit(Answer::accepted(format!("/v1/jobs/{number}"), &job.shown())?).await
@@ -110,11 +125,10 @@ pub(crate) async fn accept<P: Ports, O: Serialize>(
 
 /// Two at once may both pass: the bound keeps disks from filling, and a little beyond it does no
 /// harm.
-fn has_room(rows: Vec<Row>, input_bytes: usize) -> Result<(), Refused> {
+fn has_room(rows: Vec<Row>, wanted: u64) -> Result<(), Refused> {
     let row = rows.into_iter().next();
     let mut row = row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?;
     let (open, bytes) = (row.int()?, row.number::<u64>()?);
-    let wanted = u64::try_from(input_bytes).unwrap_or(u64::MAX);
     if open < OPEN_MAX && bytes.saturating_add(wanted) <= OPEN_BYTES_MAX {
         return Ok(());
     }

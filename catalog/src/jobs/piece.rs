@@ -220,13 +220,7 @@ async fn put_flaws<T: Tx>(tx: &mut T, job: &Job, flaws: Vec<Flaw>) -> Result<(),
     if values.is_empty() { Ok(()) } else { tx.insert(&Insert::new(PUT_FLAWS), values).await }
 }
 
-pub(super) async fn put_chunk<T: Tx>(
-    tx: &mut T,
-    job: &Job,
-    part: &str,
-    chunk: u64,
-    content: Bytes,
-) -> Result<(), SqlError> {
+async fn put_chunk<T: Tx>(tx: &mut T, job: &Job, part: &str, chunk: u64, content: Bytes) -> Result<(), SqlError> {
     let row = vec![job.tenant.into(), job.number.into(), part.into(), stored(chunk)?.into(), content.into()];
     tx.exec(PUT_CHUNK, row).await.map(drop)
 }

@@ -8,7 +8,7 @@ use kit::{clock::Clock as _, random::Random as _};
 use store::sql::{Sql as _, SqlError, stored};
 use tokio_util::sync::CancellationToken;
 
-use super::{COLUMNS, End, Job, Kind, State, Step, begin, kind, piece::LEASE_MS};
+use super::{COLUMNS, End, Job, Kind, State, Step, begin, kind, piece::LEASE_MS, receive};
 use crate::{identity, plans, ports::Ports, refused::Refused, service::Catalog, tenants::TenantState};
 
 /// Pieces of a turn: the next tenant waits as long.
@@ -93,6 +93,7 @@ impl Runner {
     pub async fn turn<P: Ports>(&mut self, catalog: &Catalog<P>) -> Result<bool, Refused> {
         let now_ms = catalog.clock().now_ms();
         if now_ms.saturating_sub(self.purged_at) >= PURGE_EVERY_MS {
+            receive::purge(catalog.sql(), now_ms).await?;
             let purged = purge(catalog, now_ms).await?;
             // Where there are more, the next turn removes them.
             if purged < PURGED_MAX {

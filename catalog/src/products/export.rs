@@ -4,7 +4,7 @@
 use kit::{
     access::Permission::ReadProducts,
     api::{Access, Call, Route},
-    http::{Body, Bytes, Mount, Response},
+    http::{Body, Mount, Response},
     openapi::IdempotencyKey,
 };
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,7 @@ async fn export<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let rows = catalog.sql().rows(count, vec![call.actor.tenant.into()]).await?;
     let row = rows.into_iter().next();
     let total = row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number()?;
-    jobs::accept(catalog, call, NewJob { kind: NAME, options: Options { format }, input: Bytes::new(), total }).await
+    jobs::accept(catalog, call, NewJob { kind: NAME, options: Options { format }, input: None, total }).await
 }
 
 /// The line that was written last: the number of its product, and of its SKU or 0.

@@ -12,7 +12,7 @@ use std::{
 use kit::{
     access::Permission::WriteProducts,
     api::{Access, Call, Route},
-    http::{Body, Bytes, Mount, Response},
+    http::{Body, Mount, Response},
     openapi::IdempotencyKey,
     problem::{Code as ProblemCode, Problem},
 };
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     document::Created,
-    jobs::{self, End, Flaw, Format, Job, Kind, NewJob, Shown, Step},
+    jobs::{self, End, Flaw, Format, Job, Kind, NewJob, Received, Shown, Step},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -42,9 +42,6 @@ const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Lines of a piece: few round trips for each, and a transaction that is short.
 const LINES: usize = 2_000;
-
-/// How files of some programs begin; it says that they are UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 // By the index of codes, and so locked in its order: an ORDER BY has SQLite walk all of a tenant's.
 static KNOWN_PRODUCTS: LazyLock<Fixed> =
@@ -72,7 +69,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 
 pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let route = Route::new(Access::Needs(WriteProducts), |catalog, call| Box::pin(import(catalog, call)));
-    vec![Mount::post("/v1/products/import", "import_products", route.with_body(FILE_BYTES_MAX))]
+    vec![Mount::post("/v1/products/import", "import_products", route.with_upload(FILE_BYTES_MAX))]
 }
 
 /// Its job.
@@ -96,25 +93,19 @@ pub(super) fn kind<P: Ports>() -> Kind<P> {
 )]
 async fn import<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let format = Format::of(call)?;
-    let file =
-        call.body.strip_prefix(BYTE_ORDER_MARK).map_or_else(|| call.body.clone(), |file| call.body.slice_ref(file));
-    let looked = file.clone();
-    let layout = tokio::task::spawn_blocking(move || layout(format, &looked)).await;
-    let layout = layout.map_err(|error| Refused::Broken(error.to_string()))??;
-    let total = u64::try_from(file.len()).unwrap_or(u64::MAX);
-    jobs::accept(catalog, call, NewJob { kind: NAME, options: layout, input: file, total }).await
-}
-
-/// How the file is read; refused at once when it is none.
-fn layout(format: Format, file: &Bytes) -> Result<Layout, Refused> {
-    let text = std::str::from_utf8(file).map_err(|error| {
-        let line = 1 + file[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        Refused::field("body", format!("is not UTF-8: see line {line}"))
-    })?;
-    Layout::of(format, text).map_err(|flaws| {
+    let input = Received::of(catalog, call).await?;
+    let layout = Layout::of(format, input.head()).map_err(|flaws| {
         let detail = "this is no such file; see `errors`. Nothing was done";
-        Problem { field_errors: flaws.0, ..Problem::new(ProblemCode::InvalidRequest, detail) }.into()
-    })
+        Problem { field_errors: flaws.0, ..Problem::new(ProblemCode::InvalidRequest, detail) }
+    });
+    let (options, total) = match layout {
+        Ok(layout) => (layout, input.len()),
+        Err(problem) => {
+            input.forget(catalog).await;
+            return Err(problem.into());
+        }
+    };
+    jobs::accept(catalog, call, NewJob { kind: NAME, options, input: Some(input), total }).await
 }
 
 async fn piece<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Job>, Refused> {

@@ -2,12 +2,14 @@
 //! headers, costs no copy and no timer.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::Sleep;
 
 use crate::problem::{Code, Problem};
 
@@ -83,6 +85,47 @@ where
         piece = next_piece(&mut body).await?;
     }
     Ok(whole.freeze())
+}
+
+/// A body that is read piece by piece, bounded in size and time like a whole one: no more of it than
+/// a piece is held here.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    left: usize,
+    deadline: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Upload {
+    /// Of at most `bytes_max`, all of which must be here within `deadline`.
+    pub(crate) fn new(body: Incoming, bytes_max: usize, deadline: Duration) -> Self {
+        Self { body, left: bytes_max, deadline: Box::pin(tokio::time::sleep(deadline)), is_over: false }
+    }
+
+    /// The next piece; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// When the body is too large, too slow or broken.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.body.size_hint().lower() > u64::try_from(self.left).unwrap_or(u64::MAX) {
+            return Err(BodyError::TooLarge);
+        }
+        let piece = tokio::select! {
+            piece = next_piece(&mut self.body) => piece?,
+            () = &mut self.deadline => return Err(BodyError::Timeout),
+        };
+        self.is_over = piece.is_none();
+        let length = piece.as_ref().map_or(0, Bytes::len);
+        self.left = self.left.checked_sub(length).ok_or(BodyError::TooLarge)?;
+        Ok(piece)
+    }
+
+    /// Whether all of it was read.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
+    }
 }
 
 /// The next data of the body; trailers are passed over.

@@ -288,7 +288,7 @@ async fn a_result_that_breaks_off_is_seen_to_be_broken() {
     assert!(broken.len() < whole.len() && whole.starts_with(&broken), "{} of {}", broken.len(), whole.len());
 }
 
-/// Large bodies are held whole, so that few are read at a time; small ones wait for nobody.
+/// Few large bodies are read at a time; small ones wait for nobody.
 #[tokio::test]
 async fn of_three_large_files_at_once_one_is_told_to_come_back() {
     let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
@@ -307,4 +307,56 @@ async fn of_three_large_files_at_once_one_is_told_to_come_back() {
     let answer = tokio::select! { answer = first => answer, answer = second => answer, answer = third => answer };
     assert_eq!(answer, "HTTP/1.1 503");
     import(&rig, 1, "b", file(1)).await.expect(202);
+}
+
+async fn rows(rig: &Rig, table: &str) -> i64 {
+    rig.db.rows(&format!("SELECT COUNT(*) FROM {table}"), vec![]).await.unwrap().remove(0).int().unwrap()
+}
+
+/// A file of several chunks, whose characters fall on every border, is read as it is; what no job
+/// came of leaves nothing: the same call again, a file that is none, one with a wrong byte at its
+/// end.
+#[tokio::test]
+async fn a_file_of_many_chunks_is_received_as_it_is_and_what_no_job_reads_is_gone() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    let head = "\u{feff}product,title,description\n".to_owned();
+    let line = |number: usize| format!("P{number},壶,{}\n", "壶".repeat(3_000 + number % 3));
+    let csv = (0..400).fold(head, |csv, number| csv + &line(number));
+    assert!(csv.len() > 3 * 1024 * 1024);
+    let job = import(&rig, 1, "a", csv.clone()).await.expect(202);
+    assert_eq!((rows(&rig, "job_chunks").await, rows(&rig, "job_uploads").await), (4, 0));
+    assert_eq!(import(&rig, 1, "a", csv.clone()).await.expect(202), job, "the same call");
+    import(&rig, 1, "a", csv.replace("P7,", "P8,")).await.refused(422, "idempotency_mismatch");
+    let wrong = [csv.as_bytes(), b"P,\xff\n"].concat();
+    let ask = acting(rig.post("/v1/products/import?format=csv"), 1).key("b").body("text/csv", wrong).send().await;
+    assert_eq!(ask.refused(400, "invalid_request")["errors"][0]["message"], "is not UTF-8: see line 402");
+    import(&rig, 1, "c", format!("moon,{csv}")).await.refused(400, "invalid_request");
+    assert_eq!((rows(&rig, "job_chunks").await, rows(&rig, "job_uploads").await), (4, 0), "one job, and no more");
+    finish(&rig).await;
+    let done = shown(&rig, 1, &job).await;
+    assert_eq!((&done["counts"]["made"], &done["done"]), (&json!(400), &json!(csv.len() - 3)));
+    let found = all(&rig, 1, "/v1/products").await;
+    assert_eq!(found[1]["description"], "壶".repeat(3_001));
+}
+
+/// A client that goes away in the middle: what it sent is gone at once or in an hour, and no job is.
+#[tokio::test]
+async fn half_a_file_is_no_job_and_is_removed() {
+    let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;
+    let mut connection = rig.connect().await;
+    let head = format!(
+        "POST /v1/products/import?format=csv HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OPERATOR}\r\n\
+         Flashsale-Tenant: 1\r\nIdempotency-Key: a\r\nContent-Length: 60000000\r\n\r\nproduct,title\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&"P,壶\n".repeat(500_000).into_bytes()).await.unwrap();
+    while rows(&rig, "job_chunks").await < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(connection);
+    while rows(&rig, "job_chunks").await + rows(&rig, "job_uploads").await > 0 {
+        rig.clock.advance(std::time::Duration::from_secs(2 * 3_600));
+        finish(&rig).await;
+    }
+    assert_eq!(rows(&rig, "jobs").await, 0);
 }
