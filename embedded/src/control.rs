@@ -190,7 +190,9 @@ impl<C: Clock> Control<C> {
             Ok(Done::Expired(done)) => reply::json(StatusCode::OK, &ExpiryTold::from(done)),
             Ok(done) => reply::text(StatusCode::OK, done.told()),
             Err(error @ DeskError::NotFound(_)) => Problem::new(Code::NotFound, error.to_string()).to_response(),
-            Err(error @ DeskError::Conflict { .. }) => Problem::new(Code::Conflict, error.to_string()).to_response(),
+            Err(error @ (DeskError::Conflict { .. } | DeskError::Held(_))) => {
+                Problem::new(Code::Conflict, error.to_string()).to_response()
+            }
             Err(error) => Problem::new(Code::TemporarilyUnavailable, error.to_string()).to_response(),
         }
     }

@@ -2,6 +2,7 @@
 //! and the same backwards at the end.
 
 mod merchants;
+mod order_service;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use kit::{
     admin::{self, Hosts, Readiness},
     clock::{Clock, SystemClock},
     exit::Exit,
-    http::{self, Limits},
+    http::{self, Both, Limits},
     metrics::Registry,
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
@@ -53,6 +54,8 @@ use crate::{
 };
 
 use merchants::Merchants;
+use order_service::OrderService;
+
 pub use merchants::{AtRest, DEMO_OWNER};
 
 /// The status with which a program ends that could not serve, or not go on.
@@ -111,7 +114,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
-    let engine = Engine::start(merchants.served(), stores, (options, verifier), &registry, readiness.clone()).await?;
+    let orders = OrderService::start(&deployment, (&folder, note.listen), merchants.service(), &registry)?;
+    let beside = Both(merchants.served(), orders.served());
+    let engine = Engine::start(beside, stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
     let key = is_demo.then_some(key);
@@ -129,6 +134,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         served = engine.serve(listeners, limits, stop) => served,
     };
     welcoming.abort();
+    orders.stop().await;
     writer.stop().await?;
     merchants.stop().await;
     let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;
@@ -186,7 +192,9 @@ pub async fn wish_at_rest(config: &Config, wish: Wish) -> anyhow::Result<Result<
     };
     let done = at_rest(config, async |deployment| wish.carry_out(deployment, watch).await).await?;
     match done {
-        Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. })) => Ok(Err(error.to_string())),
+        Err(error @ (DeskError::NotFound(_) | DeskError::Conflict { .. } | DeskError::Held(_))) => {
+            Ok(Err(error.to_string()))
+        }
         done => {
             let done = done?;
             if let Done::Expired(expiry) = &done {

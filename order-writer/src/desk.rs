@@ -36,6 +36,11 @@ pub enum DeskError {
         /// The status that was asked for.
         wanted: Status,
     },
+    /// Its buyer may be paying at this moment.
+    #[error(
+        "order {0} has an attempt to pay that is not closed: cancel it by the order service, which closes it first"
+    )]
+    Held(OrderId),
     /// Its lane is not in the ledger.
     #[error("order {0} has no lane in the ledger: restore the ledger database first")]
     NoLane(OrderId),
@@ -72,6 +77,7 @@ async fn release<S: Sql>(
     match orders.mark(row.order, wanted, Some(out)).await? {
         Marked::Done => Ok(()),
         Marked::Conflict(now) => Err(DeskError::Conflict { order: row.order, now, wanted: wanted.to() }),
+        Marked::Held => Err(DeskError::Held(row.order)),
         Marked::NotFound => Err(DeskError::NotFound(row.order)),
     }
 }

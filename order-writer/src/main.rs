@@ -73,7 +73,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return Exit::No;
     }
     match error.downcast_ref() {
-        Some(DeskError::NotFound(_) | DeskError::Conflict { .. }) => Exit::No,
+        Some(DeskError::NotFound(_) | DeskError::Conflict { .. } | DeskError::Held(_)) => Exit::No,
         _ => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
     }
 }

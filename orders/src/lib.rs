@@ -7,5 +7,8 @@ pub mod payment;
 /// A provider's bill beside what we have.
 pub mod settlement;
 
+/// Orders after they were accepted: paid, cancelled, expired, refunded.
+pub mod life;
+
 /// A bank of our own behind the interfaces of the providers.
 pub mod simulator;

@@ -68,6 +68,12 @@ impl ProviderKind {
             Self::Simulated => "simulated",
         }
     }
+
+    /// The inverse of [`ProviderKind::as_str`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// Our number of an attempt or of a refund, by which the provider knows a repetition: 6 to 32 ASCII

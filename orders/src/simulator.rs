@@ -11,6 +11,9 @@ mod cashier;
 /// The port over the bank, without a network.
 mod provider;
 
+/// Accounts of every tenant.
+mod accounts;
+
 /// WeChat Pay's side of its interface.
 mod wechat;
 
@@ -20,6 +23,7 @@ mod alipay;
 /// The routes of all of them.
 mod service;
 
+pub use self::accounts::SimulatedAccounts;
 pub use self::alipay::AlipaySide;
 pub use self::bank::{Bank, BankRefund, Fault, No, NoticePlan, Opening, Trade};
 pub use self::provider::Simulated;

@@ -1,11 +1,13 @@
 //! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), the desk's
-//! changes (`desk`), and the outbox that they fill (`outbox`). It decides nothing.
+//! changes (`desk`), the outbox that they fill (`outbox`), and transactions of who keeps more beside a
+//! row (`step`). It decides nothing.
 
 mod desk;
 mod find;
 mod outbox;
 mod purchases;
 mod row;
+mod step;
 mod texts;
 mod write;
 
@@ -73,6 +75,8 @@ pub enum Marked {
     Done,
     /// The order has this status instead: nothing happened.
     Conflict(Status),
+    /// An attempt to pay it is not closed: the buyer may still pay. Nothing happened.
+    Held,
     /// No such order.
     NotFound,
 }

@@ -37,6 +37,7 @@ const ORDERS: &[(&str, &str)] = &[
     ("002-outbox-by-partition", include_str!("../migrations/orders/002-outbox-by-partition.sql")),
     ("003-outbox-kinds", include_str!("../migrations/orders/003-outbox-kinds.sql")),
     ("004-pay-by", include_str!("../migrations/orders/004-pay-by.sql")),
+    ("005-life", include_str!("../migrations/orders/005-life.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 

@@ -29,6 +29,8 @@ mod gone;
 mod life;
 #[path = "embedded/older.rs"]
 mod older;
+#[path = "embedded/paid.rs"]
+mod paid;
 #[path = "embedded/parked.rs"]
 mod parked;
 #[path = "embedded/reduction.rs"]

@@ -40,7 +40,7 @@ const DEMO_TENANT: u32 = 7;
 /// The demo tenant's owner signs in with this address.
 pub const DEMO_OWNER: &str = "owner@example.com";
 
-type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom, SqliteLog>>;
+pub(super) type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom, SqliteLog>>;
 
 /// The service and its background work.
 pub(super) struct Merchants {
@@ -91,6 +91,11 @@ impl Merchants {
     /// Its routes.
     pub(super) fn served(&self) -> Served<Service> {
         Served(Arc::clone(&self.catalog))
+    }
+
+    /// The service itself, by which others of this process know the merchants' people.
+    pub(super) fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.catalog)
     }
 
     /// Ends the background work, in order.

@@ -143,6 +143,18 @@ impl Service for () {
     }
 }
 
+impl<S: Service> Service for Arc<S> {
+    type Route = S::Route;
+
+    fn mounts() -> Vec<Mount<Self::Route>> {
+        S::mounts()
+    }
+
+    async fn answer(&self, route: Self::Route, asked: Asked<'_>) -> Response<Body> {
+        S::answer(self, route, asked).await
+    }
+}
+
 /// Two services on one port. What is asked for most belongs into the first.
 #[derive(Debug, Clone, Copy)]
 pub struct Both<A, B>(pub A, pub B);

@@ -64,12 +64,55 @@ pub struct Progress {
     pub failed: usize,
 }
 
+/// How far a refund is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    Accepted,
-    Done,
-    Failed,
+#[repr(u8)]
+pub enum Stage {
+    /// To be asked for.
+    Waiting = 1,
+    /// Accepted, or perhaps: to be queried.
+    Accepted = 2,
+    /// The buyer has the money.
+    Done = 3,
+    /// It came to nothing, or needs a person.
+    Failed = 4,
+}
+
+impl Stage {
+    /// The number stored in the row.
+    #[must_use]
+    pub const fn stored(self) -> u8 {
+        self as u8
+    }
+
+    /// The inverse of [`Stage::stored`].
+    #[must_use]
+    pub fn from_stored(stored: u8) -> Option<Self> {
+        [Self::Waiting, Self::Accepted, Self::Done, Self::Failed].into_iter().find(|stage| stage.stored() == stored)
+    }
+}
+
+/// How far a refund is after an answer, or after what a notice says. Done is done, whatever an old
+/// answer says.
+#[must_use]
+pub fn after(stage: Stage, answer: &Result<Refund, Failed>) -> Stage {
+    if stage == Stage::Done {
+        return stage;
+    }
+    match answer {
+        Ok(Refund { state: RefundState::Done, .. }) => Stage::Done,
+        Ok(Refund { state: RefundState::Accepted, .. }) => Stage::Accepted,
+        Ok(_) => Stage::Failed,
+        // There is no paid payment to refund: querying would find nothing, for ever.
+        Err(Failed::Refused { reason: Reason::Paid | Reason::Closed, .. }) => Stage::Failed,
+        Err(failed) => match (failed.next(), stage) {
+            (Next::Repeat, stage) => stage,
+            (Next::Query, _) => Stage::Accepted,
+            // A query that finds nothing: the request never came through, and is sent again.
+            (Next::Stop, Stage::Accepted) if is_absent(failed) => Stage::Waiting,
+            (Next::Stop, _) => Stage::Failed,
+        },
+    }
 }
 
 #[derive(Debug)]
@@ -164,20 +207,7 @@ impl RefundPacer {
     /// What came of a turn, or what a notice says.
     pub fn answered(&mut self, refund: &Number, answer: &Result<Refund, Failed>) {
         let Some(entry) = self.entries.get_mut(refund) else { return };
-        let next = match answer {
-            Ok(Refund { state: RefundState::Done, .. }) => Stage::Done,
-            Ok(Refund { state: RefundState::Accepted, .. }) => Stage::Accepted,
-            Ok(_) => Stage::Failed,
-            // There is no paid payment to refund: querying would find nothing, for ever.
-            Err(Failed::Refused { reason: Reason::Paid | Reason::Closed, .. }) => Stage::Failed,
-            Err(failed) => match (failed.next(), entry.stage) {
-                (Next::Repeat, stage) => stage,
-                (Next::Query, _) => Stage::Accepted,
-                // A query that finds nothing: the request never came through, and is sent again.
-                (Next::Stop, Stage::Accepted) if is_absent(failed) => Stage::Waiting,
-                (Next::Stop, _) => Stage::Failed,
-            },
-        };
+        let next = after(entry.stage, answer);
         // Done is done, whatever an old answer says.
         if entry.stage == Stage::Done {
             return;

@@ -12,6 +12,7 @@ use kit::http::{
 use kit::problem::{Code, Problem};
 use serde_json::Value;
 
+use super::accounts::SimulatedAccounts;
 use super::alipay::{self, AlipaySide};
 use super::bank::{Bank, Fault, Outgoing};
 use super::cashier;
@@ -49,6 +50,8 @@ pub struct Simulator<C> {
     pub alipay: Option<AlipaySide>,
     /// Accounts of the port, whose notices it writes.
     pub simulated: Vec<Simulated<C>>,
+    /// Accounts of all tenants, for those that are not among them.
+    pub accounts: Option<SimulatedAccounts<C>>,
     /// Before the paths of pages, such as `http://127.0.0.1:8080`.
     pub origin: String,
 }
@@ -115,7 +118,9 @@ impl<C: Clock> Simulator<C> {
                 (vec![(header::CONTENT_TYPE, kind)], self.alipay.as_ref()?.write(outgoing, now_ms)?)
             }
             ProviderKind::Simulated => {
-                let owner = self.simulated.iter().find(|known| known.account() == outgoing.account)?;
+                let known = self.simulated.iter().find(|known| known.account() == outgoing.account).cloned();
+                let any = || self.accounts.as_ref()?.account(outgoing.account.parse().ok()?);
+                let owner = known.or_else(any)?;
                 let (signature, body) = owner.write(outgoing)?;
                 let kind = (header::CONTENT_TYPE, "application/json".to_owned());
                 (vec![(SIGNATURE, signature), kind], body)

@@ -127,6 +127,7 @@ fn simulator(bank: &Bank<ManualClock>, origin: &str) -> Simulator<ManualClock> {
             key: key(3),
         }),
         simulated: vec![simulated(bank, origin)],
+        accounts: None,
         origin: origin.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The desk's side: changes of status by compare-and-set, each with its outbox row in the same
 //! transaction (R1, R8), one order or many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     id::OrderId,
@@ -37,37 +37,60 @@ impl<S: Sql> Orders<S> {
         if out.as_ref().is_some_and(|row| row.order != order) {
             return Err(SqlError::Broken(format!("an outbox row of another order than {order}").into()));
         }
-        let change = (order, before(transition)?, transition.to());
-        retried(async || self.try_mark(db, table, change, out.as_ref()).await).await
+        before(transition)?;
+        retried(async || self.try_mark(db, table, (order, transition), out.as_ref()).await).await
     }
 
     async fn try_mark(
         &self,
         db: &S,
         table: &TableTexts,
-        (order, from, to): (OrderId, Status, Status),
+        (order, transition): (OrderId, Transition),
         out: Option<&OutboxRow>,
     ) -> Result<Marked, SqlError> {
         let mut tx = db.begin().await?;
-        let marked = async {
-            let params = vec![to.stored().into(), order.stored().into(), from.stored().into()];
-            if tx.exec(&table.mark, params).await? == 0 {
-                let found = tx.rows(&table.status, vec![order.stored().into()]).await?.into_iter().next();
-                return found.map_or(Ok(Marked::NotFound), |mut row| status(&mut row).map(Marked::Conflict));
-            }
-            if let Some(row) = out {
-                let mut values = Vec::with_capacity(self.texts.outbox_insert.columns());
-                outbox::push(&mut values, row);
-                tx.exec(self.texts.outbox_insert.single(), values).await?;
-            }
-            Ok(Marked::Done)
-        }
-        .await;
+        let marked = self.change_one(&mut tx, table, (order, transition), out).await;
         match marked {
             Ok(Marked::Done) => tx.commit().await?,
             _ => tx.rollback().await,
         }
         marked
+    }
+
+    /// After anything but [`Marked::Done`] the transaction is to be rolled back.
+    pub(super) async fn change_one(
+        &self,
+        tx: &mut S::Tx,
+        table: &TableTexts,
+        (order, transition): (OrderId, Transition),
+        out: Option<&OutboxRow>,
+    ) -> Result<Marked, SqlError> {
+        let params = vec![transition.to().stored().into(), order.stored().into(), before(transition)?.stored().into()];
+        // First, because it locks the row: attempts to pay are made under that lock.
+        if tx.exec(&table.mark, params).await? == 0 {
+            let found = tx.rows(&table.status, vec![order.stored().into()]).await?.into_iter().next();
+            return found.map_or(Ok(Marked::NotFound), |mut row| status(&mut row).map(Marked::Conflict));
+        }
+        if ends_unpaid(transition) && !self.held(tx, &[order.stored()]).await?.is_empty() {
+            return Ok(Marked::Held);
+        }
+        if let Some(row) = out {
+            let mut values = Vec::with_capacity(self.texts.outbox_insert.columns());
+            outbox::push(&mut values, row);
+            tx.exec(self.texts.outbox_insert.single(), values).await?;
+        }
+        Ok(Marked::Done)
+    }
+
+    /// Those of these orders that have an attempt which is not closed, of rows that are locked.
+    async fn held(&self, tx: &mut S::Tx, orders: &[i64]) -> Result<BTreeSet<OrderId>, SqlError> {
+        let mut held = BTreeSet::new();
+        for (query, orders) in self.texts.held.padded(orders) {
+            for mut row in tx.rows(query, orders.into_iter().map(Value::from).collect()).await? {
+                held.insert(row.id(OrderId::new)?);
+            }
+        }
+        Ok(held)
     }
 
     /// Takes those of one table's orders that can through a transition, each with its release in
@@ -95,19 +118,19 @@ impl<S: Sql> Orders<S> {
             return Ok(BTreeMap::new());
         }
         let (db, table) = (self.shard(home.shard)?, self.table(home)?);
-        let change = (before(transition)?, transition.to());
-        retried(async || self.try_mark_all(db, table, change, releases).await).await
+        before(transition)?;
+        retried(async || self.try_mark_all(db, table, transition, releases).await).await
     }
 
     async fn try_mark_all(
         &self,
         db: &S,
         table: &TableTexts,
-        (from, to): (Status, Status),
+        transition: Transition,
         releases: &[OutboxRow],
     ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
         let mut tx = db.begin().await?;
-        match self.change_all(&mut tx, table, (from, to), releases).await {
+        match self.change_all(&mut tx, table, transition, releases).await {
             Ok(marked) => tx.commit().await.map(|()| marked),
             Err(error) => {
                 tx.rollback().await;
@@ -120,9 +143,10 @@ impl<S: Sql> Orders<S> {
         &self,
         tx: &mut S::Tx,
         table: &TableTexts,
-        (from, to): (Status, Status),
+        transition: Transition,
         releases: &[OutboxRow],
     ) -> Result<BTreeMap<OrderId, Marked>, SqlError> {
+        let (from, to) = (before(transition)?, transition.to());
         let mut marked: BTreeMap<OrderId, Marked> = releases.iter().map(|row| (row.order, Marked::NotFound)).collect();
         let orders: Vec<i64> = marked.keys().map(|order| order.stored()).collect();
         // Rows are locked by primary key, as writers lock theirs, and those that are not `from` are
@@ -131,6 +155,15 @@ impl<S: Sql> Orders<S> {
             for mut row in tx.lock_rows(lock, orders.into_iter().map(Value::from).collect(), Lock::Wait).await? {
                 let (order, now) = (row.id(OrderId::new)?, status(&mut row)?);
                 marked.insert(order, if now == from { Marked::Done } else { Marked::Conflict(now) });
+            }
+        }
+        if ends_unpaid(transition) {
+            for order in self.held(tx, &orders).await? {
+                marked.entry(order).and_modify(|marked| {
+                    if *marked == Marked::Done {
+                        *marked = Marked::Held;
+                    }
+                });
             }
         }
         let is_done = |order: &OrderId| marked.get(order) == Some(&Marked::Done);
@@ -146,6 +179,32 @@ impl<S: Sql> Orders<S> {
             tx.insert(&self.texts.outbox_insert, values).await?;
         }
         Ok(marked)
+    }
+
+    /// Times to pay, in milliseconds, of a table's unpaid orders with ids above `after`, each with
+    /// the lowest of them: there are few, since a sale or an engine's setting gives them.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn pay_windows(&self, home: Home, after: u64) -> Result<Vec<(u64, OrderId)>, SqlError> {
+        let rows = self.shard(home.shard)?.rows(&self.table(home)?.pay_windows, vec![stored(after)?.into()]).await?;
+        rows.into_iter().map(|mut row| Ok((row.number()?, row.id(OrderId::new)?))).collect()
+    }
+
+    /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id,
+    /// with ids above `after` and below `before`.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn due_between(
+        &self,
+        home: Home,
+        (after, before): (u64, u64),
+        now_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        let params = vec![stored(after)?.into(), stored(before)?.into(), stored(now_ms)?.into(), limit.into()];
+        read_all(self.shard(home.shard)?.rows(&self.table(home)?.due_between, params).await?)
     }
 
     /// Orders of a table still to be paid that were minted before `reserved_before_ms`, by the
@@ -183,7 +242,12 @@ impl<S: Sql> Orders<S> {
     }
 }
 
+/// Whether the buyer can no longer pay then: an attempt that is not closed forbids it.
+const fn ends_unpaid(transition: Transition) -> bool {
+    matches!(transition, Transition::Cancel | Transition::Expire)
+}
+
 /// The status that a row must have for the transition.
-fn before(transition: Transition) -> Result<Status, SqlError> {
+pub(super) fn before(transition: Transition) -> Result<Status, SqlError> {
     transition.from().ok_or_else(|| SqlError::Broken(format!("{transition:?} makes a row, and marks none").into()))
 }

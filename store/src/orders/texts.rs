@@ -13,6 +13,7 @@ pub(super) struct Texts {
     pub(super) tables: Vec<TableTexts>,
     pub(super) outbox_insert: Insert,
     pub(super) outbox_delete: Fixed,
+    pub(super) held: Fixed,
 }
 
 /// Statements about one order table.
@@ -28,6 +29,8 @@ pub(super) struct TableTexts {
     pub(super) purchases: Fixed,
     pub(super) overdue: String,
     pub(super) past_pay_by: String,
+    pub(super) pay_windows: String,
+    pub(super) due_between: String,
     pub(super) mark: String,
     pub(super) status: String,
     pub(super) lock: Fixed,
@@ -45,6 +48,8 @@ impl Texts {
                  VALUES [(?, ?, ?, ?, ?, ?, ?, {now}),]"
             )),
             outbox_delete: Fixed::new("DELETE FROM outbox WHERE id IN ([?,])"),
+            // 3: paid, 5: closed, as `orders::payment::attempt` numbers them.
+            held: Fixed::new("SELECT order_id FROM attempts WHERE order_id IN ([?,]) AND state NOT IN (3, 5)"),
         }
     }
 }
@@ -96,6 +101,15 @@ impl TableTexts {
             // By the primary key too, from where the page before ended: one pass over the table.
             past_pay_by: format!(
                 "SELECT {columns} FROM {table} WHERE order_id > ? AND status = 1 AND pay_by <= ? \
+                 ORDER BY order_id LIMIT ?"
+            ),
+            // By the primary key; a row is grouped once or twice in its life.
+            pay_windows: format!(
+                "SELECT pay_by - reserved_at, MIN(order_id) FROM {table} WHERE order_id > ? AND status = 1 \
+                 AND pay_by >= reserved_at GROUP BY pay_by - reserved_at"
+            ),
+            due_between: format!(
+                "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 AND pay_by <= ? \
                  ORDER BY order_id LIMIT ?"
             ),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),

@@ -1,0 +1,29 @@
+//! The life of an order after its row exists: paid, cancelled, expired, refunded. Each step is one
+//! transaction of the order's shard, in which the row changes by compare-and-set, with its outbox
+//! row and its line of the timeline. A provider is asked between two such transactions, never in
+//! one, under a number that the first of them stored.
+
+mod accounts;
+mod attempts;
+mod cancel;
+mod document;
+mod expiry;
+mod notify;
+mod pay;
+mod ports;
+mod refund_routes;
+mod refunds;
+mod refused;
+mod service;
+mod ship;
+mod shown;
+mod step;
+mod words;
+mod work;
+
+pub use document::document;
+pub use expiry::Expiry;
+pub use ports::{Accounts, Kinds, Ports, Staff};
+pub use refused::Refused;
+pub use service::Life;
+pub use work::work;

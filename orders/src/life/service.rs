@@ -1,0 +1,111 @@
+//! The service: what its handlers share, and its routes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use domain::{
+    id::{BuyerId, LaneId, OrderId, PartitionId, TenantId},
+    order::OrderRow,
+};
+use kit::{
+    access::Actor,
+    api::{Api, Call, Route},
+    clock::Clock as _,
+    http::{HeaderMap, Method, Mount, bearer},
+    problem::{Code, Problem},
+};
+use store::orders::Orders;
+use tokio::sync::Notify;
+
+use super::{
+    cancel, notify, pay,
+    ports::{Kinds, Ports, Staff as _},
+    refund_routes,
+    refused::Refused,
+    ship,
+};
+use crate::payment::notice::NoticeMetrics;
+
+/// What the handlers of this service share.
+pub struct Life<K: Kinds> {
+    ports: Ports<K>,
+    notices: NoticeMetrics,
+    /// Of the lanes that were met: a lane stays on its partition.
+    partitions: Mutex<HashMap<LaneId, PartitionId>>,
+    /// There is something to ask a provider for.
+    wake: Notify,
+}
+
+impl<K: Kinds> Life<K> {
+    /// The service over its ports.
+    pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
+        Self { ports, notices, partitions: Mutex::default(), wake: Notify::new() }
+    }
+
+    /// Its ports.
+    pub(super) fn ports(&self) -> &Ports<K> {
+        &self.ports
+    }
+
+    /// The order rows.
+    pub(super) fn orders(&self) -> &Orders<K::Sql> {
+        &self.ports.databases.orders
+    }
+
+    /// The time, in epoch milliseconds.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.ports.clock.now_ms()
+    }
+
+    /// What notices come to.
+    pub(super) fn notices(&self) -> &NoticeMetrics {
+        &self.notices
+    }
+
+    /// Wakes the work beside the requests, and waits for it.
+    pub(super) fn wake(&self) -> &Notify {
+        &self.wake
+    }
+
+    /// The partition that decides a lane.
+    pub(super) async fn partition(&self, row: &OrderRow) -> Result<PartitionId, Refused> {
+        let known = self.partitions.lock().unwrap_or_else(PoisonError::into_inner).get(&row.lane).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let lane = self.ports.databases.ledger.lane(row.lane).await?.ok_or(Refused::NoLane(row.order))?;
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).insert(row.lane, lane.partition);
+        Ok(lane.partition)
+    }
+
+    /// The buyer who asks, and the order that the path names.
+    pub(super) fn buyer(&self, call: &Call<'_>) -> Result<(TenantId, BuyerId, OrderId), Refused> {
+        let token = bearer(call.headers());
+        let token = token.ok_or_else(|| Problem::new(Code::Unauthenticated, "this needs a buyer's token"))?;
+        let claims = self.ports.buyers.verify(token, self.now_ms()).map_err(Problem::from)?;
+        let (tenant, buyer) = (TenantId::new(claims.tenant.into()), BuyerId::new(claims.buyer));
+        let (Ok(tenant), Ok(buyer)) = (tenant, buyer) else { return Err(Refused::not_found()) };
+        Ok((tenant, buyer, call.part("order_id")?))
+    }
+
+    /// The tenant that somebody acts for, and the order that the path names.
+    pub(super) fn of_merchant(call: &Call<'_>) -> Result<(TenantId, OrderId), Refused> {
+        let tenant = TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found())?;
+        Ok((tenant, call.part("order_id")?))
+    }
+}
+
+impl<K: Kinds> Api for Life<K> {
+    type Error = Refused;
+
+    fn routes() -> Vec<Mount<Route<Self>>> {
+        let areas = [pay::routes(), notify::routes(), cancel::routes(), refund_routes::routes(), ship::routes()];
+        areas.into_iter().flatten().collect()
+    }
+
+    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
+        self.ports.staff.actor(token, method, headers).await
+    }
+}

@@ -1,0 +1,31 @@
+//! Accounts of every tenant at the bank: for trying out, and for the embedded deployment.
+
+use domain::id::TenantId;
+use kit::{clock::Clock, digest::hmac_sha256, settings::Secret};
+
+use super::{bank::Bank, provider::Simulated};
+
+/// All accounts at one bank, each with a secret of its own.
+#[derive(Debug, Clone)]
+pub struct SimulatedAccounts<C> {
+    bank: Bank<C>,
+    master: Secret,
+    origin: String,
+}
+
+impl<C: Clock> SimulatedAccounts<C> {
+    /// Their secrets are made of `master`; `origin` stands before the paths of pages and notices,
+    /// such as `http://127.0.0.1:8080`.
+    pub fn new(bank: Bank<C>, master: Secret, origin: &str) -> Self {
+        Self { bank, master, origin: origin.to_owned() }
+    }
+
+    /// A tenant's account.
+    #[must_use]
+    pub fn account(&self, tenant: TenantId) -> Option<Simulated<C>> {
+        let digest = hmac_sha256(self.master.expose().as_bytes(), tenant.to_string().as_bytes());
+        let secret: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let notify_url = format!("{}/v1/payments/simulated/notify?account={tenant}", self.origin);
+        Some(Simulated::new(self.bank.clone(), tenant, secret.parse().ok()?, &self.origin, &notify_url))
+    }
+}

@@ -1,0 +1,16 @@
+//! All tests of the service, by what they are about.
+
+#[path = "cancel.rs"]
+mod cancel;
+#[path = "crash.rs"]
+mod crash;
+#[path = "expiry.rs"]
+mod expiry;
+#[path = "pay.rs"]
+mod pay;
+#[path = "refunds.rs"]
+mod refunds;
+#[path = "rig.rs"]
+mod rig;
+#[path = "ship.rs"]
+mod ship;

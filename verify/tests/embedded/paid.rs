@@ -1,0 +1,117 @@
+//! An order becomes money or gives its unit back: by the buyer's and the merchant's own requests to
+//! the real program, over a kill.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+use verify::{
+    child::{Child, wait_until},
+    folder::Folder,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Shop {
+    folder: Folder,
+    server: Child,
+    key: String,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let folder = Folder::new().unwrap();
+        let mut server = folder.serve().unwrap();
+        folder.wait_selling(&mut server).unwrap();
+        let key = fs::read_to_string(folder.data().join("control.key")).unwrap().trim().to_owned();
+        Self { folder, server, key }
+    }
+
+    /// As it comes back after a kill -9.
+    fn restart(&mut self) {
+        self.server.kill().unwrap();
+        self.server = self.folder.serve().unwrap();
+        self.folder.wait_ready(&mut self.server).unwrap();
+    }
+
+    fn post(&self, path: &str, token: &str, body: &str) -> (u16, Value) {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: one\r\n\
+             Flashsale-Tenant: 7\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (status, body) = self.folder.ask(&request).unwrap();
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    fn status(&self, order: &str, token: &str) -> String {
+        let request = format!(
+            "GET /v1/orders/{order}?offer_id=9001 HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let (_, body) = self.folder.ask(&request).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+        body["status"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn becomes(&self, order: &str, token: &str, status: &str) {
+        wait_until(status, PATIENCE, || Ok(self.status(order, token) == status)).unwrap();
+    }
+
+    /// A token of a buyer, and what he bought.
+    fn bought(&self, buyer: u64) -> (String, String) {
+        let token = self.folder.token(buyer).unwrap();
+        let (status, body) = self.folder.buy(&token, "first").unwrap();
+        assert_eq!(status, 202, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let order = body["order_id"].as_str().unwrap().to_owned();
+        self.becomes(&order, &token, "pending_payment");
+        (token, order)
+    }
+
+    fn audit(&self) {
+        let holds = || {
+            let output = self.folder.command("audit").output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            Ok(output.status.success() && text.matches("holds  INV-").count() == 5)
+        };
+        wait_until("the audit holds", PATIENCE, holds).unwrap();
+    }
+}
+
+/// Bought, paid at the simulated cashier, refunded in part and then in full; another is cancelled
+/// while its payment is open. Units and rows agree afterwards, and the buyers may buy again.
+#[test]
+fn an_order_is_paid_and_refunded_and_another_cancelled() {
+    let mut shop = Shop::open();
+    let ((token, order), (other_token, other)) = (shop.bought(1), shop.bought(2));
+    let pay = |shop: &Shop, order: &str, token: &str| {
+        let (status, opened) = shop.post(&format!("/v1/orders/{order}/pay"), token, "{\"method\": \"simulated\"}");
+        assert_eq!(status, 200, "{opened}");
+        let page = opened["page"].as_str().unwrap().to_owned();
+        page[page.find("/simulated").unwrap()..].to_owned()
+    };
+    let page = pay(&shop, &order, &token);
+    assert_eq!(shop.post(&format!("{page}/pay"), &token, "").0, 303);
+    shop.becomes(&order, &token, "paid");
+    pay(&shop, &other, &other_token);
+    assert_eq!(shop.post(&format!("/v1/orders/{other}/cancel"), &other_token, "").0, 200);
+    shop.becomes(&other, &other_token, "cancelled");
+    let refunds = format!("/v1/merchant/orders/{order}/refunds");
+    let (status, made) = shop.post(&refunds, &shop.key, "{\"reason\": \"as a person would\"}");
+    assert_eq!((status, &made["order"]["status"]), (201, &"refunding".into()), "{made}");
+    shop.becomes(&order, &token, "refunded");
+    shop.audit();
+    for token in [&token, &other_token] {
+        let again = || Ok(shop.folder.buy(token, "again")?.0 == 202);
+        wait_until("the buyer may buy again", PATIENCE, again).unwrap();
+    }
+
+    // A payment that is open when the process dies: the bank of this process has forgotten it, and
+    // it is opened again under its number.
+    let (token, order) = shop.bought(3);
+    let first = pay(&shop, &order, &token);
+    shop.restart();
+    assert_eq!(pay(&shop, &order, &token), first);
+    assert_eq!(shop.post(&format!("{first}/pay"), &token, "").0, 303);
+    shop.becomes(&order, &token, "paid");
+    shop.audit();
+}
