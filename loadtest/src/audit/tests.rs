@@ -234,7 +234,7 @@ fn a_limit_that_changed_judges_who_bought_since() {
         evidence
             .offers
             .iter_mut()
-            .for_each(|offer| (offer.limit_per_buyer, offer.limit_since) = (limit, since.map(at)));
+            .for_each(|offer| (offer.limit_per_buyer, offer.limit_since) = (limit, since.map_or(0, at)));
         compare(&evidence).over_limit.count
     };
     assert_eq!(over(None, 2), 1, "it never changed");
