@@ -1,4 +1,5 @@
 //! Exactness, the ledger, withdrawals and closings: one rule a test.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 use std::collections::BTreeMap;
 
@@ -68,7 +69,7 @@ fn the_trace_says_who_was_skipped_and_what_was_rounded() {
 #[test]
 fn a_line_that_contradicts_itself_is_refused() {
     let plan = plan("rule a: on matured walk(referral, slots 1, rate 10%)");
-    for (net, refunded) in [(10, 11), (-1, 0), (10, -1)] {
+    for (net, refunded) in [(10, 11), (-1, 0), (10, -1), (1 << 53, 0)] {
         let line = Frozen { refunded, ..line(net, &[2]) };
         assert!(matches!(evaluate(&plan, &line), Err(EvaluateError::Line { .. })));
     }
@@ -154,7 +155,7 @@ fn mix(bytes: &[u8]) -> [u8; 32] {
 
 #[test]
 fn a_changed_entry_of_a_closed_day_is_found() {
-    let entry = |amount| {
+    let entry = |amount: i64| {
         Entry::new(Cause::Adjustment(1), &[(Account::Expense, -amount), (Account::Pending(1), amount)]).unwrap()
     };
     let first = close_day(None, 1, &[entry(5)], mix);
