@@ -107,6 +107,17 @@ impl<S: Sql> Publications<S> {
         rows.into_iter().map(|mut row| Ok((id(row.int()?)?, row.number()?))).collect()
     }
 
+    /// What of this sale is another's, so that it cannot be published.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn contradictions(&self, sale: &Sale) -> Result<Vec<Contradiction>, SqlError> {
+        let mut tx = self.db.begin().await?;
+        let claims = self.texts.look(&mut tx, sale).await;
+        tx.rollback().await;
+        Ok(adopt(sale, None, &claims?.owners).contradictions)
+    }
+
     /// How many versions were parked because they contradict what is published.
     ///
     /// # Errors

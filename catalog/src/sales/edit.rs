@@ -11,7 +11,7 @@ use super::{
     bodies::{DryRun, SaleChange, moment, window},
     history::{Difference, differences},
     life::Step,
-    publishing::{deliver, planned},
+    publishing::{deliver, id_of, nobody_elses, planned},
     resolve::{self, Fresh},
     row::{Kept, shown_of},
     settle::take,
@@ -22,7 +22,6 @@ use crate::{
     plans::{Quota, room_for},
     ports::Ports,
     products::rules::Flaws,
-    published::newest,
     refused::Refused,
     service::Catalog,
     stock::By,
@@ -143,9 +142,10 @@ async fn after<P: Ports>(
     let mut changes = Vec::new();
     if is_to_publish {
         same_sources(before, &after)?;
-        let all = catalog.selling().ledger.publications().all().await?;
-        let record = planned(catalog, (tenant, sale), &after.terms, &all)?;
-        let known = newest(&all, record.id).map(|known| json(&Terms::of(known, Some(&before.terms)))).transpose()?;
+        let known = catalog.selling().ledger.publications().find(id_of(sale)?).await?;
+        let record = planned(catalog, (tenant, sale), &after.terms, known.as_ref())?;
+        nobody_elses(catalog, &record).await?;
+        let known = known.map(|known| json(&Terms::of(&known, Some(&before.terms)))).transpose()?;
         differences(String::new(), known.as_ref(), Some(&json(&after.terms)?), &mut changes);
         let by = By { tenant, actor: call.actor.who.to_string(), now_ms: stored(change.now_ms)? };
         after.is_owed = take(&mut change.tx, &by, &after).await?;

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use domain::{id::SaleId, sale::Sale};
+use domain::{
+    id::{LaneId, PartitionId, SaleId},
+    sale::Sale,
+};
 use kit::clock::Clock as _;
 use store::{
     publications::Published,
@@ -17,10 +20,7 @@ use super::{
     row::{Kept, read_terms},
     terms::Terms,
 };
-use crate::{
-    flaw::Flaw, ports::Ports, products::rules::Flaws, publish::plan, published::newest, refused::Refused,
-    service::Catalog,
-};
+use crate::{flaw::Flaw, ports::Ports, products::rules::Flaws, publish::plan, refused::Refused, service::Catalog};
 
 /// Sales that one round publishes, and takes in.
 const ROUND_MAX: u32 = 500;
@@ -36,7 +36,8 @@ const KNOWN: &str = "SELECT sale, tenant, published, is_due FROM sales";
 /// The actor of versions that came past this service.
 const PUBLICATION: &str = "publication";
 
-/// The sale that terms come to, after what is published.
+/// The sale that terms come to, after the version of it that is published. It looks at no other
+/// sale: what a publication costs does not depend on how many there are.
 ///
 /// # Errors
 /// `invalid_request` that names every rule that they break.
@@ -44,17 +45,41 @@ pub(super) fn planned<P: Ports>(
     catalog: &Catalog<P>,
     (tenant, sale): (u32, i64),
     terms: &Terms,
-    published: &[Sale],
+    known: Option<&Sale>,
 ) -> Result<Sale, Refused> {
-    let draft = terms.draft((tenant, sale), None)?;
-    plan(&draft, published, catalog.selling().partitions, catalog.clock().now_ms()).map_err(|flaws| refused(&flaws))
+    let partitions = catalog.selling().partitions;
+    let mut draft = terms.draft((tenant, sale), None)?;
+    for lane in &mut draft.lanes {
+        let home = known.and_then(|known| known.lanes.iter().find(|home| home.id == lane.id));
+        lane.partition = Some(home.map_or_else(|| in_turn(lane.id, partitions), |home| home.partition));
+    }
+    plan(&draft, known.map_or(&[], std::slice::from_ref), partitions, catalog.clock().now_ms())
+        .map_err(|flaws| refused(&flaws))
+}
+
+/// Lanes are numbered one after the other, so that their numbers spread them over the partitions.
+fn in_turn(lane: LaneId, partitions: u32) -> PartitionId {
+    let turn = lane.get() % u64::from(partitions.max(1));
+    PartitionId(u32::try_from(turn).unwrap_or(0))
+}
+
+/// Refuses a sale with a number that is another's.
+///
+/// # Errors
+/// `conflict`; [`Refused::Sql`].
+pub(super) async fn nobody_elses<P: Ports>(catalog: &Catalog<P>, record: &Sale) -> Result<(), Refused> {
+    let contradictions = catalog.selling().ledger.publications().contradictions(record).await?;
+    if contradictions.is_empty() { Ok(()) } else { Err(taken()) }
+}
+
+fn taken() -> Refused {
+    Refused::conflict("a sale file took a number of this sale, or published it; look at it again, or clone it")
 }
 
 fn refused(flaws: &[Flaw]) -> Refused {
     let is_taken = |flaw: &Flaw| flaw.field == "tenant" || flaw.field == "version" || flaw.field.ends_with(".id");
     if flaws.iter().any(is_taken) {
-        let detail = "a sale file took a number of this sale, or published it; look at it again, or clone it";
-        return Refused::conflict(detail);
+        return taken();
     }
     let mut named = Flaws::default();
     flaws.iter().for_each(|flaw| named.add(flaw.field.clone(), flaw.message.clone()));
@@ -73,13 +98,12 @@ pub(super) async fn deliver<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i
         if !kept.is_due {
             return Ok(());
         }
-        let published = publications.all().await?;
-        let known = newest(&published, id_of(sale)?);
-        let known_version = known.map_or(0, |known| known.version);
-        let asked = planned(catalog, (tenant, sale), &kept.terms, &published).ok();
+        let known = publications.find(id_of(sale)?).await?;
+        let known_version = known.as_ref().map_or(0, |known| known.version);
+        let asked = planned(catalog, (tenant, sale), &kept.terms, known.as_ref()).ok();
         let done = match asked {
             // Our own, of which the row has not heard yet.
-            Some(asked) if known == Some(&asked) => Some(asked),
+            Some(asked) if known.as_ref() == Some(&asked) => Some(asked),
             Some(asked) if known_version == kept.published => {
                 let expected = (known_version > 0).then_some(known_version);
                 match publications.publish(&asked, expected).await? {
