@@ -119,11 +119,11 @@ fn stairstep(plan: &Plan) -> String {
 
 /// So many people take seats, from 1 on.
 fn forest(plan: &Plan, count: u64) -> String {
-    let places = plan.rules.iter().filter_map(|rule| match rule.pay {
+    let mut places = plan.rules.iter().filter_map(|rule| match rule.pay {
         Operator::Place(place) => Some(place),
         _ => None,
     });
-    let mut forest = Forest::new(places.last().unwrap());
+    let mut forest = Forest::new(places.next_back().unwrap());
     let mut told = Vec::new();
     for id in 1..=count {
         if let Some(full) = forest.join(id) {
