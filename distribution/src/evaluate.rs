@@ -9,6 +9,8 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::money::AMOUNT_MAX;
+
 use crate::plan::{Cond, Currency, On, Operator, Plan, Relation, Rule, Test};
 
 pub use amount::{divide, part};
@@ -229,7 +231,7 @@ struct Run<'a> {
 /// A line that contradicts itself, and amounts beyond 64 bits.
 pub fn evaluate(plan: &Plan, frozen: &Frozen) -> Result<Outcome, EvaluateError> {
     let Frozen { net, refunded, quantity, returned, .. } = *frozen;
-    if !(0..=net).contains(&refunded) || !(0..=quantity).contains(&returned) {
+    if net > AMOUNT_MAX || !(0..=net).contains(&refunded) || !(0..=quantity).contains(&returned) {
         return Err(EvaluateError::Line { net, refunded, quantity, returned });
     }
     let mut run = Run { plan, frozen, outcome: Outcome::default() };
@@ -275,6 +277,11 @@ impl Run<'_> {
             Operator::Place(_) | Operator::Match(_) | Operator::Queue(_) => {
                 self.note(&rule.name, None, Why::ByMachine);
             }
+        }
+        // Sums of payouts stay far from the end of 64 bits.
+        let total: i128 = self.outcome.payouts.iter().map(|payout| i128::from(payout.amount)).sum();
+        if total > i128::from(AMOUNT_MAX) {
+            return Err(EvaluateError::Overflow(rule.name.clone()));
         }
         match rule.limit {
             Some(limit) => limit::apply(self, limit, &rule.name, first),

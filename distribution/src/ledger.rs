@@ -158,7 +158,7 @@ impl Ledger {
                 _ => false,
             };
             if held {
-                return Err(LedgerError::Short { account: *account, has, takes: -amount });
+                return Err(LedgerError::Short { account: *account, has, takes: amount.saturating_neg() });
             }
             changed.push((*account, next));
         }
@@ -208,7 +208,7 @@ impl Ledger {
     /// # Errors
     /// As [`Entry::new`].
     pub fn reserve(withdrawal: u64, person: u64, amount: i64) -> Result<Entry, LedgerError> {
-        let lines = [(Account::Available(person), -amount), (Account::Withdrawing(person), amount)];
+        let lines = [(Account::Available(person), amount.saturating_neg()), (Account::Withdrawing(person), amount)];
         Entry::new(Cause::Withdrawal(withdrawal, Step::Reserve), &lines)
     }
 
@@ -219,7 +219,7 @@ impl Ledger {
     pub fn pay(withdrawal: u64, person: u64, amount: i64, fee: i64, tax: i64) -> Result<Entry, LedgerError> {
         let out = amount.saturating_sub(fee).saturating_sub(tax);
         let lines = [
-            (Account::Withdrawing(person), -amount),
+            (Account::Withdrawing(person), amount.saturating_neg()),
             (Account::Paid(person), out),
             (Account::Fee, fee),
             (Account::Tax, tax),
@@ -234,7 +234,7 @@ impl Ledger {
     pub fn give_back(&self, withdrawal: u64, person: u64, amount: i64) -> Result<Entry, LedgerError> {
         let owed = self.balance(Account::Receivable(person)).saturating_neg().clamp(0, amount.max(0));
         let lines = [
-            (Account::Withdrawing(person), -amount),
+            (Account::Withdrawing(person), amount.saturating_neg()),
             (Account::Receivable(person), owed),
             (Account::Available(person), amount - owed),
         ];

@@ -1,6 +1,8 @@
 //! Arithmetic on amounts: 128 bits between, rounded down, remainders given to the largest.
 #![deny(clippy::as_conversions, clippy::float_arithmetic)]
 
+use domain::money::AMOUNT_MAX;
+
 use super::{EvaluateError, Frozen};
 use crate::plan::{ONE, Value};
 
@@ -41,6 +43,6 @@ impl Frozen {
             Value::Each(amount) => amount.checked_mul(self.quantity - self.returned),
             Value::Fixed(amount) => Some(amount),
         };
-        amount.ok_or_else(|| EvaluateError::Overflow(rule.to_owned()))
+        amount.filter(|amount| *amount <= AMOUNT_MAX).ok_or_else(|| EvaluateError::Overflow(rule.to_owned()))
     }
 }

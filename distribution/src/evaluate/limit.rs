@@ -47,7 +47,7 @@ pub(super) fn apply(run: &mut Run<'_>, limit: Limit, name: &str, first: usize) -
     Ok(())
 }
 
-/// Writes what is kept. What a user's limit rolls up has gone to the next payee; what nobody took,
+/// Writes what is kept. What is scaled away costs nothing. What a user's limit rolls up has gone to the next payee; what nobody took,
 /// and what is cut for good, is breakage.
 fn settle(run: &mut Run<'_>, limit: Limit, bounded: &[usize], amounts: &[i64], kept: &[i64]) {
     let mut lost: i64 = 0;
@@ -64,7 +64,7 @@ fn settle(run: &mut Run<'_>, limit: Limit, bounded: &[usize], amounts: &[i64], k
             *run.outcome.carried.entry(to.clone()).or_insert(0) += cut;
         } else if limit.overflow == Overflow::RollUp {
             lost += cut;
-        } else if cut > 0 {
+        } else if limit.overflow == Overflow::Breakage && cut > 0 {
             let mut breakage = run.outcome.payouts[*i].clone();
             breakage.to = To { beneficiary: None, ..to.clone() };
             breakage.amount = cut;

@@ -25,7 +25,7 @@ pub(super) fn pool(run: &mut Run<'_>, rule: &Rule, pool: &Pool) -> Result<(), Ev
     let mut paid = 0;
     for (person, share) in members.iter().zip(shares) {
         let amount = share.min(pool.cap.unwrap_or(share));
-        paid += amount;
+        paid = i64::saturating_add(paid, amount);
         if amount < share {
             run.note(&rule.name, Some(person.id), Why::Limited(share - amount));
         }

@@ -182,7 +182,7 @@ fn marginal(tier: &Tier, volume: i64) -> Option<i64> {
     let mut sum: i128 = 0;
     for (i, step) in tier.steps.iter().enumerate() {
         let end = tier.steps.get(i + 1).map_or(volume, |next| next.from.min(volume));
-        sum += i128::from((end - step.from).max(0)) * i128::from(step.ppm);
+        sum += i128::from(end.saturating_sub(step.from).max(0)) * i128::from(step.ppm);
     }
     i64::try_from(sum.div_euclid(i128::from(ONE))).ok()
 }

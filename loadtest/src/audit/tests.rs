@@ -234,11 +234,11 @@ fn a_limit_that_changed_judges_who_bought_since() {
         evidence
             .offers
             .iter_mut()
-            .for_each(|offer| (offer.limit_per_buyer, offer.limit_since) = (limit, since.map(at)));
+            .for_each(|offer| (offer.limit_per_buyer, offer.limit_since) = (limit, since.map_or(0, at)));
         compare(&evidence).over_limit.count
     };
     assert_eq!(over(None, 2), 1, "it never changed");
-    assert_eq!(over(Some(4), 1), 0, "it fell when all were bought");
+    assert_eq!(over(Some(5), 1), 0, "it fell when all were bought");
     assert_eq!(over(Some(3), 1), 2, "one was bought since");
     assert_eq!(over(Some(3), 3), 0, "it rose");
 }

@@ -159,7 +159,7 @@ fn an_erased_person_is_in_no_store_and_his_order_stays() {
 /// A sale of this tenant.
 fn sale(tenant: &str) -> String {
     format!(
-        "id = \"1001\"\ntenant = \"{tenant}\"\ntitle = \"{KETTLE}\"\nopens_at = \"2020-01-01T00:00:00Z\"\n\
+        "id = \"1001\"\ntenant = \"{tenant}\"\ntitle = \"{KETTLE}\"\nbuyer_rate_per_s = 1000\nopens_at = \"2020-01-01T00:00:00Z\"\n\
          closes_at = \"2059-01-01T00:00:00Z\"\n\n[[lanes]]\nid = \"5001\"\npartition = 0\nlimit_per_buyer = 1\n\n\
          [[lanes.offers]]\nid = \"9001\"\nsku = \"1\"\ntitle = \"{KETTLE}\"\n\
          price = {{ amount = 19900, currency = \"CNY\" }}\nallotment = 10\nrate_per_s = 1000\n"
