@@ -19,6 +19,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("010-sales", include_str!("../migrations/010-sales.sql")),
     ("011-consumers", shards::CONSUMERS_TABLE),
     ("012-funnel", include_str!("../migrations/012-funnel.sql")),
+    ("013-readiness", include_str!("../migrations/013-readiness.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

@@ -21,6 +21,9 @@ pub(crate) struct Failpoint {
 
 #[cfg(feature = "failpoints")]
 impl Failpoint {
+    /// None.
+    pub(crate) const NONE: Self = Self { step: None };
+
     pub(crate) fn of(call: &Call<'_>) -> Self {
         let step = match call.headers().get("flashsale-die-at").map(|step| step.as_bytes()) {
             Some(b"written") => Some(Step::Written),
@@ -41,6 +44,9 @@ impl Failpoint {
 
 #[cfg(not(feature = "failpoints"))]
 impl Failpoint {
+    /// None.
+    pub(crate) const NONE: Self = Self {};
+
     /// None.
     pub(crate) const fn of(_: &Call<'_>) -> Self {
         Self {}

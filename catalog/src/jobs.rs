@@ -22,7 +22,7 @@ pub(crate) use self::accept::{NewJob, accept};
 pub(crate) use self::piece::{End, Flaw, Step, begin, input};
 pub use self::run::{Runner, run};
 pub(crate) use self::show::{Format, document, routes};
-use crate::{numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
+use crate::{identity, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
 
 const JOBS: Numbered = Numbered("job");
 
@@ -187,11 +187,7 @@ impl Job {
 
     /// Who made it.
     fn who(&self) -> Who {
-        let number = |prefix: &str| self.created_by.strip_prefix(prefix)?.parse().ok();
-        match self.created_by.as_str() {
-            "operator" => Who::Operator,
-            _ => number("user:").map(Who::Person).or_else(|| number("key:").map(Who::Key)).unwrap_or(Who::Nobody),
-        }
+        identity::who(&self.created_by)
     }
 
     fn shown(&self) -> Shown {
