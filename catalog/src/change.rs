@@ -2,9 +2,11 @@
 //! and its answer under its Idempotency-Key. Either all of it is there or nothing; a repeated call
 //! gets the same answer and changes nothing.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use bytes::Bytes;
 use kit::{
-    access::Actor,
+    access::{Actor, Who},
     api::{Call, tagged},
     clock::Clock as _,
     digest::sha256,
@@ -188,6 +190,20 @@ impl<P: Ports> Catalog<P> {
     }
 }
 
+impl<P: Ports> Catalog<P> {
+    /// Begins a change that somebody asked for earlier, and that no request makes now.
+    ///
+    /// # Errors
+    /// [`Refused::Sql`].
+    pub(crate) async fn begin_for(&self, tenant: u32, who: Who) -> Result<Change<<P::Sql as Sql>::Tx>, Refused> {
+        let now_ms = self.clock().now_ms();
+        let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let origin = Origin { tenant, who, at_ms: now_ms, trace: String::new(), address };
+        let tx = self.sql().begin().await?;
+        Ok(Change { tx, now_ms, origin, key: None, entries: Vec::new(), failpoint: Failpoint::NONE })
+    }
+}
+
 /// Who asks, when, from where.
 fn origin_of(call: &Call<'_>, actor: &Actor, at_ms: u64) -> Origin {
     let Actor { who, tenant, .. } = *actor;
@@ -242,6 +258,16 @@ impl<T: Tx> Change<T> {
     /// The tenant whose things it changes.
     pub fn tenant(&self) -> u32 {
         self.origin.tenant
+    }
+
+    /// Whether something is recorded already.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Who makes it.
+    pub(crate) fn who(&self) -> Who {
+        self.origin.who
     }
 
     /// What was changed, for the audit log.

@@ -20,6 +20,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("011-consumers", shards::CONSUMERS_TABLE),
     ("012-funnel", include_str!("../migrations/012-funnel.sql")),
     ("013-uploads", include_str!("../migrations/013-uploads.sql")),
+    ("014-readiness", include_str!("../migrations/014-readiness.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

@@ -44,6 +44,9 @@ pub fn die_in_pieces(step: Step) {
 
 #[cfg(feature = "failpoints")]
 impl Failpoint {
+    /// None.
+    pub(crate) const NONE: Self = Self { step: None };
+
     pub(crate) fn of(call: &Call<'_>) -> Self {
         Self { step: call.headers().get("flashsale-die-at").and_then(|step| Step::named(step.as_bytes())) }
     }
@@ -63,6 +66,9 @@ impl Failpoint {
 
 #[cfg(not(feature = "failpoints"))]
 impl Failpoint {
+    /// None.
+    pub(crate) const NONE: Self = Self {};
+
     /// None.
     pub(crate) const fn of(_: &Call<'_>) -> Self {
         Self {}

@@ -8,7 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    buyers, change, copies, funnel, keys, people, ports::Ports, refused::Refused, sales, service::Catalog, stock, usage,
+    actions, buyers, change, copies, funnel, keys, people, ports::Ports, refused::Refused, sales, service::Catalog,
+    stock, usage,
 };
 
 /// How often it is looked whose time has come.
@@ -53,6 +54,12 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
         Chore { name: "funnel", every: minutes(1), is_last: false, work: |catalog| Box::pin(funnel::purge(catalog)) },
         Chore { name: "sales", every: seconds(1), is_last: false, work: |catalog| Box::pin(sales::keep(catalog)) },
+        Chore {
+            name: "scheduled actions",
+            every: seconds(1),
+            is_last: false,
+            work: |catalog| Box::pin(actions::keep(catalog)),
+        },
     ]
 }
 

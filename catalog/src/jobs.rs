@@ -25,7 +25,7 @@ pub(crate) use self::piece::{End, Flaw, Step, Work, begin, input};
 pub(crate) use self::receive::Received;
 pub use self::run::{Runner, run};
 pub(crate) use self::show::{Format, document, routes};
-use crate::{buyers, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
+use crate::{buyers, identity, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
 
 const JOBS: Numbered = Numbered("job");
 
@@ -190,11 +190,7 @@ impl Job {
 
     /// Who made it.
     fn who(&self) -> Who {
-        let number = |prefix: &str| self.created_by.strip_prefix(prefix)?.parse().ok();
-        match self.created_by.as_str() {
-            "operator" => Who::Operator,
-            _ => number("user:").map(Who::Person).or_else(|| number("key:").map(Who::Key)).unwrap_or(Who::Nobody),
-        }
+        identity::who(&self.created_by)
     }
 
     fn shown(&self) -> Shown {

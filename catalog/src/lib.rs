@@ -96,6 +96,12 @@ mod images;
 /// Sales, from a draft to the end.
 pub mod sales;
 
+/// Whether a sale is ready to sell.
+mod readiness;
+
+/// What is to be done to sales later.
+pub mod actions;
+
 /// How sales sell.
 pub mod funnel;
 

@@ -8,7 +8,8 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock, tenants, usage,
+    actions, audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock,
+    tenants, usage,
 };
 
 #[derive(OpenApi)]
@@ -52,6 +53,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         images::document(),
         stock::document(),
         sales::document(),
+        actions::document(),
         funnel::document(),
         people::document(),
     ] {

@@ -25,8 +25,14 @@ mod history;
 /// What the routes take and give.
 mod bodies;
 
+/// Whether it is ready to sell.
+mod check;
+
 /// A change, of whatever kind.
 mod edit;
+
+/// What is done without a request.
+mod deed;
 
 /// Handlers.
 mod routes;
@@ -38,7 +44,11 @@ use kit::{
 };
 
 pub use self::publishing::adopt;
-pub(crate) use self::routes::document;
+pub(crate) use self::{
+    deed::{Deed, Setting, To, act, closes_at},
+    routes::document,
+    terms::epoch_ms,
+};
 use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
 
 /// Bytes of a sale's terms: as many as a sale file has.
@@ -48,14 +58,16 @@ const SALES: Numbered = Numbered("sale");
 const LANES: Numbered = Numbered("lane");
 const OFFERS: Numbered = Numbered("offer");
 
-/// Publishes what is due, takes in what was published elsewhere, and settles what is over.
+/// Publishes what is due, takes in what was published elsewhere, looks at what opens soon, and
+/// settles what is over.
 ///
 /// # Errors
 /// [`Refused::Sql`]; the next call goes on.
 pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     // One that fails keeps none of the others back.
     let (published, adopted) = (publishing::round(catalog).await, adopt(catalog).await);
-    settle::round(catalog).await.and(published).and(adopted)
+    let checked = check::round(catalog).await;
+    settle::round(catalog).await.and(published).and(adopted).and(checked)
 }
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
@@ -103,6 +115,16 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
             "/v1/merchant/sales/{sale}/clone",
             "clone_sale",
             Route::new(write, |catalog, call| Box::pin(routes::clone(catalog, call))),
+        ),
+        Mount::post(
+            "/v1/merchant/sales/{sale}/check",
+            "check_sale",
+            Route::new(read, |catalog, call| Box::pin(check::now(catalog, call))),
+        ),
+        Mount::get(
+            "/v1/merchant/sales/{sale}/check",
+            "last_sale_check",
+            Route::new(read, |catalog, call| Box::pin(check::last(catalog, call))),
         ),
         Mount::get(
             "/v1/merchant/sales/{sale}/history",

@@ -9,7 +9,7 @@ use kit::{
 };
 
 use crate::{
-    audit, branding,
+    actions, audit, branding,
     buyers::{self, outside::Outside},
     flags,
     funnel::{self, Streams},
@@ -166,6 +166,7 @@ impl<P: Ports> Api for Catalog<P> {
             images::routes(),
             stock::routes(),
             sales::routes(),
+            actions::routes(),
             funnel::routes(),
             people::routes(),
         ];

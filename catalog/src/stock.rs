@@ -52,7 +52,7 @@ pub use self::{
     reconcile::keep,
 };
 
-pub(crate) use self::offers::allotted;
+pub(crate) use self::offers::{allotted, in_reach};
 
 /// Its part of the OpenAPI document.
 pub(crate) fn document() -> OpenApi {

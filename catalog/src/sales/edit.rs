@@ -9,6 +9,8 @@ use store::sql::{Sql, Tx, stored};
 
 use super::{
     bodies::{DryRun, SaleChange, moment, window},
+    check,
+    deed::Setting,
     history::{Difference, differences},
     life::Step,
     publishing::{deliver, id_of, nobody_elses, planned},
@@ -22,6 +24,7 @@ use crate::{
     plans::{Quota, room_for},
     ports::Ports,
     products::rules::Flaws,
+    readiness::{Finding, before_publishing},
     refused::Refused,
     service::Catalog,
     stock::By,
@@ -33,12 +36,13 @@ pub(super) enum Edit {
     Publish,
     Pause(bool),
     Close,
+    Set(Setting),
 }
 
 impl Edit {
     fn step(&self) -> Step {
         match self {
-            Self::Change(..) => Step::Change,
+            Self::Change(..) | Self::Set(_) => Step::Change,
             Self::Publish => Step::Publish,
             Self::Pause(true) => Step::Pause,
             Self::Pause(false) => Step::Resume,
@@ -50,6 +54,7 @@ impl Edit {
         let mut terms = before.terms.clone();
         match self {
             Self::Publish => {}
+            Self::Set(setting) => setting.apply(&mut terms)?,
             Self::Pause(paused) => terms.paused = paused,
             Self::Close => {
                 // Closed before it opened, it was open for no moment.
@@ -88,13 +93,44 @@ pub(super) async fn edit<P: Ports>(
     let (tenant, sale): (u32, i64) = (call.actor.tenant, call.part("sale")?);
     let (expected, step) = (call.expected_version()?, edit.step());
     let is_dry = step == Step::Publish && dry_run(call)?;
+    // Looked at before the transaction: it reads much, and locks nothing.
     let before = Kept::find(catalog.sql(), tenant, sale).await?;
-    let mut change = match catalog.begin(call).await? {
+    let red = match step {
+        Step::Publish => before_publishing(check::check(catalog, tenant, &before).await?.findings),
+        _ => Vec::new(),
+    };
+    let change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
+    apply(catalog, change, sale, Asked { edit, expected, is_dry, offers: before.terms.offers().count(), red }).await
+}
+
+/// What is asked for, and of which version.
+pub(super) struct Asked {
+    pub(super) edit: Edit,
+    pub(super) expected: Option<u64>,
+    pub(super) is_dry: bool,
+    /// Offers that a publication adds.
+    pub(super) offers: usize,
+    /// What refuses it.
+    pub(super) red: Vec<Finding>,
+}
+
+/// Does it in this change, and publishes what is due by it.
+///
+/// # Errors
+/// `not_found`, `conflict`, `precondition_failed`, `quota_exceeded`; [`Refused::Sql`].
+pub(super) async fn apply<P: Ports>(
+    catalog: &Catalog<P>,
+    mut change: Change<<P::Sql as Sql>::Tx>,
+    sale: i64,
+    asked: Asked,
+) -> Result<Response<Body>, Refused> {
+    let Asked { edit, expected, is_dry, offers, red } = asked;
+    let (tenant, step) = (change.tenant(), edit.step());
     if step == Step::Publish {
-        let (now_ms, offers) = (stored(change.now_ms)?, before.terms.offers().count());
+        let now_ms = stored(change.now_ms)?;
         room_for(&mut change.tx, tenant, Quota::Sales(now_ms), 1).await?;
         let offers = u32::try_from(offers).unwrap_or(u32::MAX);
         room_for(&mut change.tx, tenant, Quota::Offers(now_ms), offers).await?;
@@ -103,18 +139,23 @@ pub(super) async fn edit<P: Ports>(
     let shown = before.shown(change.now_ms);
     Refused::unless_seen(expected, before.version, &shown)?;
     step.allowed(before.state(change.now_ms))?;
+    check::refuse(&red)?;
     let terms = edit.of(&mut change, &before).await?;
     let is_to_publish = step == Step::Publish || before.is_published();
     if terms == before.terms && step != Step::Publish {
+        if change.has_entries() {
+            // What stands in it already is wanted for itself.
+            return change.commit(Answer::ok(&shown)?).await;
+        }
         return Ok(tagged(reply::json(StatusCode::OK, &shown), before.version));
     }
-    let (after, changes) = after(catalog, call, &mut change, (&before, terms, is_to_publish)).await?;
+    let (after, changes) = after(catalog, &mut change, (&before, terms, is_to_publish)).await?;
     let shown_after = after.shown(change.now_ms);
     if is_dry {
         // Dropped, the change is rolled back.
         return Ok(reply::json(StatusCode::OK, &DryRun { sale: shown_after, changes }));
     }
-    let actor = call.actor.who.to_string();
+    let actor = change.who().to_string();
     after.save(&mut change.tx, tenant, (step.action(), &actor)).await?;
     change.record(step.action(), format!("sale:{sale}"), Some(&shown), Some(&shown_after))?;
     let answer = change.commit(Answer::ok(&shown_after)?).await?;
@@ -131,7 +172,6 @@ pub(super) async fn edit<P: Ports>(
 /// taken. Beside it what it changes against what is published.
 async fn after<P: Ports>(
     catalog: &Catalog<P>,
-    call: &Call<'_>,
     change: &mut Change<<P::Sql as Sql>::Tx>,
     (before, terms, is_to_publish): (&Kept, Terms, bool),
 ) -> Result<(Kept, Vec<Difference>), Refused> {
@@ -147,7 +187,7 @@ async fn after<P: Ports>(
         nobody_elses(catalog, &record).await?;
         let known = known.map(|known| json(&Terms::of(&known, Some(&before.terms)))).transpose()?;
         differences(String::new(), known.as_ref(), Some(&json(&after.terms)?), &mut changes);
-        let by = By { tenant, actor: call.actor.who.to_string(), now_ms: stored(change.now_ms)? };
+        let by = By { tenant, actor: change.who().to_string(), now_ms: stored(change.now_ms)? };
         after.is_owed = take(&mut change.tx, &by, &after).await?;
     }
     Ok((after, changes))

@@ -34,7 +34,21 @@ use crate::{
 const BUYER_RATE_PER_S: u32 = 5;
 
 #[derive(OpenApi)]
-#[openapi(paths(list, create, show, change, remove, publish, pause, resume, close, clone, versions))]
+#[openapi(paths(
+    list,
+    create,
+    show,
+    change,
+    remove,
+    publish,
+    pause,
+    resume,
+    close,
+    clone,
+    versions,
+    super::check::now,
+    super::check::last
+))]
 struct Document;
 
 /// Its part of the OpenAPI document.

@@ -210,7 +210,7 @@ fn read_decimal<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
 }
 
 /// Epoch milliseconds of a moment as RFC 3339.
-pub(super) fn epoch_ms(text: &str) -> Option<u64> {
+pub(crate) fn epoch_ms(text: &str) -> Option<u64> {
     u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()).ok()
 }
 

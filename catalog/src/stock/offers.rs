@@ -8,7 +8,7 @@ use kit::{
     digest::sha256,
     problem::{Code, Problem},
 };
-use store::sql::{SqlError, Tx};
+use store::sql::{Row, Sql, SqlError, Tx, Value};
 
 use super::{
     book::{Book, By, Key, Note},
@@ -21,6 +21,11 @@ const CLAIM: &str = "INSERT INTO inventory_references (tenant, reference, asked,
 const KNOWN: &str = "SELECT asked FROM inventory_references WHERE tenant = ? AND reference = ?";
 const ALLOTMENT: &str =
     "SELECT units FROM inventory_allotments WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
+const LEVEL: &str = "SELECT on_hand - allotted - unshipped FROM inventory_levels \
+                     WHERE tenant = ? AND warehouse = ? AND sku = ?";
+const EXPIRED: &str = "SELECT COALESCE(CAST(SUM(p.units) AS SIGNED), 0) FROM inventory_positions p \
+                       JOIN inventory_batches b ON b.tenant = p.tenant AND b.batch = p.batch \
+                       WHERE p.tenant = ? AND p.warehouse = ? AND p.sku = ? AND b.expires_at <= ?";
 const FIRST_ALLOTMENT: &str =
     "INSERT INTO inventory_allotments (units, tenant, warehouse, sku, offer) VALUES (?, ?, ?, ?, ?)";
 const MOVE_ALLOTMENT: &str =
@@ -132,6 +137,26 @@ pub(crate) async fn allotted<T: Tx>(tx: &mut T, tenant: u32, share: Share, offer
     let place = vec![tenant.into(), share.warehouse.into(), share.sku.into(), offer.into()];
     let units = tx.rows(ALLOTMENT, place).await?.into_iter().next();
     Ok(units.map(|mut row| row.int()).transpose()?.unwrap_or(0))
+}
+
+/// Units that an offer could have of a level: those that it has, and what is available of the rest.
+///
+/// # Errors
+/// [`SqlError`] when the database fails.
+pub(crate) async fn in_reach<S: Sql>(
+    db: &S,
+    tenant: u32,
+    share: Share,
+    (offer, now_ms): (i64, i64),
+) -> Result<i64, SqlError> {
+    let place: [Value; 3] = [tenant.into(), share.warehouse.into(), share.sku.into()];
+    let with = |more: i64| place.iter().cloned().chain([more.into()]).collect::<Vec<_>>();
+    let first = |rows: Vec<Row>| rows.into_iter().next().map_or(Ok(0), |mut row| row.int());
+    let level = first(db.rows(LEVEL, place.to_vec()).await?)?;
+    let expired = first(db.rows(EXPIRED, with(now_ms)).await?)?;
+    let has = first(db.rows(ALLOTMENT, with(offer)).await?)?;
+    // Less than promised: then nothing is available, and the offer keeps what it has.
+    Ok(has + (level - expired).max(0))
 }
 
 /// Whether this is the first time that the reference comes.

@@ -16,6 +16,9 @@ const IF_MATCH: HeaderName = HeaderName::from_static("if-match");
 /// Members of a sale, in a list and by itself.
 const MEMBERS: [&str; 6] = ["id", "code", "state", "terms.title", "terms.opens_at", "terms.closes_at"];
 
+/// Members of a scheduled action.
+const ACTION: [&str; 6] = ["id", "state", "asked.at", "asked.action", "attempts", "reason"];
+
 /// Sales of a tenant.
 #[derive(Debug, Args)]
 pub struct SaleArgs {
@@ -45,6 +48,16 @@ enum SaleCommand {
         sale: String,
         /// What changes, as `PATCH /v1/merchant/sales/{sale}` takes it; `-` reads standard input.
         file: PathBuf,
+    },
+    /// Looks whether a sale is ready to sell.
+    Check {
+        /// Its number or its code.
+        sale: String,
+    },
+    /// What is to be done to a sale later.
+    Action {
+        #[command(subcommand)]
+        what: ActionCommand,
     },
     /// Publishes a draft.
     Publish {
@@ -107,6 +120,30 @@ enum SaleCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ActionCommand {
+    /// Lists the scheduled actions of a sale.
+    List {
+        /// The sale's number or code.
+        sale: String,
+    },
+    /// Schedules an action.
+    Add {
+        /// The sale's number or code.
+        sale: String,
+        /// The action as JSON, as `POST /v1/merchant/sales/{sale}/actions` takes it; `-` reads
+        /// standard input.
+        file: PathBuf,
+    },
+    /// Cancels an action that waits.
+    Remove {
+        /// The sale's number or code.
+        sale: String,
+        /// The action's number.
+        action: u64,
+    },
+}
+
 /// Does what was asked for about sales; returns what is to be printed.
 ///
 /// # Errors
@@ -127,6 +164,11 @@ async fn carry_out(connection: &Connection, what: SaleCommand) -> Result<Shown, 
             let (change, known) = (read(&file)?, find(connection, &sale).await?);
             change_to(connection, &known, &change).await?
         }
+        SaleCommand::Check { sale } => {
+            let path = format!("{}/check", path_of(&find(connection, &sale).await?));
+            checked(connection.ask(post(&path, &json!({}))).await?)
+        }
+        SaleCommand::Action { what } => action(connection, what).await?,
         SaleCommand::Publish { sale, dry_run: true } => {
             let path = format!("{}/publish?dry_run=true", path_of(&find(connection, &sale).await?));
             let mut answer = connection.ask(post(&path, &json!({}))).await?;
@@ -158,6 +200,26 @@ async fn carry_out(connection: &Connection, what: SaleCommand) -> Result<Shown, 
             Shown::list(versions.collect(), &["version", "at", "by", "action", "what"])
         }
     })
+}
+
+async fn action(connection: &Connection, what: ActionCommand) -> Result<Shown, ManageError> {
+    let (ActionCommand::List { sale } | ActionCommand::Add { sale, .. } | ActionCommand::Remove { sale, .. }) = &what;
+    let path = format!("{}/actions", path_of(&find(connection, sale).await?));
+    Ok(match what {
+        ActionCommand::List { .. } => Shown::list(list(connection, &path).await?, &ACTION),
+        ActionCommand::Add { file, .. } => Shown::one(connection.ask(post(&path, &read(&file)?)).await?, &ACTION),
+        ActionCommand::Remove { action, .. } => {
+            connection.ask(Ask::new(Method::DELETE, format!("{path}/{action}"))).await?;
+            Shown::said(format!("action {action} is cancelled"))
+        }
+    })
+}
+
+/// A report of readiness, and a line for each finding.
+fn checked(report: Value) -> Shown {
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    let table = Shown::list(findings, &["light", "code", "field", "reason", "remedy"]);
+    Shown::one(report, &["sale", "version", "checked_at", "is_ready"]).and(table)
 }
 
 fn path_of(sale: &Value) -> String {
@@ -298,6 +360,18 @@ mod tests {
         let mut twice = sale();
         twice["terms"]["lanes"].as_array_mut().unwrap().push(sale()["terms"]["lanes"][0].clone());
         assert!(with_units(&twice, ("CUP", None), "1").unwrap_err().contains("--lane"));
+    }
+
+    #[test]
+    fn a_report_has_a_line_for_each_finding() {
+        let finding = json!({ "light": "red", "code": "window_over", "field": "closes_at", "reason": "it is over",
+                              "remedy": "clone it" });
+        let report = json!({ "sale": "5", "version": 2, "is_ready": false, "findings": [finding] });
+        let text = checked(report.clone()).print(false);
+        assert!(text.contains("is_ready     false"), "{text}");
+        assert!(text.ends_with("red    window_over  closes_at  it is over  clone it\n"), "{text}");
+        let answer: Value = serde_json::from_str(&checked(report.clone()).print(true)).unwrap();
+        assert_eq!(answer, report);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod staff;
 
 pub(crate) use rig::Topic;
 
+mod actions;
 mod audit;
 mod branding;
 mod buyers;
@@ -27,6 +28,7 @@ mod movements;
 mod phone;
 mod plans;
 mod products;
+mod readiness;
 mod reconcile;
 mod roles;
 mod sales;

@@ -73,6 +73,9 @@ impl Alpha {
         let window = ("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z");
         let sale = json!({ "code": named("sale"), "title": named("sale"), "opens_at": window.0, "closes_at": window.1, "lanes": [lane] });
         self.make(rig, "sale", "/v1/merchant/sales", sale).await;
+        let actions = format!("/v1/merchant/sales/{}/actions", self.names["sale"]);
+        let action = json!({ "at": window.0, "action": "set_rate", "sku": named("RED"), "rate_per_s": 9 });
+        self.make(rig, "action", &actions, action).await;
         self.make(rig, "job", "/v1/products/export?format=csv", json!({})).await;
         for (name, code) in [("role", "alpha-role"), ("flag", "alpha-flag"), ("plan", "free"), ("kind", "wechat")] {
             self.names.insert(name, code.to_owned());
@@ -138,6 +141,9 @@ fn body(method: &Method, pattern: &str) -> Value {
         ("PATCH", "/v1/products/{product}" | "/v1/merchant/sales/{sale}") => json!({ "title": "taken" }),
         ("POST", "/v1/merchant/sales/{sale}/clone") => {
             json!({ "code": "TAKEN", "opens_at": "2027-01-01T00:00:00Z", "closes_at": "2027-01-02T00:00:00Z" })
+        }
+        ("POST", "/v1/merchant/sales/{sale}/actions") => {
+            json!({ "at": "2027-01-01T00:00:00Z", "action": "pause" })
         }
         ("PATCH", "/v1/skus/{sku}") => json!({ "weight_g": 1 }),
         ("PATCH", "/v1/users/{user}" | "/v1/warehouses/{warehouse}") => json!({ "name": "taken" }),
@@ -237,6 +243,7 @@ async fn another_tenants_owner_sees_and_changes_nothing() {
         "{batch}",
         "{buyer}",
         "{sale}",
+        "{action}",
     ]);
     for (method, pattern, access) in routes() {
         if access == Access::Public {

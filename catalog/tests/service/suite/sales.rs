@@ -14,18 +14,18 @@ use super::{
     stock::Shop,
 };
 
-const SALES: &str = "/v1/merchant/sales";
+pub(super) const SALES: &str = "/v1/merchant/sales";
 const OPENS: &str = "2026-11-11T08:00:00.000Z";
 const CLOSES: &str = "2026-11-11T20:00:00.000Z";
 /// Past the end of the sale.
 const OVER_MS: u64 = BEGIN_MS + 21 * 3_600_000;
 
 /// A body with one lane of these units of KETTLE and of 5 of CUP, from `MAIN`.
-fn body(code: &str, kettles: u64) -> Value {
+pub(super) fn body(code: &str, kettles: u64) -> Value {
     json!({ "code": code, "title": "Winter sale", "opens_at": OPENS, "closes_at": CLOSES, "lanes": lanes(kettles) })
 }
 
-fn lanes(kettles: u64) -> Value {
+pub(super) fn lanes(kettles: u64) -> Value {
     let price = json!({ "amount": 9900, "currency": "CNY" });
     json!([{ "code": "main", "limit_per_buyer": 2, "offers": [
         { "sku": "KETTLE", "warehouse": "MAIN", "title": "Kettle", "price": price, "allotment": kettles },
@@ -34,28 +34,28 @@ fn lanes(kettles: u64) -> Value {
 }
 
 /// A shop with 100 kettles and 10 cups.
-async fn stocked(rig: &Rig) -> Shop<'_> {
+pub(super) async fn stocked(rig: &Rig) -> Shop<'_> {
     let shop = Shop::open(rig, &["KETTLE", "CUP"]).await;
     shop.receive("KETTLE", 100).await;
     shop.receive("CUP", 10).await;
     shop
 }
 
-async fn made(shop: &Shop<'_>, code: &str, kettles: u64) -> String {
+pub(super) async fn made(shop: &Shop<'_>, code: &str, kettles: u64) -> String {
     let made = shop.post(SALES, &body(code, kettles)).await.expect(201);
     made["id"].as_str().unwrap().to_owned()
 }
 
-async fn step(shop: &Shop<'_>, sale: &str, step: &str) -> Answer {
+pub(super) async fn step(shop: &Shop<'_>, sale: &str, step: &str) -> Answer {
     shop.post(&format!("{SALES}/{sale}/{step}"), &json!({})).await
 }
 
-async fn state(shop: &Shop<'_>, sale: &str) -> String {
+pub(super) async fn state(shop: &Shop<'_>, sale: &str) -> String {
     shop.get(&format!("{SALES}/{sale}")).await.expect(200)["state"].as_str().unwrap().to_owned()
 }
 
 /// What is published of a sale, by the ledger's database.
-async fn published(rig: &Rig, sale: &str) -> Option<Sale> {
+pub(super) async fn published(rig: &Rig, sale: &str) -> Option<Sale> {
     let ledger = rig.place().ledger().await;
     ledger.publications().find(SaleId::new(sale.parse().unwrap()).unwrap()).await.unwrap()
 }
@@ -243,7 +243,7 @@ async fn units_of_a_reduction_come_back_when_the_ledger_has_let_them_go() {
     assert_eq!(shop.figures(1).await, [100, 40, 0, 60]);
 }
 
-async fn set_ledger(rig: &Rig, statement: &str, units: i64, offer: OfferId) {
+pub(super) async fn set_ledger(rig: &Rig, statement: &str, units: i64, offer: OfferId) {
     let db = rig.place().ledger_db().await;
     assert_eq!(db.exec(statement, vec![units.into(), offer.stored().into()]).await.unwrap(), 1);
 }
