@@ -225,6 +225,7 @@ fn read(shoppers: SocketAddr, sales: &[Sale]) -> anyhow::Result<f64> {
     Ok(f64::from(read) / (clock.monotonic() - began).as_secs_f64())
 }
 
+#[expect(clippy::print_stdout, reason = "what it found")]
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let place = if args.production {

@@ -2,7 +2,7 @@
 //! published, and before it opens.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::LazyLock,
 };
 
@@ -171,10 +171,11 @@ async fn ledger_lanes<P: Ports>(catalog: &Catalog<P>, kept: &Kept) -> Result<BTr
     for lane in kept.terms.lanes.iter().filter(|_| kept.published > 0) {
         let id = LaneId::new(lane.id.cast_unsigned()).map_err(|error| SqlError::Broken(error.to_string().into()))?;
         let Some(row) = ledger.lane(id).await? else { continue };
-        if !distrusted.contains_key(&row.partition) {
-            distrusted.insert(row.partition, ledger.distrusted(row.partition).await?.into_iter().collect());
-        }
-        let is_distrusted = distrusted.get(&row.partition).is_some_and(|lanes| lanes.contains(&id));
+        let lanes = match distrusted.entry(row.partition) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(ledger.distrusted(row.partition).await?.into_iter().collect()),
+        };
+        let is_distrusted = lanes.contains(&id);
         found.insert(lane.id, (row, is_distrusted));
     }
     Ok(found)

@@ -1,8 +1,8 @@
 //! Goal: an accepted order becomes money once, by the provider's word alone.
 
 use domain::{
-    event::OrderEvent,
-    order::{EventKind, Status},
+    event::{EventKind, OrderEvent},
+    order::Status,
 };
 use orders::simulator::{Fault, NoticePlan};
 use serde_json::json;

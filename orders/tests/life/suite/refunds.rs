@@ -1,6 +1,6 @@
 //! Goal: money goes back once, and never more than came.
 
-use domain::order::{EventKind, Status};
+use domain::{event::EventKind, order::Status};
 use orders::simulator::Fault;
 
 use super::rig::{Rig, TOTAL};

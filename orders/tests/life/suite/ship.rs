@@ -1,6 +1,6 @@
 //! Goal: what is paid is sent once, received once, and can be refunded after that without its units.
 
-use domain::order::{EventKind, Status};
+use domain::{event::EventKind, order::Status};
 use serde_json::json;
 
 use super::rig::{Answer, Rig, TOTAL};
