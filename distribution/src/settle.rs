@@ -1,5 +1,5 @@
-//! When money may go out and who must agree: vesting, withdrawals, closings of pools. State machines
-//! and rules; the ledger moves the money.
+//! When money may go out and who must agree: vesting, withdrawals, closings of pools. State
+//! machines and rules; the ledger moves the money.
 
 use crate::evaluate::part;
 

@@ -86,8 +86,8 @@ impl<A: Api> Route<A> {
         Self { body_bytes_max, ..self }
     }
 
-    /// With a body of this size that the handler reads by [`Call::piece`]. It is called once: what it
-    /// has read does not come again.
+    /// With a body of this size that the handler reads by [`Call::piece`]. It is called once: what
+    /// it has read does not come again.
     #[must_use]
     pub const fn with_upload(self, body_bytes_max: usize) -> Self {
         Self { body_bytes_max, is_upload: true, ..self }

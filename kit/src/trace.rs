@@ -9,7 +9,8 @@ use std::num::{NonZeroU64, NonZeroU128};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header, and the Kafka record header, that carries the context.
+/// The header that carries the context from one service to another. Records of the log carry none:
+/// what the order-writer does about an order is found by the order's id.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Length of a version-00 header: `00-` + 32 + `-` + 16 + `-` + 2.

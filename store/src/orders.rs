@@ -1,6 +1,6 @@
 //! The order rows, over all shards: the writer's transaction (`write`), reads (`find`), the desk's
-//! changes (`desk`), the outbox that they fill (`outbox`), and transactions of who keeps more beside a
-//! row (`step`). It decides nothing.
+//! changes (`desk`), the outbox that they fill (`outbox`), and transactions of who keeps more
+//! beside a row (`step`). It decides nothing.
 
 mod desk;
 mod find;

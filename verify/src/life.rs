@@ -1,7 +1,7 @@
-//! The life of a sale as a merchant lives it, on any deployment: a draft, published over HTTP, which
-//! opens on the second, is changed in the middle of selling, paused, closed and settled with the
-//! warehouse, while processes are killed. At the end movements, ledger, rows and answers must agree
-//! to the unit.
+//! The life of a sale as a merchant lives it, on any deployment: a draft, published over HTTP,
+//! which opens on the second, is changed in the middle of selling, paused, closed and settled with
+//! the warehouse, while processes are killed. At the end movements, ledger, rows and answers must
+//! agree to the unit.
 
 mod shown;
 

@@ -16,8 +16,8 @@ pub struct Merchants {
     pub key: String,
 }
 
-/// A request with a bearer token and an Idempotency-Key of its own. `what`: method and path; `more`:
-/// further headers, each with its end of line.
+/// A request with a bearer token and an Idempotency-Key of its own. `what`: method and path;
+/// `more`: further headers, each with its end of line.
 fn request(what: &str, token: &str, more: &str, body: &Value) -> String {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     format!(

@@ -47,8 +47,8 @@ pub(super) fn apply(run: &mut Run<'_>, limit: Limit, name: &str, first: usize) -
     Ok(())
 }
 
-/// Writes what is kept. What is scaled away costs nothing. What a user's limit rolls up has gone to the next payee; what nobody took,
-/// and what is cut for good, is breakage.
+/// Writes what is kept. What is scaled away costs nothing. What a user's limit rolls up has gone to
+/// the next payee; what nobody took, and what is cut for good, is breakage.
 fn settle(run: &mut Run<'_>, limit: Limit, bounded: &[usize], amounts: &[i64], kept: &[i64]) {
     let mut lost: i64 = 0;
     let mut last = None;

@@ -87,8 +87,8 @@ where
     Ok(whole.freeze())
 }
 
-/// A body that is read piece by piece, bounded in size and time like a whole one: no more of it than
-/// a piece is held here.
+/// A body that is read piece by piece, bounded in size and time like a whole one: no more of it
+/// than a piece is held here.
 #[derive(Debug)]
 pub(crate) struct Upload {
     body: Incoming,

@@ -142,7 +142,8 @@ pub(super) fn due() -> String {
     format!("SELECT {COLUMNS} FROM attempts WHERE next_at <= ? ORDER BY next_at LIMIT ?")
 }
 
-/// Takes a look: of two who try, one does. Parameters: until when, order, attempt, and what it read.
+/// Takes a look: of two who try, one does. Parameters: until when, order, attempt, and what it
+/// read.
 pub(super) const CLAIM: &str = "UPDATE attempts SET next_at = ? WHERE order_id = ? AND attempt = ? AND next_at = ?";
 
 /// How long a look takes at most, before somebody else takes it.

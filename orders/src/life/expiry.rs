@@ -22,7 +22,7 @@ const BATCH: u32 = MARKED_MAX as u32;
 const SLACK_MS: u64 = 5_000;
 /// How often new rows are grouped, and how old the oldest of them are.
 const GROUPED_EVERY: Duration = Duration::from_secs(5);
-const NEW_MS: u64 = 15_000;
+const NEW_MS: u64 = 6_000;
 /// How often all unpaid rows are, at most; a look that takes long is rarer.
 const ALL_EVERY: Duration = Duration::from_secs(60);
 const ALL_SHARE: u32 = 30;

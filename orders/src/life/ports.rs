@@ -23,8 +23,8 @@ pub trait Accounts: Send + Sync + 'static {
     /// The account of a tenant; `None`: the tenant has none there.
     fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Self::Provider>;
 
-    /// Who sent a notice, and what it says. `account` stands in the address that it came to: it MUST
-    /// do no more than choose a key.
+    /// Who sent a notice, and what it says. `account` stands in the address that it came to: it
+    /// MUST do no more than choose a key.
     ///
     /// # Errors
     /// [`Forged`].

@@ -82,8 +82,9 @@ impl<K: Kinds> Life<K> {
         Ok(())
     }
 
-    /// The id of a record. Those of events rise with time, because the relay takes an order's events
-    /// in the order of their ids; releases, of which many are made in a millisecond, are all random.
+    /// The id of a record. Those of events rise with time, because the relay takes an order's
+    /// events in the order of their ids; releases, of which many are made in a millisecond, are all
+    /// random.
     fn record_id(&self, transition: Transition, now_ms: u64) -> Result<RecordId, Refused> {
         loop {
             let random = u64::from_le_bytes(self.ports().random.bytes::<8>()?);

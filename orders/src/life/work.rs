@@ -1,6 +1,6 @@
-//! What is done beside the requests: attempts are looked at, refunds get their turns, orders expire.
-//! Each thing is taken by compare-and-set, so that any number of processes may do it, and one that
-//! dies is gone on from.
+//! What is done beside the requests: attempts are looked at, refunds get their turns, orders
+//! expire. Each thing is taken by compare-and-set, so that any number of processes may do it, and
+//! one that dies is gone on from.
 
 use std::{sync::Arc, time::Duration};
 
@@ -83,7 +83,8 @@ impl<K: Kinds> Life<K> {
         Ok(count)
     }
 
-    /// Gives the refunds of a shard their turns, at the pace of the account in all shards. How many.
+    /// Gives the refunds of a shard their turns, at the pace of the account in all shards. How
+    /// many.
     ///
     /// # Errors
     /// [`Refused`] when a database fails.

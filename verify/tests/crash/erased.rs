@@ -1,8 +1,8 @@
 //! A person whom the shop forgot, in the production deployment: after an erasure his name, his
 //! number and his address are in no database, in no key of Redis, in no record of the log and in no
 //! line that a service wrote; his order and its money are as they were. Method: they are planted,
-//! he buys, and everything that remembers is searched, also for what must be there, so that a search
-//! that looks nowhere is seen.
+//! he buys, and everything that remembers is searched, also for what must be there, so that a
+//! search that looks nowhere is seen.
 
 use std::{fs, path::Path};
 

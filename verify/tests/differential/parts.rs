@@ -135,6 +135,8 @@ pub(crate) struct Seen {
     pub(crate) decided: Vec<u64>,
     /// Lanes with a release that the ledger has not passed.
     pub(crate) releasing: HashSet<LaneId>,
+    /// Lanes that are to be rebuilt: what was released there may have been left out of them.
+    pub(crate) distrusted: HashSet<LaneId>,
 }
 
 type Front<S> =
@@ -304,6 +306,11 @@ async fn look<Q: Sql>(databases: &Store<Q>) -> Option<Seen> {
     for shard in (0..databases.orders.map().shards()).map(domain::shard::ShardId) {
         let outbox = databases.orders.outbox(shard, OUTBOX_MAX).await.ok()?;
         look.releasing.extend(outbox.into_iter().map(|row| row.lane));
+    }
+    // After the outboxes: that a lane is to be rebuilt stands in the ledger before a settlement is
+    // left out, and so before the ledger passes the release.
+    for partition in (0..PARTITIONS).map(PartitionId) {
+        look.distrusted.extend(databases.ledger.distrusted(partition).await.ok()?);
     }
     Some(look)
 }

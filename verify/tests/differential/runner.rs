@@ -187,8 +187,8 @@ async fn publish<S: Stores>(parts: &Parts<S>, shop: &SeedShop, version: u32) -> 
     rest(parts, shop).await.map(|view| Reply::at_rest(&view))
 }
 
-/// Waits until all that was appended before is decided, no release is under way, and the lane is
-/// open with an empty journal.
+/// Waits until all that was appended before is decided, no release is under way, the lane is not to
+/// be rebuilt, and it is open with an empty journal.
 pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, shop: &SeedShop) -> Result<LaneView, String> {
     let need = parts.notes.next(shop.partition);
     let partition = usize::try_from(shop.partition.0).unwrap();
@@ -199,7 +199,8 @@ pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, shop: &SeedShop) -> Result
     let rested = timeout(PATIENCE, async {
         loop {
             let is_decided = seen.wait_for(|seen| {
-                seen.number >= from && seen.decided[partition] >= need && !seen.releasing.contains(&shop.lane)
+                let is_settled = !seen.releasing.contains(&shop.lane) && !seen.distrusted.contains(&shop.lane);
+                seen.number >= from && seen.decided[partition] >= need && is_settled
             });
             assert!(is_decided.await.is_ok(), "somebody looks as long as the parts are held");
             match parts.keeping.inspect(shop.lane).await {

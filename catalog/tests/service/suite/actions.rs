@@ -1,5 +1,5 @@
-//! Scheduled actions: done once at their moment, tried again when they fail, listed when they failed
-//! for good.
+//! Scheduled actions: done once at their moment, tried again when they fail, listed when they
+//! failed for good.
 
 use catalog::actions::keep;
 use serde_json::{Value, json};

@@ -339,7 +339,8 @@ async fn a_file_of_many_chunks_is_received_as_it_is_and_what_no_job_reads_is_gon
     assert_eq!(found[1]["description"], "壶".repeat(3_001));
 }
 
-/// A client that goes away in the middle: what it sent is gone at once or in an hour, and no job is.
+/// A client that goes away in the middle: what it sent is gone at once or in an hour, and no job
+/// is.
 #[tokio::test]
 async fn half_a_file_is_no_job_and_is_removed() {
     let rig = Rig::with_tenants(&[1, 2, 3, 4]).await;

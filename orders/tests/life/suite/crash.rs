@@ -1,6 +1,6 @@
 //! Goal: a process that dies between a provider and our books leaves nothing paid twice, nothing
-//! refunded twice, and no unit lost. Method: the provider does what it is asked and its answer never
-//! comes; the work that waits for it is dropped, as a kill drops it, and another goes on.
+//! refunded twice, and no unit lost. Method: the provider does what it is asked and its answer
+//! never comes; the work that waits for it is dropped, as a kill drops it, and another goes on.
 
 use domain::order::Status;
 

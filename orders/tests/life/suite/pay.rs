@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::rig::{Rig, TOTAL, WINDOW_MS};
 
-/// The attempt is opened once, whoever asks again; the notice pays the order, with its event and its
-/// line in the same step; its repetition changes nothing.
+/// The attempt is opened once, whoever asks again; the notice pays the order, with its event and
+/// its line in the same step; its repetition changes nothing.
 #[tokio::test]
 async fn an_order_is_paid_once_by_the_notice_of_its_provider() {
     let mut rig = Rig::start().await;

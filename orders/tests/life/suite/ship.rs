@@ -1,4 +1,5 @@
-//! Goal: what is paid is sent once, received once, and can be refunded after that without its units.
+//! Goal: what is paid is sent once, received once, and can be refunded after that without its
+//! units.
 
 use domain::{event::EventKind, order::Status};
 use serde_json::json;
