@@ -98,7 +98,7 @@ fn search(runtime: &tokio::runtime::Runtime, shop: &Shop) {
     let places = [
         ("the databases", runtime.block_on(databases(&args)), KETTLE),
         ("the log", log(&args), KETTLE),
-        ("Redis", files(&shop.folder().join("redis")), "9001"),
+        ("Redis", files(&shop.folder().join("redis")), "{5001}"),
         ("what the services wrote", files(shop.folder()), "sales published"),
     ];
     for (place, bytes, must) in &places {
