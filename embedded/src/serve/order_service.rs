@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use domain::id::TenantId;
 use kit::{
     access::Actor,
     api::{Api as _, Served},
@@ -24,7 +25,7 @@ use store::sql::sqlite::Sqlite;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::merchants::Service;
+use super::merchants::{DEMO_TENANT, Service};
 use crate::{deployment::Deployment, folder::Folder};
 
 /// How often the bank looks for notices to send.
@@ -59,16 +60,19 @@ pub(super) struct OrderService {
 }
 
 impl OrderService {
-    /// Starts the background work. `listen`: where buyers reach this process.
+    /// Starts the background work. `listen`: where buyers reach this process. `demo`: the demo's shop
+    /// is paid in play money; nobody else is.
     pub(super) fn start(
         deployment: &Deployment<SystemClock>,
-        (folder, listen): (&Folder, SocketAddr),
+        (folder, listen, demo): (&Folder, SocketAddr, bool),
         people: Arc<Service>,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         let (origin, bank) = (format!("http://{listen}"), Bank::new(deployment.clock));
         let master = folder.control_key()?.parse().context("the control key")?;
         let accounts = SimulatedAccounts::new(bank.clone(), master, &origin);
+        let shops = demo.then(|| TenantId::new(DEMO_TENANT.into())).transpose()?;
+        let accounts = accounts.only(shops.into_iter().collect());
         let simulator = Simulator {
             bank,
             wechat: None,

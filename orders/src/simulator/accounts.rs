@@ -11,18 +11,29 @@ pub struct SimulatedAccounts<C> {
     bank: Bank<C>,
     master: Secret,
     origin: String,
+    /// Whose there are; `None`: everybody's.
+    tenants: Option<Vec<TenantId>>,
 }
 
 impl<C: Clock> SimulatedAccounts<C> {
     /// Their secrets are made of `master`; `origin` stands before the paths of pages and notices,
     /// such as `http://127.0.0.1:8080`.
     pub fn new(bank: Bank<C>, master: Secret, origin: &str) -> Self {
-        Self { bank, master, origin: origin.to_owned() }
+        Self { bank, master, origin: origin.to_owned(), tenants: None }
     }
 
-    /// A tenant's account.
+    /// The same for these tenants alone: whoever has an account here is paid in play money.
+    #[must_use]
+    pub fn only(self, tenants: Vec<TenantId>) -> Self {
+        Self { tenants: Some(tenants), ..self }
+    }
+
+    /// A tenant's account, if it has one.
     #[must_use]
     pub fn account(&self, tenant: TenantId) -> Option<Simulated<C>> {
+        if self.tenants.as_ref().is_some_and(|tenants| !tenants.contains(&tenant)) {
+            return None;
+        }
         let digest = hmac_sha256(self.master.expose().as_bytes(), tenant.to_string().as_bytes());
         let secret: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let notify_url = format!("{}/v1/payments/simulated/notify?account={tenant}", self.origin);

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::id::TenantId;
 use kit::client::{Ask, ClientLimits};
+use kit::clock::ManualClock;
 use kit::http::{self, Body, Handler, Incoming, Limits, Request, Response, StatusCode, header, read_body, reply};
 use orders::payment::{
     Closed, Doubt, Event, Failed, Forged, Method, Opened, PaymentState, Provider as _, Reason, RefundState,
 };
-use orders::simulator::{Fault, NoticePlan};
+use orders::simulator::{Bank, Fault, NoticePlan, SimulatedAccounts};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::{Rig, charge, cny, number, refund};
@@ -164,4 +166,14 @@ async fn a_notice_that_was_not_taken_comes_again() {
     let bodies = shop.bodies.lock().unwrap().clone();
     assert!(bodies.len() == 2 && bodies[0] == bodies[1], "{bodies:?}");
     stop.cancel();
+}
+
+/// Play money buys nothing in a shop that did not ask for it.
+#[test]
+fn only_the_named_shops_are_paid_in_play_money() {
+    let [demo, other] = [7, 8].map(|tenant| TenantId::new(tenant).unwrap());
+    let bank = Bank::new(ManualClock::new(1));
+    let accounts = SimulatedAccounts::new(bank, "master".parse().unwrap(), "http://shop").only(vec![demo]);
+    assert!(accounts.account(demo).is_some());
+    assert!(accounts.account(other).is_none());
 }
