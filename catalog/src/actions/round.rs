@@ -42,7 +42,8 @@ async fn carry_out<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: Kept) -> R
     if let Some(reason) = too_late(catalog, tenant, &kept).await? {
         return note(catalog, tenant, &kept, (reason, true)).await;
     }
-    let done = Kept { state: State::Done, reason: String::new(), ..kept.clone() };
+    let version = kept.version + 1;
+    let done = Kept { state: State::Done, reason: String::new(), version, ..kept.clone() };
     let change = async || {
         let mut change = catalog.begin_for(tenant, identity::who(&kept.created_by)).await?;
         let found = Kept::lock(&mut change.tx, tenant, kept.action).await?;
@@ -95,7 +96,7 @@ async fn note<P: Ports>(
     let is_over = is_last || attempts >= ATTEMPTS_MAX;
     let state = if is_over { State::Failed } else { State::Waiting };
     let next_at = now_ms + (PAUSE_MS << kept.attempts.min(ATTEMPTS_MAX));
-    let after = Kept { state, next_at, attempts, reason, ..found };
+    let after = Kept { state, next_at, attempts, reason, version: found.version + 1, ..found };
     after.save(&mut tx, tenant, now_ms).await?;
     tx.commit().await?;
     let (action, sale, reason) = (kept.action, kept.sale, after.reason);

@@ -121,7 +121,7 @@ pub(super) async fn cancel<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
         State::Cancelled => return Ok(reply::empty(StatusCode::NO_CONTENT)),
         State::Done | State::Failed => return Err(Refused::conflict("the action is over; it cannot be cancelled")),
     }
-    let after = Kept { state: State::Cancelled, ..before };
+    let after = Kept { state: State::Cancelled, version: before.version + 1, ..before };
     after.save(&mut change.tx, tenant, change.now_ms).await?;
     let target = format!("sale_action:{action}");
     change.record("sale_action.cancel", target, Some(&shown), Some(&after.shown()))?;

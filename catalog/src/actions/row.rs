@@ -68,7 +68,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Writes it over its row, which is locked, as the next version.
+    /// Writes it over its row, which is locked.
     pub(super) async fn save<T: Tx>(&self, tx: &mut T, tenant: u32, now_ms: u64) -> Result<(), SqlError> {
         let is_open = self.state == State::Waiting;
         let row = vec![
@@ -77,7 +77,7 @@ impl Kept {
             stored(self.next_at)?.into(),
             self.attempts.into(),
             self.reason.as_str().into(),
-            stored(self.version + 1)?.into(),
+            stored(self.version)?.into(),
             stored(if is_open { 0 } else { now_ms })?.into(),
             tenant.into(),
             self.action.into(),
