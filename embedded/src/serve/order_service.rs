@@ -60,8 +60,8 @@ pub(super) struct OrderService {
 }
 
 impl OrderService {
-    /// Starts the background work. `listen`: where buyers reach this process. `demo`: the demo's shop
-    /// is paid in play money; nobody else is.
+    /// Starts the background work. `listen`: where buyers reach this process. `demo`: the demo's
+    /// shop is paid in play money; nobody else is.
     pub(super) fn start(
         deployment: &Deployment<SystemClock>,
         (folder, listen, demo): (&Folder, SocketAddr, bool),
