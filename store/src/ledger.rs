@@ -15,6 +15,7 @@ use std::sync::Arc;
 use domain::{
     decide::{AllotmentMove, LimitMove, Movement},
     id::{Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, TenantId},
+    sale::{Lane, Sale},
 };
 
 use crate::figures::DatabaseFigures;
@@ -73,6 +74,26 @@ pub struct LaneRow {
     pub offers: Vec<OfferRow>,
 }
 
+impl LaneRow {
+    /// The row that a lane of a published sale begins with: it was never opened, nothing is sold.
+    #[must_use]
+    pub fn first(sale: &Sale, lane: &Lane) -> Self {
+        let offers = lane.offers.iter().map(|offer| OfferRow::first(offer.id, offer.allotment, sale.version));
+        Self {
+            lane: lane.id,
+            tenant: sale.tenant,
+            sale: sale.id,
+            partition: lane.partition,
+            epoch: Epoch(0),
+            is_retired: false,
+            limit_per_buyer: lane.limit_per_buyer,
+            limit_changed_at: 0,
+            first_order: None,
+            offers: offers.collect(),
+        }
+    }
+}
+
 /// An offer's count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferRow {
@@ -89,6 +110,14 @@ pub struct OfferRow {
     pub sale_version: u32,
     /// Packed position of the last stock delta; 0 for none (R9).
     pub changed_at: i64,
+}
+
+impl OfferRow {
+    /// The count that an offer begins with: all its units may be sold, none is.
+    #[must_use]
+    pub fn first(offer: OfferId, allotment: u64, sale_version: u32) -> Self {
+        Self { offer, allotment, target: allotment, sold: 0, sale_version, changed_at: 0 }
+    }
 }
 
 /// What a batch of decided records changes, in one transaction.

@@ -189,18 +189,7 @@ pub(crate) async fn a_late_record_is_followed_by_the_newest<A: Adapter>(adapter:
 }
 
 fn lane_row(sale: &Sale, at: usize) -> LaneRow {
-    LaneRow {
-        lane: sale.lanes[at].id,
-        tenant: sale.tenant,
-        sale: sale.id,
-        partition: sale.lanes[at].partition,
-        epoch: Epoch(0),
-        is_retired: false,
-        limit_per_buyer: sale.lanes[at].limit_per_buyer,
-        limit_changed_at: 0,
-        first_order: None,
-        offers: vec![],
-    }
+    LaneRow { offers: vec![], ..LaneRow::first(sale, &sale.lanes[at]) }
 }
 
 /// What an older program published past the database: taken in, unless somebody has it. The rest is

@@ -24,7 +24,7 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::{
-    ledger::{LaneRow, OfferRow},
+    ledger::LaneRow,
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
 };
@@ -260,35 +260,16 @@ impl Rig {
         Self { clock, catalog, db, url, client, stop, place }
     }
 
-    /// A connection of its own, for what no client does.
     /// As the keeper adds them: a ledger row for each lane of a published sale.
     pub(crate) async fn add_lanes(&self, sale: &Sale) {
         let ledger = self.place().ledger().await;
         for lane in &sale.lanes {
-            let offers = lane.offers.iter().map(|offer| OfferRow {
-                offer: offer.id,
-                allotment: offer.allotment,
-                target: offer.allotment,
-                sold: 0,
-                sale_version: sale.version,
-                changed_at: 0,
-            });
-            let row = LaneRow {
-                lane: lane.id,
-                tenant: sale.tenant,
-                sale: sale.id,
-                partition: lane.partition,
-                epoch: Epoch(1),
-                is_retired: false,
-                limit_per_buyer: lane.limit_per_buyer,
-                limit_changed_at: 0,
-                first_order: None,
-                offers: offers.collect(),
-            };
+            let row = LaneRow { epoch: Epoch(1), ..LaneRow::first(sale, lane) };
             assert!(ledger.add_lane(&row, sale.window.opens_at_ms).await.unwrap());
         }
     }
 
+    /// A connection of its own, for what no client does.
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }
