@@ -1,4 +1,5 @@
 //! Composes the order-writer: settings, stores, workers, admin port, drain.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{collections::BTreeMap, ops::ControlFlow, process::ExitCode, sync::Arc, time::Duration};
 
