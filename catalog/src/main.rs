@@ -51,7 +51,7 @@ enum Command {
     /// Publishes a sale file as the next version of its sale. Publishing the same again changes
     /// nothing.
     Publish {
-        /// A sale file; `catalog example` prints one.
+        /// A sale file, as `catalog example` prints one; `-` reads standard input.
         file: PathBuf,
         /// Check against what is published, show what would be, and stop.
         #[arg(long)]
@@ -63,7 +63,7 @@ enum Command {
     },
     /// Checks a sale file by itself, without asking what is published.
     Check {
-        /// A sale file.
+        /// A sale file; `-` reads standard input.
         file: PathBuf,
         #[command(flatten)]
         partitions: PartitionArgs,

@@ -114,6 +114,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
+    merchants.show_alarms(&registry)?;
     let orders = OrderService::start(&deployment, (&folder, note.listen, config.demo), merchants.service(), &registry)?;
     let beside = Both(merchants.served(), orders.served());
     let engine = Engine::start(beside, stores, (options, verifier), &registry, readiness.clone()).await?;

@@ -4,6 +4,7 @@
 
 mod commit;
 mod distrust;
+mod engines;
 mod lane;
 mod lease;
 mod loss;
@@ -27,6 +28,8 @@ use crate::{
 };
 
 use commit::CommitTexts;
+use engines::EngineTexts;
+pub use engines::{EngineNews, EngineSeen, LEASE_MS_MAX};
 use lane::LIVING_LANES;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
@@ -190,6 +193,7 @@ struct Texts {
     now: String,
     commit: CommitTexts,
     lease: LeaseTexts,
+    engines: EngineTexts,
     living_lanes: Fixed,
 }
 
@@ -201,6 +205,7 @@ impl<S: Sql> Ledger<S> {
             now,
             commit: CommitTexts::new(),
             lease: LeaseTexts::new(S::NOW_MS),
+            engines: EngineTexts::new(S::NOW_MS),
             living_lanes: Fixed::new(LIVING_LANES),
         };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }

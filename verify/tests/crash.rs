@@ -13,6 +13,8 @@ mod funnel;
 mod life;
 #[path = "crash/limits.rs"]
 mod limits;
+#[path = "crash/readiness.rs"]
+mod readiness;
 #[path = "events/toy.rs"]
 mod toy;
 
