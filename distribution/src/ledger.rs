@@ -2,10 +2,11 @@
 //! is posted once; balances are the fold of entries; closed days hang together by hashes.
 
 mod chain;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::{Closed, close_day, verify_days};
+pub use chain::{Closed, close_day, day_bytes, verify_days};
 
 use crate::evaluate::Key;
 
