@@ -234,6 +234,16 @@ impl Outcome {
         sums.retain(|_, amount| *amount != 0);
         sums
     }
+
+    /// What is still to be posted where so much has accrued; negative amounts are taken back.
+    pub fn against(&self, accrued: &BTreeMap<To, i64>) -> BTreeMap<To, i64> {
+        let mut deltas = self.sums();
+        for (to, amount) in accrued {
+            *deltas.entry(to.clone()).or_insert(0) -= amount;
+        }
+        deltas.retain(|_, amount| *amount != 0);
+        deltas
+    }
 }
 
 struct Run<'a> {
@@ -269,12 +279,7 @@ pub fn evaluate(plan: &Plan, frozen: &Frozen) -> Result<Outcome, EvaluateError> 
 /// # Errors
 /// As [`evaluate`].
 pub fn refund(plan: &Plan, frozen: &Frozen, accrued: &BTreeMap<To, i64>) -> Result<BTreeMap<To, i64>, EvaluateError> {
-    let mut deltas = evaluate(plan, frozen)?.sums();
-    for (to, amount) in accrued {
-        *deltas.entry(to.clone()).or_insert(0) -= amount;
-    }
-    deltas.retain(|_, amount| *amount != 0);
-    Ok(deltas)
+    Ok(evaluate(plan, frozen)?.against(accrued))
 }
 
 impl Run<'_> {

@@ -126,6 +126,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger that goes on from these balances; who keeps them knows which causes are posted.
+    pub fn from_balances(balances: BTreeMap<Account, i64>) -> Self {
+        Self { balances, posted: BTreeSet::new() }
+    }
+
     /// The balance, minor units.
     pub fn balance(&self, account: Account) -> i64 {
         self.balances.get(&account).copied().unwrap_or(0)
