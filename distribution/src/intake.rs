@@ -10,6 +10,7 @@ mod settle;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use domain::{
@@ -19,8 +20,8 @@ use domain::{
 };
 use kit::{clock::Clock, random::Random};
 use store::{
-    consumer::Handler,
-    log::Entry,
+    consumer::{Consumer, Handler},
+    log::{Entry, PartitionReader},
     sql::{Sql, SqlError, Tx, Value, stored},
 };
 
@@ -33,6 +34,11 @@ use order::{Known, Step, matters, next};
 
 /// By which name its position is kept.
 pub const CONSUMER: &str = "distribution";
+/// Pause before the next span, so that a span takes many records: each costs a durable write,
+/// beside which orders are written too.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long a read waits for the first record.
+const WAIT: Duration = Duration::from_secs(2);
 /// Longest cause that is kept, in characters.
 const CAUSE_MAX: usize = 180;
 
@@ -43,6 +49,20 @@ pub struct Intake<C, R> {
     metrics: Arc<Metrics>,
     texts: Texts,
     plans: Plans,
+}
+
+/// Consumes a partition until the future is dropped, which may be at any moment. Faults are logged,
+/// and tried again.
+pub async fn run<S: Sql, R: PartitionReader>(
+    mut consumer: Consumer<S, R>,
+    mut intake: Intake<impl Clock, impl Random>,
+) {
+    loop {
+        if let Err(error) = consumer.step(&mut intake, WAIT).await {
+            tracing::warn!(consumer = CONSUMER, %error, "commissions of orders wait; they go on by themselves");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// An event on its way through a span.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::id::{OrderId, TenantId};
 use kit::{clock::Clock, random::Random};
-use store::sql::{Lock, Sql, SqlError, Tx as _, Value, stored};
+use store::sql::{Lock, Sql, SqlError, Tx, Value, stored};
 
 use crate::{
     book::{Book, Owner, Texts},
     evaluate::{Key, To},
+    ledger::LedgerError,
 };
 
 /// Orders of one transaction.
@@ -40,28 +41,26 @@ pub(crate) async fn mature<S: Sql>(sql: &S, clock: &impl Clock, random: &impl Ra
     orders.sort_unstable();
     let texts = Texts::default();
     let mut tx = sql.begin().await?;
-    let (mut all, mut takers): (Vec<(TenantId, OrderId, Accrued)>, BTreeSet<Owner>) = (Vec::new(), BTreeSet::new());
+    let (mut held, mut takers): (Vec<(TenantId, OrderId)>, BTreeSet<Owner>) = (Vec::new(), BTreeSet::new());
     for order in orders {
         let locked = tx.lock_rows(LOCK, vec![order.stored().into()], Lock::Wait).await?.into_iter().next();
         let Some(mut row) = locked else { continue };
         let tenant = row.id(TenantId::new)?;
-        if row.int_or_null()?.is_none() {
-            continue;
+        if row.int_or_null()?.is_some() {
+            let accrued = accrued(&mut tx, tenant, order).await?;
+            takers.extend(accrued.keys().filter_map(|to| Some((tenant, to.beneficiary?))));
+            held.push((tenant, order));
         }
-        let mut accrued = Accrued::new();
-        for mut row in tx.rows(ACCRUED, vec![tenant.stored().into(), order.stored().into()]).await? {
-            let (rule, person): (_, u64) = (row.text()?, row.number()?);
-            let to = To { rule, beneficiary: (person != 0).then_some(person) };
-            let (plan, version, expense) = (row.text()?, row.number()?, row.int()?);
-            accrued.entry(to).or_insert((plan, version, 0)).2 -= expense;
-        }
-        takers.extend(accrued.keys().filter_map(|to| Some((tenant, to.beneficiary?))));
-        all.push((tenant, order, accrued));
     }
-    let broken = |error: crate::ledger::LedgerError| SqlError::Broken(error.to_string().into());
-    let mut book = Book::open(&texts, &mut tx, &BTreeSet::new(), takers).await?;
-    let done = all.len();
-    for (tenant, order, accrued) in all {
+    let broken = |error: LedgerError| SqlError::Broken(error.to_string().into());
+    let mut book = Book::open(&texts, &mut tx, &BTreeSet::new(), takers.clone()).await?;
+    let done = held.len();
+    for (tenant, order) in held {
+        // Read again under the locks of the people: a refund may have come in between.
+        let accrued = accrued(&mut tx, tenant, order).await?;
+        if accrued.keys().any(|to| to.beneficiary.is_some_and(|person| !takers.contains(&(tenant, person)))) {
+            return Err(SqlError::LockWait("an order got another payee meanwhile".into()));
+        }
         for (to, (plan, version, amount)) in accrued {
             let Some(person) = to.beneficiary else { continue };
             let key = Key { plan, version, line: order.get(), sequence: 0, to };
@@ -73,6 +72,17 @@ pub(crate) async fn mature<S: Sql>(sql: &S, clock: &impl Clock, random: &impl Ra
     book.write(&mut tx, now_ms, i64::from_le_bytes(part) & i64::MAX).await?;
     tx.commit().await?;
     Ok(done)
+}
+
+async fn accrued<T: Tx>(tx: &mut T, tenant: TenantId, order: OrderId) -> Result<Accrued, SqlError> {
+    let mut accrued = Accrued::new();
+    for mut row in tx.rows(ACCRUED, vec![tenant.stored().into(), order.stored().into()]).await? {
+        let (rule, person): (_, u64) = (row.text()?, row.number()?);
+        let to = To { rule, beneficiary: (person != 0).then_some(person) };
+        let (plan, version, expense) = (row.text()?, row.number()?, row.int()?);
+        accrued.entry(to).or_insert((plan, version, 0)).2 -= expense;
+    }
+    Ok(accrued)
 }
 
 /// How long the oldest is overdue, milliseconds.

@@ -102,8 +102,9 @@ impl Times {
     /// was no plan, or because its sale is not switched on.
     pub(crate) fn in_force(&self, tenant: TenantId, sale: SaleId, at_ms: u64) -> Option<u32> {
         let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
-        let switches = self.switches.get(&sale)?.iter().filter(|(from, of, _)| *of == tenant && *from <= at_ms);
-        let is_on = switches.last().is_some_and(|(_, _, is_on)| *is_on);
+        let mut switches = self.switches.get(&sale)?.iter().rev();
+        let last = switches.find(|(from, of, _)| *of == tenant && *from <= at_ms);
+        let is_on = last.is_some_and(|(_, _, is_on)| *is_on);
         let versions = self.versions.get(&tenant)?;
         let version = versions.iter().find(|(_, from)| *from <= at_ms).map(|(version, _)| *version);
         version.filter(|_| is_on)

@@ -94,9 +94,8 @@ fn read(mut row: Row) -> Result<(OrderId, i64, Person), SqlError> {
     let (order, level, at_ms) = (row.id(OrderId::new)?, row.int()?, row.int()?);
     let mut person = Person::new(row.number()?);
     let day = i64::try_from(DAY_MS).unwrap_or(1);
-    let days = |since: i64| at_ms.saturating_sub(since) / day;
-    person.bound = days(row.int()?);
-    person.joined = row.int_or_null()?.map_or(0, days);
+    person.bound = at_ms.saturating_sub(row.int()?) / day;
+    person.joined = row.int_or_null()?.map_or(0, |since| at_ms.saturating_sub(since) / day);
     let state = row.text_or_null()?;
     person.rank = row.text_or_null()?;
     if state.as_deref() == Some("active") {

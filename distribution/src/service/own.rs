@@ -104,7 +104,7 @@ struct NewWithdrawal {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(join, me, link, touch, orders, statement, withdraw, withdrawn))]
+#[openapi(paths(join, leave, me, link, touch, orders, statement, withdraw, withdrawn))]
 struct Document;
 
 pub(super) fn document() -> utoipa::openapi::OpenApi {
@@ -116,6 +116,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
     let open = Access::Public;
     vec![
         Mount::post("/v1/commissions/join", "join", Route::new(open, |service, call| Box::pin(join(service, call))))
+            .for_pages(),
+        Mount::post("/v1/commissions/leave", "leave", Route::new(open, |service, call| Box::pin(leave(service, call))))
             .for_pages(),
         Mount::get("/v1/commissions/me", "own_account", Route::new(open, |service, call| Box::pin(me(service, call))))
             .for_pages(),
@@ -173,6 +175,39 @@ async fn join<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     let joined_at = rfc3339(change.now_ms);
     let shown = PersonShown { person: person.to_string(), state, rank: None, kyc: false, joined_at, version: 1 };
     change.commit(("commissions.join", format!("person:{person}")), None, (StatusCode::CREATED, &shown)).await
+}
+
+/// Leaves: nobody new is bound, nothing more is earned by rules that ask for a distributor, and what
+/// was earned may still be withdrawn.
+#[utoipa::path(
+    post, path = "/v1/commissions/leave", operation_id = "leave", tag = "distributors", security(("buyer" = [])),
+    params(IdempotencyKey), responses((status = 200, body = PersonShown), Changed)
+)]
+async fn leave<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
+    let key = service.buyer(call)?;
+    let who = format!("buyer:{}", key.1);
+    let mut change = match service.begin_as(call, key.0, who.clone()).await? {
+        Begun::Fresh(change) => change,
+        Begun::Repeated(response) => return Ok(response),
+    };
+    let found = people::lock(&mut change.tx, key).await?.ok_or_else(|| Refused::not_found("distributor"))?;
+    if found.standing.state == State::Frozen {
+        return Err(Refused::conflict("the shop has frozen this account: ask the shop first"));
+    }
+    let after = Standing { state: State::Left, ..found.standing.clone() };
+    if after != found.standing {
+        let by = By { who: &who, reason: "left", now_ms: change.now_ms };
+        people::change(&mut change.tx, key, &found, &after, by).await?;
+    }
+    let shown = PersonShown {
+        person: key.1.to_string(),
+        state: after.state,
+        rank: after.rank,
+        kyc: after.kyc,
+        joined_at: rfc3339(found.joined_ms),
+        version: found.version + u64::from(found.standing.state != State::Left),
+    };
+    change.commit(("commissions.leave", format!("person:{}", key.1)), None, (StatusCode::OK, &shown)).await
 }
 
 /// The own account, with what is owed shown plainly.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use distribution::{
-    intake::{CONSUMER, Intake},
+    intake::{self, CONSUMER, Intake},
     metrics::Metrics,
     payouts::SimulatedPayouts,
     service::{Distribution, Kinds, Ports, Staff, work},
@@ -23,7 +23,7 @@ use kit::{
     token::TokenVerifier,
 };
 use store::{
-    consumer::{Consumer, follow},
+    consumer::Consumer,
     log::{OrderLogSource as _, sqlite::SqliteSource},
     sql::sqlite::Sqlite,
 };
@@ -85,11 +85,11 @@ impl Commissions {
         for partition in (0..deployment.partitions).map(PartitionId) {
             let reader = source.reader(partition)?;
             let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, partition, reader);
-            let intake = Intake::new(clock, SystemRandom::default(), Arc::clone(&metrics));
+            let handler = Intake::new(clock, SystemRandom::default(), Arc::clone(&metrics));
             let stop = stop.clone();
             tasks.spawn(async move {
                 // Dropped, it undoes what is under way: the next start reads its position.
-                stop.run_until_cancelled(follow(consumer, intake)).await;
+                stop.run_until_cancelled(intake::run(consumer, handler)).await;
             });
         }
         tasks.spawn(work(Arc::clone(&service), stop.clone()));

@@ -146,6 +146,21 @@ async fn flash_sales_pay_nothing_unless_they_are_switched_on() {
     assert_eq!(rig.balance(12).await[0], 999);
 }
 
+/// What a refund took back before is not there to mature.
+#[tokio::test]
+async fn what_refunds_left_matures_and_no_more() {
+    let rig = Rig::start().await;
+    let now_ms = rig.clock.now_ms();
+    let [first, paid] = bought(20, now_ms, 0);
+    rig.feed(&[first, paid, later(&first, 4, EventKind::Completed, 0)]).await;
+    rig.feed(&bought(20, now_ms, 1)).await;
+    rig.feed(&[later(&first, 9, EventKind::RefundedInPart, 3_333)]).await;
+    rig.pass(22 * super::rig::DAY_MS);
+    rig.service.round().await.unwrap();
+    assert_eq!(rig.balance(12).await, [999, 666, 0, 0, 0], "of the other order nothing");
+    rig.sums_to_zero().await;
+}
+
 /// Received, and the days of the plan later, it can be withdrawn; a refund then makes a debt, which
 /// the next earning pays.
 #[tokio::test]

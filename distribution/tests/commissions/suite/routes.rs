@@ -102,4 +102,9 @@ async fn joining_needs_the_shops_word_unless_it_says_otherwise() {
     let body = json!({"state": "active", "reason": "agreed"});
     rig.merchant("PATCH", "people/60", Some(body)).await.expect(200);
     rig.own("GET", "link", 60, None).await.expect(200);
+    for _ in 0..2 {
+        assert_eq!(rig.own("POST", "leave", 60, None).await.expect(200)["version"], 3);
+    }
+    rig.bind(61, 60).await.refused(409, "conflict");
+    rig.own("POST", "leave", 61, None).await.refused(404, "not_found");
 }
