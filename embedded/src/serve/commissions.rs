@@ -89,7 +89,7 @@ impl Commissions {
             let stop = stop.clone();
             tasks.spawn(async move {
                 // Dropped, it undoes what is under way: the next start reads its position.
-                stop.run_until_cancelled(intake::run(consumer, handler)).await;
+                stop.run_until_cancelled(Box::pin(intake::run(consumer, handler))).await;
             });
         }
         tasks.spawn(work(Arc::clone(&service), stop.clone()));
