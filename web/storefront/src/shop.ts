@@ -60,6 +60,8 @@ function session(): Session | undefined {
 }
 
 export const isLoggedIn = () => session() !== undefined
+/** The server refuses the session: the next purchase logs in anew. */
+export const forgetSession = () => keep.set(sessionName, undefined)
 
 /** One login at a time, whoever asks for it. */
 let loggingIn: Promise<Session | undefined> | undefined

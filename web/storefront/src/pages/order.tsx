@@ -59,7 +59,7 @@ function Now({ state, order, purchase }: { state: State; order: Held; purchase: 
   const isOpening = state.at === 'opening'
   return (
     <section class="hero due">
-      <Steps done={isConfirming ? 2 : 1} />
+      <Steps done={1} />
       <Title>{isConfirming ? confirming : toPay}</Title>
       {due}
       {'problem' in state && state.problem && <Trouble problem={state.problem} />}

@@ -3,7 +3,7 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { Answer, Order, OrderPage } from '@flashsale/sdk'
-import { client, isLoggedIn, orderPath, words } from '../shop'
+import { client, forgetSession, isLoggedIn, orderPath, words } from '../shop'
 import { Blank, Bones, Failed, Moment, Money, Pill, Title } from '../parts'
 import { useTitles } from '../titles'
 
@@ -13,7 +13,11 @@ export function Orders() {
   const answer = useSignal<Answer<OrderPage> | undefined>(undefined)
   const load = async (cursor?: string) => {
     // Who never logged in has bought nothing.
-    const came = isLoggedIn() ? await client.orders(cursor) : NONE
+    let came = isLoggedIn() ? await client.orders(cursor) : NONE
+    if (came.is === 'refused' && came.status === 401) {
+      forgetSession()
+      came = NONE
+    }
     const before = cursor && answer.value?.is === 'done' ? answer.value.value.orders : []
     if (came.is === 'done') answer.value = { ...came, value: { ...came.value, orders: [...before, ...came.value.orders] } }
     else if (answer.value?.is !== 'done') answer.value = came
