@@ -12,7 +12,7 @@ import { build } from 'vite'
 const here = fileURLToPath(new URL('..', import.meta.url))
 const dist = resolve(process.argv[2] ?? join(here, 'dist'))
 const types = {
-  html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml',
+  html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml', txt: 'text/plain; charset=utf-8',
 }
 
 rmSync(dist, { recursive: true, force: true })

@@ -105,6 +105,7 @@ impl Service for ShopPages {
             Mount::get("/", "shop_page", Route::File),
             Mount::get("/assets/{file}", "shop_asset", Route::File),
             Mount::get("/favicon.svg", "shop_icon", Route::File),
+            Mount::get("/licences.txt", "shop_licences", Route::File),
             Mount::post("/demo/login", "demo_login", Route::Login),
         ]
     }
