@@ -2,6 +2,8 @@
 // the real program on an empty folder, a real Chromium; each case is a buyer of its own.
 //
 //   FLASHSALE=../target/debug/flashsale node e2e/shop.mjs [folder for screenshots]
+//
+// SHOP=http://... takes a shop that runs already; ONLY=double runs the cases with that in their name.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -53,7 +55,7 @@ async function serve() {
   return { url, stop }
 }
 
-const shop = await serve()
+const shop = process.env.SHOP ? { url: process.env.SHOP, stop: async () => undefined } : await serve()
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 
 /** A new buyer's page, with what it does wrong. */

@@ -29,9 +29,10 @@ export function Countdown({ to, label, isSmall }: { to: string; label: string; i
   const { days, hours, minutes, seconds } = words.value
   const left = now.value === undefined ? undefined : Math.max(0, Math.ceil((Date.parse(to) - now.value) / 1000))
   const part = (units: number) => (left === undefined ? '––' : String(units).padStart(2, '0'))
+  // Before the clock is known the usual parts are shown, so that nothing moves when it is.
   const all: [string, string, boolean][] = [
     [part(Math.floor((left ?? 0) / 86_400)), days, (left ?? 0) >= 86_400],
-    [part(Math.floor((left ?? 0) / 3600) % 24), hours, !isSmall || (left ?? 0) >= 3600],
+    [part(Math.floor((left ?? 0) / 3600) % 24), hours, !isSmall || (left ?? 3600) >= 3600],
     [part(Math.floor((left ?? 0) / 60) % 60), minutes, true],
     [part((left ?? 0) % 60), seconds, true],
   ]
