@@ -46,8 +46,9 @@ use kit::{
 pub use self::publishing::adopt;
 pub(crate) use self::{
     deed::{Deed, Setting, To, act, closes_at},
-    routes::document,
-    terms::epoch_ms,
+    life::State,
+    routes::{document, find, page},
+    terms::{FulfilBy, epoch_ms},
 };
 use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
 

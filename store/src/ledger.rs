@@ -26,7 +26,7 @@ use crate::{
 };
 
 use commit::CommitTexts;
-use lane::LIVING_LANES;
+use lane::{LIVING_LANES, OFFERS};
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
 pub use loss::{Loss, LostOrder};
@@ -162,6 +162,7 @@ struct Texts {
     commit: CommitTexts,
     lease: LeaseTexts,
     living_lanes: Fixed,
+    offers: Fixed,
 }
 
 impl<S: Sql> Ledger<S> {
@@ -173,6 +174,7 @@ impl<S: Sql> Ledger<S> {
             commit: CommitTexts::new(),
             lease: LeaseTexts::new(S::NOW_MS),
             living_lanes: Fixed::new(LIVING_LANES),
+            offers: Fixed::new(OFFERS),
         };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }
     }

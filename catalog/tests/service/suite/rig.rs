@@ -24,7 +24,7 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::{
-    ledger::{LaneRow, OfferRow},
+    ledger::{LaneRow, Ledger, OfferRow},
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
 };
@@ -88,6 +88,8 @@ pub(crate) struct Rig {
     pub(crate) catalog: Arc<TestCatalog>,
     /// Its database.
     pub(crate) db: Db,
+    /// Its ledger.
+    pub(crate) ledger: Ledger<Db>,
     pub(crate) url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
@@ -246,7 +248,7 @@ impl Rig {
     pub(crate) async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ledger = place.ledger().await;
-        let selling = Arc::new(Selling { ledger, topic: place.topic().clone(), partitions: 4 });
+        let selling = Arc::new(Selling { ledger: ledger.clone(), topic: place.topic().clone(), partitions: 4 });
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default(), selling };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
@@ -257,7 +259,7 @@ impl Rig {
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
-        Self { clock, catalog, db, url, client, stop, place }
+        Self { clock, catalog, db, ledger, url, client, stop, place }
     }
 
     /// A connection of its own, for what no client does.
