@@ -23,7 +23,9 @@ mod stock;
 
 use std::{collections::HashSet, sync::LazyLock};
 
-use async_graphql::{EmptyMutation, EmptySubscription, Request, Response as Answered, Schema, ServerError, Variables};
+use async_graphql::{
+    EmptyMutation, EmptySubscription, Request, Response as Answered, SDLExportOptions, Schema, ServerError, Variables,
+};
 use kit::{
     api::{Access, Call, Route},
     clock::Clock as _,
@@ -44,7 +46,7 @@ static SCHEMA: LazyLock<Schema<Query, EmptyMutation, EmptySubscription>> =
 /// graphql-schema`.
 #[must_use]
 pub fn schema() -> String {
-    SCHEMA.sdl()
+    SCHEMA.sdl_with_options(SDLExportOptions::new().prefer_single_line_descriptions().use_space_ident())
 }
 
 /// A request of GraphQL.

@@ -17,10 +17,11 @@ use crate::{
     stock::{shown, warehouses},
 };
 
-/// Where a query begins. A list has pages: `first` things, 1 to 100, after the `nextCursor` of the
-/// page before. Each field needs the permission of the route that shows the same.
+/// The root of all queries.
 pub(super) struct Query;
 
+/// Where a query begins. A list has pages: `first` things, 1 to 100, after the `nextCursor` of the
+/// page before. Each field needs the permission of the route that shows the same.
 #[Object]
 impl Query {
     /// A product. Needs `read_products`.
