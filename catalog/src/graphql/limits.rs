@@ -67,9 +67,9 @@ struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn set(&mut self, set: &'a Positioned<SelectionSet>, at: Place) -> Result<(), ServerError> {
-        DEPTH.allows(at.depth, set)?;
         let below = Place { depth: at.depth + 1, ..at };
         for selection in &set.node.items {
+            DEPTH.allows(at.depth, selection)?;
             self.selections += 1;
             SELECTIONS.allows(self.selections, selection)?;
             match &selection.node {
