@@ -8,7 +8,7 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    actions, audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock,
+    actions, actor, audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock,
     tenants, usage,
 };
 
@@ -56,6 +56,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         actions::document(),
         funnel::document(),
         people::document(),
+        actor::document(),
     ] {
         document.merge(area);
     }

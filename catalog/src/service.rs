@@ -9,7 +9,7 @@ use kit::{
 };
 
 use crate::{
-    actions, audit, branding,
+    actions, actor, audit, branding,
     buyers::{self, outside::Outside},
     flags,
     funnel::{self, Streams},
@@ -169,6 +169,7 @@ impl<P: Ports> Api for Catalog<P> {
             actions::routes(),
             funnel::routes(),
             people::routes(),
+            actor::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -5,12 +5,14 @@ use std::{io::Write as _, net::SocketAddr, process::ExitCode};
 use anyhow::Context;
 use domain::shard::{ShardId, ShardMap};
 use engine::{
+    forwarded::Forwarded,
     openapi,
     service::{self, Engine, Options, Ports, REQUESTS_DEADLINE},
     settings::Settings,
 };
 use kit::{
     admin::{self, Readiness},
+    client::Forward,
     clock::SystemClock,
     exit::{Exit, whole},
     http::{self, Limits},
@@ -134,8 +136,14 @@ fn cannot_listen(address: SocketAddr) -> String {
 }
 
 /// Opens the stores and starts what stands on them.
-async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -> anyhow::Result<Engine<Production>> {
+async fn start(
+    settings: &Settings,
+    registry: &Registry,
+    readiness: Readiness,
+) -> anyhow::Result<Engine<Production, Forwarded>> {
     let args = &settings.stores;
+    let orders = settings.orders_url.as_deref().map(Forward::new).transpose();
+    let orders = Forwarded(orders.unwrap_or_else(|error| usage_error_and_exit(&error)));
     let verifier = settings.tokens.verifier().unwrap_or_else(|error| usage_error_and_exit(&error));
     let kafka = KafkaSettings {
         replication: args.kafka.kafka_replication,
@@ -164,5 +172,5 @@ async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -
         journal_max: settings.journal_max,
     };
     let stores = (production, databases.ledger, KafkaSalesFollower::new(&kafka)?);
-    Ok(Engine::start((), stores, (options, verifier), registry, readiness).await?)
+    Ok(Engine::start(orders, stores, (options, verifier), registry, readiness).await?)
 }

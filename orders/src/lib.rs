@@ -12,3 +12,10 @@ pub mod life;
 
 /// A bank of our own behind the interfaces of the providers.
 pub mod simulator;
+
+/// The document of its routes.
+pub mod openapi;
+
+/// The service and the bank as processes of their own.
+#[cfg(feature = "production")]
+pub mod serve;

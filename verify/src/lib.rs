@@ -10,6 +10,7 @@ pub mod funnel;
 pub mod life;
 pub mod market;
 pub mod merchants;
+pub mod order_services;
 pub mod production;
 pub mod redis_server;
 pub mod shop;

@@ -1,14 +1,13 @@
 //! The order service within this process, on the buyers' port. Its provider is the simulated bank,
 //! which forgets its trades when the process ends: what was not paid then expires.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use domain::id::TenantId;
 use kit::{
     access::Actor,
     api::{Api as _, Served},
-    client::ClientLimits,
     clock::SystemClock,
     http::{Both, HeaderMap, Method},
     metrics::Registry,
@@ -27,9 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::merchants::{DEMO_TENANT, Service};
 use crate::{deployment::Deployment, folder::Folder};
-
-/// How often the bank looks for notices to send.
-const NOTICES_EVERY: Duration = Duration::from_millis(200);
 
 /// The merchants' people, as their service in this process knows them.
 pub(super) struct People(Arc<Service>);
@@ -92,7 +88,8 @@ impl OrderService {
         let (life, simulator) = (Arc::new(Life::new(ports, NoticeMetrics::register(registry)?)), Arc::new(simulator));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));
-        tasks.spawn(send_notices(Arc::clone(&simulator), stop.clone()));
+        let (notices, stopped) = (Arc::clone(&simulator), stop.clone());
+        tasks.spawn(async move { notices.deliver_until(stopped).await });
         Ok(Self { life, simulator, stop, work: tasks })
     }
 
@@ -105,11 +102,5 @@ impl OrderService {
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         while self.work.join_next().await.is_some() {}
-    }
-}
-
-async fn send_notices(simulator: Arc<Simulator<SystemClock>>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(NOTICES_EVERY)).await.is_some() {
-        simulator.deliver(ClientLimits::default()).await;
     }
 }

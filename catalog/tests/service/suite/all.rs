@@ -7,6 +7,7 @@ mod staff;
 pub(crate) use rig::Topic;
 
 mod actions;
+mod actor;
 mod audit;
 mod branding;
 mod buyers;

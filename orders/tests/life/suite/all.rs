@@ -6,6 +6,8 @@ mod cancel;
 mod crash;
 #[path = "expiry.rs"]
 mod expiry;
+#[path = "mortal.rs"]
+mod mortal;
 #[path = "pay.rs"]
 mod pay;
 #[path = "refunds.rs"]
@@ -14,3 +16,5 @@ mod refunds;
 mod rig;
 #[path = "ship.rs"]
 mod ship;
+#[path = "writes.rs"]
+mod writes;

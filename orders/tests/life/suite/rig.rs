@@ -47,6 +47,7 @@ use store::{
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::mortal::{Fate, Mortal, MortalServer};
 use crate::place::{Db, Place};
 
 /// Where the clock of the tests begins: 2026-11-11T00:00:00Z.
@@ -146,7 +147,7 @@ impl Staff for Names {
 pub(crate) struct TestKinds;
 
 impl Kinds for TestKinds {
-    type Sql = Db;
+    type Sql = Mortal<Db>;
     type Clock = ManualClock;
     type Random = SystemRandom;
     type Accounts = Tills;
@@ -162,7 +163,9 @@ pub(crate) struct Rig {
     pub(crate) clock: ManualClock,
     pub(crate) bank: Bank<ManualClock>,
     pub(crate) life: Arc<Life<TestKinds>>,
-    pub(crate) store: Store<Db>,
+    pub(crate) store: Store<Mortal<Db>>,
+    /// At which write the process dies.
+    pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
     simulator: Simulator<ManualClock>,
     url: String,
@@ -198,7 +201,9 @@ impl Rig {
     pub(crate) async fn start() -> Self {
         let place = Place::new();
         let namespace = Namespace::new(&place.namespace()).unwrap();
-        let store = shards::open(&place.server(), &namespace, ShardMap::even(2, 2).unwrap()).await.unwrap();
+        let fate = Arc::<Fate>::default();
+        let server = MortalServer(place.server(), Arc::clone(&fate));
+        let store = shards::open(&server, &namespace, ShardMap::even(2, 2).unwrap()).await.unwrap();
         let clock = ManualClock::new(BEGIN_MS);
         let bank = Bank::new(clock.clone());
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
@@ -236,6 +241,7 @@ impl Rig {
             bank,
             life,
             store,
+            fate,
             death,
             simulator,
             url,
