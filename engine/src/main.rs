@@ -121,7 +121,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let engine = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        engine = start(&settings, &registry, readiness) => Some(engine?),
+        engine = start(&settings, &registry, readiness, stop.clone()) => Some(engine?),
     };
     if let Some(engine) = engine {
         engine.serve(listeners, limits, stop).await?;
@@ -140,10 +140,12 @@ async fn start(
     settings: &Settings,
     registry: &Registry,
     readiness: Readiness,
+    stop: CancellationToken,
 ) -> anyhow::Result<Engine<Production, Forwarded>> {
     let args = &settings.stores;
     let orders = settings.orders_url.as_deref().map(Forward::new).transpose();
-    let orders = Forwarded(orders.unwrap_or_else(|error| usage_error_and_exit(&error)));
+    let orders = orders.unwrap_or_else(|error| usage_error_and_exit(&error));
+    let orders = Forwarded(orders.map(|orders| orders.until(stop)));
     let verifier = settings.tokens.verifier().unwrap_or_else(|error| usage_error_and_exit(&error));
     let kafka = KafkaSettings {
         replication: args.kafka.kafka_replication,

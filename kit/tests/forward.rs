@@ -111,6 +111,7 @@ struct Both {
     before: SocketAddr,
     registry: Registry,
     behind: CancellationToken,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -119,9 +120,10 @@ impl Both {
         let (stop, behind) = (CancellationToken::new(), CancellationToken::new());
         let (address, _) = serve(Behind(behind.clone()), &behind);
         // A clone is what each thread of a service has.
-        let forward = Forward::new(&address.to_string()).unwrap().within(Duration::from_millis(300)).clone();
+        let forward = Forward::new(&address.to_string()).unwrap().within(Duration::from_millis(300));
+        let forward = forward.until(stop.clone()).clone();
         let (before, registry) = serve(Before(forward), &stop);
-        Self { before, registry, behind, _stop: stop.drop_guard() }
+        Self { before, registry, behind, stop: stop.clone(), _stop: stop.drop_guard() }
     }
 
     async fn ask(&self, ask: Ask) -> (u16, kit::http::HeaderMap, String) {
@@ -148,23 +150,32 @@ async fn a_request_and_its_answer_come_whole_and_connections_stay_apart() {
     assert_eq!((status, &*body), (409, ""));
 }
 
+/// Which of the two services ends.
+fn end_of(both: &Both, is_first: bool) -> &CancellationToken {
+    if is_first { &both.stop } else { &both.behind }
+}
+
 #[tokio::test]
-async fn a_stream_comes_as_it_is_made_and_ends_when_it_breaks() {
-    let both = Both::start();
-    let mut stream = TcpStream::connect(both.before).await.unwrap();
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    let (mut seen, mut piece) = (String::new(), [0; 1024]);
-    while !seen.contains("data: paid") {
-        let read = stream.read(&mut piece).await.unwrap();
+async fn a_stream_comes_as_it_is_made_and_ends_with_either_service() {
+    for is_first in [false, true] {
+        let both = Both::start();
+        let mut stream = TcpStream::connect(both.before).await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut seen = read_until(&mut stream, String::new(), |seen| seen.contains("data: paid")).await;
+        end_of(&both, is_first).cancel();
+        seen = read_until(&mut stream, seen, |seen| seen.ends_with("0\r\n\r\n")).await;
+        assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    }
+}
+
+async fn read_until(stream: &mut TcpStream, mut seen: String, is_enough: impl Fn(&str) -> bool) -> String {
+    let mut piece = [0; 1024];
+    while !is_enough(&seen) {
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece)).await.unwrap().unwrap();
         assert!(read > 0, "{seen}");
         seen.push_str(&String::from_utf8_lossy(&piece[..read]));
     }
-    both.behind.cancel();
-    while !seen.ends_with("0\r\n\r\n") {
-        let read = stream.read(&mut piece).await.unwrap();
-        assert!(read > 0, "{seen}");
-        seen.push_str(&String::from_utf8_lossy(&piece[..read]));
-    }
+    seen
 }
 
 #[tokio::test]

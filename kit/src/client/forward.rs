@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Response};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Client, ClientError, ClientLimits};
 use crate::http::{Asked, BODY_DEADLINE, Body, client_address, read_body};
@@ -32,6 +33,7 @@ const UNDER_WAY_MAX: usize = 512;
 /// When to come back.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+const EVENTS: &str = "text/event-stream";
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -49,15 +51,13 @@ pub struct Forward {
     client: Client,
     room: Arc<Semaphore>,
     head_deadline: Duration,
+    stop: CancellationToken,
 }
 
 impl Clone for Forward {
     fn clone(&self) -> Self {
-        Self {
-            client: self.client.apart(),
-            room: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
-            head_deadline: self.head_deadline,
-        }
+        let (client, room) = (self.client.apart(), Arc::new(Semaphore::new(UNDER_WAY_MAX)));
+        Self { client, room, head_deadline: self.head_deadline, stop: self.stop.clone() }
     }
 }
 
@@ -69,13 +69,21 @@ impl Forward {
     /// [`ClientError::Invalid`] when it is no origin.
     pub fn new(origin: &str) -> Result<Self, ClientError> {
         let client = Client::new(origin, ClientLimits::default())?;
-        Ok(Self { client, room: Arc::new(Semaphore::new(UNDER_WAY_MAX)), head_deadline: HEAD_DEADLINE })
+        let (room, stop) = (Arc::new(Semaphore::new(UNDER_WAY_MAX)), CancellationToken::new());
+        Ok(Self { client, room, head_deadline: HEAD_DEADLINE, stop })
     }
 
     /// The same, which waits so long for the head of an answer.
     #[must_use]
     pub fn within(self, head_deadline: Duration) -> Self {
         Self { head_deadline, ..self }
+    }
+
+    /// The same, whose streams of events end with `stop`: their clients come again, to who is there
+    /// then.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// What the other service answers. Sent once. `503 temporarily_unavailable` where it is not
@@ -108,7 +116,7 @@ impl Forward {
         let answered = timeout(self.head_deadline, self.client.http.request(request)).await;
         drop(under_way);
         match answered {
-            Ok(Ok(response)) => streamed(response),
+            Ok(Ok(response)) => self.streamed(response),
             Ok(Err(error)) if error.is_connect() => {
                 tracing::warn!(%error, "the service behind this route is away");
                 refused(&unavailable("what answers here is away; nothing was done, come back"))
@@ -119,6 +127,17 @@ impl Forward {
                 refused(&Problem::new(Code::OutcomeUnknown, detail).with_retry_after(RETRY_AFTER))
             }
         }
+    }
+
+    /// The answer, sent on as it comes. One that breaks off does so for the client too: it is
+    /// shorter than it said, or a stream that ends.
+    fn streamed(&self, response: Response<Incoming>) -> Response<Body> {
+        let (head, body) = response.into_parts();
+        let is_stream = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == EVENTS);
+        let mut response = Response::new(Body::of_pieces((body, is_stream.then(|| self.stop.clone())), next_piece));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = without_connection(&head.headers);
+        response
     }
 }
 
@@ -158,21 +177,18 @@ fn without_connection(headers: &HeaderMap) -> HeaderMap {
     handed
 }
 
-/// The answer, sent on as it comes. One that breaks off does so for the client too: it is shorter
-/// than it said, or a stream that ends.
-fn streamed(response: Response<Incoming>) -> Response<Body> {
-    let (head, body) = response.into_parts();
-    let mut response = Response::new(Body::of_pieces(body, next_piece));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = without_connection(&head.headers);
-    response
-}
+/// An answer under way, and what ends it before its own end.
+type UnderWay = (Incoming, Option<CancellationToken>);
 
-async fn next_piece(mut body: Incoming) -> Option<(Bytes, Incoming)> {
+async fn next_piece((mut body, stop): UnderWay) -> Option<(Bytes, UnderWay)> {
     loop {
-        let frame = timeout(PIECE_DEADLINE, body.frame()).await.ok()??.ok()?;
-        match frame.into_data() {
-            Ok(piece) if !piece.is_empty() => return Some((piece, body)),
+        let frame = timeout(PIECE_DEADLINE, body.frame());
+        let frame = match &stop {
+            Some(stop) => stop.run_until_cancelled(frame).await?,
+            None => frame.await,
+        };
+        match frame.ok()??.ok()?.into_data() {
+            Ok(piece) if !piece.is_empty() => return Some((piece, (body, stop))),
             _ => {}
         }
     }
