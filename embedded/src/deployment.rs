@@ -73,6 +73,8 @@ pub struct Deployment<C> {
     pub databases: Store<Sqlite>,
     /// Tenants, people, products, stock.
     pub catalog: Sqlite,
+    /// Commissions.
+    pub distribution: Sqlite,
     /// The order log, to append.
     pub log: SqliteLog,
     /// The order log, to read.
@@ -103,14 +105,17 @@ impl<C: Clock> Deployment<C> {
         let namespace = Namespace::new(NAMESPACE)?;
         let databases = shards::open(&server, &namespace, map).await?;
         let catalog = catalog::database::open(&server, &namespace).await?;
+        let distribution = distribution::database::open(&server, &namespace).await?;
         let (source, stock) = (SqliteSource::new(&log), LocalStock::new(run));
-        Ok(Self { databases, catalog, log, source, partitions, keeping: stock.keeping(), stock, clock })
+        let keeping = stock.keeping();
+        Ok(Self { databases, catalog, distribution, log, source, partitions, keeping, stock, clock })
     }
 
     /// Closes the connections to all databases.
     pub async fn close(&self) {
         self.databases.close().await;
         self.catalog.close().await;
+        self.distribution.close().await;
     }
 
     /// Follows the published sales from the first on.

@@ -1,4 +1,5 @@
 //! Composes the commands: settings, log, exit status. Every rule is in the library.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{
     io::{self, Write as _},

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use crate::{
     buyers::{buy_patiently, token},
     child::{Child, wait_until},
-    deployment::Deployment,
+    deployment::DeploymentArgs,
     life::settled_evidence,
     merchants::{Merchants, answered},
     redis_server::free_port,
-    shop::{Shop, wait_until_ready},
+    services::{Services, wait_until_ready},
 };
 
 /// The bank's secret.
@@ -47,10 +47,10 @@ pub struct OrderServices {
     /// What is sold.
     pub sale: LoadSale,
     signer: TokenSigner,
-    deployment: Deployment,
+    deployment: DeploymentArgs,
     _others: [Child; 2],
     // Last: what it leaves behind is removed when nobody works on it any more.
-    shop: Shop,
+    running: Services,
 }
 
 fn place() -> anyhow::Result<(SocketAddr, u16)> {
@@ -59,16 +59,16 @@ fn place() -> anyhow::Result<(SocketAddr, u16)> {
 
 /// Starts a program of the crate `orders`, and waits until it is ready.
 fn start(
-    shop: &Shop,
+    running: &Services,
     command: &str,
     (listen, admin): (SocketAddr, u16),
     settings: &[(&str, String)],
 ) -> anyhow::Result<Child> {
-    let mut program = shop.command("orders");
+    let mut program = running.command("orders");
     program.args([command, "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
     program.env("FLASHSALE_BANK_SECRET", BANK_SECRET);
     program.envs(settings.iter().map(|(name, value)| (name, value)));
-    let mut process = Child::start(&format!("orders-{command}"), program, shop.folder())?;
+    let mut process = Child::start(&format!("orders-{command}"), program, running.folder())?;
     wait_until_ready(&mut process, admin)?;
     Ok(process)
 }
@@ -79,18 +79,18 @@ impl OrderServices {
     /// # Errors
     /// When the stack is not up, or something cannot be started.
     pub fn open(name: &str, units: u64) -> anyhow::Result<Self> {
-        let shop = Shop::new(name)?;
-        let writer = shop.order_writer(&[])?;
-        let deployment = shop.deployment()?;
+        let running = Services::new(name)?;
+        let writer = running.order_writer(&[])?;
+        let deployment = running.deployment()?;
         let signer = deployment.tokens.signer()?;
         let (now_ms, partitions) = (SystemClock::new().now_ms(), deployment.stores.partitions.into());
         let sale = LoadSale::fresh(units, 1, Some(partitions), now_ms, &mut rand::rng())?;
-        shop.publish(&sale.version(1, [sale.opens_at_ms, sale.opens_at_ms + 86_400_000])?)?;
+        running.publish(&sale.version(1, [sale.opens_at_ms, sale.opens_at_ms + 86_400_000])?)?;
         // The tenant of what is published is the merchants' service's too.
-        let (catalog, merchants) = shop.catalog()?;
+        let (catalog, merchants) = running.catalog()?;
         let (engines, bank_place) = ([place()?, place()?], place()?);
         let public = [("FLASHSALE_PUBLIC_URL", format!("http://{}", engines[0].0))];
-        let bank = start(&shop, "bank", bank_place, &public)?;
+        let bank = start(&running, "bank", bank_place, &public)?;
         let mut opened = Self {
             engines: Vec::new(),
             services: Vec::new(),
@@ -101,15 +101,15 @@ impl OrderServices {
             signer,
             deployment,
             _others: [writer, catalog],
-            shop,
+            running,
         };
         for (listen, admin) in engines {
             let (at, second) = place()?;
             let process = opened.start_service((at, second))?;
             opened.services.push(Placed { process, listen: at, admin: second });
-            let mut command = opened.shop.command("engine");
+            let mut command = opened.running.command("engine");
             command.args(["--orders-url", &format!("http://{at}"), "--payment-window", PAY_WITHIN_S]);
-            let mut process = opened.shop.start_engine_at(command, listen, admin)?;
+            let mut process = opened.running.start_engine_at(command, listen, admin)?;
             wait_until_ready(&mut process, admin)?;
             opened.engines.push(Placed { process, listen, admin });
         }
@@ -122,7 +122,7 @@ impl OrderServices {
             ("FLASHSALE_BANK_URL", format!("http://{}", self.bank_listen)),
             ("FLASHSALE_BANK_TENANTS", self.sale.tenant.to_string()),
         ];
-        start(&self.shop, "serve", place, &settings)
+        start(&self.running, "serve", place, &settings)
     }
 
     /// Where an engine is.

@@ -6,8 +6,12 @@ mod staff;
 
 pub(crate) use rig::Topic;
 
+#[cfg(feature = "failpoints")]
+mod action_ends;
 mod actions;
 mod actor;
+mod adoption;
+mod alarms;
 mod audit;
 mod branding;
 mod buyers;
