@@ -120,6 +120,12 @@ pub mod buyers;
 /// Pieces that its routes share.
 mod document;
 
+/// Reads that a route and a field of GraphQL share.
+mod reading;
+
+/// What merchants read by GraphQL.
+pub mod graphql;
+
 /// The service as a process of its own.
 #[cfg(feature = "production")]
 pub mod serve;

@@ -34,7 +34,8 @@ macro_rules! contract {
                 an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
                 a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
                 of_two_committers_exactly_one_wins a_generation_begins_once
-                a_distrusted_lane_is_remembered_until_it_is_trusted;
+                a_distrusted_lane_is_remembered_until_it_is_trusted
+                offers_of_a_tenant_are_found_in_one_go;
             losses: a_loss_is_open_until_it_is_closed what_stays_lost_is_noted_once a_record_is_set_aside_once
                 movements_are_deleted_oldest_first_and_in_steps;
             migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies

@@ -22,6 +22,7 @@ mod erasure;
 mod feed;
 mod flags;
 mod funnel;
+mod graphql;
 mod house;
 mod images;
 mod import;
