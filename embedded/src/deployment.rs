@@ -73,6 +73,8 @@ pub struct Deployment<C> {
     pub databases: Store<Sqlite>,
     /// Tenants, people, products, stock.
     pub catalog: Sqlite,
+    /// The merchants' lists of orders.
+    pub listing: Sqlite,
     /// The order log, to append.
     pub log: SqliteLog,
     /// The order log, to read.
@@ -103,14 +105,16 @@ impl<C: Clock> Deployment<C> {
         let namespace = Namespace::new(NAMESPACE)?;
         let databases = shards::open(&server, &namespace, map).await?;
         let catalog = catalog::database::open(&server, &namespace).await?;
+        let listing = orders::follow::open(&server, &namespace).await?;
         let (source, stock) = (SqliteSource::new(&log), LocalStock::new(run));
-        Ok(Self { databases, catalog, log, source, partitions, keeping: stock.keeping(), stock, clock })
+        Ok(Self { databases, catalog, listing, log, source, partitions, keeping: stock.keeping(), stock, clock })
     }
 
     /// Closes the connections to all databases.
     pub async fn close(&self) {
         self.databases.close().await;
         self.catalog.close().await;
+        self.listing.close().await;
     }
 
     /// Follows the published sales from the first on.

@@ -114,7 +114,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
-    let orders = OrderService::start(&deployment, (&folder, note.listen, config.demo), merchants.service(), &registry)?;
+    let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
+    let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let beside = Both(merchants.served(), orders.served());
     let engine = Engine::start(beside, stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a

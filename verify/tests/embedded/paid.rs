@@ -1,12 +1,13 @@
 //! An order becomes money or gives its unit back: by the buyer's and the merchant's own requests to
 //! the real program, over a kill.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Read as _, time::Duration};
 
 use serde_json::Value;
 use verify::{
     child::{Child, wait_until},
     folder::Folder,
+    wire::Wire,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,12 +44,13 @@ impl Shop {
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
+    fn get(&self, path: &str, token: &str) -> Value {
+        let (_, body) = self.folder.ask(&getting(path, token)).unwrap();
+        serde_json::from_str(&body).unwrap_or(Value::Null)
+    }
+
     fn status(&self, order: &str, token: &str) -> String {
-        let request = format!(
-            "GET /v1/orders/{order}?offer_id=9001 HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
-        let (_, body) = self.folder.ask(&request).unwrap();
-        let body: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+        let body = self.get(&format!("/v1/orders/{order}?offer_id=9001"), token);
         body["status"].as_str().unwrap_or_default().to_owned()
     }
 
@@ -75,6 +77,51 @@ impl Shop {
         };
         wait_until("the audit holds", PATIENCE, holds).unwrap();
     }
+}
+
+fn getting(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nFlashsale-Tenant: 7\r\n\r\n")
+}
+
+/// Whoever holds as much as one buyer may is led to it, and pays it while watching; the merchant
+/// finds it in the list, with its timeline and by the bank's number.
+#[test]
+fn an_order_is_found_watched_paid_and_listed() {
+    let shop = Shop::open();
+    let (token, order) = shop.bought(1);
+    let (status, refused) = shop.folder.buy(&token, "second").unwrap();
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!((status, &refused["code"]), (409, &"limit_reached".into()));
+    let held = shop.get(refused["orders"].as_str().unwrap(), &token);
+    assert_eq!((held["orders"].as_array().unwrap().len(), &held["orders"][0]["order_id"]), (1, &order.as_str().into()));
+
+    let mut wire = Wire::connect(shop.folder.address()).unwrap();
+    wire.send(getting(&format!("/v1/orders/{order}/stream"), &token)).unwrap();
+    let mut told = String::new();
+    let mut tells = |what: &str| {
+        while !told.contains(what) {
+            let mut bytes = [0; 1_024];
+            let read = wire.stream().read(&mut bytes).unwrap();
+            assert_ne!(read, 0, "it ended: {told}");
+            told.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    };
+    tells("pending_payment");
+    let (_, opened) = shop.post(&format!("/v1/orders/{order}/pay"), &token, "{\"method\": \"simulated\"}");
+    let page = opened["page"].as_str().unwrap();
+    assert_eq!(shop.post(&format!("{}/pay", &page[page.find("/simulated").unwrap()..]), &token, "").0, 303);
+    tells("\"paid\"");
+
+    let listed =
+        || Ok(shop.get("/v1/merchant/orders?status=paid", &shop.key)["items"][0]["order_id"] == order.as_str());
+    wait_until("the order is listed", PATIENCE, listed).unwrap();
+    let shown = shop.get(&format!("/v1/merchant/orders/{order}"), &shop.key);
+    let lines: Vec<&str> =
+        shown["timeline"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["created", "attempt", "paid"]);
+    let number = shown["attempts"][0]["provider_number"].as_str().unwrap();
+    let found = shop.get(&format!("/v1/merchant/orders?number={number}"), &shop.key);
+    assert_eq!(found["items"][0]["order_id"], order.as_str());
 }
 
 /// Bought, paid at the simulated cashier, refunded in part and then in full; another is cancelled
