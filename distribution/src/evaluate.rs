@@ -4,35 +4,45 @@
 
 mod amount;
 mod limit;
+mod pairs;
 mod pool;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::money::AMOUNT_MAX;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::{Cond, Currency, On, Operator, Plan, Relation, Rule, Test};
 
 pub use amount::{divide, part};
 
 /// A person as frozen at the event.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Person {
     /// Id.
     pub id: u64,
     /// One of the plan's ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<String>,
     /// Flags, such as `distributor`, `kyc`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub flags: BTreeSet<String>,
     /// Aggregates under their text; each includes the line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, i64>,
     /// Days since the person joined.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub joined: i64,
     /// Days since the bond with the buyer.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub bound: i64,
     /// Own purchase price per unit, minor units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
     /// Weight in pools.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub points: i64,
 }
 
@@ -43,8 +53,9 @@ impl Person {
     }
 }
 
-/// What one event froze. Money in minor units.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one event froze. Money in minor units. Its JSON is kept beside the ledger for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Frozen {
     /// What happened.
     pub on: On,
@@ -63,12 +74,16 @@ pub struct Frozen {
     /// Of them returned up to now.
     pub returned: i64,
     /// Tags of the line, such as `flash_sale`, `first_order`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
     /// Ancestors of the source, the nearest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<Relation, Vec<Person>>,
     /// Candidates of pools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Person>,
     /// Paid before in the window of a limit, by rule (empty: the plan) and person (0: all).
+    #[serde(default, with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<(String, u64), i64>,
 }
 
@@ -132,18 +147,20 @@ pub struct Payout {
 }
 
 /// One sentence of the explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// The rule, or empty for the plan.
     pub rule: String,
     /// About whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<u64>,
     /// What happened.
     pub why: Why,
 }
 
 /// Why somebody got what they got.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Why {
     /// Paid: so much of such a base; `rest` ppm of a minor unit were rounded down.
     Paid {
@@ -217,6 +234,16 @@ impl Outcome {
         sums.retain(|_, amount| *amount != 0);
         sums
     }
+
+    /// What is still to be posted where so much has accrued; negative amounts are taken back.
+    pub fn against(&self, accrued: &BTreeMap<To, i64>) -> BTreeMap<To, i64> {
+        let mut deltas = self.sums();
+        for (to, amount) in accrued {
+            *deltas.entry(to.clone()).or_insert(0) -= amount;
+        }
+        deltas.retain(|_, amount| *amount != 0);
+        deltas
+    }
 }
 
 struct Run<'a> {
@@ -252,12 +279,7 @@ pub fn evaluate(plan: &Plan, frozen: &Frozen) -> Result<Outcome, EvaluateError> 
 /// # Errors
 /// As [`evaluate`].
 pub fn refund(plan: &Plan, frozen: &Frozen, accrued: &BTreeMap<To, i64>) -> Result<BTreeMap<To, i64>, EvaluateError> {
-    let mut deltas = evaluate(plan, frozen)?.sums();
-    for (to, amount) in accrued {
-        *deltas.entry(to.clone()).or_insert(0) -= amount;
-    }
-    deltas.retain(|_, amount| *amount != 0);
-    Ok(deltas)
+    Ok(evaluate(plan, frozen)?.against(accrued))
 }
 
 impl Run<'_> {
@@ -314,6 +336,11 @@ impl Run<'_> {
             Test::Net(least) => self.frozen.net >= *least,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 fn figure(person: &Person, name: &str) -> i64 {

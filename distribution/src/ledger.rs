@@ -2,10 +2,11 @@
 //! is posted once; balances are the fold of entries; closed days hang together by hashes.
 
 mod chain;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::{Closed, close_day, verify_days};
+pub use chain::{Closed, close_day, day_bytes, verify_days};
 
 use crate::evaluate::Key;
 
@@ -125,6 +126,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger that goes on from these balances; who keeps them knows which causes are posted.
+    pub fn from_balances(balances: BTreeMap<Account, i64>) -> Self {
+        Self { balances, posted: BTreeSet::new() }
+    }
+
     /// The balance, minor units.
     pub fn balance(&self, account: Account) -> i64 {
         self.balances.get(&account).copied().unwrap_or(0)

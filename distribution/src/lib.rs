@@ -8,3 +8,39 @@ pub mod machine;
 pub mod plan;
 pub mod settle;
 pub mod template;
+
+/// The service's own database.
+pub mod database;
+
+/// The ledger as it is kept.
+mod book;
+
+/// Distributors and who stands above whom.
+pub mod people;
+
+/// Share codes.
+pub mod share;
+
+/// Published plans, and the switches of sales.
+mod published;
+
+/// From `order-events` to the ledger.
+pub mod intake;
+
+/// Payouts whose time has come.
+mod mature;
+
+/// Closed days of the ledger.
+mod days;
+
+/// How money goes out.
+pub mod payouts;
+
+/// Withdrawals, step by step.
+mod withdrawals;
+
+/// What operators watch.
+pub mod metrics;
+
+/// The routes, and the work beside them.
+pub mod service;

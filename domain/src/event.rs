@@ -61,10 +61,15 @@ pub struct OrderEvent {
     pub purchased: Option<Purchased>,
     /// With [`EventKind::Rejected`] only.
     pub reason: Option<Reason>,
+    /// With [`EventKind::RefundedInPart`] only, and zero otherwise: all that has gone back of the
+    /// order up to then, minor units.
+    pub refunded: i64,
 }
 
 /// Bytes of an event with its tag and length, at most: five ids of ten bytes each are half of them.
 pub const EVENT_BYTES_MAX: usize = 112;
+/// Sequences up to here are of the table of transitions.
+const PART_SEQUENCE: u8 = 8;
 /// Tag of `events` in `OrderEvents`.
 const EVENTS: u32 = 1;
 /// The length of an event takes one byte.
@@ -114,6 +119,7 @@ fn first_event(reservation: &Reservation, transition: Transition, reason: Option
         quantity,
         purchased: Some(Purchased { sku, sale_version, unit_price, reserved_at_ms }),
         reason,
+        refunded: 0,
     }
 }
 
@@ -133,6 +139,7 @@ fn of_release(released: &Released, status: Status, lanes: &Lanes, out: &mut Vec<
         quantity,
         purchased: None,
         reason: None,
+        refunded: 0,
     };
     event.append(out);
     OrderEvent { sequence: way.sequence() + 1, kind: EventKind::Released, ..event }.append(out);
@@ -161,6 +168,7 @@ impl OrderEvent {
             number(13, purchased.reserved_at_ms, out);
         }
         number(14, self.reason.map_or(0, Reason::stored).into(), out);
+        number(15, self.refunded.cast_unsigned(), out);
         // Below 128, whatever the values are.
         out[length_at] = u8::try_from(out.len() - length_at - 1).unwrap_or(u8::MAX);
     }
@@ -172,6 +180,9 @@ impl OrderEvent {
         let reason = u8::try_from(w.reason).ok().and_then(Reason::from_stored);
         if reason.is_some() != (kind == EventKind::Rejected) {
             return Err(Flawed(format!("reason {} of an event {kind:?}", w.reason)));
+        }
+        if (w.refunded != 0) != (kind == EventKind::RefundedInPart) || w.refunded < 0 {
+            return Err(Flawed(format!("{} refunded in an event {kind:?}", w.refunded)));
         }
         let purchased = || {
             Ok::<_, Flawed>(Purchased {
@@ -192,8 +203,15 @@ impl OrderEvent {
             quantity: quantity(w.quantity)?,
             purchased: is_first.then(purchased).transpose()?,
             reason,
+            refunded: w.refunded,
         })
     }
+}
+
+/// The sequence of [`EventKind::RefundedInPart`]: above those of the table by the number of the
+/// refund among its order's; `None` beyond 247, which no provider allows.
+pub fn part_refund_sequence(refund: u32) -> Option<u8> {
+    u8::try_from(refund).ok()?.checked_add(PART_SEQUENCE)
 }
 
 /// Reads a record of the topic `order-events`.

@@ -47,6 +47,11 @@ impl Namespace {
         format!("{}_catalog", self.0)
     }
 
+    /// The database of commissions.
+    pub fn distribution(&self) -> String {
+        format!("{}_distribution", self.0)
+    }
+
     /// The database of a shard.
     pub fn orders(&self, shard: ShardId) -> String {
         format!("{}_orders_{:02}", self.0, shard.0)
@@ -61,7 +66,7 @@ impl Namespace {
     pub fn owns(&self, database: &str) -> bool {
         let rest = database.strip_prefix(&self.0);
         let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        [self.ledger(), self.catalog(), self.listing()].iter().any(|name| name == database)
+        [self.ledger(), self.catalog(), self.listing(), self.distribution()].iter().any(|name| name == database)
             || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
     }
 }
@@ -97,7 +102,9 @@ mod tests {
     #[test]
     fn a_namespace_owns_its_databases_only() {
         let shop = Namespace::new("shop").unwrap();
-        assert!(["shop_ledger", "shop_catalog", "shop_orders_00"].iter().all(|name| shop.owns(name)));
+        assert!(
+            ["shop_ledger", "shop_catalog", "shop_distribution", "shop_orders_00"].iter().all(|name| shop.owns(name))
+        );
         for other in ["shop", "shop2_ledger", "shop_x_ledger", "shop_orders_0", "shop_orders_00x", "mysql", "shop_x"] {
             assert!(!shop.owns(other), "{other}");
         }

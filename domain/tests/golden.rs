@@ -229,7 +229,7 @@ fn a_batch_with_times_to_pay_reads_and_writes_as_ever() {
 }
 
 /// What a batch and what a release tell on the topic `order-events`.
-fn events() -> [(&'static str, Vec<OrderEvent>); 2] {
+fn events() -> [(&'static str, Vec<OrderEvent>); 3] {
     let purchased = |sku, sale_version, unit_price| Purchased {
         sku: id(sku),
         sale_version,
@@ -247,6 +247,7 @@ fn events() -> [(&'static str, Vec<OrderEvent>); 2] {
         quantity: 2,
         purchased: Some(purchased(81, 2, money(19_900))),
         reason: None,
+        refunded: 0,
     };
     let rejected = OrderEvent {
         order: id(LAST),
@@ -262,7 +263,12 @@ fn events() -> [(&'static str, Vec<OrderEvent>); 2] {
     };
     let cancelled = OrderEvent { sequence: 2, kind: EventKind::Cancelled, purchased: None, ..created };
     let released = OrderEvent { sequence: 3, kind: EventKind::Released, ..cancelled };
-    [("order-events-decided.v1", vec![created, rejected]), ("order-events-released.v1", vec![cancelled, released])]
+    let part = OrderEvent { sequence: 9, kind: EventKind::RefundedInPart, refunded: 6_633, ..cancelled };
+    [
+        ("order-events-decided.v1", vec![created, rejected]),
+        ("order-events-released.v1", vec![cancelled, released]),
+        ("order-events-part-refund.v1", vec![part]),
+    ]
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct Deployment<C> {
     pub databases: Store<Sqlite>,
     /// Tenants, people, products, stock.
     pub catalog: Sqlite,
+    /// Commissions.
+    pub distribution: Sqlite,
     /// The merchants' lists of orders.
     pub listing: Sqlite,
     /// The order log, to append.
@@ -105,15 +107,18 @@ impl<C: Clock> Deployment<C> {
         let namespace = Namespace::new(NAMESPACE)?;
         let databases = shards::open(&server, &namespace, map).await?;
         let catalog = catalog::database::open(&server, &namespace).await?;
+        let distribution = distribution::database::open(&server, &namespace).await?;
         let listing = orders::follow::open(&server, &namespace).await?;
         let (source, stock) = (SqliteSource::new(&log), LocalStock::new(run));
-        Ok(Self { databases, catalog, listing, log, source, partitions, keeping: stock.keeping(), stock, clock })
+        let keeping = stock.keeping();
+        Ok(Self { databases, catalog, distribution, listing, log, source, partitions, keeping, stock, clock })
     }
 
     /// Closes the connections to all databases.
     pub async fn close(&self) {
         self.databases.close().await;
         self.catalog.close().await;
+        self.distribution.close().await;
         self.listing.close().await;
     }
 

@@ -1,6 +1,7 @@
 //! `flashsale serve`: all services in one process. Folder, listeners, stores, order-writer, engine;
 //! and the same backwards at the end.
 
+mod commissions;
 mod merchants;
 mod order_service;
 
@@ -53,6 +54,7 @@ use crate::{
     parked, welcome,
 };
 
+use commissions::Commissions;
 use merchants::Merchants;
 use order_service::OrderService;
 
@@ -114,9 +116,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
+    merchants.show_alarms(&registry)?;
     let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
-    let beside = Both(merchants.served(), orders.served());
+    let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
+    let beside = Both(merchants.served(), Both(orders.served(), commissions.served()));
     let engine = Engine::start(beside, stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.
@@ -136,6 +140,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     welcoming.abort();
     orders.stop().await;
+    commissions.stop().await;
     writer.stop().await?;
     merchants.stop().await;
     let unacknowledged = deployment.log.flush(FLUSH_DEADLINE).await;

@@ -6,7 +6,7 @@
 //! The rows are of one tenant and two sales, of which one has an order in a hundred thousand. They
 //! are older than the topic `order-events`: the walk lists them, and its time is printed too.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use store::{
 };
 use verify::{
     child::wait_until,
-    folder::Folder,
+    embedded::Embedded,
     wire::{Outcome, Wire},
 };
 
@@ -54,7 +54,7 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let (folder, clock) = (Folder::new()?, SystemClock::new());
+    let (folder, clock) = (Embedded::new()?, SystemClock::new());
     let mut server = folder.serve()?;
     folder.wait_ready(&mut server)?;
     server.terminate()?;
@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     let mut server = folder.serve()?;
     folder.wait_ready(&mut server)?;
     let begun = clock.monotonic();
-    let key = fs::read_to_string(folder.data().join("control.key"))?.trim().to_owned();
+    let key = folder.control_key()?;
     let mut client = Client { wire: Wire::connect(folder.address())?, key };
     let newest = order(args.orders - 1, begin_ms)?.order.to_string();
     wait_until("all orders are listed", PATIENCE, || {
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Whether every table is walked to its end.
-fn is_walked(folder: &Folder) -> anyhow::Result<bool> {
+fn is_walked(folder: &Embedded) -> anyhow::Result<bool> {
     let listing = rusqlite::Connection::open(folder.data().join("shop_listing.db"))?;
     let open: i64 =
         listing.query_row("SELECT COUNT(*) FROM order_walks WHERE after_id < until_id", [], |row| row.get(0))?;
@@ -134,7 +134,7 @@ impl Client {
 }
 
 /// Writes the rows, as an order-writer does.
-async fn fill(folder: &Folder, orders: u64, begin_ms: u64) -> anyhow::Result<()> {
+async fn fill(folder: &Embedded, orders: u64, begin_ms: u64) -> anyhow::Result<()> {
     let clock = SystemClock::new();
     let server = SqliteServer::new(folder.data(), Arc::new(move || clock.now_ms()), Settings::default())?;
     let namespace = Namespace::new("shop")?;

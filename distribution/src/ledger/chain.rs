@@ -1,7 +1,5 @@
 //! Closed days: each carries the hash of its entries and of the day before, so that a changed entry
-//! changes every later day. The hash function is a value: this crate has none of its own.
-
-use std::fmt::Write;
+//! changes every later day. The hash function is a value: the ledger has none of its own.
 
 use super::Entry;
 
@@ -16,18 +14,23 @@ pub struct Closed {
     pub hash: [u8; 32],
 }
 
+/// What is hashed of a day: the hash of the day before (zeros before the first), the day as four
+/// bytes, then each entry after its length as eight; numbers with the highest byte first.
+pub fn day_bytes<'a>(before: Option<&Closed>, day: u32, entries: impl IntoIterator<Item = &'a Entry>) -> Vec<u8> {
+    let mut bytes = before.map_or([0; 32], |closed| closed.hash).to_vec();
+    bytes.extend(day.to_be_bytes());
+    for entry in entries {
+        let entry = entry.bytes();
+        bytes.extend(u64::try_from(entry.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend(entry);
+    }
+    bytes
+}
+
 /// Closes a day on top of the one before.
 pub fn close_day(before: Option<&Closed>, day: u32, entries: &[Entry], hash: impl Fn(&[u8]) -> [u8; 32]) -> Closed {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let mut line = |part: std::fmt::Arguments<'_>| text.write_fmt(part).is_ok();
-    let mut whole = line(format_args!("{:?}\n{day}\n", before.map(|closed| closed.hash)));
-    for entry in entries {
-        whole &= line(format_args!("{:?} {:?}\n", entry.cause, entry.lines));
-    }
-    debug_assert!(whole);
     let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    Closed { day, entries: count, hash: hash(text.as_bytes()) }
+    Closed { day, entries: count, hash: hash(&day_bytes(before, day, entries)) }
 }
 
 /// The first day whose hash does not follow from its entries and the day before.

@@ -144,6 +144,7 @@ proptest! {
             quantity,
             purchased: is_first.then_some(purchased),
             reason: (kind == EventKind::Rejected).then_some(Reason::Foreign),
+            refunded: if kind == EventKind::RefundedInPart { amount.max(1) } else { 0 },
         };
         let mut bytes = Vec::new();
         event.append(&mut bytes);

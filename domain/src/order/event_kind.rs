@@ -24,10 +24,12 @@ pub enum EventKind {
     Refunding = 9,
     /// Its money is back.
     Refunded = 10,
+    /// A part of its money is back: no change of its state, and so in no line of the table.
+    RefundedInPart = 11,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Created,
         Self::Rejected,
         Self::Cancelled,
@@ -38,6 +40,7 @@ impl EventKind {
         Self::Completed,
         Self::Refunding,
         Self::Refunded,
+        Self::RefundedInPart,
     ];
 
     /// The number in the record.

@@ -157,6 +157,7 @@ async fn an_outbox_row_goes_to_its_topic_and_an_unknown_kind_waits() {
             quantity,
             purchased: none,
             reason: None,
+            refunded: 0,
         };
         let mut payload = Vec::new();
         event.append(&mut payload);

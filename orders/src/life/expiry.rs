@@ -1,7 +1,8 @@
 //! Expiry of unpaid orders by their time to pay, without an index of it, which would cost the
 //! writer with each row. Ids rise with time, and there are few different times to pay: for each of
 //! them the orders that are due are a range of ids that only moves on. Which ones there are is seen
-//! by grouping new rows; rows that were written late are found by a look at all that is unpaid.
+//! in some of the newest rows. A time that is rare among them, and rows that were written late, are
+//! found by a look at all that is unpaid.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,12 +21,14 @@ const BATCH: u32 = MARKED_MAX as u32;
 /// Between the clocks of an id and of its row's times, and back: rows about a range's end are read
 /// again.
 const SLACK_MS: u64 = 5_000;
-/// How often new rows are grouped, and how old the oldest of them are.
-const GROUPED_EVERY: Duration = Duration::from_secs(5);
+/// How often some new rows of a table are read, how many, and how old the oldest of them are: few,
+/// since they are read beside the purchases that write them.
+const NEWEST_EVERY: Duration = Duration::from_secs(5);
+const NEWEST: u32 = 500;
 const NEW_MS: u64 = 6_000;
 /// How often all unpaid rows are, at most; a look that takes long is rarer.
 const ALL_EVERY: Duration = Duration::from_secs(60);
-const ALL_SHARE: u32 = 30;
+const ALL_SHARE: u32 = 100;
 /// How far back that looks, once nothing older is unpaid.
 const ALL_MS: u64 = 3_600_000;
 
@@ -40,7 +43,7 @@ struct Table {
     home: Home,
     /// By time to pay: all ids up to here are looked at.
     windows: BTreeMap<u64, u64>,
-    grouped_at: Option<Duration>,
+    newest_at: Option<Duration>,
     all_at: Option<Duration>,
     all_every: Duration,
     /// No order with a lower id is unpaid.
@@ -53,7 +56,7 @@ impl Expiry {
         let table = |home| Table {
             home,
             windows: BTreeMap::new(),
-            grouped_at: None,
+            newest_at: None,
             all_at: None,
             all_every: ALL_EVERY,
             lowest: 0,
@@ -87,12 +90,13 @@ impl Table {
             self.take_up(&found);
             let took = life.ports().clock.monotonic().saturating_sub(now);
             self.all_every = ALL_EVERY.max(took.saturating_mul(ALL_SHARE));
-            (self.all_at, self.grouped_at) = (Some(now), Some(now));
-        } else if is_due(self.grouped_at, GROUPED_EVERY) {
+            (self.all_at, self.newest_at) = (Some(now), Some(now));
+        } else if is_due(self.newest_at, NEWEST_EVERY) {
             let after = OrderId::floor_at(now_ms.saturating_sub(NEW_MS));
-            let found = life.orders().pay_windows(self.home, after).await?;
-            self.take_up(&found);
-            self.grouped_at = Some(now);
+            for window_ms in life.orders().newest_pay_windows(self.home, after, NEWEST).await? {
+                self.windows.entry(window_ms).or_insert(self.lowest);
+            }
+            self.newest_at = Some(now);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::payment::{
     Failed, Number, Provider as _, ProviderKind, Refund, RefundOrder,
+    attempt::AttemptState,
     pacer::{Pace, Stage, after},
 };
 
@@ -191,6 +192,18 @@ impl<K: Kinds> Life<K> {
         Ok(())
     }
 
+    /// What has gone back of the price: of all that was paid for the order, a second payment goes
+    /// back first.
+    async fn refunded(&self, step: &mut Step<K::Sql>, refunds: &[RefundRow]) -> Result<i64, Refused> {
+        let attempts = step.attempts().await?;
+        let paid = attempts.iter().filter(|attempt| attempt.state == AttemptState::Paid);
+        let paid = paid.fold(0, |sum: i64, attempt| sum.saturating_add(attempt.amount.amount));
+        let done = refunds.iter().filter(|refund| refund.stage == Stage::Done);
+        let done = done.fold(0, |sum: i64, refund| sum.saturating_add(refund.amount.amount));
+        let price = step.row.unit_price.amount.saturating_mul(step.row.quantity.into());
+        Ok(price.saturating_sub(paid.saturating_sub(done)).clamp(0, price))
+    }
+
     /// The same within a step. Whether anything changed.
     pub(super) async fn refund_answered_within(
         &self,
@@ -230,6 +243,9 @@ impl<K: Kinds> Life<K> {
         let are_all_done = all.iter().all(|refund| matches!(refund.stage, Stage::Done | Stage::Failed));
         if next == Stage::Done && step.row.status == Status::Refunding && are_all_done {
             self.take(step, Transition::Refund, told).await?;
+        } else if next == Stage::Done {
+            let refunded = self.refunded(step, &all).await?;
+            self.tell_part_refund(step, number, refunded).await?;
         }
         Ok(true)
     }

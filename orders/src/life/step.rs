@@ -2,7 +2,7 @@
 //! is read. Dropped, it is rolled back.
 
 use domain::{
-    event::OrderEvent,
+    event::{EventKind, OrderEvent, part_refund_sequence},
     id::{OrderId, PartitionId, RecordId},
     order::{OrderRow, Status, Transition, Units},
     record::{ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, Released, Topic},
@@ -82,17 +82,49 @@ impl<K: Kinds> Life<K> {
         Ok(())
     }
 
+    /// Tells that a refund is done that moves no state: so much has gone back of the order up to
+    /// now, in minor units. Nobody is told of what goes back of money that did not pay it.
+    pub(super) async fn tell_part_refund(
+        &self,
+        step: &mut Step<K::Sql>,
+        refund: u32,
+        refunded: i64,
+    ) -> Result<(), Refused> {
+        let Some(sequence) = part_refund_sequence(refund).filter(|_| refunded > 0) else { return Ok(()) };
+        let event = OrderEvent { refunded, ..event_of(&step.row, sequence, EventKind::RefundedInPart) };
+        let mut payload = Vec::new();
+        event.append(&mut payload);
+        let out = OutboxRow {
+            id: self.event_id(step.now_ms)?,
+            order: step.row.order,
+            lane: step.row.lane,
+            partition: step.partition,
+            kind: ORDER_EVENTS_TYPE.into(),
+            topic: Topic::OrderEvents.name().into(),
+            payload: payload.into(),
+        };
+        Ok(self.orders().put_out(&mut step.tx, &out).await?)
+    }
+
     /// The id of a record. Those of events rise with time, because the relay takes an order's
     /// events in the order of their ids; releases, of which many are made in a millisecond, are all
     /// random.
     fn record_id(&self, transition: Transition, now_ms: u64) -> Result<RecordId, Refused> {
+        if transition.units() != Units::GivenBack {
+            return self.event_id(now_ms);
+        }
+        loop {
+            // The number 0 is no id.
+            if let Ok(id) = RecordId::new(u64::from_le_bytes(self.ports().random.bytes::<8>()?) >> 1) {
+                return Ok(id);
+            }
+        }
+    }
+
+    fn event_id(&self, now_ms: u64) -> Result<RecordId, Refused> {
         loop {
             let random = u64::from_le_bytes(self.ports().random.bytes::<8>()?);
-            let number = match transition.units() {
-                Units::GivenBack => random >> 1,
-                _ => ((now_ms << EVENT_RANDOM_BITS) | (random >> (64 - EVENT_RANDOM_BITS))) & (u64::MAX >> 1),
-            };
-            // The number 0 is no id.
+            let number = ((now_ms << EVENT_RANDOM_BITS) | (random >> (64 - EVENT_RANDOM_BITS))) & (u64::MAX >> 1);
             if let Ok(id) = RecordId::new(number) {
                 return Ok(id);
             }
@@ -120,19 +152,24 @@ impl<K: Kinds> Life<K> {
 /// What a transition puts into the log: a release, from whose decision the events follow, or the
 /// event itself.
 fn outbox_row(row: &OrderRow, partition: PartitionId, transition: Transition, id: RecordId) -> OutboxRow {
-    let OrderRow { tenant, lane, order, buyer, sale, offer, quantity, key, .. } = *row;
+    let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
     let (kind, topic, payload) = if transition.units() == Units::GivenBack {
         let released = Released { lane, order, buyer, offer, quantity, key, became: Some(transition.to()) };
         (RELEASED_TYPE, Topic::Orders, Record::Released(released).encode())
     } else {
         let (sequence, kind) = (transition.sequence(), transition.event());
-        let (purchased, reason) = (None, None);
-        let event = OrderEvent { order, sequence, kind, tenant, sale, offer, buyer, quantity, purchased, reason };
+        let event = event_of(row, sequence, kind);
         let mut payload = Vec::new();
         event.append(&mut payload);
         (ORDER_EVENTS_TYPE, Topic::OrderEvents, payload)
     };
     OutboxRow { id, order, lane, partition, kind: kind.into(), topic: topic.name().into(), payload: payload.into() }
+}
+
+fn event_of(row: &OrderRow, sequence: u8, kind: EventKind) -> OrderEvent {
+    let OrderRow { tenant, order, buyer, sale, offer, quantity, .. } = *row;
+    let (purchased, reason, refunded) = (None, None, 0);
+    OrderEvent { order, sequence, kind, tenant, sale, offer, buyer, quantity, purchased, reason, refunded }
 }
 
 impl<S: Sql> Step<S> {

@@ -191,6 +191,17 @@ impl<S: Sql> Orders<S> {
         rows.into_iter().map(|mut row| Ok((row.number()?, row.id(OrderId::new)?))).collect()
     }
 
+    /// The times to pay, in ms, of the newest rows of a table that are still to be paid, with ids
+    /// above `after`: those of `limit` rows at most.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn newest_pay_windows(&self, home: Home, after: u64, limit: u32) -> Result<Vec<u64>, SqlError> {
+        let params = vec![stored(after)?.into(), limit.into()];
+        let rows = self.shard(home.shard)?.rows(&self.table(home)?.newest_pay_windows, params).await?;
+        rows.into_iter().map(|mut row| row.number()).collect()
+    }
+
     /// Orders of a table still to be paid whose time to pay ended at `now_ms` or before, by id,
     /// with ids above `after` and below `before`.
     ///

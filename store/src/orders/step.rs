@@ -8,7 +8,7 @@ use domain::{
     shard::ShardId,
 };
 
-use super::{Marked, Orders, OutboxRow, row::read};
+use super::{Marked, Orders, OutboxRow, outbox, row::read};
 use crate::sql::{Lock, Row, Sql, SqlError, Tx, Value};
 
 impl<S: Sql> Orders<S> {
@@ -45,6 +45,16 @@ impl<S: Sql> Orders<S> {
     ) -> Result<Marked, SqlError> {
         let table = self.table(self.map.home_of_order(order))?;
         self.change_one(tx, table, (order, transition), Some(out)).await
+    }
+
+    /// Puts a record into the outbox that no transition makes.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn put_out(&self, tx: &mut S::Tx, out: &OutboxRow) -> Result<(), SqlError> {
+        let mut values = Vec::with_capacity(self.texts.outbox_insert.columns());
+        outbox::push(&mut values, out);
+        tx.exec(self.texts.outbox_insert.single(), values).await.map(drop)
     }
 
     /// The rows of a query in a shard, about the tables beside the rows.

@@ -32,6 +32,7 @@ pub(super) struct TableTexts {
     pub(super) overdue: String,
     pub(super) past_pay_by: String,
     pub(super) pay_windows: String,
+    pub(super) newest_pay_windows: String,
     pub(super) due_between: String,
     pub(super) mark: String,
     pub(super) status: String,
@@ -114,10 +115,14 @@ impl TableTexts {
                 "SELECT {columns} FROM {table} WHERE order_id > ? AND status = 1 AND pay_by <= ? \
                  ORDER BY order_id LIMIT ?"
             ),
-            // By the primary key; a row is grouped once or twice in its life.
+            // By the primary key.
             pay_windows: format!(
                 "SELECT pay_by - reserved_at, MIN(order_id) FROM {table} WHERE order_id > ? AND status = 1 \
                  AND pay_by >= reserved_at GROUP BY pay_by - reserved_at"
+            ),
+            newest_pay_windows: format!(
+                "SELECT DISTINCT pay_window FROM (SELECT pay_by - reserved_at AS pay_window FROM {table} \
+                 WHERE order_id > ? AND status = 1 AND pay_by >= reserved_at ORDER BY order_id DESC LIMIT ?) AS newest"
             ),
             due_between: format!(
                 "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 AND pay_by <= ? \

@@ -28,6 +28,9 @@ use store::{
     stock::{LaneKeeping, LaneStock, StockError},
 };
 
+/// One that fails, and two looks.
+const SILENT_CALLS: u32 = 3;
+
 thread_local! {
     /// The lane's count at its last answer on this thread, where the stock is in this process.
     static ANSWERED: Cell<u64> = const { Cell::new(0) };
@@ -63,6 +66,8 @@ pub(crate) struct Notes {
     parked: AtomicU64,
     /// What was put instead of loads that are under way.
     filled: Mutex<HashMap<LaneId, BTreeMap<BuyerId, Vec<Purchase>>>>,
+    /// How many more calls of a writer these lanes leave without an answer.
+    silent: Mutex<HashMap<LaneId, u32>>,
     /// Lanes whose calls are kept.
     watched: HashSet<LaneId>,
     calls: Mutex<HashMap<LaneId, Vec<Noted>>>,
@@ -86,6 +91,19 @@ impl Notes {
     /// Records that could not be decided.
     pub(crate) fn parked(&self) -> u64 {
         self.parked.load(SeqCst)
+    }
+
+    /// The stock server of these lanes does not answer a writer that asks them next, nor when it
+    /// looks twice whether they are there: it leaves them out for a while.
+    pub(crate) fn silence(&self, lanes: impl Iterator<Item = LaneId>) {
+        self.silent.lock().unwrap().extend(lanes.map(|lane| (lane, SILENT_CALLS)));
+    }
+
+    fn answers(&self, lane: LaneId) -> Result<(), StockError> {
+        let mut silent = self.silent.lock().unwrap();
+        let Some(calls) = silent.get_mut(&lane).filter(|calls| **calls > 0) else { return Ok(()) };
+        *calls -= 1;
+        Err(StockError::Unsent("the server of this lane is silent".into()))
     }
 
     pub(crate) fn calls(&self, lane: LaneId) -> Vec<Noted> {
@@ -239,6 +257,7 @@ impl<K: LaneKeeping> LaneKeeping for Listened<K> {
         batches: &[BatchId],
         gone: &[Gone],
     ) -> Result<LaneAnswer<()>, StockError> {
+        self.notes.answers(lane)?;
         let asked = self.port.settle(lane, epoch, batches, gone);
         self.notes.run(lane, asked, |answer| Call::Settle(epoch, batches.to_vec(), gone.to_vec(), answer)).await
     }
@@ -321,6 +340,7 @@ impl<K: LaneKeeping> LaneKeeping for Listened<K> {
     }
 
     async fn inspect(&self, lane: LaneId) -> Result<LaneView, StockError> {
+        self.notes.answers(lane)?;
         self.port.inspect(lane).await
     }
 

@@ -152,7 +152,7 @@ pub(crate) struct Parts<S: Stores> {
     pub(crate) fronts: Vec<Front<S>>,
     pub(crate) orders: Arc<OrdersOf<S>>,
     pub(crate) log: Listened<S::Log>,
-    pub(crate) keeping: Listened<S::Keeping>,
+    pub(crate) keeping: S::Keeping,
     pub(crate) seen: watch::Receiver<Seen>,
     pub(crate) signer: TokenSigner,
     shared: Arc<Shared<WriterPorts<S>>>,
@@ -204,7 +204,7 @@ impl<S: Stores> Parts<S> {
             Purchases { admission, lanes, orders: Arc::clone(&orders), clock: clock.clone(), metrics }
         });
         let fronts = fronts.collect();
-        let (notes, keeping, signer) = (Arc::clone(notes), shared.stock.clone(), TokenSigner::new(key));
+        let (notes, keeping, signer) = (Arc::clone(notes), stores.keeping(), TokenSigner::new(key));
         Self { stores, notes, clock, fronts, orders, log, keeping, seen, signer, shared, writer, writer_stop, helpers }
     }
 

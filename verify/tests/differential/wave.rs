@@ -24,6 +24,8 @@ use super::{
 
 /// Seeds of a wave.
 pub(crate) const WAVE: u64 = 250;
+/// After a restart of our parts, the stock server of every so many seeds is silent for a while.
+const SILENT: u64 = 3;
 /// Rows and lanes read at once.
 const SCAN_PAGE: u32 = 1_000;
 const SCAN_LANES: usize = 50;
@@ -148,6 +150,8 @@ impl<'a, R: Rig> WaveRun<'a, R> {
         parts.stop(back == Back::BrokenParts).await;
         self.rig.restart(back).await;
         self.worker += 1;
+        let lanes = self.scripts.iter().filter(|script| script.shop.seed % SILENT == 0).map(|script| script.shop.lane);
+        self.notes.silence(lanes);
         let parts = Arc::new(Parts::start(self.rig.stores(), &self.notes, self.worker).await);
         Self { parts, ..self }
     }

@@ -56,6 +56,28 @@ async fn an_expiry_that_goes_on_finds_what_comes_later() {
     assert_eq!(expired, 15);
 }
 
+/// A time to pay that none of the newest rows has is found by the look at all of them, before its
+/// first order is due: a sale gives a minute or more.
+#[tokio::test]
+async fn a_rare_time_to_pay_among_many_rows_is_kept() {
+    let mut rig = Rig::start().await;
+    let mut expiry: Vec<Expiry> = rig.shards().iter().map(|shard| Expiry::new(&rig.life, *shard)).collect();
+    let mut expired = Vec::new();
+    for second in 0..=65 {
+        if second == 1 {
+            rig.buy_within(1..=5, 61_000).await;
+            rig.buy_within(11..=4_000, 300_000).await;
+        }
+        let mut now = 0;
+        for shard in &mut expiry {
+            now += shard.run(&rig.life).await.unwrap();
+        }
+        expired.push(now);
+        rig.pass(1_000);
+    }
+    assert_eq!((expired.iter().sum::<u64>(), expired[62]), (5, 5), "{expired:?}");
+}
+
 /// With an open attempt in two steps: closed at the provider after its own end, then released.
 #[tokio::test]
 async fn an_open_payment_is_closed_before_its_order_expires() {

@@ -1,0 +1,256 @@
+//! From the topic `order-events` to the ledger: a consumer that moves its position, the lines, the
+//! evaluations and the postings of a span of records in one transaction. An event that comes again
+//! is known; one that comes early waits; one that cannot be is parked with its cause, and the
+//! others go on.
+
+mod load;
+mod order;
+mod settle;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use domain::{
+    event::{OrderEvent, decode_events},
+    id::{OrderId, PartitionId},
+    record::ORDER_EVENTS_TYPE,
+};
+use kit::{clock::Clock, random::Random};
+use store::{
+    consumer::{Consumer, Handler},
+    log::{Entry, PartitionReader},
+    sql::{Sql, SqlError, Tx, Value, stored},
+};
+
+use crate::{
+    metrics::{Metrics, Outcome},
+    published::{self, Plans, Times},
+};
+use load::Texts;
+use order::{Known, Step, matters, next};
+
+/// By which name its position is kept.
+pub const CONSUMER: &str = "distribution";
+/// Pause before the next span, so that a span takes many records: each costs a durable write,
+/// beside which orders are written too.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often the first plan is looked for.
+const FIRST_PLAN: Duration = Duration::from_secs(1);
+/// How long a read waits for the first record.
+const WAIT: Duration = Duration::from_secs(2);
+/// Longest cause that is kept, in characters.
+const CAUSE_MAX: usize = 180;
+
+/// Takes the events of one partition in.
+pub struct Intake<C, R> {
+    clock: C,
+    random: R,
+    metrics: Arc<Metrics>,
+    texts: Texts,
+    plans: Plans,
+}
+
+/// Consumes a partition until the future is dropped, which may be at any moment. Faults are logged,
+/// and tried again. `db`: of the consumer. Before it has a plan nothing is read, so that shops
+/// without commissions pay nothing for them; what a plan is in force for is newer, and still there.
+pub async fn run<S: Sql, R: PartitionReader>(
+    db: S,
+    mut consumer: Consumer<S, R>,
+    mut intake: Intake<impl Clock, impl Random>,
+) {
+    let waits = |error: &dyn std::error::Error| {
+        tracing::warn!(consumer = CONSUMER, %error, "commissions of orders wait; they go on by themselves");
+    };
+    loop {
+        match published::is_any(&db).await {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(error) => waits(&error),
+        }
+        tokio::time::sleep(FIRST_PLAN).await;
+    }
+    loop {
+        if let Err(error) = consumer.step(&mut intake, WAIT).await {
+            waits(&error);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// An event on its way through a span.
+#[derive(Debug)]
+struct Item {
+    event: OrderEvent,
+    /// Offset and place in its record; `None`: it has waited in the database.
+    place: Option<(u64, usize)>,
+}
+
+/// What a span comes to, before it is written.
+#[derive(Debug, Default)]
+struct Span {
+    lines: Vec<Value>,
+    paid: Vec<OrderId>,
+    received: Vec<OrderId>,
+    /// Order, sequence of the event, all that has gone back.
+    refunds: Vec<(OrderId, u8, i64)>,
+    waits: Vec<Value>,
+    /// Waited, and do no more.
+    done_waiting: Vec<(OrderId, u8)>,
+    parked: Vec<Value>,
+}
+
+impl<C: Clock, R: Random> Intake<C, R> {
+    /// A handler for the consumer of one partition.
+    pub fn new(clock: C, random: R, metrics: Arc<Metrics>) -> Self {
+        Self { clock, random, metrics, texts: Texts::default(), plans: Plans::default() }
+    }
+
+    /// A number for a part of a balance.
+    fn part(&self) -> Result<i64, SqlError> {
+        let bytes = self.random.bytes::<8>().map_err(|error| SqlError::Broken(error.to_string().into()))?;
+        Ok(i64::from_le_bytes(bytes) & i64::MAX)
+    }
+}
+
+impl<S: Sql, C: Clock, R: Random> Handler<S> for Intake<C, R> {
+    async fn handle(&mut self, tx: &mut S::Tx, partition: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
+        let (mut span, mut items, now_ms) = (Span::default(), Vec::new(), self.clock.now_ms());
+        for record in records {
+            match decode_events(&record.kind, record.payload.clone()) {
+                Ok(events) => {
+                    let placed = events.into_iter().enumerate();
+                    items.extend(placed.map(|(at, event)| Item { event, place: Some((record.offset, at)) }));
+                }
+                Err(error) => {
+                    let whole = (record.kind.as_ref(), record.payload.clone());
+                    span.park((partition, record.offset, 0), None, &error.to_string(), whole, now_ms)?;
+                }
+            }
+        }
+        items.retain(|item| matters(item.event.kind));
+        let versions = self.in_force(tx, &mut items).await?;
+        if !items.is_empty() {
+            let mut known = self.texts.known(tx, &mut items).await?;
+            for item in items {
+                span.take(&mut known, &versions, &item, (partition, now_ms))?;
+            }
+            self.settle(tx, &span, &versions, &known, now_ms).await?;
+        }
+        self.texts.write_rest(tx, &span).await?;
+        self.metrics.count(Outcome::Parked, span.parked.len() / load::PARKED_COLUMNS);
+        self.metrics.count(Outcome::Evaluated, span.paid.len() + span.refunds.len());
+        self.metrics.count(Outcome::Waits, span.waits.len() / load::WAITING_COLUMNS);
+        Ok(())
+    }
+}
+
+impl<C: Clock, R: Random> Intake<C, R> {
+    /// The plan version of each order; events of orders without one go no further.
+    async fn in_force<T: Tx>(&self, tx: &mut T, items: &mut Vec<Item>) -> Result<BTreeMap<OrderId, u32>, SqlError> {
+        if items.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let tenants: BTreeSet<_> = items.iter().map(|item| item.event.tenant).collect();
+        let sales: BTreeSet<_> = items.iter().map(|item| item.event.sale).collect();
+        let times = Times::read(tx, &self.texts.switches, &tenants, &sales).await?;
+        let mut versions = BTreeMap::new();
+        items.retain(|Item { event, .. }| {
+            let version = times.in_force(event.tenant, event.sale, event.order.minted_at_ms());
+            version.is_some_and(|version| {
+                versions.insert(event.order, version);
+                true
+            })
+        });
+        Ok(versions)
+    }
+}
+
+impl Span {
+    fn take(
+        &mut self,
+        known: &mut BTreeMap<OrderId, Known>,
+        versions: &BTreeMap<OrderId, u32>,
+        item: &Item,
+        (partition, now_ms): (PartitionId, u64),
+    ) -> Result<(), SqlError> {
+        let (event, known) = (&item.event, known.entry(item.event.order).or_default());
+        let order = event.order;
+        let step = next(known, event);
+        if item.place.is_none() && step != Step::Wait {
+            self.done_waiting.push((order, event.sequence));
+        }
+        match step {
+            Step::Line(facts, purchased) => {
+                known.line = Some(facts);
+                self.lines.extend([
+                    order.stored().into(),
+                    event.tenant.stored().into(),
+                    event.buyer.stored().into(),
+                    event.sale.stored().into(),
+                    event.offer.stored().into(),
+                    purchased.sku.stored().into(),
+                    event.quantity.into(),
+                    facts.net.into(),
+                    purchased.unit_price.currency.as_str().into(),
+                    stored(order.minted_at_ms())?.into(),
+                ]);
+            }
+            Step::Pay => {
+                known.plan = versions.get(&order).copied();
+                self.paid.push(order);
+            }
+            Step::Receive => {
+                known.is_received = true;
+                self.received.push(order);
+            }
+            Step::Refund(refunded) => {
+                known.refunded = refunded;
+                self.refunds.push((order, event.sequence, refunded));
+            }
+            Step::Wait if item.place.is_some() => {
+                self.waits.extend([order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);
+                self.waits.extend([bytes_of(event), stored(now_ms)?.into()]);
+            }
+            Step::Wait | Step::Nothing => {}
+            Step::Contradicts(cause) => {
+                let (offset, at) = item.place.unwrap_or((order.get(), usize::from(event.sequence)));
+                let Value::Bytes(payload) = bytes_of(event) else { return Ok(()) };
+                self.park((partition, offset, at), Some(event), cause, (ORDER_EVENTS_TYPE, payload), now_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn park(
+        &mut self,
+        (partition, offset, at): (PartitionId, u64, usize),
+        event: Option<&OrderEvent>,
+        cause: &str,
+        (kind, payload): (&str, bytes::Bytes),
+        now_ms: u64,
+    ) -> Result<(), SqlError> {
+        let cause: String = cause.chars().take(CAUSE_MAX).collect();
+        tracing::error!(%partition, offset, order = event.map(|event| event.order.get()), cause, "an event is parked");
+        self.parked.extend([
+            partition.0.into(),
+            stored(offset)?.into(),
+            i64::try_from(at).unwrap_or(i64::MAX).into(),
+            event.map_or(0, |event| event.tenant.stored()).into(),
+            event.map_or(0, |event| event.order.stored()).into(),
+            (&*cause).into(),
+            kind.chars().take(64).collect::<String>().as_str().into(),
+            payload.into(),
+            stored(now_ms)?.into(),
+        ]);
+        Ok(())
+    }
+}
+
+fn bytes_of(event: &OrderEvent) -> Value {
+    let mut payload = Vec::new();
+    event.append(&mut payload);
+    Value::Bytes(payload.into())
+}

@@ -1,0 +1,130 @@
+//! What a span reads of its orders, and its rows that no posting needs.
+
+use std::collections::BTreeMap;
+
+use domain::{event::decode_events, id::OrderId, record::ORDER_EVENTS_TYPE};
+use store::sql::{Fixed, Insert, SqlError, Tx, Value};
+
+use super::{
+    Item, Span,
+    order::{Facts, Known},
+};
+use crate::{book, people::PathTexts, published::Times};
+
+pub(super) const PARKED_COLUMNS: usize = 9;
+pub(super) const WAITING_COLUMNS: usize = 5;
+const DONE_WAITING: &str = "DELETE FROM waiting_events WHERE order_id = ? AND sequence = ?";
+const WAIT: &str = "INSERT INTO waiting_events (order_id, sequence, tenant, payload, since_ms) VALUES (?, ?, ?, ?, ?)";
+const PARK: &str = "INSERT INTO parked_events (partition_id, log_offset, item, tenant, order_id, cause, kind, payload, \
+                    parked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// The statements of the intake, whose texts are made once.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) switches: Fixed,
+    pub(super) book: book::Texts,
+    pub(super) paths: PathTexts,
+    pub(super) frozen: Fixed,
+    pub(super) accrued: Fixed,
+    pub(super) insert_lines: Insert,
+    pub(super) insert_evaluations: Insert,
+    pub(super) insert_receipts: Insert,
+    lines: Fixed,
+    evaluations: Fixed,
+    receipts: Fixed,
+    waiting: Fixed,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        let of_orders = |columns: &str, table: &str| {
+            Fixed::new(format!("SELECT order_id, {columns} FROM {table} WHERE order_id IN ([?,])"))
+        };
+        Self {
+            switches: Times::switches(),
+            book: book::Texts::default(),
+            paths: PathTexts::default(),
+            frozen: Fixed::new("SELECT order_id, frozen FROM evaluations WHERE order_id IN ([?,]) AND frozen <> ''"),
+            accrued: Fixed::new(
+                "SELECT subject, rule_name, person, expense FROM entries \
+                 WHERE tenant = ? AND subject IN ([?,]) AND kind = 1",
+            ),
+            insert_lines: Insert::new(
+                "INSERT INTO order_lines (order_id, tenant, buyer, sale, offer, sku, quantity, net, currency, \
+                 ordered_at) VALUES [(?, ?, ?, ?, ?, ?, ?, ?, ?, ?),]",
+            ),
+            insert_evaluations: Insert::new(
+                "INSERT INTO evaluations (order_id, sequence, tenant, plan_version, refunded, at_ms, frozen, trace) \
+                 VALUES [(?, ?, ?, ?, ?, ?, ?, ?),]",
+            ),
+            insert_receipts: Insert::new(
+                "INSERT INTO receipts (order_id, tenant, received_at, matures_at, due_at) VALUES [(?, ?, ?, ?, ?),]",
+            ),
+            lines: of_orders("tenant, buyer, sale, offer, quantity, net", "order_lines"),
+            evaluations: of_orders("plan_version, refunded", "evaluations"),
+            receipts: of_orders("received_at", "receipts"),
+            waiting: of_orders("payload", "waiting_events"),
+        }
+    }
+}
+
+impl Texts {
+    /// What is known of the orders of these events; events that wait for them join, and all of them
+    /// come in the order of their sequence.
+    pub(super) async fn known<T: Tx>(
+        &self,
+        tx: &mut T,
+        items: &mut Vec<Item>,
+    ) -> Result<BTreeMap<OrderId, Known>, SqlError> {
+        let mut orders: Vec<i64> = items.iter().map(|item| item.event.order.stored()).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        let mut known: BTreeMap<OrderId, Known> = BTreeMap::new();
+        for mut row in read(tx, &self.lines, &orders).await? {
+            let order = row.id(OrderId::new)?;
+            let (tenant, buyer, sale) = (row.number()?, row.number()?, row.number()?);
+            let facts = Facts { tenant, buyer, sale, offer: row.number()?, quantity: row.number()?, net: row.int()? };
+            known.entry(order).or_default().line = Some(facts);
+        }
+        for mut row in read(tx, &self.evaluations, &orders).await? {
+            let known = known.entry(row.id(OrderId::new)?).or_default();
+            known.plan = Some(row.number()?);
+            known.refunded = known.refunded.max(row.int()?);
+        }
+        for mut row in read(tx, &self.receipts, &orders).await? {
+            known.entry(row.id(OrderId::new)?).or_default().is_received = true;
+        }
+        for mut row in read(tx, &self.waiting, &orders).await? {
+            let _order = row.int()?;
+            let waited = decode_events(ORDER_EVENTS_TYPE, row.bytes()?);
+            let waited = waited.map_err(|error| SqlError::Broken(error.to_string().into()))?;
+            items.extend(waited.into_iter().map(|event| Item { event, place: None }));
+        }
+        // One that waited goes before the same event that comes again.
+        items.sort_by_key(|item| (item.event.order, item.event.sequence, item.place.is_some()));
+        Ok(known)
+    }
+
+    /// Writes what waits, what waits no more, and what is parked.
+    pub(super) async fn write_rest<T: Tx>(&self, tx: &mut T, span: &Span) -> Result<(), SqlError> {
+        for wait in span.waits.chunks(WAITING_COLUMNS) {
+            // It may wait already.
+            tx.insert_absent(WAIT, wait.to_vec()).await?;
+        }
+        for (order, sequence) in &span.done_waiting {
+            tx.exec(DONE_WAITING, vec![order.stored().into(), (*sequence).into()]).await?;
+        }
+        for parked in span.parked.chunks(PARKED_COLUMNS) {
+            tx.insert_absent(PARK, parked.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn read<T: Tx>(tx: &mut T, text: &Fixed, orders: &[i64]) -> Result<Vec<store::sql::Row>, SqlError> {
+    let mut rows = Vec::new();
+    for (query, orders) in text.padded(orders) {
+        rows.extend(tx.rows(query, orders.into_iter().map(Value::from).collect()).await?);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,218 @@
+//! Published plans and the switches of sales: what was in force when an order was made. A tenant
+//! has one plan at a time, the highest version whose time has come.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use domain::id::{SaleId, TenantId};
+use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value, stored};
+
+use crate::{
+    evaluate::Frozen,
+    plan::{Agg, Cond, On, Operator, Plan, Rate, Relation, Test},
+};
+
+const ANY: &str = "SELECT version FROM plans LIMIT 1";
+const VERSIONS: &str = "SELECT version, from_ms FROM plans WHERE tenant = ? ORDER BY version DESC";
+const DOCUMENT: &str = "SELECT document FROM plans WHERE tenant = ? AND version = ?";
+const PUBLISH: &str = "INSERT INTO plans (tenant, version, name, from_ms, document, worst, sign_off, published_at, \
+                       published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// Whether any tenant ever published a plan.
+pub(crate) async fn is_any<S: Sql>(db: &S) -> Result<bool, SqlError> {
+    Ok(!db.rows(ANY, vec![]).await?.is_empty())
+}
+
+/// A plan that an order freezes.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) plan: Plan,
+    /// Relations that it climbs, and how far.
+    pub(crate) climbs: BTreeMap<Relation, u8>,
+}
+
+impl InForce {
+    fn of(mut plan: Plan) -> Self {
+        let mut climbs = BTreeMap::new();
+        for rule in &mut plan.rules {
+            // What a line pays is known when it is paid, whenever the money may go out.
+            if rule.on == On::Paid {
+                rule.on = On::Matured;
+            }
+            if let Operator::Walk(walk) = &rule.pay {
+                let depth = walk.depth.unwrap_or(walk.slots).max(walk.slots).min(super::people::DEPTH_MAX);
+                climbs.entry(walk.relation).and_modify(|most: &mut u8| *most = depth.max(*most)).or_insert(depth);
+            }
+        }
+        Self { plan, climbs }
+    }
+
+    /// Units that a refund of so much money stands for, rounded down.
+    pub(crate) fn returned(frozen: &Frozen) -> i64 {
+        if frozen.net == 0 {
+            return 0;
+        }
+        let units = i128::from(frozen.refunded) * i128::from(frozen.quantity) / i128::from(frozen.net);
+        i64::try_from(units).unwrap_or(0)
+    }
+}
+
+/// Plans that were read: a version never changes.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    known: BTreeMap<(TenantId, u32), Arc<InForce>>,
+}
+
+/// Versions of the tenants that some events name, and the switches of their sales.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    versions: BTreeMap<TenantId, Vec<(u32, i64)>>,
+    switches: BTreeMap<SaleId, Vec<(i64, TenantId, bool)>>,
+}
+
+impl Times {
+    /// Reads them.
+    pub(crate) async fn read<T: Tx>(
+        tx: &mut T,
+        texts: &Fixed,
+        tenants: &BTreeSet<TenantId>,
+        sales: &BTreeSet<SaleId>,
+    ) -> Result<Self, SqlError> {
+        let mut times = Self::default();
+        for tenant in tenants {
+            let mut versions = Vec::new();
+            for mut row in tx.rows(VERSIONS, vec![tenant.stored().into()]).await? {
+                versions.push((row.number()?, row.int()?));
+            }
+            times.versions.insert(*tenant, versions);
+        }
+        let sales: Vec<i64> = sales.iter().map(|sale| sale.stored()).collect();
+        for (query, sales) in texts.padded(&sales) {
+            for mut row in tx.rows(query, sales.into_iter().map(Value::from).collect()).await? {
+                let sale = row.id(SaleId::new)?;
+                let switch = (row.int()?, row.id(TenantId::new)?, row.int()? != 0);
+                times.switches.entry(sale).or_default().push(switch);
+            }
+        }
+        Ok(times)
+    }
+
+    /// The query of switches.
+    pub(crate) fn switches() -> Fixed {
+        Fixed::new("SELECT sale, from_ms, tenant, is_on FROM sale_switches WHERE sale IN ([?,]) ORDER BY sale, from_ms")
+    }
+
+    /// The version that an order of this moment freezes; `None`: it pays nothing, because there
+    /// was no plan, or because its sale is not switched on.
+    pub(crate) fn in_force(&self, tenant: TenantId, sale: SaleId, at_ms: u64) -> Option<u32> {
+        let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+        let mut switches = self.switches.get(&sale)?.iter().rev();
+        let last = switches.find(|(from, of, _)| *of == tenant && *from <= at_ms);
+        let is_on = last.is_some_and(|(_, _, is_on)| *is_on);
+        let versions = self.versions.get(&tenant)?;
+        let version = versions.iter().find(|(_, from)| *from <= at_ms).map(|(version, _)| *version);
+        version.filter(|_| is_on)
+    }
+}
+
+impl Plans {
+    /// A published version.
+    pub(crate) async fn get<T: Tx>(
+        &mut self,
+        tx: &mut T,
+        tenant: TenantId,
+        version: u32,
+    ) -> Result<Arc<InForce>, SqlError> {
+        if let Some(known) = self.known.get(&(tenant, version)) {
+            return Ok(Arc::clone(known));
+        }
+        let row = tx.rows(DOCUMENT, vec![tenant.stored().into(), version.into()]).await?.into_iter().next();
+        let mut row = row.ok_or_else(|| SqlError::Broken(format!("plan version {version} vanished").into()))?;
+        let plan = Arc::new(InForce::of(document(&mut row)?));
+        self.known.insert((tenant, version), Arc::clone(&plan));
+        Ok(plan)
+    }
+}
+
+/// Reads the column `document`.
+pub(crate) fn document(row: &mut Row) -> Result<Plan, SqlError> {
+    serde_json::from_str(&row.text()?)
+        .map_err(|error| SqlError::Broken(format!("a plan does not read: {error}").into()))
+}
+
+/// A plan on its way to publication.
+pub(crate) struct New<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) from_ms: u64,
+    pub(crate) worst: i64,
+    pub(crate) sign_off: Option<&'a str>,
+    pub(crate) now_ms: u64,
+    pub(crate) who: &'a str,
+}
+
+/// Publishes a version; `false`: it is there already.
+pub(crate) async fn publish<T: Tx>(tx: &mut T, tenant: TenantId, new: New<'_>) -> Result<bool, SqlError> {
+    let document = serde_json::to_string(new.plan).map_err(|error| SqlError::Broken(error.to_string().into()))?;
+    let row = vec![
+        tenant.stored().into(),
+        new.plan.version.into(),
+        (&*new.plan.name).into(),
+        stored(new.from_ms)?.into(),
+        (&*document).into(),
+        new.worst.into(),
+        Value::text_or_null(new.sign_off),
+        stored(new.now_ms)?.into(),
+        new.who.into(),
+    ];
+    tx.insert_absent(PUBLISH, row).await
+}
+
+/// What of a plan this service does not compute yet: each with its rule and what to do. A plan that
+/// passes the checker and not this would be paid wrongly, so it is not published.
+pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
+    const AGG: &str = "aggregates are not collected yet: use constant rates, ranks or flags";
+    let mut found = Vec::new();
+    for rule in &plan.rules {
+        let mut not = |what: &'static str| found.push((rule.name.clone(), what));
+        if rule.name.len() > 64 {
+            not("a rule's name has at most 64 bytes here: shorten it");
+        }
+        if !matches!(rule.on, On::Paid | On::Matured) {
+            not("only `paid` and `matured` lines come to this service: use one of them");
+        }
+        if rule.limit.is_some_and(|limit| limit.window.is_some()) {
+            not("limits over a time are not kept yet: limit per line");
+        }
+        if rule.currency.is_some() || plan.settle.currency != crate::plan::Currency::Cash {
+            not("only cash is settled here: leave the currency out");
+        }
+        let Operator::Walk(walk) = &rule.pay else {
+            not("only `walk` is run here: pools and machines come later");
+            continue;
+        };
+        if !matches!(walk.relation, Relation::Referral | Relation::Org | Relation::Touch) {
+            not("only referral, org and touch are kept: climb one of them");
+        }
+        let agg = |cond: &Cond| matches!(cond.test, Test::AtLeast(_));
+        let by_agg = match &walk.rate {
+            Rate::Tier(tier) => Some(tier.by),
+            _ => None::<Agg>,
+        };
+        let tests = matches!(&walk.rate, Rate::When(when) if when.test.iter().any(agg));
+        if by_agg.is_some() || tests || rule.when.iter().chain(&walk.filter).chain(&walk.count_if).any(agg) {
+            not(AGG);
+        }
+        if matches!(walk.rate, Rate::Gap(_)) {
+            not("purchase prices of people are not kept yet: use rates");
+        }
+    }
+    if plan.limit.is_some_and(|limit| limit.window.is_some()) {
+        found.push(("plan".to_owned(), "limits over a time are not kept yet: limit per line"));
+    }
+    if plan.settle.vest.is_some() {
+        found.push(("settle".to_owned(), "vesting is not run here: leave it out"));
+    }
+    found
+}
