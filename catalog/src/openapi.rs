@@ -8,8 +8,8 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products, sales,
-    stock, tenants, usage,
+    actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products,
+    sales, stock, tenants, usage,
 };
 
 #[derive(OpenApi)]

@@ -10,6 +10,9 @@ pub mod settlement;
 /// Orders after they were accepted: paid, cancelled, expired, refunded.
 pub mod life;
 
+/// Orders as they are looked at: lists, timelines, streams.
+pub mod follow;
+
 /// A bank of our own behind the interfaces of the providers.
 pub mod simulator;
 

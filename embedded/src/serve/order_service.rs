@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use domain::id::TenantId;
+use domain::{id::TenantId, record::Topic};
 use kit::{
     access::Actor,
     api::{Api as _, Served},
@@ -16,11 +16,12 @@ use kit::{
     token::TokenVerifier,
 };
 use orders::{
+    follow::{self, Blocks, Following},
     life::{Kinds, Life, Ports, Staff, work},
     payment::notice::NoticeMetrics,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
-use store::sql::sqlite::Sqlite;
+use store::{log::sqlite::SqliteSource, sql::sqlite::Sqlite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -47,9 +48,13 @@ impl Kinds for Here {
     type Staff = People;
 }
 
+/// What it answers on the buyers' port.
+type Routes = Both<Both<Served<Life<Here>>, Served<Following<Here>>>, Arc<Simulator<SystemClock>>>;
+
 /// The service and its background work.
 pub(super) struct OrderService {
     life: Arc<Life<Here>>,
+    following: Arc<Following<Here>>,
     simulator: Arc<Simulator<SystemClock>>,
     stop: CancellationToken,
     work: JoinSet<()>,
@@ -62,7 +67,7 @@ impl OrderService {
         deployment: &Deployment<SystemClock>,
         (folder, listen, demo): (&Folder, SocketAddr, bool),
         people: Arc<Service>,
-        registry: &Registry,
+        (registry, drain): (&Registry, CancellationToken),
     ) -> anyhow::Result<Self> {
         let (origin, bank) = (format!("http://{listen}"), Bank::new(deployment.clock));
         let master = folder.control_key()?.parse().context("the control key")?;
@@ -86,20 +91,30 @@ impl OrderService {
             clock: deployment.clock,
             random: SystemRandom::default(),
             accounts,
-            staff: People(people),
+            staff: People(Arc::clone(&people)),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,
         };
+        let following = Arc::new(Following::new(follow::Ports {
+            databases: deployment.databases.clone(),
+            blocks: Blocks::new(deployment.listing.clone()),
+            clock: deployment.clock,
+            staff: People(people),
+            buyers: TokenVerifier::new(vec![folder.token_key()?])?,
+        }));
         let (life, simulator) = (Arc::new(Life::new(ports, NoticeMetrics::register(registry)?)), Arc::new(simulator));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));
+        let events = (SqliteSource::of(&deployment.log, Topic::OrderEvents), deployment.partitions);
+        tasks.spawn(follow::follow(Arc::clone(&following), events, (drain, stop.clone())));
         let (notices, stopped) = (Arc::clone(&simulator), stop.clone());
         tasks.spawn(async move { notices.deliver_until(stopped).await });
-        Ok(Self { life, simulator, stop, work: tasks })
+        Ok(Self { life, following, simulator, stop, work: tasks })
     }
 
     /// Its routes, and those of the bank's cashier.
-    pub(super) fn served(&self) -> Both<Served<Life<Here>>, Arc<Simulator<SystemClock>>> {
-        Both(Served(Arc::clone(&self.life)), Arc::clone(&self.simulator))
+    pub(super) fn served(&self) -> Routes {
+        let life = Both(Served(Arc::clone(&self.life)), Served(Arc::clone(&self.following)));
+        Both(life, Arc::clone(&self.simulator))
     }
 
     /// Ends the background work, in order.

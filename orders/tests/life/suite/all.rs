@@ -6,6 +6,8 @@ mod cancel;
 mod crash;
 #[path = "expiry.rs"]
 mod expiry;
+#[path = "follow.rs"]
+mod follow;
 #[path = "mortal.rs"]
 mod mortal;
 #[path = "pay.rs"]
