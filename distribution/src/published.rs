@@ -1,5 +1,5 @@
-//! Published plans and the switches of sales: what was in force when an order was made. A tenant has
-//! one plan at a time, the highest version whose time has come.
+//! Published plans and the switches of sales: what was in force when an order was made. A tenant
+//! has one plan at a time, the highest version whose time has come.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
