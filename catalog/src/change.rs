@@ -191,7 +191,7 @@ impl<P: Ports> Catalog<P> {
 }
 
 impl<P: Ports> Catalog<P> {
-    /// Begins a change that somebody asked for earlier, and that no request makes now.
+    /// Begins a change that was scheduled earlier, and that no request makes now.
     ///
     /// # Errors
     /// [`Refused::Sql`].
@@ -200,7 +200,7 @@ impl<P: Ports> Catalog<P> {
         let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let origin = Origin { tenant, who, at_ms: now_ms, trace: String::new(), address };
         let tx = self.sql().begin().await?;
-        Ok(Change { tx, now_ms, origin, key: None, entries: Vec::new(), failpoint: Failpoint::NONE })
+        Ok(Change { tx, now_ms, origin, key: None, entries: Vec::new(), failpoint: Failpoint::of_actions() })
     }
 }
 

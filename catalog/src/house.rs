@@ -8,7 +8,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions, buyers, change, copies, funnel, keys, people, ports::Ports, refused::Refused, sales, service::Catalog,
+    actions,
+    alarms::{self, Alarm},
+    buyers, change, copies, funnel, keys, people,
+    ports::Ports,
+    refused::Refused,
+    sales,
+    service::Catalog,
     stock, usage,
 };
 
@@ -54,6 +60,7 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
         Chore { name: "funnel", every: minutes(1), is_last: false, work: |catalog| Box::pin(funnel::purge(catalog)) },
         Chore { name: "sales", every: seconds(1), is_last: false, work: |catalog| Box::pin(sales::keep(catalog)) },
+        Chore { name: "alarms", every: seconds(5), is_last: false, work: |catalog| Box::pin(alarms::keep(catalog)) },
         Chore {
             name: "scheduled actions",
             every: seconds(1),
@@ -93,6 +100,7 @@ pub async fn keep_house<P: Ports>(catalog: Arc<Catalog<P>>, stop: CancellationTo
 impl<P: Ports> Chore<P> {
     async fn carry_out(&self, catalog: &Catalog<P>) {
         if let Err(error) = (self.work)(catalog).await {
+            catalog.alarms().count(Alarm::ChoreFailed);
             tracing::warn!(chore = self.name, %error, "housekeeping failed; it is done again");
         }
     }

@@ -84,6 +84,10 @@ mod keys;
 
 /// What is done beside the requests.
 pub mod house;
+
+/// What somebody has to look at.
+pub mod alarms;
+
 /// Work that outlasts its request.
 pub mod jobs;
 

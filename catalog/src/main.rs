@@ -1,4 +1,5 @@
 //! Composes the commands: settings, file, log, exit status. Every rule is in the library.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -50,7 +51,7 @@ enum Command {
     /// Publishes a sale file as the next version of its sale. Publishing the same again changes
     /// nothing.
     Publish {
-        /// A sale file; `catalog example` prints one.
+        /// A sale file, as `catalog example` prints one; `-` reads standard input.
         file: PathBuf,
         /// Check against what is published, show what would be, and stop.
         #[arg(long)]
@@ -62,7 +63,7 @@ enum Command {
     },
     /// Checks a sale file by itself, without asking what is published.
     Check {
-        /// A sale file.
+        /// A sale file; `-` reads standard input.
         file: PathBuf,
         #[command(flatten)]
         partitions: PartitionArgs,

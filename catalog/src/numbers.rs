@@ -65,7 +65,10 @@ impl<S: Sql> Numbers<S> {
         tx.insert_absent(FIRST, vec![kind.0.into()]).await?;
         tx.exec(RAISE, vec![first.into(), kind.0.into(), first.into()]).await?;
         tx.commit().await?;
-        left.remove(&kind);
+        // A block above it stays: what comes from elsewhere wastes no numbers.
+        if left.get(&kind).is_some_and(|block| block.start < first) {
+            left.remove(&kind);
+        }
         Ok(())
     }
 

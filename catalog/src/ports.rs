@@ -1,10 +1,28 @@
 //! What the service takes from outside: its database, the time, randomness, and where sales are
 //! published.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
+use domain::{id::LaneId, stock::LaneView};
 use kit::{clock::Clock, random::Random};
-use store::{ledger::Ledger, log::SalesPublisher, sql::Sql};
+use store::{
+    ledger::Ledger,
+    log::SalesPublisher,
+    sql::Sql,
+    stock::{LaneStock, StockError},
+};
+
+/// The lanes, to be looked at and never changed.
+pub trait LaneViews: Send + Sync {
+    /// A lane as its stock server has it.
+    fn view(&self, lane: LaneId) -> Pin<Box<dyn Future<Output = Result<LaneView, StockError>> + Send + '_>>;
+}
+
+impl<S: LaneStock> LaneViews for S {
+    fn view(&self, lane: LaneId) -> Pin<Box<dyn Future<Output = Result<LaneView, StockError>> + Send + '_>> {
+        Box::pin(self.inspect(lane))
+    }
+}
 
 /// Where sales are published: decided in the ledger's database, and told on the topic `sales`.
 #[derive(Debug)]

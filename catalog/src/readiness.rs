@@ -5,10 +5,13 @@
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use store::{ledger::EngineSeen, sql::SqlError};
 use utoipa::ToSchema;
 
 /// Clocks that are further apart let a sale open early or late.
 const SKEW_MS_MAX: u64 = 1_000;
+/// An engine tells what it has each second; after so long it is silent.
+const SILENT_MS_MAX: u64 = 5_000;
 /// Purchases a second that a deployment was measured to decide durably (`docs/performance.md`).
 const CAPACITY_PER_S: u64 = 43_000;
 
@@ -18,14 +21,23 @@ pub(crate) struct Facts {
     pub(crate) now_ms: u64,
     /// By the clock of the ledger's database.
     pub(crate) ledger_now_ms: u64,
+    pub(crate) opens_at: u64,
     pub(crate) closes_at: u64,
     /// Buyers know it: the ledger has its lanes.
     pub(crate) is_published: bool,
+    /// Its version that is published.
+    pub(crate) published: u32,
     /// A later version of it is on its way.
     pub(crate) is_due: bool,
     pub(crate) is_suspended: bool,
     /// Buyers' tokens are made here.
     pub(crate) has_token_key: bool,
+    /// A provider takes payments for the tenant; `None` where nobody can tell.
+    pub(crate) has_account: Option<bool>,
+    /// Engines whose leases live, by the ledger's database.
+    pub(crate) engines: Vec<EngineSeen>,
+    /// Why stock servers were asked no further.
+    pub(crate) stock_away: Option<String>,
     pub(crate) lanes: Vec<LaneFacts>,
     pub(crate) offers: Vec<OfferFacts>,
 }
@@ -38,6 +50,31 @@ pub(crate) struct LaneFacts {
     pub(crate) limit_per_buyer: u32,
     /// Its row of the ledger.
     pub(crate) ledger: Option<LedgerLane>,
+    /// As its stock server has it; `None` where that was not asked or did not answer.
+    pub(crate) stock: Option<StockLane>,
+}
+
+/// A lane, by its stock server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StockLane {
+    pub(crate) is_open: bool,
+    /// Batches whose rows are not durable yet.
+    pub(crate) journal: u64,
+    /// Of each of its offers.
+    pub(crate) units: Vec<Units>,
+}
+
+/// Units of an offer at both ends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Units {
+    /// As `lanes[0].offers[1]`.
+    pub(crate) field: String,
+    /// Units left and allotment, by the stock server; `None`: it does not have the offer.
+    pub(crate) stock: Option<(u64, u64)>,
+    /// The allotment, by the ledger.
+    pub(crate) allotment: u64,
+    /// Units sold, by the ledger.
+    pub(crate) sold: u64,
 }
 
 /// A lane, by the ledger.
@@ -117,13 +154,31 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
 }
 
+impl Facts {
+    /// Buyers could buy it, now or later.
+    fn is_live(&self) -> bool {
+        self.is_published && self.now_ms < self.closes_at
+    }
+}
+
+impl Report {
+    /// As it was kept.
+    ///
+    /// # Errors
+    /// [`SqlError::Broken`] when it is no report.
+    pub(crate) fn read(text: &str) -> Result<Self, SqlError> {
+        serde_json::from_str(text).map_err(|error| SqlError::Broken(format!("the report of a sale: {error}").into()))
+    }
+}
+
 /// Codes of red findings that refuse a publication. What is missing in a warehouse is refused by
 /// the allotment itself, under the lock of the level.
 const BEFORE_PUBLISHING: [&str; 4] = ["window_over", "tenant_suspended", "sku_archived", "price_currency"];
 
 type Rule = fn(&Facts, &mut Findings);
 
-const RULES: [Rule; 6] = [of_window, of_tenant, of_clocks, of_rates, of_lanes, of_offers];
+const RULES: [Rule; 9] =
+    [of_window, of_tenant, of_clocks, of_rates, of_engines, of_lanes, of_stock, of_offers, of_payment];
 
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
@@ -195,6 +250,81 @@ fn of_rates(facts: &Facts, found: &mut Findings) {
     if asked > CAPACITY_PER_S {
         let reason = format!("its offers admit {asked} purchases a second; {CAPACITY_PER_S} were measured");
         found.amber("rates", "", (reason, "lower `rate_per_s`, or measure this deployment with `loadtest`"));
+    }
+}
+
+/// Every engine that may be asked sells by the version that is published, at the same time.
+fn of_engines(facts: &Facts, found: &mut Findings) {
+    if !facts.is_live() {
+        return;
+    }
+    if facts.engines.is_empty() {
+        found.red("no_engine", "", ("no engine runs: nobody can buy".into(), "start an engine"));
+    }
+    for engine in &facts.engines {
+        let number = engine.number;
+        if engine.silent_ms.is_none_or(|silent_ms| silent_ms > SILENT_MS_MAX) {
+            let since = engine.silent_ms.map_or_else(|| "yet".to_owned(), |ms| format!("for {} s", ms / 1_000));
+            let remedy = "look whether it runs, is of this version and reaches the ledger's database; if it is gone, \
+                          it is passed over when its lease ends, 30 s after";
+            found.red("engine_silent", "", (format!("engine {number} has told nothing {since}"), remedy));
+            continue;
+        }
+        if engine.version.is_none_or(|version| version < facts.published) {
+            let has = engine.version.map_or_else(|| "none of it".to_owned(), |version| format!("version {version}"));
+            let reason = format!("engine {number} has {has}, version {} is published", facts.published);
+            let remedy = "wait a second; if it stays, look whether the engine reads the topic `sales`, and whether its \
+                          `flashsale_sales_contradictions` is 0";
+            found.red("engine_behind", "", (reason, remedy));
+        }
+        if engine.skew_ms > SKEW_MS_MAX {
+            let (off_ms, remedy) = (engine.skew_ms, "set both clocks by the same time server");
+            let reason = format!("the clocks of engine {number} and of the ledger's database are {off_ms} ms apart");
+            found.red("engine_clock", "", (reason, remedy));
+        }
+    }
+}
+
+/// What the stock servers promise by is what the ledger has. While buyers buy, the two differ by
+/// what is under way, so that units left are compared before the opening.
+fn of_stock(facts: &Facts, found: &mut Findings) {
+    if let Some(why) = facts.stock_away.as_ref().filter(|_| facts.is_live()) {
+        let told = (format!("the stock server does not answer: {why}"), "look whether Redis runs and is reached");
+        found.red("stock_away", "", told);
+    }
+    for lane in facts.lanes.iter().filter(|_| facts.is_live()) {
+        let (Some(ledger), Some(stock)) = (&lane.ledger, &lane.stock) else { continue };
+        if ledger.is_retired {
+            continue;
+        }
+        if !stock.is_open {
+            let reason = "this lane is not open: nothing of it can be bought".into();
+            let remedy = "wait a second; if it stays, look whether the order-writer of its partition runs";
+            found.red("lane_closed", &lane.field, (reason, remedy));
+            continue;
+        }
+        let is_at_rest = facts.now_ms < facts.opens_at && stock.journal == 0;
+        for units in &stock.units {
+            let left = units.allotment.saturating_sub(units.sold);
+            let is_right =
+                |(known_left, known): (u64, u64)| known == units.allotment && (!is_at_rest || known_left == left);
+            if !units.stock.is_some_and(is_right) {
+                let has = units.stock.map_or_else(|| "none".into(), |(left, known)| format!("{left} of {known}"));
+                let reason = format!("its stock server has {has} units left, the ledger {left} of {}", units.allotment);
+                let remedy = "wait a second; if it stays, restart the stock server: the order-writer then loads the \
+                              lane from the ledger";
+                found.red("stock_differs", &units.field, (reason, remedy));
+            }
+        }
+    }
+}
+
+/// Who sells must be paid, unless everything is given away.
+fn of_payment(facts: &Facts, found: &mut Findings) {
+    let is_paid = facts.offers.iter().any(|offer| offer.amount > 0);
+    if is_paid && facts.has_account == Some(false) {
+        let reason = "the shop has no account at a payment provider: nobody can pay".into();
+        found.red("payment_account", "", (reason, "give the tenant an account, or sell at a price of 0"));
     }
 }
 

@@ -45,7 +45,9 @@ use kit::{
 
 pub use self::publishing::adopt;
 pub(crate) use self::{
+    check::AHEAD_MS,
     deed::{Deed, Setting, To, act, closes_at},
+    publishing::Followed,
     routes::document,
     terms::epoch_ms,
 };
@@ -65,7 +67,7 @@ const OFFERS: Numbered = Numbered("offer");
 /// [`Refused::Sql`]; the next call goes on.
 pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     // One that fails keeps none of the others back.
-    let (published, adopted) = (publishing::round(catalog).await, adopt(catalog).await);
+    let (published, adopted) = (publishing::round(catalog).await, publishing::follow(catalog).await);
     let checked = check::round(catalog).await;
     settle::round(catalog).await.and(published).and(adopted).and(checked)
 }

@@ -141,7 +141,9 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let topic = KafkaLog::new(&log).context("making the Kafka client")?;
     let selling = Arc::new(Selling { ledger, topic, partitions: args.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
-    let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside));
+    let stock = reads::stock(&args).await?;
+    let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside).with_lanes(stock.clone()));
+    catalog.alarms().show(&registry)?;
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
     sales::adopt(&catalog).await?;
     let mut work = JoinSet::new();
@@ -151,7 +153,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let counts = KafkaSource::of(&log, Topic::Counts).reader(PartitionId(0))?;
     work.spawn(count(Arc::clone(&catalog), (log, counts), (stop.clone(), work_stop.clone())));
     let domains = catalog.selling().ledger.shop_domains();
-    let (pages_of_sales, origins) = reads::start(&args, domains, clock, &registry).await?;
+    let (pages_of_sales, origins) = reads::start(&args, (stock, domains), clock, &registry).await?;
     let port = Both(Served(catalog), pages_of_sales);
     let table = Arc::new(Table::of::<Both<Served<Production>, reads::PageReads>>()?);
     let requests = Arc::new(RequestMetrics::register(&registry, table.names())?);

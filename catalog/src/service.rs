@@ -1,5 +1,7 @@
 //! The service: what its handlers share, and its routes.
 
+use std::sync::{Arc, OnceLock};
+
 use kit::{
     access::Actor,
     api::{Api, Fault as _, Route},
@@ -9,14 +11,16 @@ use kit::{
 };
 
 use crate::{
-    actions, audit, branding,
+    actions,
+    alarms::Alarms,
+    audit, branding,
     buyers::{self, outside::Outside},
     flags,
     funnel::{self, Streams},
     gate, identity, images, jobs, keys,
     numbers::Numbers,
     people, plans,
-    ports::{Ports, Selling},
+    ports::{LaneViews, Ports, Selling},
     products,
     rates::Rates,
     refused::Refused,
@@ -36,7 +40,14 @@ pub struct Catalog<P: Ports> {
     people: people::Shared,
     streams: Streams,
     outside: Outside,
+    followed: sales::Followed,
+    alarms: Alarms,
+    lanes: Option<Arc<dyn LaneViews>>,
+    accounts: OnceLock<Box<HasAccount>>,
 }
+
+/// Whether a provider takes payments for a tenant.
+type HasAccount = dyn Fn(u32) -> bool + Send + Sync;
 
 /// What this deployment keeps secret.
 #[derive(Clone)]
@@ -63,6 +74,10 @@ impl<P: Ports> Catalog<P> {
             people: people::Shared::default(),
             streams: Streams::default(),
             outside: Outside::default(),
+            followed: sales::Followed::default(),
+            alarms: Alarms::default(),
+            lanes: None,
+            accounts: OnceLock::new(),
         }
     }
 
@@ -90,6 +105,38 @@ impl<P: Ports> Catalog<P> {
     #[must_use]
     pub fn with_outside(self, outside: Outside) -> Self {
         Self { outside, ..self }
+    }
+
+    /// The same that looks at these lanes before a sale opens.
+    #[must_use]
+    pub fn with_lanes(self, lanes: impl LaneViews + 'static) -> Self {
+        Self { lanes: Some(Arc::new(lanes)), ..self }
+    }
+
+    /// The lanes, where they can be looked at.
+    pub(crate) fn lanes(&self) -> Option<&dyn LaneViews> {
+        self.lanes.as_deref()
+    }
+
+    /// Tells it, once, who knows which tenants have accounts at payment providers.
+    pub fn ask_accounts(&self, has_account: impl Fn(u32) -> bool + Send + Sync + 'static) {
+        // Who came first is asked.
+        let _is_first = self.accounts.set(Box::new(has_account));
+    }
+
+    /// Whether a provider takes payments for a tenant; `None` where nobody can tell.
+    pub(crate) fn has_account(&self, tenant: u32) -> Option<bool> {
+        self.accounts.get().map(|has_account| has_account(tenant))
+    }
+
+    /// How far it has followed what is published.
+    pub(crate) fn followed(&self) -> &sales::Followed {
+        &self.followed
+    }
+
+    /// What somebody has to look at.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// The providers of buyers' logins.

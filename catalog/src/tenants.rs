@@ -26,9 +26,14 @@ use crate::{
 /// Tenants are numbered from 1.
 pub(crate) const TENANTS: Numbered = Numbered("tenant");
 
+/// Numbers from here on are no count of anybody's: whoever chose one chose at random. Those below
+/// are left for the next tenants, however large a number a sale file names.
+const COUNTED_MAX: u32 = 1 << 31;
+
 const COLUMNS: &str = "tenant, code, name, state, plan, version, created_at";
 const INSERT: &str = "INSERT INTO tenants (tenant, code, name, state, plan, branding, version, created_at) \
                       VALUES (?, ?, ?, 'open', ?, '{}', 1, ?)";
+const NUMBERED: &str = "SELECT 1 FROM tenants WHERE tenant = ?";
 const UPDATE: &str = "UPDATE tenants SET name = ?, state = ?, plan = ?, version = version + 1 WHERE tenant = ?";
 
 /// Makes the tenants whose numbers sales name that older programs published, or that a file named:
@@ -38,8 +43,9 @@ const UPDATE: &str = "UPDATE tenants SET name = ?, state = ?, plan = ?, version 
 /// # Errors
 /// [`Refused::Sql`] when the database fails.
 pub async fn adopt<P: Ports>(catalog: &Catalog<P>, numbers: &BTreeSet<u32>) -> Result<usize, Refused> {
-    let Some(last) = numbers.last() else { return Ok(0) };
-    catalog.numbers().begin_at(TENANTS, i64::from(*last) + 1).await?;
+    if let Some(last) = numbers.range(..COUNTED_MAX).next_back() {
+        catalog.numbers().begin_at(TENANTS, i64::from(*last) + 1).await?;
+    }
     let (mut new, now_ms) = (0, stored(catalog.clock().now_ms())?);
     for &number in numbers {
         let (code, name) = (format!("tenant-{number}"), format!("Tenant {number}"));
@@ -187,6 +193,11 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         stored(change.now_ms)?.into(),
     ];
     if !change.tx.insert_absent(INSERT, row).await? {
+        let taken = change.tx.rows(NUMBERED, vec![number.into()]).await?;
+        if !taken.is_empty() {
+            // A sale file took it, by another process: like a lock, it is passed at the next try.
+            return Err(SqlError::LockWait("the number of the tenant was taken meanwhile".into()).into());
+        }
         return Err(Refused::conflict("another tenant has this code; choose another one"));
     }
     let tenant = Tenant {

@@ -1,6 +1,10 @@
 //! The command line, and what each command does. It holds no rule.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -12,6 +16,7 @@ use kit::{
 };
 use loadtest::spec::LoadArgs;
 use order_writer::parked::ParkedCommand;
+use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
@@ -63,10 +68,10 @@ enum Command {
     Parked(ParkedArgs),
     /// Checks INV-1 to INV-5 on the data folder, with its server or without, and says what it
     /// found.
-    Audit(FolderArgs),
+    Audit(AuditArgs),
     /// Checks the same on a production stack: Redis, Kafka and MySQL.
     #[cfg(feature = "production")]
-    AuditStack(kit::settings::StoreArgs),
+    AuditStack(AuditStackArgs),
     /// Tenants of the deployment.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Tenant(manage::TenantArgs),
@@ -108,13 +113,33 @@ struct ServeArgs {
     no_demo: bool,
 }
 
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct AsJson {
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl AsJson {
+    /// The answer, or what is told of it in words.
+    fn print(self, answer: &Value, text: String) -> String {
+        if self.json { format!("{answer:#}\n") } else { text }
+    }
+
+    /// A sentence that tells what was done.
+    fn said(self, text: String) -> String {
+        self.print(&json!({ "done": text.trim_end() }), text)
+    }
+}
+
 /// Which folder.
 #[derive(Debug, Args)]
 pub(crate) struct FolderArgs {
     /// The data folder [default: flashsale-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// A settings file; `flashsale config` prints one.
+    /// A settings file, as `flashsale config` prints one; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -130,21 +155,44 @@ struct TokenCommand {
     #[arg(long, default_value_t = TOKEN_HOURS, value_parser = clap::value_parser!(u64).range(1..=LIFETIME_MAX_S / 3_600))]
     hours: u64,
     #[command(flatten)]
+    print: AsJson,
+    #[command(flatten)]
     folder: FolderArgs,
 }
 
 #[derive(Debug, Args)]
 struct PublishCommand {
-    /// A sale file; `flashsale example` prints one.
+    /// A sale file, as `flashsale example` prints one; `-` reads standard input.
     file: PathBuf,
     #[command(flatten)]
+    print: AsJson,
+    #[command(flatten)]
     folder: FolderArgs,
+}
+
+#[derive(Debug, Args)]
+struct AuditArgs {
+    #[command(flatten)]
+    print: AsJson,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+#[cfg(feature = "production")]
+#[derive(Debug, Args)]
+struct AuditStackArgs {
+    #[command(flatten)]
+    print: AsJson,
+    #[command(flatten)]
+    stores: kit::settings::StoreArgs,
 }
 
 #[derive(Debug, Args)]
 struct CancelCommand {
     /// The order's id.
     order: OrderId,
+    #[command(flatten)]
+    print: AsJson,
     #[command(flatten)]
     folder: FolderArgs,
 }
@@ -154,6 +202,8 @@ struct ExpireCommand {
     /// Instead those that were reserved at least so many seconds ago, whatever their time to pay.
     #[arg(long, value_name = "SECONDS")]
     older_than: Option<u64>,
+    #[command(flatten)]
+    print: AsJson,
     #[command(flatten)]
     folder: FolderArgs,
 }
@@ -275,8 +325,11 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Example => Ok(catalog::render::example_open_at(SystemClock::new().now_ms())),
         Command::Token(args) => token(&args),
         Command::Publish(args) => publish(&args).await,
-        Command::Cancel(args) => wish(&args.folder, Wish::Cancel(args.order)).await,
-        Command::Expire(args) => wish(&args.folder, Wish::Expire(args.older_than.map(Duration::from_secs))).await,
+        Command::Cancel(args) => wish(&args.folder, args.print, Wish::Cancel(args.order)).await,
+        Command::Expire(args) => {
+            let wish_to = Wish::Expire(args.older_than.map(Duration::from_secs));
+            wish(&args.folder, args.print, wish_to).await
+        }
         Command::Parked(args) => parked(&args).await,
         Command::Tenant(args) => Ok(manage::tenant(args).await?),
         Command::User(args) => Ok(manage::user(args).await?),
@@ -284,9 +337,9 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Import(args) => Ok(manage::import(args).await?),
         Command::Sale(args) => Ok(manage::sale(*args).await?),
         Command::Completions { shell } => Ok(completions(shell)),
-        Command::Audit(args) => verdict(audit::folder(&args.read()?).await?),
+        Command::Audit(args) => verdict(args.print, audit::folder(&args.folder.read()?).await?),
         #[cfg(feature = "production")]
-        Command::AuditStack(stores) => verdict(audit::stack::audit(&stores).await?),
+        Command::AuditStack(args) => verdict(args.print, audit::stack::audit(&args.stores).await?),
         Command::Load(args) => {
             let (text, clean) = load::load(args).await?;
             if clean { Ok(text) } else { Err(Failure::Damaged(format!("the load left damage, see above{text}"))) }
@@ -300,8 +353,17 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-fn verdict(Audit { text, holds }: Audit) -> Result<String, Failure> {
-    if holds { Ok(text) } else { Err(Failure::Damaged(text)) }
+fn verdict(print: AsJson, Audit { text, holds }: Audit) -> Result<String, Failure> {
+    let shown = print.print(&json!({ "holds": holds, "text": text }), text);
+    match (holds, print.json) {
+        (true, _) => Ok(shown),
+        (false, false) => Err(Failure::Damaged(shown)),
+        (false, true) => {
+            // The answer goes where answers go; a reader that is gone changes none of it.
+            let _printed = io::stdout().lock().write_all(shown.as_bytes());
+            Err(Failure::Damaged("the audit found damage: `holds` is false".into()))
+        }
+    }
 }
 
 fn token(args: &TokenCommand) -> Result<String, Failure> {
@@ -315,16 +377,16 @@ fn token(args: &TokenCommand) -> Result<String, Failure> {
         SignError::Claims { .. } | SignError::Tenant { .. } => Failure::Refused(error.to_string()),
         SignError::Write(_) => Failure::Service(error.into()),
     })?;
-    Ok(token + "\n")
+    Ok(args.print.print(&json!({ "token": token }), format!("{token}\n")))
 }
 
-async fn wish(folder: &FolderArgs, wish: Wish) -> Result<String, Failure> {
+async fn wish(folder: &FolderArgs, print: AsJson, wish: Wish) -> Result<String, Failure> {
     let config = folder.read()?;
     let done = match folder::running(&config.data)? {
         Some(note) => client::wish(&note, &folder::control_key(&config.data)?, &wish).await?,
         None => serve::wish_at_rest(&config, wish).await?,
     };
-    done.map_err(Failure::Refused)
+    done.map(|told| print.said(told)).map_err(Failure::Refused)
 }
 
 async fn parked(args: &ParkedArgs) -> Result<String, Failure> {
@@ -333,18 +395,22 @@ async fn parked(args: &ParkedArgs) -> Result<String, Failure> {
         Some(note) => client::parked(&note, &folder::control_key(&config.data)?, &args.what).await?,
         None => serve::parked_at_rest(&config, args.what).await?,
     };
-    done.map_err(Failure::Refused)
+    done.map(|told| args.what.printed(told)).map_err(Failure::Refused)
 }
 
 async fn publish(args: &PublishCommand) -> Result<String, Failure> {
     let config = args.folder.read()?;
     let file = |what: String| Failure::File { path: args.file.clone(), what };
     let text = catalog::file::load(&args.file).map_err(|flaw| file(flaw.to_string()))?;
-    match folder::running(&config.data)? {
+    let told = match folder::running(&config.data)? {
         Some(note) => {
             let key = folder::control_key(&config.data)?;
             client::publish(&note, &key, text).await?.map_err(file)
         }
         None => serve::publish_at_rest(&config, &text).await?.map_err(file),
-    }
+    };
+    told.map(|told| args.print.said(told))
 }
+
+#[cfg(test)]
+mod tests;

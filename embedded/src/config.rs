@@ -10,6 +10,8 @@ use domain::sale::{PAYMENT_WINDOW_S, PAYMENT_WINDOW_S_DEFAULT};
 use engine::service;
 use serde::Deserialize;
 
+use crate::input;
+
 /// The file with every key at its default, each explained.
 pub const DEFAULT: &str = include_str!("../flashsale.toml");
 
@@ -184,8 +186,8 @@ impl Config {
         let mut config = match file {
             None => Self::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+                let text =
+                    input::text_of(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
                 Self::parse(&text).map_err(|message| ConfigError::Malformed { path: path.to_owned(), message })?
             }
         };

@@ -54,7 +54,7 @@ pub struct Control<C> {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Standing {
+struct StandingPage {
     sold: u64,
     lag: u64,
     journal: u64,
@@ -126,9 +126,9 @@ impl<C: Clock> Control<C> {
         Self { deployment, stalls, key: key.into() }
     }
 
-    async fn standing(&self) -> Result<Standing, Untold> {
+    async fn standing(&self) -> Result<StandingPage, Untold> {
         let Deployment { databases, source, partitions, keeping, .. } = &self.deployment;
-        let mut standing = Standing::default();
+        let mut standing = StandingPage::default();
         let lanes = databases.ledger.all_lanes().await?;
         // The journals first: what leaves them is in the log, and what is in the log is looked for
         // after that.

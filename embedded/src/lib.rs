@@ -28,3 +28,5 @@ pub mod audit;
 pub mod load;
 
 pub mod manage;
+
+mod input;

@@ -1,5 +1,6 @@
 //! Composes the program: command line, log, command, exit status. Everything else is in the
 //! library.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{
     io::{self, ErrorKind, Write},

@@ -15,8 +15,8 @@ pub fn path(command: &ParkedCommand) -> String {
         ParkedCommand::List { from, limit, json } => {
             format!("/{PAGE}/from/{from}/{limit}/{}", if *json { "json" } else { "text" })
         }
-        ParkedCommand::Skip { partition, offset } => format!("/{PAGE}/skip/{partition}/{offset}"),
-        ParkedCommand::Replay { number } => format!("/{PAGE}/replay/{number}"),
+        ParkedCommand::Skip { partition, offset, .. } => format!("/{PAGE}/skip/{partition}/{offset}"),
+        ParkedCommand::Replay { number, .. } => format!("/{PAGE}/replay/{number}"),
     }
 }
 
@@ -29,9 +29,9 @@ pub fn of(parts: &[&str]) -> Option<ParkedCommand> {
         }
         [PAGE, "skip", partition, offset] => {
             let partition = domain::id::PartitionId(partition.parse().ok()?);
-            Some(ParkedCommand::Skip { partition, offset: offset.parse().ok()? })
+            Some(ParkedCommand::Skip { partition, offset: offset.parse().ok()?, json: false })
         }
-        [PAGE, "replay", number] => Some(ParkedCommand::Replay { number: number.parse().ok()? }),
+        [PAGE, "replay", number] => Some(ParkedCommand::Replay { number: number.parse().ok()?, json: false }),
         _ => None,
     }
 }
@@ -63,8 +63,8 @@ mod tests {
         for command in [
             ParkedCommand::List { from: 7, limit: 50, json: true },
             ParkedCommand::List { from: 0, limit: PAGE_MAX, json: false },
-            ParkedCommand::Skip { partition: PartitionId(3), offset: 12 },
-            ParkedCommand::Replay { number: 9 },
+            ParkedCommand::Skip { partition: PartitionId(3), offset: 12, json: false },
+            ParkedCommand::Replay { number: 9, json: false },
         ] {
             let path = path(&command);
             let parts: Vec<&str> = path.trim_matches('/').split('/').collect();

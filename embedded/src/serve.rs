@@ -116,6 +116,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stores = (deployment.clone(), deployment.databases.ledger.clone(), deployment.follow_sales());
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
+    merchants.show_alarms(&registry)?;
     let orders = OrderService::start(&deployment, (&folder, note.listen, config.demo), merchants.service(), &registry)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
     let beside = Both(merchants.served(), Both(orders.served(), commissions.served()));

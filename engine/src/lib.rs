@@ -33,6 +33,8 @@ pub mod counting;
 
 pub mod mint;
 
+mod presence;
+
 pub mod moment;
 
 pub mod ready;

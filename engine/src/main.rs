@@ -1,4 +1,5 @@
 //! Composes the engine: settings, stores, admin port, service.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{io::Write as _, net::SocketAddr, process::ExitCode};
 

@@ -52,6 +52,7 @@ use crate::{
     metrics::Metrics,
     mint::{LeaseKeeper, Mint},
     orders::{Orders, Reads as OrderReads},
+    presence::Presence,
     ready::{Conditions, probe_stock},
     reserve::{Lanes, Reserver},
     sales::{self, Directory, Promotion, TenantLimits},
@@ -262,7 +263,7 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let conditions = Conditions::new(readiness, Arc::clone(&directory), Arc::clone(&shared.metrics));
         let lease_stop = CancellationToken::new();
         let holder = format!("engine-{}", Uuid::new_v4());
-        let keeper = LeaseKeeper::new(ledger.clone(), clock.clone(), Arc::clone(&shared.mint), holder);
+        let keeper = LeaseKeeper::new(ledger.clone(), clock.clone(), Arc::clone(&shared.mint), holder.clone());
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         let limited = Arc::clone(&directory);
         tokio::spawn(ledger.tenant_rates().follow(RATES_EVERY, move |rates| limited.limit_tenants(rates)));
@@ -274,6 +275,8 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
             Counting::new(log.of(Topic::Counts), clock.clone(), counted, measured, Uuid::new_v4().as_u64_pair().1);
         let counting = tokio::spawn(counting.run(counting_stop.clone()));
         tokio::spawn(keep_house(shared.clone(), log.clone()));
+        let presence = Presence::new(lanes.clone(), clock.clone(), Arc::clone(&shared.mint), holder);
+        tokio::spawn(presence.tell(Arc::clone(&directory)));
         tokio::spawn(ended::follow(lanes, Arc::clone(&directory), clock.clone()));
         read_sales(follower, &directory, &conditions, clock).await;
         Ok(Self { shared, log, conditions, lease, lease_stop, counting, counting_stop })

@@ -167,9 +167,7 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
             let row = self.ledger.lane(lane).await.map_err(of::<W, _>(W::DATABASE))?;
             asked.push(row.as_ref().map_or_else(
                 || {
-                    let offer =
-                        OfferRow { offer, allotment, target: allotment, sold: 0, sale_version: 0, changed_at: 0 };
-                    let (limit_per_buyer, offers) = (LIMIT_PER_BUYER, vec![offer]);
+                    let (limit_per_buyer, offers) = (LIMIT_PER_BUYER, vec![OfferRow::first(offer, allotment, 0)]);
                     Asked { lane, limit_per_buyer, limit_since: 0, is_retired: false, offers }
                 },
                 Asked::from,

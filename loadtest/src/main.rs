@@ -1,5 +1,6 @@
 //! Composes a run: command line, runtime, run, report, exit status. Everything else is in the
 //! library.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{path::PathBuf, process::ExitCode};
 

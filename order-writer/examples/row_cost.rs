@@ -125,14 +125,7 @@ impl Bench {
         }
         let row = PartitionRow { partition: PARTITION, generation: GENERATION, log_id: 1, offset: 0, record: None };
         store.ledger.begin_partition(&row).await?;
-        let offer = OfferRow {
-            offer: OfferId::new(8)?,
-            allotment: 1 << 40,
-            target: 1 << 40,
-            sold: 0,
-            sale_version: 1,
-            changed_at: 0,
-        };
+        let offer = OfferRow::first(OfferId::new(8)?, 1 << 40, 1);
         let lane = LaneRow {
             lane: LaneId::new(7)?,
             tenant: TenantId::new(5)?,

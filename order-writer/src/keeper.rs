@@ -12,7 +12,7 @@ use domain::{
 };
 use kit::clock::Clock;
 use store::{
-    ledger::{LaneRow, OfferRow},
+    ledger::LaneRow,
     log::{Entry, Envelope},
     sql::SqlError,
     stock::{LaneKeeping, StockError},
@@ -133,7 +133,7 @@ impl<P: Ports> Partition<P> {
         }
         for &(sale, lane) in &new {
             tracing::info!(sale = %sale.id, lane = %lane.id, partition = %self.id, "a new lane");
-            match self.shared.ledger.add_lane(&lane_row(sale, lane), sale.window.opens_at_ms).await {
+            match self.shared.ledger.add_lane(&LaneRow::first(sale, lane), sale.window.opens_at_ms).await {
                 Ok(_) | Err(SqlError::KeyTaken(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -326,28 +326,5 @@ const fn unreadable() -> LaneView {
         journal_len: 0,
         oldest_due_ms: None,
         buyers_len: 0,
-    }
-}
-
-fn lane_row(sale: &Sale, lane: &Lane) -> LaneRow {
-    let offers = lane.offers.iter().map(|offer| OfferRow {
-        offer: offer.id,
-        allotment: offer.allotment,
-        target: offer.allotment,
-        sold: 0,
-        sale_version: sale.version,
-        changed_at: 0,
-    });
-    LaneRow {
-        lane: lane.id,
-        tenant: sale.tenant,
-        sale: sale.id,
-        partition: lane.partition,
-        epoch: Epoch(0),
-        is_retired: false,
-        limit_per_buyer: lane.limit_per_buyer,
-        limit_changed_at: 0,
-        first_order: None,
-        offers: offers.collect(),
     }
 }

@@ -1,4 +1,5 @@
 //! Composes the order-writer: settings, stores, workers, admin port, drain.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 use std::{collections::BTreeMap, ops::ControlFlow, process::ExitCode, sync::Arc, time::Duration};
 
@@ -121,7 +122,7 @@ async fn tell_parked(args: &StoreArgs, databases: &Store<MySql>, command: Parked
         stock: &RedisKeeping::connect(&redis).await?,
         partitions: kafka.partitions,
     };
-    let output = stores.carry_out(command).await?;
+    let output = command.printed(stores.carry_out(command).await?);
     std::io::Write::write_all(&mut std::io::stdout(), output.as_bytes())?;
     Ok(())
 }

@@ -54,13 +54,32 @@ pub enum ParkedCommand {
         partition: PartitionId,
         /// The record's offset in it.
         offset: u64,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Appends a parked record again, at the end of its partition. What it says that was decided
     /// since changes nothing.
     Replay {
         /// Its number in the list.
         number: u64,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+impl ParkedCommand {
+    /// What was told of it, as it is printed. A list has its form already.
+    #[must_use]
+    pub fn printed(&self, told: String) -> String {
+        match self {
+            Self::Skip { json: true, .. } | Self::Replay { json: true, .. } => {
+                format!("{:#}\n", json!({ "done": told.trim_end() }))
+            }
+            _ => told,
+        }
+    }
 }
 
 fn partition(text: &str) -> Result<PartitionId, std::num::ParseIntError> {
@@ -111,8 +130,8 @@ impl<S: Sql, D: ParkedRecords, O: OrderLogSource, L: OrderLog, K: LaneKeeping> S
     pub async fn carry_out(&self, command: ParkedCommand) -> Result<String, ParkedError> {
         match command {
             ParkedCommand::List { from, limit, json } => self.list(from, limit, json).await,
-            ParkedCommand::Skip { partition, offset } => self.skip(partition, offset).await,
-            ParkedCommand::Replay { number } => self.replay(number).await,
+            ParkedCommand::Skip { partition, offset, .. } => self.skip(partition, offset).await,
+            ParkedCommand::Replay { number, .. } => self.replay(number).await,
         }
     }
 

@@ -94,14 +94,7 @@ impl<A: Adapter> Rig<A> {
         };
         assert!(deployment.ledger.begin_partition(&first).await.unwrap());
         let units = 1 << 40;
-        let offer = OfferRow {
-            offer: support::offer(8),
-            allotment: units,
-            target: units,
-            sold: 0,
-            sale_version: 1,
-            changed_at: 0,
-        };
+        let offer = OfferRow::first(support::offer(8), units, 1);
         let lane = LaneRow {
             lane: support::lane(77),
             tenant: TenantId::new(5).unwrap(),

@@ -4,6 +4,7 @@
 
 mod commit;
 mod distrust;
+mod engines;
 mod lane;
 mod lease;
 mod loss;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use domain::{
     decide::{AllotmentMove, LimitMove, Movement},
     id::{Epoch, Generation, LaneId, OfferId, OrderId, PartitionId, RecordId, SaleId, TenantId},
+    sale::{Lane, Sale},
 };
 
 use crate::figures::DatabaseFigures;
@@ -26,6 +28,8 @@ use crate::{
 };
 
 use commit::CommitTexts;
+use engines::EngineTexts;
+pub use engines::{EngineNews, EngineSeen, LEASE_MS_MAX};
 use lane::LIVING_LANES;
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
@@ -73,6 +77,26 @@ pub struct LaneRow {
     pub offers: Vec<OfferRow>,
 }
 
+impl LaneRow {
+    /// The row that a lane of a published sale begins with: it was never opened, nothing is sold.
+    #[must_use]
+    pub fn first(sale: &Sale, lane: &Lane) -> Self {
+        let offers = lane.offers.iter().map(|offer| OfferRow::first(offer.id, offer.allotment, sale.version));
+        Self {
+            lane: lane.id,
+            tenant: sale.tenant,
+            sale: sale.id,
+            partition: lane.partition,
+            epoch: Epoch(0),
+            is_retired: false,
+            limit_per_buyer: lane.limit_per_buyer,
+            limit_changed_at: 0,
+            first_order: None,
+            offers: offers.collect(),
+        }
+    }
+}
+
 /// An offer's count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OfferRow {
@@ -89,6 +113,14 @@ pub struct OfferRow {
     pub sale_version: u32,
     /// Packed position of the last stock delta; 0 for none (R9).
     pub changed_at: i64,
+}
+
+impl OfferRow {
+    /// The count that an offer begins with: all its units may be sold, none is.
+    #[must_use]
+    pub fn first(offer: OfferId, allotment: u64, sale_version: u32) -> Self {
+        Self { offer, allotment, target: allotment, sold: 0, sale_version, changed_at: 0 }
+    }
 }
 
 /// What a batch of decided records changes, in one transaction.
@@ -161,6 +193,7 @@ struct Texts {
     now: String,
     commit: CommitTexts,
     lease: LeaseTexts,
+    engines: EngineTexts,
     living_lanes: Fixed,
 }
 
@@ -172,6 +205,7 @@ impl<S: Sql> Ledger<S> {
             now,
             commit: CommitTexts::new(),
             lease: LeaseTexts::new(S::NOW_MS),
+            engines: EngineTexts::new(S::NOW_MS),
             living_lanes: Fixed::new(LIVING_LANES),
         };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }

@@ -17,7 +17,7 @@ use domain::{
 
 use crate::{
     cause::Cause,
-    sql::{Lock, Row, Sql, SqlError, Tx, retried},
+    sql::{Lock, Row, Sql, SqlError, Tx, retried, stored},
 };
 pub use feed::FeedError;
 use owners::OwnerTexts;
@@ -25,8 +25,7 @@ use owners::OwnerTexts;
 const ALL: &str = "SELECT payload FROM sales ORDER BY sale";
 const ONE: &str = "SELECT payload FROM sales WHERE sale = ?";
 const VERSIONS: &str = "SELECT sale, version FROM sales ORDER BY sale";
-const INSERT: &str = "INSERT INTO sales (sale, tenant, version, payload) VALUES (?, ?, ?, ?)";
-const REPLACE: &str = "UPDATE sales SET version = ?, payload = ? WHERE sale = ?";
+const CHANGED: &str = "SELECT sale, version, changed_at FROM sales WHERE changed_at >= ? ORDER BY changed_at";
 const PARKED: &str = "SELECT COUNT(*) FROM parked_sales";
 /// Bytes of a parked sale's cause.
 const CAUSE_MAX: usize = 2_000;
@@ -51,6 +50,15 @@ pub struct Adoption {
     pub sale: Sale,
     /// Why that is not what came; empty when it is, or when it was known.
     pub contradictions: Vec<Contradiction>,
+}
+
+/// What was published from a moment on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changed {
+    /// The version of each sale that was.
+    pub versions: Vec<(SaleId, u32)>,
+    /// When the last of them was written, in epoch milliseconds by the database's clock.
+    pub last_ms: Option<u64>,
 }
 
 /// The repository of published sales.
@@ -103,8 +111,22 @@ impl<S: Sql> Publications<S> {
     /// [`SqlError`] when the database fails or a row is damaged.
     pub async fn versions(&self) -> Result<Vec<(SaleId, u32)>, SqlError> {
         let rows = self.db.rows(VERSIONS, vec![]).await?;
-        let id = |stored: i64| SaleId::new(stored.cast_unsigned()).map_err(|error| SqlError::Broken(Cause::of(error)));
-        rows.into_iter().map(|mut row| Ok((id(row.int()?)?, row.number()?))).collect()
+        rows.into_iter().map(|mut row| Ok((row.id(SaleId::new)?, row.number()?))).collect()
+    }
+
+    /// What was written from this moment on, in epoch milliseconds by the database's clock. What a
+    /// program of before wrote has no moment and is not told, and what was written before may still
+    /// be committed: ask again from some seconds earlier.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails or a row is damaged.
+    pub async fn changed_since(&self, from_ms: u64) -> Result<Changed, SqlError> {
+        let mut changed = Changed::default();
+        for mut row in self.db.rows(CHANGED, vec![stored(from_ms)?.into()]).await? {
+            changed.versions.push((row.id(SaleId::new)?, row.number()?));
+            changed.last_ms = Some(row.number()?);
+        }
+        Ok(changed)
     }
 
     /// What of this sale is another's, so that it cannot be published.
@@ -161,7 +183,7 @@ impl<S: Sql> Publications<S> {
                 return Ok(Outcome::Came(Published::Lost(contradictions)));
             }
             self.texts.claim(&mut tx, sale, &claims).await?;
-            if !put(&mut tx, sale, known.is_some()).await? {
+            if !put::<S>(&mut tx, sale, known.is_some()).await? {
                 return Ok(Outcome::Raced);
             }
             announce(&mut tx, sale).await?;
@@ -208,7 +230,7 @@ impl<S: Sql> Publications<S> {
             let (sale, contradictions) = (adopted.sale, adopted.contradictions);
             let claims = self.texts.look(&mut tx, &sale).await?;
             self.texts.claim(&mut tx, &sale, &claims).await?;
-            if !put(&mut tx, &sale, known.is_some()).await? {
+            if !put::<S>(&mut tx, &sale, known.is_some()).await? {
                 return Ok(Outcome::Raced);
             }
             if !contradictions.is_empty() {
@@ -286,14 +308,16 @@ fn late(known: Option<&Sale>) -> Contradiction {
 
 /// Writes the sale's row, which this transaction has locked if it is there; `false` when another
 /// put it meanwhile.
-async fn put<T: Tx>(tx: &mut T, sale: &Sale, is_there: bool) -> Result<bool, SqlError> {
-    let payload = Bytes::from(encode_sale(sale));
+async fn put<S: Sql>(tx: &mut S::Tx, sale: &Sale, is_there: bool) -> Result<bool, SqlError> {
+    let (payload, now) = (Bytes::from(encode_sale(sale)), S::NOW_MS);
     if is_there {
+        let replace = format!("UPDATE sales SET version = ?, payload = ?, changed_at = {now} WHERE sale = ?");
         let params = vec![sale.version.into(), payload.into(), sale.id.stored().into()];
-        return Ok(tx.exec(REPLACE, params).await? == 1);
+        return Ok(tx.exec(&replace, params).await? == 1);
     }
+    let insert = format!("INSERT INTO sales (sale, tenant, version, payload, changed_at) VALUES (?, ?, ?, ?, {now})");
     let params = vec![sale.id.stored().into(), sale.tenant.stored().into(), sale.version.into(), payload.into()];
-    tx.insert_absent(INSERT, params).await
+    tx.insert_absent(&insert, params).await
 }
 
 async fn announce<T: Tx>(tx: &mut T, sale: &Sale) -> Result<(), SqlError> {

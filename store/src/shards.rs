@@ -26,6 +26,8 @@ const LEDGER: &[(&str, &str)] = &[
     ("010-shop-domains", include_str!("../migrations/ledger/010-shop-domains.sql")),
     ("011-limits", include_str!("../migrations/ledger/011-limits.sql")),
     ("012-tenant-rates", include_str!("../migrations/ledger/012-tenant-rates.sql")),
+    ("013-engines", include_str!("../migrations/ledger/013-engines.sql")),
+    ("014-changed-sales", include_str!("../migrations/ledger/014-changed-sales.sql")),
 ];
 /// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
 /// service's list of migrations.

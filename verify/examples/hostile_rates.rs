@@ -35,7 +35,7 @@ use loadtest::{
     sale::LoadSale,
     tally::Figures,
 };
-use verify::market::Market;
+use verify::engine_and_writer::EngineAndWriter;
 
 use attack::{Attack, HOLDERS, Target};
 
@@ -111,12 +111,12 @@ fn row(attack: &Attack, args: &Args) -> anyhow::Result<()> {
             let (rate, p99_ms) = fixture.load(args, Some(args.rate), &mut next, sum_failed(&mut sum.failed))?;
             (sum.open, sum.p99_ms) = (sum.open + rate, sum.p99_ms + p99_ms);
             if let Some(running) = running {
-                rss = rss.max(ProcessSample::of_pid(fixture.market.engine.id())?.resident_bytes);
+                rss = rss.max(ProcessSample::of_pid(fixture.production.engine.id())?.resident_bytes);
                 cpu_ms += attack::cpu_ms().saturating_sub(cpu_began);
                 attacked_ms += u64::try_from((clock.monotonic() - began).as_millis())?;
                 running.stop();
             }
-            fixture.market.wait_rest(&fixture.sale)?;
+            fixture.production.wait_rest(&fixture.sale)?;
         }
     }
     let rounds = f64::from(args.rounds);
@@ -145,7 +145,7 @@ fn sum_failed(sum: &mut u64) -> impl FnMut(u64) + '_ {
 
 /// A sale that nobody bought from yet, and its buyers' requests.
 struct Fixture {
-    market: Market,
+    production: EngineAndWriter,
     sale: LoadSale,
     requests: Arc<Requests>,
     target: Target,
@@ -155,28 +155,31 @@ struct Fixture {
 impl Fixture {
     fn new(args: &Args, needs_large: bool) -> anyhow::Result<Self> {
         let buyers = 2 * args.rounds * args.seconds * (CLOSED_RATE_MAX + args.rate);
-        let market = Market::open("rates")?;
-        let sale = market.publish((buyers + HOLDERS).into(), -60_000)?;
-        let large =
-            if needs_large { market.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id } else { sale.id };
+        let production = EngineAndWriter::open("rates")?;
+        let sale = production.publish((buyers + HOLDERS).into(), -60_000)?;
+        let large = if needs_large {
+            production.publish_lanes(LARGE_OFFERS.into(), LARGE_OFFERS, -60_000)?.id
+        } else {
+            sale.id
+        };
         let (tenant, now_ms) = (sale.tenant.number(), SystemClock::new().now_ms());
-        let signer: TokenSigner = market.signer().clone();
+        let signer: TokenSigner = production.signer().clone();
         let sign = |buyer: BuyerId| signer.sign(&BuyerClaims::new(tenant, buyer.get(), now_ms + TOKEN_TTL_MS), now_ms);
-        let host = market.address().to_string();
+        let host = production.address().to_string();
         let requests = Requests::build(&sale, &host, 0..buyers, 2, &sign, &AtomicU64::new(0))?;
         let elsewhere = if tenant == 1 { 2 } else { 1 };
         let foreign = BuyerClaims::new(elsewhere, sale.buyer(0)?.get(), now_ms + TOKEN_TTL_MS);
-        let holders = (buyers..buyers + HOLDERS).map(|buyer| market.token(&sale, buyer));
+        let holders = (buyers..buyers + HOLDERS).map(|buyer| production.token(&sale, buyer));
         let target = Target {
-            address: market.address(),
-            token: market.token(&sale, 0)?,
+            address: production.address(),
+            token: production.token(&sale, 0)?,
             offer: sale.offers[0].offer,
             stranger: signer.sign(&foreign, now_ms)?,
             holders: holders.collect::<anyhow::Result<Vec<_>>>()?.into(),
             large,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { market, sale, requests: requests.into(), target, runtime })
+        Ok(Self { production, sale, requests: requests.into(), target, runtime })
     }
 
     /// One load of buyers who have not bought yet. Promises a second, and their p99 in

@@ -22,10 +22,10 @@ use kit::{
 use serde_json::{Value, json};
 use verify::{
     child::{Child, wait_until},
-    folder::Folder,
+    embedded::Embedded,
     funnel::Merchants,
-    shop::Shop,
-    wire::{Outcome, Wire},
+    services::Services,
+    wire::{Outcome, Wire, request},
 };
 
 /// Clients that write at once, each on a connection of its own.
@@ -60,28 +60,27 @@ struct Running {
 }
 
 /// Where they remember.
-enum Place {
-    Embedded(Folder),
-    Production(Box<Shop>),
+enum Deployment {
+    Embedded(Embedded),
+    Production(Box<Services>),
 }
 
-impl Place {
+impl Deployment {
     fn start(&self) -> anyhow::Result<Running> {
         match self {
-            Self::Embedded(folder) => {
-                let mut server = folder.serve_with(&["--no-demo"])?;
-                folder.wait_ready(&mut server)?;
-                let key = std::fs::read_to_string(folder.data().join("control.key"))?.trim().to_owned();
-                let merchants = Merchants { address: folder.address(), key };
-                Ok(Running { services: [("flashsale", server)].into(), merchants, shoppers: folder.address() })
+            Self::Embedded(embedded) => {
+                let mut server = embedded.serve_with(&["--no-demo"])?;
+                embedded.wait_ready(&mut server)?;
+                let merchants = embedded.merchants()?;
+                Ok(Running { services: [("flashsale", server)].into(), merchants, shoppers: embedded.address() })
             }
-            Self::Production(shop) => {
-                let (catalog, merchants) = shop.catalog()?;
-                let writer = shop.order_writer(&[])?;
-                let mut engine = shop.engine()?;
-                shop.wait_ready(&mut engine)?;
-                let services = [("catalog", catalog), ("order-writer", writer), ("engine", engine)].into();
-                Ok(Running { services, merchants, shoppers: shop.engine_address() })
+            Self::Production(services) => {
+                let (catalog, merchants) = services.catalog()?;
+                let writer = services.order_writer(&[])?;
+                let mut engine = services.engine()?;
+                services.wait_ready(&mut engine)?;
+                let running = [("catalog", catalog), ("order-writer", writer), ("engine", engine)].into();
+                Ok(Running { services: running, merchants, shoppers: services.engine_address() })
             }
         }
     }
@@ -113,15 +112,11 @@ impl<'a> Client<'a> {
     }
 
     fn post(&mut self, tenant: Option<&str>, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let body = body.to_string();
-        let acts_for = tenant.map_or_else(String::new, |tenant| format!("Flashsale-Tenant: {tenant}\r\n"));
-        self.wire.send(format!(
-            "POST {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\n{acts_for}Idempotency-Key: {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.merchants.key,
-            uuid::Uuid::new_v4(),
-            body.len()
-        ))?;
+        let mut more = format!("Idempotency-Key: {}\r\n", uuid::Uuid::new_v4());
+        if let Some(tenant) = tenant {
+            more += &format!("Flashsale-Tenant: {tenant}\r\n");
+        }
+        self.wire.send(request(&format!("POST {path}"), &self.merchants.key, &more, &body.to_string()))?;
         match self.wire.answer() {
             Outcome::Answered { status: 200 | 201, body, .. } => Ok(serde_json::from_str(&body)?),
             other => bail!("POST {path}: {other:?}"),
@@ -228,13 +223,13 @@ fn read(shoppers: SocketAddr, sales: &[Sale]) -> anyhow::Result<f64> {
 #[expect(clippy::print_stdout, reason = "what it found")]
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let place = if args.production {
-        Place::Production(Box::new(Shop::new("tenants")?))
+    let deployment = if args.production {
+        Deployment::Production(Box::new(Services::new("tenants")?))
     } else {
-        Place::Embedded(Folder::new()?)
+        Deployment::Embedded(Embedded::new()?)
     };
     let clock = SystemClock::new();
-    let running = place.start()?;
+    let running = deployment.start()?;
     println!("before: {}", running.memory()?);
 
     let began = clock.monotonic();
@@ -267,7 +262,7 @@ fn main() -> anyhow::Result<()> {
 
     running.kill()?;
     let began = clock.monotonic();
-    let running = place.start()?;
+    let running = deployment.start()?;
     let ready = (clock.monotonic() - began).as_secs_f64();
     wait_shown(running.shoppers, &sales)?;
     let shown = (clock.monotonic() - began).as_secs_f64();

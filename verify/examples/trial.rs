@@ -34,7 +34,7 @@ use anyhow::Context;
 use clap::Parser;
 use kit::clock::{Clock, SystemClock};
 use loadtest::{backends::production::ProductionBackends, sale::LoadSale};
-use verify::shop::built_programs;
+use verify::services::built_programs;
 
 use crowd::{Crowd, Offered};
 use inflict::{Field, Happened};

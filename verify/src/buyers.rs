@@ -27,7 +27,7 @@ use loadtest::{
 };
 use serde_json::Value;
 
-use crate::wire::{Outcome, Wire};
+use crate::wire::{self, Outcome};
 
 /// How long a token lives.
 const TOKEN_MS: u64 = 3_600_000;
@@ -58,17 +58,7 @@ pub fn token(signer: &TokenSigner, tenant: u32, buyer: u64) -> Result<String, Si
 
 /// Asks an engine to buy, once: `accepted`, the code of the refusal, or `away`.
 pub fn buy(engine: SocketAddr, token: &str, key: &str, purchase: &Value) -> String {
-    let body = purchase.to_string();
-    let request = format!(
-        "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = Wire::connect(engine).and_then(|mut wire| {
-        wire.send(request)?;
-        Ok(wire.answer())
-    });
-    match answer {
+    match wire::ask(engine, wire::purchase(token, key, &purchase.to_string())) {
         Ok(Outcome::Answered { status: 202, .. }) => "accepted".into(),
         Ok(Outcome::Answered { code: Some(code), .. }) => code,
         _ => "away".into(),

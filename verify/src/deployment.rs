@@ -4,9 +4,9 @@ use anyhow::Context;
 use clap::Parser;
 use kit::settings::{StoreArgs, TokenArgs};
 
-/// Stores and keys of a shop.
+/// Stores and keys of a deployment.
 #[derive(Debug, Parser)]
-pub struct Deployment {
+pub struct DeploymentArgs {
     /// Where its services remember.
     #[command(flatten)]
     pub stores: StoreArgs,
@@ -15,7 +15,7 @@ pub struct Deployment {
     pub tokens: TokenArgs,
 }
 
-impl Deployment {
+impl DeploymentArgs {
     /// That of a namespace with a Redis of its own.
     ///
     /// # Errors

@@ -7,6 +7,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
+use store::{
+    shards::Store,
+    sql::{Sql, SqlError},
+};
 
 use crate::child::wait_until;
 
@@ -50,6 +54,19 @@ pub struct Sold {
     pub sales: BTreeSet<(u64, u32)>,
 }
 
+impl Sold {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn of<S: Sql>(store: &Store<S>) -> Result<Self, SqlError> {
+        let lanes = store.ledger.all_lanes().await?;
+        let offers = lanes.iter().flat_map(|lane| &lane.offers);
+        let offers = offers.map(|offer| (offer.offer.to_string(), offer.sold)).collect();
+        Ok(Self { offers, sales: lanes.iter().map(|lane| (lane.sale.get(), lane.tenant.number())).collect() })
+    }
+}
+
 impl Merchants {
     /// The totals of all offers of these sales that something is counted of, by number.
     ///
@@ -73,7 +90,7 @@ impl Merchants {
     /// returns the totals then.
     ///
     /// # Errors
-    /// When they do not agree in time; both are told.
+    /// When they do not agree in time; both are in the error.
     pub fn agree(
         &self,
         sold: &Sold,

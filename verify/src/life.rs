@@ -163,7 +163,7 @@ impl<'a, P: Place> Life<'a, P> {
         Ok(life)
     }
 
-    /// Who comes too early is told so, and nobody has to wait longer than for the second.
+    /// Who comes too early is refused for that, and nobody has to wait longer than for the second.
     fn opens_on_the_second(&mut self) -> anyhow::Result<()> {
         let clock = SystemClock::new();
         for engine in self.place.engines() {
@@ -224,7 +224,8 @@ impl<'a, P: Place> Life<'a, P> {
         })
     }
 
-    /// Two operators change the price at once: one wins, and the other is told what there is now.
+    /// Two operators change the price at once: one wins, and the other is answered with what there
+    /// is now.
     fn gets_another_price(&mut self) -> anyhow::Result<()> {
         let seen = self.show()?["version"].as_u64().context("a sale without a version")?;
         let (merchants, path, tenant) = (self.place.merchants(), &self.path, self.seller.id());

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use crate::wire::{Outcome, Wire};
+use crate::wire::{self, Wire};
 
 /// The merchants' service, asked by its operator.
 #[derive(Debug, Clone)]
@@ -20,12 +20,7 @@ pub struct Merchants {
 /// `more`: further headers, each with its end of line.
 fn request(what: &str, token: &str, more: &str, body: &Value) -> String {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    format!(
-        "{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n{more}Idempotency-Key: {}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        uuid::Uuid::new_v4(),
-        body.len()
-    )
+    wire::request(what, token, &format!("{more}Idempotency-Key: {}\r\n", uuid::Uuid::new_v4()), &body)
 }
 
 /// Sends a request with a bearer token and an Idempotency-Key of its own: status and body of the
@@ -34,12 +29,8 @@ fn request(what: &str, token: &str, more: &str, body: &Value) -> String {
 /// # Errors
 /// When there is no answer.
 pub fn answered(to: SocketAddr, what: &str, token: &str, more: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
-    let mut wire = Wire::connect(to)?;
-    wire.send(request(what, token, more, body))?;
-    match wire.answer() {
-        Outcome::Answered { status, body, .. } => Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null))),
-        other => bail!("{what}: no answer: {other:?}"),
-    }
+    let (status, _, body) = wire::ask(to, request(what, token, more, body))?.answered().context(what.to_owned())?;
+    Ok((status, serde_json::from_str(&body).unwrap_or(Value::Null)))
 }
 
 fn acts_for(tenant: &str) -> String {

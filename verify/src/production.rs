@@ -9,11 +9,11 @@ use loadtest::{audit::Evidence, backends::production::ProductionBackends, sale::
 
 use crate::{
     child::Child,
-    deployment::Deployment,
+    deployment::DeploymentArgs,
     life::{Place, Process, settled_evidence},
     merchants::Merchants,
     redis_server::free_port,
-    shop::Shop,
+    services::Services,
 };
 
 /// An engine, and where it is whenever it runs.
@@ -30,11 +30,11 @@ pub struct Production {
     writers: [Child; 2],
     catalog: Child,
     merchants: Merchants,
-    deployment: Deployment,
+    deployment: DeploymentArgs,
     signer: TokenSigner,
     writer_arguments: &'static [&'static str],
     // Last: what it leaves behind is removed when nobody works on it any more.
-    shop: Shop,
+    services: Services,
 }
 
 impl Production {
@@ -43,17 +43,17 @@ impl Production {
     /// # Errors
     /// When the stack is not up, or something cannot be started.
     pub fn open(name: &str, writer_arguments: &'static [&'static str]) -> anyhow::Result<Self> {
-        let shop = Shop::new(name)?;
-        let writers = [shop.order_writer(writer_arguments)?, shop.order_writer(writer_arguments)?];
+        let services = Services::new(name)?;
+        let writers = [services.order_writer(writer_arguments)?, services.order_writer(writer_arguments)?];
         let engine = || {
             let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
-            Ok::<_, anyhow::Error>(Engine { process: shop.engine_at(listen, admin)?, listen, admin })
+            Ok::<_, anyhow::Error>(Engine { process: services.engine_at(listen, admin)?, listen, admin })
         };
         let engines = [engine()?, engine()?];
-        let (catalog, merchants) = shop.catalog()?;
-        let deployment = shop.deployment()?;
+        let (catalog, merchants) = services.catalog()?;
+        let deployment = services.deployment()?;
         let signer = deployment.tokens.signer()?;
-        Ok(Self { engines, writers, catalog, merchants, deployment, signer, writer_arguments, shop })
+        Ok(Self { engines, writers, catalog, merchants, deployment, signer, writer_arguments, services })
     }
 }
 
@@ -75,15 +75,15 @@ impl Place for Production {
             Process::Engine => {
                 let Engine { process, listen, admin } = &mut self.engines[0];
                 process.kill()?;
-                *process = self.shop.engine_at(*listen, *admin)?;
+                *process = self.services.engine_at(*listen, *admin)?;
             }
             Process::Writer => {
                 self.writers[0].kill()?;
-                self.writers[0] = self.shop.order_writer(self.writer_arguments)?;
+                self.writers[0] = self.services.order_writer(self.writer_arguments)?;
             }
             Process::Catalog => {
                 self.catalog.kill()?;
-                (self.catalog, self.merchants) = self.shop.catalog()?;
+                (self.catalog, self.merchants) = self.services.catalog()?;
             }
         }
         Ok(())

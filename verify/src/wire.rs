@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::bail;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -48,6 +49,42 @@ impl Outcome {
             Self::Hung => (0, "hung"),
         }
     }
+
+    /// Status, head and body.
+    ///
+    /// # Errors
+    /// When there was no answer.
+    pub fn answered(self) -> anyhow::Result<(u16, String, String)> {
+        match self {
+            Self::Answered { status, head, body, .. } => Ok((status, head, body)),
+            other => bail!("no answer: {other:?}"),
+        }
+    }
+}
+
+/// A request with a bearer token, as a good client writes it. `what`: method and path; `more`:
+/// further headers, each with its end of line.
+pub fn request(what: &str, token: &str, more: &str, body: &str) -> String {
+    format!(
+        "{what} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n{more}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A purchase under this idempotency key.
+pub fn purchase(token: &str, key: &str, body: &str) -> String {
+    request("POST /v1/orders", token, &format!("Idempotency-Key: {key}\r\n"), body)
+}
+
+/// Sends a request over a connection of its own, and waits for the answer.
+///
+/// # Errors
+/// When nobody takes it.
+pub fn ask(to: SocketAddr, request: impl AsRef<[u8]>) -> io::Result<Outcome> {
+    let mut wire = Wire::connect(to)?;
+    wire.send(request)?;
+    Ok(wire.answer())
 }
 
 /// A connection.

@@ -13,6 +13,8 @@ mod funnel;
 mod life;
 #[path = "crash/limits.rs"]
 mod limits;
+#[path = "crash/readiness.rs"]
+mod readiness;
 #[path = "events/toy.rs"]
 mod toy;
 
@@ -29,12 +31,9 @@ use store::{
     shards::{self, Namespace, Store},
     sql::mysql::{MySql, MySqlServer, Settings},
 };
-use verify::{
-    child::{Child, wait_until},
-    shop::{Rush, Shop},
-};
+use verify::{child::wait_until, engine_and_writer::EngineAndWriter, load_test::LoadTest, services::Services};
 
-const SELLOUT: Rush = Rush { scenario: "sellout", units: 3_000, buyers: 6_000, rate: 1_500 };
+const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 3_000, buyers: 6_000, rate: 1_500 };
 /// So many accepted orders are the middle of [`SELLOUT`].
 const MIDDLE: u64 = 800;
 
@@ -54,31 +53,20 @@ fn assert_sold_out(report: &Value) {
     assert_eq!(figure(report, "orders_durable"), SELLOUT.units, "exactly the units are sold: {report}");
 }
 
-struct Night {
-    engine: Child,
-    writer: Child,
-    // Last: what it leaves behind is removed when nobody works on it any more.
-    shop: Shop,
-}
-
-/// A shop that is open, with one engine and one order-writer.
-fn open(name: &str, writer: &[&str]) -> Night {
-    let shop = Shop::new(name).unwrap();
-    let writer = shop.order_writer(writer).unwrap();
-    let mut engine = shop.engine().unwrap();
-    shop.wait_ready(&mut engine).unwrap();
-    Night { engine, writer, shop }
+/// One engine and one order-writer, which gets these further arguments.
+fn open(name: &str, writer: &[&str]) -> EngineAndWriter {
+    EngineAndWriter::over(Services::new(name).unwrap(), writer, Services::engine).unwrap()
 }
 
 /// Failure points 4 to 7: promised and not yet in the log, or in the log and not yet answered.
 #[test]
 fn the_engine_is_killed_in_the_middle_of_a_sale() {
-    let mut night = open("engine", &[]);
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    night.shop.wait_accepted(MIDDLE).unwrap();
-    night.engine.kill().unwrap();
-    night.engine = night.shop.engine().unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    let mut production = open("engine", &[]);
+    let load = production.services.load_test(SELLOUT).unwrap();
+    production.services.wait_accepted(MIDDLE).unwrap();
+    production.engine.kill().unwrap();
+    production.engine = production.services.engine().unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_sold_out(&report);
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
 }
@@ -87,14 +75,14 @@ fn the_engine_is_killed_in_the_middle_of_a_sale() {
 /// it is killed, and nobody is turned away or waits in vain.
 #[test]
 fn a_sale_sells_on_while_the_merchants_service_stands_still_and_is_dead() {
-    let night = open("merchants", &[]);
-    let (mut merchants, _) = night.shop.catalog().unwrap();
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    night.shop.wait_accepted(MIDDLE).unwrap();
+    let production = open("merchants", &[]);
+    let (mut merchants, _) = production.services.catalog().unwrap();
+    let load = production.services.load_test(SELLOUT).unwrap();
+    production.services.wait_accepted(MIDDLE).unwrap();
     merchants.freeze().unwrap();
-    night.shop.wait_accepted(2 * MIDDLE).unwrap();
+    production.services.wait_accepted(2 * MIDDLE).unwrap();
     merchants.kill().unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_sold_out(&report);
     for name in ["unknown", "rejected_after_accepted"] {
         assert_eq!(figure(&report, name), 0, "{name}: {report}");
@@ -105,13 +93,13 @@ fn a_sale_sells_on_while_the_merchants_service_stands_still_and_is_dead() {
 /// is killed: a retry gets the same order.
 #[test]
 fn retries_over_a_killed_engine_get_the_same_order() {
-    let mut night = open("retries", &[]);
-    let storm = Rush { scenario: "retry-storm", units: 2_000, buyers: 4_000, rate: 2_000 };
-    let rush = night.shop.rush(storm).unwrap();
-    night.shop.wait_accepted(MIDDLE).unwrap();
-    night.engine.kill().unwrap();
-    night.engine = night.shop.engine().unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    let mut production = open("retries", &[]);
+    let storm = LoadTest { scenario: "retry-storm", units: 2_000, buyers: 4_000, rate: 2_000 };
+    let load = production.services.load_test(storm).unwrap();
+    production.services.wait_accepted(MIDDLE).unwrap();
+    production.engine.kill().unwrap();
+    production.engine = production.services.engine().unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_clean(&report);
     assert_eq!(figure(&report, "orders_durable"), storm.units, "exactly the units are sold: {report}");
     for name in ["changed", "unknown", "rejected_after_accepted"] {
@@ -122,15 +110,15 @@ fn retries_over_a_killed_engine_get_the_same_order() {
 /// Failure points 13 and 14: at each step between decide and ledger the writer dies, and another
 /// one takes over.
 fn the_writer_dies_at(step: &str) {
-    let mut night = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
-    let rush = night.shop.rush(SELLOUT).unwrap();
+    let mut production = open(&step.replace(['-', ':'], "_"), &["--die-at", step]);
+    let load = production.services.load_test(SELLOUT).unwrap();
     wait_until("the writer dies where its failpoint is", std::time::Duration::from_secs(60), || {
-        Ok(night.writer.ended()?.is_some())
+        Ok(production.writer.ended()?.is_some())
     })
     .unwrap();
-    assert!(night.writer.said("failpoint reached"), "it ended for another reason:\n{}", night.writer.tail());
-    night.writer = night.shop.order_writer(&[]).unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    assert!(production.writer.said("failpoint reached"), "it ended for another reason:\n{}", production.writer.tail());
+    production.writer = production.services.order_writer(&[]).unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_sold_out(&report);
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
 }
@@ -163,13 +151,13 @@ the_writer_dies! {
 /// nothing is sold twice.
 #[test]
 fn redis_restarts_without_its_last_second() {
-    let mut night = open("redis", &[]);
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    night.shop.wait_accepted(MIDDLE).unwrap();
-    let before = night.shop.redis.log_len().unwrap();
-    night.shop.wait_accepted(MIDDLE + 400).unwrap();
-    night.shop.redis.restart_with_log_cut_to(before).unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    let mut production = open("redis", &[]);
+    let load = production.services.load_test(SELLOUT).unwrap();
+    production.services.wait_accepted(MIDDLE).unwrap();
+    let before = production.services.redis.log_len().unwrap();
+    production.services.wait_accepted(MIDDLE + 400).unwrap();
+    production.services.redis.restart_with_log_cut_to(before).unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_sold_out(&report);
 }
 
@@ -193,18 +181,20 @@ async fn at_rest(databases: &Store<MySql>, orders: &KafkaSource, partitions: u32
 /// orders are cancelled and expire. A consumer that is killed, too, hears of every order.
 #[test]
 fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
-    let mut night = open("events", &["--die-at", "rows:8"]);
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    wait_until("the writer dies where it was told to", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some()))
-        .unwrap();
-    night.writer = night.shop.order_writer(&["--die-at", "settled"]).unwrap();
-    night.engine.kill().unwrap();
-    night.engine = night.shop.engine().unwrap();
-    wait_until("the writer dies again", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some())).unwrap();
-    night.writer = night.shop.order_writer(&[]).unwrap();
-    night.shop.report_of(rush).unwrap();
+    let mut production = open("events", &["--die-at", "rows:8"]);
+    let load = production.services.load_test(SELLOUT).unwrap();
+    wait_until("the writer dies where its failpoint is", Duration::from_secs(60), || {
+        Ok(production.writer.ended()?.is_some())
+    })
+    .unwrap();
+    production.writer = production.services.order_writer(&["--die-at", "settled"]).unwrap();
+    production.engine.kill().unwrap();
+    production.engine = production.services.engine().unwrap();
+    wait_until("the writer dies again", Duration::from_secs(60), || Ok(production.writer.ended()?.is_some())).unwrap();
+    production.writer = production.services.order_writer(&[]).unwrap();
+    production.services.report_of(load).unwrap();
 
-    let args = night.shop.stores().unwrap();
+    let args = production.services.stores().unwrap();
     let partitions = u32::from(args.partitions);
     let kafka = KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), partitions);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -219,8 +209,8 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
         }
         let watch = |_: &desk::Expiry| ControlFlow::Continue(());
         desk::expire(&databases.orders, &databases.ledger, Some(Duration::ZERO), watch).await.unwrap();
-        night.writer.kill().unwrap();
-        night.writer = night.shop.order_writer(&[]).unwrap();
+        production.writer.kill().unwrap();
+        production.writer = production.services.order_writer(&[]).unwrap();
         let orders = KafkaSource::new(&kafka);
         let waited = tokio::time::timeout(Duration::from_secs(120), async {
             while !at_rest(&databases, &orders, partitions).await {
@@ -229,7 +219,7 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
         });
         assert!(waited.await.is_ok(), "the releases are decided in time");
         let events = KafkaSource::of(&kafka, Topic::OrderEvents);
-        (toy::tells_of_every_order(&databases, &events, partitions).await, some.len() as u64)
+        (toy::receives_every_order(&databases, &events, partitions).await, some.len() as u64)
     });
     let (counts, cancelled) = counts;
     println!("heard of {counts:?}");
@@ -241,13 +231,13 @@ fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
 /// ledger sorts them out.
 #[test]
 fn two_writers_fight_for_a_partition() {
-    let mut night = open("fight", &[]);
-    let mut second = night.shop.order_writer(&["--contend"]).unwrap();
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    let report = night.shop.report_of(rush).unwrap();
+    let mut production = open("fight", &[]);
+    let mut second = production.services.order_writer(&["--contend"]).unwrap();
+    let load = production.services.load_test(SELLOUT).unwrap();
+    let report = production.services.report_of(load).unwrap();
     assert_sold_out(&report);
     assert_eq!(figure(&report, "rejected_after_accepted"), 0, "Redis and log lost nothing");
-    let fenced = [&night.writer, &second].map(|writer| writer.said("another writer moved this partition"));
+    let fenced = [&production.writer, &second].map(|writer| writer.said("another writer moved this partition"));
     assert!(fenced.contains(&true), "they never met: the test would prove nothing");
-    assert!(night.writer.ended().unwrap().is_none() && second.ended().unwrap().is_none(), "both are still at it");
+    assert!(production.writer.ended().unwrap().is_none() && second.ended().unwrap().is_none(), "both are still at it");
 }

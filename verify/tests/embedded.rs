@@ -33,6 +33,8 @@ mod older;
 mod paid;
 #[path = "embedded/parked.rs"]
 mod parked;
+#[path = "embedded/readiness.rs"]
+mod readiness;
 #[path = "embedded/reduction.rs"]
 mod reduction;
 #[path = "embedded/rights.rs"]

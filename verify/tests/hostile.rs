@@ -18,7 +18,7 @@ mod tokens;
 use loadtest::sale::LoadSale;
 use verify::{
     child::wait_until,
-    market::{Market, Remembered},
+    engine_and_writer::{EngineAndWriter, Remembered},
     wire::{Outcome, PATIENCE, Wire},
 };
 
@@ -34,9 +34,9 @@ const GROWTH_MAX: u64 = 256 << 20;
 /// Connections that the engine's stores may open while a test runs.
 const STORES_MAX: u64 = 16;
 
-/// A market with one sale, and what it looked like before anybody came.
+/// A deployment with one sale, and what it looked like before anybody came.
 struct Fixture {
-    market: Market,
+    production: EngineAndWriter,
     sale: LoadSale,
     /// Honest purchases so far.
     bought: u32,
@@ -46,27 +46,27 @@ struct Fixture {
 
 impl Fixture {
     fn new(name: &str) -> Self {
-        Self::of(Market::open(name).unwrap())
+        Self::of(EngineAndWriter::open(name).unwrap())
     }
 
-    fn of(market: Market) -> Self {
-        let sale = market.publish(UNITS, OPEN_MS).unwrap();
-        let mut fixture = Self { market, sale, bought: 0, memory: 0, descriptors: 0 };
+    fn of(production: EngineAndWriter) -> Self {
+        let sale = production.publish(UNITS, OPEN_MS).unwrap();
+        let mut fixture = Self { production, sale, bought: 0, memory: 0, descriptors: 0 };
         // Connections to the stores are made when they are first needed.
         fixture.buys();
-        let sample = fixture.market.engine_sample().unwrap();
+        let sample = fixture.production.engine_sample().unwrap();
         (fixture.memory, fixture.descriptors) = (sample.resident_bytes, sample.open_fds);
         fixture
     }
 
     fn wire(&self) -> Wire {
-        Wire::connect(self.market.address()).unwrap()
+        Wire::connect(self.production.address()).unwrap()
     }
 
     /// A request as a good client writes it, but for its `more` headers and its body. Indices of
     /// hostile buyers begin at 500,000.
     fn post(&self, more: &str, body: &str) -> String {
-        let token = self.market.token(&self.sale, 500_000).unwrap();
+        let token = self.production.token(&self.sale, 500_000).unwrap();
         post(&token, more, body)
     }
 
@@ -76,7 +76,7 @@ impl Fixture {
 
     /// Another honest buyer buys, over a connection of its own.
     fn buys(&mut self) {
-        let token = self.market.token(&self.sale, self.bought).unwrap();
+        let token = self.production.token(&self.sale, self.bought).unwrap();
         let mut wire = self.wire();
         wire.send(post(&token, "idempotency-key: honest\r\n", &self.good_body())).unwrap();
         let outcome = wire.answer();
@@ -86,26 +86,26 @@ impl Fixture {
 
     /// Waits until no client's connection is open.
     fn wait_alone(&self, when: &str) {
-        let open = || self.market.shop.engine_metric("flashsale_http_connections_open");
+        let open = || self.production.services.engine_metric("flashsale_http_connections_open");
         wait_until(&format!("{when}: connections end with their clients"), PATIENCE, || Ok(open()? == 0.0)).unwrap();
     }
 
     /// Nothing was reserved but by honest buyers, anywhere, and what was taken has come back.
     fn leave_unhurt(mut self) {
         self.buys();
-        self.market.check_running().unwrap();
+        self.production.check_running().unwrap();
         self.wait_alone("at the end");
         // The stores may have opened a few of their own meanwhile.
-        let kept = self.market.engine_sample().unwrap().open_fds.saturating_sub(self.descriptors);
+        let kept = self.production.engine_sample().unwrap().open_fds.saturating_sub(self.descriptors);
         assert!(kept <= STORES_MAX, "{kept} descriptors were not given back");
-        let grown = self.market.engine_sample().unwrap().resident_bytes.saturating_sub(self.memory);
+        let grown = self.production.engine_sample().unwrap().resident_bytes.saturating_sub(self.memory);
         assert!(grown <= GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
-        self.market.wait_rest(&self.sale).unwrap();
+        self.production.wait_rest(&self.sale).unwrap();
         let honest = u64::from(self.bought);
         let rows = usize::try_from(honest).unwrap();
         let expected = Remembered { left: UNITS - honest, sold: honest, entries: rows, journal: 0, rows };
-        assert_eq!(self.market.remembered(&self.sale).unwrap(), expected);
-        assert!(!self.market.engine.said("panicked"), "{}", self.market.engine.tail());
+        assert_eq!(self.production.remembered(&self.sale).unwrap(), expected);
+        assert!(!self.production.engine.said("panicked"), "{}", self.production.engine.tail());
     }
 }
 

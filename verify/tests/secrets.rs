@@ -39,7 +39,7 @@ fn signing_a_token_by_hand_shows_the_secret_to_no_program() {
 
 #[test]
 fn every_program_refuses_a_secret_among_its_arguments() {
-    let programs = verify::shop::built_programs().unwrap();
+    let programs = verify::services::built_programs().unwrap();
     let refused = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(programs.join(program));
         let given = ["FLASHSALE_REDIS_URL", "FLASHSALE_MYSQL_URL", "FLASHSALE_KAFKA_BROKERS"];

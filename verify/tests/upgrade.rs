@@ -10,17 +10,8 @@ mod before;
 use std::{path::Path, time::Duration};
 
 use before::Before;
-use kit::{
-    clock::{Clock, SystemClock},
-    token::BuyerClaims,
-};
 use serde_json::Value;
-use verify::{
-    child::wait_until,
-    market::Market,
-    shop::Shop,
-    wire::{Outcome, Wire},
-};
+use verify::{buyers::token, child::wait_until, engine_and_writer::EngineAndWriter, services::Services, wire};
 
 /// The sale file that the first program published.
 const SALE: &str = include_str!("data/before-production/sale.toml");
@@ -31,8 +22,6 @@ const RED: u64 = 9001;
 const BLUE: u64 = 9002;
 /// Longest wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long every token is valid.
-const TOKEN_TTL_MS: u64 = 3_600_000;
 
 /// An order of before: who bought, with which key, what, how much, and the id of the answer.
 type Old = (u64, &'static str, u64, u32, &'static str);
@@ -45,44 +34,28 @@ const LIVE: [Old; 4] = [
 ];
 const CANCELLED: Old = (42, "first", RED, 1, "504257725822066688");
 
-fn token(market: &Market, buyer: u64) -> String {
-    let now_ms = SystemClock::new().now_ms();
-    let claims = BuyerClaims::new(TENANT, buyer, now_ms + TOKEN_TTL_MS);
-    market.signer().sign(&claims, now_ms).unwrap()
-}
-
 /// Status and body of the answer.
-fn ask(market: &Market, request: &str) -> (u16, Value) {
-    let mut wire = Wire::connect(market.address()).unwrap();
-    wire.send(request).unwrap();
-    match wire.answer() {
-        Outcome::Answered { status, body, .. } => (status, serde_json::from_str(&body).unwrap()),
-        other => panic!("no answer: {other:?}"),
-    }
+fn ask(production: &EngineAndWriter, request: &str) -> (u16, Value) {
+    let (status, _, body) = wire::ask(production.address(), request).unwrap().answered().unwrap();
+    (status, serde_json::from_str(&body).unwrap())
 }
 
-fn buy(market: &Market, buyer: u64, key: &str, offer: u64, quantity: u32) -> (u16, Value) {
+fn buy(production: &EngineAndWriter, buyer: u64, key: &str, offer: u64, quantity: u32) -> (u16, Value) {
     let body = format!(r#"{{"offer_id":"{offer}","quantity":{quantity}}}"#);
-    let request = format!(
-        "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\nIdempotency-Key: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        token(market, buyer),
-        body.len()
-    );
-    ask(market, &request)
+    ask(production, &wire::purchase(&token(production.signer(), TENANT, buyer).unwrap(), key, &body))
 }
 
 /// What an order is by its row.
-fn order(market: &Market, buyer: u64, id: &str) -> (u16, Value) {
-    let token = token(market, buyer);
-    ask(market, &format!("GET /v1/orders/{id} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n"))
+fn order(production: &EngineAndWriter, buyer: u64, id: &str) -> (u16, Value) {
+    let token = token(production.signer(), TENANT, buyer).unwrap();
+    ask(production, &format!("GET /v1/orders/{id} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n"))
 }
 
 /// Waits until a purchase is accepted, with the same key all the while, and returns the order's id.
-fn sells(market: &Market, buyer: u64, key: &str, offer: u64, quantity: u32) -> String {
+fn sells(production: &EngineAndWriter, buyer: u64, key: &str, offer: u64, quantity: u32) -> String {
     let mut bought = Value::Null;
     let is_sold = || {
-        let (status, answer) = buy(market, buyer, key, offer, quantity);
+        let (status, answer) = buy(production, buyer, key, offer, quantity);
         bought = answer;
         Ok(status == 202)
     };
@@ -91,34 +64,34 @@ fn sells(market: &Market, buyer: u64, key: &str, offer: u64, quantity: u32) -> S
     bought["order_id"].as_str().unwrap().to_owned()
 }
 
-fn refuses(market: &Market, (buyer, key): (u64, &str), offer: u64, code: &str) {
-    let (status, answer) = buy(market, buyer, key, offer, 1);
+fn refuses(production: &EngineAndWriter, (buyer, key): (u64, &str), offer: u64, code: &str) {
+    let (status, answer) = buy(production, buyer, key, offer, 1);
     assert_eq!((status, answer["code"].as_str()), (409, Some(code)), "{buyer}, {key}: {answer}");
 }
 
 /// R6, R13: Redis is empty; the rows remember keys, limits and what is over.
-fn buyers_of_before_are_known(market: &Market) {
+fn buyers_of_before_are_known(production: &EngineAndWriter) {
     for (buyer, key, offer, quantity, id) in LIVE {
-        assert_eq!(sells(market, buyer, key, offer, quantity), id, "{buyer}, {key}");
-        let (_, row) = order(market, buyer, id);
+        assert_eq!(sells(production, buyer, key, offer, quantity), id, "{buyer}, {key}");
+        let (_, row) = order(production, buyer, id);
         assert_eq!(row["status"], "pending_payment", "{row}");
     }
     let (buyer, key, offer, quantity, id) = CANCELLED;
-    let (_, answer) = buy(market, buyer, key, offer, quantity);
+    let (_, answer) = buy(production, buyer, key, offer, quantity);
     assert_eq!((answer["order_id"].as_str(), answer["status"].as_str()), (Some(id), Some("cancelled")), "{answer}");
     for (buyer, offer) in [(41, RED), (43, BLUE), (44, RED)] {
-        refuses(market, (buyer, "too-many"), offer, "limit_reached");
+        refuses(production, (buyer, "too-many"), offer, "limit_reached");
     }
 }
 
 /// Fresh buyers, one unit each, take so many units and no more.
-fn sells_out(market: &Market, offer: u64, first_buyer: u64, units: u64) {
+fn sells_out(production: &EngineAndWriter, offer: u64, first_buyer: u64, units: u64) {
     let last = first_buyer + units;
     for buyer in first_buyer..last {
-        let (status, answer) = buy(market, buyer, "after", offer, 1);
+        let (status, answer) = buy(production, buyer, "after", offer, 1);
         assert_eq!(status, 202, "unit {} of {units} of {offer}: {answer}", buyer - first_buyer + 1);
     }
-    refuses(market, (last, "after"), offer, "sold_out");
+    refuses(production, (last, "after"), offer, "sold_out");
 }
 
 /// The names of the migrations in a folder of the store, in order.
@@ -138,36 +111,36 @@ fn audits_clean(before: &Before, expected: &str) {
 
 #[test]
 fn what_the_first_program_left_is_upgraded_and_sold_on() {
-    let shop = Shop::new("upgrade").unwrap();
-    let before = Before::load(&shop);
+    let services = Services::new("upgrade").unwrap();
+    let before = Before::load(&services);
     assert_eq!(before.migrations("ledger"), ["001"]);
-    let mut market = Market::over(shop, Shop::engine).unwrap();
+    let mut production = EngineAndWriter::over(services, &[], Services::engine).unwrap();
 
-    buyers_of_before_are_known(&market);
-    let again = sells(&market, CANCELLED.0, "again", RED, 1);
-    sells_out(&market, RED, 100, 7);
-    sells_out(&market, BLUE, 200, 6);
+    buyers_of_before_are_known(&production);
+    let again = sells(&production, CANCELLED.0, "again", RED, 1);
+    sells_out(&production, RED, 100, 7);
+    sells_out(&production, BLUE, 200, 6);
     audits_clean(&before, "2 offers, 19 order rows (18 live), 19 orders in the log, 18 buyers' entries");
 
     // An order of before and one of today give back a unit each, and both are sold again.
     for id in [LIVE[2].4, &again] {
-        market.shop.cancel(id).unwrap();
+        production.services.cancel(id).unwrap();
     }
     for buyer in [300, 301] {
-        sells(&market, buyer, "returned", RED, 1);
+        sells(&production, buyer, "returned", RED, 1);
     }
-    refuses(&market, (302, "returned"), RED, "sold_out");
+    refuses(&production, (302, "returned"), RED, "sold_out");
 
     // The first program's sale goes on with a version that this one publishes.
     assert_eq!(before.published(), [(1001, 1)]);
-    market
-        .shop
+    production
+        .services
         .publish(&SALE.replace("version = 1", "version = 2").replace("allotment = 8", "allotment = 10"))
         .unwrap();
     for buyer in [400, 401] {
-        sells(&market, buyer, "more", BLUE, 1);
+        sells(&production, buyer, "more", BLUE, 1);
     }
-    refuses(&market, (402, "more"), BLUE, "sold_out");
+    refuses(&production, (402, "more"), BLUE, "sold_out");
     assert_eq!(before.published(), [(1001, 2)]);
 
     audits_clean(&before, "2 offers, 23 order rows (20 live), 23 orders in the log, 20 buyers' entries");
@@ -175,7 +148,7 @@ fn what_the_first_program_left_is_upgraded_and_sold_on() {
     for shard in ["orders_00", "orders_01"] {
         assert_eq!(before.migrations(shard), known_migrations("orders"));
     }
-    market.check_running().unwrap();
-    drop(market);
+    production.check_running().unwrap();
+    drop(production);
     before.remove();
 }

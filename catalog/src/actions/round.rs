@@ -10,7 +10,15 @@ use super::{
     bodies::State,
     row::{COLUMNS, Kept},
 };
-use crate::{identity, ports::Ports, refused::Refused, sales, service::Catalog};
+use crate::{
+    alarms::Alarm,
+    failpoint::{Failpoint, Step},
+    identity,
+    ports::Ports,
+    refused::Refused,
+    sales,
+    service::Catalog,
+};
 
 /// Actions of one round.
 const ROUND_MAX: u32 = 100;
@@ -57,7 +65,12 @@ async fn carry_out<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: Kept) -> R
         Ok(Some(change))
     };
     match sales::act(catalog, change, (tenant, kept.sale), kept.asked.deed()?).await {
-        Ok(()) => Ok(()),
+        Ok(is_done) => {
+            if is_done {
+                catalog.alarms().count(Alarm::ActionDone);
+            }
+            Ok(())
+        }
         // Rolled back, or unknown: its row tells the next round.
         Err(Refused::Sql(error)) => Err(error.into()),
         Err(refused) => note(catalog, tenant, &kept, (refused.to_string(), false)).await,
@@ -98,8 +111,11 @@ async fn note<P: Ports>(
     let next_at = now_ms + (PAUSE_MS << kept.attempts.min(ATTEMPTS_MAX));
     let after = Kept { state, next_at, attempts, reason, version: found.version + 1, ..found };
     after.save(&mut tx, tenant, now_ms).await?;
+    Failpoint::of_actions().reach(Step::Written);
     tx.commit().await?;
+    Failpoint::of_actions().reach(Step::Durable);
     let (action, sale, reason) = (kept.action, kept.sale, after.reason);
+    catalog.alarms().count(if is_over { Alarm::ActionFailed } else { Alarm::ActionRetried });
     if is_over {
         tracing::error!(tenant, sale, action, reason, "a scheduled action failed for good");
     } else {

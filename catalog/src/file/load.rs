@@ -2,14 +2,14 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::Path,
 };
 
 use super::FILE_BYTES_MAX;
 use crate::flaw::Flaw;
 
-/// Reads the file's text, at most [`FILE_BYTES_MAX`] bytes of it.
+/// Reads the file's text, at most [`FILE_BYTES_MAX`] bytes of it; `-` is standard input.
 ///
 /// # Errors
 /// One [`Flaw`] that says what the path is instead of a readable text: nothing, a directory, too
@@ -23,7 +23,10 @@ pub fn load(path: &Path) -> Result<String, Flaw> {
             _ => format!("cannot be read: {error}"),
         })
     };
-    let file = File::open(path).map_err(cannot)?;
+    let file: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path).map_err(cannot)?),
+    };
     let mut bytes = Vec::new();
     // One byte more than allowed tells that there is more; a pipe or a device has no length to ask
     // for.

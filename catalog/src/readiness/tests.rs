@@ -5,13 +5,22 @@ fn ready() -> Facts {
     Facts {
         now_ms: 10_000,
         ledger_now_ms: 10_500,
+        opens_at: 15_000,
         closes_at: 20_000,
+        published: 3,
+        engines: vec![EngineSeen { number: 1, silent_ms: Some(900), skew_ms: 10, version: Some(3) }],
+        has_account: Some(true),
         is_published: true,
         has_token_key: true,
         lanes: vec![LaneFacts {
             field: "lanes[0]".into(),
             limit_per_buyer: 2,
             ledger: Some(LedgerLane { limit_per_buyer: 2, ..LedgerLane::default() }),
+            stock: Some(StockLane {
+                is_open: true,
+                journal: 0,
+                units: vec![Units { field: "lanes[0].offers[0]".into(), stock: Some((3, 5)), allotment: 5, sold: 2 }],
+            }),
         }],
         offers: vec![OfferFacts {
             field: "lanes[0].offers[0]".into(),
@@ -42,6 +51,10 @@ fn one(light: Light, code: &str, field: &str) -> Vec<(Light, String, String)> {
 
 fn ledger(facts: &mut Facts) -> &mut LedgerLane {
     facts.lanes[0].ledger.as_mut().unwrap()
+}
+
+fn stock(facts: &mut Facts) -> &mut StockLane {
+    facts.lanes[0].stock.as_mut().unwrap()
 }
 
 fn article(facts: &mut Facts) -> &mut Article {
@@ -78,6 +91,38 @@ fn each_red_rule_finds_its_fact_and_nothing_else() {
 }
 
 #[test]
+fn each_red_rule_of_engines_stock_and_payment_finds_its_fact_and_nothing_else() {
+    use Light::Red;
+    let (lane, offer) = ("lanes[0]", "lanes[0].offers[0]");
+    assert_eq!(found(|facts| facts.engines.clear()), one(Red, "no_engine", ""));
+    let silent = one(Red, "engine_silent", "");
+    assert_eq!(found(|facts| facts.engines[0].silent_ms = None), silent);
+    assert_eq!(found(|facts| facts.engines[0].silent_ms = Some(5_001)), silent);
+    assert_eq!(found(|facts| facts.engines[0].silent_ms = Some(5_000)), []);
+    assert_eq!(found(|facts| facts.engines[0].version = None), one(Red, "engine_behind", ""));
+    assert_eq!(found(|facts| facts.engines[0].version = Some(2)), one(Red, "engine_behind", ""));
+    assert_eq!(found(|facts| facts.engines[0].version = Some(4)), [], "the row hears of it later");
+    assert_eq!(found(|facts| facts.engines[0].skew_ms = 1_001), one(Red, "engine_clock", ""));
+    assert_eq!(found(|facts| facts.stock_away = Some("gone".into())), one(Red, "stock_away", ""));
+    assert_eq!(found(|facts| stock(facts).is_open = false), one(Red, "lane_closed", lane));
+    let differs = one(Red, "stock_differs", offer);
+    assert_eq!(found(|facts| stock(facts).units[0].stock = None), differs);
+    assert_eq!(found(|facts| stock(facts).units[0].stock = Some((3, 6))), differs);
+    assert_eq!(found(|facts| stock(facts).units[0].stock = Some((2, 5))), differs);
+    assert_eq!(
+        found(|facts| (stock(facts).units[0].stock, facts.now_ms) = (Some((2, 5)), 15_000)),
+        [
+            // The ledger's clock stands still here.
+            one(Red, "clock_skew", "")[0].clone()
+        ]
+    );
+    assert_eq!(found(|facts| (stock(facts).units[0].stock, stock(facts).journal) = (Some((2, 5)), 1)), []);
+    assert_eq!(found(|facts| facts.has_account = Some(false)), one(Red, "payment_account", ""));
+    assert_eq!(found(|facts| (facts.has_account, facts.offers[0].amount) = (Some(false), 0)), []);
+    assert_eq!(found(|facts| facts.has_account = None), []);
+}
+
+#[test]
 fn what_is_only_worth_a_look_is_amber() {
     use Light::Amber;
     let offer = "lanes[0].offers[0]";
@@ -89,7 +134,11 @@ fn what_is_only_worth_a_look_is_amber() {
 
 #[test]
 fn a_draft_has_no_lanes_in_the_ledger_yet() {
-    assert_eq!(found(|facts| (facts.is_published, facts.lanes[0].ledger) = (false, None)), []);
+    let draft = |facts: &mut Facts| {
+        (facts.is_published, facts.lanes[0].ledger, facts.lanes[0].stock) = (false, None, None);
+        facts.engines.clear();
+    };
+    assert_eq!(found(draft), []);
 }
 
 #[test]

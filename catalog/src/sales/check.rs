@@ -1,6 +1,9 @@
 //! The facts by which a sale is looked at (`readiness`), and when: as asked, before it is
 //! published, and before it opens.
 
+/// What is known beyond the databases of rows.
+mod outside;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::LazyLock,
@@ -33,7 +36,7 @@ use crate::{
 };
 
 /// How long before its opening a sale is looked at, and how often.
-const AHEAD_MS: u64 = 600_000;
+pub(crate) const AHEAD_MS: u64 = 600_000;
 const EVERY_MS: u64 = 60_000;
 /// Sales that one round looks at.
 const ROUND_MAX: u32 = 50;
@@ -56,7 +59,17 @@ static ARTICLES: LazyLock<Fixed> =
 /// # Errors
 /// [`Refused::Sql`].
 pub(super) async fn check<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept) -> Result<Report, Refused> {
-    let facts = facts(catalog, tenant, kept).await?;
+    look(catalog, tenant, kept, &mut None).await
+}
+
+/// The same of one sale after the other: stock servers that were away are not waited for again.
+async fn look<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    kept: &Kept,
+    stock_away: &mut Option<String>,
+) -> Result<Report, Refused> {
+    let facts = facts(catalog, tenant, kept, stock_away).await?;
     let findings = readiness::findings(&facts);
     Ok(Report {
         sale: kept.sale.to_string(),
@@ -89,10 +102,11 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
     let mut values: Vec<Value> =
         times.into_iter().map(|time| Ok(stored(time)?.into())).collect::<Result<_, SqlError>>()?;
     values.push(ROUND_MAX.into());
+    let mut stock_away = None;
     for mut row in catalog.sql().rows(OPENING, values).await? {
         let (tenant, sale): (u32, i64) = (row.number()?, row.int()?);
         let kept = Kept::find(catalog.sql(), tenant, sale).await?;
-        let report = check(catalog, tenant, &kept).await?;
+        let report = look(catalog, tenant, &kept, &mut stock_away).await?;
         for finding in report.findings.iter().filter(|finding| finding.light == readiness::Light::Red) {
             let Finding { code, field, reason, .. } = finding;
             tracing::error!(tenant, sale, code, field, reason, "a sale is about to open and is not ready");
@@ -130,17 +144,22 @@ pub(super) async fn last<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
     let (tenant, sale): (u32, i64) = (call.actor.tenant, call.part("sale")?);
     let row = catalog.sql().rows(LAST, vec![tenant.into(), sale.into()]).await?.into_iter().next();
     let text = row.ok_or_else(|| Refused::not_found("look at this sale: it is made before it opens"))?.text()?;
-    let report: Report = serde_json::from_str(&text)
-        .map_err(|error| SqlError::Broken(format!("the report of a sale: {error}").into()))?;
-    Ok(reply::json(StatusCode::OK, &report))
+    Ok(reply::json(StatusCode::OK, &Report::read(&text)?))
 }
 
-async fn facts<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept) -> Result<Facts, Refused> {
+async fn facts<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    kept: &Kept,
+    stock_away: &mut Option<String>,
+) -> Result<Facts, Refused> {
     let ledger_now_ms = catalog.selling().ledger.now_ms().await?;
     let standing = plans::standing(catalog.sql(), tenant).await?;
     let (lanes, offers) = (ledger_lanes(catalog, kept).await?, offers(catalog, tenant, kept).await?);
-    let lane_facts = |(at, lane): (usize, &LaneTerms)| LaneFacts {
+    let mut stock = outside::stock(catalog, kept, &lanes, stock_away).await;
+    let mut lane_facts = |(at, lane): (usize, &LaneTerms)| LaneFacts {
         field: format!("lanes[{at}]"),
+        stock: stock.remove(&lane.id),
         limit_per_buyer: lane.limit_per_buyer,
         ledger: lanes.get(&lane.id).map(|(row, is_distrusted)| LedgerLane {
             is_retired: row.is_retired,
@@ -154,12 +173,17 @@ async fn facts<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept) -> Resu
     Ok(Facts {
         now_ms: catalog.clock().now_ms(),
         ledger_now_ms,
+        opens_at: kept.terms.opens_at,
         closes_at: kept.terms.closes_at,
+        published: kept.published,
+        engines: outside::engines(catalog, kept).await?,
+        has_account: catalog.has_account(tenant),
+        stock_away: stock_away.clone(),
         is_published: kept.published > 0 && !kept.is_settled,
         is_due: kept.is_due,
         is_suspended: standing.is_none_or(|standing| standing.state == TenantState::Suspended),
         has_token_key: catalog.buyer_tokens().is_some(),
-        lanes: kept.terms.lanes.iter().enumerate().map(lane_facts).collect(),
+        lanes: kept.terms.lanes.iter().enumerate().map(&mut lane_facts).collect(),
         offers: offers.into_iter().map(|(id, offer)| OfferFacts { target: target(id), ..offer }).collect(),
     })
 }

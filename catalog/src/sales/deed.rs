@@ -43,7 +43,7 @@ pub(crate) enum To {
 }
 
 /// Does it in the change that `change` begins, with all that stands in it already; `None`: it is
-/// not to be done any more.
+/// not to be done any more. Whether it was done.
 ///
 /// # Errors
 /// As a request for it; nothing is done then. [`Refused::Sql`].
@@ -52,7 +52,7 @@ pub(crate) async fn act<P: Ports>(
     change: impl AsyncFnOnce() -> Result<Option<Change<<P::Sql as Sql>::Tx>>, Refused>,
     (tenant, sale): (u32, i64),
     deed: Deed,
-) -> Result<(), Refused> {
+) -> Result<bool, Refused> {
     let before = Kept::find(catalog.sql(), tenant, sale).await?;
     let red = match deed {
         Deed::Publish => before_publishing(check::check(catalog, tenant, &before).await?.findings),
@@ -65,9 +65,9 @@ pub(crate) async fn act<P: Ports>(
         Deed::Close => Edit::Close,
         Deed::Set(setting) => Edit::Set(setting),
     };
-    let Some(change) = change().await? else { return Ok(()) };
+    let Some(change) = change().await? else { return Ok(false) };
     let asked = Asked { edit, expected: None, is_dry: false, offers: before.terms.offers().count(), red };
-    apply(catalog, change, sale, asked).await.map(drop)
+    apply(catalog, change, sale, asked).await.map(|_answer| true)
 }
 
 /// When the window of a sale is over, in milliseconds since 1970.

@@ -3,7 +3,11 @@
 //! row says what is published. Whoever dies between these is followed by the next round, and doing
 //! a step again changes nothing.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use domain::{
     id::{LaneId, PartitionId, SaleId},
@@ -12,7 +16,7 @@ use domain::{
 use kit::clock::Clock as _;
 use store::{
     publications::Published,
-    sql::{Sql as _, SqlError, Tx as _, stored},
+    sql::{Fixed, Row, Sql as _, SqlError, Tx as _, Value, stored},
 };
 
 use super::{
@@ -20,7 +24,16 @@ use super::{
     row::{Kept, read_terms},
     terms::Terms,
 };
-use crate::{flaw::Flaw, ports::Ports, products::rules::Flaws, publish::plan, refused::Refused, service::Catalog};
+use crate::{
+    failpoint::{Failpoint, Step},
+    flaw::Flaw,
+    ports::Ports,
+    products::rules::Flaws,
+    publish::plan,
+    refused::Refused,
+    service::Catalog,
+    tenants,
+};
 
 /// Sales that one round publishes, and takes in.
 const ROUND_MAX: u32 = 500;
@@ -31,7 +44,13 @@ const COUNTED_MAX: i64 = 1 << 40;
 const DUE: &str = "SELECT tenant, sale FROM sales WHERE is_due = 1 ORDER BY sale LIMIT ?";
 const CONFIRM: &str = "UPDATE sales SET published = ?, is_due = 0 WHERE tenant = ? AND sale = ? AND version = ?";
 const BACK: &str = "UPDATE sales SET is_due = 0 WHERE tenant = ? AND sale = ? AND version = ?";
-const KNOWN: &str = "SELECT sale, tenant, published, is_due FROM sales";
+const KNOWN: &str = "SELECT sale, published, is_due FROM sales";
+static KNOWN_OF: LazyLock<Fixed> = LazyLock::new(|| Fixed::new(format!("{KNOWN} WHERE sale IN ([?,])")));
+
+/// How often all that is published is compared: a program of before does not say when it published.
+const WHOLE_EVERY: Duration = Duration::from_mins(1);
+/// What is written is committed within this time, in any order.
+const OVERLAP_MS: u64 = 30_000;
 
 /// The actor of versions that came past this service.
 const PUBLICATION: &str = "publication";
@@ -122,11 +141,13 @@ pub(super) async fn deliver<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i
             };
             return take_in(catalog, &found).await;
         };
+        Failpoint::of_actions().reach(Step::Published);
         if let Err(error) = publications.feed(&selling.topic).await {
             tracing::warn!(%error, sale, "a sale is published, and the topic lacks it still; it gets there by itself");
         }
         let row = vec![done.version.into(), tenant.into(), sale.into(), stored(kept.version)?.into()];
         if catalog.sql().exec(CONFIRM, row).await? > 0 {
+            Failpoint::of_actions().reach(Step::Confirmed);
             return Ok(());
         }
         // The terms changed meanwhile: they are due as well.
@@ -156,27 +177,80 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
     Ok(())
 }
 
-/// Takes in what was published past this service: by sale files, or before it knew of sales.
+/// How far what is published is followed.
+#[derive(Debug, Default)]
+pub(crate) struct Followed(Mutex<Option<Mark>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// When all of it was compared, by the monotonic clock.
+    whole_at: Duration,
+    /// What was written before is known, by the clock of the ledger's database.
+    known_ms: u64,
+}
+
+impl Followed {
+    fn get(&self) -> Option<Mark> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, mark: Mark) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+    }
+}
+
+/// Takes in what was published past this service lately; now and then it compares all.
+///
+/// # Errors
+/// [`Refused::Sql`]; the next call goes on.
+pub(super) async fn follow<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    let (now, mark) = (catalog.clock().monotonic(), catalog.followed().get());
+    let Some(mark) = mark.filter(|mark| now.saturating_sub(mark.whole_at) < WHOLE_EVERY) else {
+        return adopt(catalog).await;
+    };
+    let publications = catalog.selling().ledger.publications();
+    let changed = publications.changed_since(mark.known_ms.saturating_sub(OVERLAP_MS)).await?;
+    let sales: Vec<i64> = changed.versions.iter().map(|(sale, _)| sale.stored()).collect();
+    let mut known = Vec::new();
+    for (query, sales) in KNOWN_OF.padded(&sales) {
+        known.extend(catalog.sql().rows(query, sales.into_iter().map(Value::from).collect()).await?);
+    }
+    take_up(catalog, changed.versions, known).await?;
+    let known_ms = changed.last_ms.map_or(mark.known_ms, |last_ms| last_ms.max(mark.known_ms));
+    catalog.followed().set(Mark { known_ms, ..mark });
+    Ok(())
+}
+
+/// Takes in all that was published past this service: by sale files, or before it knew of sales.
 ///
 /// # Errors
 /// [`Refused::Sql`]; the next call goes on.
 pub async fn adopt<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
-    let publications = catalog.selling().ledger.publications();
-    let published = publications.versions().await?;
+    let ledger = &catalog.selling().ledger;
+    let mark = Mark { whole_at: catalog.clock().monotonic(), known_ms: ledger.now_ms().await? };
+    let published = ledger.publications().versions().await?;
     let known = catalog.sql().rows(KNOWN, vec![]).await?;
-    let known = known.into_iter().map(|mut row| {
-        let (sale, _tenant, version, is_due) = (row.int()?, row.int()?, row.number::<u32>()?, row.int()?);
-        Ok((sale, (version, is_due != 0)))
-    });
+    take_up(catalog, published, known).await?;
+    catalog.followed().set(mark);
+    Ok(())
+}
+
+/// Takes in those of these versions that are news; `known`: rows of [`KNOWN`], those of these sales
+/// among them.
+async fn take_up<P: Ports>(
+    catalog: &Catalog<P>,
+    published: Vec<(SaleId, u32)>,
+    known: Vec<Row>,
+) -> Result<(), Refused> {
+    let known = known.into_iter().map(|mut row| Ok((row.int()?, (row.number::<u32>()?, row.int()? != 0))));
     let known: HashMap<i64, (u32, bool)> = known.collect::<Result<_, SqlError>>()?;
     // What is due is compared when it is published.
     let is_news = |(sale, version): &&(SaleId, u32)| {
         known.get(&sale.stored()).is_none_or(|(known, is_due)| known < version && !is_due)
     };
-    let news: Vec<SaleId> = published.iter().filter(is_news).map(|(sale, _)| *sale).collect();
-    for sale in news {
+    for (sale, _) in published.iter().filter(is_news) {
         // One that cannot be read or taken in holds up no other.
-        if let Err(error) = adopt_one(catalog, sale, known.contains_key(&sale.stored())).await {
+        if let Err(error) = adopt_one(catalog, *sale, known.contains_key(&sale.stored())).await {
             tracing::warn!(%error, %sale, "a published sale is not taken in yet; it is tried again");
         }
     }
@@ -189,6 +263,8 @@ async fn adopt_one<P: Ports>(catalog: &Catalog<P>, sale: SaleId, is_known: bool)
         return take_in(catalog, &found).await;
     }
     begin_above(catalog, &found).await?;
+    // Its shop may be known by this sale alone.
+    tenants::adopt(catalog, &BTreeSet::from([found.tenant.number()])).await?;
     import(catalog, &found).await
 }
 

@@ -23,16 +23,20 @@ use super::ServeArgs;
 /// The routes of pages.
 pub(super) type PageReads = Reads<Followed, SystemClock>;
 
+/// The stock servers, as they are asked here.
+pub(super) async fn stock(args: &ServeArgs) -> anyhow::Result<RedisStock> {
+    let redis = RedisSettings::new(args.redis_url.expose(), args.namespace.as_str());
+    RedisStock::connect(&redis).await.context("preparing the connection to Redis")
+}
+
 /// Starts following sales and the domains of shops; gives the routes, and the origins that may
 /// call. Until the topic is read its sales are unknown.
 pub(super) async fn start(
     args: &ServeArgs,
-    domains: ShopDomains<MySql>,
+    (stock, domains): (RedisStock, ShopDomains<MySql>),
     clock: SystemClock,
     registry: &Registry,
 ) -> anyhow::Result<(PageReads, Arc<Origins>)> {
-    let redis = RedisSettings::new(args.redis_url.expose(), args.namespace.as_str());
-    let stock = RedisStock::connect(&redis).await.context("preparing the connection to Redis")?;
     let sales = Arc::<Followed>::default();
     let follower = KafkaSalesFollower::new(&args.log()).context("following the topic of sales")?;
     tokio::spawn(Arc::clone(&sales).follow(follower));

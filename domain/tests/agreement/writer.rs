@@ -37,7 +37,7 @@ pub struct Process {
     /// Position at which it last looked at all lanes.
     pub looked_at: Option<u64>,
     pub progress: [Mark; SHARDS],
-    span: Option<Span>,
+    span: Option<DecidedSpan>,
     /// A position in the log as it was at the last check (R10).
     pub anchor: Mark,
     /// Losses of the log at the last check, and how many checks there were since.
@@ -49,7 +49,7 @@ pub struct Process {
 }
 
 #[derive(Debug)]
-struct Span {
+struct DecidedSpan {
     records: Vec<Placed>,
     next: Mark,
     decided: Decided,
@@ -244,7 +244,7 @@ impl Process {
         let read = self.progress.iter().any(|progress| progress.offset > self.at.offset)
             || decide::must_read(&self.lanes, &records);
         let decided = self.decide(world, &records, read)?;
-        self.span = Some(Span { records, next, decided, read, key_taken: false, fenced: false });
+        self.span = Some(DecidedSpan { records, next, decided, read, key_taken: false, fenced: false });
         let first = world.rng.below(SHARDS);
         let rows = [Todo::Write(first), Todo::Write(1 - first), Todo::Written];
         let order = match world.wrong {

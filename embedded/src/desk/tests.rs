@@ -71,14 +71,7 @@ fn lane() -> LaneRow {
         limit_changed_at: 0,
         first_order: None,
         is_retired: false,
-        offers: vec![OfferRow {
-            offer: id(9001),
-            allotment: ORDERS,
-            target: ORDERS,
-            sold: ORDERS,
-            sale_version: 1,
-            changed_at: 0,
-        }],
+        offers: vec![OfferRow { sold: ORDERS, ..OfferRow::first(id(9001), ORDERS, 1) }],
     }
 }
 

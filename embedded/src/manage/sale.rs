@@ -1,6 +1,6 @@
 //! `flashsale sale`: the life of a sale, from a file of its terms to its end.
 
-use std::{fs, io, io::Read as _, path::Path, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kit::{
@@ -10,6 +10,7 @@ use kit::{
 use serde_json::{Value, json};
 
 use super::{Connection, ConnectionError, ManageError, Place, list, post, show::Shown};
+use crate::input::{is_stdin, text_of};
 
 const SALES: &str = "/v1/merchant/sales";
 const IF_MATCH: HeaderName = HeaderName::from_static("if-match");
@@ -61,7 +62,8 @@ enum SaleCommand {
     },
     /// Publishes a draft.
     Publish {
-        /// Its number or its code.
+        /// Its number or its code; `-` reads the terms of a sale as JSON from standard input, and
+        /// makes it, or changes the sale of its code, first.
         sale: String,
         /// Check all of it, show what would be, and stop.
         #[arg(long)]
@@ -169,11 +171,23 @@ async fn carry_out(connection: &Connection, what: SaleCommand) -> Result<Shown, 
             checked(connection.ask(post(&path, &json!({}))).await?)
         }
         SaleCommand::Action { what } => action(connection, what).await?,
+        SaleCommand::Publish { sale, dry_run: true } if is_stdin(Path::new(&sale)) => {
+            let why = "nothing was done: make a draft with `flashsale sale add -`, then try with its code";
+            return Err(ManageError::Lines(why.to_owned()));
+        }
         SaleCommand::Publish { sale, dry_run: true } => {
             let path = format!("{}/publish?dry_run=true", path_of(&find(connection, &sale).await?));
             let mut answer = connection.ask(post(&path, &json!({}))).await?;
             let changes = answer["changes"].as_array_mut().map(std::mem::take).unwrap_or_default();
             Shown::list(changes, &["path", "before", "after"])
+        }
+        SaleCommand::Publish { sale, .. } if is_stdin(Path::new(&sale)) => {
+            let known = put(connection, read(Path::new(&sale))?).await?;
+            match known["state"].as_str() {
+                Some("draft") => step_of(connection, &known, "publish").await?,
+                // Its change is on its way already.
+                _ => with_offers(known),
+            }
         }
         SaleCommand::Publish { sale, .. } => step(connection, &sale, "publish").await?,
         SaleCommand::Pause { sale } => step(connection, &sale, "pause").await?,
@@ -232,38 +246,53 @@ async fn find(connection: &Connection, sale: &str) -> Result<Value, ConnectionEr
     if is_number {
         return connection.ask(Ask::get(format!("{SALES}/{sale}"))).await;
     }
-    let code: String = form_urlencoded::byte_serialize(sale.as_bytes()).collect();
+    find_code(connection, sale).await?.ok_or_else(|| {
+        let detail = format!("there is no sale `{sale}`; `flashsale sale list` shows yours");
+        ConnectionError::Refused { code: "not_found".into(), detail }
+    })
+}
+
+async fn find_code(connection: &Connection, code: &str) -> Result<Option<Value>, ConnectionError> {
+    let code: String = form_urlencoded::byte_serialize(code.as_bytes()).collect();
     let mut page = connection.ask(Ask::get(format!("{SALES}?code={code}"))).await?;
-    match page["items"].get_mut(0).map(Value::take) {
-        Some(found) => Ok(found),
-        None => {
-            let detail = format!("there is no sale `{sale}`; `flashsale sale list` shows yours");
-            Err(ConnectionError::Refused { code: "not_found".into(), detail })
-        }
-    }
+    Ok(page["items"].get_mut(0).map(Value::take))
 }
 
 async fn step(connection: &Connection, sale: &str, step: &str) -> Result<Shown, ConnectionError> {
-    let path = format!("{}/{step}", path_of(&find(connection, sale).await?));
+    step_of(connection, &find(connection, sale).await?, step).await
+}
+
+/// The sale of these terms: changed, where there is one of their code, or made.
+async fn put(connection: &Connection, mut terms: Value) -> Result<Value, ConnectionError> {
+    let code = terms["code"].as_str().unwrap_or_default().to_owned();
+    let Some(known) = find_code(connection, &code).await? else {
+        return connection.ask(post(SALES, &terms)).await;
+    };
+    for given_once in ["code", "template"] {
+        terms.as_object_mut().and_then(|members| members.remove(given_once));
+    }
+    patch(connection, &known, &terms).await
+}
+
+async fn step_of(connection: &Connection, known: &Value, step: &str) -> Result<Shown, ConnectionError> {
+    let path = format!("{}/{step}", path_of(known));
     Ok(Shown::one(connection.ask(post(&path, &json!({}))).await?, &MEMBERS))
 }
 
 /// Writes a change over the version that was read, and over no other.
 async fn change_to(connection: &Connection, known: &Value, change: &Value) -> Result<Shown, ConnectionError> {
+    Ok(with_offers(patch(connection, known, change).await?))
+}
+
+async fn patch(connection: &Connection, known: &Value, change: &Value) -> Result<Value, ConnectionError> {
     let tag = format!("\"{}\"", known["version"]);
     let ask = Ask::new(Method::PATCH, path_of(known)).header(IF_MATCH, &tag).json(change);
-    Ok(with_offers(connection.ask(ask).await?))
+    connection.ask(ask).await
 }
 
 fn read(file: &Path) -> Result<Value, ManageError> {
-    let text = if file == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_bytes| text)
-    } else {
-        fs::read_to_string(file)
-    };
     let failed = |what: String| ManageError::File { path: file.to_owned(), what };
-    let text = text.map_err(|error| failed(error.to_string()))?;
+    let text = text_of(file).map_err(|error| failed(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| failed(format!("is no JSON: {error}")))
 }
 

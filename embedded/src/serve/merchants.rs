@@ -72,7 +72,7 @@ impl Merchants {
         let (ledger, topic) = (deployment.databases.ledger.clone(), deployment.log.clone());
         let selling = Arc::new(Selling { ledger, topic, partitions: deployment.partitions });
         let catalog = Catalog::new(Given { sql, clock, random: SystemRandom::default(), selling }, secrets);
-        let catalog = Arc::new(catalog.with_outside(outside));
+        let catalog = Arc::new(catalog.with_outside(outside).with_lanes(deployment.stock.clone()));
         let owner = match demo {
             true => first_owner(&catalog, (DEMO_TENANT, "Demo shop"), DEMO_OWNER).await?,
             false => None,
@@ -86,6 +86,11 @@ impl Merchants {
         let counts = SqliteSource::of(&deployment.log, Topic::Counts).reader(PartitionId(0))?;
         work.spawn(funnel::count(Arc::clone(&catalog), counts, (drain, stop.clone())));
         Ok(Self { catalog, owner, stop, work })
+    }
+
+    /// Shows what somebody has to look at.
+    pub(super) fn show_alarms(&self, registry: &Registry) -> anyhow::Result<()> {
+        Ok(self.catalog.alarms().show(registry)?)
     }
 
     /// Its routes.

@@ -73,6 +73,10 @@ impl OrderService {
         let accounts = SimulatedAccounts::new(bank.clone(), master, &origin);
         let shops = demo.then(|| TenantId::new(DEMO_TENANT.into())).transpose()?;
         let accounts = accounts.only(shops.into_iter().collect());
+        let known = accounts.clone();
+        let has_account =
+            move |tenant: u32| TenantId::new(tenant.into()).is_ok_and(|tenant| known.account(tenant).is_some());
+        people.ask_accounts(has_account);
         let simulator = Simulator {
             bank,
             wechat: None,

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use kit::clock::Clock;
 use store::{
-    ledger::{Ledger, WorkerLease},
+    ledger::{LEASE_MS_MAX, Ledger, WorkerLease},
     sql::{Sql, SqlError},
 };
 
@@ -28,6 +28,7 @@ pub const FOLLOW_MS_MAX: u64 = SKEW_MS_MAX;
 /// Pause before a lease is asked for again, when there was none or the database failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const _: () = assert!(LEASE_TTL.as_secs() > RENEW_EVERY.as_secs() + MARGIN.as_secs());
+const _: () = assert!(LEASE_TTL.as_millis() <= LEASE_MS_MAX as u128);
 
 /// Where worker numbers come from.
 pub trait WorkerLeases: Clone + Send + Sync + 'static {

@@ -70,10 +70,10 @@ mod tests {
         let spec = spec(&["--fault=redis-stop@4"]).unwrap();
         assert_eq!(spec.fault.map(|fault| fault.to_string()).as_deref(), Some("redis-stop@4+6"));
         assert_eq!((spec.args.rate, spec.size.buyers, spec.seconds()), (Some(10_000.0), 250_000, 120));
-        let told = |extra: &str| {
+        let parsed = |extra: &str| {
             parse(["loadtest", "sellout"].iter().chain(&STACK).chain(extra.split(' ').collect::<Vec<_>>().iter()))
         };
-        let spec = told("--fault kafka-kill --rate 1000").unwrap();
+        let spec = parsed("--fault kafka-kill --rate 1000").unwrap();
         assert_eq!((spec.size.buyers, spec.size.units, spec.args.rate), (20_000, 18_000, Some(1_000.0)));
         let spec = parse(["loadtest", "steady"].iter().chain(&STACK).chain(&["--fault=mysql-stop"])).unwrap();
         assert_eq!((spec.args.rate, spec.seconds()), (None, 35), "its pace is a share of what it finds");
@@ -81,7 +81,7 @@ mod tests {
             parse(["loadtest", "orders", "--deployment=embedded", "--fault=redis-kill"]),
             Err(ArgsError::Usage(_))
         ));
-        assert!(matches!(told("--fault nginx-kill"), Err(ArgsError::Usage(_))));
+        assert!(matches!(parsed("--fault nginx-kill"), Err(ArgsError::Usage(_))));
     }
 
     #[test]

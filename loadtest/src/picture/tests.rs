@@ -67,7 +67,7 @@ fn a_part_too_short_for_a_rate_is_left_out() {
 #[test]
 fn the_page_tells_figures_zeros_and_charts() {
     let page = page(&sample_report(), &timeline());
-    for told in [
+    for expected in [
         "Load test: orders",
         "<b>8</b><span>durable orders/s</span>",
         "<b>0</b><span>oversold ✓</span>",
@@ -79,7 +79,7 @@ fn the_page_tells_figures_zeros_and_charts() {
         "Latency distribution",
         "<td>filling</td>",
     ] {
-        assert!(page.contains(told), "{told}");
+        assert!(page.contains(expected), "{expected}");
     }
     assert!(!page.contains("</i>engine</li>"), "what is unknown has no colour");
     assert!(!page.contains("Latency over rate"), "one rate is no curve");

@@ -118,12 +118,12 @@ fn a_fault_is_told_where_one_was_asked_for() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!((&json["fault"]["without_accepted_s"], &json["fault"]["without_rows_s"]), (&1.52.into(), &().into()));
     let table = report.to_string();
-    for told in [
+    for expected in [
         "FAULT           redis-kill@5+0: at 5.00 s, back after 0.40 s",
         "1.52 s without an accepted order, from 4.99 s",
         "no row came after it; p99 before 12.0 ms, p99 after 14.5 ms",
     ] {
-        assert!(table.contains(told), "{told}: {table}");
+        assert!(table.contains(expected), "{expected}: {table}");
     }
 }
 

@@ -83,6 +83,6 @@ fn an_open_part_takes_the_buyers_that_its_time_needs() {
     let steady = &STEADY.parts[1];
     assert_eq!(steady.buyers(size, 1, Some(28_000.0), 10), 280_000);
     assert_eq!(steady.buyers(size, 1, Some(10_000_000.0), 10), 4_000_000, "never more than have units");
-    // `orders --rate` sends what it is told, and reports what time did not reach.
+    // `orders --rate` sends what it is asked for, and reports what time did not reach.
     assert_eq!(ORDERS.parts[0].buyers(size, 1, Some(1.0), 10), 4_000_000);
 }

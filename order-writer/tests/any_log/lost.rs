@@ -29,6 +29,13 @@ async fn sold(rig: &Rig) -> u64 {
     rig.store.ledger.lane(id(LANES[0])).await.unwrap().unwrap().offers[0].sold
 }
 
+async fn next_generation(rig: &Rig) {
+    until("a generation begins", || async {
+        rig.store.ledger.partition(PARTITION).await.unwrap().unwrap().generation == Generation(2)
+    })
+    .await;
+}
+
 /// Retention takes everything that is decided, but the record before the position.
 async fn forget_decided(rig: &Rig) {
     rig.sql("log.db", "UPDATE records SET appended_at_ms = 0");
@@ -115,10 +122,7 @@ async fn r14_what_no_row_and_no_lane_tells_of_stays_sold_and_is_reported() {
     rig.stop().await;
     rig.sql("shop_ledger.db", "UPDATE partitions SET record_id = 4711");
     rig.start();
-    until("a generation begins", || async {
-        rig.store.ledger.partition(PARTITION).await.unwrap().unwrap().generation == Generation(2)
-    })
-    .await;
+    next_generation(&rig).await;
     rig.until_rest().await;
     assert_eq!(sold(&rig).await, 14);
     rig.close().await;
@@ -136,10 +140,7 @@ async fn r10_a_ledger_from_before_the_logs_beginning_starts_from_the_rows() {
     rig.sql("shop_ledger.db", "UPDATE partitions SET log_offset = 2, record_id = 0");
     rig.sql("shop_ledger.db", "UPDATE offers SET sold = 0");
     rig.start();
-    until("a generation begins", || async {
-        rig.store.ledger.partition(PARTITION).await.unwrap().unwrap().generation == Generation(2)
-    })
-    .await;
+    next_generation(&rig).await;
     rig.until_rest().await;
     assert_eq!((rows(&rig, &orders).await, sold(&rig).await), (before, 6));
     super::audit::all(&rig, 0).await;
@@ -157,10 +158,7 @@ async fn r14_a_shard_that_is_lost_with_the_log_comes_back_from_the_lanes() {
     forget_decided(&rig).await;
     rig.sql("shop_ledger.db", "UPDATE partitions SET record_id = 4711");
     rig.start();
-    until("a generation begins", || async {
-        rig.store.ledger.partition(PARTITION).await.unwrap().unwrap().generation == Generation(2)
-    })
-    .await;
+    next_generation(&rig).await;
     rig.until_rest().await;
     let after = rows(&rig, &orders).await;
     assert!(orders.iter().all(|order| outline(&after[order]) == outline(&before[order])), "{after:?}");

@@ -56,12 +56,12 @@ async fn a_record_of_unknown_type_is_set_aside_by_an_operator() {
     let waits = format!("partition 0 waits at offset {at}: type flashsale.tomorrow.v9, record 8, 1 bytes");
     assert!(told.starts_with(&waits) && told.lines().count() == 1, "{told}");
 
-    let skip = |partition, offset| ParkedCommand::Skip { partition: PartitionId(partition), offset };
+    let skip = |partition, offset| ParkedCommand::Skip { partition: PartitionId(partition), offset, json: false };
     assert!(refused(&rig, skip(0, at - 1)).await.contains("is decided"), "a record that stands before it");
     assert!(refused(&rig, skip(0, at + 1)).await.contains("known type"), "a sound record behind it");
     assert!(refused(&rig, skip(0, at + 9)).await.contains("has no record"));
     assert!(refused(&rig, skip(7, at)).await.contains("no partition 7"));
-    assert!(refused(&rig, ParkedCommand::Replay { number: 1 }).await.contains("no parked record"));
+    assert!(refused(&rig, ParkedCommand::Replay { number: 1, json: false }).await.contains("no parked record"));
     assert_eq!(rig.row(behind[0].order).await, None);
 
     assert!(ask(&rig, skip(0, at)).await.unwrap().contains("is set aside"));
@@ -72,7 +72,7 @@ async fn a_record_of_unknown_type_is_set_aside_by_an_operator() {
     assert!(told.contains("set aside by an operator") && !told.contains("waits"), "{told}");
     let told = ask(&rig, ParkedCommand::List { from: 0, limit: 1, json: true }).await.unwrap();
     assert!(told.contains(r#""type":"flashsale.tomorrow.v9""#) && told.contains(r#""waiting":[]"#), "{told}");
-    assert!(refused(&rig, ParkedCommand::Replay { number: 1 }).await.contains("park it again"));
+    assert!(refused(&rig, ParkedCommand::Replay { number: 1, json: false }).await.contains("park it again"));
 
     // Its rows are lost: they are written again past the record that was set aside.
     rig.stop().await;
@@ -112,7 +112,7 @@ async fn a_parked_batch_is_appended_again_and_counts_once() {
         rig.sql(shard, "DROP TRIGGER refuse");
     }
     for _ in 0..2 {
-        let told = ask(&rig, ParkedCommand::Replay { number: 1 }).await.unwrap();
+        let told = ask(&rig, ParkedCommand::Replay { number: 1, json: false }).await.unwrap();
         assert!(told.contains("appended again at offset") && told.contains("lane 5001 was closed"), "{told}");
         until("it is decided", || async { rig.row(unfit.order).await.is_some() }).await;
         rig.until_rest().await;

@@ -3,7 +3,11 @@
 
 use std::collections::HashSet;
 
-use store::{ledger::WORKER_REST_MS, sql::Sql};
+use domain::id::SaleId;
+use store::{
+    ledger::{EngineNews, WORKER_REST_MS},
+    sql::Sql,
+};
 
 use super::support::{Adapter, SqlOf, deployment};
 
@@ -102,5 +106,43 @@ pub(crate) async fn a_lease_from_a_clock_that_was_ahead_is_no_live_engine<A: Ada
     assert_eq!((next.number, next.live), (1, 1));
     let renewed = d.ledger.renew_worker(&gone, TTL_MS, 0).await.unwrap().unwrap();
     assert_eq!(renewed.live, 2, "one that prolongs is there");
+    hand.close().await;
+}
+
+/// What an engine tells is kept under its number for as long as it holds it; whoever has the number
+/// next begins anew, and whoever lost it changes nothing.
+pub(crate) async fn what_an_engine_tells_holds_while_it_holds_its_number<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    let (winter, spring) = (SaleId::new(1).unwrap(), SaleId::new(2).unwrap());
+    let lease = d.ledger.lease_worker("first", TTL_MS, 0).await.unwrap().unwrap();
+    let (now, first) = (d.ledger.now_ms().await.unwrap(), (lease.number, "first"));
+    let news =
+        |clock_ms, is_whole, sales: &[(SaleId, Option<u32>)]| EngineNews { clock_ms, is_whole, sales: sales.to_vec() };
+    let versions =
+        async |sale| d.ledger.engines(sale).await.unwrap().iter().map(|seen| seen.version).collect::<Vec<_>>();
+    let seen = d.ledger.engines(winter).await.unwrap();
+    assert_eq!((seen.len(), seen[0].silent_ms, seen[0].version), (1, None, None), "it told nothing yet");
+
+    assert!(d.ledger.tell_engine(first, &news(now, true, &[(winter, Some(3)), (spring, Some(1))])).await.unwrap());
+    let seen = d.ledger.engines(winter).await.unwrap()[0];
+    assert_eq!((seen.number, seen.version), (lease.number, Some(3)));
+    assert!(seen.silent_ms.unwrap() < 10_000 && seen.skew_ms < 10_000, "{seen:?}");
+    assert!(d.ledger.tell_engine(first, &news(now + DAY_MS, false, &[])).await.unwrap());
+    assert!(d.ledger.engines(winter).await.unwrap()[0].skew_ms > DAY_MS / 2, "its clock is off");
+    assert!(d.ledger.tell_engine(first, &news(now, false, &[(winter, Some(4)), (spring, None)])).await.unwrap());
+    assert_eq!((versions(winter).await, versions(spring).await), (vec![Some(4)], vec![None]));
+
+    let hand = d.space.hand(&d.space.ledger());
+    let set = async |change: &str| hand.exec(&format!("UPDATE workers SET {change} WHERE number = 0"), vec![]).await;
+    set("ends_at = 0, ids_until = 0").await.unwrap();
+    assert!(!d.ledger.tell_engine(first, &news(now, true, &[(spring, Some(9))])).await.unwrap(), "it is lost");
+    assert_eq!(versions(winter).await, [], "an engine whose lease ended is none");
+    let next = d.ledger.lease_worker("next", TTL_MS, 0).await.unwrap().unwrap();
+    assert_eq!(next.number, lease.number);
+    for is_whole in [false, true] {
+        assert!(!d.ledger.tell_engine(first, &news(now, is_whole, &[(spring, Some(9))])).await.unwrap());
+    }
+    assert!(d.ledger.tell_engine((next.number, "next"), &news(now, true, &[(spring, Some(2))])).await.unwrap());
+    assert_eq!((versions(winter).await, versions(spring).await), (vec![None], vec![Some(2)]));
     hand.close().await;
 }

@@ -24,8 +24,7 @@ fn partition(generation: u16, offset: u64) -> PartitionRow {
 
 /// Lane `n` with offers `10 n` and `10 n + 1`, of 100 units each.
 fn lane_row(n: u64) -> LaneRow {
-    let offer =
-        |id| OfferRow { offer: offer(id), allotment: 100, target: 100, sold: 0, sale_version: 1, changed_at: 0 };
+    let offer = |id| OfferRow::first(offer(id), 100, 1);
     LaneRow {
         lane: lane(n),
         tenant: TenantId::new(5).unwrap(),

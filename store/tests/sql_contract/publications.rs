@@ -13,7 +13,7 @@ use domain::{
 use store::{
     ledger::LaneRow,
     log::{SalesPublisher, Unacknowledged},
-    publications::Published,
+    publications::{Changed, Published},
     shards::{self, OpenError},
     sql::{Migration, Newer, Server, Sql},
 };
@@ -189,18 +189,7 @@ pub(crate) async fn a_late_record_is_followed_by_the_newest<A: Adapter>(adapter:
 }
 
 fn lane_row(sale: &Sale, at: usize) -> LaneRow {
-    LaneRow {
-        lane: sale.lanes[at].id,
-        tenant: sale.tenant,
-        sale: sale.id,
-        partition: sale.lanes[at].partition,
-        epoch: Epoch(0),
-        is_retired: false,
-        limit_per_buyer: sale.lanes[at].limit_per_buyer,
-        limit_changed_at: 0,
-        first_order: None,
-        offers: vec![],
-    }
+    LaneRow { offers: vec![], ..LaneRow::first(sale, &sale.lanes[at]) }
 }
 
 /// What an older program published past the database: taken in, unless somebody has it. The rest is
@@ -226,6 +215,34 @@ pub(crate) async fn what_came_by_the_topic_is_adopted<A: Adapter>(adapter: A) {
     let other = Sale { title: "other".into(), ..sound.clone() };
     assert_eq!(publications.adopt(&other).await.unwrap().sale, Sale { version: 5, ..sound });
     assert_eq!(publications.adopt(&other).await.unwrap().contradictions, []);
+}
+
+/// Who follows what is published reads what was written lately, and no row beside it.
+pub(crate) async fn what_was_written_from_a_moment_on_is_told<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    let publications = d.ledger.publications();
+    let versions = async |from_ms| publications.changed_since(from_ms).await.unwrap().versions;
+    let [one, two, three] = [1, 2, 3].map(|id| SaleId::new(id).unwrap());
+    assert_eq!(publications.changed_since(0).await.unwrap(), Changed::default());
+    for id in [1, 2] {
+        assert_eq!(publish(&d, &sale(id, 1, &[(id + 10, &[id + 100])]), None).await, Ok(()));
+    }
+    publications.adopt(&sale(3, 4, &[(13, &[103])])).await.unwrap();
+    let mut all = versions(0).await;
+    all.sort();
+    assert_eq!(all, [(one, 1), (two, 1), (three, 4)]);
+    // Long ago, and by a program that says no moment.
+    let hand = d.space.hand(&d.space.ledger());
+    let set = async |when: &str| hand.exec(&format!("UPDATE sales SET changed_at = {when}"), vec![]).await.unwrap();
+    set("1000").await;
+    let now_ms = d.ledger.now_ms().await.unwrap();
+    assert_eq!(publish(&d, &sale(2, 2, &[(12, &[102])]), Some(1)).await, Ok(()));
+    let changed = publications.changed_since(1_001).await.unwrap();
+    assert_eq!(changed.versions, [(two, 2)]);
+    assert!(changed.last_ms.unwrap().abs_diff(now_ms) < 60_000, "{changed:?} at {now_ms}");
+    set("NULL").await;
+    assert_eq!(versions(0).await, []);
+    hand.close().await;
 }
 
 /// The ledger's schema of the first program.

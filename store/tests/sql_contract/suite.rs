@@ -28,7 +28,8 @@ macro_rules! contract {
             domains: domains_become_what_is_wanted_and_nothing_else;
             figures: statements_are_counted_by_what_came_of_them_and_connections_by_what_they_do;
             leases: a_lease_is_prolonged_and_ended_by_its_holder_only numbers_run_out_and_come_back_after_a_rest
-                a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine;
+                a_number_rests_until_its_ids_are_past a_lease_from_a_clock_that_was_ahead_is_no_live_engine
+                what_an_engine_tells_holds_while_it_holds_its_number;
             ledger: lanes_are_added_once a_commit_moves_everything_or_nothing sold_stays_between_none_and_the_allotment
                 an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
                 a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
@@ -47,7 +48,7 @@ macro_rules! contract {
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
                 what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners
-                an_older_programs_database_is_upgraded;
+                what_was_written_from_a_moment_on_is_told an_older_programs_database_is_upgraded;
         }
     };
 }

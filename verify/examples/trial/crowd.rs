@@ -14,7 +14,7 @@ use std::{
 use domain::id::OrderId;
 use kit::{
     clock::{Clock, SystemClock},
-    token::{BuyerClaims, TokenSigner},
+    token::TokenSigner,
 };
 use loadtest::{
     generator::{Kind, Name, Note, Run},
@@ -23,7 +23,10 @@ use loadtest::{
     sale::LoadSale,
 };
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use verify::wire::{Outcome, Wire};
+use verify::{
+    buyers::token,
+    wire::{Outcome, Wire},
+};
 
 /// How long a client waits for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -33,7 +36,6 @@ const COME_BACK_MS: std::ops::Range<u64> = 50..800;
 const AGAIN_PERCENT: u32 = 15;
 /// How often a late buyer asks an engine that does not tell.
 const LATE_ATTEMPTS: u32 = 2;
-const TOKEN_TTL_MS: u64 = 3_600_000;
 
 /// A sale with its buyers.
 pub(crate) struct Offered {
@@ -227,9 +229,7 @@ impl Crowd {
     }
 
     fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
-        let now_ms = self.clock.now_ms();
-        let (tenant, buyer) = (sale.tenant.number(), sale.buyer(buyer)?.get());
-        Ok(self.signer.sign(&BuyerClaims::new(tenant, buyer, now_ms + TOKEN_TTL_MS), now_ms)?)
+        Ok(token(&self.signer, sale.tenant.number(), sale.buyer(buyer)?.get())?)
     }
 
     /// Everything that was answered in a sale, as the load test's book takes it.

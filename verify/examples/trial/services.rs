@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use kit::settings::{StoreArgs, TokenArgs};
 use verify::{
     child::{Child, wait_until},
+    deployment::DeploymentArgs,
     redis_server::free_port,
-    shop::get,
+    services::get,
 };
 
 use crate::{plan::Database, servers::Servers};
@@ -24,17 +24,6 @@ use crate::{plan::Database, servers::Servers};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command may take: the servers may be away.
 const COMMAND: Duration = Duration::from_secs(60);
-
-/// What services read from the environment.
-#[derive(Debug, Parser)]
-pub(crate) struct Deployment {
-    /// Where everything is.
-    #[command(flatten)]
-    pub(crate) stores: StoreArgs,
-    /// The buyers' keys.
-    #[command(flatten)]
-    pub(crate) tokens: TokenArgs,
-}
 
 /// A service that can be started again where it was.
 pub(crate) struct Service {
@@ -109,12 +98,12 @@ impl Services {
     ///
     /// # Errors
     /// When the environment lacks something.
-    pub(crate) fn deployment(&self) -> anyhow::Result<Deployment> {
+    pub(crate) fn deployment(&self) -> anyhow::Result<DeploymentArgs> {
         let flags = self.environment.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix("FLASHSALE_")?.to_lowercase().replace('_', "-");
             Some(format!("--{name}={value}"))
         });
-        Ok(Deployment::try_parse_from(std::iter::once("trial".to_owned()).chain(flags))?)
+        Ok(DeploymentArgs::try_parse_from(std::iter::once("trial".to_owned()).chain(flags))?)
     }
 
     fn command(&self, program: &str) -> Command {

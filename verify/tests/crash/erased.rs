@@ -4,8 +4,6 @@
 //! he buys, and everything that remembers is searched, also for what must be there, so that a
 //! search that looks nowhere is seen.
 
-use std::{fs, path::Path};
-
 use kit::settings::StoreArgs;
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
@@ -13,17 +11,16 @@ use rdkafka::{
 };
 use serde_json::json;
 use store::sql::{Server as _, Sql as _};
-use verify::funnel::{Merchants, answered};
+use verify::{
+    funnel::{Merchants, answered},
+    search::{bytes_below, holds},
+};
 
 use super::*;
 
 const PERSON: [&str; 4] = ["Zhang Sanfeng-Planted", "13987654321", "7 Planted Lane", "planted-account"];
 /// What each place must hold: the search finds it.
 const KETTLE: &str = "Kettle-in-every-place";
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
 
 /// All rows of all databases of the namespace, as text.
 async fn databases(args: &StoreArgs) -> Vec<u8> {
@@ -82,24 +79,14 @@ fn log(args: &StoreArgs) -> Vec<u8> {
     found
 }
 
-/// All bytes of all files below a folder: what Redis keeps, and what the services wrote.
-fn files(folder: &Path) -> Vec<u8> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        found.extend(if path.is_dir() { files(&path) } else { fs::read(&path).unwrap() });
-    }
-    found
-}
-
 /// Looks for him everywhere.
-fn search(runtime: &tokio::runtime::Runtime, shop: &Shop) {
-    let args = shop.stores().unwrap();
+fn search(runtime: &tokio::runtime::Runtime, services: &Services) {
+    let args = services.stores().unwrap();
     let places = [
         ("the databases", runtime.block_on(databases(&args)), KETTLE),
         ("the log", log(&args), KETTLE),
-        ("Redis", files(&shop.folder().join("redis")), "{5001}"),
-        ("what the services wrote", files(shop.folder()), "sales published"),
+        ("Redis", bytes_below(&services.folder().join("redis")).unwrap(), "{5001}"),
+        ("what the services wrote", bytes_below(services.folder()).unwrap(), "sales published"),
     ];
     for (place, bytes, must) in &places {
         assert!(holds(bytes, must), "{place}: the search does not look there");
@@ -111,8 +98,8 @@ fn search(runtime: &tokio::runtime::Runtime, shop: &Shop) {
 
 #[test]
 fn an_erased_person_is_in_no_store_and_his_order_stays() {
-    let night = open("erased", &[]);
-    let (mut catalog, merchants) = night.shop.catalog().unwrap();
+    let production = open("erased", &[]);
+    let (mut catalog, merchants) = production.services.catalog().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let ask = |merchants: &Merchants, method: &str, path: &str, tenant: &str, body: &Value| {
         let (status, answer) = merchants.ask(method, path, tenant, body).unwrap();
@@ -126,9 +113,9 @@ fn an_erased_person_is_in_no_store_and_his_order_stays() {
     let (buyer, token) = (minted["buyer"].as_str().unwrap(), minted["token"].as_str().unwrap());
     let profile = json!({ "name": PERSON[0], "phone": format!("+86{}", PERSON[1]), "address": PERSON[2] });
     ask(&merchants, "PUT", &format!("/v1/buyers/{buyer}/profile"), &tenant, &profile);
-    night.shop.publish(&sale(&tenant)).unwrap();
+    production.services.publish(&sale(&tenant)).unwrap();
 
-    let asks = |what: &str, body: &Value| answered(night.shop.engine_address(), what, token, "", body);
+    let asks = |what: &str, body: &Value| answered(production.services.engine_address(), what, token, "", body);
     let purchase = json!({ "offer_id": "9001", "quantity": 1 });
     let mut order = String::new();
     wait_until("he buys", Duration::from_secs(60), || {
@@ -153,7 +140,7 @@ fn an_erased_person_is_in_no_store_and_his_order_stays() {
     // What a process has in its buffers is in its files at the end.
     catalog.terminate().unwrap();
     catalog.wait(Duration::from_secs(30)).unwrap();
-    search(&runtime, &night.shop);
+    search(&runtime, &production.services);
 }
 
 /// A sale of this tenant.

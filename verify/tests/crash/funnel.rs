@@ -9,30 +9,25 @@ use super::*;
 
 const CANCELLED: u64 = 5;
 
-async fn sold(databases: &Store<MySql>) -> Sold {
-    let lanes = databases.ledger.all_lanes().await.unwrap();
-    let offers = lanes.iter().flat_map(|lane| &lane.offers);
-    let offers = offers.map(|offer| (offer.offer.to_string(), offer.sold)).collect();
-    Sold { offers, sales: lanes.iter().map(|lane| (lane.sale.get(), lane.tenant.number())).collect() }
-}
-
 #[test]
 fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
-    let mut night = open("funnel", &["--die-at", "ledger:8"]);
-    let (mut catalog, _) = night.shop.catalog().unwrap();
-    let rush = night.shop.rush(SELLOUT).unwrap();
-    wait_until("the writer dies where it was told to", Duration::from_secs(60), || Ok(night.writer.ended()?.is_some()))
-        .unwrap();
+    let mut production = open("funnel", &["--die-at", "ledger:8"]);
+    let (mut catalog, _) = production.services.catalog().unwrap();
+    let load = production.services.load_test(SELLOUT).unwrap();
+    wait_until("the writer dies where its failpoint is", Duration::from_secs(60), || {
+        Ok(production.writer.ended()?.is_some())
+    })
+    .unwrap();
     catalog.kill().unwrap();
-    night.writer = night.shop.order_writer(&[]).unwrap();
-    night.engine.kill().unwrap();
-    night.engine = night.shop.engine().unwrap();
+    production.writer = production.services.order_writer(&[]).unwrap();
+    production.engine.kill().unwrap();
+    production.engine = production.services.engine().unwrap();
     // Two of them count the same from now on.
-    let (_one, _) = night.shop.catalog().unwrap();
-    let (_other, merchants) = night.shop.catalog().unwrap();
-    night.shop.report_of(rush).unwrap();
+    let (_one, _) = production.services.catalog().unwrap();
+    let (_other, merchants) = production.services.catalog().unwrap();
+    production.services.report_of(load).unwrap();
 
-    let args = night.shop.stores().unwrap();
+    let args = production.services.stores().unwrap();
     let partitions = u32::from(args.partitions);
     let kafka = KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), partitions);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -47,7 +42,7 @@ fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
                 }
             });
             assert!(waited.await.is_ok(), "everything is decided in time");
-            sold(&databases).await
+            Sold::of(&databases).await.unwrap()
         };
         let lanes: Vec<_> = databases.ledger.all_lanes().await.unwrap().iter().map(|lane| lane.lane).collect();
         let home = databases.orders.map().all().next().unwrap();
@@ -65,6 +60,6 @@ fn at_rest_the_funnel_and_the_ledger_agree_to_the_unit_whatever_died() {
     let shown = merchants.agree(&expired, |shown| all(shown) == SELLOUT.units).unwrap();
     let sold_out = shown.values().max_by_key(|totals| totals.figure("accepted_units")).unwrap();
     assert_eq!(sold_out.figure("accepted_units"), SELLOUT.units, "{shown:#?}");
-    // The engine that was killed had not told its last second.
+    // The engine that was killed had not reported its last second.
     assert!(sold_out.figure("reserved_units") > 0 && sold_out.refused() > 0, "{shown:#?}");
 }

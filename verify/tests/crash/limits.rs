@@ -14,7 +14,7 @@ use store::stock::{
 };
 use verify::{
     buyers::{buy_patiently as buy, token},
-    deployment::Deployment,
+    deployment::DeploymentArgs,
     life::settled_evidence,
 };
 
@@ -38,15 +38,15 @@ fn file(sale: &LoadSale, version: u32, limit: u32) -> String {
 }
 
 fn the_writer_dies_in_a_change(step: &str, from: u32, to: u32) {
-    let mut night = open(&step.replace('-', "_"), &["--die-at", step]);
-    let Deployment { stores, tokens } = night.shop.deployment().unwrap();
+    let mut production = open(&step.replace('-', "_"), &["--die-at", step]);
+    let DeploymentArgs { stores, tokens } = production.services.deployment().unwrap();
     let signer = tokens.signer().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let now_ms = SystemClock::new().now_ms();
     let sale = LoadSale::fresh(1_000, 1, Some(stores.partitions.into()), now_ms, &mut rand::rng()).unwrap();
     let (lane, offer) = (sale.offers[0].lane, sale.offers[0].offer.to_string());
     let purchase = json!({ "offer_id": offer, "quantity": 1 });
-    let engine = night.shop.engine_address();
+    let engine = production.services.engine_address();
     let tokens: Vec<String> =
         (0..4).map(|buyer| token(&signer, sale.tenant.number(), sale.buyer(buyer).unwrap().get()).unwrap()).collect();
     let holds = |buyer: usize| {
@@ -54,17 +54,18 @@ fn the_writer_dies_in_a_change(step: &str, from: u32, to: u32) {
     };
     let patience = Duration::from_secs(60);
 
-    night.shop.publish(&file(&sale, 1, from)).unwrap();
+    production.services.publish(&file(&sale, 1, from)).unwrap();
     wait_until("the sale sells", patience, || Ok(buy(engine, &tokens[0], "k0", &purchase) == "accepted")).unwrap();
     assert_eq!(holds(0), from as usize);
-    night.shop.publish(&file(&sale, 2, to)).unwrap();
-    wait_until("the writer dies where its failpoint is", patience, || Ok(night.writer.ended()?.is_some())).unwrap();
-    assert!(night.writer.said("failpoint reached"), "it ended for another reason:\n{}", night.writer.tail());
+    production.services.publish(&file(&sale, 2, to)).unwrap();
+    wait_until("the writer dies where its failpoint is", patience, || Ok(production.writer.ended()?.is_some()))
+        .unwrap();
+    assert!(production.writer.said("failpoint reached"), "it ended for another reason:\n{}", production.writer.tail());
     // What the lane promises now is decided by who comes next.
     let amid = holds(1);
     assert!(amid >= from.min(to) as usize && amid <= from.max(to) as usize, "{amid}");
 
-    night.writer = night.shop.order_writer(&[]).unwrap();
+    production.writer = production.services.order_writer(&[]).unwrap();
     wait_until("the change is in force", patience, || Ok(runtime.block_on(limits(&stores, lane)) == (to, to))).unwrap();
     assert_eq!(holds(2), to as usize);
     let kept = [0, 1].map(holds);

@@ -2,12 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use verify::{
-    child::wait_until,
-    market::Market,
-    shop::OPERATOR,
-    wire::{Outcome, Wire},
-};
+use verify::{child::wait_until, engine_and_writer::EngineAndWriter, services::OPERATOR, wire};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A change of a domain is known everywhere in that time.
@@ -16,12 +11,7 @@ const LANES: u32 = 40;
 
 /// Status, head and body.
 fn ask(at: SocketAddr, request: &str) -> (u16, String, String) {
-    let mut wire = Wire::connect(at).unwrap();
-    wire.send(request).unwrap();
-    match wire.answer() {
-        Outcome::Answered { status, head, body, .. } => (status, head, body),
-        other => panic!("{request}: {other:?}"),
-    }
+    wire::ask(at, request).unwrap().answered().unwrap()
 }
 
 fn line<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -32,10 +22,10 @@ fn line<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 /// the domain of the shop may call both.
 #[test]
 fn catalog_answers_pages_as_the_engine_does() {
-    let market = Market::open("reads").unwrap();
-    let sale = market.publish_lanes(u64::from(LANES), LANES, -1_000).unwrap();
-    let (catalog, merchants) = market.shop.catalog().unwrap();
-    let sides = [market.address(), merchants.address];
+    let production = EngineAndWriter::open("reads").unwrap();
+    let sale = production.publish_lanes(u64::from(LANES), LANES, -1_000).unwrap();
+    let (catalog, merchants) = production.services.catalog().unwrap();
+    let sides = [production.address(), merchants.address];
     for path in [format!("/v1/sales/{}", sale.id), format!("/v1/sales?tenant={}", sale.tenant)] {
         for accepted in ["identity", "gzip", "br"] {
             let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\naccept-encoding: {accepted}\r\n\r\n");

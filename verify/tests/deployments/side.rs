@@ -7,18 +7,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kit::{
-    clock::{Clock, SystemClock},
-    token::{BuyerClaims, Tenants, TokenKey, TokenSigner},
-};
+use kit::token::{Tenants, TokenKey, TokenSigner};
 use serde_json::Value;
 use verify::{
+    buyers,
     child::{Child, wait_until},
-    folder::Folder,
+    embedded::Embedded,
+    engine_and_writer::EngineAndWriter,
     forger::{Forger, claims_of},
-    market::Market,
-    shop::get,
-    wire::{Outcome, Wire},
+    services::get,
+    wire::{self, Outcome, Wire},
 };
 
 use crate::{
@@ -33,35 +31,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Purchases under way at one time: few, so that a crowd can be too many. More than one, because
 /// the one before may still be giving back.
 const PERMITS: &str = "4";
-/// How long every token is valid.
-const TOKEN_TTL_MS: u64 = 3_600_000;
 /// Asks whether a lane is open, and buys nothing.
 const PROBE: u64 = 999;
 
-enum Works {
-    Production(Box<Market>),
-    Embedded(Folder, Box<Child>),
+enum Deployment {
+    Production(Box<EngineAndWriter>),
+    Embedded(Embedded, Box<Child>),
 }
 
-impl Works {
+impl Deployment {
     fn address(&self) -> SocketAddr {
         match self {
-            Self::Production(market) => market.address(),
-            Self::Embedded(folder, _) => folder.address(),
+            Self::Production(production) => production.address(),
+            Self::Embedded(embedded, _) => embedded.address(),
         }
     }
 
     fn publish(&self, sale: &str) -> anyhow::Result<()> {
         match self {
-            Self::Production(market) => market.shop.publish(sale),
-            Self::Embedded(folder, _) => folder.publish(sale),
+            Self::Production(production) => production.services.publish(sale),
+            Self::Embedded(embedded, _) => embedded.publish(sale),
         }
     }
 }
 
 /// A deployment with the sales of the table.
 pub(crate) struct Side {
-    works: Works,
+    deployment: Deployment,
     signer: TokenSigner,
     forger: Forger,
     first_order: String,
@@ -72,29 +68,29 @@ impl Side {
     /// The big one: engine, order-writer, Redis, Kafka, MySQL.
     pub(crate) fn production(now: Timestamp) -> anyhow::Result<Self> {
         let arguments = ["--front-threads", "1", "--permits", PERMITS];
-        let market = Market::open_with("deployments", |shop| shop.engine_with(&arguments))?;
-        let (kid, secret) = market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned()))?;
-        Self::of(Works::Production(Box::new(market)), (&kid, &secret), now)
+        let production = EngineAndWriter::open_with("deployments", |services| services.engine_with(&arguments))?;
+        let (kid, secret) = production.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned()))?;
+        Self::of(Deployment::Production(Box::new(production)), (&kid, &secret), now)
     }
 
     /// The program `flashsale` on a folder of its own.
     pub(crate) fn embedded(now: Timestamp) -> anyhow::Result<Self> {
-        let folder = Folder::new()?;
-        let settings = folder.room().join("flashsale.toml");
+        let embedded = Embedded::new()?;
+        let settings = embedded.scratch().join("flashsale.toml");
         std::fs::write(&settings, format!("[front]\nthreads = 1\npermits = {PERMITS}\n"))?;
-        let mut server = folder.serve_with(&["--no-demo", "--config", &settings.to_string_lossy()])?;
-        folder.wait_ready(&mut server)?;
-        let (kid, secret) = folder.key()?;
-        Self::of(Works::Embedded(folder, Box::new(server)), (&kid, &secret), now)
+        let mut server = embedded.serve_with(&["--no-demo", "--config", &settings.to_string_lossy()])?;
+        embedded.wait_ready(&mut server)?;
+        let (kid, secret) = embedded.key()?;
+        Self::of(Deployment::Embedded(embedded, Box::new(server)), (&kid, &secret), now)
     }
 
-    fn of(works: Works, (kid, secret): (&str, &str), now: Timestamp) -> anyhow::Result<Self> {
+    fn of(deployment: Deployment, (kid, secret): (&str, &str), now: Timestamp) -> anyhow::Result<Self> {
         let signer = TokenSigner::new(TokenKey::new(kid, secret, Tenants::All)?);
         let forger = Forger::new(kid, secret)?;
-        let side = Self { works, signer, forger, first_order: String::new(), next_fresh: FRESH };
-        let port = side.works.address().port();
+        let side = Self { deployment, signer, forger, first_order: String::new(), next_fresh: FRESH };
+        let port = side.deployment.address().port();
         for (id, file) in sales::files(now) {
-            side.works.publish(&file)?;
+            side.deployment.publish(&file)?;
             let known =
                 || Ok(get(port, &format!("/v1/sales/{id}")).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")));
             wait_until(&format!("{} knows the sale {id}", side.name()), PATIENCE, known)?;
@@ -111,9 +107,9 @@ impl Side {
 
     /// Its name in messages.
     pub(crate) fn name(&self) -> &'static str {
-        match &self.works {
-            Works::Production(_) => "production",
-            Works::Embedded(..) => "embedded",
+        match &self.deployment {
+            Deployment::Production(_) => "production",
+            Deployment::Embedded(..) => "embedded",
         }
     }
 
@@ -124,9 +120,9 @@ impl Side {
 
     /// That it runs.
     pub(crate) fn is_well(&mut self) -> anyhow::Result<()> {
-        match &mut self.works {
-            Works::Production(market) => market.check_running(),
-            Works::Embedded(_, server) => {
+        match &mut self.deployment {
+            Deployment::Production(production) => production.check_running(),
+            Deployment::Embedded(_, server) => {
                 anyhow::ensure!(server.ended()?.is_none(), "the server ended:\n{}", server.tail());
                 Ok(())
             }
@@ -135,8 +131,7 @@ impl Side {
 
     /// A good token.
     pub(crate) fn token_in(&self, tenant: u32, buyer: u64) -> String {
-        let now_ms = SystemClock::new().now_ms();
-        self.signer.sign(&BuyerClaims::new(tenant, buyer, now_ms + TOKEN_TTL_MS), now_ms).unwrap()
+        buyers::token(&self.signer, tenant, buyer).unwrap()
     }
 
     /// A good token of the shop.
@@ -159,7 +154,7 @@ impl Side {
 
     /// The tag of the open sale.
     pub(crate) fn tag(&self) -> String {
-        let answer = get(self.works.address().port(), &format!("/v1/sales/{OPEN}")).unwrap();
+        let answer = get(self.deployment.address().port(), &format!("/v1/sales/{OPEN}")).unwrap();
         let tag =
             answer.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("etag")));
         tag.unwrap().1.to_owned()
@@ -185,7 +180,8 @@ impl Side {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // All are connected before the first one asks.
-            let mut wires: Vec<Wire> = requests.iter().map(|_| Wire::connect(self.works.address()).unwrap()).collect();
+            let mut wires: Vec<Wire> =
+                requests.iter().map(|_| Wire::connect(self.deployment.address()).unwrap()).collect();
             for (wire, request) in wires.iter_mut().zip(requests) {
                 // The server may have seen enough before it has all.
                 drop(wire.send(request));
@@ -210,7 +206,7 @@ impl Side {
     }
 
     fn send(&self, request: &str) -> Outcome {
-        let mut wire = Wire::connect(self.works.address()).unwrap();
+        let mut wire = Wire::connect(self.deployment.address()).unwrap();
         wire.send(request).unwrap();
         read(&mut wire, request)
     }
@@ -223,10 +219,10 @@ impl Side {
             let sale = self.next_fresh;
             self.next_fresh += 1;
             let request = self.buys(HASTY, "early", offer_of(sale), 1);
-            let works = &self.works;
+            let deployment = &self.deployment;
             let answer = thread::scope(|scope| {
-                let publishing = scope.spawn(move || works.publish(&sales::fresh(sale)).unwrap());
-                let mut wire = Wire::connect(works.address()).unwrap();
+                let publishing = scope.spawn(move || deployment.publish(&sales::fresh(sale)).unwrap());
+                let mut wire = Wire::connect(deployment.address()).unwrap();
                 let answer = loop {
                     wire.send(&request).unwrap();
                     let answer = wire.answer();
@@ -250,11 +246,7 @@ fn read(wire: &mut Wire, request: &str) -> Outcome {
 
 /// A purchase with these headers beside the usual ones, and this body.
 pub(crate) fn post(token: &str, more: &str, body: &str) -> String {
-    format!(
-        "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n{more}\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    wire::request("POST /v1/orders", token, more, body)
 }
 
 /// A request without a body.

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use verify::{child::Child, folder::Folder};
+use verify::{child::Child, embedded::Embedded};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PURCHASES: u64 = 3;
@@ -55,22 +55,22 @@ fn event(first: &str, last: &str) -> Option<Event> {
 /// to the log's file and the file is synced.
 #[test]
 fn an_accepted_order_was_synced_to_the_disk_before_the_answer() {
-    let folder = Folder::new().unwrap();
-    let trace = folder.room().join("trace");
+    let embedded = Embedded::new().unwrap();
+    let trace = embedded.scratch().join("trace");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-yy", "-s", "64", "-e", "signal=none", "-o"]).arg(&trace);
     strace.args(["-e", "trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,recvfrom,read"]);
-    strace.arg(folder.program());
-    let mut command = folder.command_by(strace, "serve");
-    command.args(folder.ports());
-    let mut server = Child::start("strace", command, folder.room()).unwrap();
-    folder.wait_selling(&mut server).unwrap();
+    strace.arg(embedded.program());
+    let mut command = embedded.command_by(strace, "serve");
+    command.args(embedded.ports());
+    let mut server = Child::start("strace", command, embedded.scratch()).unwrap();
+    embedded.wait_selling(&mut server).unwrap();
     // A buyer each: the demo sells one to each.
     for buyer in 1..=PURCHASES {
-        let (status, body) = folder.buy(&folder.token(buyer).unwrap(), "first").unwrap();
+        let (status, body) = embedded.buy(&embedded.token(buyer).unwrap(), "first").unwrap();
         assert!(status == 202 && body.contains("\"accepted\""), "{status}: {body}");
     }
-    folder.terminate().unwrap();
+    embedded.terminate().unwrap();
     server.wait(PATIENCE).unwrap();
     let events = events(&fs::read_to_string(&trace).unwrap());
     let purchases: Vec<&[Event]> = events.split_inclusive(|event| *event == Event::Answered).collect();

@@ -4,25 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{id::OrderId, order::Status, record::Topic};
 use kit::clock::{Clock, SystemClock};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use store::{
     log::sqlite::{SqliteLog, SqliteLogView, SqliteSettings, SqliteSource},
     shards::{self, Namespace, Store},
     sql::sqlite::{Settings, Sqlite, SqliteServer},
 };
-use verify::{child::wait_until, folder::Folder, shop::Rush};
+use verify::{child::wait_until, embedded::Embedded, load_test::LoadTest};
 
-use super::toy::tells_of_every_order;
+use super::{crash::kill_while_it_sells, toy::receives_every_order};
 
-const SELLOUT: Rush = Rush { scenario: "sellout", units: 1_500, buyers: 4_000, rate: 1_500 };
+const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 1_500, buyers: 4_000, rate: 1_500 };
 const KILLS: u64 = 4;
 const ACCEPTED_MAX: u64 = 200;
 const CANCELLED: usize = 5;
 const SEED: u64 = 12;
 
-pub(crate) async fn look(folder: &Folder) -> Store<Sqlite> {
+pub(crate) async fn look(embedded: &Embedded) -> Store<Sqlite> {
     let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(|| SystemClock::new().now_ms());
-    let server = SqliteServer::new(folder.data(), now_ms, Settings::default()).unwrap();
+    let server = SqliteServer::new(embedded.data(), now_ms, Settings::default()).unwrap();
     shards::look(&server, &Namespace::new("shop").unwrap()).await.unwrap()
 }
 
@@ -43,43 +43,37 @@ pub(crate) async fn orders(store: &Store<Sqlite>) -> (Vec<OrderId>, usize) {
 fn a_consumer_hears_of_every_order_of_a_sellout_with_kills() {
     let mut random = StdRng::seed_from_u64(SEED);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = Folder::new().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
-    let rush = folder.rush(SELLOUT).unwrap();
-    for _ in 0..KILLS {
-        folder.wait_accepted(random.random_range(1..=ACCEPTED_MAX), Duration::from_secs(60)).unwrap();
-        server.kill().unwrap();
-        server = folder.serve().unwrap();
-    }
-    folder.report_of(rush).unwrap();
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
+    let load = embedded.load_test(SELLOUT).unwrap();
+    kill_while_it_sells(&embedded, &mut server, &mut random, (KILLS, ACCEPTED_MAX));
+    embedded.report_of(load).unwrap();
 
-    let (sold, _) = runtime.block_on(async { orders(&look(&folder).await).await });
+    let (sold, _) = runtime.block_on(async { orders(&look(&embedded).await).await });
     for order in &sold[..CANCELLED] {
-        let output = folder.command("cancel").arg(order.to_string()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        embedded.run("cancel", &[&order.to_string()]).unwrap();
     }
-    let output = folder.command("expire").args(["--older-than", "0"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    embedded.run("expire", &["--older-than", "0"]).unwrap();
     // In the middle of their releases.
     server.kill().unwrap();
-    server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
+    server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
     wait_until("every release is decided", Duration::from_secs(120), || {
-        Ok(runtime.block_on(async { orders(&look(&folder).await).await.1 == 0 }))
+        Ok(runtime.block_on(async { orders(&look(&embedded).await).await.1 == 0 }))
     })
     .unwrap();
     // The ledger has passed everything then.
-    folder.evidence().unwrap();
+    embedded.evidence().unwrap();
     server.kill().unwrap();
 
     let counts = runtime.block_on(async {
-        let partitions = SqliteLogView::open(&folder.data().join("log.db")).unwrap().partitions().unwrap().len();
+        let partitions = SqliteLogView::open(&embedded.data().join("log.db")).unwrap().partitions().unwrap().len();
         let partitions = u32::try_from(partitions).unwrap();
         let settings = SqliteSettings::new(partitions, Arc::new(|| SystemClock::new().now_ms()));
-        let log = SqliteLog::open(&folder.data().join("log.db"), &settings).unwrap();
+        let log = SqliteLog::open(&embedded.data().join("log.db"), &settings).unwrap();
         let source = SqliteSource::of(&log, Topic::OrderEvents);
-        tells_of_every_order(&look(&folder).await, &source, partitions).await
+        receives_every_order(&look(&embedded).await, &source, partitions).await
     });
     println!("heard of {counts:?}");
     assert_eq!((counts.cancelled, counts.unpaid), (CANCELLED as u64, 0), "{counts:?}");

@@ -3,15 +3,12 @@
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
-use kit::{
-    clock::{Clock, SystemClock},
-    token::{BuyerClaims, TokenSigner},
-};
 use loadtest::audit::{PromiseEvidence, compare};
 use serde_json::Value;
 use verify::{
+    buyers::token,
     child::{Child, wait_until},
-    folder::Folder,
+    embedded::Embedded,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,15 +21,8 @@ const LIMITED: &str = "trap '' XFSZ; ulimit -S -f \"$0\"; exec \"$@\"";
 const TOO_LATE: usize = 8;
 /// Buyers who may come before it is full: the limit is far below what they would need.
 const BUYERS_MAX: u64 = 5_000;
-/// How long a token is valid.
-const TOKEN_TTL_MS: u64 = 3_600_000;
 /// The demo's shop.
 const TENANT: u32 = 7;
-
-fn token(signer: &TokenSigner, buyer: u64) -> String {
-    let now_ms = SystemClock::new().now_ms();
-    signer.sign(&BuyerClaims::new(TENANT, buyer, now_ms + TOKEN_TTL_MS), now_ms).unwrap()
-}
 
 /// The order and whether it was accepted; `None`: refused for now, or because the test asks too
 /// often.
@@ -49,19 +39,19 @@ fn promised(status: u16, body: &str) -> Option<(String, bool)> {
 /// goes on without a restart.
 #[test]
 fn a_full_disk_loses_nothing_and_heals_by_itself() {
-    let folder = Folder::new().unwrap();
+    let embedded = Embedded::new().unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-c", LIMITED, BLOCKS_MAX]).arg(folder.program());
-    let mut command = folder.command_by(shell, "serve");
-    command.args(folder.ports());
-    let mut server = Child::start("flashsale", command, folder.room()).unwrap();
-    folder.wait_selling(&mut server).unwrap();
+    shell.args(["-c", LIMITED, BLOCKS_MAX]).arg(embedded.program());
+    let mut command = embedded.command_by(shell, "serve");
+    command.args(embedded.ports());
+    let mut server = Child::start("flashsale", command, embedded.scratch()).unwrap();
+    embedded.wait_selling(&mut server).unwrap();
 
-    let signer = folder.signer().unwrap();
+    let signer = embedded.signer().unwrap();
     let mut promises = BTreeMap::new();
     let mut refused = Vec::new();
     for buyer in 1..=BUYERS_MAX {
-        let (status, body) = folder.buy(&token(&signer, buyer), "first").unwrap();
+        let (status, body) = embedded.buy(&token(&signer, TENANT, buyer).unwrap(), "first").unwrap();
         match promised(status, &body) {
             Some(promise) => drop(promises.insert(buyer, promise)),
             None => refused.push(buyer),
@@ -84,7 +74,7 @@ fn a_full_disk_loses_nothing_and_heals_by_itself() {
     for buyer in promises.keys().copied().chain(refused).collect::<Vec<_>>() {
         let mut order = String::new();
         let is_accepted = || {
-            let (status, body) = folder.buy(&token(&signer, buyer), "first")?;
+            let (status, body) = embedded.buy(&token(&signer, TENANT, buyer).unwrap(), "first")?;
             let promise = promised(status, &body).filter(|(_, accepted)| *accepted);
             Ok(promise.is_some_and(|(named, _)| {
                 order = named;
@@ -96,7 +86,7 @@ fn a_full_disk_loses_nothing_and_heals_by_itself() {
         assert_eq!(*first, order, "a promise stays the same order");
         *accepted = true;
     }
-    let mut evidence = folder.evidence().unwrap();
+    let mut evidence = embedded.evidence().unwrap();
     evidence.promises = promises
         .iter()
         .map(|(buyer, (order, accepted))| PromiseEvidence {

@@ -12,40 +12,39 @@ use loadtest::{
 };
 use verify::{
     child::Child,
-    folder::Folder,
+    embedded::Embedded,
     life::{Place, Process, live, settled_evidence},
     merchants::Merchants,
 };
 
-struct Embedded {
-    folder: Folder,
+struct OneProcess {
+    embedded: Embedded,
     server: Child,
     merchants: Merchants,
     signer: TokenSigner,
 }
 
-impl Embedded {
+impl OneProcess {
     /// Nothing is on sale, and lanes retire a second after their sale's end.
     fn open() -> Self {
-        let folder = Folder::new().unwrap();
-        fs::write(folder.room().join("flashsale.toml"), "[lanes]\nsettling_s = 1\n").unwrap();
-        let server = serve(&folder).unwrap();
-        let key = fs::read_to_string(folder.data().join("control.key")).unwrap().trim().to_owned();
-        let (merchants, signer) = (Merchants { address: folder.address(), key }, folder.signer().unwrap());
-        Self { folder, server, merchants, signer }
+        let embedded = Embedded::new().unwrap();
+        fs::write(embedded.scratch().join("flashsale.toml"), "[lanes]\nsettling_s = 1\n").unwrap();
+        let server = serve(&embedded).unwrap();
+        let (merchants, signer) = (embedded.merchants().unwrap(), embedded.signer().unwrap());
+        Self { embedded, server, merchants, signer }
     }
 }
 
-fn serve(folder: &Folder) -> anyhow::Result<Child> {
-    let settings = folder.room().join("flashsale.toml").display().to_string();
-    let mut server = folder.serve_with(&["--config", &settings, "--no-demo"])?;
-    folder.wait_ready(&mut server)?;
+fn serve(embedded: &Embedded) -> anyhow::Result<Child> {
+    let settings = embedded.scratch().join("flashsale.toml").display().to_string();
+    let mut server = embedded.serve_with(&["--config", &settings, "--no-demo"])?;
+    embedded.wait_ready(&mut server)?;
     Ok(server)
 }
 
-impl Place for Embedded {
+impl Place for OneProcess {
     fn engines(&self) -> Vec<SocketAddr> {
-        vec![self.folder.address()]
+        vec![self.embedded.address()]
     }
 
     fn merchants(&self) -> &Merchants {
@@ -58,14 +57,14 @@ impl Place for Embedded {
 
     fn kill(&mut self, _everything: Process) -> anyhow::Result<()> {
         self.server.kill()?;
-        self.server = serve(&self.folder)?;
+        self.server = serve(&self.embedded)?;
         Ok(())
     }
 
     fn evidence(&self, sale: &LoadSale, book: &Book) -> anyhow::Result<Evidence> {
         tokio::runtime::Runtime::new()?.block_on(async {
-            let folder = DataFolder::new(self.folder.data());
-            let backends = EmbeddedBackends::open(&folder, Some(self.folder.admin_address()), sale.lanes()).await?;
+            let folder = DataFolder::new(self.embedded.data());
+            let backends = EmbeddedBackends::open(&folder, Some(self.embedded.admin_address()), sale.lanes()).await?;
             settled_evidence(backends, sale, book).await
         })
     }
@@ -73,5 +72,5 @@ impl Place for Embedded {
 
 #[test]
 fn a_sale_lives_from_a_draft_to_its_settlement_whatever_is_killed() {
-    live(&mut Embedded::open()).unwrap();
+    live(&mut OneProcess::open()).unwrap();
 }

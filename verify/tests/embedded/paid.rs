@@ -1,53 +1,49 @@
 //! An order becomes money or gives its unit back: by the buyer's and the merchant's own requests to
 //! the real program, over a kill.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 use verify::{
     child::{Child, wait_until},
-    folder::Folder,
+    embedded::Embedded,
+    wire::request,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Shop {
-    folder: Folder,
+/// The demo's sale, and the server that sells it.
+struct Demo {
+    embedded: Embedded,
     server: Child,
     key: String,
 }
 
-impl Shop {
+impl Demo {
     fn open() -> Self {
-        let folder = Folder::new().unwrap();
-        let mut server = folder.serve().unwrap();
-        folder.wait_selling(&mut server).unwrap();
-        let key = fs::read_to_string(folder.data().join("control.key")).unwrap().trim().to_owned();
-        Self { folder, server, key }
+        let embedded = Embedded::new().unwrap();
+        let mut server = embedded.serve().unwrap();
+        embedded.wait_selling(&mut server).unwrap();
+        let key = embedded.control_key().unwrap();
+        Self { embedded, server, key }
     }
 
     /// As it comes back after a kill -9.
     fn restart(&mut self) {
         self.server.kill().unwrap();
-        self.server = self.folder.serve().unwrap();
-        self.folder.wait_ready(&mut self.server).unwrap();
+        self.server = self.embedded.serve().unwrap();
+        self.embedded.wait_ready(&mut self.server).unwrap();
     }
 
     fn post(&self, path: &str, token: &str, body: &str) -> (u16, Value) {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: one\r\n\
-             Flashsale-Tenant: 7\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let (status, body) = self.folder.ask(&request).unwrap();
+        let more = "Idempotency-Key: one\r\nFlashsale-Tenant: 7\r\n";
+        let (status, body) = self.embedded.ask(&request(&format!("POST {path}"), token, more, body)).unwrap();
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
     fn status(&self, order: &str, token: &str) -> String {
-        let request = format!(
-            "GET /v1/orders/{order}?offer_id=9001 HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
-        let (_, body) = self.folder.ask(&request).unwrap();
+        let look = request(&format!("GET /v1/orders/{order}?offer_id=9001"), token, "", "");
+        let (_, body) = self.embedded.ask(&look).unwrap();
         let body: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
         body["status"].as_str().unwrap_or_default().to_owned()
     }
@@ -58,8 +54,8 @@ impl Shop {
 
     /// A token of a buyer, and what he bought.
     fn bought(&self, buyer: u64) -> (String, String) {
-        let token = self.folder.token(buyer).unwrap();
-        let (status, body) = self.folder.buy(&token, "first").unwrap();
+        let token = self.embedded.token(buyer).unwrap();
+        let (status, body) = self.embedded.buy(&token, "first").unwrap();
         assert_eq!(status, 202, "{body}");
         let body: Value = serde_json::from_str(&body).unwrap();
         let order = body["order_id"].as_str().unwrap().to_owned();
@@ -69,7 +65,7 @@ impl Shop {
 
     fn audit(&self) {
         let holds = || {
-            let output = self.folder.command("audit").output()?;
+            let output = self.embedded.command("audit").output()?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             Ok(output.status.success() && text.matches("holds  INV-").count() == 5)
         };
@@ -81,37 +77,37 @@ impl Shop {
 /// while its payment is open. Units and rows agree afterwards, and the buyers may buy again.
 #[test]
 fn an_order_is_paid_and_refunded_and_another_cancelled() {
-    let mut shop = Shop::open();
-    let ((token, order), (other_token, other)) = (shop.bought(1), shop.bought(2));
-    let pay = |shop: &Shop, order: &str, token: &str| {
-        let (status, opened) = shop.post(&format!("/v1/orders/{order}/pay"), token, "{\"method\": \"simulated\"}");
+    let mut demo = Demo::open();
+    let ((token, order), (other_token, other)) = (demo.bought(1), demo.bought(2));
+    let pay = |demo: &Demo, order: &str, token: &str| {
+        let (status, opened) = demo.post(&format!("/v1/orders/{order}/pay"), token, "{\"method\": \"simulated\"}");
         assert_eq!(status, 200, "{opened}");
         let page = opened["page"].as_str().unwrap().to_owned();
         page[page.find("/simulated").unwrap()..].to_owned()
     };
-    let page = pay(&shop, &order, &token);
-    assert_eq!(shop.post(&format!("{page}/pay"), &token, "").0, 303);
-    shop.becomes(&order, &token, "paid");
-    pay(&shop, &other, &other_token);
-    assert_eq!(shop.post(&format!("/v1/orders/{other}/cancel"), &other_token, "").0, 200);
-    shop.becomes(&other, &other_token, "cancelled");
+    let page = pay(&demo, &order, &token);
+    assert_eq!(demo.post(&format!("{page}/pay"), &token, "").0, 303);
+    demo.becomes(&order, &token, "paid");
+    pay(&demo, &other, &other_token);
+    assert_eq!(demo.post(&format!("/v1/orders/{other}/cancel"), &other_token, "").0, 200);
+    demo.becomes(&other, &other_token, "cancelled");
     let refunds = format!("/v1/merchant/orders/{order}/refunds");
-    let (status, made) = shop.post(&refunds, &shop.key, "{\"reason\": \"as a person would\"}");
+    let (status, made) = demo.post(&refunds, &demo.key, "{\"reason\": \"as a person would\"}");
     assert_eq!((status, &made["order"]["status"]), (201, &"refunding".into()), "{made}");
-    shop.becomes(&order, &token, "refunded");
-    shop.audit();
+    demo.becomes(&order, &token, "refunded");
+    demo.audit();
     for token in [&token, &other_token] {
-        let again = || Ok(shop.folder.buy(token, "again")?.0 == 202);
+        let again = || Ok(demo.embedded.buy(token, "again")?.0 == 202);
         wait_until("the buyer may buy again", PATIENCE, again).unwrap();
     }
 
     // A payment that is open when the process dies: the bank of this process has forgotten it, and
     // it is opened again under its number.
-    let (token, order) = shop.bought(3);
-    let first = pay(&shop, &order, &token);
-    shop.restart();
-    assert_eq!(pay(&shop, &order, &token), first);
-    assert_eq!(shop.post(&format!("{first}/pay"), &token, "").0, 303);
-    shop.becomes(&order, &token, "paid");
-    shop.audit();
+    let (token, order) = demo.bought(3);
+    let first = pay(&demo, &order, &token);
+    demo.restart();
+    assert_eq!(pay(&demo, &order, &token), first);
+    assert_eq!(demo.post(&format!("{first}/pay"), &token, "").0, 303);
+    demo.becomes(&order, &token, "paid");
+    demo.audit();
 }

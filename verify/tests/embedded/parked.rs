@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use verify::{child::wait_until, folder::Folder};
+use verify::{child::wait_until, embedded::Embedded};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -11,27 +11,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// one too.
 #[test]
 fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
-    let folder = Folder::new().unwrap();
+    let embedded = Embedded::new().unwrap();
     let parked = |arguments: &[&str]| {
-        let output = folder.command("parked").args(arguments).output().unwrap();
+        let output = embedded.command("parked").args(arguments).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
-    let mut server = folder.serve().unwrap();
-    folder.wait_selling(&mut server).unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
     let (status, text) = parked(&["list"]);
     assert!(status == Some(0) && text.starts_with("nothing is parked"), "at rest: {status:?} {text}");
-    let log = rusqlite::Connection::open(folder.data().join("log.db")).unwrap();
+    let log = rusqlite::Connection::open(embedded.data().join("log.db")).unwrap();
     // Of the topic `orders`: those of others have higher places.
     let newer = "INSERT INTO records SELECT max(place) + 1, 4711, 0, 'flashsale.tomorrow.v9', x'01' FROM records \
                  WHERE place < 4096 << 44 RETURNING place";
     let offset: i64 = log.query_row(newer, (), |row| row.get(0)).unwrap();
     drop(log);
 
-    let mut server = folder.serve().unwrap();
+    let mut server = embedded.serve().unwrap();
     // Until it has the folder, a command works on the folder at rest, and tells the same.
-    wait_until("the server has the folder", PATIENCE, || Ok(folder.running().is_ok())).unwrap();
+    wait_until("the server has the folder", PATIENCE, || Ok(embedded.running().is_ok())).unwrap();
     let waits = format!("partition 0 waits at offset {offset}: type flashsale.tomorrow.v9, record 4711, 1 bytes");
     wait_until("the list tells", PATIENCE, || Ok(parked(&["list"]).1.starts_with(&waits))).unwrap();
     let (status, text) = parked(&["skip", "0", "0"]);
@@ -41,16 +41,16 @@ fn a_record_that_stops_the_shop_is_set_aside_by_a_command() {
     assert_eq!(parked(&["list", "--limit", "0"]).0, Some(64));
     let (status, text) = parked(&["skip", "0", &offset.to_string()]);
     assert!(status == Some(0) && text.contains("is set aside"), "{status:?} {text}");
-    folder.wait_selling(&mut server).unwrap();
-    assert_eq!(folder.buy(&folder.token(42).unwrap(), "first").unwrap().0, 202);
+    embedded.wait_selling(&mut server).unwrap();
+    assert_eq!(embedded.buy(&embedded.token(42).unwrap(), "first").unwrap().0, 202);
     let (status, text) = parked(&["list", "--json"]);
     assert!(status == Some(0) && text.contains(r#""cause":"set aside by an operator"#), "{status:?} {text}");
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
 
-    let mut server = folder.serve().unwrap();
-    folder.wait_selling(&mut server).unwrap();
-    folder.wait_ready(&mut server).unwrap();
-    let output = folder.command("audit").output().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
+    embedded.wait_ready(&mut server).unwrap();
+    let output = embedded.command("audit").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

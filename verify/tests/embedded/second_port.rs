@@ -1,33 +1,23 @@
 //! The second port: by which names it answers, what it refuses, and how large a sale it takes.
 
-use std::fs;
+use verify::{embedded::Embedded, wire};
 
-use verify::{
-    folder::Folder,
-    wire::{Outcome, Wire},
-};
-
-fn ask(folder: &Folder, request: &str) -> (u16, String, String) {
-    let mut wire = Wire::connect(folder.admin_address()).unwrap();
-    wire.send(request).unwrap();
-    match wire.answer() {
-        Outcome::Answered { status, head, body, .. } => (status, head, body),
-        other => panic!("no answer: {other:?}"),
-    }
+fn ask(embedded: &Embedded, request: &str) -> (u16, String, String) {
+    wire::ask(embedded.admin_address(), request).unwrap().answered().unwrap()
 }
 
 /// A page that leads its own name here (DNS rebinding) reads nothing, whatever it asks for.
 #[test]
 fn the_second_port_answers_to_its_own_names_only() {
-    let folder = Folder::new().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
     for path in ["/metrics", "/readyz", "/standing", "/lanes", "/sales", "/nothing"] {
-        let asked = |host: &str| ask(&folder, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let asked = |host: &str| ask(&embedded, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         let (status, _, body) = asked("rebound.example");
         assert_eq!(status, 403, "{path}: {body}");
         assert!(!body.contains("flashsale_"), "{path}: {body}");
-        for host in [&*folder.admin_address().to_string(), "localhost", "[::1]"] {
+        for host in [&*embedded.admin_address().to_string(), "localhost", "[::1]"] {
             assert_ne!(asked(host).0, 403, "{path} as {host}");
         }
     }
@@ -36,10 +26,10 @@ fn the_second_port_answers_to_its_own_names_only() {
 /// RFC 9110, 15.5.6: a 405 lists the methods that are right.
 #[test]
 fn a_wrong_method_is_told_the_right_ones() {
-    let folder = Folder::new().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
-    let key = fs::read_to_string(folder.data().join("control.key")).unwrap();
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
+    let key = embedded.control_key().unwrap();
     for (method, path, allowed) in [
         ("POST", "/metrics", "get, head"),
         ("DELETE", "/readyz", "get, head"),
@@ -50,9 +40,8 @@ fn a_wrong_method_is_told_the_right_ones() {
         ("PUT", "/sales", "post"),
         ("GET", "/orders/77/cancel", "post"),
     ] {
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", key.trim());
-        let (status, head, _) = ask(&folder, &request);
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n");
+        let (status, head, _) = ask(&embedded, &request);
         assert_eq!(status, 405, "{method} {path}");
         assert!(head.contains(&format!("\r\nallow: {allowed}\r\n")), "{method} {path}: {head}");
     }
@@ -62,8 +51,8 @@ fn a_wrong_method_is_told_the_right_ones() {
 /// and without one.
 #[test]
 fn a_sale_file_as_large_as_it_may_be_is_published() {
-    let folder = Folder::new().unwrap();
-    let example = folder.program_says("example").unwrap();
+    let embedded = Embedded::new().unwrap();
+    let example = embedded.program_says("example").unwrap();
     let largest = |sale: &str, others: &str| {
         let mut text = example.replace("\"1001\"", sale).replace("\"5001\"", others);
         text = text.replace("\"9001\"", &others.replace('6', "7")).replace("\"9002\"", &others.replace('6', "8"));
@@ -71,17 +60,16 @@ fn a_sale_file_as_large_as_it_may_be_is_published() {
         text.extend(std::iter::repeat_n('x', catalog::file::FILE_BYTES_MAX - text.len()));
         text
     };
-    let mut server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
-    folder.publish(&largest("\"2001\"", "\"6001\"")).unwrap();
-    let key = fs::read_to_string(folder.data().join("control.key")).unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
+    embedded.publish(&largest("\"2001\"", "\"6001\"")).unwrap();
+    let key = embedded.control_key().unwrap();
     let too_long = catalog::file::FILE_BYTES_MAX + 1;
     let request = format!(
-        "POST /sales HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: {too_long}\r\n\r\n",
-        key.trim()
+        "POST /sales HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Length: {too_long}\r\n\r\n"
     );
-    assert_eq!(ask(&folder, &request).0, 413);
+    assert_eq!(ask(&embedded, &request).0, 413);
     server.terminate().unwrap();
     server.wait(std::time::Duration::from_secs(60)).unwrap();
-    folder.publish(&largest("\"2002\"", "\"6002\"")).unwrap();
+    embedded.publish(&largest("\"2002\"", "\"6002\"")).unwrap();
 }

@@ -1,12 +1,12 @@
 //! What shoppers read, in the program as it runs: the list of a shop's sales, and pages at the
 //! shop's domain, which the engine hears of by way of the ledger's database.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use verify::{
     child::wait_until,
-    folder::Folder,
-    wire::{Outcome, Wire},
+    embedded::Embedded,
+    wire::{ask, request},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,49 +14,40 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const DOMAIN_PATIENCE: Duration = Duration::from_secs(10);
 const ORIGIN: &str = "https://shop.example";
 
-fn head_of(folder: &Folder, request: &str) -> (u16, String) {
-    let mut wire = Wire::connect(folder.address()).unwrap();
-    wire.send(request).unwrap();
-    match wire.answer() {
-        Outcome::Answered { status, head, .. } => (status, head),
-        other => panic!("{other:?}"),
-    }
+fn head_of(embedded: &Embedded, request: &str) -> (u16, String) {
+    let (status, head, _) = ask(embedded.address(), request).unwrap().answered().unwrap();
+    (status, head)
 }
 
 /// The merchant names a domain, and its pages may call; takes it away, and they may not.
 #[test]
 fn pages_at_the_domain_of_a_shop_call_as_long_as_it_is_the_shops() {
-    let folder = Folder::new().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_selling(&mut server).unwrap();
-    let list = || folder.ask("GET /v1/sales?tenant=7 HTTP/1.1\r\nHost: shop\r\n\r\n");
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
+    let list = || embedded.ask("GET /v1/sales?tenant=7 HTTP/1.1\r\nHost: shop\r\n\r\n");
     let is_listed = || Ok(list()?.1.contains("\"state\":\"open\",\"opens_at\""));
     wait_until("the shop's sale is listed", PATIENCE, is_listed).unwrap();
-    let operator = fs::read_to_string(folder.data().join("control.key")).unwrap();
+    let operator = embedded.control_key().unwrap();
     let put = |branding: &str| {
-        let asked = format!(
-            "PUT /v1/branding HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {}\r\nFlashsale-Tenant: 7\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{branding}",
-            operator.trim(),
-            branding.len()
-        );
-        let (status, body) = folder.ask(&asked).unwrap();
+        let asked = request("PUT /v1/branding", &operator, "Flashsale-Tenant: 7\r\n", branding);
+        let (status, body) = embedded.ask(&asked).unwrap();
         assert_eq!(status, 200, "{body}");
     };
     let preflight = format!(
         "OPTIONS /v1/orders HTTP/1.1\r\nHost: shop\r\nOrigin: {ORIGIN}\r\nAccess-Control-Request-Method: POST\r\n\r\n"
     );
-    let is_answered = |expected: u16| Ok(head_of(&folder, &preflight).0 == expected);
+    let is_answered = |expected: u16| Ok(head_of(&embedded, &preflight).0 == expected);
     assert!(is_answered(403).unwrap(), "no shop is there yet");
     put(r#"{"domain": "shop.example"}"#);
     wait_until("the domain is the shop's", DOMAIN_PATIENCE, || is_answered(204)).unwrap();
     let page = format!("GET /v1/sales?tenant=7 HTTP/1.1\r\nHost: shop\r\nOrigin: {ORIGIN}\r\n\r\n");
-    let (status, head) = head_of(&folder, &page);
+    let (status, head) = head_of(&embedded, &page);
     assert!(status == 200 && head.contains(&format!("access-control-allow-origin: {ORIGIN}\r\n")), "{head}");
     let foreign = page.replace("tenant=7", "tenant=8");
-    assert!(!head_of(&folder, &foreign).1.contains("access-control-allow-origin"), "another shop's list");
+    assert!(!head_of(&embedded, &foreign).1.contains("access-control-allow-origin"), "another shop's list");
     let merchants = preflight.replace("/v1/orders", "/v1/branding");
-    assert_eq!(head_of(&folder, &merchants).0, 405, "merchants' routes are for no page");
+    assert_eq!(head_of(&embedded, &merchants).0, 405, "merchants' routes are for no page");
     put("{}");
     wait_until("the domain is nobody's", DOMAIN_PATIENCE, || is_answered(403)).unwrap();
 }

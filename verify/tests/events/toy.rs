@@ -22,10 +22,10 @@ use store::{
 };
 
 const NAME: &str = "toy";
-const TOLD: &str = "CREATE TABLE told (order_id BIGINT NOT NULL, sequence BIGINT NOT NULL, kind BIGINT NOT NULL, \
+const RECEIVED: &str = "CREATE TABLE received (order_id BIGINT NOT NULL, sequence BIGINT NOT NULL, kind BIGINT NOT NULL, \
                     highest_before BIGINT NOT NULL, PRIMARY KEY (order_id, sequence))";
-const HIGHEST: &str = "SELECT COALESCE(MAX(sequence), 0) FROM told WHERE order_id = ?";
-const KEEP: &str = "INSERT INTO told (order_id, sequence, kind, highest_before) VALUES (?, ?, ?, ?)";
+const HIGHEST: &str = "SELECT COALESCE(MAX(sequence), 0) FROM received WHERE order_id = ?";
+const KEEP: &str = "INSERT INTO received (order_id, sequence, kind, highest_before) VALUES (?, ?, ?, ?)";
 /// Long enough for a slow machine; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(200);
@@ -60,8 +60,8 @@ async fn database(folder: &Path) -> Sqlite {
     let server = SqliteServer::new(folder.to_owned(), now_ms, Settings::default()).unwrap();
     server.create(NAME).await.unwrap();
     let database = server.open(NAME);
-    let told = Migration { name: "002-told".into(), statements: vec![TOLD.into()] };
-    database.migrate(&[consumers("001-consumers"), told]).await.unwrap();
+    let received = Migration { name: "002-received".into(), statements: vec![RECEIVED.into()] };
+    database.migrate(&[consumers("001-consumers"), received]).await.unwrap();
     database
 }
 
@@ -111,8 +111,8 @@ pub(crate) struct Counts {
     pub(crate) again: u64,
 }
 
-/// Consumes the topic and compares what it told with every row. Nothing may be under way.
-pub(crate) async fn tells_of_every_order<S: Sql, O: OrderLogSource>(
+/// Consumes the topic and compares what it received with every row. Nothing may be under way.
+pub(crate) async fn receives_every_order<S: Sql, O: OrderLogSource>(
     databases: &Store<S>,
     source: &O,
     partitions: u32,
@@ -129,10 +129,10 @@ pub(crate) async fn tells_of_every_order<S: Sql, O: OrderLogSource>(
     let mut counts = Counts::default();
     for home in databases.orders.map().all() {
         for row in databases.orders.scan(home, &lanes, 0, None, 1_000_000).await.unwrap() {
-            let events = "SELECT sequence, kind, highest_before FROM told WHERE order_id = ? ORDER BY sequence";
-            let told = database.rows(events, vec![row.order.stored().into()]).await.unwrap();
+            let events = "SELECT sequence, kind, highest_before FROM received WHERE order_id = ? ORDER BY sequence";
+            let received = database.rows(events, vec![row.order.stored().into()]).await.unwrap();
             let (mut kinds, mut before) = (Vec::new(), 0);
-            for mut event in told {
+            for mut event in received {
                 let (sequence, kind, highest_before) =
                     (event.int().unwrap(), event.int().unwrap(), event.int().unwrap());
                 assert_eq!(highest_before, before, "each event first came after those before it: {row:?}");

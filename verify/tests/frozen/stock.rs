@@ -11,8 +11,8 @@ use loadtest::sale::LoadSale;
 use serde_json::Value;
 use verify::{
     child::wait_until,
-    market::{Market, Remembered},
-    wire::{Outcome, Wire},
+    engine_and_writer::{EngineAndWriter, Remembered},
+    wire::{self, Outcome},
 };
 
 const UNITS: u64 = 1_000;
@@ -22,23 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 struct Fixture {
-    market: Market,
+    production: EngineAndWriter,
     sale: LoadSale,
     engines: [SocketAddr; 2],
 }
 
 impl Fixture {
     fn buys(&self, engine: SocketAddr, buyer: u32, key: &str) -> Outcome {
-        let token = self.market.token(&self.sale, buyer).unwrap();
+        let token = self.production.token(&self.sale, buyer).unwrap();
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, self.sale.offers[0].offer);
-        let mut wire = Wire::connect(engine).unwrap();
-        wire.send(format!(
-            "POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\nidempotency-key: {key}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-        .unwrap();
-        wire.answer()
+        wire::ask(engine, wire::purchase(&token, key, &body)).unwrap()
     }
 
     /// The same purchase three times on both engines at once.
@@ -50,7 +43,7 @@ impl Fixture {
         })
     }
 
-    /// The one id that all repeats get, once the shop sells again.
+    /// The one id that all repeats get, once the lane sells again.
     fn settles(&self, buyer: u32) -> String {
         wait_until("the key has its order", PATIENCE, || Ok(self.buys(self.engines[0], buyer, "k").status() == 202))
             .unwrap();
@@ -79,27 +72,27 @@ fn promises_nothing(outcome: &Outcome) -> &str {
 /// over all answers, one order a key.
 #[test]
 fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
-    let market = Market::open("silent").unwrap();
-    let (_second, address) = market.shop.another_engine().unwrap();
-    let sale = market.publish(UNITS, -60_000).unwrap();
-    let engines = [market.address(), address];
-    let mut fixture = Fixture { market, sale, engines };
+    let production = EngineAndWriter::open("silent").unwrap();
+    let (_second, address) = production.services.another_engine().unwrap();
+    let sale = production.publish(UNITS, -60_000).unwrap();
+    let engines = [production.address(), address];
+    let mut fixture = Fixture { production, sale, engines };
     let knows = |engine| wait_until("it knows the sale", PATIENCE, || Ok(fixture.buys(engine, 0, "k").status() == 202));
     engines.into_iter().for_each(|engine| knows(engine).unwrap());
     let first = fixture.settles(0);
 
-    fixture.market.shop.redis.child().freeze().unwrap();
+    fixture.production.services.redis.child().freeze().unwrap();
     let outcomes = fixture.storms(1);
     let codes: BTreeSet<&str> = outcomes.iter().map(promises_nothing).collect();
     assert!(codes.contains("outcome_unknown"), "what was sent is unknown: {codes:?}");
     for buyer in 0..3 {
         fixture.storms(buyer).iter().for_each(|outcome| assert!(!promises_nothing(outcome).is_empty()));
     }
-    fixture.market.shop.redis.child().thaw().unwrap();
+    fixture.production.services.redis.child().thaw().unwrap();
     let mut orders: Vec<String> = (0..3).map(|buyer| fixture.settles(buyer)).collect();
     assert_eq!(orders[0], first);
 
-    fixture.market.shop.redis.kill().unwrap();
+    fixture.production.services.redis.kill().unwrap();
     // Each connection that broke, one of every front thread, may have carried the first calls; from
     // then on nothing leaves the engines.
     let is_sent_nowhere =
@@ -112,14 +105,14 @@ fn r13_while_the_stock_server_is_silent_or_gone_no_order_is_told() {
         }
         assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
     }
-    fixture.market.shop.redis.restart().unwrap();
+    fixture.production.services.redis.restart().unwrap();
     orders.extend((3..5).map(|buyer| fixture.settles(buyer)));
     assert_eq!((0..3).map(|buyer| fixture.settles(buyer)).collect::<Vec<_>>(), orders[..3]);
 
-    fixture.market.check_running().unwrap();
-    fixture.market.wait_rest(&fixture.sale).unwrap();
+    fixture.production.check_running().unwrap();
+    fixture.production.wait_rest(&fixture.sale).unwrap();
     let rows = BTreeSet::from_iter(&orders).len();
     let sold = u64::try_from(rows).unwrap();
     let expected = Remembered { left: UNITS - sold, sold, entries: rows, journal: 0, rows };
-    assert_eq!((rows, fixture.market.remembered(&fixture.sale).unwrap()), (5, expected));
+    assert_eq!((rows, fixture.production.remembered(&fixture.sale).unwrap()), (5, expected));
 }

@@ -8,8 +8,8 @@ use mysql_async::{Conn, Opts, OptsBuilder, prelude::Queryable};
 use serde_json::Value;
 use verify::{
     child::wait_until,
-    market::{Market, Remembered},
-    wire::{Outcome, Wire},
+    engine_and_writer::{EngineAndWriter, Remembered},
+    wire,
 };
 
 const UNITS: u64 = 100;
@@ -20,13 +20,13 @@ const TAKEN_OVER: Duration = Duration::from_secs(15);
 
 /// Locks the tables of orders of every shard, so that a writer waits in the middle of its
 /// transaction, after it moved the progress.
-struct Hand {
+struct TableLocks {
     runtime: tokio::runtime::Runtime,
     shards: Vec<Conn>,
 }
 
-impl Hand {
-    fn reach(namespace: &str) -> Self {
+impl TableLocks {
+    fn connect(namespace: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let opts = Opts::from_url(&std::env::var("FLASHSALE_MYSQL_URL").unwrap()).unwrap();
         let shards = (0..2).map(|shard| {
@@ -38,7 +38,7 @@ impl Hand {
         Self { runtime, shards }
     }
 
-    fn say(&mut self, statement: &str) {
+    fn run(&mut self, statement: &str) {
         for shard in &mut self.shards {
             self.runtime.block_on(shard.query_drop(statement)).unwrap();
         }
@@ -54,56 +54,52 @@ impl Hand {
 }
 
 /// Sends a request of a buyer.
-fn ask(market: &Market, request: &str, token: &str, more: &str, body: &str) -> Value {
-    let mut wire = Wire::connect(market.address()).unwrap();
-    let length = body.len();
-    wire.send(format!(
-        "{request} HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n{more}content-length: {length}\r\n\r\n{body}"
-    ))
-    .unwrap();
-    let Outcome::Answered { status: 200..=202, body, .. } = wire.answer() else { panic!("{request} was refused") };
+fn ask(production: &EngineAndWriter, request: &str, token: &str, more: &str, body: &str) -> Value {
+    let asked = wire::ask(production.address(), wire::request(request, token, more, body));
+    let (status, _, body) = asked.unwrap().answered().unwrap();
+    assert!((200..=202).contains(&status), "{request}: {status} {body}");
     serde_json::from_str(&body).unwrap()
 }
 
 #[test]
 fn r2_a_writer_that_freezes_in_a_transaction_is_succeeded_within_seconds() {
-    let market = Market::open("freezes").unwrap();
-    let sale = market.publish(UNITS, -60_000).unwrap();
+    let production = EngineAndWriter::open("freezes").unwrap();
+    let sale = production.publish(UNITS, -60_000).unwrap();
     let buys = |buyer| {
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, sale.offers[0].offer);
-        let more = "idempotency-key: k\r\ncontent-type: application/json\r\n";
-        let bought = ask(&market, "POST /v1/orders", &market.token(&sale, buyer).unwrap(), more, &body);
+        let more = "Idempotency-Key: k\r\n";
+        let bought = ask(&production, "POST /v1/orders", &production.token(&sale, buyer).unwrap(), more, &body);
         bought["order_id"].as_str().unwrap().to_owned()
     };
     let is_decided = |buyer, order: &str| {
         let place = format!("GET /v1/orders/{order}?offer_id={}", sale.offers[0].offer);
-        Ok(ask(&market, &place, &market.token(&sale, buyer).unwrap(), "", "")["status"] == "pending_payment")
+        Ok(ask(&production, &place, &production.token(&sale, buyer).unwrap(), "", "")["status"] == "pending_payment")
     };
     let first = buys(0);
     wait_until("the first order is decided", PATIENCE, || is_decided(0, &first)).unwrap();
 
-    let mut hand = Hand::reach(market.shop.namespace());
-    hand.say("LOCK TABLES orders_0 WRITE, orders_1 WRITE, orders_2 WRITE, orders_3 WRITE");
+    let mut locks = TableLocks::connect(production.services.namespace());
+    locks.run("LOCK TABLES orders_0 WRITE, orders_1 WRITE, orders_2 WRITE, orders_3 WRITE");
     let second = buys(1);
     wait_until("the writer is within a transaction", PATIENCE, || {
-        Ok(hand.sees_a_waiting_insert(market.shop.namespace()))
+        Ok(locks.sees_a_waiting_insert(production.services.namespace()))
     })
     .unwrap();
-    market.writer().freeze().unwrap();
-    hand.say("UNLOCK TABLES");
+    production.writer.freeze().unwrap();
+    locks.run("UNLOCK TABLES");
     let frozen = Instant::now();
-    let mut successor = market.shop.order_writer(&["--contend"]).unwrap();
+    let mut successor = production.services.order_writer(&["--contend"]).unwrap();
     wait_until("the second writer decides", TAKEN_OVER, || is_decided(1, &second)).unwrap();
     println!("decided {:?} after the freeze", frozen.elapsed());
 
-    market.writer().thaw().unwrap();
+    production.writer.thaw().unwrap();
     let orders: Vec<(u32, String)> = (2..12).map(|buyer| (buyer, buys(buyer))).collect();
     for (buyer, order) in &orders {
         wait_until("orders are decided by both", PATIENCE, || is_decided(*buyer, order)).unwrap();
     }
-    wait_until("the one that woke reads anew", PATIENCE, || Ok(market.writer().said("reading"))).unwrap();
+    wait_until("the one that woke reads anew", PATIENCE, || Ok(production.writer.said("reading"))).unwrap();
     assert!(successor.ended().unwrap().is_none(), "{}", successor.tail());
-    market.wait_rest(&sale).unwrap();
+    production.wait_rest(&sale).unwrap();
     let expected = Remembered { left: UNITS - 12, sold: 12, entries: 12, journal: 0, rows: 12 };
-    assert_eq!(market.remembered(&sale).unwrap(), expected);
+    assert_eq!(production.remembered(&sale).unwrap(), expected);
 }

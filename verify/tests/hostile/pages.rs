@@ -22,12 +22,12 @@ const PAGES_GROWTH_MAX: u64 = 32 << 20;
 #[test]
 fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
     let mut fixture = Fixture::new("pages");
-    let large = fixture.market.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
+    let large = fixture.production.publish_lanes(u64::from(OFFERS), OFFERS, OPEN_MS).unwrap();
     let request = |number: usize| {
         let accepted = ["identity", "gzip", "br"][number % 3];
         format!("GET /v1/sales/{} HTTP/1.1\r\nhost: shop\r\naccept-encoding: {accepted}\r\n\r\n", large.id)
     };
-    let metric = |fixture: &Fixture, name| fixture.market.shop.engine_metric(name).unwrap();
+    let metric = |fixture: &Fixture, name| fixture.production.services.engine_metric(name).unwrap();
     let written = |fixture: &Fixture| metric(fixture, "flashsale_pages_written_total");
     // All lanes are open, so nothing of it changes any more.
     let mut wire = fixture.wire();
@@ -50,7 +50,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
         .unwrap();
     }
     let packed = metric(&fixture, "flashsale_pages_packed_total");
-    let (before, memory) = (written(&fixture), fixture.market.engine_sample().unwrap().resident_bytes);
+    let (before, memory) = (written(&fixture), fixture.production.engine_sample().unwrap().resident_bytes);
     let silent: Vec<Wire> = (0..SILENT)
         .map(|number| {
             let mut wire = fixture.wire();
@@ -58,7 +58,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
             wire
         })
         .collect();
-    let address = fixture.market.address();
+    let address = fixture.production.address();
     thread::scope(|scope| {
         for reader in 0..READERS {
             let request = &request;
@@ -75,7 +75,7 @@ fn a_large_page_is_written_once_however_many_ask_and_whoever_reads() {
             fixture.buys();
         }
     });
-    let grown = fixture.market.engine_sample().unwrap().resident_bytes.saturating_sub(memory);
+    let grown = fixture.production.engine_sample().unwrap().resident_bytes.saturating_sub(memory);
     let again = written(&fixture) - before;
     eprintln!("{SILENT} clients that read nothing: {} KiB in all; written again {again} times", grown >> 10);
     assert!(grown <= PAGES_GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);

@@ -117,7 +117,7 @@ fn framing() {
     let mut fixture = Fixture::new("framing");
     let good = fixture.good_body();
     let length = good.len();
-    let token = fixture.market.token(&fixture.sale, 500_000).unwrap();
+    let token = fixture.production.token(&fixture.sale, 500_000).unwrap();
     // Complete but for what tells its length; nothing of it may be bought: its key is missing.
     let head = format!("POST /v1/orders HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {token}\r\n");
     let chunked = |chunks: &str| format!("{head}transfer-encoding: chunked\r\n\r\n{chunks}");
@@ -258,10 +258,10 @@ fn pipelined(fixture: &Fixture) {
 #[test]
 fn early_and_late() {
     let mut fixture = Fixture::new("windows");
-    let early = fixture.market.publish(UNITS, 3_600_000).unwrap();
-    let late = fixture.market.publish(UNITS, -3 * 86_400_000).unwrap();
+    let early = fixture.production.publish(UNITS, 3_600_000).unwrap();
+    let late = fixture.production.publish(UNITS, -3 * 86_400_000).unwrap();
     for (sale, code) in [(&early, "not_started"), (&late, "ended")] {
-        let token = fixture.market.token(sale, 0).unwrap();
+        let token = fixture.production.token(sale, 0).unwrap();
         let body = format!(r#"{{"offer_id":"{}","quantity":1}}"#, sale.offers[0].offer);
         let request = post(&token, "idempotency-key: k\r\n", &body);
         // Until the engine knows that the lane of the ended sale never sold.
@@ -279,7 +279,11 @@ fn early_and_late() {
         assert_eq!(retry_after.is_some_and(|after| (3_500..=3_600).contains(&after)), code == "not_started", "{head}");
         // The lane of a sale that is over is not opened, and then Redis knows of no units.
         let left = if code == "ended" { 0 } else { UNITS };
-        assert_eq!(fixture.market.remembered(sale).unwrap(), Remembered { left, ..Remembered::default() }, "{code}");
+        assert_eq!(
+            fixture.production.remembered(sale).unwrap(),
+            Remembered { left, ..Remembered::default() },
+            "{code}"
+        );
     }
     // A purchase of which only a part ever comes is none.
     for cut in [1, 20, 200, 400] {

@@ -86,7 +86,7 @@ fn answers_that_nobody_reads_cost_little() {
         assert!(sent < 64 << 20, "the engine reads on without end");
         fixture.buys();
     }
-    let grown = fixture.market.engine_sample().unwrap().resident_bytes.saturating_sub(fixture.memory);
+    let grown = fixture.production.engine_sample().unwrap().resident_bytes.saturating_sub(fixture.memory);
     assert!(grown <= GROWTH_MAX, "the engine grew by {} MiB", grown >> 20);
     drop(wires);
     fixture.leave_unhurt();

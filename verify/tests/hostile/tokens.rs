@@ -14,9 +14,9 @@ use super::*;
 #[test]
 fn tokens() {
     let fixture = Fixture::new("tokens");
-    let (kid, secret) = fixture.market.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned())).unwrap();
+    let (kid, secret) = fixture.production.key().map(|(kid, secret)| (kid.to_owned(), secret.to_owned())).unwrap();
     let forger = Forger::new(&kid, &secret).unwrap();
-    let good = fixture.market.token(&fixture.sale, 500_000).unwrap();
+    let good = fixture.production.token(&fixture.sale, 500_000).unwrap();
     let claims = claims_of(&good).unwrap();
     let with = |name: &str, value: Value| {
         let mut claims = claims.clone();
@@ -80,7 +80,7 @@ fn tokens() {
     let request = post(&with("role", json!("merchant")), "idempotency-key: k\r\n", &fixture.good_body());
     expect(&fixture, "a merchant's", request.as_bytes(), Expected::Problem(403, "forbidden"));
     // INV-7: a good token of another shop, and an offer that does not exist, get the same answer.
-    let foreign = fixture.market.signer().sign(&claims, now_ms).unwrap();
+    let foreign = fixture.production.signer().sign(&claims, now_ms).unwrap();
     let request = post(&foreign, "idempotency-key: k\r\n", &fixture.good_body());
     expect(&fixture, "another shop's", request.as_bytes(), Expected::Problem(404, "not_found"));
     fixture.leave_unhurt();

@@ -1,7 +1,8 @@
 //! What the first program left, put into a namespace as it was: databases with the schema of that
 //! day, and the records of the log. `data/before-production` was made once by that program's own
 //! binaries (commit 70a12be): `sale.toml` was published, four buyers bought, one order was
-//! cancelled, all services were stopped. Redis is the shop's own and starts empty, as after a loss.
+//! cancelled, all services were stopped. Redis is the deployment's own and starts empty, as after a
+//! loss.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use store::{
     },
 };
 use tokio::runtime::Runtime;
-use verify::shop::Shop;
+use verify::services::Services;
 
 const DATABASES: &str = include_str!("../data/before-production/databases.sql");
 const RECORDS: &str = include_str!("../data/before-production/records.txt");
@@ -39,13 +40,13 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Puts it into the namespace of a shop that runs nothing yet.
-    pub(crate) fn load(shop: &Shop) -> Self {
-        let stores = shop.stores().unwrap();
+    /// Puts it into the namespace of services of which none runs yet.
+    pub(crate) fn load(services: &Services) -> Self {
+        let stores = services.stores().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mysql = MySqlServer::new(stores.mysql_url.expose(), Settings::default()).unwrap();
-        let kafka = KafkaSettings::new(&stores.kafka.kafka_brokers, shop.namespace(), stores.partitions.into());
-        runtime.block_on(load_databases(&mysql, shop.namespace()));
+        let kafka = KafkaSettings::new(&stores.kafka.kafka_brokers, services.namespace(), stores.partitions.into());
+        runtime.block_on(load_databases(&mysql, services.namespace()));
         runtime.block_on(load_log(&kafka));
         Self { stores, mysql, kafka, runtime }
     }

@@ -14,20 +14,20 @@ use super::{
 const HOUR_MS: u64 = 3_600_000;
 /// Two hours after the clock's beginning.
 const AT: &str = "2026-11-11T02:00:00Z";
-const AT_MS: u64 = BEGIN_MS + 2 * HOUR_MS;
+pub(super) const AT_MS: u64 = BEGIN_MS + 2 * HOUR_MS;
 
-async fn schedule(shop: &Shop<'_>, sale: &str, mut action: Value) -> String {
+pub(super) async fn schedule(shop: &Shop<'_>, sale: &str, mut action: Value) -> String {
     action["at"] = json!(AT);
     let made = shop.post(&format!("{SALES}/{sale}/actions"), &action).await.expect(201);
     assert_eq!(made["state"], "waiting");
     made["id"].as_str().unwrap().to_owned()
 }
 
-async fn listed(shop: &Shop<'_>, sale: &str) -> Vec<Value> {
+pub(super) async fn listed(shop: &Shop<'_>, sale: &str) -> Vec<Value> {
     shop.all(&format!("{SALES}/{sale}/actions")).await
 }
 
-async fn states(shop: &Shop<'_>, sale: &str) -> Vec<String> {
+pub(super) async fn states(shop: &Shop<'_>, sale: &str) -> Vec<String> {
     listed(shop, sale).await.iter().map(|action| action["state"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -103,6 +103,25 @@ async fn what_is_done_is_noted_with_it_and_a_value_that_stands_already_is_done()
     keep(&rig.catalog).await.unwrap();
     assert_eq!(states(&shop, &sale).await, ["done"]);
     assert_eq!(shop.get(&format!("{SALES}/{sale}")).await.expect(200)["version"], before["version"]);
+}
+
+/// The entry of an action in the audit log has the version that its row has then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_entry_shows_the_version_of_the_row() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    let sale = made(&shop, "winter", 60).await;
+    schedule(&shop, &sale, json!({ "action": "publish" })).await;
+    let gone = schedule(&shop, &sale, json!({ "action": "pause" })).await;
+    shop.delete(&format!("{SALES}/{sale}/actions/{gone}")).await.expect(204);
+    rig.clock.set_wall(AT_MS);
+    keep(&rig.catalog).await.unwrap();
+    for (action, row) in ["sale_action.done", "sale_action.cancel"].into_iter().zip(listed(&shop, &sale).await) {
+        let entries = shop.all(&format!("/v1/audit?action={action}")).await;
+        let [entry] = &entries[..] else { panic!("{action}: {entries:?}") };
+        assert_eq!((&entry["after"], &entry["before"]["version"]), (&row, &json!(1)), "{action}");
+        assert_eq!(row["version"], 2, "{action}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

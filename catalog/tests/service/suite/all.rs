@@ -6,7 +6,11 @@ mod staff;
 
 pub(crate) use rig::Topic;
 
+#[cfg(feature = "failpoints")]
+mod action_ends;
 mod actions;
+mod adoption;
+mod alarms;
 mod audit;
 mod branding;
 mod buyers;

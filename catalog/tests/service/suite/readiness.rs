@@ -2,8 +2,16 @@
 //! known before it; before the opening a look is made and kept.
 
 use catalog::sales::keep;
+use domain::{
+    id::{Epoch, SaleId},
+    sale::Sale,
+};
 use serde_json::{Value, json};
-use store::sql::Sql as _;
+use store::{
+    ledger::{EngineNews, LEASE_MS_MAX},
+    sql::Sql as _,
+    stock::LaneKeeping as _,
+};
 
 use super::{
     rig::{BEGIN_MS, OPERATOR, Rig},
@@ -37,8 +45,37 @@ fn one(code: &str, field: &str) -> Vec<(String, String)> {
 async fn on_sale(rig: &Rig, shop: &Shop<'_>) -> String {
     let sale = made(shop, "winter", 60).await;
     step(shop, &sale, "publish").await.expect(200);
-    rig.add_lanes(&published(rig, &sale).await.unwrap()).await;
+    let record = published(rig, &sale).await.unwrap();
+    rig.add_lanes(&record).await;
+    engine(rig, "first").await;
+    has(rig, &record).await;
     sale
+}
+
+/// An engine of this name, which has told nothing yet: its number.
+async fn engine(rig: &Rig, name: &str) -> u8 {
+    let ledger = rig.place().ledger().await;
+    ledger.lease_worker(name, LEASE_MS_MAX, 0).await.unwrap().unwrap().number
+}
+
+/// Tells, as an engine of this name and number would, that it has these sales.
+async fn tells(rig: &Rig, (number, name): (u8, &str), sales: &[(SaleId, u32)]) {
+    let ledger = rig.place().ledger().await;
+    let sales = sales.iter().map(|(sale, version)| (*sale, Some(*version))).collect();
+    let news = EngineNews { clock_ms: ledger.now_ms().await.unwrap(), is_whole: true, sales };
+    assert!(ledger.tell_engine((number, name), &news).await.unwrap());
+    // However slow the test is.
+    set_engine(rig, number, "told_at = told_at + 3600000, clock_ms = clock_ms + 3600000").await;
+}
+
+async fn set_engine(rig: &Rig, number: u8, change: &str) {
+    let change = format!("UPDATE workers SET {change} WHERE number = ?");
+    assert_eq!(rig.place().ledger_db().await.exec(&change, vec![number.into()]).await.unwrap(), 1);
+}
+
+/// The first engine has this version of the sale.
+async fn has(rig: &Rig, record: &Sale) {
+    tells(rig, (0, "first"), &[(record.id, record.version)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,8 +172,10 @@ async fn red_reasons_of_lanes_in_the_ledger() {
     let shop = stocked(&rig).await;
     let sale = made(&shop, "winter", 60).await;
     step(&shop, &sale, "publish").await.expect(200);
-    assert_eq!(red(&shop, &sale).await, one("lane_missing", "lanes[0]"));
     let record = published(&rig, &sale).await.unwrap();
+    engine(&rig, "first").await;
+    has(&rig, &record).await;
+    assert_eq!(red(&shop, &sale).await, one("lane_missing", "lanes[0]"));
     rig.add_lanes(&record).await;
     assert_eq!(red(&shop, &sale).await, []);
 
@@ -147,6 +186,7 @@ async fn red_reasons_of_lanes_in_the_ledger() {
 
     let more = json!({ "lanes": lanes(70) });
     shop.patching(&format!("{SALES}/{sale}"), &more).send().await.expect(200);
+    has(&rig, &published(&rig, &sale).await.unwrap()).await;
     assert_eq!(red(&shop, &sale).await, one("allotment_pending", "lanes[0].offers[0].allotment"));
     set_ledger(&rig, "UPDATE offers SET target = ? WHERE offer = ?", 70, record.lanes[0].offers[0].id).await;
     assert_eq!(red(&shop, &sale).await, []);
@@ -154,6 +194,7 @@ async fn red_reasons_of_lanes_in_the_ledger() {
     let mut three = lanes(70);
     three[0]["limit_per_buyer"] = json!(3);
     shop.patching(&format!("{SALES}/{sale}"), &json!({ "lanes": three })).send().await.expect(200);
+    has(&rig, &published(&rig, &sale).await.unwrap()).await;
     assert_eq!(red(&shop, &sale).await, one("limit_pending", "lanes[0].limit_per_buyer"));
     let db = rig.place().ledger_db().await;
     let limit = "UPDATE lanes SET limit_per_buyer = 3 WHERE lane = ?";
@@ -161,6 +202,97 @@ async fn red_reasons_of_lanes_in_the_ledger() {
     let retire = "UPDATE lanes SET retired_epoch = epoch WHERE lane = ?";
     assert_eq!(db.exec(retire, vec![lane.stored().into()]).await.unwrap(), 1);
     assert_eq!(red(&shop, &sale).await, one("lane_retired", "lanes[0]"));
+}
+
+/// The lane as its stock server has it: open under the ledger's epoch, with the ledger's units.
+#[tokio::test(flavor = "multi_thread")]
+async fn red_reasons_of_lanes_in_the_stock_server() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    let sale = on_sale(&rig, &shop).await;
+    assert_eq!(red(&shop, &sale).await, []);
+    rig.lanes.go_away(true);
+    assert_eq!(red(&shop, &sale).await, one("stock_away", ""));
+    rig.lanes.go_away(false);
+
+    let record = published(&rig, &sale).await.unwrap();
+    let (lane, keeping) = (&record.lanes[0], rig.lanes.stock.keeping());
+    let (kettle, cup) = (lane.offers[0].id, lane.offers[1].id);
+    let kettles = one("stock_differs", "lanes[0].offers[0]");
+    // Units are out of sale that the ledger did not sell.
+    keeping.withhold(lane.id, Epoch(1), kettle, 0, 3).await.unwrap();
+    assert_eq!(red(&shop, &sale).await, kettles);
+    rig.clock.set_wall(BEGIN_MS + 9 * HOUR_MS);
+    assert_eq!(red(&shop, &sale).await, [], "while buyers buy, units left move");
+    rig.clock.set_wall(BEGIN_MS);
+    set_ledger(&rig, "UPDATE offers SET sold = ? WHERE offer = ?", 3, kettle).await;
+    assert_eq!(red(&shop, &sale).await, [], "units that are sold are gone at both ends");
+    keeping.adjust(lane.id, Epoch(1), cup, 4, 1).await.unwrap();
+    for hours in [0, 9] {
+        rig.clock.set_wall(BEGIN_MS + hours * HOUR_MS);
+        assert_eq!(red(&shop, &sale).await, one("stock_differs", "lanes[0].offers[1]"), "another allotment");
+    }
+    keeping.close(lane.id, Epoch(2)).await.unwrap();
+    assert_eq!(red(&shop, &sale).await, one("lane_closed", "lanes[0]"));
+    rig.clock.set_wall(BEGIN_MS + 21 * HOUR_MS);
+    assert_eq!(red(&shop, &sale).await, one("window_over", "closes_at"), "what is over is not looked at");
+}
+
+/// Two engines, each of which must sell by the version that is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn red_reasons_of_engines() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    let sale = made(&shop, "winter", 60).await;
+    step(&shop, &sale, "publish").await.expect(200);
+    let record = published(&rig, &sale).await.unwrap();
+    rig.add_lanes(&record).await;
+    assert_eq!(red(&shop, &sale).await, one("no_engine", ""));
+    let first = (engine(&rig, "first").await, "first");
+    assert_eq!(red(&shop, &sale).await, one("engine_silent", ""), "it has told nothing yet");
+    tells(&rig, first, &[]).await;
+    assert_eq!(red(&shop, &sale).await, one("engine_behind", ""));
+    tells(&rig, first, &[(record.id, 1)]).await;
+    assert_eq!(red(&shop, &sale).await, []);
+    let second = (engine(&rig, "second").await, "second");
+    tells(&rig, second, &[(record.id, 1)]).await;
+    assert_eq!(red(&shop, &sale).await, []);
+
+    step(&shop, &sale, "pause").await.expect(200);
+    tells(&rig, first, &[(record.id, 2)]).await;
+    assert_eq!(red(&shop, &sale).await, one("engine_behind", ""), "the second has the version before");
+    tells(&rig, second, &[(record.id, 2)]).await;
+    assert_eq!(red(&shop, &sale).await, []);
+    set_engine(&rig, second.0, "clock_ms = clock_ms + 60000").await;
+    assert_eq!(red(&shop, &sale).await, one("engine_clock", ""));
+    set_engine(&rig, second.0, "told_at = told_at - 3605001").await;
+    assert_eq!(red(&shop, &sale).await, one("engine_silent", ""));
+    set_engine(&rig, second.0, "ends_at = 1").await;
+    assert_eq!(red(&shop, &sale).await, [], "its lease ended: it is none");
+}
+
+/// Who sells for money needs an account, who gives away does not, and where nobody can tell nothing
+/// is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn red_payment_account() {
+    let rig = Rig::with_tenants(&[7, 8]).await;
+    let shop = stocked(&rig).await;
+    let sale = made(&shop, "winter", 60).await;
+    assert_eq!(red(&shop, &sale).await, []);
+    rig.catalog.ask_accounts(|tenant| tenant == 8);
+    assert_eq!(red(&shop, &sale).await, one("payment_account", ""));
+    step(&shop, &sale, "publish").await.expect(200);
+    let free = json!({ "amount": 0, "currency": "CNY" });
+    let mut gifts = body("gifts", 5);
+    (0..2).for_each(|offer| gifts["lanes"][0]["offers"][offer]["price"] = free.clone());
+    let gifts = shop.post(SALES, &gifts).await.expect(201)["id"].as_str().unwrap().to_owned();
+    assert_eq!(red(&shop, &gifts).await, []);
+
+    let other = Rig::with_tenants(&[7, 8]).await;
+    let shop = stocked(&other).await;
+    other.catalog.ask_accounts(|tenant| tenant == 7);
+    let sale = made(&shop, "winter", 60).await;
+    assert_eq!(red(&shop, &sale).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

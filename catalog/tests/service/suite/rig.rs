@@ -1,17 +1,24 @@
 //! A running service on an empty database, and a client that shows all of an answer.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use catalog::{
     buyers::outside::Outside,
-    ports::{Given, Selling},
+    ports::{Given, LaneViews, Selling},
     service::{Catalog, Secrets},
     vault::Vault,
 };
-use domain::{id::Epoch, sale::Sale};
+use domain::{
+    id::{Epoch, LaneId},
+    sale::Sale,
+    stock::{LaneLoad, LaneView, OfferLoad, RunId},
+};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kit::{
@@ -24,9 +31,10 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::{
-    ledger::{LaneRow, OfferRow},
+    ledger::LaneRow,
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
+    stock::{LaneKeeping as _, LaneStock as _, LoadAtOnce as _, StockError, local::LocalStock},
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +83,35 @@ impl SalesPublisher for Topic {
     }
 }
 
+/// The lanes, whose server may be away.
+#[derive(Clone)]
+pub(crate) struct Lanes {
+    pub(crate) stock: LocalStock,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Lanes {
+    fn new() -> Self {
+        Self { stock: LocalStock::new(RunId(1)), is_away: Arc::default() }
+    }
+
+    /// Answers nothing from now on, or again.
+    pub(crate) fn go_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::Relaxed);
+    }
+}
+
+impl LaneViews for Lanes {
+    fn view(&self, lane: LaneId) -> Pin<Box<dyn Future<Output = Result<LaneView, StockError>> + Send + '_>> {
+        Box::pin(async move {
+            match self.is_away.load(Ordering::Relaxed) {
+                true => Err(StockError::Unsent("away on purpose".into())),
+                false => self.stock.inspect(lane).await,
+            }
+        })
+    }
+}
+
 fn secrets() -> Secrets {
     let vault = Vault::new(&[5; 32]).unwrap();
     Secrets { operator: Some(OPERATOR.to_owned()), vault, buyer_tokens: Some(token_key()) }
@@ -88,6 +125,8 @@ pub(crate) struct Rig {
     pub(crate) catalog: Arc<TestCatalog>,
     /// Its database.
     pub(crate) db: Db,
+    /// The lanes that it looks at.
+    pub(crate) lanes: Lanes,
     pub(crate) url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
@@ -250,45 +289,39 @@ impl Rig {
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default(), selling };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
-        let catalog = Arc::new(Catalog::new(ports, secrets()).with_outside(outside));
+        let lanes = Lanes::new();
+        let catalog = Catalog::new(ports, secrets()).with_outside(outside).with_lanes(lanes.clone());
+        let catalog = Arc::new(catalog);
         let router = Router::new(Served(Arc::clone(&catalog)), table, clock.clone(), requests);
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
-        Self { clock, catalog, db, url, client, stop, place }
+        Self { clock, catalog, db, lanes, url, client, stop, place }
     }
 
-    /// A connection of its own, for what no client does.
-    /// As the keeper adds them: a ledger row for each lane of a published sale.
+    /// As the keeper adds them: a ledger row for each lane of a published sale, and its stock.
     pub(crate) async fn add_lanes(&self, sale: &Sale) {
         let ledger = self.place().ledger().await;
         for lane in &sale.lanes {
-            let offers = lane.offers.iter().map(|offer| OfferRow {
-                offer: offer.id,
+            let row = LaneRow { epoch: Epoch(1), ..LaneRow::first(sale, lane) };
+            assert!(ledger.add_lane(&row, sale.window.opens_at_ms).await.unwrap());
+            let offers = row.offers.iter().map(|offer| OfferLoad {
+                offer: offer.offer,
+                left: offer.allotment,
                 allotment: offer.allotment,
-                target: offer.allotment,
-                sold: 0,
-                sale_version: sale.version,
                 changed_at: 0,
             });
-            let row = LaneRow {
-                lane: lane.id,
-                tenant: sale.tenant,
-                sale: sale.id,
-                partition: lane.partition,
-                epoch: Epoch(1),
-                is_retired: false,
-                limit_per_buyer: lane.limit_per_buyer,
-                limit_changed_at: 0,
-                first_order: None,
-                offers: offers.collect(),
-            };
-            assert!(ledger.add_lane(&row, sale.window.opens_at_ms).await.unwrap());
+            let load = LaneLoad { limit_per_buyer: lane.limit_per_buyer, offers: offers.collect(), purchases: vec![] };
+            let keeping = self.lanes.stock.keeping();
+            keeping.close(lane.id, Epoch(1)).await.unwrap();
+            let loaded = keeping.load(lane.id, Epoch(1), &load).await.unwrap();
+            assert_eq!(format!("{loaded:?}"), "Loaded");
         }
     }
 
+    /// A connection of its own, for what no client does.
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.url.strip_prefix("http://").unwrap()).await.unwrap()
     }

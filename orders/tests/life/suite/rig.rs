@@ -250,7 +250,7 @@ impl Rig {
 
     async fn add_lane(&mut self) {
         let id = OfferId::new(8).unwrap();
-        let offer = OfferRow { offer: id, allotment: 100, target: 100, sold: 0, sale_version: 1, changed_at: 0 };
+        let offer = OfferRow::first(id, 100, 1);
         let lane = LaneRow {
             lane: LaneId::new(77).unwrap(),
             tenant: TenantId::new(7).unwrap(),

@@ -1,4 +1,5 @@
-//! One sale's services as child processes, and the load test that buys and audits.
+//! The services of a production deployment of its own as child processes, and the load test that
+//! buys and audits.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use kit::settings::StoreArgs;
 use rdkafka::{
     ClientConfig,
@@ -21,25 +22,25 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
-    deployment::Deployment,
+    deployment::DeploymentArgs,
+    load_test::{self, LoadTest},
     merchants::Merchants,
     redis_server::{RedisServer, free_port},
 };
 
 /// How long a service may take to be ready.
 pub(crate) const READY: Duration = Duration::from_secs(60);
-/// How long a whole load test may take.
-const LOADTEST: Duration = Duration::from_secs(240);
 
-/// By what the operator of a [`Shop::catalog`] is known.
+/// By what the operator of a [`Services::catalog`] is known.
 pub const OPERATOR: &str = "operator-secret-of-the-tests";
 /// 32 bytes, under which nothing secret is sealed.
 const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
-/// The services of one sale.
+/// The services of a production deployment: in a namespace of its own, on ports of their own, with
+/// a Redis of their own, so that tests do not disturb each other.
 #[derive(Debug)]
-pub struct Shop {
-    /// Its Redis.
+pub struct Services {
+    /// Their Redis.
     pub redis: RedisServer,
     namespace: String,
     engine_port: u16,
@@ -47,21 +48,8 @@ pub struct Shop {
     folder: TempDir,
 }
 
-/// How a load test is run.
-#[derive(Debug, Clone, Copy)]
-pub struct Rush {
-    /// Scenario of the load test.
-    pub scenario: &'static str,
-    /// Units on sale.
-    pub units: u64,
-    /// Buyers.
-    pub buyers: u32,
-    /// Intended requests a second.
-    pub rate: u32,
-}
-
-impl Shop {
-    /// A shop with nothing running but its Redis. Builds the programs first, once.
+impl Services {
+    /// Nothing runs yet but the Redis. Builds the programs first, once.
     ///
     /// # Errors
     /// When the stack is not up, or something cannot be built or started.
@@ -77,7 +65,7 @@ impl Shop {
         })
     }
 
-    /// Removes its topics from the brokers, which would keep them for as long as they run.
+    /// Removes their topics from the brokers, which would keep them for as long as they run.
     fn remove_topics(&self) -> anyhow::Result<()> {
         let stores = self.stores()?;
         let brokers = &stores.kafka.kafka_brokers;
@@ -86,7 +74,7 @@ impl Shop {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", brokers).create()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        // Of a shop in which nothing ran there is none.
+        // Where nothing ran there is none.
         runtime.block_on(admin.delete_topics(&topics, &AdminOptions::new()))?;
         Ok(())
     }
@@ -183,7 +171,7 @@ impl Shop {
         ([127, 0, 0, 1], self.engine_port).into()
     }
 
-    /// Where its Redis keeps its files, and its services write.
+    /// Where their Redis keeps its files, and they write.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -193,15 +181,15 @@ impl Shop {
         &self.namespace
     }
 
-    /// Its stores and keys.
+    /// Their stores and keys.
     ///
     /// # Errors
     /// When the environment does not say where the stack is.
-    pub fn deployment(&self) -> anyhow::Result<Deployment> {
-        Deployment::of(&self.namespace, &self.redis.url())
+    pub fn deployment(&self) -> anyhow::Result<DeploymentArgs> {
+        DeploymentArgs::of(&self.namespace, &self.redis.url())
     }
 
-    /// Where its services remember.
+    /// Where they remember.
     ///
     /// # Errors
     /// When the environment does not say where the stack is.
@@ -253,28 +241,20 @@ impl Shop {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn rush(&self, rush: Rush) -> anyhow::Result<Child> {
+    pub fn load_test(&self, load: LoadTest) -> anyhow::Result<Child> {
         let mut command = self.command("loadtest");
         // The load test builds the services where cargo is its parent: these are built.
         command.env_remove("CARGO");
-        // The audit counts here, not the rate: there is nothing to compare it with.
-        command.arg(rush.scenario).args(["--deployment", "production", "--connections", "64", "--no-baselines"]);
-        command.args(["--target", &format!("http://127.0.0.1:{}", self.engine_port)]);
-        command.args(["--units", &rush.units.to_string(), "--buyers", &rush.buyers.to_string()]);
-        command.args(["--rate", &rush.rate.to_string(), "--json"]).arg(self.report());
-        Child::start("loadtest", command, self.folder.path())
+        command.args(["--deployment", "production"]);
+        load.start(command, self.engine_address(), self.folder.path())
     }
 
     /// Waits for a load test and returns its report.
     ///
     /// # Errors
     /// When it fails or finds damage.
-    pub fn report_of(&self, rush: Child) -> anyhow::Result<Value> {
-        rush_report(rush, &self.report())
-    }
-
-    fn report(&self) -> PathBuf {
-        self.folder.path().join("report.json")
+    pub fn report_of(&self, load: Child) -> anyhow::Result<Value> {
+        load_test::report_of(load, self.folder.path())
     }
 
     /// A figure of the engine's metrics, summed over its labels.
@@ -282,7 +262,7 @@ impl Shop {
     /// # Errors
     /// When the engine does not answer.
     pub fn engine_metric(&self, name: &str) -> anyhow::Result<f64> {
-        Ok(figure_of(&get(self.engine_admin, "/metrics")?, name))
+        load_test::metric(self.engine_admin, name)
     }
 
     /// Waits until the engine has accepted this many orders: the middle of a sale.
@@ -290,14 +270,11 @@ impl Shop {
     /// # Errors
     /// When it does not in time.
     pub fn wait_accepted(&self, orders: u64) -> anyhow::Result<()> {
-        wait_until("orders are accepted", READY, || {
-            let accepted = self.engine_metric("flashsale_accepted_total").unwrap_or(0.0);
-            Ok(accepted >= f64::from(u32::try_from(orders)?))
-        })
+        load_test::wait_accepted(self.engine_admin, orders)
     }
 }
 
-impl Drop for Shop {
+impl Drop for Services {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Whoever looks why finds what there was.
@@ -316,20 +293,6 @@ fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<()> {
         ensure!(service.ended()?.is_none(), "the service ended:\n{}", service.tail());
         Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
     })
-}
-
-/// Waits for a load test and returns the report that it wrote.
-pub(crate) fn rush_report(mut rush: Child, report: &Path) -> anyhow::Result<Value> {
-    let status = rush.wait(LOADTEST)?;
-    ensure!(status.success(), "the load test ended with {status}:\n{}", rush.tail());
-    let text = std::fs::read_to_string(report).context("the load test left no report")?;
-    Ok(serde_json::from_str(&text)?)
-}
-
-/// A figure of metrics in the text format, summed over its labels.
-pub(crate) fn figure_of(metrics: &str, name: &str) -> f64 {
-    let values = metrics.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Asks a loopback port with plain HTTP/1.1 and returns the whole answer.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use kit::token::TokenSigner;
 use loadtest::{
     audit::Evidence,
@@ -20,24 +20,26 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
+    load_test::{self, LoadTest},
+    merchants::Merchants,
     redis_server::free_port,
-    shop::{READY, Rush, built, figure_of, get, programs, rush_report},
-    wire::{Outcome, Wire},
+    services::{READY, built, get, programs},
+    wire,
 };
 
 /// The first offer of the demo sale.
 const DEMO_OFFER: &str = "9001";
 
-/// A data folder and the ports of its server.
+/// The data folder of a server, and its ports.
 #[derive(Debug)]
-pub struct Folder {
+pub struct Embedded {
     port: u16,
     admin: u16,
     temp: TempDir,
 }
 
-impl Folder {
-    /// A folder that does not exist yet. Builds the programs first, once.
+impl Embedded {
+    /// One whose data folder does not exist yet. Builds the programs first, once.
     ///
     /// # Errors
     /// When something cannot be built.
@@ -51,8 +53,8 @@ impl Folder {
         self.temp.path().join("data")
     }
 
-    /// Where other files of the test may be.
-    pub fn room(&self) -> &Path {
+    /// The temporary folder of the test, in which the data folder stands.
+    pub fn scratch(&self) -> &Path {
         self.temp.path()
     }
 
@@ -71,7 +73,7 @@ impl Folder {
         ([127, 0, 0, 1], self.admin).into()
     }
 
-    /// A command of `flashsale` on this folder.
+    /// A command of `flashsale` on its data folder.
     pub fn command(&self, command: &str) -> Command {
         self.command_by(Command::new(self.program()), command)
     }
@@ -82,7 +84,15 @@ impl Folder {
         starter
     }
 
-    /// The arguments of `serve` beside the folder.
+    /// What a command on the data folder prints.
+    ///
+    /// # Errors
+    /// When it fails; what it says is in the error.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        printed(self.command(command).args(arguments)).with_context(|| format!("flashsale {command}"))
+    }
+
+    /// The arguments of `serve` beside the data folder.
     pub fn ports(&self) -> [String; 4] {
         ["--port".into(), self.port.to_string(), "--admin-port".into(), self.admin.to_string()]
     }
@@ -105,14 +115,12 @@ impl Folder {
         Child::start("flashsale", command, self.temp.path())
     }
 
-    /// What a command prints that needs no folder.
+    /// What a command prints that needs no data folder.
     ///
     /// # Errors
     /// When it fails.
     pub fn program_says(&self, command: &str) -> anyhow::Result<String> {
-        let output = Command::new(self.program()).arg(command).output()?;
-        ensure!(output.status.success(), "flashsale {command}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        printed(Command::new(self.program()).arg(command)).with_context(|| format!("flashsale {command}"))
     }
 
     /// The id of the key of buyers' tokens and its secret, for tokens that no issuer would sign.
@@ -166,11 +174,9 @@ impl Folder {
     /// # Errors
     /// When it is refused.
     pub fn publish(&self, sale: &str) -> anyhow::Result<()> {
-        let file = self.room().join(format!("{}.toml", uuid::Uuid::new_v4().simple()));
+        let file = self.scratch().join(format!("{}.toml", uuid::Uuid::new_v4().simple()));
         std::fs::write(&file, sale)?;
-        let output = self.command("publish").arg(&file).output()?;
-        ensure!(output.status.success(), "flashsale publish: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        self.run("publish", &[&file.to_string_lossy()]).map(drop)
     }
 
     /// A token of this buyer in the demo's shop.
@@ -178,9 +184,7 @@ impl Folder {
     /// # Errors
     /// When `flashsale token` makes none.
     pub fn token(&self, buyer: u64) -> anyhow::Result<String> {
-        let output = self.command("token").arg(buyer.to_string()).output()?;
-        ensure!(output.status.success(), "flashsale token: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        Ok(self.run("token", &[&buyer.to_string()])?.trim().to_owned())
     }
 
     /// Buys one unit of the demo's first offer. Status and body of the answer.
@@ -189,12 +193,7 @@ impl Folder {
     /// When there is no answer.
     pub fn buy(&self, token: &str, key: &str) -> anyhow::Result<(u16, String)> {
         let body = format!("{{\"offer_id\":\"{DEMO_OFFER}\",\"quantity\":1}}");
-        let request = format!(
-            "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {key}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.ask(&request)
+        self.ask(&wire::purchase(token, key, &body))
     }
 
     /// Sends a request to the buyers' address. Status and body of the answer.
@@ -202,28 +201,39 @@ impl Folder {
     /// # Errors
     /// When there is no answer.
     pub fn ask(&self, request: &str) -> anyhow::Result<(u16, String)> {
-        let mut wire = Wire::connect(self.address())?;
-        wire.send(request)?;
-        match wire.answer() {
-            Outcome::Answered { status, body, .. } => Ok((status, body)),
-            other => bail!("no answer: {other:?}"),
-        }
+        let (status, _, body) = wire::ask(self.address(), request)?.answered()?;
+        Ok((status, body))
     }
 
-    /// A page of the second port, for who shows this control key.
+    /// The key of the second port and of the operator. The server makes it when it first starts.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn control_key(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.data().join("control.key"))?.trim().to_owned())
+    }
+
+    /// Its merchants' service.
+    ///
+    /// # Errors
+    /// As [`Self::control_key`].
+    pub fn merchants(&self) -> anyhow::Result<Merchants> {
+        Ok(Merchants { address: self.address(), key: self.control_key()? })
+    }
+
+    /// A page of the second port, for who shows the control key.
     ///
     /// # Errors
     /// When it is refused, or nobody answers.
-    pub fn control(&self, path: &str, key: &str) -> anyhow::Result<String> {
-        let mut wire = Wire::connect(([127, 0, 0, 1], self.admin).into())?;
-        wire.send(format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"))?;
-        match wire.answer() {
-            Outcome::Answered { status: 200, body, .. } => Ok(body),
-            other => bail!("/{path}: {other:?}"),
-        }
+    pub fn control(&self, path: &str) -> anyhow::Result<String> {
+        let key = self.control_key()?;
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n");
+        let (status, _, body) = wire::ask(self.admin_address(), request)?.answered()?;
+        ensure!(status == 200, "/{path}: {status} {body}");
+        Ok(body)
     }
 
-    /// The process of the server that works on the folder, whoever started it.
+    /// The process of the server that works on the data folder, whoever started it.
     ///
     /// # Errors
     /// When there is none.
@@ -231,7 +241,7 @@ impl Folder {
         Ok(DataFolder::new(self.data()).running()?.pid)
     }
 
-    /// Asks the server that works on the folder to end, also where a tracer stands between.
+    /// Asks the server that works on the data folder to end, also where a tracer stands between.
     ///
     /// # Errors
     /// When there is none.
@@ -265,7 +275,7 @@ impl Folder {
     /// # Errors
     /// When it does not in time, or ended.
     pub fn wait_selling(&self, server: &mut Child) -> anyhow::Result<()> {
-        wait_until("the shop is open", READY, || {
+        wait_until("the demo's sale is open", READY, || {
             ensure!(server.ended()?.is_none(), "the server ended:\n{}", server.tail());
             Ok(server.said("End it:"))
         })
@@ -275,26 +285,18 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn rush(&self, rush: Rush) -> anyhow::Result<Child> {
+    pub fn load_test(&self, load: LoadTest) -> anyhow::Result<Child> {
         let mut command = Command::new(programs().join("loadtest"));
-        command.env("RUST_BACKTRACE", "0");
-        command.arg(rush.scenario).args(["--deployment", "embedded", "--connections", "64", "--no-baselines"]);
-        command.arg("--data").arg(self.data()).args(["--target", &format!("http://{}", self.address())]);
-        command.args(["--units", &rush.units.to_string(), "--buyers", &rush.buyers.to_string()]);
-        command.args(["--rate", &rush.rate.to_string(), "--json"]).arg(self.report());
-        Child::start("loadtest", command, self.temp.path())
+        command.env("RUST_BACKTRACE", "0").args(["--deployment", "embedded", "--data"]).arg(self.data());
+        load.start(command, self.address(), self.temp.path())
     }
 
     /// Waits for a load test and returns its report.
     ///
     /// # Errors
     /// When it fails or finds damage.
-    pub fn report_of(&self, rush: Child) -> anyhow::Result<Value> {
-        rush_report(rush, &self.report())
-    }
-
-    fn report(&self) -> PathBuf {
-        self.temp.path().join("report.json")
+    pub fn report_of(&self, load: Child) -> anyhow::Result<Value> {
+        load_test::report_of(load, self.temp.path())
     }
 
     /// A figure of the server's metrics, summed over its labels.
@@ -302,17 +304,20 @@ impl Folder {
     /// # Errors
     /// When the server does not answer.
     pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        Ok(figure_of(&get(self.admin, "/metrics")?, name))
+        load_test::metric(self.admin, name)
     }
 
     /// Waits until this process of the server has accepted so many orders.
     ///
     /// # Errors
     /// When it does not in time.
-    pub fn wait_accepted(&self, orders: u64, patience: Duration) -> anyhow::Result<()> {
-        wait_until("orders are accepted", patience, || {
-            let accepted = self.metric("flashsale_accepted_total").unwrap_or(0.0);
-            Ok(accepted >= f64::from(u32::try_from(orders)?))
-        })
+    pub fn wait_accepted(&self, orders: u64) -> anyhow::Result<()> {
+        load_test::wait_accepted(self.admin, orders)
     }
+}
+
+fn printed(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }

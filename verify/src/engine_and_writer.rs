@@ -1,5 +1,5 @@
-//! A whole shop at work: engine, order-writer, sales, and eyes on everything that remembers. For
-//! tests that come as buyers, or worse.
+//! The production deployment at its smallest, at work: one engine, one order-writer, and what
+//! every store remembers of a sale. For tests that come as buyers, or worse.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use kit::{
     clock::{Clock, SystemClock},
     metrics::ProcessSample,
-    token::{BuyerClaims, TokenSigner},
+    token::TokenSigner,
 };
 use loadtest::{
     backends::production::ProductionBackends,
@@ -18,30 +18,30 @@ use loadtest::{
 use tokio::runtime::Runtime;
 
 use crate::{
+    buyers::token,
     child::{Child, wait_until},
-    deployment::Deployment,
-    shop::{Shop, get},
+    deployment::DeploymentArgs,
+    services::{Services, get},
 };
 
 /// How long a sale may take to open, and everything to become durable.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a token is valid.
-const TOKEN_TTL_MS: u64 = 3_600_000;
 
 /// How long a sale of the load test is open, and a little more.
 const WINDOW_MS: i64 = 2 * 86_400_000;
 
-/// A shop that sells.
-pub struct Market {
-    /// Its engine.
+/// One engine and one order-writer, each of which can be killed and started again.
+pub struct EngineAndWriter {
+    /// The engine.
     pub engine: Child,
-    writer: Child,
-    deployment: Deployment,
+    /// The order-writer.
+    pub writer: Child,
+    deployment: DeploymentArgs,
     signer: TokenSigner,
     runtime: Runtime,
-    /// Its services' addresses and folder. Last: what it leaves behind is removed when nobody works
+    /// Their addresses and folder. Last: what it leaves behind is removed when nobody works
     /// on it any more.
-    pub shop: Shop,
+    pub services: Services,
 }
 
 /// What is remembered of a sale, everywhere.
@@ -59,35 +59,40 @@ pub struct Remembered {
     pub rows: usize,
 }
 
-impl Market {
-    /// Opens a shop: an engine, an order-writer, and nothing on sale.
+impl EngineAndWriter {
+    /// Starts both, with nothing on sale.
     ///
     /// # Errors
     /// When the stack is not up, or something cannot be started.
     pub fn open(name: &str) -> anyhow::Result<Self> {
-        Self::open_with(name, Shop::engine)
+        Self::open_with(name, Services::engine)
     }
 
     /// The same with an engine started otherwise.
     ///
     /// # Errors
-    /// As [`Market::open`].
-    pub fn open_with(name: &str, engine: impl Fn(&Shop) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
-        Self::over(Shop::new(name)?, engine)
+    /// As [`EngineAndWriter::open`].
+    pub fn open_with(name: &str, engine: impl Fn(&Services) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
+        Self::over(Services::new(name)?, &[], engine)
     }
 
-    /// The same in a shop whose databases and log may hold something already.
+    /// The same over databases and a log that may hold something already, and an order-writer with
+    /// these further arguments.
     ///
     /// # Errors
-    /// As [`Market::open`].
-    pub fn over(shop: Shop, engine: impl Fn(&Shop) -> anyhow::Result<Child>) -> anyhow::Result<Self> {
-        let writer = shop.order_writer(&[])?;
-        let mut engine = engine(&shop)?;
-        shop.wait_ready(&mut engine)?;
-        let deployment = shop.deployment()?;
+    /// As [`EngineAndWriter::open`].
+    pub fn over(
+        services: Services,
+        writer: &[&str],
+        engine: impl Fn(&Services) -> anyhow::Result<Child>,
+    ) -> anyhow::Result<Self> {
+        let writer = services.order_writer(writer)?;
+        let mut engine = engine(&services)?;
+        services.wait_ready(&mut engine)?;
+        let deployment = services.deployment()?;
         let signer = deployment.tokens.signer()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { engine, writer, deployment, signer, runtime, shop })
+        Ok(Self { engine, writer, deployment, signer, runtime, services })
     }
 
     /// Makes and publishes a sale of one offer whose window begins so many milliseconds from now
@@ -102,13 +107,13 @@ impl Market {
     /// The same of so many offers, each in a lane of its own.
     ///
     /// # Errors
-    /// As [`Market::publish`].
+    /// As [`EngineAndWriter::publish`].
     pub fn publish_lanes(&self, units: u64, lanes: u32, opens_in_ms: i64) -> anyhow::Result<LoadSale> {
         let now_ms = SystemClock::new().now_ms();
         let partitions = Some(self.deployment.stores.partitions.into());
         let mut sale = LoadSale::fresh(units, lanes, partitions, now_ms, &mut rand::rng())?;
         sale.opens_at_ms = now_ms.saturating_add_signed(opens_in_ms);
-        self.shop.publish(&sale.to_toml()?)?;
+        self.services.publish(&sale.to_toml()?)?;
         let port = self.address().port();
         wait_until("the engine knows the sale", PATIENCE, || {
             Ok(get(port, &format!("/v1/sales/{}", sale.id)).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
@@ -128,12 +133,7 @@ impl Market {
 
     /// The buyers' address.
     pub fn address(&self) -> SocketAddr {
-        self.shop.engine_address()
-    }
-
-    /// Its order-writer.
-    pub fn writer(&self) -> &Child {
-        &self.writer
+        self.services.engine_address()
     }
 
     /// What the issuer signs with.
@@ -160,10 +160,7 @@ impl Market {
     /// # Errors
     /// When it cannot be signed.
     pub fn token(&self, sale: &LoadSale, buyer: u32) -> anyhow::Result<String> {
-        let tenant = sale.tenant.number();
-        let now_ms = SystemClock::new().now_ms();
-        let claims = BuyerClaims::new(tenant, sale.buyer(buyer)?.get(), now_ms + TOKEN_TTL_MS);
-        Ok(self.signer.sign(&claims, now_ms)?)
+        Ok(token(&self.signer, sale.tenant.number(), sale.buyer(buyer)?.get())?)
     }
 
     /// What the engine costs now.
