@@ -106,6 +106,8 @@ mod readiness;
 /// What is to be done to sales later.
 pub mod actions;
 
+mod actor;
+
 /// How sales sell.
 pub mod funnel;
 

@@ -11,7 +11,7 @@ use kit::{
 };
 
 use crate::{
-    actions,
+    actions, actor,
     alarms::Alarms,
     audit, branding,
     buyers::{self, outside::Outside},
@@ -222,6 +222,7 @@ impl<P: Ports> Api for Catalog<P> {
             funnel::routes(),
             graphql::routes(),
             people::routes(),
+            actor::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -45,7 +45,7 @@ macro_rules! contract {
             orders: what_is_written_is_found a_taken_key_leaves_nothing a_zombie_of_an_older_generation_cannot_write
                 a_row_of_another_shard_is_refused a_release_is_set_once
                 r8_a_release_brings_the_mark_that_was_lost live_purchases_count_until_the_release
-                a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
+                a_buyers_orders_come_newest_first_in_pages a_walk_reads_each_row_once a_scan_finds_the_rows_of_its_lanes;
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
                 what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners

@@ -9,6 +9,7 @@ pub(crate) use rig::Topic;
 #[cfg(feature = "failpoints")]
 mod action_ends;
 mod actions;
+mod actor;
 mod adoption;
 mod alarms;
 mod audit;
