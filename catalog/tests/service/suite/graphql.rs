@@ -16,7 +16,8 @@ use super::{
 const ROUTE: &str = "/v1/graphql";
 
 /// What there is of everything that a shop has.
-pub(super) const EVERYTHING: &str = "{ products { items { code title skus { items { code stock { items { sku } } } } } } \
+pub(super) const EVERYTHING: &str = "{ products { items { code title skus { items { code stock { items { sku } } } } } \
+    } \
     skus { items { code } } stock { items { sku warehouse } } warehouses { items { code name } } \
     sales { items { code terms { title } offers { items { sku title standing { left } } } } } }";
 
@@ -95,11 +96,12 @@ async fn products_with_their_skus_and_stock_are_those_of_the_routes() {
     let shop = shop_of(&rig, &["KETTLE", "CUP"]).await;
     let found = data(
         &shop,
-        "{ products(first: 5) { nextCursor items { id code title description state attributes { name value } images fields version \
-         createdAt updatedAt skus(first: 5) { nextCursor items { id productId code price { amount currency } barcode weightG state \
-         attributes { name value } images used version createdAt updatedAt stock(first: 5) { nextCursor items { skuId sku \
-         warehouseId warehouse onHand allotted unshipped expired available threshold low version changedAt } } } } } } \
-         warehouses { items { id code name state version createdAt } } stock(warehouse: \"SIDE\") { items { sku onHand } } }",
+        "{ products(first: 5) { nextCursor items { id code title description state attributes { name value } images \
+         fields version createdAt updatedAt skus(first: 5) { nextCursor items { id productId code price { amount \
+         currency } barcode weightG state attributes { name value } images used version createdAt updatedAt \
+         stock(first: 5) { nextCursor items { skuId sku warehouseId warehouse onHand allotted unshipped expired available threshold low version changedAt } } } } } } \
+         warehouses { items { id code name state version createdAt } } \
+         stock(warehouse: \"SIDE\") { items { sku onHand } } }",
     )
     .await;
     let products = shop.all("/v1/products").await;
@@ -153,11 +155,11 @@ async fn sales_show_their_offers_and_how_these_stand() {
     let shop = stocked(&rig).await;
     let (first, second) = (made(&shop, "winter", 60).await, made(&shop, "spring", 30).await);
     step(&shop, &first, "publish").await.expect(200);
-    let query = "{ sales { items { id code state version publishedVersion isPublishing createdAt updatedAt terms { title \
-                 opensAt closesAt paused buyerRatePerS limitBy membersOnly visibleFrom paymentWindowS fulfilment \
+    let query = "{ sales { items { id code state version publishedVersion isPublishing createdAt updatedAt terms { \
+                 title opensAt closesAt paused buyerRatePerS limitBy membersOnly visibleFrom paymentWindowS fulfilment \
                  afterSaleDays } offers { nextCursor items { id skuId sku warehouse { id code } title price { amount \
-                 currency } allotment ratePerS paused lane { id code limitPerBuyer paused } standing { target effective \
-                 sold left } } } } } }";
+                 currency } allotment ratePerS paused lane { id code limitPerBuyer paused } standing { target \
+                 effective sold left } } } } } }";
     let found = data(&shop, query).await;
     for (place, sale) in [&first, &second].into_iter().enumerate() {
         let (by_route, by_graphql) =
