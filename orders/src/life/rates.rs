@@ -58,7 +58,7 @@ impl<K: Clone + Eq + Hash, C: Clock> Buckets<K, C> {
         Self { rate, limiter: RateLimiter::dashmap_with_clock(quota, ticks.clone()), ticks }
     }
 
-    fn take(&self, whose: &K) -> Result<(), Problem> {
+    fn take(&self, whose: &K) -> Result<(), Box<Problem>> {
         let until = match self.limiter.check_key(whose) {
             Ok(()) => return Ok(()),
             Err(until) => until.wait_time_from(self.ticks.now()),
@@ -68,7 +68,7 @@ impl<K: Clone + Eq + Hash, C: Clock> Buckets<K, C> {
         let limit = RateLimit { policy, quota: per_s.get().into(), window_s: 1, remaining: 0, reset_s };
         let problem =
             Problem::new(Code::RateLimited, format!("{per_s} requests a second; nothing was done, come back"));
-        Err(problem.with_rate_limit(limit).with_retry_after(until.max(Duration::from_millis(1))))
+        Err(Box::new(problem.with_rate_limit(limit).with_retry_after(until.max(Duration::from_millis(1)))))
     }
 }
 
@@ -88,7 +88,7 @@ impl<C: Clock> Rates<C> {
     ///
     /// # Errors
     /// `rate_limited`: it says when to come back.
-    pub(super) fn take(&self, tenant: TenantId, buyer: BuyerId) -> Result<(), Problem> {
+    pub(super) fn take(&self, tenant: TenantId, buyer: BuyerId) -> Result<(), Box<Problem>> {
         self.buyers.take(&(tenant, buyer))?;
         self.tenants.take(&tenant)
     }

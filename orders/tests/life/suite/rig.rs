@@ -230,7 +230,7 @@ impl Rig {
         ));
         let following = Arc::new(Following::<TestKinds>::new(follow::Ports {
             databases: store.clone(),
-            blocks: Blocks::new(follow::open(&place.server(), &namespace).await.unwrap()),
+            blocks: Blocks::new(follow::open(&server, &namespace).await.unwrap()),
             clock: clock.clone(),
             staff: Names,
             buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
