@@ -99,7 +99,8 @@ async fn products_with_their_skus_and_stock_are_those_of_the_routes() {
         "{ products(first: 5) { nextCursor items { id code title description state attributes { name value } images \
          fields version createdAt updatedAt skus(first: 5) { nextCursor items { id productId code price { amount \
          currency } barcode weightG state attributes { name value } images used version createdAt updatedAt \
-         stock(first: 5) { nextCursor items { skuId sku warehouseId warehouse onHand allotted unshipped expired available threshold low version changedAt } } } } } } \
+         stock(first: 5) { nextCursor items { skuId sku warehouseId warehouse onHand allotted unshipped expired \
+         available threshold low version changedAt } } } } } } \
          warehouses { items { id code name state version createdAt } } \
          stock(warehouse: \"SIDE\") { items { sku onHand } } }",
     )
