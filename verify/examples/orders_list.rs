@@ -5,6 +5,7 @@
 //!
 //! The rows are of one tenant and two sales, of which one has an order in a hundred thousand. They
 //! are older than the topic `order-events`: the walk lists them, and its time is printed too.
+#![allow(clippy::print_stdout, reason = "a measurement prints what it measured")]
 
 use std::{sync::Arc, time::Duration};
 
