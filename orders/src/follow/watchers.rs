@@ -225,6 +225,7 @@ mod tests {
             quantity: 1,
             purchased: None,
             reason: None,
+            refunded: 0,
         }
     }
 

@@ -71,14 +71,25 @@ impl Followed {
         for row in rows {
             let OrderRow { order, tenant, sale, offer, buyer, quantity, .. } = *row;
             let (sequence, kind) = (transition.sequence(), transition.event());
-            let purchased = (transition == Transition::Accept).then(|| domain::event::Purchased {
+            let purchased = (transition == Transition::Accept).then_some(domain::event::Purchased {
                 sku: row.sku,
                 sale_version: row.sale_version,
                 unit_price: row.unit_price,
                 reserved_at_ms: row.reserved_at_ms,
             });
-            let event =
-                OrderEvent { order, sequence, kind, tenant, sale, offer, buyer, quantity, purchased, reason: None };
+            let event = OrderEvent {
+                order,
+                sequence,
+                kind,
+                tenant,
+                sale,
+                offer,
+                buyer,
+                quantity,
+                purchased,
+                reason: None,
+                refunded: 0,
+            };
             event.append(&mut payload);
         }
         self.told += 1;
