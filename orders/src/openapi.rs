@@ -1,14 +1,16 @@
 //! The OpenAPI document of the order service, made of its handlers and their types.
 //! `orders/openapi.json` is it: `cargo run -p orders -- openapi`.
 
-use crate::life;
+use crate::{follow, life};
 
 /// The document, as committed.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
-    life::document().to_pretty_json().map(|json| json + "\n")
+    let mut document = life::document();
+    document.merge(follow::document());
+    document.to_pretty_json().map(|json| json + "\n")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use domain::{id::TenantId, shard::ShardMap};
+use domain::{id::TenantId, record::Topic, shard::ShardMap};
 use kit::{
     admin::{self, Readiness},
     api::Served,
@@ -25,13 +25,18 @@ use kit::{
     shutdown::on_signals,
 };
 use store::{
+    log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
     shards,
-    sql::mysql::{MySql, MySqlServer, Settings},
+    sql::{
+        Sql as _,
+        mysql::{MySql, MySqlServer, Settings},
+    },
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    follow::{self, Blocks, Following},
     life::{Kinds, Life, Ports, work},
     payment::notice::NoticeMetrics,
     simulator::RemoteAccounts,
@@ -122,16 +127,40 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let server = MySqlServer::new(args.stores.mysql_url.expose(), Settings::default())?;
     let map = ShardMap::even(args.stores.shards, args.stores.tables)?;
     let databases = shards::open(&server, &args.stores.namespace, map).await.context("opening the databases")?;
+    let listing = follow::open(&server, &args.stores.namespace).await.context("opening the database of lists")?;
+    let log = log(&args.stores);
+    ensure_topics(&log).await.context("the topics of the log")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
+    let following = Arc::new(Following::<Production>::new(follow::Ports {
+        databases: databases.clone(),
+        blocks: Blocks::new(listing.clone()),
+        clock,
+        staff: Merchants::at(&args.catalog_url)?,
+        buyers: args.tokens.verifier()?,
+    }));
     let ports: Ports<Production> = Ports { databases: databases.clone(), clock, random, accounts, staff, buyers };
     let life = Arc::new(Life::new(ports, NoticeMetrics::register(&second.registry)?));
     let work_stop = CancellationToken::new();
     let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));
-    second.serve(listener, Both(Served(life), cashier), stop).await?;
+    let events = (KafkaSource::of(&log, Topic::OrderEvents), log.partitions);
+    let follow = follow::follow(Arc::clone(&following), events, (stop.clone(), work_stop.clone()));
+    let follow = tokio::spawn(follow);
+    let served = Both(Both(Served(life), Served(following)), cashier);
+    second.serve(listener, served, stop).await?;
     work_stop.cancel();
     work.await?;
+    follow.await?;
     databases.close().await;
+    listing.close().await;
     second.close().await
+}
+
+fn log(args: &StoreArgs) -> KafkaSettings {
+    KafkaSettings {
+        replication: args.kafka.kafka_replication,
+        min_insync: args.kafka.kafka_min_insync,
+        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+    }
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -187,7 +216,9 @@ mod tests {
 
     #[test]
     fn the_cashier_stands_beside_the_routes_of_orders() {
-        let table = Table::of::<Both<Served<Life<Production>>, Cashier>>().unwrap();
-        assert!(table.names().contains(&"pay_order") && table.names().contains(&"cashier"));
+        let table =
+            Table::of::<Both<Both<Served<Life<Production>>, Served<Following<Production>>>, Cashier>>().unwrap();
+        let has = |name| table.names().contains(&name);
+        assert!(has("pay_order") && has("order_stream") && has("cashier"));
     }
 }
