@@ -198,13 +198,13 @@ impl OrderServices {
         answered(self.engine(engine), &format!("POST {path}"), token, "", body)
     }
 
-    /// The same as the merchants' operator, who acts for the shop.
+    /// Asks `what`, a method and a path, as the merchants' operator, who acts for the shop.
     ///
     /// # Errors
     /// When there is no answer.
-    pub fn post_as_shop(&self, engine: usize, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+    pub fn as_shop(&self, engine: usize, what: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
         let acts_for = format!("Flashsale-Tenant: {}\r\n", self.sale.tenant);
-        answered(self.engine(engine), &format!("POST {path}"), &self.merchants.key, &acts_for, body)
+        answered(self.engine(engine), what, &self.merchants.key, &acts_for, body)
     }
 
     /// Opens a payment: the status, and the path of the cashier page or the problem's code.

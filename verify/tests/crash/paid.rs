@@ -48,10 +48,10 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
     let (_, answer) = place.post(0, &format!("{page}/pay"), &cancelled.token, &Value::Null).unwrap();
     assert_eq!(answer, Value::Null, "the cashier shows that it is closed");
 
-    let refunds = format!("/v1/merchant/orders/{}/refunds", refunded.order);
+    let refunds = format!("POST /v1/merchant/orders/{}/refunds", refunded.order);
     let refund = |engine, amount| {
         let body = json!({ "reason": "as a person would", "amount": amount });
-        place.post_as_shop(engine, &refunds, &body).unwrap()
+        place.as_shop(engine, &refunds, &body).unwrap()
     };
     let (status, made) = refund(0, 900);
     assert_eq!(status, 201, "{made}");
@@ -59,15 +59,16 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
     wait_until("the rest is refunded", PATIENCE, rest).unwrap();
     place.becomes(&refunded.order, &refunded.token, "refunded").unwrap();
     let parcel = json!({ "carrier": "sf", "number": "SF1" });
-    let ship = format!("/v1/merchant/orders/{}/ship", sent.order);
-    let (status, shipped) = place.post_as_shop(1, &ship, &parcel).unwrap();
+    let ship = format!("POST /v1/merchant/orders/{}/ship", sent.order);
+    let (status, shipped) = place.as_shop(1, &ship, &parcel).unwrap();
     assert_eq!((status, &shipped["status"]), (200, &json!("fulfilled")), "{shipped}");
 
     // Another buyer's order, and a buyer's token for what is the shop's.
     let (status, _) =
         place.post(0, &format!("/v1/orders/{}/cancel", sent.order), &expired.token, &Value::Null).unwrap();
     assert_eq!(status, 404);
-    assert_eq!(place.post(0, &ship, &sent.token, &parcel).unwrap().0, 401);
+    let path = ship.trim_start_matches("POST ");
+    assert_eq!(place.post(0, path, &sent.token, &parcel).unwrap().0, 401);
     let forged = answered(
         place.engine(1),
         &format!("POST /v1/payments/simulated/notify?account={}", place.sale.tenant),
@@ -78,6 +79,16 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
     assert_eq!(forged.unwrap().0, 400);
 
     place.becomes(&expired.order, &expired.token, "expired").unwrap();
+    let listed = |engine| {
+        let (status, page) = place.as_shop(engine, "GET /v1/merchant/orders", &Value::Null).unwrap();
+        assert_eq!(status, 200, "{page}");
+        let orders = page["items"].as_array().unwrap();
+        orders.iter().map(|order| (order["order_id"].clone(), order["status"].clone())).collect::<Vec<_>>()
+    };
+    let all = [(&expired, "expired"), (&sent, "fulfilled"), (&cancelled, "cancelled"), (&refunded, "refunded")];
+    let mut all = all.map(|(bought, status)| (json!(bought.order), json!(status)));
+    all.sort_by_key(|(order, _)| std::cmp::Reverse(order.as_str().unwrap().parse::<u64>().unwrap()));
+    wait_until("both list all orders, newest first", PATIENCE, || Ok(listed(0) == all && listed(1) == all)).unwrap();
     place.audit(1).unwrap();
     assert_eq!(place.buy(0, &expired.token, "again"), "accepted", "the buyer may buy again");
     for service in [0, 1] {
