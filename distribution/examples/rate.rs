@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo run --release -p distribution --example rate -- FOLDER [ORDERS [PEOPLE [PARTITIONS]]]
-//! cargo run --release -p distribution --features live --example rate -- mysql [ORDERS [PEOPLE [PARTITIONS]]]
+//! cargo run --release -p distribution --features live --example rate \
+//!   -- mysql [ORDERS [PEOPLE [PARTITIONS]]]
 //! ```
 //!
 //! It prints paid orders a second, and milliseconds of CPU of this process for a thousand of them.

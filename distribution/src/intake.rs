@@ -27,7 +27,7 @@ use store::{
 
 use crate::{
     metrics::{Metrics, Outcome},
-    published::{Plans, Times},
+    published::{self, Plans, Times},
 };
 use load::Texts;
 use order::{Known, Step, matters, next};
@@ -37,6 +37,8 @@ pub const CONSUMER: &str = "distribution";
 /// Pause before the next span, so that a span takes many records: each costs a durable write,
 /// beside which orders are written too.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often the first plan is looked for.
+const FIRST_PLAN: Duration = Duration::from_secs(1);
 /// How long a read waits for the first record.
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest cause that is kept, in characters.
@@ -52,14 +54,27 @@ pub struct Intake<C, R> {
 }
 
 /// Consumes a partition until the future is dropped, which may be at any moment. Faults are logged,
-/// and tried again.
+/// and tried again. `db`: of the consumer. Before it has a plan nothing is read, so that shops
+/// without commissions pay nothing for them; what a plan is in force for is newer, and still there.
 pub async fn run<S: Sql, R: PartitionReader>(
+    db: S,
     mut consumer: Consumer<S, R>,
     mut intake: Intake<impl Clock, impl Random>,
 ) {
+    let waits = |error: &dyn std::error::Error| {
+        tracing::warn!(consumer = CONSUMER, %error, "commissions of orders wait; they go on by themselves");
+    };
+    loop {
+        match published::is_any(&db).await {
+            Ok(true) => break,
+            Ok(false) => {}
+            Err(error) => waits(&error),
+        }
+        tokio::time::sleep(FIRST_PLAN).await;
+    }
     loop {
         if let Err(error) = consumer.step(&mut intake, WAIT).await {
-            tracing::warn!(consumer = CONSUMER, %error, "commissions of orders wait; they go on by themselves");
+            waits(&error);
         }
         tokio::time::sleep(PAUSE).await;
     }

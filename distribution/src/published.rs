@@ -1,5 +1,5 @@
-//! Published plans and the switches of sales: what was in force when an order was made. A tenant has
-//! one plan at a time, the highest version whose time has come.
+//! Published plans and the switches of sales: what was in force when an order was made. A tenant
+//! has one plan at a time, the highest version whose time has come.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,17 +7,23 @@ use std::{
 };
 
 use domain::id::{SaleId, TenantId};
-use store::sql::{Fixed, Row, SqlError, Tx, Value, stored};
+use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value, stored};
 
 use crate::{
     evaluate::Frozen,
     plan::{Agg, Cond, On, Operator, Plan, Rate, Relation, Test},
 };
 
+const ANY: &str = "SELECT version FROM plans LIMIT 1";
 const VERSIONS: &str = "SELECT version, from_ms FROM plans WHERE tenant = ? ORDER BY version DESC";
 const DOCUMENT: &str = "SELECT document FROM plans WHERE tenant = ? AND version = ?";
 const PUBLISH: &str = "INSERT INTO plans (tenant, version, name, from_ms, document, worst, sign_off, published_at, \
                        published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// Whether any tenant ever published a plan.
+pub(crate) async fn is_any<S: Sql>(db: &S) -> Result<bool, SqlError> {
+    Ok(!db.rows(ANY, vec![]).await?.is_empty())
+}
 
 /// A plan that an order freezes.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 //! ```text
 //! [cause..., [[account, amount], ...]]
 //! ["payout","plan",version,line,sequence,"rule",person or null, ...]   "mature" alike
-//! ["withdrawal",id,"reserve" | "pay" | "return", ...]   ["adjustment",id, ...]   ["closing",id, ...]
+//! ["withdrawal",id,"reserve" | "pay" | "return", ...]
+//! ["adjustment",id, ...]   ["closing",id, ...]
 //! ```
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! What a distributor does and sees: joins, shares, looks at the own money and takes it out. Whoever
-//! asks is known by the token of a buyer, and sees nobody else's.
+//! What a distributor does and sees: joins, shares, looks at the own money and takes it out.
+//! Whoever asks is known by the token of a buyer, and sees nobody else's.
 
 use domain::id::{BuyerId, TenantId};
 use kit::{
@@ -177,8 +177,8 @@ async fn join<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     change.commit(("commissions.join", format!("person:{person}")), None, (StatusCode::CREATED, &shown)).await
 }
 
-/// Leaves: nobody new is bound, nothing more is earned by rules that ask for a distributor, and what
-/// was earned may still be withdrawn.
+/// Leaves: nobody new is bound, nothing more is earned by rules that ask for a distributor, and
+/// what was earned may still be withdrawn.
 #[utoipa::path(
     post, path = "/v1/commissions/leave", operation_id = "leave", tag = "distributors", security(("buyer" = [])),
     params(IdempotencyKey), responses((status = 200, body = PersonShown), Changed)
@@ -247,7 +247,8 @@ async fn link<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     Ok(reply::json(StatusCode::OK, &Link { code }))
 }
 
-/// Somebody opened a link. The first sharer keeps the visitor as long as the shop's protection says.
+/// Somebody opened a link. The first sharer keeps the visitor as long as the shop's protection
+/// says.
 #[utoipa::path(
     post, path = "/v1/commissions/touches", operation_id = "touch", tag = "distributors", security(("buyer" = [])),
     request_body = Touched, params(IdempotencyKey), responses((status = 200, body = Touch), Changed)

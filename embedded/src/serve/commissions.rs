@@ -86,10 +86,10 @@ impl Commissions {
             let reader = source.reader(partition)?;
             let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, partition, reader);
             let handler = Intake::new(clock, SystemRandom::default(), Arc::clone(&metrics));
-            let stop = stop.clone();
+            let (stop, sql) = (stop.clone(), sql.clone());
             tasks.spawn(async move {
                 // Dropped, it undoes what is under way: the next start reads its position.
-                stop.run_until_cancelled(intake::run(consumer, handler)).await;
+                stop.run_until_cancelled(Box::pin(intake::run(sql, consumer, handler))).await;
             });
         }
         tasks.spawn(work(Arc::clone(&service), stop.clone()));

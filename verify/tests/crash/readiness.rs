@@ -20,7 +20,7 @@ use store::{
 };
 use verify::{
     merchants::{Merchants, Seller},
-    shop::Shop,
+    services::Services,
 };
 
 use super::*;
@@ -77,13 +77,13 @@ impl<'a> Watched<'a> {
 
 #[test]
 fn what_is_wrong_with_an_engine_or_the_stock_is_red_while_it_is_wrong() {
-    let mut shop = Shop::new("readiness").unwrap();
-    let writer = shop.order_writer(&["--lane-settling", "never"]).unwrap();
-    let (_catalog, merchants) = shop.catalog().unwrap();
+    let mut services = Services::new("readiness").unwrap();
+    let writer = services.order_writer(&["--lane-settling", "never"]).unwrap();
+    let (_catalog, merchants) = services.catalog().unwrap();
     let sale = Watched::publish(&merchants);
     sale.wait_red("no engine runs", &["no_engine"]);
-    let (_first, _) = shop.another_engine().unwrap();
-    let (mut second, _) = shop.another_engine().unwrap();
+    let (_first, _) = services.another_engine().unwrap();
+    let (mut second, _) = services.another_engine().unwrap();
     sale.wait_red("two engines have the sale", &[]);
 
     second.freeze().unwrap();
@@ -92,7 +92,7 @@ fn what_is_wrong_with_an_engine_or_the_stock_is_red_while_it_is_wrong() {
     sale.wait_red("it goes on", &[]);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let stores = shop.stores().unwrap();
+    let stores = services.stores().unwrap();
     writer.freeze().unwrap();
     let redis = RedisSettings::new(stores.redis_url.expose(), stores.namespace.as_str());
     runtime.block_on(async {
@@ -122,9 +122,9 @@ fn what_is_wrong_with_an_engine_or_the_stock_is_red_while_it_is_wrong() {
     writer.thaw().unwrap();
     sale.wait_red("the writer has told it, and loaded the lane", &[]);
 
-    shop.redis.kill().unwrap();
+    services.redis.kill().unwrap();
     sale.wait_red("the stock server is gone", &["stock_away"]);
-    shop.redis.restart().unwrap();
+    services.redis.restart().unwrap();
     sale.wait_red("it is back", &[]);
 
     second.kill().unwrap();

@@ -7,7 +7,7 @@ use embedded::folder::control_key;
 use serde_json::{Value, json};
 use verify::{
     child::wait_until,
-    folder::Folder,
+    embedded::Embedded,
     merchants::{Merchants, Seller},
 };
 
@@ -22,8 +22,8 @@ fn red(report: &Value) -> Vec<String> {
 }
 
 /// What a command prints as JSON, given this on standard input.
-fn printed(folder: &Folder, tenant: &str, words: &[&str], input: &str) -> Value {
-    let mut command = folder.command("sale");
+fn printed(embedded: &Embedded, tenant: &str, words: &[&str], input: &str) -> Value {
+    let mut command = embedded.command("sale");
     command.args(words).args(["--tenant", tenant, "--json"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -44,18 +44,18 @@ fn terms(title: &str) -> String {
 
 #[test]
 fn what_is_not_ready_is_red_while_it_serves_after_a_kill_and_at_rest() {
-    let folder = Folder::new().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_selling(&mut server).unwrap();
-    let merchants = Merchants { address: folder.address(), key: control_key(&folder.data()).unwrap() };
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
+    let merchants = Merchants { address: embedded.address(), key: control_key(&embedded.data()).unwrap() };
     let seller = Seller::open(&merchants, 100).unwrap();
-    let check = |sale: &str| printed(&folder, seller.id(), &["check", sale], "");
+    let check = |sale: &str| printed(&embedded, seller.id(), &["check", sale], "");
     // Made and published from standard input; the same again changes nothing, another title does.
-    let published = printed(&folder, seller.id(), &["publish", "-"], &terms("Day one"));
+    let published = printed(&embedded, seller.id(), &["publish", "-"], &terms("Day one"));
     assert_eq!((&published["state"], &published["code"]), (&json!("published"), &json!("day-1")));
-    let again = printed(&folder, seller.id(), &["publish", "-"], &terms("Day one"));
+    let again = printed(&embedded, seller.id(), &["publish", "-"], &terms("Day one"));
     assert_eq!(again["version"], published["version"]);
-    let renamed = printed(&folder, seller.id(), &["publish", "-"], &terms("Day two"));
+    let renamed = printed(&embedded, seller.id(), &["publish", "-"], &terms("Day two"));
     assert_eq!((&renamed["id"], &renamed["terms"]["title"]), (&published["id"], &json!("Day two")));
 
     let wait_red = |what: &str, expected: &[&str]| {
@@ -64,12 +64,12 @@ fn what_is_not_ready_is_red_while_it_serves_after_a_kill_and_at_rest() {
         });
     };
     wait_red("only the demo's shop is paid here", &["payment_account"]);
-    let demo = printed(&folder, "7", &["check", DEMO_SALE], "");
+    let demo = printed(&embedded, "7", &["check", DEMO_SALE], "");
     assert_eq!(red(&demo), Vec::<String>::new(), "{demo}");
 
     server.kill().unwrap();
-    let mut server = folder.serve().unwrap();
-    folder.wait_ready(&mut server).unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_ready(&mut server).unwrap();
     wait_red("the process of before holds its number still", &["engine_silent", "payment_account"]);
     wait_red("its lease ended", &["payment_account"]);
     server.terminate().unwrap();

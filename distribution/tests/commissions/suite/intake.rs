@@ -1,11 +1,17 @@
 //! Goal: each event counts once, whatever order it comes in; what an order froze stays; what cannot
 //! be is put aside, and the others go on.
 
-use domain::event::EventKind;
-use domain::record::ORDER_EVENTS_TYPE;
-use kit::clock::Clock as _;
+use std::time::Duration;
 
-use super::rig::{Rig, SALE, bought, bytes_of, created, later};
+use distribution::intake::{CONSUMER, run};
+use domain::{
+    event::EventKind,
+    record::{ORDER_EVENTS_TYPE, Topic},
+};
+use kit::clock::Clock as _;
+use store::{consumer::Consumer, sql::Sql as _};
+
+use super::rig::{PARTITION, PLAN, Rig, SALE, bought, bytes_of, created, later};
 
 /// 10 and 5 percent of 99.99, rounded down, to who stands above the buyer.
 #[tokio::test]
@@ -182,4 +188,29 @@ async fn payouts_mature_after_the_receipt_and_late_refunds_become_debts() {
     rig.feed(&bought(20, rig.clock.now_ms(), 1)).await;
     assert_eq!(rig.balance(12).await, [0, 0, 999, 0, 0]);
     rig.sums_to_zero().await;
+}
+
+/// A shop without commissions pays nothing for them: no record is read. The first plan finds the
+/// orders that came while it was in force, those of before its publication too.
+#[tokio::test]
+async fn nothing_is_read_before_the_first_plan() {
+    let rig = Rig::empty().await;
+    rig.log.append(ORDER_EVENTS_TYPE, bytes_of(&bought(20, rig.clock.now_ms(), 0)));
+    let sql = rig.sql.clone();
+    let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
+    let intake = tokio::spawn(run(sql, consumer, rig.intake()));
+    let position = async || {
+        let rows = rig.sql.rows("SELECT log_offset FROM consumer_positions", vec![]).await.unwrap();
+        rows.into_iter().next().map(|mut row| row.int().unwrap())
+    };
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(position().await, None, "its first step begins a position");
+    rig.publish(PLAN).await.expect(201);
+    let moved = async {
+        while position().await != Some(1) {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), moved).await.unwrap();
+    intake.abort();
 }
