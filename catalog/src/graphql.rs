@@ -76,7 +76,8 @@ pub(crate) struct GraphqlAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     data: Option<async_graphql::Value>,
-    /// What was refused: `message`, `path`, `locations`, and in `extensions` the `code` of a problem.
+    /// What was refused: `message`, `path`, `locations`, and in `extensions` the `code` of a
+    /// problem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<Object>>, nullable = false)]
     errors: Vec<ServerError>,
@@ -96,7 +97,8 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     vec![Mount::post("/v1/graphql", "graphql", route.that_reads())]
 }
 
-/// Answers a query of GraphQL: products, stock and sales, by the schema of `catalog/schema.graphql`.
+/// Answers a query of GraphQL: products, stock and sales, by the schema of
+/// `catalog/schema.graphql`.
 ///
 /// Each field needs the permission of the route that shows the same.
 #[utoipa::path(

@@ -4,6 +4,7 @@
 mod commissions;
 mod merchants;
 mod order_service;
+mod shop_pages;
 
 use std::{
     collections::BTreeMap,
@@ -57,8 +58,9 @@ use crate::{
 use commissions::Commissions;
 use merchants::Merchants;
 use order_service::OrderService;
+use shop_pages::ShopPages;
 
-pub use merchants::{AtRest, DEMO_OWNER};
+pub use merchants::{AtRest, DEMO_OWNER, DEMO_TENANT};
 
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -120,7 +122,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
-    let beside = Both(merchants.served(), Both(orders.served(), commissions.served()));
+    let shop = ShopPages::new(key.clone(), config.demo, deployment.clock);
+    let beside = Both(merchants.served(), Both(orders.served(), Both(commissions.served(), shop)));
     let engine = Engine::start(beside, stores, (options, verifier), &registry, readiness.clone()).await?;
     // A token is printed with the demo only, and with that once: on a shop's terminal it would be a
     // secret for all to see.

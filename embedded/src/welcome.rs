@@ -16,7 +16,11 @@ use kit::{
 };
 use store::stock::LaneKeeping;
 
-use crate::{deployment::Deployment, folder::ServerNote, serve::DEMO_OWNER};
+use crate::{
+    deployment::Deployment,
+    folder::ServerNote,
+    serve::{DEMO_OWNER, DEMO_TENANT},
+};
 
 /// Between looks whether everything is open.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -95,6 +99,9 @@ fn selling(
         Phase::Ended => "runs, and its sale is over",
     };
     writeln!(out, "The shop {state}: {}\n", sale.title)?;
+    if sale.tenant.number() == DEMO_TENANT {
+        writeln!(out, "  shop     {url}/  (open it in a browser: buy and pay there)")?;
+    }
     writeln!(out, "  sale     {url}/v1/sales/{}", sale.id)?;
     writeln!(out, "  window   {}", confirm::window(sale, now_ms))?;
     for (_, offer) in sale.offers() {
@@ -206,6 +213,7 @@ mod tests {
         assert!(open.starts_with("The shop is open: Winter sale, day one\n"), "{open}");
         assert!(open.contains("  offer    9001 Kettle, red, 199.00 CNY, 5 of 100000 units left\n"), "{open}");
         assert!(open.contains("curl -i http://127.0.0.1:80/v1/orders"), "{open}");
+        assert!(open.contains("  shop     http://127.0.0.1:80/  "), "{open}");
         /// State of the shop, why nothing can be bought, what makes it so, and units left.
         type NotNow = (&'static str, &'static str, fn(&mut Sale), Option<u64>);
         let not_now: [NotNow; 5] = [

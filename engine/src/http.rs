@@ -98,8 +98,8 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
         self.answers.declined(why)
     }
 
-    /// As the one before, of a purchase of this offer: whoever holds as much as one buyer may is led
-    /// to it.
+    /// As the one before, of a purchase of this offer: whoever holds as much as one buyer may is
+    /// led to it.
     fn declined_of(&self, why: &Declined, offer: OfferId) -> Response<Body> {
         if !matches!(why, Declined::LimitReached) {
             return self.declined(why);

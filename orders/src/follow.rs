@@ -3,9 +3,9 @@
 //!
 //! | what if | then |
 //! |---|---|
-//! | this process dies | blocks and position move in one transaction; streams end, their clients come again and read the row |
-//! | a record comes twice, or two processes read it | the position fences; an id in two blocks is listed once |
-//! | an order was written before the topic was followed | a walk over its table puts it into blocks |
+//! | this process dies | blocks and position move in one transaction; clients of streams come again |
+//! | a record comes twice, or two read it | the position fences; an id in two blocks is listed once |
+//! | an order is older than the topic | a walk over its table puts it into blocks |
 //! | a partition's reader loses its place | streams end, and so their clients read the rows |
 
 /// Order ids in blocks: how a list is found.

@@ -53,6 +53,7 @@ struct Args {
     orders: u64,
 }
 
+#[expect(clippy::print_stdout, reason = "the times")]
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let (folder, clock) = (Embedded::new()?, SystemClock::new());

@@ -43,6 +43,8 @@ mod rights;
 mod second_port;
 #[path = "embedded/second_process.rs"]
 mod second_process;
+#[path = "embedded/shop_pages.rs"]
+mod shop_pages;
 #[path = "embedded/shoppers.rs"]
 mod shoppers;
 #[path = "embedded/stalled.rs"]

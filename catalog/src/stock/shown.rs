@@ -17,8 +17,8 @@ use crate::{
     refused::Refused,
 };
 
-/// What is shown of levels, with the codes of what they are of, which are there as long as the level
-/// is: the joins are outer ones so that the levels are read first, in their order. The first
+/// What is shown of levels, with the codes of what they are of, which are there as long as the
+/// level is: the joins are outer ones so that the levels are read first, in their order. The first
 /// parameter is the time.
 const COLUMNS: &str = "SELECT l.sku, s.code, l.warehouse, w.code, l.on_hand, l.allotted, l.unshipped, \
      COALESCE((SELECT CAST(SUM(p.units) AS SIGNED) FROM inventory_positions p JOIN inventory_batches b \

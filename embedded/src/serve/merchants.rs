@@ -36,7 +36,7 @@ use super::open;
 use crate::{config::Config, deployment::Deployment, folder::Folder};
 
 /// The tenant of the demo's sale.
-pub(super) const DEMO_TENANT: u32 = 7;
+pub const DEMO_TENANT: u32 = 7;
 /// The demo tenant's owner signs in with this address.
 pub const DEMO_OWNER: &str = "owner@example.com";
 

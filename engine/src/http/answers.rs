@@ -208,8 +208,8 @@ fn price_changed(price: Money) -> Response<Body> {
     Problem::new(Code::PriceChanged, detail).with_current(&wire::Priced { price: price.into() }).to_response()
 }
 
-/// The refusal of whoever holds as much of a sale as one buyer may, with where that is. It varies by
-/// sale, so that it is written when it is needed.
+/// The refusal of whoever holds as much of a sale as one buyer may, with where that is. It varies
+/// by sale, so that it is written when it is needed.
 pub(super) fn limit_reached(sale: SaleId) -> Response<Body> {
     let problem = Problem::new(Code::LimitReached, LIMIT_REACHED);
     problem.with_orders(format!("/v1/orders?live_in_sale={sale}")).to_response()

@@ -161,8 +161,8 @@ pub(super) async fn export<K: Kinds>(following: &Following<K>, call: &Call<'_>) 
         let before = stored(asked.before.min(OrderId::floor_at(now_ms)))?;
         let row = vec![tenant.stored().into(), next.into(), (&*key).into(), filter.into(), before.into()];
         let row = row.into_iter().chain([stored(now_ms)?.into()]).collect();
-        // Where another came first with this key or number, that one stands: by the key it is found,
-        // by the number the request comes again.
+        // Where another came first with this key or number, that one stands: by the key it is
+        // found, by the number the request comes again.
         db.insert_absent(INSERT, row).await?;
         export = known().await?;
     }

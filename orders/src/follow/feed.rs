@@ -124,7 +124,8 @@ async fn watch_from_its_end(
     loop {
         let records = reader.read(RECORDS_MAX, BYTES_MAX, WAIT).await?;
         if watchers.is_idle() {
-            // Many records at once cost less. Whoever comes meanwhile hears of what is not read yet.
+            // Many records at once cost less. Whoever comes meanwhile hears of what is not read
+            // yet.
             tokio::time::sleep(IDLE_PAUSE).await;
             continue;
         }

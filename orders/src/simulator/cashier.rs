@@ -21,6 +21,14 @@ pub(super) fn plan(query: Option<&str>) -> Option<NoticePlan> {
     WAYS.iter().skip(1).find(|(way, _)| Some(*way) == query).map(|(_, plan)| *plan)
 }
 
+/// How the page looks; it refers to nothing outside of itself.
+const STYLE: &str = ":root{color-scheme:light dark}body{max-width:26rem;margin:0 auto;padding:1.5rem 1rem;\
+                     font:1rem/1.5 system-ui,sans-serif}strong{font-size:1.5rem}form{margin:.5rem 0}\
+                     button,a{display:block;width:100%;box-sizing:border-box;min-height:3rem;padding:.7rem 1rem;border:1px solid;\
+                     border-radius:.75rem;background:none;color:inherit;font:inherit;text-align:center}\
+                     form:first-of-type button,a{border-color:#166534;background:#166534;color:#fff;font-weight:700;\
+                     text-decoration:none}";
+
 /// The words of a page.
 struct Words {
     language: &'static str,
@@ -101,10 +109,11 @@ pub(super) fn page(account: &str, trade: &Trade, headers: &HeaderMap) -> String 
     let mut buttons: String = ways.map(|((way, _), text)| button(&format!("pay?{way}"), text)).collect();
     buttons.push_str(&button("close", words.close));
     let back = &trade.opening.return_url;
-    // Only a web page: a link of another scheme would be run by whoever follows it.
+    // Only a web page: a link of another scheme would be run by whoever follows it. A charge that
+    // names none came from the shop at this very address.
     let is_web = back.starts_with("https://") || back.starts_with("http://");
-    let back =
-        if is_web { format!("<p><a href=\"{}\">{}</a></p>\n", escaped(back), words.back) } else { String::new() };
+    let back = if is_web { escaped(back) } else { "/".to_owned() };
+    let back = format!("<p><a href=\"{back}\">{}</a></p>\n", words.back);
     let body = match trade.state {
         PaymentState::Waiting => buttons,
         PaymentState::Paid => format!("<p role=\"status\">{}</p>\n{back}", words.paid),
@@ -112,7 +121,8 @@ pub(super) fn page(account: &str, trade: &Trade, headers: &HeaderMap) -> String 
     };
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title></head>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\n\
+         <style>{STYLE}</style></head>\n\
          <body>\n<h1>{title}</h1>\n<p>{}</p>\n<p>{}: <strong>{}</strong></p>\n{body}<p><small>{}</small></p>\n\
          </body>\n</html>\n",
         words.language,
