@@ -24,8 +24,13 @@ OVERLAYS = ("dev", "prod", "sale-night")
 SERVICES = ("engine", "order-writer", "catalog", "orders")
 # Where each program's drain is fixed: the constants whose seconds add up.
 DRAINS = {
-    "engine": (("engine/src/service.rs", r"REQUESTS_DEADLINE|TASKS_DEADLINE|COUNTS_DEADLINE|FLUSH_DEADLINE|LEASE_DEADLINE", 5),),
-    "order-writer": (("order-writer/src/service.rs", "LEAVE_DEADLINE", 1), ("order-writer/src/main.rs", "FLUSH_DEADLINE", 1)),
+    "engine": (
+        ("engine/src/service.rs", r"REQUESTS_DEADLINE|TASKS_DEADLINE|COUNTS_DEADLINE|FLUSH_DEADLINE|LEASE_DEADLINE", 5),
+    ),
+    "order-writer": (
+        ("order-writer/src/service.rs", "LEAVE_DEADLINE", 1),
+        ("order-writer/src/main.rs", "FLUSH_DEADLINE", 1),
+    ),
     "catalog": (("kit/src/http/limits.rs", "DRAIN_DEADLINE", 1),),
     "orders": (("kit/src/http/limits.rs", "DRAIN_DEADLINE", 1),),
 }
@@ -120,7 +125,10 @@ def check_pod(where, kind, pod):
         for variable in container.get("env", []):
             value = str(variable.get("value", ""))
             if re.search(r"SECRET|PASSWORD|_KEY$|MYSQL_URL|REDIS_URL", variable["name"]):
-                expect(value.startswith(("file:/run/secrets/", "/run/secrets/")), f"{where}: {variable['name']} holds a secret")
+                expect(
+                    value.startswith(("file:/run/secrets/", "/run/secrets/")),
+                    f"{where}: {variable['name']} holds a secret",
+                )
 
 
 def check_service(where, name, deployment, settings):
@@ -135,13 +143,21 @@ def check_service(where, name, deployment, settings):
     given = settings | own
     expect(ports["admin"] == int(given["FLASHSALE_ADMIN_ADDR"].rsplit(":", 1)[1]), f"{where}: port of /metrics")
     listens = [value for variable, value in own.items() if variable.endswith("LISTEN")]
-    expect([ports.get("http")] == [int(value.rsplit(":", 1)[1]) for value in listens] or not listens and "http" not in ports, f"{where}: port")
+    expect(
+        [ports.get("http")] == [int(value.rsplit(":", 1)[1]) for value in listens]
+        or not listens
+        and "http" not in ports,
+        f"{where}: port",
+    )
     for probe, path in (("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
         expect(container.get(probe, {}).get("httpGet") == {"path": path, "port": "admin"}, f"{where}: {probe}")
     wait = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     probe = container["readinessProbe"]
     expect(wait > 0 or "http" not in ports, f"{where}: the listener closes before balancers hear of it")
-    expect("http" not in ports or wait >= probe["periodSeconds"] * probe["failureThreshold"], f"{where}: preStop is shorter than readiness takes")
+    expect(
+        "http" not in ports or wait >= probe["periodSeconds"] * probe["failureThreshold"],
+        f"{where}: preStop is shorter than readiness takes",
+    )
     grace, least = spec["terminationGracePeriodSeconds"], wait + drain(name)
     expect(grace > least, f"{where}: {grace} s to end, and preStop with the drain takes {least} s")
     expect(len(spec.get("topologySpreadConstraints", [])) == 2, f"{where}: pods may share a node or a zone")
@@ -161,11 +177,18 @@ def check_overlay(overlay, things):
     for name in SERVICES:
         check_service(f"{overlay}: {name}", name, by["Deployment", name], settings)
         budget = by.get(("PodDisruptionBudget", name), {}).get("spec", {})
-        expect(budget.get("selector", {}).get("matchLabels", {}).get("app.kubernetes.io/name") == name, f"{overlay}: {name} has no disruption budget")
+        expect(
+            budget.get("selector", {}).get("matchLabels", {}).get("app.kubernetes.io/name") == name,
+            f"{overlay}: {name} has no disruption budget",
+        )
         expect(("Service", f"{name}-metrics") in by, f"{overlay}: {name} is not scraped")
     deny = [policy["spec"] for (kind, _), policy in by.items() if kind == "NetworkPolicy"]
     expect({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in deny, f"{overlay}: not denied by default")
-    profile = [thing["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") for (kind, _), thing in by.items() if kind == "Namespace"]
+    profile = [
+        thing["metadata"]["labels"].get("pod-security.kubernetes.io/enforce")
+        for (kind, _), thing in by.items()
+        if kind == "Namespace"
+    ]
     expect(profile == ["restricted"], f"{overlay}: the namespace enforces no profile")
     if overlay != "dev":
         check_production(overlay, by, settings)
@@ -179,7 +202,11 @@ def check_production(overlay, by, settings):
     scaled = by["ScaledObject", "order-writer"]["spec"]
     partitions = int(settings["FLASHSALE_PARTITIONS"])
     crons = [int(trigger["metadata"]["desiredReplicas"]) for trigger in scaled["triggers"] if trigger["type"] == "cron"]
-    for what, replicas in (("most", scaled["maxReplicaCount"]), ("fallback", scaled["fallback"]["replicas"]), *(("cron", cron) for cron in crons)):
+    for what, replicas in (
+        ("most", scaled["maxReplicaCount"]),
+        ("fallback", scaled["fallback"]["replicas"]),
+        *(("cron", cron) for cron in crons),
+    ):
         expect(replicas == partitions, f"{overlay}: {what} {replicas} order-writers for {partitions} partitions")
     expect(crons, f"{overlay}: order-writers do not grow before a sale")
     expect(scaled["minReplicaCount"] >= 2, f"{overlay}: one order-writer may not die")
@@ -193,11 +220,19 @@ def check_production(overlay, by, settings):
     bits = re.search(r"const WORKER_BITS: u32 = (\d+);", (ROOT / "domain/src/id.rs").read_text())
     engines = by["HorizontalPodAutoscaler", "engine"]["spec"]
     # A rollout with the surge of one pod, and leases that rest a minute after their end.
-    expect(bits and 2 * engines["maxReplicas"] <= 1 << int(bits[1]), f"{overlay}: more engines than worker numbers, rollout included")
+    expect(
+        bits and 2 * engines["maxReplicas"] <= 1 << int(bits[1]),
+        f"{overlay}: more engines than worker numbers, rollout included",
+    )
     expect(engines["minReplicas"] >= 3, f"{overlay}: fewer engines than zones")
     for name in ("engine", "order-writer"):
-        expect("replicas" not in by["Deployment", name]["spec"], f"{overlay}: an apply sets how many {name} there are, and so does its scaler")
-    imports = re.search(r"FILE_BYTES_MAX: usize = (\d+) \* 1024 \* 1024;", (ROOT / "catalog/src/products/import.rs").read_text())
+        expect(
+            "replicas" not in by["Deployment", name]["spec"],
+            f"{overlay}: an apply sets how many {name} there are, and so does its scaler",
+        )
+    imports = re.search(
+        r"FILE_BYTES_MAX: usize = (\d+) \* 1024 \* 1024;", (ROOT / "catalog/src/products/import.rs").read_text()
+    )
     body = by["Ingress", "merchants"]["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
     expect(imports and bytes_of(body) == int(imports[1]) << 20, f"{overlay}: merchants' bodies of {body}")
 
@@ -208,7 +243,9 @@ def check_sale_night(by):
         expect(by["PodDisruptionBudget", name]["spec"]["maxUnavailable"] == 0, f"sale-night: {name} may be evicted")
     down = [
         by["HorizontalPodAutoscaler", "engine"]["spec"]["behavior"]["scaleDown"],
-        by["ScaledObject", "order-writer"]["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"],
+        by["ScaledObject", "order-writer"]["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"][
+            "scaleDown"
+        ],
     ]
     expect(down == [{"selectPolicy": "Disabled"}] * 2, "sale-night: something may shrink")
 
@@ -234,11 +271,16 @@ def check_compose():
         words = " ".join([name, *service.get("command", [])])
         expect(service["build"]["target"] == name, f"compose: {name} is built as another")
         expect(service["read_only"] and service["cap_drop"] == ["ALL"], f"compose: {name} is not confined")
-        expect(int(service["stop_grace_period"].rstrip("s")) > drain(name), f"compose: {name} has too little time to end")
+        expect(
+            int(service["stop_grace_period"].rstrip("s")) > drain(name), f"compose: {name} has too little time to end"
+        )
         for variable, value in service["environment"].items():
             expect(variable in COMMANDS[words], f"compose: `{words}` knows no {variable}")
             if value.startswith("file:"):
-                expect(value.removeprefix("file:/run/secrets/") in service["secrets"], f"compose: {name} is not given {value}")
+                expect(
+                    value.removeprefix("file:/run/secrets/") in service["secrets"],
+                    f"compose: {name} is not given {value}",
+                )
     for name, service in compose["services"].items():
         expect(re.search(r":[\d.]+$", service["image"]), f"compose: image {service['image']} has no version")
         for port in service.get("ports", []):
