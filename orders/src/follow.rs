@@ -3,8 +3,8 @@
 //!
 //! | what if | then |
 //! |---|---|
-//! | this process dies | blocks and position move in one transaction; clients of streams come again |
-//! | a record comes twice, or two read it | the position fences; an id in two blocks is listed once |
+//! | this process dies | blocks and position move in one transaction; streams begin anew |
+//! | a record comes twice, or two read it | the position fences; two blocks list an id once |
 //! | an order is older than the topic | a walk over its table puts it into blocks |
 //! | a partition's reader loses its place | streams end, and so their clients read the rows |
 
