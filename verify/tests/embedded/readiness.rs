@@ -89,6 +89,5 @@ fn what_is_not_ready_is_red_while_it_serves_after_a_kill_and_at_rest() {
     wait_red("its lease ended", &["payment_account"]);
     server.terminate().unwrap();
     server.wait(PATIENCE).unwrap();
-    let at_rest = red(&check("day-1"));
-    assert_eq!(at_rest, ["no_engine", "lane_closed"], "nobody serves the folder");
+    wait_red("nobody serves the folder", &["no_engine", "lane_closed"]);
 }
