@@ -41,7 +41,7 @@ const PACE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long a read waits for the first record.
 const WAIT: Duration = Duration::from_millis(500);
-/// Pause between two reads while nobody watches.
+/// Pause between two looks at the topic's end while nobody watches.
 const IDLE_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes of records that are read for who watches at once, about.
 const BYTES_MAX: usize = 4 << 20;
@@ -117,19 +117,23 @@ async fn watch_from_its_end(
     partition: PartitionId,
 ) -> Result<(), ReadError> {
     let mut reader = source.reader(partition)?;
-    let end = reader.watermarks().await?.high;
-    reader.seek(end).await?;
+    let mut from = Some(reader.watermarks().await?.high);
     // Those who came before may have missed what was told meanwhile.
     watchers.restart();
     loop {
-        let records = reader.read(RECORDS_MAX, BYTES_MAX, WAIT).await?;
         if watchers.is_idle() {
-            // Many records at once cost less. Whoever comes meanwhile hears of what is not read
-            // yet.
-            tokio::time::sleep(IDLE_PAUSE).await;
-            continue;
+            // Nobody was there after this end was read who comes now: it hears of all behind it.
+            let end = reader.watermarks().await?.high;
+            if watchers.is_idle() {
+                from = Some(end);
+                tokio::time::sleep(IDLE_PAUSE).await;
+                continue;
+            }
         }
-        for record in records {
+        if let Some(from) = from.take() {
+            reader.seek(from).await?;
+        }
+        for record in reader.read(RECORDS_MAX, BYTES_MAX, WAIT).await? {
             match decode_events(&record.kind, record.payload) {
                 Ok(events) => watchers.hear(&events),
                 // The client sees it in the row when it comes again.
