@@ -1,5 +1,7 @@
 //! Pieces that the routes of this service share: their refusals in the OpenAPI document, and pages.
 
+use std::collections::HashMap;
+
 use kit::{
     http::PageAsked,
     openapi::{Responses, refusals},
@@ -26,6 +28,15 @@ pub(crate) struct Read;
 impl IntoResponses for Read {
     fn responses() -> Responses {
         refusals(&COMMON)
+    }
+}
+
+/// The refusals of a route that reads what its body asks for.
+pub(crate) struct Asked;
+
+impl IntoResponses for Asked {
+    fn responses() -> Responses {
+        refusals(&[&COMMON[..], &[(Code::TooLarge, ""), (Code::UnsupportedMediaType, "")]].concat())
     }
 }
 
@@ -91,6 +102,9 @@ impl IntoResponses for Stepped {
     }
 }
 
+/// Pages by the key of what they belong to.
+pub(crate) type Pages<T> = HashMap<String, Page<T>>;
+
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Page<T> {
@@ -110,6 +124,26 @@ impl<T> Page<T> {
         read.truncate(limit);
         let next_cursor = read.last().map(cursor).filter(|_| !is_last);
         Self { items: read, next_cursor }
+    }
+
+    /// Of each parent its page of what was read of all of them, in the order of each page.
+    /// `parent`: its key.
+    pub(crate) fn of_each(
+        read: Vec<T>,
+        asked: &PageAsked,
+        parent: impl Fn(&T) -> String,
+        cursor: impl Fn(&T) -> String,
+    ) -> Pages<T> {
+        let mut of_each: HashMap<String, Vec<T>> = HashMap::new();
+        for item in read {
+            of_each.entry(parent(&item)).or_default().push(item);
+        }
+        of_each.into_iter().map(|(parent, items)| (parent, Self::new(items, asked, &cursor))).collect()
+    }
+
+    /// Its items, and the cursor of the next page.
+    pub(crate) fn into_parts(self) -> (Vec<T>, Option<String>) {
+        (self.items, self.next_cursor)
     }
 
     /// The same page of what is made of each item.

@@ -57,11 +57,7 @@ fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
 
 /// Whom a row names; nobody where it names nobody that can be known again.
 pub(crate) fn who(text: &str) -> Who {
-    let number = |prefix: &str| text.strip_prefix(prefix)?.parse().ok();
-    match text {
-        "operator" => Who::Operator,
-        _ => number("user:").map(Who::Person).or_else(|| number("key:").map(Who::Key)).unwrap_or(Who::Nobody),
-    }
+    text.parse().unwrap_or(Who::Nobody)
 }
 
 /// What somebody may do now: looked up again for work that outlasts its request.

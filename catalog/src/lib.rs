@@ -106,6 +106,8 @@ mod readiness;
 /// What is to be done to sales later.
 pub mod actions;
 
+mod actor;
+
 /// How sales sell.
 pub mod funnel;
 
@@ -117,6 +119,12 @@ pub mod buyers;
 
 /// Pieces that its routes share.
 mod document;
+
+/// Reads that a route and a field of GraphQL share.
+mod reading;
+
+/// What merchants read by GraphQL.
+pub mod graphql;
 
 /// The service as a process of its own.
 #[cfg(feature = "production")]

@@ -1,11 +1,12 @@
 //! What limits count: one word in sales and in the tokens of buyers.
 
+use async_graphql::Enum;
 use domain::sale::SubjectKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What the number of a buyer's token counts as. A sale sells only to tokens of its own kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema, Enum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LimitBy {
     /// An account of the shop.

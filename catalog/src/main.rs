@@ -12,7 +12,7 @@ use catalog::{
     confirm,
     file::{self, Draft},
     flaw::Flaw,
-    openapi,
+    graphql, openapi,
     publish::{self, PublishError, Settings},
     render,
     serve::{self, ServeArgs},
@@ -81,6 +81,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Prints the OpenAPI document of what `serve` answers.
     Openapi,
+    /// Prints the schema of `/v1/graphql`.
+    GraphqlSchema,
 }
 
 /// Where the topic `sales` is.
@@ -201,6 +203,7 @@ async fn run(command: Command) -> Result<String, Failure> {
         Command::Show { sale, ledger } => show(sale, &ledger).await,
         Command::Serve(args) => serve::serve(*args).await.map(|()| String::new()).map_err(Failure::Service),
         Command::Openapi => openapi::document().map_err(|error| Failure::Service(error.into())),
+        Command::GraphqlSchema => Ok(graphql::schema()),
         Command::Example => Ok(render::example_open_at(SystemClock::new().now_ms())),
     }
 }

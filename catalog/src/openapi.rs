@@ -8,8 +8,8 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    actions, audit, branding, buyers, flags, funnel, images, jobs, keys, people, plans, products, sales, stock,
-    tenants, usage,
+    actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products,
+    sales, stock, tenants, usage,
 };
 
 #[derive(OpenApi)]
@@ -55,7 +55,9 @@ pub fn document() -> Result<String, serde_json::Error> {
         sales::document(),
         actions::document(),
         funnel::document(),
+        graphql::document(),
         people::document(),
+        actor::document(),
     ] {
         document.merge(area);
     }

@@ -10,14 +10,15 @@ mod import;
 /// A line of such a file.
 mod line;
 /// The routes of products.
-mod product;
+pub(crate) mod product;
 /// What schemas cannot say.
 pub(crate) mod rules;
 /// The routes of SKUs.
-mod sku;
+pub(crate) mod sku;
 /// Texts and their bounds.
 pub(crate) mod texts;
 
+use async_graphql::Enum;
 use kit::{api::Route, http::Mount};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -59,7 +60,7 @@ pub(crate) fn kinds<P: Ports>() -> Vec<Kind<P>> {
 }
 
 /// Whether a product is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, Enum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProductState {
     /// It is being written.
@@ -71,7 +72,7 @@ pub(crate) enum ProductState {
 }
 
 impl ProductState {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Draft => "draft",
             Self::Active => "active",
@@ -85,7 +86,7 @@ impl ProductState {
 }
 
 /// Whether a SKU may be sold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, Enum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SkuState {
     /// It may.

@@ -47,9 +47,10 @@ pub use self::publishing::adopt;
 pub(crate) use self::{
     check::AHEAD_MS,
     deed::{Deed, Setting, To, act, closes_at},
+    life::State,
     publishing::Followed,
-    routes::document,
-    terms::epoch_ms,
+    routes::{document, find, page},
+    terms::{FulfilBy, epoch_ms},
 };
 use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
 

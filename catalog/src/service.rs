@@ -11,13 +11,13 @@ use kit::{
 };
 
 use crate::{
-    actions,
+    actions, actor,
     alarms::Alarms,
     audit, branding,
     buyers::{self, outside::Outside},
     flags,
     funnel::{self, Streams},
-    gate, identity, images, jobs, keys,
+    gate, graphql, identity, images, jobs, keys,
     numbers::Numbers,
     people, plans,
     ports::{LaneViews, Ports, Selling},
@@ -169,6 +169,11 @@ impl<P: Ports> Catalog<P> {
         self.secrets.operator.as_deref().is_some_and(|known| is_same_secret(shown, known))
     }
 
+    /// What it takes from outside.
+    pub(crate) fn ports(&self) -> &P {
+        &self.ports
+    }
+
     /// Its database.
     pub fn sql(&self) -> &P::Sql {
         self.ports.sql()
@@ -215,7 +220,9 @@ impl<P: Ports> Api for Catalog<P> {
             sales::routes(),
             actions::routes(),
             funnel::routes(),
+            graphql::routes(),
             people::routes(),
+            actor::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -17,7 +17,7 @@ mod book;
 pub(crate) mod names;
 
 /// Warehouses.
-mod warehouses;
+pub(crate) mod warehouses;
 
 /// Zones and bins.
 mod places;
@@ -25,7 +25,10 @@ mod places;
 /// Batches.
 mod batches;
 
-/// What there is; thresholds; what was counted.
+/// What there is, as it is shown.
+pub(crate) mod shown;
+
+/// Its routes; thresholds; what was counted.
 mod levels;
 
 /// What is moved, and the ledger of it.

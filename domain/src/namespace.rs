@@ -57,11 +57,16 @@ impl Namespace {
         format!("{}_orders_{:02}", self.0, shard.0)
     }
 
+    /// The database of the merchants' lists of orders.
+    pub fn listing(&self) -> String {
+        format!("{}_listing", self.0)
+    }
+
     /// Whether this is one of these databases.
     pub fn owns(&self, database: &str) -> bool {
         let rest = database.strip_prefix(&self.0);
         let number = rest.and_then(|rest| rest.strip_prefix("_orders_"));
-        [self.ledger(), self.catalog(), self.distribution()].iter().any(|name| name == database)
+        [self.ledger(), self.catalog(), self.listing(), self.distribution()].iter().any(|name| name == database)
             || number.is_some_and(|n| n.len() == 2 && n.bytes().all(|b| b.is_ascii_digit()))
     }
 }

@@ -75,6 +75,8 @@ pub struct Deployment<C> {
     pub catalog: Sqlite,
     /// Commissions.
     pub distribution: Sqlite,
+    /// The merchants' lists of orders.
+    pub listing: Sqlite,
     /// The order log, to append.
     pub log: SqliteLog,
     /// The order log, to read.
@@ -106,9 +108,10 @@ impl<C: Clock> Deployment<C> {
         let databases = shards::open(&server, &namespace, map).await?;
         let catalog = catalog::database::open(&server, &namespace).await?;
         let distribution = distribution::database::open(&server, &namespace).await?;
+        let listing = orders::follow::open(&server, &namespace).await?;
         let (source, stock) = (SqliteSource::new(&log), LocalStock::new(run));
         let keeping = stock.keeping();
-        Ok(Self { databases, catalog, distribution, log, source, partitions, keeping, stock, clock })
+        Ok(Self { databases, catalog, distribution, listing, log, source, partitions, keeping, stock, clock })
     }
 
     /// Closes the connections to all databases.
@@ -116,6 +119,7 @@ impl<C: Clock> Deployment<C> {
         self.databases.close().await;
         self.catalog.close().await;
         self.distribution.close().await;
+        self.listing.close().await;
     }
 
     /// Follows the published sales from the first on.

@@ -119,7 +119,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
     merchants.show_alarms(&registry)?;
-    let orders = OrderService::start(&deployment, (&folder, note.listen, config.demo), merchants.service(), &registry)?;
+    let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
+    let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
     let shop = ShopPages::new(key.clone(), config.demo, deployment.clock);
     let beside = Both(merchants.served(), Both(orders.served(), Both(commissions.served(), shop)));

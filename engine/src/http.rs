@@ -9,6 +9,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use domain::id::OfferId;
 use kit::{
     clock::Clock,
     http::{Asked, Body, HeaderMap, HeaderValue, Mount, RequestMetrics, Response, Service, bearer, header, of_tenant},
@@ -95,6 +96,18 @@ impl<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock> Front<S, L, R, C> {
             self.metrics.rate_limited(limited.policy);
         }
         self.answers.declined(why)
+    }
+
+    /// As the one before, of a purchase of this offer: whoever holds as much as one buyer may is
+    /// led to it.
+    fn declined_of(&self, why: &Declined, offer: OfferId) -> Response<Body> {
+        if !matches!(why, Declined::LimitReached) {
+            return self.declined(why);
+        }
+        let directory = self.purchases.admission.directory().now();
+        let Some((promotion, _)) = directory.offer(offer) else { return self.declined(why) };
+        self.requests.refused(answers::code(why));
+        answers::limit_reached(promotion.sale.id)
     }
 
     fn unseen(&self, why: Unseen) -> Response<Body> {

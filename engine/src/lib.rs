@@ -45,6 +45,8 @@ pub mod figures;
 
 pub mod openapi;
 
+pub mod forwarded;
+
 pub mod service;
 
 #[cfg(feature = "production")]

@@ -6,12 +6,14 @@ use std::{io::Write as _, net::SocketAddr, process::ExitCode};
 use anyhow::Context;
 use domain::shard::{ShardId, ShardMap};
 use engine::{
+    forwarded::Forwarded,
     openapi,
     service::{self, Engine, Options, Ports, REQUESTS_DEADLINE},
     settings::Settings,
 };
 use kit::{
     admin::{self, Readiness},
+    client::Forward,
     clock::SystemClock,
     exit::{Exit, whole},
     http::{self, Limits},
@@ -120,7 +122,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let engine = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        engine = start(&settings, &registry, readiness) => Some(engine?),
+        engine = start(&settings, &registry, readiness, stop.clone()) => Some(engine?),
     };
     if let Some(engine) = engine {
         engine.serve(listeners, limits, stop).await?;
@@ -135,8 +137,16 @@ fn cannot_listen(address: SocketAddr) -> String {
 }
 
 /// Opens the stores and starts what stands on them.
-async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -> anyhow::Result<Engine<Production>> {
+async fn start(
+    settings: &Settings,
+    registry: &Registry,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> anyhow::Result<Engine<Production, Forwarded>> {
     let args = &settings.stores;
+    let orders = settings.orders_url.as_deref().map(Forward::new).transpose();
+    let orders = orders.unwrap_or_else(|error| usage_error_and_exit(&error));
+    let orders = Forwarded(orders.map(|orders| orders.until(stop)));
     let verifier = settings.tokens.verifier().unwrap_or_else(|error| usage_error_and_exit(&error));
     let kafka = KafkaSettings {
         replication: args.kafka.kafka_replication,
@@ -165,5 +175,5 @@ async fn start(settings: &Settings, registry: &Registry, readiness: Readiness) -
         journal_max: settings.journal_max,
     };
     let stores = (production, databases.ledger, KafkaSalesFollower::new(&kafka)?);
-    Ok(Engine::start((), stores, (options, verifier), registry, readiness).await?)
+    Ok(Engine::start(orders, stores, (options, verifier), registry, readiness).await?)
 }

@@ -5,6 +5,7 @@ mod repeat;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use domain::{
     id::{OfferId, OrderId, SaleId, SkuId, Slot},
     money::Money,
@@ -49,6 +50,15 @@ pub trait OrderRows: Clone + Send + Sync + 'static {
         before: Option<OrderId>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<OrderRow>, SqlError>> + Send;
+
+    /// Those of them that take units of this sale.
+    fn live_of_buyer(
+        &self,
+        caller: Caller,
+        sale: SaleId,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OrderRow>, SqlError>> + Send;
 }
 
 impl<Q: Sql> OrderRows for Repository<Q> {
@@ -58,6 +68,16 @@ impl<Q: Sql> OrderRows for Repository<Q> {
 
     async fn of_buyer(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<Vec<OrderRow>, SqlError> {
         Self::of_buyer(self, caller.tenant, caller.buyer, before, limit).await
+    }
+
+    async fn live_of_buyer(
+        &self,
+        caller: Caller,
+        sale: SaleId,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        Self::live_of_buyer(self, (caller.tenant, caller.buyer, sale), before, limit).await
     }
 }
 
@@ -95,6 +115,8 @@ pub struct OrderView {
     /// When it is to be paid at the latest, in epoch milliseconds; `None` when there is nothing to
     /// pay, or no row yet.
     pub pay_by_ms: Option<u64>,
+    /// What the purchase carried, as it was sent; empty for nothing, and before there is a row.
+    pub context: Bytes,
 }
 
 impl From<OrderRow> for OrderView {
@@ -109,6 +131,7 @@ impl From<OrderRow> for OrderView {
             unit_price: Some(row.unit_price),
             reserved_at_ms: row.reserved_at_ms,
             pay_by_ms: row.pay_by_ms.filter(|_| row.status == Status::PendingPayment),
+            context: row.context,
         }
     }
 }
@@ -181,13 +204,25 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
         self.bounded(caller, self.look(caller, order, offer)).await
     }
 
-    /// A page of the caller's orders, newest first: at most `limit`, itself at most [`PAGE_MAX`].
+    /// A page of the caller's orders, newest first: at most `limit`, itself at most [`PAGE_MAX`];
+    /// of those that take units of a sale where one is named.
     ///
     /// # Errors
     /// [`Unseen`], never `NotFound`.
-    pub async fn page(&self, caller: Caller, before: Option<OrderId>, limit: u32) -> Result<OrderList, Unseen> {
+    pub async fn page(
+        &self,
+        (caller, live_in): (Caller, Option<SaleId>),
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<OrderList, Unseen> {
         // One row more shows whether this page is the last.
-        let read = async { self.rows.of_buyer(caller, before, limit + 1).await.map_err(unavailable) };
+        let read = async {
+            let rows = match live_in {
+                Some(sale) => self.rows.live_of_buyer(caller, sale, before, limit + 1).await,
+                None => self.rows.of_buyer(caller, before, limit + 1).await,
+            };
+            rows.map_err(unavailable)
+        };
         let rows = self.bounded(caller, read).await?;
         let limit = limit as usize;
         let has_more = rows.len() > limit;
@@ -237,6 +272,7 @@ impl<S: LaneStock, R: OrderRows> Orders<S, R> {
             unit_price: None,
             reserved_at_ms: order.minted_at_ms(),
             pay_by_ms: None,
+            context: Bytes::new(),
         })
     }
 

@@ -33,6 +33,11 @@ pub struct Settings {
     #[arg(long, env = "FLASHSALE_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Where the order service is, such as `http://127.0.0.1:8083`: what becomes of an order is
+    /// asked here and answered there. Without it there is nothing at those paths.
+    #[arg(long, env = "FLASHSALE_ORDERS_URL")]
+    pub orders_url: Option<String>,
+
     /// Threads that answer buyers, each with its own listener; by default one per core.
     #[arg(long, env = "FLASHSALE_FRONT_THREADS", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX as i64))]
     pub front_threads: Option<u16>,

@@ -340,6 +340,17 @@ impl OrderRows for MemoryRows {
         let page = theirs.filter(|row| before.is_none_or(|before| row.order < before)).take(limit as usize);
         Ok(page.cloned().collect())
     }
+
+    async fn live_of_buyer(
+        &self,
+        caller: Caller,
+        sale: SaleId,
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        let all = self.of_buyer(caller, before, u32::MAX).await?.into_iter();
+        Ok(all.filter(|row| row.sale == sale && row.is_live()).take(limit as usize).collect())
+    }
 }
 
 /// An engine of one thread, and everything around it.

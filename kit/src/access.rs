@@ -208,6 +208,21 @@ impl fmt::Display for Who {
     }
 }
 
+/// A text that names nobody that can be known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give user:NUMBER, key:NUMBER or operator")]
+pub struct UnknownWho;
+
+impl FromStr for Who {
+    type Err = UnknownWho;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWho> {
+        let number = |prefix: &str| text.strip_prefix(prefix)?.parse().ok();
+        let numbered = || number("user:").map(Self::Person).or_else(|| number("key:").map(Self::Key));
+        if text == "operator" { Ok(Self::Operator) } else { numbered().ok_or(UnknownWho) }
+    }
+}
+
 /// Who asks, for which tenant, and what he may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Actor {
@@ -246,6 +261,16 @@ mod tests {
         assert_eq!(some.to_scope(), "read_stock write_sales");
         assert_eq!(Permissions::of_scope("write_sales read_everything read_stock"), some);
         assert_eq!(some.beyond(Permissions::of(&[Permission::ReadStock])).to_scope(), "write_sales");
+    }
+
+    #[test]
+    fn who_acts_is_read_as_it_is_written() {
+        for who in [Who::Person(7), Who::Key(u64::MAX), Who::Operator] {
+            assert_eq!(who.to_string().parse(), Ok(who));
+        }
+        for none in ["nobody", "user:", "user:x", "key:-1", "", "User:7"] {
+            assert_eq!(none.parse::<Who>(), Err(UnknownWho), "{none}");
+        }
     }
 
     #[test]

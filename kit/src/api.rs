@@ -35,6 +35,8 @@ const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How fast a large body has to come, in bytes a second.
 const LARGE_BYTES_PER_S: usize = 512 * 1024;
 
+static GET: Method = Method::GET;
+
 /// Room for large bodies: each keeps the database's writer and a core busy while it comes.
 static LARGE_BODIES: Semaphore = Semaphore::const_new(2);
 
@@ -63,6 +65,7 @@ pub struct Route<A: Api> {
     access: Access,
     body_bytes_max: usize,
     is_upload: bool,
+    is_read: bool,
     handler: Handler<A>,
 }
 
@@ -77,7 +80,7 @@ impl<A: Api> Copy for Route<A> {}
 impl<A: Api> Route<A> {
     /// A route with a body of the usual size, if any.
     pub const fn new(access: Access, handler: Handler<A>) -> Self {
-        Self { access, body_bytes_max: BODY_BYTES_MAX, is_upload: false, handler }
+        Self { access, body_bytes_max: BODY_BYTES_MAX, is_upload: false, is_read: false, handler }
     }
 
     /// With bodies of this size.
@@ -91,6 +94,17 @@ impl<A: Api> Route<A> {
     #[must_use]
     pub const fn with_upload(self, body_bytes_max: usize) -> Self {
         Self { body_bytes_max, is_upload: true, ..self }
+    }
+
+    /// One that changes nothing, although it is asked by POST: what it is asked fits no URL.
+    #[must_use]
+    pub const fn that_reads(self) -> Self {
+        Self { is_read: true, ..self }
+    }
+
+    /// The method that says what a request for it does: GET where it reads, whatever was sent.
+    fn method<'a>(&self, sent: &'a Method) -> &'a Method {
+        if self.is_read { &GET } else { sent }
     }
 
     /// Whom it admits.
@@ -119,7 +133,7 @@ pub trait Api: Send + Sync + Sized + 'static {
     fn routes() -> Vec<Mount<Route<Self>>>;
 
     /// Who this token or key stands for; refused when for nobody, when he asks too often, and when
-    /// he may do nothing of this method now.
+    /// he may do nothing of this method now. A route that reads is a GET, whatever was sent.
     fn actor(
         &self,
         token: &str,
@@ -272,7 +286,7 @@ impl<A: Api> Service for Served<A> {
 
     async fn answer(&self, (route, pattern): Self::Route, asked: Asked<'_>) -> Response<Body> {
         let api = &*self.0;
-        let actor = match admit(api, route.access, &asked).await {
+        let actor = match admit(api, &route, &asked).await {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(&problem), &asked),
         };
@@ -301,7 +315,7 @@ impl<A: Api> Service for Served<A> {
 
 /// What the handler answers, called again where what it did was rolled back.
 async fn answered<A: Api>(api: &A, route: &Route<A>, call: &Call<'_>) -> Response<Body> {
-    let is_read = matches!(*call.method(), Method::GET | Method::HEAD);
+    let is_read = matches!(*route.method(call.method()), Method::GET | Method::HEAD);
     let mut tries = if route.is_upload { TRIES_MAX } else { 1 };
     loop {
         match (route.handler)(api, call).await {
@@ -320,8 +334,8 @@ fn room_for(asked: &Asked<'_>) -> Result<Option<SemaphorePermit<'static>>, TryAc
     }
 }
 
-async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {
-    let needed = match access {
+async fn admit<A: Api>(api: &A, route: &Route<A>, asked: &Asked<'_>) -> Result<Actor, Box<Problem>> {
+    let needed = match route.access {
         Access::Public => return Ok(Actor::NOBODY),
         Access::Known => None,
         Access::Needs(permission) => Some(permission),
@@ -329,7 +343,7 @@ async fn admit<A: Api>(api: &A, access: Access, asked: &Asked<'_>) -> Result<Act
     let token = bearer(asked.headers());
     let token =
         token.ok_or_else(|| Box::new(Problem::new(Code::Unauthenticated, "this needs a token or an API key")))?;
-    let actor = api.actor(token, &asked.head.method, asked.headers()).await?;
+    let actor = api.actor(token, route.method(&asked.head.method), asked.headers()).await?;
     match needed {
         Some(permission) if !actor.permissions.has(permission) => Err(lacking(permission)),
         _ => Ok(actor),

@@ -4,6 +4,8 @@
 
 /// How many repetitions are fair.
 mod budget;
+/// Requests that another service answers.
+mod forward;
 /// Whom a client trusts.
 mod tls;
 
@@ -24,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::{Deserialize, Serialize};
 
 use self::budget::Budget;
+pub use self::forward::Forward;
 use crate::http::{IDEMPOTENCY_KEY, reply::CONTENT_TYPE_JSON};
 use crate::trace::TraceContext;
 
@@ -276,10 +279,22 @@ impl ClientError {
     }
 }
 
+fn pool(connector: &HttpsConnector<HttpConnector>) -> legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_DEADLINE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        // A kept connection that turns out closed is replaced: hyper does so only with what was not
+        // sent.
+        .retry_canceled_requests(true)
+        .build(connector.clone())
+}
+
 /// Asks one service. Clones share connections and budget.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
     scheme: Scheme,
     authority: Authority,
     limits: ClientLimits,
@@ -318,15 +333,14 @@ impl Client {
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(limits.connect_deadline));
         connector.set_nodelay(true);
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_DEADLINE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            // A kept connection that turns out closed is replaced: hyper does so only with what was
-            // not sent.
-            .retry_canceled_requests(true)
-            .build(tls::over(connector, authorities).map_err(|error| invalid(&error))?);
-        Ok(Self { http, scheme, authority, limits, budget: Budget::default() })
+        let connector = tls::over(connector, authorities).map_err(|error| invalid(&error))?;
+        Ok(Self { http: pool(&connector), connector, scheme, authority, limits, budget: Budget::default() })
+    }
+
+    /// The same with connections of its own, for another runtime: a connection lives as long as the
+    /// one that made it.
+    fn apart(&self) -> Self {
+        Self { http: pool(&self.connector), ..self.clone() }
     }
 
     /// Asks, as a part of the trace of the request that is being answered, or of a new one. A
@@ -392,13 +406,22 @@ impl Client {
     }
 
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, ClientError> {
-        let invalid = |error: &dyn std::fmt::Display| ClientError::Invalid(format!("{}: {error}", ask.path));
-        let path: PathAndQuery = ask.path.parse().map_err(|error| invalid(&error))?;
+        let path = ask.path.parse().map_err(|error| ClientError::Invalid(format!("{}: {error}", ask.path)))?;
+        self.request_of(ask.method.clone(), path, (ask.headers.clone(), ask.body.clone()))
+    }
+
+    /// A request to this service, as a part of the trace of the one that is being answered.
+    fn request_of(
+        &self,
+        method: Method,
+        path: PathAndQuery,
+        (headers, body): (HeaderMap, Bytes),
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        let mut request = Request::new(Full::new(ask.body.clone()));
-        *request.method_mut() = ask.method.clone();
-        *request.uri_mut() = uri.build().map_err(|error| invalid(&error))?;
-        *request.headers_mut() = ask.headers.clone();
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.build().map_err(|error| ClientError::Invalid(error.to_string()))?;
+        *request.headers_mut() = headers;
         let trace = TraceContext::current().map_or_else(TraceContext::generate, |trace| trace.child());
         trace.insert_into(request.headers_mut());
         Ok(request)

@@ -80,6 +80,8 @@ pub struct Problem {
     pub trace_id: Option<TraceId>,
     /// Of a stale write: what is there now, as its route shows it.
     pub current: Option<Box<Value>>,
+    /// Where the caller's own orders are that stand in the way, as a path with its query.
+    pub orders: Option<String>,
 }
 
 impl Problem {
@@ -95,6 +97,7 @@ impl Problem {
             token_error: None,
             trace_id: None,
             current: None,
+            orders: None,
         }
     }
 
@@ -120,6 +123,12 @@ impl Problem {
     #[must_use]
     pub fn with_current<T: Serialize>(self, current: &T) -> Self {
         Self { current: serde_json::to_value(current).ok().map(Box::new), ..self }
+    }
+
+    /// Says where the caller's own orders are that stand in the way.
+    #[must_use]
+    pub fn with_orders(self, path: String) -> Self {
+        Self { orders: Some(path), ..self }
     }
 
     /// Names the request.
@@ -155,6 +164,7 @@ impl Problem {
             errors: self.field_errors.clone(),
             trace_id: self.trace_id.or(asked),
             current: self.current.clone(),
+            orders: self.orders.clone(),
         };
         // Strings and numbers always serialise; an empty body would still carry the status.
         serde_json::to_vec(&rendered).unwrap_or_default()
@@ -224,6 +234,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     current: Option<Box<Value>>,
+    /// Of `limit_reached`: where the caller's own live orders of the sale are, as a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    orders: Option<String>,
 }
 
 /// RFC 6750, 3: the scheme, and what is wrong with the token.

@@ -10,5 +10,15 @@ pub mod settlement;
 /// Orders after they were accepted: paid, cancelled, expired, refunded.
 pub mod life;
 
+/// Orders as they are looked at: lists, timelines, streams.
+pub mod follow;
+
 /// A bank of our own behind the interfaces of the providers.
 pub mod simulator;
+
+/// The document of its routes.
+pub mod openapi;
+
+/// The service and the bank as processes of their own.
+#[cfg(feature = "production")]
+pub mod serve;

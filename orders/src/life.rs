@@ -11,6 +11,7 @@ mod expiry;
 mod notify;
 mod pay;
 mod ports;
+mod rates;
 mod refund_routes;
 mod refunds;
 mod refused;

@@ -43,6 +43,7 @@ use domain::id::TenantId;
 use domain::money::Money;
 use kit::client::ClientError;
 use kit::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 
 /// Who moves the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,8 +79,23 @@ impl ProviderKind {
 
 /// Our number of an attempt or of a refund, by which the provider knows a repetition: 6 to 32 ASCII
 /// letters, digits and `_`, which all providers accept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Number(String);
+
+impl From<Number> for String {
+    fn from(number: Number) -> Self {
+        number.0
+    }
+}
+
+impl TryFrom<String> for Number {
+    type Error = InvalidNumber;
+
+    fn try_from(text: String) -> Result<Self, InvalidNumber> {
+        text.parse()
+    }
+}
 
 /// A text that is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +127,7 @@ impl fmt::Display for Number {
 }
 
 /// How the buyer pays.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     /// Inside WeChat, by the buyer's id there.
     WechatJsapi {
@@ -136,11 +152,12 @@ pub enum Method {
 }
 
 /// What is to be paid.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// The attempt's.
     pub number: Number,
     /// Above nothing.
+    #[serde(with = "amount")]
     pub amount: Money,
     /// What the buyer reads. No personal data.
     pub description: String,
@@ -155,9 +172,10 @@ pub struct Charge {
 }
 
 /// What the buyer's device does next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opened {
     /// Call `requestPayment` with these.
+    #[serde(skip)]
     Jsapi(wechat::JsapiParameters),
     /// Open this page.
     Page(String),
@@ -166,7 +184,7 @@ pub enum Opened {
 }
 
 /// Where a payment stands at the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PaymentState {
     /// Nothing is paid, and it still can be.
     Waiting,
@@ -177,7 +195,7 @@ pub enum PaymentState {
 }
 
 /// What the provider says of a payment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
     /// Ours.
     pub number: Number,
@@ -186,6 +204,7 @@ pub struct Payment {
     /// Where it stands.
     pub state: PaymentState,
     /// The whole price, before whatever the provider gave for it; absent while nothing is paid.
+    #[serde(with = "amount::optional")]
     pub amount: Option<Money>,
     /// When it was paid, epoch ms.
     pub paid_ms: Option<u64>,
@@ -194,7 +213,7 @@ pub struct Payment {
 }
 
 /// The end of a close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Closed {
     /// It can no longer be paid.
     Closed,
@@ -204,22 +223,24 @@ pub enum Closed {
 }
 
 /// What is to be given back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundOrder {
     /// The refund's own number: the same on every repetition.
     pub refund_number: Number,
     /// Of the payment.
     pub number: Number,
     /// How much goes back now.
+    #[serde(with = "amount")]
     pub amount: Money,
     /// How much was paid: in the same currency.
+    #[serde(with = "amount")]
     pub paid: Money,
     /// What the buyer reads.
     pub reason: String,
 }
 
 /// Where a refund stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefundState {
     /// Accepted, and not done: a notice or a query says when.
     Accepted,
@@ -232,7 +253,7 @@ pub enum RefundState {
 }
 
 /// What the provider says of a refund.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
     /// Ours.
     pub refund_number: Number,
@@ -241,11 +262,12 @@ pub struct Refund {
     /// Where it stands.
     pub state: RefundState,
     /// How much.
+    #[serde(with = "amount::optional")]
     pub amount: Option<Money>,
 }
 
 /// What the provider's own word for a refusal means to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// It has no such thing.
     Absent,
@@ -264,7 +286,7 @@ pub enum Reason {
 }
 
 /// Why nobody can say what became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Doubt {
     /// No answer in time, or the connection broke.
     NoAnswer,
@@ -277,7 +299,7 @@ pub enum Doubt {
 }
 
 /// Why a request has no result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failed {
     /// Nothing was carried out, by all that can go wrong before: asked again with the same number.
     #[error("the provider took nothing: {0}")]
@@ -319,7 +341,7 @@ impl Failed {
         }
     }
 
-    fn of_client(error: &ClientError) -> Self {
+    pub(crate) fn of_client(error: &ClientError) -> Self {
         match error {
             ClientError::Away(_) | ClientError::Invalid(_) => Self::NotTaken(error.to_string()),
             _ => Self::Unknown(Doubt::NoAnswer),
@@ -327,7 +349,7 @@ impl Failed {
     }
 
     /// A status that needs no signature to be believed: it changes nothing but when we ask again.
-    fn of_status(status: StatusCode) -> Option<Self> {
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => Some(Self::NotTaken(status.to_string())),
             status if status.is_server_error() => Some(Self::Unknown(Doubt::ProviderFault)),

@@ -20,6 +20,9 @@ mod wechat;
 /// Alipay's side of its interface.
 mod alipay;
 
+/// The bank as a program of its own.
+mod remote;
+
 /// The routes of all of them.
 mod service;
 
@@ -27,5 +30,6 @@ pub use self::accounts::SimulatedAccounts;
 pub use self::alipay::AlipaySide;
 pub use self::bank::{Bank, BankRefund, Fault, No, NoticePlan, Opening, Trade};
 pub use self::provider::Simulated;
+pub use self::remote::{BankPort, RemoteAccount, RemoteAccounts};
 pub use self::service::{Post, Route, Simulator};
 pub use self::wechat::WechatSide;

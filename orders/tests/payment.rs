@@ -10,6 +10,7 @@ mod payment {
     mod keys;
     mod notices;
     mod refunds;
+    mod remote;
     pub(crate) mod rig;
     mod settlement;
     mod sharing;

@@ -22,6 +22,7 @@ make make
 cmake cmake
 pkg-config pkg-config
 strace strace
+promtool prometheus
 WANTED
   [ -e /usr/include/zlib.h ] || printf 'zlib1g-dev\n'
   python3 -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
@@ -60,12 +61,15 @@ install_packages() (
     show_end_of "$log"
     return 1
   fi
-  # Only Redis comes with a service, which must not run now, nor at the machine's next start. MariaDB's -core
-  # packages have none.
-  case " $* " in
-    *' redis-server '*)
-      service redis-server stop >/dev/null 2>&1 || true
-      update-rc.d redis-server disable >/dev/null 2>&1 || true
-      ;;
-  esac
+  # Redis and Prometheus come with services, which must not run now, nor at the machine's next start. MariaDB's
+  # -core packages have none.
+  local service
+  for service in redis-server prometheus; do
+    case " $* " in
+      *" $service "*)
+        service "$service" stop >/dev/null 2>&1 || true
+        update-rc.d "$service" disable >/dev/null 2>&1 || true
+        ;;
+    esac
+  done
 )

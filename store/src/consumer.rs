@@ -29,7 +29,7 @@ const MOVE: &str = "UPDATE consumer_positions SET log_offset = ? \
                     WHERE consumer = ? AND topic = ? AND partition_id = ? AND log_offset = ?";
 
 /// Records handed over at once, at most.
-const RECORDS_MAX: usize = 512;
+pub const RECORDS_MAX: usize = 512;
 /// Bytes of them, about, at most.
 const BYTES_MAX: usize = 4 << 20;
 /// How long a read waits for the first record.

@@ -30,7 +30,7 @@ use crate::{
 use commit::CommitTexts;
 use engines::EngineTexts;
 pub use engines::{EngineNews, EngineSeen, LEASE_MS_MAX};
-use lane::LIVING_LANES;
+use lane::{LIVING_LANES, OFFERS};
 use lease::LeaseTexts;
 pub use lease::WORKER_REST_MS;
 pub use loss::{Loss, LostOrder};
@@ -195,6 +195,7 @@ struct Texts {
     lease: LeaseTexts,
     engines: EngineTexts,
     living_lanes: Fixed,
+    offers: Fixed,
 }
 
 impl<S: Sql> Ledger<S> {
@@ -207,6 +208,7 @@ impl<S: Sql> Ledger<S> {
             lease: LeaseTexts::new(S::NOW_MS),
             engines: EngineTexts::new(S::NOW_MS),
             living_lanes: Fixed::new(LIVING_LANES),
+            offers: Fixed::new(OFFERS),
         };
         Self { publications: Publications::new(db.clone()), db, texts: Arc::new(texts) }
     }

@@ -4,6 +4,7 @@
 
 mod desk;
 mod find;
+mod listed;
 mod outbox;
 mod purchases;
 mod row;
@@ -24,6 +25,7 @@ use crate::figures::DatabaseFigures;
 use crate::sql::{Sql, SqlError, all};
 
 pub use desk::MARKED_MAX;
+pub use listed::Listed;
 pub use purchases::{LanePurchase, SCAN_LANES_MAX};
 use texts::{TableTexts, Texts};
 

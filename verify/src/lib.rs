@@ -11,6 +11,7 @@ pub mod funnel;
 pub mod life;
 pub mod load_test;
 pub mod merchants;
+pub mod order_services;
 pub mod production;
 pub mod redis_server;
 pub mod search;

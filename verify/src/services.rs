@@ -79,7 +79,7 @@ impl Services {
         Ok(())
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         self.command_in(programs().join(program), &[])
     }
 
@@ -127,7 +127,12 @@ impl Services {
         self.start_engine_at(command, self.engine_address(), self.engine_admin)
     }
 
-    fn start_engine_at(&self, mut command: Command, listen: SocketAddr, admin: u16) -> anyhow::Result<Child> {
+    pub(crate) fn start_engine_at(
+        &self,
+        mut command: Command,
+        listen: SocketAddr,
+        admin: u16,
+    ) -> anyhow::Result<Child> {
         command.args(["--listen", &listen.to_string()]);
         command.args(["--admin-addr", &format!("127.0.0.1:{admin}")]);
         Child::start("engine", command, self.folder.path())
@@ -288,7 +293,7 @@ impl Drop for Services {
     }
 }
 
-fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<()> {
+pub(crate) fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Result<()> {
     wait_until("the service is ready", READY, || {
         ensure!(service.ended()?.is_none(), "the service ended:\n{}", service.tail());
         Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
@@ -340,6 +345,8 @@ fn selection() -> Vec<&'static str> {
             "order-writer",
             "-p",
             "catalog",
+            "-p",
+            "orders",
             "-p",
             "loadtest",
             "-p",

@@ -13,6 +13,8 @@ mod funnel;
 mod life;
 #[path = "crash/limits.rs"]
 mod limits;
+#[path = "crash/paid.rs"]
+mod paid;
 #[path = "crash/readiness.rs"]
 mod readiness;
 #[path = "events/toy.rs"]

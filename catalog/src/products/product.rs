@@ -11,7 +11,7 @@ use kit::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
-use store::sql::{Lock, Sql as _, Tx, Value, stored};
+use store::sql::{Lock, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
     change::{Answer, Begun},
     document::{Changed, Created, Page, Read},
     ports::Ports,
+    reading::Reading,
     refused::Refused,
     service::Catalog,
 };
@@ -148,13 +149,27 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let query = call.query(&["code", "state", "cursor", "limit"])?;
     let asked = PageAsked::of(&query)?;
+    let filter = (query.get("code"), query.get("state"));
+    Ok(reply::json(StatusCode::OK, &page(catalog.sql(), call.actor.tenant, filter, &asked).await?))
+}
+
+/// Products by number; those of this code and in this state, where they are given.
+///
+/// # Errors
+/// `invalid_request` for a cursor of somebody else or a state that is none; [`Refused::Sql`].
+pub(crate) async fn page(
+    db: &dyn Reading,
+    tenant: u32,
+    (code, state): (Option<&str>, Option<&str>),
+    asked: &PageAsked,
+) -> Result<Page<Product>, Refused> {
     let mut text = format!("SELECT {PRODUCT_COLUMNS} FROM products WHERE tenant = ? AND product > ?");
-    let mut keys: Vec<Value> = vec![call.actor.tenant.into(), Page::<Product>::after(&asked)?.into()];
-    if let Some(code) = query.get("code") {
+    let mut keys: Vec<Value> = vec![tenant.into(), Page::<Product>::after(asked)?.into()];
+    if let Some(code) = code {
         text.push_str(" AND code = ?");
         keys.push(code.into());
     }
-    if let Some(state) = query.get("state") {
+    if let Some(state) = state {
         let state = ProductState::read(state);
         let state = state.ok_or_else(|| kit::http::wrong_parameter("state", "give draft, active or archived"))?;
         text.push_str(" AND state = ?");
@@ -162,9 +177,8 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     }
     text.push_str(" ORDER BY product LIMIT ?");
     keys.push((asked.limit + 1).into());
-    let rows = catalog.sql().rows(&text, keys).await?;
-    let products = rows.into_iter().map(Product::read).collect::<Result<Vec<_>, _>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(products, &asked, |product: &Product| product.id.to_string())))
+    let products = db.read(&text, keys).await?.into_iter().map(Product::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::new(products, asked, |product: &Product| product.id.to_string()))
 }
 
 /// A product.
@@ -174,10 +188,18 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 )]
 async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let number: i64 = call.part("product")?;
-    let rows = catalog.sql().rows(&one(), vec![call.actor.tenant.into(), number.into()]).await?;
-    let product = rows.into_iter().next().map(Product::read).transpose()?;
+    let product = find(catalog.sql(), call.actor.tenant, number).await?;
     let product = product.ok_or_else(|| Refused::not_found("product"))?;
     Ok(tagged(reply::json(StatusCode::OK, &product), product.version))
+}
+
+/// A product of a tenant.
+///
+/// # Errors
+/// [`SqlError`] when the database fails.
+pub(crate) async fn find(db: &dyn Reading, tenant: u32, number: i64) -> Result<Option<Product>, SqlError> {
+    let rows = db.read(&one(), vec![tenant.into(), number.into()]).await?;
+    rows.into_iter().next().map(Product::read).transpose()
 }
 
 /// Makes a product.

@@ -1,6 +1,6 @@
 //! The routes of SKUs.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
 use kit::{
     access::Permission::{ReadProducts, WriteProducts},
@@ -9,7 +9,7 @@ use kit::{
     openapi::IdempotencyKey,
 };
 use serde::Deserialize;
-use store::sql::{Lock, Sql as _, SqlError, Tx, Value, stored};
+use store::sql::{Fixed, Lock, Sql as _, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     change::{Answer, Begun},
-    document::{Changed, Created, Page, Read},
+    document::{Changed, Created, Page, Pages, Read},
     ports::Ports,
+    reading::{Reading, with},
     refused::Refused,
     service::Catalog,
 };
@@ -32,6 +33,15 @@ const DELETE: &str = "DELETE FROM skus WHERE tenant = ? AND sku = ?";
 const DELETE_ALL: &str = "DELETE FROM skus WHERE tenant = ? AND product = ?";
 const ARCHIVE_ALL: &str = "UPDATE skus SET state = 'archived', version = version + 1, updated_at = ? \
                            WHERE tenant = ? AND product = ? AND state <> 'archived'";
+/// The first SKUs of each product. Their places come from an index alone, so that a product with
+/// very many SKUs costs no more than their numbers.
+static OF_PRODUCTS: LazyLock<Fixed> = LazyLock::new(|| {
+    Fixed::new(format!(
+        "SELECT {SKU_COLUMNS} FROM skus WHERE tenant = ? AND sku IN (SELECT sku FROM (SELECT sku, ROW_NUMBER() \
+         OVER (PARTITION BY product ORDER BY sku) AS place FROM skus WHERE tenant = ? AND sku > ? \
+         AND product IN ([?,])) placed WHERE place <= ?) ORDER BY sku"
+    ))
+});
 const ALL_USED: &str = "SELECT used FROM skus WHERE tenant = ? AND product = ? ORDER BY sku";
 
 /// A new SKU.
@@ -148,7 +158,7 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let query = call.query(&["code", "cursor", "limit"])?;
     let asked = PageAsked::of(&query)?;
     let filter = query.get("code").map(|code| ("code", code.into()));
-    page(catalog, call, &asked, filter).await
+    Ok(reply::json(StatusCode::OK, &page(catalog.sql(), call.actor.tenant, filter, &asked).await?))
 }
 
 /// The SKUs of a product, by number.
@@ -163,25 +173,52 @@ async fn of_product<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<R
     if catalog.sql().rows(known, vec![call.actor.tenant.into(), number.into()]).await?.is_empty() {
         return Err(Refused::not_found("product"));
     }
-    page(catalog, call, &asked, Some(("product", number.into()))).await
+    let filter = Some(("product", number.into()));
+    Ok(reply::json(StatusCode::OK, &page(catalog.sql(), call.actor.tenant, filter, &asked).await?))
 }
 
-async fn page<P: Ports>(
-    catalog: &Catalog<P>,
-    call: &Call<'_>,
+/// SKUs by number; those with this value in this column, where it is given.
+///
+/// # Errors
+/// `invalid_request` for a cursor of somebody else; [`Refused::Sql`].
+pub(crate) async fn page(
+    db: &dyn Reading,
+    tenant: u32,
+    filter: Option<(&'static str, Value)>,
     asked: &PageAsked,
-    filter: Option<(&str, Value)>,
-) -> Result<Response<Body>, Refused> {
+) -> Result<Page<Sku>, Refused> {
     let mut text = format!("SELECT {SKU_COLUMNS} FROM skus WHERE tenant = ? AND sku > ?");
-    let mut keys: Vec<Value> = vec![call.actor.tenant.into(), Page::<Sku>::after(asked)?.into()];
+    let mut keys: Vec<Value> = vec![tenant.into(), Page::<Sku>::after(asked)?.into()];
     if let Some((column, value)) = filter {
         text.push_str(&format!(" AND {column} = ?"));
         keys.push(value);
     }
     text.push_str(" ORDER BY sku LIMIT ?");
     keys.push((asked.limit + 1).into());
-    let skus = catalog.sql().rows(&text, keys).await?.into_iter().map(Sku::read).collect::<Result<Vec<_>, _>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(skus, asked, |sku: &Sku| sku.id.to_string())))
+    let skus = db.read(&text, keys).await?.into_iter().map(Sku::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::new(skus, asked, |sku: &Sku| sku.id.to_string()))
+}
+
+/// Of each of these products the same page of its SKUs, by the product's number as a decimal
+/// string; in one statement for up to 512 of them.
+///
+/// # Errors
+/// As [`page`].
+pub(crate) async fn of_products(
+    db: &dyn Reading,
+    tenant: u32,
+    products: &[i64],
+    asked: &PageAsked,
+) -> Result<Pages<Sku>, Refused> {
+    let after = Page::<Sku>::after(asked)?;
+    let mut skus = Vec::new();
+    for (text, products) in OF_PRODUCTS.padded(products) {
+        let mut values = with(&[tenant.into(), tenant.into(), after.into()], products);
+        values.push((asked.limit + 1).into());
+        skus.extend(db.read(text, values).await?.into_iter().map(Sku::read));
+    }
+    let skus: Vec<Sku> = skus.into_iter().collect::<Result<_, _>>()?;
+    Ok(Page::of_each(skus, asked, |sku| sku.product.to_string(), |sku| sku.id.to_string()))
 }
 
 /// A SKU.
@@ -191,9 +228,17 @@ async fn page<P: Ports>(
 )]
 async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let number: i64 = call.part("sku")?;
-    let rows = catalog.sql().rows(&one(), vec![call.actor.tenant.into(), number.into()]).await?;
-    let sku = rows.into_iter().next().map(Sku::read).transpose()?.ok_or_else(|| Refused::not_found("SKU"))?;
+    let sku = find(catalog.sql(), call.actor.tenant, number).await?.ok_or_else(|| Refused::not_found("SKU"))?;
     Ok(tagged(reply::json(StatusCode::OK, &sku), sku.version))
+}
+
+/// A SKU of a tenant.
+///
+/// # Errors
+/// [`SqlError`] when the database fails.
+pub(crate) async fn find(db: &dyn Reading, tenant: u32, number: i64) -> Result<Option<Sku>, SqlError> {
+    let rows = db.read(&one(), vec![tenant.into(), number.into()]).await?;
+    rows.into_iter().next().map(Sku::read).transpose()
 }
 
 /// Makes a SKU of a product.

@@ -1,12 +1,14 @@
 //! The life of a sale: in which state it is, and what may be done with it then.
 
+use async_graphql::Enum;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::refused::Refused;
 
 /// Where a sale is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, Enum)]
+#[graphql(name = "SaleState")]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SaleState)]
 pub(crate) enum State {

@@ -6,7 +6,7 @@ use kit::{
     http::{Body, PageAsked, Response, StatusCode, reply},
     openapi::IdempotencyKey,
 };
-use store::sql::{Row, Sql as _, SqlError, Tx, Value, stored};
+use store::sql::{Row, SqlError, Tx, Value, stored};
 use utoipa::OpenApi;
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
     change::{Answer, Begun, Change},
     document::{Changed, Created, Page, Read, Stepped},
     ports::Ports,
+    reading::Reading,
     refused::Refused,
     service::Catalog,
     stock::By,
@@ -65,19 +66,41 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
 pub(super) async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let query = call.query(&["code", "cursor", "limit"])?;
     let asked = PageAsked::of(&query)?;
+    let of = (call.actor.tenant, catalog.clock().now_ms());
+    Ok(reply::json(StatusCode::OK, &page(catalog.sql(), of, query.get("code"), &asked).await?))
+}
+
+/// Sales by number; the one of this code, where it is given. `of`: the tenant, and the time, by
+/// which states follow.
+///
+/// # Errors
+/// `invalid_request` for a cursor of somebody else; [`Refused::Sql`].
+pub(crate) async fn page(
+    db: &dyn Reading,
+    (tenant, now_ms): (u32, u64),
+    code: Option<&str>,
+    asked: &PageAsked,
+) -> Result<Page<Shown>, Refused> {
     let mut text = format!("SELECT {COLUMNS} FROM sales WHERE tenant = ? AND sale > ?");
-    let mut values: Vec<Value> = vec![call.actor.tenant.into(), Page::<Shown>::after(&asked)?.into()];
-    if let Some(code) = query.get("code") {
+    let mut values: Vec<Value> = vec![tenant.into(), Page::<Shown>::after(asked)?.into()];
+    if let Some(code) = code {
         text.push_str(" AND code = ?");
         values.push(code.into());
     }
     text.push_str(" ORDER BY sale LIMIT ?");
     values.push((asked.limit + 1).into());
-    let now_ms = catalog.clock().now_ms();
-    let rows = catalog.sql().rows(&text, values).await?;
+    let rows = db.read(&text, values).await?;
     let sales = rows.into_iter().map(|row| row_of(row, now_ms)).collect::<Result<Vec<_>, _>>()?;
-    let page = Page::new(sales, &asked, |(number, _): &(i64, Shown)| number.to_string());
-    Ok(reply::json(StatusCode::OK, &page.map(|(_, shown)| shown)))
+    let page = Page::new(sales, asked, |(number, _): &(i64, Shown)| number.to_string());
+    Ok(page.map(|(_, shown)| shown))
+}
+
+/// A sale of a tenant.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn find(db: &dyn Reading, (tenant, now_ms): (u32, u64), sale: i64) -> Result<Option<Shown>, Refused> {
+    Ok(Kept::look(db, tenant, sale).await?.map(|kept| kept.shown(now_ms)))
 }
 
 fn row_of(row: Row, now_ms: u64) -> Result<(i64, Shown), SqlError> {

@@ -6,11 +6,11 @@ use kit::{
     http::{Body, Response, StatusCode, reply},
 };
 use serde::Serialize;
-use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
+use store::sql::{Lock, Row, SqlError, Tx, Value, stored};
 use utoipa::ToSchema;
 
 use super::{life::State, terms::Terms};
-use crate::{ports::Ports, refused::Refused, service::Catalog};
+use crate::{ports::Ports, reading::Reading, refused::Refused, service::Catalog};
 
 pub(super) const COLUMNS: &str =
     "sale, code, is_template, terms, version, published, is_due, is_owed, is_settled, created_at, updated_at";
@@ -86,10 +86,14 @@ impl Kept {
     }
 
     /// A sale of a tenant, without a lock.
-    pub(super) async fn find<S: Sql>(db: &S, tenant: u32, sale: i64) -> Result<Self, Refused> {
-        let rows = db.rows(&one(), vec![tenant.into(), sale.into()]).await?;
-        let found = rows.into_iter().next().map(Self::read).transpose()?;
-        found.ok_or_else(|| Refused::not_found("sale"))
+    pub(super) async fn find(db: &dyn Reading, tenant: u32, sale: i64) -> Result<Self, Refused> {
+        Self::look(db, tenant, sale).await?.ok_or_else(|| Refused::not_found("sale"))
+    }
+
+    /// The same, where it may be missing.
+    pub(super) async fn look(db: &dyn Reading, tenant: u32, sale: i64) -> Result<Option<Self>, SqlError> {
+        let rows = db.read(&one(), vec![tenant.into(), sale.into()]).await?;
+        rows.into_iter().next().map(Self::read).transpose()
     }
 
     /// A sale of a tenant, locked until the transaction ends.

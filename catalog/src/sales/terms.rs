@@ -1,6 +1,7 @@
 //! The terms of a sale: as a merchant asks for them, by his own codes, and as they are kept, with
 //! the numbers by which buyers know its lanes and offers.
 
+use async_graphql::Enum;
 use domain::{
     id::{InvalidId, LaneId, OfferId, SaleId, SkuId, TenantId},
     money::Money,
@@ -17,7 +18,8 @@ use crate::{
 };
 
 /// How what was bought comes to the buyer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema, Enum)]
+#[graphql(name = "SaleFulfilment")]
 #[serde(rename_all = "snake_case")]
 #[schema(as = SaleFulfilment)]
 pub(crate) enum FulfilBy {

@@ -1,23 +1,24 @@
-//! What there is, as its routes show it; thresholds; and the compare-and-set of what was counted.
+//! The routes of levels: lists; thresholds; and the compare-and-set of what was counted.
 
 use std::collections::BTreeSet;
 
 use kit::{
     access::Permission::{ReadStock, WriteStock},
     api::{Access, Call, Route, tagged},
-    clock::{Clock as _, rfc3339},
+    clock::Clock as _,
     http::{Body, Mount, PageAsked, Response, StatusCode, reply, wrong_parameter},
     openapi::IdempotencyKey,
     problem::{Code, Problem},
 };
-use serde::{Deserialize, Serialize};
-use store::sql::{Row, Sql, SqlError, Tx, Value, loaded, stored};
+use serde::Deserialize;
+use store::sql::{Sql as _, Tx, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
     book::{Book, By, Key, Note},
-    level::{Act, Level, Position, Spot},
+    level::Act,
     names,
+    shown::{self, Codes, StockLevel, Wanted},
 };
 use crate::{
     change::{Answer, Begun},
@@ -26,134 +27,6 @@ use crate::{
     refused::Refused,
     service::Catalog,
 };
-
-/// Levels, with the codes of what they are of, which are there as long as the level is: the joins
-/// are outer ones so that the levels are read first, in their order. The first parameter is the
-/// time.
-const LEVELS: &str = "SELECT l.sku, s.code, l.warehouse, w.code, l.on_hand, l.allotted, l.unshipped, \
-     COALESCE((SELECT CAST(SUM(p.units) AS SIGNED) FROM inventory_positions p JOIN inventory_batches b \
-     ON b.tenant = p.tenant AND b.batch = p.batch WHERE p.tenant = l.tenant AND p.warehouse = l.warehouse \
-     AND p.sku = l.sku AND b.expires_at <= ?), 0), l.threshold, l.is_low, l.version, l.changed_at \
-     FROM inventory_levels l \
-     LEFT JOIN skus s ON s.tenant = l.tenant AND s.sku = l.sku \
-     LEFT JOIN inventory_warehouses w ON w.tenant = l.tenant AND w.warehouse = l.warehouse WHERE l.tenant = ?";
-const POSITIONS: &str = "SELECT p.bin, i.code, p.batch, b.code, p.units, b.expires_at FROM inventory_positions p \
-                         LEFT JOIN inventory_places i ON i.tenant = p.tenant AND i.place = p.bin \
-                         LEFT JOIN inventory_batches b ON b.tenant = p.tenant AND b.batch = p.batch \
-                         WHERE p.tenant = ? AND p.warehouse = ? AND p.sku = ?";
-
-/// What there is of a SKU in a warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct StockLevel {
-    sku_id: String,
-    /// The SKU's code.
-    sku: String,
-    warehouse_id: String,
-    /// The warehouse's code.
-    warehouse: String,
-    /// Units that lie there.
-    on_hand: i64,
-    /// Of these, allotted to offers.
-    allotted: i64,
-    /// Of these, accepted by buyers and still to be shipped.
-    unshipped: i64,
-    /// Units of batches that are expired.
-    expired: i64,
-    /// On hand without the expired, the allotted and the unshipped; never below zero.
-    available: i64,
-    /// Below this it is low.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    threshold: Option<i64>,
-    /// Whether it went below its threshold.
-    low: bool,
-    /// Rises with each change; also the ETag.
-    version: i64,
-    /// RFC 3339.
-    changed_at: String,
-    /// Of one level: what lies in which bin and of which batch, what expires first first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    positions: Option<Vec<StockPosition>>,
-}
-
-/// Units in a bin, of a batch, or both.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct StockPosition {
-    /// The bin's code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    bin: Option<String>,
-    /// The batch's code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    batch: Option<String>,
-    units: i64,
-    /// From then on they are not available; RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    expires_at: Option<String>,
-}
-
-/// The codes of a level.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Codes<'a> {
-    pub(super) sku: &'a str,
-    pub(super) warehouse: &'a str,
-}
-
-impl StockLevel {
-    /// A level of a book.
-    pub(super) fn of(
-        key: Key,
-        codes: Codes<'_>,
-        (level, version): (&Level, i64),
-        now_ms: i64,
-    ) -> Result<Self, SqlError> {
-        Ok(Self {
-            sku_id: key.sku.to_string(),
-            sku: codes.sku.to_owned(),
-            warehouse_id: key.warehouse.to_string(),
-            warehouse: codes.warehouse.to_owned(),
-            on_hand: level.units.on_hand,
-            allotted: level.units.allotted,
-            unshipped: level.units.unshipped,
-            expired: level.expired(now_ms),
-            available: level.available(now_ms).max(0),
-            threshold: level.threshold,
-            low: level.is_low(now_ms),
-            version,
-            changed_at: rfc3339(loaded(now_ms)?),
-            positions: None,
-        })
-    }
-
-    fn read(mut row: Row) -> Result<Self, SqlError> {
-        let (sku_id, sku, warehouse_id, warehouse) = (row.int()?, row.text()?, row.int()?, row.text()?);
-        let (on_hand, allotted, unshipped, expired) = (row.int()?, row.int()?, row.int()?, row.int()?);
-        Ok(Self {
-            sku_id: sku_id.to_string(),
-            sku,
-            warehouse_id: warehouse_id.to_string(),
-            warehouse,
-            on_hand,
-            allotted,
-            unshipped,
-            expired,
-            available: (on_hand - expired - allotted - unshipped).max(0),
-            threshold: row.int_or_null()?,
-            low: row.int()? != 0,
-            version: row.int()?,
-            changed_at: rfc3339(row.number()?),
-            positions: None,
-        })
-    }
-
-    /// What follows it in the order of a list.
-    fn cursor(&self) -> String {
-        format!("{}.{}", self.sku_id, self.warehouse_id)
-    }
-}
 
 /// What was counted. One of the expected members is given, or both.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -222,20 +95,6 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     ]
 }
 
-/// A statement under way: its text and its parameters.
-struct Filtered {
-    text: String,
-    values: Vec<Value>,
-}
-
-impl Filtered {
-    fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.text.push_str(" AND ");
-        self.text.push_str(condition);
-        self.values.extend(values);
-    }
-}
-
 /// Stock, by SKU and warehouse.
 #[utoipa::path(
     get, path = "/v1/stock", operation_id = "stock", tag = "stock", security(("merchant" = [])),
@@ -252,44 +111,13 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let asked = PageAsked::of(&query)?;
     let low = match query.get("low") {
         None => None,
-        Some("true") => Some(1_i64),
-        Some("false") => Some(0),
+        Some("true") => Some(true),
+        Some("false") => Some(false),
         Some(_) => return Err(wrong_parameter("low", "give `true` or `false`").into()),
     };
-    let now_ms = stored(catalog.clock().now_ms())?;
-    let mut filtered = Filtered { text: LEVELS.to_owned(), values: vec![now_ms.into(), call.actor.tenant.into()] };
-    if let Some(sku) = query.get("sku") {
-        filtered.and("s.code = ?", [sku.into()]);
-    }
-    if let Some(warehouse) = query.get("warehouse") {
-        filtered.and("w.code = ?", [warehouse.into()]);
-    }
-    if let Some(low) = low {
-        filtered.and("l.is_low = ?", [low.into()]);
-    }
-    if let Some((sku, warehouse)) = after(&asked)? {
-        let past = "l.sku >= ? AND (l.sku > ? OR l.warehouse > ?)";
-        filtered.and(past, [sku.into(), sku.into(), warehouse.into()]);
-    }
-    page(catalog, filtered, &asked).await
-}
-
-async fn page<P: Ports>(
-    catalog: &Catalog<P>,
-    Filtered { text, mut values }: Filtered,
-    asked: &PageAsked,
-) -> Result<Response<Body>, Refused> {
-    values.push((asked.limit + 1).into());
-    let rows = catalog.sql().rows(&format!("{text} ORDER BY l.sku, l.warehouse LIMIT ?"), values).await?;
-    let levels = rows.into_iter().map(StockLevel::read).collect::<Result<Vec<_>, _>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(levels, asked, StockLevel::cursor)))
-}
-
-/// The SKU and the warehouse that a page begins after.
-fn after(asked: &PageAsked) -> Result<Option<(i64, i64)>, Box<Problem>> {
-    let Some(cursor) = &asked.cursor else { return Ok(None) };
-    let parsed = cursor.split_once('.').and_then(|(sku, warehouse)| Some((sku.parse().ok()?, warehouse.parse().ok()?)));
-    parsed.map(Some).ok_or_else(PageAsked::wrong_cursor)
+    let wanted = Wanted { sku: query.get("sku"), warehouse: query.get("warehouse"), low };
+    let of = (call.actor.tenant, stored(catalog.clock().now_ms())?);
+    Ok(reply::json(StatusCode::OK, &shown::page(catalog.sql(), of, wanted, &asked).await?))
 }
 
 /// Stock of a SKU in each warehouse.
@@ -305,13 +133,8 @@ async fn of_sku<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     if known.is_empty() {
         return Err(Refused::not_found("SKU"));
     }
-    let now_ms = stored(catalog.clock().now_ms())?;
-    let mut filtered = Filtered { text: LEVELS.to_owned(), values: vec![now_ms.into(), call.actor.tenant.into()] };
-    filtered.and("l.sku = ?", [sku.into()]);
-    if let Some((_sku, warehouse)) = after(&asked)? {
-        filtered.and("l.warehouse > ?", [warehouse.into()]);
-    }
-    page(catalog, filtered, &asked).await
+    let of = (call.actor.tenant, stored(catalog.clock().now_ms())?);
+    Ok(reply::json(StatusCode::OK, &shown::page_of_sku(catalog.sql(), of, sku.into(), &asked).await?))
 }
 
 /// Stock of a SKU in a warehouse, with its bins and batches.
@@ -327,30 +150,10 @@ async fn of_sku<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
 async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let key = Key { warehouse: call.part::<u32>("warehouse")?.into(), sku: call.part::<u32>("sku")?.into() };
     let (tenant, now_ms) = (call.actor.tenant, stored(catalog.clock().now_ms())?);
-    let query = format!("{LEVELS} AND l.warehouse = ? AND l.sku = ?");
-    let values = vec![now_ms.into(), tenant.into(), key.warehouse.into(), key.sku.into()];
-    let rows = catalog.sql().rows(&query, values).await?;
-    let level = rows.into_iter().next().map(StockLevel::read).transpose()?;
+    let level = shown::find(catalog.sql(), (tenant, now_ms), key).await?;
     let level = level.ok_or_else(|| Refused::not_found("stock of this SKU in this warehouse"))?;
     let version = loaded(level.version)?;
-    let shown = StockLevel { positions: Some(positions(catalog.sql(), tenant, key).await?), ..level };
-    Ok(tagged(reply::json(StatusCode::OK, &shown), version))
-}
-
-async fn positions<S: Sql>(db: &S, tenant: u32, key: Key) -> Result<Vec<StockPosition>, SqlError> {
-    let rows = db.rows(POSITIONS, vec![tenant.into(), key.warehouse.into(), key.sku.into()]).await?;
-    let read = |mut row: Row| {
-        let (bin, bin_code, batch, batch_code) = (row.int()?, row.text_or_null()?, row.int()?, row.text_or_null()?);
-        let position = Position { spot: Spot { bin, batch }, units: row.int()?, expires_at: row.int_or_null()? };
-        Ok((position, bin_code, batch_code))
-    };
-    let mut read = rows.into_iter().map(read).collect::<Result<Vec<_>, SqlError>>()?;
-    read.sort_by_key(|(position, ..)| (position.expires_at.unwrap_or(i64::MAX), position.spot));
-    let shown = read.into_iter().map(|(position, bin, batch)| {
-        let expires_at = position.expires_at.map(loaded).transpose()?.map(rfc3339);
-        Ok(StockPosition { bin, batch, units: position.units, expires_at })
-    });
-    shown.collect()
+    Ok(tagged(reply::json(StatusCode::OK, &level), version))
 }
 
 /// Sets what is on hand, if it is still what it was when it was counted. A change since is refused

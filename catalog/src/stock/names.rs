@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use store::sql::{Fixed, Lock, Row, SqlError, Tx, Value};
 
 use super::book::Key;
+pub(crate) use crate::reading::with;
 use crate::refused::Refused;
 
 static SKUS: LazyLock<Fixed> =
@@ -58,11 +59,6 @@ pub(crate) async fn locked<T: Tx>(
         rows.extend(tx.lock_rows(text, with(before, chunk), Lock::Wait).await?);
     }
     Ok(rows)
-}
-
-/// The parameters of a statement that takes a list.
-pub(crate) fn with<K: Into<Value>>(before: &[Value], keys: Vec<K>) -> Vec<Value> {
-    before.iter().cloned().chain(keys.into_iter().map(Into::into)).collect()
 }
 
 /// The numbers of SKUs by their codes; those that do not exist are missing.

@@ -1,5 +1,6 @@
 //! Warehouses. One that ever held stock is closed, not removed: its ledger stays.
 
+use async_graphql::Enum;
 use kit::{
     access::Permission::{ReadStock, WriteStock},
     api::{Access, Call, Route, tagged},
@@ -16,6 +17,7 @@ use crate::{
     document::{Changed, Created, Page, Read},
     numbers::Numbered,
     ports::Ports,
+    reading::Reading,
     refused::Refused,
     service::Catalog,
 };
@@ -37,7 +39,7 @@ const REMOVE: [&str; 2] = [
 ];
 
 /// Whether a warehouse takes stock in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, Enum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WarehouseState {
     /// It does.
@@ -128,11 +130,18 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 )]
 async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let asked = call.page()?;
-    let after = Page::<Warehouse>::after(&asked)?;
-    let values = vec![call.actor.tenant.into(), after.into(), (asked.limit + 1).into()];
-    let rows = catalog.sql().rows(LIST, values).await?;
+    Ok(reply::json(StatusCode::OK, &page(catalog.sql(), call.actor.tenant, &asked).await?))
+}
+
+/// Warehouses by number.
+///
+/// # Errors
+/// `invalid_request` for a cursor of somebody else; [`Refused::Sql`].
+pub(crate) async fn page(db: &dyn Reading, tenant: u32, asked: &PageAsked) -> Result<Page<Warehouse>, Refused> {
+    let after = Page::<Warehouse>::after(asked)?;
+    let rows = db.read(LIST, vec![tenant.into(), after.into(), (asked.limit + 1).into()]).await?;
     let warehouses = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(warehouses, &asked, |warehouse| warehouse.id.clone())))
+    Ok(Page::new(warehouses, asked, |warehouse| warehouse.id.clone()))
 }
 
 /// A warehouse.

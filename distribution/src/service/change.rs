@@ -20,7 +20,9 @@ const KNOWN: &str = "SELECT asked, status, reply FROM requests WHERE tenant = ? 
 const ANSWER: &str = "UPDATE requests SET status = ?, reply = ? WHERE tenant = ? AND actor = ? AND request_key = ?";
 const AUDIT: &str = "INSERT INTO audit_log (tenant, number, at_ms, actor, action, target, before_json, after_json) \
                      VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-/// Bounded, so that nobody waits long for it; the next call goes on.
+/// Transactions of one purge; the next one goes on.
+const PURGES_MAX: usize = 200;
+/// Bounded, so that nobody waits long for it.
 const PURGE_UP_TO: &str = "SELECT answered_at FROM requests WHERE answered_at < ? ORDER BY answered_at LIMIT 500";
 const PURGE: &str = "DELETE FROM requests WHERE answered_at <= ?";
 
@@ -140,8 +142,9 @@ impl<T: Tx> Change<T> {
 /// Deletes answers that are too old to be repeated.
 pub(super) async fn purge<K: Kinds>(service: &Distribution<K>) -> Result<(), SqlError> {
     let before = stored(service.now_ms().saturating_sub(KEPT_MS))?;
-    let old = service.sql().rows(PURGE_UP_TO, vec![before.into()]).await?;
-    if let Some(mut last) = old.into_iter().last() {
+    for _batch in 0..PURGES_MAX {
+        let old = service.sql().rows(PURGE_UP_TO, vec![before.into()]).await?;
+        let Some(mut last) = old.into_iter().next_back() else { break };
         service.sql().exec(PURGE, vec![last.int()?.into()]).await?;
     }
     Ok(())

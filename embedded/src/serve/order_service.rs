@@ -1,14 +1,13 @@
 //! The order service within this process, on the buyers' port. Its provider is the simulated bank,
 //! which forgets its trades when the process ends: what was not paid then expires.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use domain::id::TenantId;
+use domain::{id::TenantId, record::Topic};
 use kit::{
     access::Actor,
     api::{Api as _, Served},
-    client::ClientLimits,
     clock::SystemClock,
     http::{Both, HeaderMap, Method},
     metrics::Registry,
@@ -17,19 +16,17 @@ use kit::{
     token::TokenVerifier,
 };
 use orders::{
+    follow::{self, Blocks, Following},
     life::{Kinds, Life, Ports, Staff, work},
     payment::notice::NoticeMetrics,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
-use store::sql::sqlite::Sqlite;
+use store::{log::sqlite::SqliteSource, sql::sqlite::Sqlite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::merchants::{DEMO_TENANT, Service};
 use crate::{deployment::Deployment, folder::Folder};
-
-/// How often the bank looks for notices to send.
-const NOTICES_EVERY: Duration = Duration::from_millis(200);
 
 /// The merchants' people, as their service in this process knows them.
 pub(super) struct People(Arc<Service>);
@@ -51,9 +48,13 @@ impl Kinds for Here {
     type Staff = People;
 }
 
+/// What it answers on the buyers' port.
+type Routes = Both<Both<Served<Life<Here>>, Served<Following<Here>>>, Arc<Simulator<SystemClock>>>;
+
 /// The service and its background work.
 pub(super) struct OrderService {
     life: Arc<Life<Here>>,
+    following: Arc<Following<Here>>,
     simulator: Arc<Simulator<SystemClock>>,
     stop: CancellationToken,
     work: JoinSet<()>,
@@ -66,7 +67,7 @@ impl OrderService {
         deployment: &Deployment<SystemClock>,
         (folder, listen, demo): (&Folder, SocketAddr, bool),
         people: Arc<Service>,
-        registry: &Registry,
+        (registry, drain): (&Registry, CancellationToken),
     ) -> anyhow::Result<Self> {
         let (origin, bank) = (format!("http://{listen}"), Bank::new(deployment.clock));
         let master = folder.control_key()?.parse().context("the control key")?;
@@ -90,30 +91,35 @@ impl OrderService {
             clock: deployment.clock,
             random: SystemRandom::default(),
             accounts,
-            staff: People(people),
+            staff: People(Arc::clone(&people)),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,
         };
+        let following = Arc::new(Following::new(follow::Ports {
+            databases: deployment.databases.clone(),
+            blocks: Blocks::new(deployment.listing.clone()),
+            clock: deployment.clock,
+            staff: People(people),
+            buyers: TokenVerifier::new(vec![folder.token_key()?])?,
+        }));
         let (life, simulator) = (Arc::new(Life::new(ports, NoticeMetrics::register(registry)?)), Arc::new(simulator));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));
-        tasks.spawn(send_notices(Arc::clone(&simulator), stop.clone()));
-        Ok(Self { life, simulator, stop, work: tasks })
+        let events = (SqliteSource::of(&deployment.log, Topic::OrderEvents), deployment.partitions);
+        tasks.spawn(follow::follow(Arc::clone(&following), events, (drain, stop.clone())));
+        let (notices, stopped) = (Arc::clone(&simulator), stop.clone());
+        tasks.spawn(async move { notices.deliver_until(stopped).await });
+        Ok(Self { life, following, simulator, stop, work: tasks })
     }
 
     /// Its routes, and those of the bank's cashier.
-    pub(super) fn served(&self) -> Both<Served<Life<Here>>, Arc<Simulator<SystemClock>>> {
-        Both(Served(Arc::clone(&self.life)), Arc::clone(&self.simulator))
+    pub(super) fn served(&self) -> Routes {
+        let life = Both(Served(Arc::clone(&self.life)), Served(Arc::clone(&self.following)));
+        Both(life, Arc::clone(&self.simulator))
     }
 
     /// Ends the background work, in order.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
         while self.work.join_next().await.is_some() {}
-    }
-}
-
-async fn send_notices(simulator: Arc<Simulator<SystemClock>>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(NOTICES_EVERY)).await.is_some() {
-        simulator.deliver(ClientLimits::default()).await;
     }
 }

@@ -52,6 +52,7 @@ pub(super) enum Route {
 }
 
 /// The pages, and who signs for the demo's buyers.
+#[derive(Clone)]
 pub(super) struct ShopPages {
     /// `None`: this deployment has no demo, and no login here.
     signer: Option<TokenSigner>,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::{money::Money, sale::SubjectKind};
+use domain::{id::SaleId, money::Money, sale::SubjectKind};
 use kit::{
     http::{Body, HeaderValue, Response, StatusCode, header, reply},
     problem::{Code, NO_STORE, PreparedProblem, Problem, RateLimit},
@@ -22,6 +22,8 @@ use crate::{
 const OVERLOADED_AFTER: Duration = Duration::from_secs(1);
 /// When to come back to a closed lane: rebuilds take about as long.
 const CLOSED_AFTER: Duration = Duration::from_secs(2);
+/// What a buyer is told who holds enough.
+const LIMIT_REACHED: &str = "with this purchase you would hold more than one buyer may";
 /// Buckets are filled by the second.
 const WINDOW_S: u64 = 1;
 
@@ -103,7 +105,7 @@ impl Answers {
             paused: of(Code::Paused, "the merchant has stopped the sale for now"),
             ended: of(Code::Ended, "the sale is over"),
             sold_out: of(Code::SoldOut, "fewer units are left than asked for"),
-            limit_reached: of(Code::LimitReached, "with this purchase you would hold more than one buyer may"),
+            limit_reached: of(Code::LimitReached, LIMIT_REACHED),
             mismatch: of(Code::IdempotencyMismatch, "this Idempotency-Key was used for another quantity"),
             overloaded: later(Code::Overloaded, "too many buyers at once; nothing was bought", OVERLOADED_AFTER),
             lane_closed: later(
@@ -204,6 +206,13 @@ pub(super) fn bought(bought: Bought) -> Response<Body> {
 fn price_changed(price: Money) -> Response<Body> {
     let detail = "the price is another one by now; nothing was bought. Look at `current`, and buy at that price";
     Problem::new(Code::PriceChanged, detail).with_current(&wire::Priced { price: price.into() }).to_response()
+}
+
+/// The refusal of whoever holds as much of a sale as one buyer may, with where that is. It varies
+/// by sale, so that it is written when it is needed.
+pub(super) fn limit_reached(sale: SaleId) -> Response<Body> {
+    let problem = Problem::new(Code::LimitReached, LIMIT_REACHED);
+    problem.with_orders(format!("/v1/orders?live_in_sale={sale}")).to_response()
 }
 
 /// A page of orders.

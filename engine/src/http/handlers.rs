@@ -1,7 +1,7 @@
 //! The handlers, each with what the OpenAPI document says of it. A handler reads as what happens to
 //! its request; the document is made of the same functions and the same types.
 
-use domain::id::{InvalidId, OfferId, OrderId};
+use domain::id::{InvalidId, OfferId, OrderId, SaleId};
 use kit::{
     clock::{Clock, rfc3339},
     http::{
@@ -38,7 +38,7 @@ impl IntoResponses for BuyRefused {
             (Code::PriceChanged, "the price is another one than expected; the answer shows it. Nothing was bought"),
             (Code::NotFound, "no such offer"),
             (Code::SoldOut, ""),
-            (Code::LimitReached, ""),
+            (Code::LimitReached, "`orders` leads to the buyer's own that stand in the way"),
             (Code::NotStarted, ""),
             (Code::Ended, ""),
             (Code::Paused, ""),
@@ -129,16 +129,22 @@ pub(crate) async fn buy<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(
             }
             answers::bought(bought)
         }
-        Err(why) => front.declined(&why),
+        Err(why) => front.declined_of(&why, offer),
     }
 }
 
 /// My orders.
 ///
 /// A buyer's own orders of this shop, newest first. An order is listed once it has its row.
+/// `live_in_sale` leaves those that take units of one sale: with `limit_reached` they stand in the
+/// way. One that is `pending_payment` is paid by `POST /v1/orders/{order_id}/pay`.
 #[utoipa::path(
     get, path = "/v1/orders", operation_id = "listOrders", tag = "orders", security(("buyer" = [])),
-    params(PageAsked),
+    params(
+        PageAsked,
+        ("live_in_sale" = Option<String>, Query, description = "Only those that take units of this sale.",
+            nullable = false, pattern = "^[1-9][0-9]{0,18}$"),
+    ),
     responses(
         (status = 200, description = "A page.", body = OrderPage, headers(("Cache-Control" = String))),
         ReadRefused,
@@ -152,15 +158,15 @@ pub(super) async fn list_orders<S: LaneStock, L: OrderLog, R: OrderRows, C: Cloc
         Ok(caller) => caller,
         Err(why) => return front.declined(&why),
     };
-    let PageAsked { cursor, limit } = match PageAsked::read(asked.query()) {
-        Ok(page) => page,
+    let (PageAsked { cursor, limit }, live_in) = match orders_asked(asked.query()) {
+        Ok(asked) => asked,
         Err(problem) => return front.refuse(&problem),
     };
     let before = match cursor.map(|sent| cursor::read(caller, &sent).ok_or_else(PageAsked::wrong_cursor)).transpose() {
         Ok(before) => before,
         Err(problem) => return front.refuse(&problem),
     };
-    match front.purchases.orders.page(caller, before, limit).await {
+    match front.purchases.orders.page((caller, live_in), before, limit).await {
         Ok(list) => answers::page(&list, caller),
         Err(why) => front.unseen(why),
     }
@@ -211,6 +217,13 @@ pub(super) fn get_time<S: LaneStock, L: OrderLog, R: OrderRows, C: Clock>(front:
     let mut response = reply::json(StatusCode::OK, &body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn orders_asked(query: Option<&str>) -> Result<(PageAsked, Option<SaleId>), Box<Problem>> {
+    let query = Query::parse(query, &["cursor", "limit", "live_in_sale"])?;
+    let sale = query.get("live_in_sale").map(str::parse).transpose();
+    let sale = sale.map_err(|error: InvalidId| wrong_parameter("live_in_sale", error.to_string()))?;
+    Ok((PageAsked::of(&query)?, sale))
 }
 
 fn offer_asked(query: Option<&str>) -> Result<Option<OfferId>, Box<Problem>> {

@@ -3,6 +3,7 @@
 use kit::clock::rfc3339;
 use pages::wire::Price;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::orders::{OrderState, OrderView};
@@ -63,6 +64,10 @@ pub struct Order {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub pay_by: Option<String>,
+    /// What the purchase carried, as it was sent; absent while the status is `pending`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    pub context: Option<Box<RawValue>>,
 }
 
 impl From<&OrderView> for Order {
@@ -86,6 +91,7 @@ impl From<&OrderView> for Order {
             total: total.map(Price::from),
             reserved_at: rfc3339(view.reserved_at_ms),
             pay_by: view.pay_by_ms.map(rfc3339),
+            context: serde_json::from_slice(&view.context).ok(),
         }
     }
 }

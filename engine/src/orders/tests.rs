@@ -50,7 +50,7 @@ async fn inv_7_nobody_sees_what_is_not_theirs() {
                 Unseen::NotFound,
                 "{stage}"
             );
-            assert!(orders.page(stranger, None, 10).await.unwrap().orders.is_empty());
+            assert!(orders.page((stranger, None), None, 10).await.unwrap().orders.is_empty());
         }
         shop.rows.write(order, buyer(1), Status::Paid);
     }
@@ -101,7 +101,7 @@ async fn a_page_is_newest_first_and_goes_on_from_its_cursor() {
         (Some(ids[3]), 3, &[ids[2], ids[1], ids[0]], false),
         (Some(ids[0]), 1, &[], false),
     ] {
-        let page = shop.orders().page(caller(1), before, limit).await.unwrap();
+        let page = shop.orders().page((caller(1), None), before, limit).await.unwrap();
         assert_eq!(page.orders.iter().map(|view| view.order).collect::<Vec<_>>(), expected);
         assert_eq!(page.has_more, has_more, "a full last page has no successor");
     }
@@ -112,7 +112,7 @@ async fn too_many_readers_are_overload() {
     let shop = Shop::new(10);
     let reads = Reads { permits: Semaphore::new(0), ..Reads::new(&Ticks::of(&shop.clock)) };
     let orders = Orders::new(shop.rows.clone(), shop.stock.clone(), Arc::clone(&shop.directory), Arc::new(reads));
-    assert_eq!(orders.page(caller(1), None, 1).await.unwrap_err(), Unseen::Overloaded);
+    assert_eq!(orders.page((caller(1), None), None, 1).await.unwrap_err(), Unseen::Overloaded);
 }
 
 /// One token cannot keep the databases busy, and takes nothing from other buyers.
@@ -121,14 +121,14 @@ async fn a_buyer_reads_so_often_and_no_more() {
     let shop = Shop::new(10);
     let orders = shop.orders();
     for _ in 0..READS_PER_BUYER_PER_S {
-        orders.page(caller(1), None, 1).await.unwrap();
+        orders.page((caller(1), None), None, 1).await.unwrap();
     }
-    let Err(Unseen::TooOften(limited)) = orders.page(caller(1), None, 1).await else { panic!("not limited") };
+    let Err(Unseen::TooOften(limited)) = orders.page((caller(1), None), None, 1).await else { panic!("not limited") };
     assert_eq!((limited.policy, limited.per_s), ("buyer_reads", READS_PER_BUYER_PER_S));
-    orders.page(caller(2), None, 1).await.unwrap();
+    orders.page((caller(2), None), None, 1).await.unwrap();
     // INV-7: another shop's buyer of the same number is another buyer.
     let stranger = Caller { tenant: TenantId::new(9).unwrap(), buyer: buyer(1) };
-    orders.page(stranger, None, 1).await.unwrap();
+    orders.page((stranger, None), None, 1).await.unwrap();
     shop.clock.advance(limited.retry_after);
-    orders.page(caller(1), None, 1).await.unwrap();
+    orders.page((caller(1), None), None, 1).await.unwrap();
 }

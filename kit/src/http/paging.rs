@@ -16,7 +16,7 @@ pub const PAGE_LIMIT_DEFAULT: u32 = 20;
 const CURSOR_LEN_MAX: usize = 256;
 
 /// The page that is asked for; also its part of an OpenAPI document.
-#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageAsked {
     /// `next_cursor` of the page before, as it came: opaque, and its receiver's alone.

@@ -9,13 +9,14 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 use super::{cancel, notify, pay, refund_routes, ship};
 
 /// What a step of an order may be refused with.
-const STEP: [(Code, &str); 9] = [
+const STEP: [(Code, &str); 10] = [
     (Code::InvalidRequest, "each wrong member is named"),
     (Code::Unauthenticated, ""),
     (Code::Forbidden, ""),
     (Code::NotFound, "none, or of another buyer or tenant"),
     (Code::Conflict, "the order stands otherwise; `current` shows it"),
     (Code::TooLarge, ""),
+    (Code::RateLimited, "nothing was done; it says when to come back"),
     (Code::TemporarilyUnavailable, "nothing was done"),
     (Code::OutcomeUnknown, "look, or repeat it"),
     (Code::Internal, ""),

@@ -4,10 +4,11 @@
 use kit::{
     api::{Access, Call, Route},
     http::{Body, HeaderValue, Mount, Response, reply},
-    problem::{Code, Problem},
+    openapi::{Responses, refusals},
+    problem::{Code, Problem, ProblemBody},
 };
 use store::sql::{Tx as _, stored};
-use utoipa::OpenApi;
+use utoipa::{IntoResponses, OpenApi};
 
 use super::{
     attempts::Attempt,
@@ -37,16 +38,39 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
     vec![Mount::post("/v1/payments/{provider}/notify", "payment_notice", route)]
 }
 
+/// The refusals of a notice beside that.
+struct NoticeRefused;
+
+impl IntoResponses for NoticeRefused {
+    fn responses() -> Responses {
+        refusals(&[
+            (Code::NotFound, "no such provider"),
+            (Code::TooLarge, ""),
+            (Code::TemporarilyUnavailable, "nothing was done; send it again"),
+            (Code::OutcomeUnknown, "send it again"),
+            (Code::Internal, ""),
+        ])
+    }
+}
+
 /// What a provider tells. Its signature is its proof.
 #[utoipa::path(
     post, path = "/v1/payments/{provider}/notify", operation_id = "payment_notice", tag = "payments",
-    request_body = Vec<u8>,
+    request_body(
+        description = "The raw bytes, as the provider signed them, of any media type.",
+        content((String = "application/octet-stream"))
+    ),
     params(
         ("provider" = String, Path, description = "`wechat`, `alipay` or `simulated`."),
         ("account" = Option<String>, Query, description = "Which of our keys verifies it.")
     ),
-    responses((status = 200, description = "Alipay's `success` or `fail`"), (status = 204, description = "taken"),
-        (status = 400, description = "not taken: not signed by a key of ours"), (status = 404, description = "no such provider"))
+    responses(
+        (status = 200, description = "Alipay's `success` or `fail`.", content((String = "text/plain"))),
+        (status = 204, description = "Taken."),
+        (status = 400, description = "Not taken: not signed by a key of ours; or a parameter is wrong.",
+            content((serde_json::Value = "application/json"), (ProblemBody = "application/problem+json"))),
+        NoticeRefused
+    )
 )]
 async fn notify<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let name: String = call.part("provider")?;

@@ -45,7 +45,7 @@ impl From<Problem> for Refused {
 
 impl Refused {
     /// No such order, or none of this caller: the same answer.
-    pub(super) fn not_found() -> Self {
+    pub(crate) fn not_found() -> Self {
         Problem::new(Code::NotFound, "there is no such order").into()
     }
 

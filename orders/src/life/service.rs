@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use super::{
     cancel, notify, pay,
     ports::{Kinds, Ports, Staff as _},
+    rates::Rates,
     refund_routes,
     refused::Refused,
     ship,
@@ -32,6 +33,7 @@ use crate::payment::notice::NoticeMetrics;
 pub struct Life<K: Kinds> {
     ports: Ports<K>,
     notices: NoticeMetrics,
+    rates: Rates<K::Clock>,
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
     /// There is something to ask a provider for.
@@ -41,7 +43,8 @@ pub struct Life<K: Kinds> {
 impl<K: Kinds> Life<K> {
     /// The service over its ports.
     pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
-        Self { ports, notices, partitions: Mutex::default(), wake: Notify::new() }
+        let rates = Rates::new(&ports.clock);
+        Self { ports, notices, rates, partitions: Mutex::default(), wake: Notify::new() }
     }
 
     /// Its ports.
@@ -64,6 +67,11 @@ impl<K: Kinds> Life<K> {
         &self.notices
     }
 
+    /// How often buyers ask.
+    pub(super) fn rates(&self) -> &Rates<K::Clock> {
+        &self.rates
+    }
+
     /// Wakes the work beside the requests, and waits for it.
     pub(super) fn wake(&self) -> &Notify {
         &self.wake
@@ -80,13 +88,14 @@ impl<K: Kinds> Life<K> {
         Ok(lane.partition)
     }
 
-    /// The buyer who asks, and the order that the path names.
+    /// The buyer who asks, not too often, and the order that the path names.
     pub(super) fn buyer(&self, call: &Call<'_>) -> Result<(TenantId, BuyerId, OrderId), Refused> {
         let token = bearer(call.headers());
         let token = token.ok_or_else(|| Problem::new(Code::Unauthenticated, "this needs a buyer's token"))?;
         let claims = self.ports.buyers.verify(token, self.now_ms()).map_err(Problem::from)?;
         let (tenant, buyer) = (TenantId::new(claims.tenant.into()), BuyerId::new(claims.buyer));
         let (Ok(tenant), Ok(buyer)) = (tenant, buyer) else { return Err(Refused::not_found()) };
+        self.rates.take(tenant, buyer)?;
         Ok((tenant, buyer, call.part("order_id")?))
     }
 

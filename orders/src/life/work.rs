@@ -17,9 +17,18 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Attempts of a shard that are looked at side by side.
 const SIDE_BY_SIDE: u32 = 16;
 
+/// How often buyers are forgotten who did not ask lately.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
+
 /// Works until `stop`.
 pub async fn work<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
     let mut shards = JoinSet::new();
+    let (asked, stopped) = (Arc::clone(&life), stop.clone());
+    shards.spawn(async move {
+        while stopped.run_until_cancelled(tokio::time::sleep(FORGET_EVERY)).await.is_some() {
+            asked.rates().forget_idle();
+        }
+    });
     for shard in (0..life.orders().map().shards()).map(ShardId) {
         shards.spawn(expire(Arc::clone(&life), shard, stop.clone()));
         shards.spawn(ask(Arc::clone(&life), shard, stop.clone()));

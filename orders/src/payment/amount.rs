@@ -1,7 +1,8 @@
 //! Amounts as providers write them, `88.88`, to minor units and back. Exact, or refused.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
-use domain::money::AMOUNT_MAX;
+use domain::money::{AMOUNT_MAX, Money};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that is no amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,4 +48,46 @@ pub fn write(amount: i64, decimals: u8) -> String {
     let digits = format!("{:0>width$}", amount.unsigned_abs(), width = places.saturating_add(1));
     let (whole, part) = digits.split_at(digits.len().saturating_sub(places));
     if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") }
+}
+
+/// Money between two of our own programs, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    amount: i64,
+    currency: String,
+}
+
+impl From<Money> for Written {
+    fn from(money: Money) -> Self {
+        Self { amount: money.amount, currency: money.currency.as_str().to_owned() }
+    }
+}
+
+impl Written {
+    fn read<E: serde::de::Error>(self) -> Result<Money, E> {
+        Ok(Money { amount: self.amount, currency: self.currency.parse().map_err(E::custom)? })
+    }
+}
+
+/// For `#[serde(with)]`.
+pub(super) fn serialize<S: Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
+    Written::from(*money).serialize(serializer)
+}
+
+/// For `#[serde(with)]`.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Money, D::Error> {
+    Written::deserialize(deserializer)?.read()
+}
+
+/// The same of money that may be absent.
+pub(super) mod optional {
+    use super::*;
+
+    pub(in crate::payment) fn serialize<S: Serializer>(money: &Option<Money>, to: S) -> Result<S::Ok, S::Error> {
+        money.map(Written::from).serialize(to)
+    }
+
+    pub(in crate::payment) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
+        Option::<Written>::deserialize(from)?.map(Written::read).transpose()
+    }
 }

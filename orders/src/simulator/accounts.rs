@@ -34,9 +34,14 @@ impl<C: Clock> SimulatedAccounts<C> {
         if self.tenants.as_ref().is_some_and(|tenants| !tenants.contains(&tenant)) {
             return None;
         }
-        let digest = hmac_sha256(self.master.expose().as_bytes(), tenant.to_string().as_bytes());
-        let secret: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = secret_of(&self.master, tenant)?;
         let notify_url = format!("{}/v1/payments/simulated/notify?account={tenant}", self.origin);
-        Some(Simulated::new(self.bank.clone(), tenant, secret.parse().ok()?, &self.origin, &notify_url))
+        Some(Simulated::new(self.bank.clone(), tenant, secret, &self.origin, &notify_url))
     }
+}
+
+/// The secret of a tenant's account: it signs notices, and opens the bank's port.
+pub(super) fn secret_of(master: &Secret, tenant: TenantId) -> Option<Secret> {
+    let digest = hmac_sha256(master.expose().as_bytes(), tenant.to_string().as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().ok()
 }

@@ -7,6 +7,7 @@ use kit::clock::Clock;
 use kit::digest::hmac_sha256;
 use kit::http::HeaderName;
 use kit::settings::Secret;
+use kit::token::is_same_secret;
 use serde::{Deserialize, Serialize};
 
 use super::bank::{Bank, BankRefund, Fault, No, Opening, Outgoing, Trade};
@@ -84,6 +85,11 @@ impl<C: Clock> Simulated<C> {
         self.tenant.to_string()
     }
 
+    /// Whether this is its secret.
+    pub(super) fn has_secret(&self, shown: &str) -> bool {
+        is_same_secret(shown, self.secret.expose())
+    }
+
     /// Does it as the next fault wants.
     async fn meet<T>(&self, does: impl FnOnce() -> Result<T, No> + Send) -> Result<T, Failed> {
         match self.bank.next_fault() {
@@ -120,10 +126,6 @@ impl<C: Clock> Simulated<C> {
         }
     }
 
-    fn sign(&self, body: &[u8]) -> String {
-        hmac_sha256(self.secret.expose().as_bytes(), body).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// A notice, signed; a forged one says another amount than was signed.
     pub(super) fn write(&self, outgoing: &Outgoing) -> Option<(String, Bytes)> {
         let trade = &outgoing.trade;
@@ -137,7 +139,7 @@ impl<C: Clock> Simulated<C> {
             refund_number: outgoing.refund.as_ref().map(|refund| refund.refund_number.as_str().to_owned()),
         };
         let body = serde_json::to_vec(&told).ok()?;
-        let signature = self.sign(&body);
+        let signature = sign(&self.secret, &body);
         told.amount += i64::from(outgoing.is_forged);
         Some((signature, serde_json::to_vec(&told).ok()?.into()))
     }
@@ -188,23 +190,27 @@ impl<C: Clock> Provider for Simulated<C> {
     }
 
     fn verify(&self, received: Received<'_>) -> Result<Notice, Forged> {
-        let mut sent = received.headers.get_all(SIGNATURE).iter();
-        let signature = sent.next().and_then(|value| value.to_str().ok()).ok_or(Forged::NotSigned)?;
-        if sent.next().is_some() {
-            return Err(Forged::NotSigned);
-        }
-        if !is_same(self.sign(received.body).as_bytes(), signature.as_bytes()) {
-            return Err(Forged::WrongSignature);
-        }
-        let told: Told = serde_json::from_slice(received.body).map_err(|_malformed| Forged::Unreadable)?;
-        let event = event(&told).ok_or(Forged::Unreadable)?;
-        Ok(Notice { provider: ProviderKind::Simulated, id: told.id, tenant: self.tenant, event })
+        verify(&self.secret, self.tenant, received)
     }
 }
 
-/// Compares in a time that does not depend on where they differ.
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (left, right)| differ | (left ^ right)) == 0
+fn sign(secret: &Secret, body: &[u8]) -> String {
+    hmac_sha256(secret.expose().as_bytes(), body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a notice to this tenant says, if its secret signed it.
+pub(super) fn verify(secret: &Secret, tenant: TenantId, received: Received<'_>) -> Result<Notice, Forged> {
+    let mut sent = received.headers.get_all(SIGNATURE).iter();
+    let signature = sent.next().and_then(|value| value.to_str().ok()).ok_or(Forged::NotSigned)?;
+    if sent.next().is_some() {
+        return Err(Forged::NotSigned);
+    }
+    if !is_same_secret(signature, &sign(secret, received.body)) {
+        return Err(Forged::WrongSignature);
+    }
+    let told: Told = serde_json::from_slice(received.body).map_err(|_malformed| Forged::Unreadable)?;
+    let event = event(&told).ok_or(Forged::Unreadable)?;
+    Ok(Notice { provider: ProviderKind::Simulated, id: told.id, tenant, event })
 }
 
 fn event(told: &Told) -> Option<Event> {

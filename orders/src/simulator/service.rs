@@ -11,6 +11,7 @@ use kit::http::{
 };
 use kit::problem::{Code, Problem};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::accounts::SimulatedAccounts;
 use super::alipay::{self, AlipaySide};
@@ -22,6 +23,8 @@ use crate::payment::{Number, ProviderKind};
 
 /// After so long a slow answer is given, and one that never comes given up here too.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How often the bank looks for notices to send.
+const NOTICES_EVERY: Duration = Duration::from_millis(200);
 /// Until a notice that was not taken is sent again.
 const AGAIN_MS: u64 = 15_000;
 
@@ -103,6 +106,13 @@ impl<C: Clock> Simulator<C> {
             }
         }
         taken
+    }
+
+    /// Sends what is due until `stop`.
+    pub async fn deliver_until(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(NOTICES_EVERY)).await.is_some() {
+            self.deliver(ClientLimits::default()).await;
+        }
     }
 
     fn post(&self, outgoing: &Outgoing) -> Option<Post> {

@@ -21,7 +21,26 @@ const ADD_OFFER: &str =
 pub(super) const LIVING_LANES: &str =
     "SELECT lane FROM lanes WHERE (retired_epoch IS NULL OR retired_epoch <> epoch) AND lane IN ([?,])";
 
+pub(super) const OFFERS: &str = "SELECT o.offer, o.allotment, COALESCE(o.target, o.allotment), o.sold, \
+                                 o.sale_version, o.changed_at FROM offers o JOIN lanes l ON l.lane = o.lane \
+                                 WHERE l.tenant = ? AND o.offer IN ([?,])";
+
 impl<S: Sql> Ledger<S> {
+    /// Those of these offers that are the tenant's and that the ledger has, in one statement for up
+    /// to 512 of them.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn offers(&self, tenant: TenantId, offers: &[OfferId]) -> Result<Vec<OfferRow>, SqlError> {
+        let offers: Vec<i64> = offers.iter().map(|offer| offer.stored()).collect();
+        let mut found = Vec::new();
+        for (query, offers) in self.texts.offers.padded(&offers) {
+            let params = [tenant.stored()].into_iter().chain(offers).map(Value::from).collect();
+            found.extend(self.db.rows(query, params).await?.into_iter().filter_map(|row| read_offer(row).transpose()));
+        }
+        found.into_iter().collect()
+    }
+
     /// Which of these lanes are here and not retired (R14). Everything of the others is decided and
     /// stands in the rows: a lane that is not here never sold.
     ///

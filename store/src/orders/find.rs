@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::{
-    id::{BuyerId, LaneId, OrderId, PurchaseNumber, TenantId},
+    id::{BuyerId, LaneId, OrderId, PurchaseNumber, SaleId, TenantId},
     order::OrderRow,
     shard::Home,
 };
@@ -79,6 +79,23 @@ impl<S: Sql> Orders<S> {
         let before = before.map_or(i64::MAX, OrderId::stored);
         let params = vec![buyer.stored().into(), tenant.stored().into(), before.into(), limit.into()];
         read_all(self.shard(home.shard)?.rows(&self.table(home)?.of_buyer, params).await?)
+    }
+
+    /// Those of them that take units of this sale.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn live_of_buyer(
+        &self,
+        (tenant, buyer, sale): (TenantId, BuyerId, SaleId),
+        before: Option<OrderId>,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, SqlError> {
+        let home = self.map.home_of_buyer(buyer);
+        let before = before.map_or(i64::MAX, OrderId::stored);
+        let ids = [buyer.stored(), tenant.stored(), sale.stored(), before].map(Value::from);
+        let params = ids.into_iter().chain([limit.into()]).collect();
+        read_all(self.shard(home.shard)?.rows(&self.table(home)?.live_of_buyer, params).await?)
     }
 
     /// A page of a table's rows in these lanes, by order id: from `from` on, a number of

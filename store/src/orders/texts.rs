@@ -25,6 +25,8 @@ pub(super) struct TableTexts {
     pub(super) find: Fixed,
     pub(super) live_purchases: Fixed,
     pub(super) of_buyer: String,
+    pub(super) live_of_buyer: String,
+    pub(super) listed: String,
     pub(super) scan: Fixed,
     pub(super) purchases: Fixed,
     pub(super) overdue: String,
@@ -84,6 +86,15 @@ impl TableTexts {
             of_buyer: format!(
                 "SELECT {columns} FROM {table} WHERE buyer = ? AND tenant = ? AND order_id + 0 < ? \
                  ORDER BY order_id + 0 DESC LIMIT ?"
+            ),
+            // By the same key: a number is there exactly as long as the units are taken.
+            live_of_buyer: format!(
+                "SELECT {columns} FROM {table} WHERE buyer = ? AND tenant = ? AND sale = ? AND number IS NOT NULL \
+                 AND order_id + 0 < ? ORDER BY order_id + 0 DESC LIMIT ?"
+            ),
+            listed: format!(
+                "SELECT order_id, tenant, sale, offer FROM {table} WHERE order_id > ? AND order_id < ? \
+                 ORDER BY order_id LIMIT ?"
             ),
             // R5: a range of the time-ordered primary key.
             scan: Fixed::new(format!(

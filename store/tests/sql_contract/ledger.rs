@@ -3,7 +3,7 @@
 
 use domain::{
     decide::{AllotmentMove, LimitMove, Movement},
-    id::{Epoch, Generation, OrderId, RecordId, SaleId, TenantId},
+    id::{Epoch, Generation, OfferId, OrderId, RecordId, SaleId, TenantId},
 };
 use store::{
     ledger::{Committed, LaneRow, Ledger, LedgerCommit, OfferRow, PartitionRow},
@@ -290,6 +290,24 @@ pub(crate) async fn a_lane_is_retired_by_its_epoch_until_the_next<A: Adapter>(ad
     assert_eq!(d.ledger.commit(&epochs(2, &[(1, 3)], &[])).await.unwrap(), Committed::Done);
     assert_eq!(d.ledger.living_lanes(&all).await.unwrap(), [lane(1), lane(3)], "lane 1 is reopened");
     assert!(!d.ledger.lane(lane(1)).await.unwrap().unwrap().is_retired);
+}
+
+/// Offers are found by number, among those of one tenant.
+pub(crate) async fn offers_of_a_tenant_are_found_in_one_go<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 1, 1).await;
+    let rows = [lane_row(1), lane_row(2)];
+    for row in &rows {
+        assert!(d.ledger.add_lane(row, 1).await.unwrap());
+    }
+    let expected: Vec<OfferRow> = rows.iter().flat_map(|row| row.offers.clone()).collect();
+    let mut asked: Vec<OfferId> = expected.iter().map(|row| row.offer).collect();
+    asked.extend([asked[0], OfferId::new(OfferId::MAX).unwrap()]);
+    let mut found = d.ledger.offers(rows[0].tenant, &asked).await.unwrap();
+    found.sort_by_key(|row| row.offer);
+    assert_eq!(found, expected, "once each, and none that is not there");
+    assert_eq!(d.ledger.offers(rows[0].tenant, &[]).await.unwrap(), []);
+    let other = TenantId::new(rows[0].tenant.get() + 1).unwrap();
+    assert_eq!(d.ledger.offers(other, &asked).await.unwrap(), []);
 }
 
 /// That a lane is to be rebuilt outlives the writer that found out, and is of the lane's own

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use domain::{
-    id::{BuyerId, LaneId, OrderId, PartitionId, TenantId},
+    id::{BuyerId, LaneId, OrderId, PartitionId, SaleId, TenantId},
     order::{OrderRow, Status, Transition},
     shard::ShardId,
 };
-use store::orders::{LanePurchase, Marked, SCAN_LANES_MAX, ShardWrite, Written};
+use store::orders::{LanePurchase, Listed, Marked, SCAN_LANES_MAX, ShardWrite, Written};
 
 use super::support::{
     Adapter, Deployment, MINTED_AT_MS, PARTITION, at, deployment, lane, later, progress, rejected, release, row, write,
@@ -185,6 +185,37 @@ pub(crate) async fn a_buyers_orders_come_newest_first_in_pages<A: Adapter>(adapt
     assert_eq!(page(None).await.unwrap(), rows[..3]);
     assert_eq!(page(Some(rows[2].order)).await.unwrap(), rows[3..]);
     assert_eq!(page(Some(rows[4].order)).await.unwrap(), []);
+    assert_eq!(d.orders.mark(rows[1].order, Transition::Cancel, None).await.unwrap(), Marked::Done);
+    let gone = release(rows[0].order, 20, Some(Status::Cancelled));
+    assert_eq!(d.orders.mark(rows[0].order, Transition::Cancel, None).await.unwrap(), Marked::Done);
+    let _ = write(&d.orders, 2, &[], &[gone]).await;
+    let live = async |sale| {
+        let live = d.orders.live_of_buyer((first.tenant, first.buyer, sale), None, 3).await.unwrap();
+        live.iter().map(|row| row.order).collect::<Vec<_>>()
+    };
+    let newest: Vec<OrderId> = rows[1..4].iter().map(|row| row.order).collect();
+    assert_eq!(live(first.sale).await, newest, "a cancelled order takes units until it is released");
+    assert_eq!(live(SaleId::new(99).unwrap()).await, []);
+}
+
+/// Every row of a table once, by id, between two bounds, with what lists are found by.
+pub(crate) async fn a_walk_reads_each_row_once<A: Adapter>(adapter: A) {
+    let d = deployment(&adapter, 2, 2).await;
+    let rows: Vec<OrderRow> = (1..=30).map(|n| if n % 5 == 0 { rejected(n) } else { row(n) }).collect();
+    let _ = write(&d.orders, 1, &rows, &[]).await;
+    let (mut read, last) = (Vec::new(), rows[29].order.get());
+    for home in d.orders.map().all() {
+        let mut after = rows[0].order.get();
+        loop {
+            let page = d.orders.listed(home, (after, last), 4).await.unwrap();
+            read.extend(page.iter().copied());
+            let Some(next) = page.last().filter(|_| page.len() == 4) else { break };
+            after = next.order.get();
+        }
+    }
+    read.sort_unstable_by_key(|listed| listed.order);
+    let listed = |row: &OrderRow| Listed { order: row.order, tenant: row.tenant, sale: row.sale, offer: row.offer };
+    assert_eq!(read, rows[1..29].iter().map(listed).collect::<Vec<_>>());
 }
 
 /// The orders that a load reads of these lanes, in pages of four.

@@ -34,7 +34,8 @@ macro_rules! contract {
                 an_allotment_falls_with_what_is_released a_lane_is_retired_by_its_epoch_until_the_next
                 a_row_without_a_target_wants_its_allotment r5_the_first_order_of_a_lane_only_falls
                 of_two_committers_exactly_one_wins a_generation_begins_once
-                a_distrusted_lane_is_remembered_until_it_is_trusted;
+                a_distrusted_lane_is_remembered_until_it_is_trusted
+                offers_of_a_tenant_are_found_in_one_go;
             losses: a_loss_is_open_until_it_is_closed what_stays_lost_is_noted_once a_record_is_set_aside_once
                 movements_are_deleted_oldest_first_and_in_steps;
             migrations: migrations_are_applied_in_order_and_once of_programs_that_start_at_once_one_applies
@@ -44,7 +45,7 @@ macro_rules! contract {
             orders: what_is_written_is_found a_taken_key_leaves_nothing a_zombie_of_an_older_generation_cannot_write
                 a_row_of_another_shard_is_refused a_release_is_set_once
                 r8_a_release_brings_the_mark_that_was_lost live_purchases_count_until_the_release
-                a_buyers_orders_come_newest_first_in_pages a_scan_finds_the_rows_of_its_lanes;
+                a_buyers_orders_come_newest_first_in_pages a_walk_reads_each_row_once a_scan_finds_the_rows_of_its_lanes;
             publications: a_version_is_published_once_and_in_turn an_id_has_one_owner of_publishers_at_once_one_is_first
                 a_publication_reaches_the_topic_when_it_is_back a_late_record_is_followed_by_the_newest
                 what_came_by_the_topic_is_adopted the_ledgers_rows_are_owners

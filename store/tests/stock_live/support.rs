@@ -1,8 +1,10 @@
 //! Connections for the tests.
 
 use domain::id::LaneId;
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use store::stock::redis::{RedisKeeping, RedisSettings, RedisStock};
+
+use super::server::PATIENCE;
 
 pub(super) fn url() -> String {
     std::env::var("FLASHSALE_REDIS_URL").expect("FLASHSALE_REDIS_URL; stack/stack up, then . stack/env")
@@ -18,9 +20,11 @@ pub(super) async fn connect(settings: &RedisSettings) -> (RedisStock, RedisKeepi
     (RedisStock::connect(settings).await.unwrap(), RedisKeeping::connect(settings).await.unwrap())
 }
 
-/// A connection beside the adapter.
+/// A connection beside the adapter, which waits as long as a slow machine needs.
 pub(super) async fn raw(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let patient =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&patient).await.unwrap()
 }
 
 pub(super) fn keys(settings: &RedisSettings, lane: LaneId) -> [String; 4] {

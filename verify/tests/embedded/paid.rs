@@ -1,13 +1,13 @@
 //! An order becomes money or gives its unit back: by the buyer's and the merchant's own requests to
 //! the real program, over a kill.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use serde_json::Value;
 use verify::{
     child::{Child, wait_until},
     embedded::Embedded,
-    wire::request,
+    wire::{Wire, request},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,10 +41,14 @@ impl Demo {
         (status, serde_json::from_str(&body).unwrap_or(Value::Null))
     }
 
-    fn status(&self, order: &str, token: &str) -> String {
-        let look = request(&format!("GET /v1/orders/{order}?offer_id=9001"), token, "", "");
+    fn get(&self, path: &str, token: &str) -> Value {
+        let look = request(&format!("GET {path}"), token, "Flashsale-Tenant: 7\r\n", "");
         let (_, body) = self.embedded.ask(&look).unwrap();
-        let body: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
+        serde_json::from_str(&body).unwrap_or(Value::Null)
+    }
+
+    fn status(&self, order: &str, token: &str) -> String {
+        let body = self.get(&format!("/v1/orders/{order}?offer_id=9001"), token);
         body["status"].as_str().unwrap_or_default().to_owned()
     }
 
@@ -71,6 +75,47 @@ impl Demo {
         };
         wait_until("the audit holds", PATIENCE, holds).unwrap();
     }
+}
+
+/// Whoever holds as much as one buyer may is led to it, and pays it while watching; the merchant
+/// finds it in the list, with its timeline and by the bank's number.
+#[test]
+fn an_order_is_found_watched_paid_and_listed() {
+    let demo = Demo::open();
+    let (token, order) = demo.bought(1);
+    let (status, refused) = demo.embedded.buy(&token, "second").unwrap();
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!((status, &refused["code"]), (409, &"limit_reached".into()));
+    let held = demo.get(refused["orders"].as_str().unwrap(), &token);
+    assert_eq!((held["orders"].as_array().unwrap().len(), &held["orders"][0]["order_id"]), (1, &order.as_str().into()));
+
+    let mut wire = Wire::connect(demo.embedded.address()).unwrap();
+    wire.send(request(&format!("GET /v1/orders/{order}/stream"), &token, "", "")).unwrap();
+    let mut told = String::new();
+    let mut tells = |what: &str| {
+        while !told.contains(what) {
+            let mut bytes = [0; 1_024];
+            let read = wire.stream().read(&mut bytes).unwrap();
+            assert_ne!(read, 0, "it ended: {told}");
+            told.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    };
+    tells("pending_payment");
+    let (_, opened) = demo.post(&format!("/v1/orders/{order}/pay"), &token, "{\"method\": \"simulated\"}");
+    let page = opened["page"].as_str().unwrap();
+    assert_eq!(demo.post(&format!("{}/pay", &page[page.find("/simulated").unwrap()..]), &token, "").0, 303);
+    tells("\"paid\"");
+
+    let listed =
+        || Ok(demo.get("/v1/merchant/orders?status=paid", &demo.key)["items"][0]["order_id"] == order.as_str());
+    wait_until("the order is listed", PATIENCE, listed).unwrap();
+    let shown = demo.get(&format!("/v1/merchant/orders/{order}"), &demo.key);
+    let lines: Vec<&str> =
+        shown["timeline"].as_array().unwrap().iter().map(|line| line["what"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["created", "attempt", "paid"]);
+    let number = shown["attempts"][0]["provider_number"].as_str().unwrap();
+    let found = demo.get(&format!("/v1/merchant/orders?number={number}"), &demo.key);
+    assert_eq!(found["items"][0]["order_id"], order.as_str());
 }
 
 /// Bought, paid at the simulated cashier, refunded in part and then in full; another is cancelled

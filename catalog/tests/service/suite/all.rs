@@ -9,6 +9,7 @@ pub(crate) use rig::Topic;
 #[cfg(feature = "failpoints")]
 mod action_ends;
 mod actions;
+mod actor;
 mod adoption;
 mod alarms;
 mod audit;
@@ -21,6 +22,7 @@ mod erasure;
 mod feed;
 mod flags;
 mod funnel;
+mod graphql;
 mod house;
 mod images;
 mod import;

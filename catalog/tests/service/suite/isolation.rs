@@ -14,6 +14,7 @@ use kit::{
 use serde_json::{Value, json};
 
 use super::{
+    graphql,
     rig::{Answer, Rig, TestCatalog},
     staff::Staff,
 };
@@ -153,6 +154,7 @@ fn body(method: &Method, pattern: &str) -> Value {
         ("PUT", "/v1/buyers/{buyer}/profile") => json!({ "name": "taken" }),
         ("POST", "/v1/buyers/export" | "/v1/buyers/erasure") => json!({ "buyers": ["1", "2"] }),
         ("PUT", "/v1/stock/{sku}/{warehouse}/threshold") => json!({ "threshold": 1 }),
+        ("POST", "/v1/graphql") => json!({ "query": graphql::EVERYTHING }),
         _ => json!({}),
     }
 }

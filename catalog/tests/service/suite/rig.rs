@@ -31,7 +31,7 @@ use kit::{
 };
 use serde_json::{Value, json};
 use store::{
-    ledger::LaneRow,
+    ledger::{LaneRow, Ledger},
     log::{SalesPublisher, Unacknowledged},
     sql::Sql as _,
     stock::{LaneKeeping as _, LaneStock as _, LoadAtOnce as _, StockError, local::LocalStock},
@@ -125,6 +125,8 @@ pub(crate) struct Rig {
     pub(crate) catalog: Arc<TestCatalog>,
     /// Its database.
     pub(crate) db: Db,
+    /// Its ledger.
+    pub(crate) ledger: Ledger<Db>,
     /// The lanes that it looks at.
     pub(crate) lanes: Lanes,
     pub(crate) url: String,
@@ -285,7 +287,7 @@ impl Rig {
     pub(crate) async fn start_at(place: Arc<Place>, clock: ManualClock, outside: Outside) -> Self {
         let db = place.open().await;
         let ledger = place.ledger().await;
-        let selling = Arc::new(Selling { ledger, topic: place.topic().clone(), partitions: 4 });
+        let selling = Arc::new(Selling { ledger: ledger.clone(), topic: place.topic().clone(), partitions: 4 });
         let ports = Given { sql: db.clone(), clock: clock.clone(), random: SystemRandom::default(), selling };
         let table = Arc::new(Table::of::<Served<TestCatalog>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&Registry::new().unwrap(), table.names()).unwrap());
@@ -298,7 +300,7 @@ impl Rig {
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
-        Self { clock, catalog, db, lanes, url, client, stop, place }
+        Self { clock, catalog, db, ledger, lanes, url, client, stop, place }
     }
 
     /// As the keeper adds them: a ledger row for each lane of a published sale, and its stock.

@@ -6,6 +6,10 @@ mod cancel;
 mod crash;
 #[path = "expiry.rs"]
 mod expiry;
+#[path = "follow.rs"]
+mod follow;
+#[path = "mortal.rs"]
+mod mortal;
 #[path = "pay.rs"]
 mod pay;
 #[path = "refunds.rs"]
@@ -14,3 +18,5 @@ mod refunds;
 mod rig;
 #[path = "ship.rs"]
 mod ship;
+#[path = "writes.rs"]
+mod writes;

@@ -18,19 +18,24 @@ use domain::{
     shard::{ShardId, ShardMap},
 };
 use http_body_util::{BodyExt, Full};
+
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use kit::{
     access::{Actor, Permission, Permissions, Who},
     api::Served,
     client::ClientLimits,
     clock::{Clock as _, ManualClock},
-    http::{self, Bytes, HeaderMap, Limits, Method, Request, RequestMetrics, Router, StatusCode, Table},
+    http::{
+        self, Both, Bytes, HeaderMap, Incoming, Limits, Method, Request, RequestMetrics, Response, Router, StatusCode,
+        Table,
+    },
     metrics::Registry,
     problem::{Code, Problem},
     random::SystemRandom,
     token::{BuyerClaims, Tenants, TokenKey, TokenSigner, TokenVerifier},
 };
 use orders::{
+    follow::{self, Blocks, Following},
     life::{Accounts, Expiry, Kinds, Life, Ports, Staff},
     payment::{
         Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
@@ -47,6 +52,7 @@ use store::{
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::mortal::{Fate, Mortal, MortalServer};
 use crate::place::{Db, Place};
 
 /// Where the clock of the tests begins: 2026-11-11T00:00:00Z.
@@ -55,7 +61,7 @@ pub(crate) const BEGIN_MS: u64 = 1_794_355_200_000;
 pub(crate) const WINDOW_MS: u64 = 900_000;
 /// Price of the three units of an order.
 pub(crate) const TOTAL: i64 = 26_664;
-const PARTITION: PartitionId = PartitionId(3);
+pub(crate) const PARTITION: PartitionId = PartitionId(3);
 
 /// What the process dies after, in what it asks of the provider: the answer never comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +133,7 @@ impl Accounts for Tills {
     }
 }
 
-/// Tokens such as `staff-7`, and `weak-7`, who may cancel and not pay back.
+/// Tokens such as `staff-7`, and `weak-7`, who may cancel and neither pay back nor read.
 pub(crate) struct Names;
 
 impl Staff for Names {
@@ -146,7 +152,7 @@ impl Staff for Names {
 pub(crate) struct TestKinds;
 
 impl Kinds for TestKinds {
-    type Sql = Db;
+    type Sql = Mortal<Db>;
     type Clock = ManualClock;
     type Random = SystemRandom;
     type Accounts = Tills;
@@ -162,7 +168,10 @@ pub(crate) struct Rig {
     pub(crate) clock: ManualClock,
     pub(crate) bank: Bank<ManualClock>,
     pub(crate) life: Arc<Life<TestKinds>>,
-    pub(crate) store: Store<Db>,
+    pub(crate) following: Arc<Following<TestKinds>>,
+    pub(crate) store: Store<Mortal<Db>>,
+    /// At which write the process dies.
+    pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
     simulator: Simulator<ManualClock>,
     url: String,
@@ -198,7 +207,9 @@ impl Rig {
     pub(crate) async fn start() -> Self {
         let place = Place::new();
         let namespace = Namespace::new(&place.namespace()).unwrap();
-        let store = shards::open(&place.server(), &namespace, ShardMap::even(2, 2).unwrap()).await.unwrap();
+        let fate = Arc::<Fate>::default();
+        let server = MortalServer(place.server(), Arc::clone(&fate));
+        let store = shards::open(&server, &namespace, ShardMap::even(2, 2).unwrap()).await.unwrap();
         let clock = ManualClock::new(BEGIN_MS);
         let bank = Bank::new(clock.clone());
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
@@ -217,9 +228,17 @@ impl Rig {
             },
             NoticeMetrics::register(&registry).unwrap(),
         ));
-        let table = Arc::new(Table::of::<Served<Life<TestKinds>>>().unwrap());
+        let following = Arc::new(Following::<TestKinds>::new(follow::Ports {
+            databases: store.clone(),
+            blocks: Blocks::new(follow::open(&server, &namespace).await.unwrap()),
+            clock: clock.clone(),
+            staff: Names,
+            buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
+        }));
+        let table = Arc::new(Table::of::<Both<Served<Life<TestKinds>>, Served<Following<TestKinds>>>>().unwrap());
         let requests = Arc::new(RequestMetrics::register(&registry, table.names()).unwrap());
-        let router = Router::new(Served(Arc::clone(&life)), table, clock.clone(), requests);
+        let served = Both(Served(Arc::clone(&life)), Served(Arc::clone(&following)));
+        let router = Router::new(served, table, clock.clone(), requests);
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let simulator = Simulator {
@@ -235,7 +254,9 @@ impl Rig {
             clock,
             bank,
             life,
+            following,
             store,
+            fate,
             death,
             simulator,
             url,
@@ -282,6 +303,12 @@ impl Rig {
     pub(crate) async fn buy_within(&mut self, buyers: impl IntoIterator<Item = u64>, window_ms: u64) -> Vec<OrderId> {
         let now_ms = self.clock.now_ms();
         let rows: Vec<OrderRow> = buyers.into_iter().map(|buyer| row(buyer, now_ms, window_ms)).collect();
+        self.write(&rows).await;
+        rows.iter().map(|row| row.order).collect()
+    }
+
+    /// Writes rows, as a writer does.
+    pub(crate) async fn write(&mut self, rows: &[OrderRow]) {
         self.written += 1;
         for shard in self.shards() {
             let here = |row: &&OrderRow| self.store.orders.map().home_of_order(row.order).shard == shard;
@@ -294,7 +321,19 @@ impl Rig {
             };
             assert_eq!(self.store.orders.write(shard, write).await.unwrap(), Written::Done);
         }
-        rows.iter().map(|row| row.order).collect()
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        let (head, body) = self.open(path, token, &[]).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    }
+
+    /// An answer whose body is still to come.
+    pub(crate) async fn open(&self, path: &str, token: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+        let request = Request::get(format!("{}{path}", self.url)).header("authorization", format!("Bearer {token}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.client.request(request.body(Full::default()).unwrap()).await.unwrap()
     }
 
     pub(crate) async fn status(&self, order: OrderId) -> Status {
@@ -421,7 +460,8 @@ fn progress(offset: u64) -> Progress {
     Progress { generation: Generation(1), offset, record: RecordId::new(1_000 + offset).ok() }
 }
 
-fn row(buyer: u64, now_ms: u64, window_ms: u64) -> OrderRow {
+/// An unpaid order of tenant 7.
+pub(crate) fn row(buyer: u64, now_ms: u64, window_ms: u64) -> OrderRow {
     let buyer = BuyerId::new(buyer).unwrap();
     OrderRow {
         order: OrderId::compose(now_ms, Slot::of(buyer), (buyer.get() / 32 % 256) as u8, (buyer.get() % 32) as u8)

@@ -8,12 +8,12 @@ use super::rig::{Answer, Rig, TOTAL};
 use domain::id::OrderId;
 
 impl Rig {
-    async fn ship(&self, order: OrderId, number: &str) -> Answer {
+    pub(crate) async fn ship(&self, order: OrderId, number: &str) -> Answer {
         let body = json!({"carrier": "SF", "number": number});
         self.post(&format!("/v1/merchant/orders/{order}/ship"), "staff-7", "k", Some(body)).await
     }
 
-    async fn receive(&self, order: OrderId, tenant: u32, buyer: u64) -> Answer {
+    pub(crate) async fn receive(&self, order: OrderId, tenant: u32, buyer: u64) -> Answer {
         self.post(&format!("/v1/orders/{order}/receive"), &self.buyer_token(tenant, buyer), "k", None).await
     }
 }

@@ -1,0 +1,224 @@
+//! `orders serve`: the order service as a process of its own, and `orders bank`: the simulated bank
+//! as one. Any number of the first work side by side.
+
+mod bank;
+mod staff;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use domain::{id::TenantId, record::Topic, shard::ShardMap};
+use kit::{
+    admin::{self, Readiness},
+    api::Served,
+    client::{Client, ClientLimits, Forward},
+    clock::SystemClock,
+    http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, Router, Service, Table},
+    metrics::Registry,
+    random::SystemRandom,
+    settings::{AdminArgs, Secret, StoreArgs, TokenArgs},
+    shutdown::on_signals,
+};
+use store::{
+    log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
+    shards,
+    sql::{
+        Sql as _,
+        mysql::{MySql, MySqlServer, Settings},
+    },
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    follow::{self, Blocks, Following},
+    life::{Kinds, Life, Ports, work},
+    payment::notice::NoticeMetrics,
+    simulator::RemoteAccounts,
+};
+
+pub use bank::{BankServeArgs, serve_bank};
+
+use bank::Cashier;
+use staff::Merchants;
+
+/// The kinds of the production deployment.
+struct Production;
+
+impl Kinds for Production {
+    type Sql = MySql;
+    type Clock = SystemClock;
+    type Random = SystemRandom;
+    type Accounts = Option<RemoteAccounts>;
+    type Staff = Merchants;
+}
+
+/// What the service is told.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address at which engines reach it. Not for buyers.
+    #[arg(long, env = "FLASHSALE_ORDERS_LISTEN", default_value = "127.0.0.1:8083")]
+    pub listen: SocketAddr,
+
+    /// The stores.
+    #[command(flatten)]
+    pub stores: StoreArgs,
+
+    /// The keys of buyers' tokens.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+
+    /// Where the merchants' service is: it knows people and keys.
+    #[arg(long, env = "FLASHSALE_CATALOG_URL", default_value = "http://127.0.0.1:8082")]
+    pub catalog_url: String,
+
+    /// The simulated bank, if shops shall be paid in play money.
+    #[command(flatten)]
+    pub bank: BankArgs,
+
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// The simulated bank, and whom it pays.
+#[derive(Debug, Args)]
+pub struct BankArgs {
+    /// Where `orders bank` is. Without it nobody is paid in play money.
+    #[arg(long, env = "FLASHSALE_BANK_URL", requires = "bank_secret")]
+    pub bank_url: Option<String>,
+
+    /// The bank's secret, as the bank has it. By the environment, or `file:PATH`.
+    #[arg(long, env = "FLASHSALE_BANK_SECRET", hide_env_values = true)]
+    pub bank_secret: Option<Secret>,
+
+    /// Tenants whose orders are paid in play money, separated by commas; no others are.
+    #[arg(long, env = "FLASHSALE_BANK_TENANTS", value_delimiter = ',')]
+    pub bank_tenants: Vec<TenantId>,
+}
+
+impl BankArgs {
+    fn accounts(&self) -> anyhow::Result<Option<RemoteAccounts>> {
+        let Some((url, secret)) = self.bank_url.as_ref().zip(self.bank_secret.clone()) else { return Ok(None) };
+        let bank = Client::new(url, ClientLimits::default())?;
+        Ok(Some(RemoteAccounts::new(bank, secret, self.bank_tenants.clone())))
+    }
+
+    fn cashier(&self) -> anyhow::Result<Cashier> {
+        Ok(Cashier(self.bank_url.as_deref().map(Forward::new).transpose()?))
+    }
+}
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// What a person can do about each stands in its text.
+pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let stop = on_signals()?;
+    let (buyers, accounts, cashier) = (args.tokens.verifier()?, args.bank.accounts()?, args.bank.cashier()?);
+    let staff = Merchants::at(&args.catalog_url)?;
+    let second = SecondPort::open(&args.admin)?;
+    let listener = listen(args.listen)?;
+    let server = MySqlServer::new(args.stores.mysql_url.expose(), Settings::default())?;
+    let map = ShardMap::even(args.stores.shards, args.stores.tables)?;
+    let databases = shards::open(&server, &args.stores.namespace, map).await.context("opening the databases")?;
+    let listing = follow::open(&server, &args.stores.namespace).await.context("opening the database of lists")?;
+    let log = log(&args.stores);
+    ensure_topics(&log).await.context("the topics of the log")?;
+    let (clock, random) = (SystemClock::new(), SystemRandom::default());
+    let following = Arc::new(Following::<Production>::new(follow::Ports {
+        databases: databases.clone(),
+        blocks: Blocks::new(listing.clone()),
+        clock,
+        staff: Merchants::at(&args.catalog_url)?,
+        buyers: args.tokens.verifier()?,
+    }));
+    let ports: Ports<Production> = Ports { databases: databases.clone(), clock, random, accounts, staff, buyers };
+    let life = Arc::new(Life::new(ports, NoticeMetrics::register(&second.registry)?));
+    let work_stop = CancellationToken::new();
+    let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));
+    let events = (KafkaSource::of(&log, Topic::OrderEvents), log.partitions);
+    let follow = follow::follow(Arc::clone(&following), events, (stop.clone(), work_stop.clone()));
+    let follow = tokio::spawn(follow);
+    let served = Both(Both(Served(life), Served(following)), cashier);
+    second.serve(listener, served, stop).await?;
+    work_stop.cancel();
+    work.await?;
+    follow.await?;
+    databases.close().await;
+    listing.close().await;
+    second.close().await
+}
+
+fn log(args: &StoreArgs) -> KafkaSettings {
+    KafkaSettings {
+        replication: args.kafka.kafka_replication,
+        min_insync: args.kafka.kafka_min_insync,
+        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+    }
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    http::bind(address, false)
+        .with_context(|| format!("cannot listen on {address}; --listen and --admin-addr choose other addresses"))
+}
+
+/// The admin port, and what it shows.
+struct SecondPort {
+    registry: Registry,
+    readiness: Readiness,
+    stop: CancellationToken,
+    serving: JoinHandle<io::Result<DrainOutcome>>,
+}
+
+impl SecondPort {
+    fn open(args: &AdminArgs) -> anyhow::Result<Self> {
+        let (registry, readiness, stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
+        let listener = listen(args.admin_addr)?;
+        let serving = admin::serve(listener, args.hosts(), registry.clone(), readiness.clone(), stop.clone());
+        Ok(Self { registry, readiness, stop, serving: tokio::spawn(serving) })
+    }
+
+    /// Serves the first port until `stop`, and drains it.
+    async fn serve<S: Service>(
+        &self,
+        listener: TcpListener,
+        service: S,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
+        let table = Arc::new(Table::of::<S>()?);
+        let requests = Arc::new(RequestMetrics::register(&self.registry, table.names())?);
+        let router = Router::new(service, table, SystemClock::new(), requests);
+        let connections = ConnectionMetrics::register(&self.registry)?;
+        self.readiness.ready();
+        let limits = Limits::sharing(descriptors, 1);
+        let drained = http::serve_measured(listener, router, limits, connections, stop).await?;
+        tracing::info!(finished = drained.finished, aborted = drained.aborted, "drained");
+        Ok(())
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.serving.await??;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cashier_stands_beside_the_routes_of_orders() {
+        let table =
+            Table::of::<Both<Both<Served<Life<Production>>, Served<Following<Production>>>, Cashier>>().unwrap();
+        let has = |name| table.names().contains(&name);
+        assert!(has("pay_order") && has("order_stream") && has("cashier"));
+    }
+}
