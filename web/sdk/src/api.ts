@@ -11,6 +11,8 @@ export interface paths {
         /**
          * My orders.
          * @description A buyer's own orders of this shop, newest first. An order is listed once it has its row.
+         *     `live_in_sale` leaves those that take units of one sale: with `limit_reached` they stand in the
+         *     way. One that is `pending_payment` is paid by `POST /v1/orders/{order_id}/pay`.
          */
         get: operations["listOrders"];
         put?: never;
@@ -244,6 +246,8 @@ export interface components {
             detail: string;
             /** @description What is wrong with the input, field by field. */
             errors?: components["schemas"]["FieldError"][];
+            /** @description Of `limit_reached`: where the caller's own live orders of the sale are, as a path. */
+            orders?: string;
             /**
              * Format: int32
              * @description The HTTP status.
@@ -322,6 +326,8 @@ export interface components {
         };
         /** @description An order as its buyer sees it. */
         Order: {
+            /** @description What the purchase carried, as it was sent; absent while the status is `pending`. */
+            context?: Record<string, never>;
             /** @description The offer. */
             offer_id: string;
             /**
@@ -563,6 +569,8 @@ export interface operations {
                 cursor?: string;
                 /** @description Items of the page. */
                 limit?: number;
+                /** @description Only those that take units of this sale. */
+                live_in_sale?: string;
             };
             header?: never;
             path?: never;
@@ -706,7 +714,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `price_changed`: the price is another one than expected; the answer shows it. Nothing was bought; `sold_out`; `limit_reached`; `not_started`; `ended`; `paused` */
+            /** @description `price_changed`: the price is another one than expected; the answer shows it. Nothing was bought; `sold_out`; `limit_reached`: `orders` leads to the buyer's own that stand in the way; `not_started`; `ended`; `paused` */
             409: {
                 headers: {
                     /** @description Of not_started alone: seconds until the sale opens. */

@@ -40,7 +40,7 @@ type Purchase = ReturnType<typeof flow>['purchase']
 
 /** Where it stands, and the one thing to do next. */
 function Now({ state, order, purchase }: { state: State; order: Held; purchase: Purchase }) {
-  const { statuses, ends, toPay, payIn, pay, simulated, opening, confirming, confirmingHint, payAgain, closing } = words.value
+  const { statuses, ends, toPay, payIn, pay, simulated, opening, confirming, confirmingHint, payAgain, closing, toSales } = words.value
   const isAsking = useSignal(false)
   const due = order.pay_by && <Countdown to={order.pay_by} label={payIn} isSmall />
   if (state.at === 'settled') {
@@ -49,6 +49,7 @@ function Now({ state, order, purchase }: { state: State; order: Held; purchase: 
         {['paid', 'fulfilled', 'completed'].includes(order.status) && <><Tick /><Steps done={3} /></>}
         <Title>{statuses[order.status] ?? order.status}</Title>
         <p>{ends[order.status]}</p>
+        <a class="button wide" href="#/">{toSales}</a>
       </section>
     )
   }
