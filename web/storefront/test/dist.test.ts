@@ -39,6 +39,6 @@ test('both languages say the same things, and answer every refusal of a purchase
   const responses: { description: string }[] = Object.values(api.paths['/v1/orders'].post.responses)
   // What is a flaw of the page has one text for all; `outcome_unknown` is a state, not a refusal.
   const flaws = ['invalid_request', 'too_large', 'unsupported_media_type', 'outcome_unknown']
-  const codes = responses.slice(1).flatMap(({ description }) => [...description.matchAll(/`([a-z_]+)`/g)].map(([, code]) => code as string))
+  const codes = responses.slice(1).flatMap(({ description }) => [...description.matchAll(/(?:^|; )`([a-z_]+)`/g)].map(([, code]) => code as string))
   for (const code of codes.filter(code => !flaws.includes(code))) expect(LANGUAGES.en.problems, code).toHaveProperty(code)
 })
