@@ -40,8 +40,9 @@ fn response_of(response: &Value) -> Documented {
     let is_always = |name: &String| !response["headers"][name]["schema"]["type"].is_array();
     let headers = Vec::into_iter(names("headers")).filter(is_always).map(|name| name.to_lowercase()).collect();
     let is_problem = media.as_deref() == Some("application/problem+json");
-    // The codes stand between backticks.
-    let quoted = response["description"].as_str().unwrap().split('`').skip(1).step_by(2);
-    let codes = if is_problem { quoted.map(str::to_owned).collect() } else { vec!["none".to_owned()] };
+    // Each part begins with its code between backticks.
+    let parts = response["description"].as_str().unwrap().split("; ");
+    let named = parts.filter_map(|part| Some(part.strip_prefix('`')?.split_once('`')?.0.to_owned()));
+    let codes = if is_problem { named.collect() } else { vec!["none".to_owned()] };
     Documented { codes, headers, media }
 }
