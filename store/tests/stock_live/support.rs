@@ -1,10 +1,13 @@
 //! Connections for the tests.
 
+use std::time::Duration;
+
 use domain::id::LaneId;
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use store::stock::redis::{RedisKeeping, RedisSettings, RedisStock};
 
-use super::server::PATIENCE;
+/// Long enough for a slow machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn url() -> String {
     std::env::var("FLASHSALE_REDIS_URL").expect("FLASHSALE_REDIS_URL; stack/stack up, then . stack/env")
