@@ -22,7 +22,7 @@ use super::{
     cells,
     list::{self, FILTERS},
     service::Following,
-    shown::Read,
+    shown::{Keyed, Read},
 };
 use crate::life::{Kinds, Refused};
 
@@ -132,7 +132,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
         ("from" = Option<String>, Query, description = "RFC 3339.", nullable = false, max_length = 40),
         ("to" = Option<String>, Query, description = "RFC 3339.", nullable = false, max_length = 40),
     ),
-    responses((status = 202, body = OrderExport), Read)
+    responses((status = 202, body = OrderExport), Read, Keyed)
 )]
 pub(super) async fn export<K: Kinds>(following: &Following<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let tenant = Following::<K>::tenant(call)?;

@@ -29,6 +29,15 @@ impl IntoResponses for Read {
     }
 }
 
+/// What a request under an Idempotency-Key is refused by besides.
+pub(super) struct Keyed;
+
+impl IntoResponses for Keyed {
+    fn responses() -> Responses {
+        refusals(&[(Code::IdempotencyMismatch, "")])
+    }
+}
+
 /// Money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = OrderAmount)]
