@@ -77,19 +77,9 @@ impl Followed {
                 unit_price: row.unit_price,
                 reserved_at_ms: row.reserved_at_ms,
             });
-            let event = OrderEvent {
-                order,
-                sequence,
-                kind,
-                tenant,
-                sale,
-                offer,
-                buyer,
-                quantity,
-                purchased,
-                reason: None,
-                refunded: 0,
-            };
+            let (reason, refunded) = (None, 0);
+            let event =
+                OrderEvent { order, sequence, kind, tenant, sale, offer, buyer, quantity, purchased, reason, refunded };
             event.append(&mut payload);
         }
         self.told += 1;
