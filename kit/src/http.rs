@@ -5,6 +5,9 @@
 /// Every limit, with its default and its reason.
 mod limits;
 
+/// Addresses for programs that are started next.
+mod free;
+
 /// Listening sockets that several runtimes can share.
 mod listener;
 
@@ -59,6 +62,7 @@ pub(crate) use self::body::Upload;
 pub use self::body::{BodyError, read_body};
 pub use self::descriptors::raise_descriptor_limit;
 pub use self::events::{Event, EventSender, EventsEnded, events};
+pub use self::free::free_address;
 pub use self::headers::{IDEMPOTENCY_KEY, IdempotencyKeyError, bearer, client_address, idempotency_key};
 pub use self::limits::{BODY_BYTES_MAX, BODY_DEADLINE, Limits};
 pub use self::listener::bind;

@@ -191,7 +191,7 @@ async fn silence_and_absence_are_told_apart() {
     let silent = served.client(limits).ask(&Ask::get("/v1/silence")).await.unwrap_err();
     assert!(silent.is_unknown() && matches!(silent, ClientError::Timeout(_)), "{silent}");
     assert_eq!(served.asked(), 2, "a read is asked again");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = http::free_address().unwrap();
     let away = Client::new(&nobody.to_string(), limits).unwrap().ask(&Ask::post("/v1/orders")).await.unwrap_err();
     assert!(!away.is_unknown() && away.is_retryable() && matches!(away, ClientError::Away(_)), "{away}");
     assert!(away.to_string().contains("refused"), "{away}");

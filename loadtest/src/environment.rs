@@ -6,6 +6,7 @@ use std::{path::Path, process::Stdio};
 use domain::id::BuyerId;
 use kit::{
     clock::{Clock, SystemClock},
+    http::free_address,
     metrics::{ProcessSample, process_cpu_time},
     token::{BuyerClaims, SignError, TokenSigner},
 };
@@ -17,7 +18,7 @@ use crate::{
     error::{RunError, local},
     report::Memory,
     sale::LoadSale,
-    services::{Service, ServiceError, free_address},
+    services::{Service, ServiceError},
     timeline::CpuTimes,
 };
 

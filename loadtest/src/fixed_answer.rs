@@ -103,11 +103,10 @@ mod tests {
         net::TcpStream,
     };
 
+    use kit::http::free_address;
+
     use super::*;
-    use crate::{
-        response::{self, Verdict},
-        services::free_address,
-    };
+    use crate::response::{self, Verdict};
 
     /// What the generator counts as a refusal of the engine it must count as one here, request
     /// after request on one connection.

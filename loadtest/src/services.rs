@@ -5,7 +5,7 @@
 use std::{
     fs::File,
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -206,14 +206,6 @@ fn profile_of(folder: &Path) -> &str {
     }
 }
 
-/// An address on the loopback with a port that is free now.
-///
-/// # Errors
-/// When the system has none.
-pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
-}
-
 /// A running service. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Service {
@@ -298,6 +290,8 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
+    use kit::http::free_address;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, ensure};
 use kit::{
     clock::{Clock as _, SystemClock},
+    http::free_address,
     token::TokenSigner,
 };
 use loadtest::{audit, backends::production::ProductionBackends, sale::LoadSale, tally::Book};
@@ -54,7 +55,7 @@ pub struct OrderServices {
 }
 
 fn place() -> anyhow::Result<(SocketAddr, u16)> {
-    Ok((SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?))
+    Ok((free_address()?, free_port()?))
 }
 
 /// Starts a program of the crate `orders`, and waits until it is ready.

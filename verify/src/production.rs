@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use kit::token::TokenSigner;
+use kit::{http::free_address, token::TokenSigner};
 use loadtest::{audit::Evidence, backends::production::ProductionBackends, sale::LoadSale, tally::Book};
 
 use crate::{
@@ -46,7 +46,7 @@ impl Production {
         let services = Services::new(name)?;
         let writers = [services.order_writer(writer_arguments)?, services.order_writer(writer_arguments)?];
         let engine = || {
-            let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+            let (listen, admin) = (free_address()?, free_port()?);
             Ok::<_, anyhow::Error>(Engine { process: services.engine_at(listen, admin)?, listen, admin })
         };
         let engines = [engine()?, engine()?];

@@ -4,13 +4,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
 use anyhow::Context;
+use kit::http::free_address;
 
 use crate::child::{Child, wait_until};
 
@@ -22,12 +23,12 @@ pub struct RedisServer {
     child: Child,
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port for a program that is started next ([`free_address`]).
 ///
 /// # Errors
 /// When none can be had.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(free_address()?.port())
 }
 
 impl RedisServer {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use kit::settings::StoreArgs;
+use kit::{http::free_address, settings::StoreArgs};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
@@ -143,7 +143,7 @@ impl Services {
     /// # Errors
     /// When it is not ready in time.
     pub fn another_engine(&self) -> anyhow::Result<(Child, SocketAddr)> {
-        let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        let (listen, admin) = (free_address()?, free_port()?);
         Ok((self.engine_at(listen, admin)?, listen))
     }
 
@@ -162,7 +162,7 @@ impl Services {
     /// # Errors
     /// When it is not ready in time.
     pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
-        let (listen, admin) = (SocketAddr::from(([127, 0, 0, 1], free_port()?)), free_port()?);
+        let (listen, admin) = (free_address()?, free_port()?);
         let mut command = self.command("catalog");
         command.args(["serve", "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
         command.env("FLASHSALE_OPERATOR_SECRET", OPERATOR).env("FLASHSALE_VAULT_KEY", VAULT_KEY);

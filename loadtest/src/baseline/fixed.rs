@@ -3,14 +3,16 @@
 
 use std::{net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
-use kit::clock::{Clock, SystemClock};
+use kit::{
+    clock::{Clock, SystemClock},
+    http::free_address,
+};
 use tokio::{net::TcpStream, process::Command};
 
 use crate::{
     fixed_answer::COMMAND,
     generator::{self, GeneratorError, Load, Meters},
     plan::{Attempt, Conduct},
-    services::free_address,
     tally::Figures,
 };
 

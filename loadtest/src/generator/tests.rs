@@ -265,7 +265,7 @@ async fn a_send_without_an_answer_is_noted_when_patience_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_does_not_answer_is_told_before_the_clock_starts() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = kit::http::free_address().unwrap();
     let (meters, clock) = (Arc::new(Meters::default()), SystemClock::new());
     let refused = warm_up(load(nobody, plan::ordinary(0..10)), &meters, clock).await;
     assert!(matches!(refused, Err(GeneratorError::WarmUp(_))));

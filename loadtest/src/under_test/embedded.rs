@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use kit::clock::SystemClock;
+use kit::{clock::SystemClock, http::free_address};
 use store::sql::sqlite::Sqlite;
 
 use super::{StartContext, Started, UnderTest};
@@ -14,7 +14,7 @@ use crate::{
     error::{RunError, local},
     fault::Fault,
     progress::Progress,
-    services::{Program, Programs, Publisher, free_address},
+    services::{Program, Programs, Publisher},
     spec::RunSpec,
     timeline::ONE_PROCESS,
 };

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use kit::{clock::SystemClock, settings::Secret};
+use kit::{clock::SystemClock, http::free_address, settings::Secret};
 use store::sql::mysql::MySql;
 use tokio::process::Command;
 
@@ -14,7 +14,7 @@ use crate::{
     environment::output_of,
     error::{RunError, local},
     fault::{Act, Fault},
-    services::{Programs, Publisher, free_address},
+    services::{Programs, Publisher},
     timeline::PROCESSES,
 };
 

@@ -1,11 +1,11 @@
 //! Redis servers of a test's own: to be killed, filled, or clustered.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use kit::http::free_address;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server that ends with the test.
 pub(super) struct OwnRedis {
     port: u16,
+    /// What nodes of a cluster speak to each other over.
+    bus: u16,
     options: Vec<String>,
     home: TempDir,
     child: Child,
@@ -26,29 +28,20 @@ impl Drop for OwnRedis {
     }
 }
 
-fn spawn(port: u16, home: &TempDir, options: &[String]) -> Child {
+fn spawn([port, bus]: [u16; 2], home: &TempDir, options: &[String]) -> Child {
     let mut server = Command::new("redis-server");
     server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
-    server.arg("--port").arg(port.to_string()).arg("--dir").arg(home.path()).args(options);
+    server.arg("--port").arg(port.to_string()).arg("--cluster-port").arg(bus.to_string());
+    server.arg("--dir").arg(home.path()).args(options);
     server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server can be started")
-}
-
-/// A free port, whose bus port is a port too.
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
-    }
 }
 
 impl OwnRedis {
     pub(super) async fn start(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (port, home) = (free_port(), TempDir::new().unwrap());
-        let child = spawn(port, &home, &options);
-        let server = Self { port, options, home, child };
+        let ([port, bus], home) = ([0; 2].map(|_| free_address().unwrap().port()), TempDir::new().unwrap());
+        let child = spawn([port, bus], &home, &options);
+        let server = Self { port, bus, options, home, child };
         server.raw().await;
         server
     }
@@ -62,7 +55,7 @@ impl OwnRedis {
             let mut raw = node.raw().await;
             redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(from).arg(to).exec_async(&mut raw).await.unwrap();
             let mut meet = redis::cmd("CLUSTER");
-            meet.arg("MEET").arg("127.0.0.1").arg(nodes[0].port).exec_async(&mut raw).await.unwrap();
+            meet.arg("MEET").arg("127.0.0.1").arg(nodes[0].port).arg(nodes[0].bus).exec_async(&mut raw).await.unwrap();
         }
         let started = Instant::now();
         for node in &nodes {
@@ -134,7 +127,7 @@ impl OwnRedis {
     /// The same server again, on the same port with the same files.
     pub(super) async fn start_again(&mut self) {
         self.kill();
-        self.child = spawn(self.port, &self.home, &self.options);
+        self.child = spawn([self.port, self.bus], &self.home, &self.options);
         self.raw().await;
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use kit::http::free_address;
 use verify::{
     child::{Child, wait_until},
     deployment::DeploymentArgs,
@@ -69,7 +70,7 @@ impl Services {
                 let admin = free_port()?;
                 let mut arguments = vec!["--admin-addr".into(), format!("127.0.0.1:{admin}")];
                 if program == "engine" {
-                    let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+                    let address = free_address()?;
                     arguments.extend(["--listen".into(), address.to_string()]);
                     addresses.push(address);
                 }

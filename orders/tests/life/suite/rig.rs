@@ -364,9 +364,11 @@ impl Rig {
         rows.into_iter().map(|mut row| (row.text().unwrap(), row.text().unwrap())).collect()
     }
 
-    /// Sends the notices that are due. How many were taken.
+    /// Sends the notices that are due. How many were taken: a slow machine takes them too.
     pub(crate) async fn deliver(&self) -> usize {
-        self.simulator.deliver(ClientLimits::default()).await
+        let patience = Duration::from_secs(60);
+        let limits = ClientLimits { connect_deadline: patience, answer_deadline: patience, ..Default::default() };
+        self.simulator.deliver(limits).await
     }
 
     /// Notices that are due, not sent.
