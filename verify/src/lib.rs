@@ -16,4 +16,5 @@ pub mod production;
 pub mod redis_server;
 pub mod search;
 pub mod services;
+pub mod shown;
 pub mod wire;

@@ -20,6 +20,7 @@ use crate::{
     merchants::{Merchants, answered},
     redis_server::free_port,
     services::{Services, wait_until_ready},
+    shown::metrics_are_known,
 };
 
 /// The bank's secret.
@@ -49,7 +50,7 @@ pub struct OrderServices {
     pub sale: LoadSale,
     signer: TokenSigner,
     deployment: DeploymentArgs,
-    _others: [Child; 2],
+    others: [Child; 2],
     // Last: what it leaves behind is removed when nobody works on it any more.
     running: Services,
 }
@@ -101,7 +102,7 @@ impl OrderServices {
             sale,
             signer,
             deployment,
-            _others: [writer, catalog],
+            others: [writer, catalog],
             running,
         };
         for (listen, admin) in engines {
@@ -159,6 +160,15 @@ impl OrderServices {
         let status = process.wait(PATIENCE)?;
         ensure!(status.success(), "it ended with {status}:\n{}", process.tail());
         Ok(())
+    }
+
+    /// Holds what each kind of program here shows against what alerts rest on.
+    ///
+    /// # Errors
+    /// When one shows what is not known.
+    pub fn metrics_are_known(&self) -> anyhow::Result<()> {
+        let placed = [&self.engines[0].process, &self.services[0].process];
+        self.others.iter().chain(placed).try_for_each(metrics_are_known)
     }
 
     /// A buyer's token.

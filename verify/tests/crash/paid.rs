@@ -91,6 +91,7 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
     wait_until("both list all orders, newest first", PATIENCE, || Ok(listed(0) == all && listed(1) == all)).unwrap();
     place.audit(1).unwrap();
     assert_eq!(place.buy(0, &expired.token, "again"), "accepted", "the buyer may buy again");
+    place.metrics_are_known().unwrap();
     for service in [0, 1] {
         place.drain(service).unwrap();
     }

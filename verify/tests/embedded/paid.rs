@@ -7,6 +7,7 @@ use serde_json::Value;
 use verify::{
     child::{Child, wait_until},
     embedded::Embedded,
+    shown::metrics_are_known,
     wire::{Wire, request},
 };
 
@@ -116,6 +117,7 @@ fn an_order_is_found_watched_paid_and_listed() {
     let number = shown["attempts"][0]["provider_number"].as_str().unwrap();
     let found = demo.get(&format!("/v1/merchant/orders?number={number}"), &demo.key);
     assert_eq!(found["items"][0]["order_id"], order.as_str());
+    metrics_are_known(&demo.server).unwrap();
 }
 
 /// Bought, paid at the simulated cashier, refunded in part and then in full; another is cancelled
