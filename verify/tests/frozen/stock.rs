@@ -43,11 +43,16 @@ impl Fixture {
         })
     }
 
-    /// The one id that all repeats get, once the lane sells again.
+    /// The one id that all repeats get, once the lane sells again: each front thread finds the stock
+    /// server by itself.
     fn settles(&self, buyer: u32) -> String {
-        wait_until("the key has its order", PATIENCE, || Ok(self.buys(self.engines[0], buyer, "k").status() == 202))
-            .unwrap();
-        let ids: BTreeSet<String> = self.storms(buyer).iter().map(|outcome| order_of(outcome).unwrap()).collect();
+        let mut ids = BTreeSet::new();
+        let are_all_told = || {
+            let told: Vec<_> = self.storms(buyer).iter().map(order_of).collect();
+            ids.extend(told.iter().flatten().cloned());
+            Ok(told.iter().all(Option::is_some))
+        };
+        wait_until("each repeat has the order", PATIENCE, are_all_told).unwrap();
         assert_eq!(ids.len(), 1, "one key, one order: {ids:?}");
         ids.into_iter().next().unwrap()
     }
