@@ -43,8 +43,8 @@ impl Fixture {
         })
     }
 
-    /// The one id that all repeats get, once the lane sells again: each front thread finds the stock
-    /// server by itself.
+    /// The one id that all repeats get, once the lane sells again. Each front thread finds that out
+    /// by itself.
     fn settles(&self, buyer: u32) -> String {
         let mut ids = BTreeSet::new();
         let are_all_told = || {
