@@ -7,7 +7,7 @@ use serde_json::Value;
 use verify::{child::Child, embedded::Embedded, load_test::LoadTest};
 
 // Long enough for all kills and the starts after them, during which buyers are turned away.
-const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 4_000, buyers: 12_000, rate: 1_500 };
+const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 4_000, buyers: 8_000, rate: 1_000 };
 /// Sales, each with a seed of its own.
 const SALES: u64 = 10;
 /// Kills in each.

@@ -14,7 +14,7 @@ use verify::{child::wait_until, embedded::Embedded, load_test::LoadTest};
 
 use super::{crash::kill_while_it_sells, toy::receives_every_order};
 
-const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 1_500, buyers: 4_000, rate: 1_500 };
+const SELLOUT: LoadTest = LoadTest { scenario: "sellout", units: 1_500, buyers: 3_000, rate: 500 };
 const KILLS: u64 = 4;
 const ACCEPTED_MAX: u64 = 200;
 const CANCELLED: usize = 5;
