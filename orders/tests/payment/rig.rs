@@ -155,7 +155,7 @@ impl Rig {
         let router = Router::new(simulator(&bank, &origin), Arc::new(table), clock.clone(), Arc::new(metrics));
         let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
-        let limits = ClientLimits { answer_deadline: Duration::from_millis(500), ..ClientLimits::default() };
+        let limits = ClientLimits { answer_deadline: Duration::from_secs(2), ..ClientLimits::default() };
         let client = Client::new(&address, limits).unwrap();
         let account = wechat_account(7, MERCHANT);
         let ring = Arc::new(wechat_ring(&account));
