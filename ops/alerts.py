@@ -40,6 +40,8 @@ def rose(metric, window="10m", bound=0, by="deployment"):
 D = {"deployment": "d"}
 LANE, PART = '{deployment="d",lane="5001"}', '{deployment="d",partition="3"}'
 ANY = '{deployment="d"}'
+CONSUMER = {"deployment": "d", "consumer": "order_list"}
+PARKS, NEWER = (f'{{deployment="d",consumer="order_list",outcome="{outcome}"}}' for outcome in ("parked", "newer"))
 FAILURES = "sum by (deployment) (increase(" + FAILED + "[WINDOW]))"
 LATE = (
     "(sum by (deployment, stage) (increase(" + PROMISED + "[WINDOW]))\n"
@@ -286,6 +288,28 @@ ALERTS = [
         D,
         counter("releases_parked_total", ANY, 1),
         at_rest("releases_parked_total", ANY),
+    ),
+    Alert(
+        "ConsumerParked",
+        "ticket",
+        "0m",
+        rose('consumer_records_total{outcome="parked"}', "30m", by="deployment, consumer"),
+        "The consumer {{ $labels.consumer }} put records of a topic aside",
+        "consumer-records",
+        CONSUMER,
+        counter("consumer_records_total", PARKS, 1),
+        at_rest("consumer_records_total", PARKS),
+    ),
+    Alert(
+        "ConsumerWaits",
+        "ticket",
+        "2m",
+        rose('consumer_records_total{outcome="newer"}', "2m", by="deployment, consumer"),
+        "The consumer {{ $labels.consumer }} waits for a newer program",
+        "consumer-records",
+        CONSUMER,
+        counter("consumer_records_total", NEWER, 30),
+        at_rest("consumer_records_total", NEWER),
     ),
     Alert(
         "StockUnknown",

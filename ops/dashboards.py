@@ -206,6 +206,7 @@ DASHBOARDS = [
                 (
                     (f"sum (increase(flashsale_dead_letters_total{{{D}}}[1d]))", "records"),
                     (f"sum (increase(flashsale_releases_parked_total{{{D}}}[1d]))", "releases"),
+                    (f'sum (increase(flashsale_consumer_records_total{{{D},outcome="parked"}}[1d]))', "of consumers"),
                 ),
                 "parked",
                 "stat",

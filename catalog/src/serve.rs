@@ -14,12 +14,14 @@ use kit::{
     api::Served,
     clock::SystemClock,
     http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
-    metrics::Registry,
+    metrics::{Kind, Registry},
     random::SystemRandom,
     settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
+    consumer,
+    figures::Figure,
     log::{
         OrderLogSource as _,
         kafka::{KafkaLog, KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
@@ -144,6 +146,11 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stock = reads::stock(&args).await?;
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside).with_lanes(stock.clone()));
     catalog.alarms().show(&registry)?;
+    registry.sampled(|samples| {
+        for Figure { name, help, labels, value, .. } in consumer::figures() {
+            samples.add(Kind::Counter, name, help, &labels, value);
+        }
+    })?;
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
     sales::adopt(&catalog).await?;
     let mut work = JoinSet::new();

@@ -27,7 +27,7 @@ mod publishing {
     };
 
     const SETTINGS: Settings =
-        Settings { partitions: 4, now_ms: 1_795_000_000_000, read_within: Duration::from_secs(5), dry_run: false };
+        Settings { partitions: 4, now_ms: 1_795_000_000_000, read_within: Duration::from_secs(60), dry_run: false };
     /// Rounds of publishers at the same moment.
     const ROUNDS: u32 = 200;
 

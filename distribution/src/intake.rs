@@ -13,15 +13,16 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use domain::{
     event::{OrderEvent, decode_events},
     id::{OrderId, PartitionId},
-    record::ORDER_EVENTS_TYPE,
+    record::{ORDER_EVENTS_TYPE, RecordError},
 };
 use kit::{clock::Clock, random::Random};
 use store::{
-    consumer::{Consumer, Handler},
-    log::{Entry, PartitionReader},
+    consumer::{Aside, Consumer, Handler},
+    log::PartitionReader,
     sql::{Sql, SqlError, Tx, Value, stored},
 };
 
@@ -41,8 +42,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 const FIRST_PLAN: Duration = Duration::from_secs(1);
 /// How long a read waits for the first record.
 const WAIT: Duration = Duration::from_secs(2);
-/// Longest cause that is kept, in characters.
-const CAUSE_MAX: usize = 180;
 
 /// Takes the events of one partition in.
 pub struct Intake<C, R> {
@@ -61,20 +60,17 @@ pub async fn run<S: Sql, R: PartitionReader>(
     mut consumer: Consumer<S, R>,
     mut intake: Intake<impl Clock, impl Random>,
 ) {
-    let waits = |error: &dyn std::error::Error| {
-        tracing::warn!(consumer = CONSUMER, %error, "commissions of orders wait; they go on by themselves");
-    };
     loop {
         match published::is_any(&db).await {
             Ok(true) => break,
             Ok(false) => {}
-            Err(error) => waits(&error),
+            Err(error) => consumer.report(&error.into()),
         }
         tokio::time::sleep(FIRST_PLAN).await;
     }
     loop {
         if let Err(error) = consumer.step(&mut intake, WAIT).await {
-            waits(&error);
+            consumer.report(&error);
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -90,7 +86,7 @@ struct Item {
 
 /// What a span comes to, before it is written.
 #[derive(Debug, Default)]
-struct Span {
+struct Changes {
     lines: Vec<Value>,
     paid: Vec<OrderId>,
     received: Vec<OrderId>,
@@ -99,7 +95,6 @@ struct Span {
     waits: Vec<Value>,
     /// Waited, and do no more.
     done_waiting: Vec<(OrderId, u8)>,
-    parked: Vec<Value>,
 }
 
 impl<C: Clock, R: Random> Intake<C, R> {
@@ -116,31 +111,36 @@ impl<C: Clock, R: Random> Intake<C, R> {
 }
 
 impl<S: Sql, C: Clock, R: Random> Handler<S> for Intake<C, R> {
-    async fn handle(&mut self, tx: &mut S::Tx, partition: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
-        let (mut span, mut items, now_ms) = (Span::default(), Vec::new(), self.clock.now_ms());
-        for record in records {
-            match decode_events(&record.kind, record.payload.clone()) {
-                Ok(events) => {
-                    let placed = events.into_iter().enumerate();
-                    items.extend(placed.map(|(at, event)| Item { event, place: Some((record.offset, at)) }));
-                }
-                Err(error) => {
-                    let whole = (record.kind.as_ref(), record.payload.clone());
-                    span.park((partition, record.offset, 0), None, &error.to_string(), whole, now_ms)?;
-                }
-            }
+    type Read = Vec<OrderEvent>;
+
+    fn read(kind: &str, payload: Bytes) -> Result<Vec<OrderEvent>, RecordError> {
+        decode_events(kind, payload)
+    }
+
+    async fn handle(
+        &mut self,
+        tx: &mut S::Tx,
+        _: PartitionId,
+        records: Vec<(u64, Vec<OrderEvent>)>,
+        parked: &mut Vec<Aside>,
+    ) -> Result<(), SqlError> {
+        let (mut span, mut items, now_ms) = (Changes::default(), Vec::new(), self.clock.now_ms());
+        let damaged = parked.len();
+        for (offset, events) in records {
+            let placed = events.into_iter().enumerate();
+            items.extend(placed.map(|(at, event)| Item { event, place: Some((offset, at)) }));
         }
         items.retain(|item| matters(item.event.kind));
         let versions = self.in_force(tx, &mut items).await?;
         if !items.is_empty() {
             let mut known = self.texts.known(tx, &mut items).await?;
             for item in items {
-                span.take(&mut known, &versions, &item, (partition, now_ms))?;
+                span.take(&mut known, &versions, &item, (now_ms, parked))?;
             }
             self.settle(tx, &span, &versions, &known, now_ms).await?;
         }
         self.texts.write_rest(tx, &span).await?;
-        self.metrics.count(Outcome::Parked, span.parked.len() / load::PARKED_COLUMNS);
+        self.metrics.count(Outcome::Parked, parked.len() - damaged);
         self.metrics.count(Outcome::Evaluated, span.paid.len() + span.refunds.len());
         self.metrics.count(Outcome::Waits, span.waits.len() / load::WAITING_COLUMNS);
         Ok(())
@@ -168,13 +168,13 @@ impl<C: Clock, R: Random> Intake<C, R> {
     }
 }
 
-impl Span {
+impl Changes {
     fn take(
         &mut self,
         known: &mut BTreeMap<OrderId, Known>,
         versions: &BTreeMap<OrderId, u32>,
         item: &Item,
-        (partition, now_ms): (PartitionId, u64),
+        (now_ms, parked): (u64, &mut Vec<Aside>),
     ) -> Result<(), SqlError> {
         let (event, known) = (&item.event, known.entry(item.event.order).or_default());
         let order = event.order;
@@ -212,45 +212,22 @@ impl Span {
             }
             Step::Wait if item.place.is_some() => {
                 self.waits.extend([order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);
-                self.waits.extend([bytes_of(event), stored(now_ms)?.into()]);
+                self.waits.extend([bytes_of(event).into(), stored(now_ms)?.into()]);
             }
             Step::Wait | Step::Nothing => {}
             Step::Contradicts(cause) => {
                 let (offset, at) = item.place.unwrap_or((order.get(), usize::from(event.sequence)));
-                let Value::Bytes(payload) = bytes_of(event) else { return Ok(()) };
-                self.park((partition, offset, at), Some(event), cause, (ORDER_EVENTS_TYPE, payload), now_ms)?;
+                let (kind, payload) = (ORDER_EVENTS_TYPE.to_owned(), bytes_of(event));
+                let order = Some((event.tenant, order));
+                parked.push(Aside { offset, item: at, order, cause: cause.to_owned(), kind, payload });
             }
         }
         Ok(())
     }
-
-    fn park(
-        &mut self,
-        (partition, offset, at): (PartitionId, u64, usize),
-        event: Option<&OrderEvent>,
-        cause: &str,
-        (kind, payload): (&str, bytes::Bytes),
-        now_ms: u64,
-    ) -> Result<(), SqlError> {
-        let cause: String = cause.chars().take(CAUSE_MAX).collect();
-        tracing::error!(%partition, offset, order = event.map(|event| event.order.get()), cause, "an event is parked");
-        self.parked.extend([
-            partition.0.into(),
-            stored(offset)?.into(),
-            i64::try_from(at).unwrap_or(i64::MAX).into(),
-            event.map_or(0, |event| event.tenant.stored()).into(),
-            event.map_or(0, |event| event.order.stored()).into(),
-            (&*cause).into(),
-            kind.chars().take(64).collect::<String>().as_str().into(),
-            payload.into(),
-            stored(now_ms)?.into(),
-        ]);
-        Ok(())
-    }
 }
 
-fn bytes_of(event: &OrderEvent) -> Value {
+fn bytes_of(event: &OrderEvent) -> Bytes {
     let mut payload = Vec::new();
     event.append(&mut payload);
-    Value::Bytes(payload.into())
+    payload.into()
 }

@@ -1,5 +1,6 @@
 //! The service: what its handlers share, its routes, and the work beside the requests.
 
+mod answers;
 mod change;
 mod document;
 mod ledger;
@@ -164,7 +165,7 @@ impl<K: Kinds> Distribution<K> {
         let seconds = |ms: u64| i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
         let waits = since.map_or(0, |since| self.now_ms().saturating_sub(since));
         self.metrics.waiting_seconds.set(seconds(waits));
-        let mut row = self.sql().rows("SELECT COUNT(*) FROM parked_events", vec![]).await?;
+        let mut row = self.sql().rows("SELECT COUNT(*) FROM parked_records", vec![]).await?;
         self.metrics.parked.set(row.pop().map(|mut row| row.int()).transpose()?.unwrap_or(0));
         self.metrics.maturing_lag_seconds.set(seconds(mature::lag_ms(self.sql(), self.now_ms()).await?));
         Ok(())

@@ -220,11 +220,11 @@ impl EngineCounts {
         let fits = |number: u64| (1..=ID_MAX).contains(&number);
         if !fits(w.engine) || !fits(w.sequence) || w.second > ID_MAX / 1_000 || w.offers.len() > OFFERS_MAX {
             let told = format!("engine {}, sequence {}, second {}", w.engine, w.sequence, w.second);
-            return Err(Flawed(format!("{told}, {} offers", w.offers.len())));
+            return Err(Flawed::Damaged(format!("{told}, {} offers", w.offers.len())));
         }
         let offers = w.offers.into_iter().map(|offer| {
             if offer.counts.len() > STEPS_MAX || offer.counts.iter().any(|&count| count > ID_MAX) {
-                return Err(Flawed(format!("counts of offer {}", offer.offer)));
+                return Err(Flawed::Damaged(format!("counts of offer {}", offer.offer)));
             }
             Ok(OfferCounts {
                 tenant: tenant_id(offer.tenant)?,

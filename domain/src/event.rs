@@ -175,14 +175,17 @@ impl OrderEvent {
 
     fn from_wire(w: wire::OrderEvent) -> Result<Self, Flawed> {
         let kind = EventKind::ALL.into_iter().find(|kind| i32::from(kind.number()) == w.kind);
-        let kind = kind.ok_or_else(|| Flawed(format!("event kind {}: update this program", w.kind)))?;
+        let kind = kind.ok_or_else(|| unknown(w.kind, format!("event kind {}", w.kind)))?;
         let is_first = matches!(kind, EventKind::Created | EventKind::Rejected);
         let reason = u8::try_from(w.reason).ok().and_then(Reason::from_stored);
+        if reason.is_none() && kind == EventKind::Rejected {
+            return Err(unknown(w.reason, format!("reason {}", w.reason)));
+        }
         if reason.is_some() != (kind == EventKind::Rejected) {
-            return Err(Flawed(format!("reason {} of an event {kind:?}", w.reason)));
+            return Err(Flawed::Damaged(format!("reason {} of an event {kind:?}", w.reason)));
         }
         if (w.refunded != 0) != (kind == EventKind::RefundedInPart) || w.refunded < 0 {
-            return Err(Flawed(format!("{} refunded in an event {kind:?}", w.refunded)));
+            return Err(Flawed::Damaged(format!("{} refunded in an event {kind:?}", w.refunded)));
         }
         let purchased = || {
             Ok::<_, Flawed>(Purchased {
@@ -194,7 +197,7 @@ impl OrderEvent {
         };
         Ok(Self {
             order: OrderId::new(w.order_id)?,
-            sequence: u8::try_from(w.sequence).map_err(|_| Flawed(format!("sequence {}", w.sequence)))?,
+            sequence: u8::try_from(w.sequence).map_err(|_| Flawed::Damaged(format!("sequence {}", w.sequence)))?,
             kind,
             tenant: tenant_id(w.tenant)?,
             sale: SaleId::new(w.sale)?,
@@ -208,6 +211,11 @@ impl OrderEvent {
     }
 }
 
+/// A number that is not in a list: a newer program has it there, if it fits the list at all.
+fn unknown(number: impl TryInto<u8>, what: String) -> Flawed {
+    if matches!(number.try_into(), Ok(1..)) { Flawed::Newer(what) } else { Flawed::Damaged(what) }
+}
+
 /// The sequence of [`EventKind::RefundedInPart`]: above those of the table by the number of the
 /// refund among its order's; `None` beyond 247, which no provider allows.
 pub fn part_refund_sequence(refund: u32) -> Option<u8> {
@@ -217,15 +225,15 @@ pub fn part_refund_sequence(refund: u32) -> Option<u8> {
 /// Reads a record of the topic `order-events`.
 ///
 /// # Errors
-/// [`RecordError::UnknownType`] for a type of a newer program, [`RecordError::Malformed`] for
-/// damage and for a kind of event that this program does not know: stop there until it is updated.
+/// [`RecordError::is_newer`] for a type, a kind of event or a reason that this program does not
+/// know: stop there until it is updated. [`RecordError::Malformed`] for damage.
 pub fn decode_events(kind: &str, payload: Bytes) -> Result<Vec<OrderEvent>, RecordError> {
     if kind != ORDER_EVENTS_TYPE {
         return Err(RecordError::UnknownType(kind.into()));
     }
     checked(ORDER_EVENTS_TYPE, payload, |w: wire::OrderEvents| {
         if w.events.len() > BATCH_MAX {
-            return Err(Flawed(format!("{} events", w.events.len())));
+            return Err(Flawed::Damaged(format!("{} events", w.events.len())));
         }
         w.events.into_iter().map(OrderEvent::from_wire).collect()
     })

@@ -6,6 +6,8 @@ pub(crate) mod field;
 mod kind;
 mod sale;
 
+use std::num::NonZeroU128;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -66,6 +68,9 @@ pub struct Reservation {
     /// Seconds that its buyer has to pay, from the reservation on; 0 in records of older programs:
     /// nobody said.
     pub pay_within_s: u32,
+    /// The trace that its purchase belongs to, where the caller said that the trace is recorded
+    /// (W3C Trace Context, the flag `sampled`). Decides nothing.
+    pub trace: Option<NonZeroU128>,
 }
 
 impl Reservation {
@@ -196,6 +201,14 @@ pub enum RecordError {
     /// A newer writer wrote it: the partition stops until this program is updated.
     #[error("unknown record type {0:?}: update this program before it goes on")]
     UnknownType(String),
+    /// A known type with a value that only a newer writer has, in a list that grows.
+    #[error("{what} in a {kind} record: update this program before it goes on")]
+    UnknownValue {
+        /// Its type.
+        kind: &'static str,
+        /// Which value.
+        what: String,
+    },
     /// Damaged or forged bytes: for the dead letters.
     #[error("malformed {kind} record: {why}")]
     Malformed {
@@ -204,6 +217,18 @@ pub enum RecordError {
         /// What is wrong.
         why: String,
     },
+}
+
+impl RecordError {
+    /// Whether a newer program wrote it, so that this one waits there until it is updated. All else
+    /// is damaged and stays so: it is parked. A record without a type is damaged.
+    pub fn is_newer(&self) -> bool {
+        match self {
+            Self::UnknownType(kind) => !kind.is_empty(),
+            Self::UnknownValue { .. } => true,
+            Self::Malformed { .. } => false,
+        }
+    }
 }
 
 impl Record {
@@ -299,7 +324,8 @@ impl Record {
                 Ok(Self::LimitChanged(LimitChange { lane, limit: w.limit, epoch, after: w.after }))
             }),
             GENESIS_TYPE => checked(GENESIS_TYPE, payload, |w: wire::Genesis| {
-                let generation = u16::try_from(w.generation).map_err(|_| Flawed("generation out of range".into()))?;
+                let generation =
+                    u16::try_from(w.generation).map_err(|_| Flawed::Damaged("generation out of range".into()))?;
                 let (partition, generation) = (PartitionId(w.partition), Generation(generation));
                 Ok(Self::Genesis(Genesis { partition, generation, log_id: w.log_id }))
             }),
@@ -309,17 +335,22 @@ impl Record {
 }
 
 /// What is wrong inside a well-formed protobuf message.
-pub(crate) struct Flawed(pub(crate) String);
+pub(crate) enum Flawed {
+    /// No program of ours writes this.
+    Damaged(String),
+    /// A newer program does.
+    Newer(String),
+}
 
 impl From<InvalidId> for Flawed {
     fn from(error: InvalidId) -> Self {
-        Self(error.to_string())
+        Self::Damaged(error.to_string())
     }
 }
 
 impl From<InvalidCurrency> for Flawed {
     fn from(error: InvalidCurrency) -> Self {
-        Self(error.to_string())
+        Self::Damaged(error.to_string())
     }
 }
 
@@ -329,11 +360,14 @@ pub(crate) fn checked<W: Message + Default, T>(
     take: impl FnOnce(W) -> Result<T, Flawed>,
 ) -> Result<T, RecordError> {
     let message = W::decode(payload).map_err(|e| RecordError::Malformed { kind, why: e.to_string() })?;
-    take(message).map_err(|Flawed(why)| RecordError::Malformed { kind, why })
+    take(message).map_err(|flawed| match flawed {
+        Flawed::Damaged(why) => RecordError::Malformed { kind, why },
+        Flawed::Newer(what) => RecordError::UnknownValue { kind, what },
+    })
 }
 
 fn key_hash(bytes: &[u8]) -> Result<KeyHash, Flawed> {
-    <[u8; 16]>::try_from(bytes).map(KeyHash).map_err(|_| Flawed("a key hash has 16 bytes".into()))
+    <[u8; 16]>::try_from(bytes).map(KeyHash).map_err(|_| Flawed::Damaged("a key hash has 16 bytes".into()))
 }
 
 pub(crate) fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
@@ -341,7 +375,7 @@ pub(crate) fn tenant_id(tenant: u32) -> Result<TenantId, InvalidId> {
 }
 
 pub(crate) fn quantity(units: u32) -> Result<u32, Flawed> {
-    if (1..=LIMIT_MAX).contains(&units) { Ok(units) } else { Err(Flawed(format!("quantity {units}"))) }
+    if (1..=LIMIT_MAX).contains(&units) { Ok(units) } else { Err(Flawed::Damaged(format!("quantity {units}"))) }
 }
 
 impl Released {
@@ -361,13 +395,13 @@ impl Released {
 /// A record that says of its order what gives nothing back is no release.
 fn became(stored: u32) -> Result<Status, Flawed> {
     let status = u8::try_from(stored).ok().and_then(Status::from_stored).filter(|status| status.gives_back());
-    status.ok_or_else(|| Flawed(format!("status {stored}, which gives nothing back")))
+    status.ok_or_else(|| Flawed::Damaged(format!("status {stored}, which gives nothing back")))
 }
 
 impl Reservation {
     fn from_wire(w: wire::Reservation) -> Result<Self, Flawed> {
         if w.context.len() > CONTEXT_MAX {
-            return Err(Flawed(format!("context of {} bytes", w.context.len())));
+            return Err(Flawed::Damaged(format!("context of {} bytes", w.context.len())));
         }
         Ok(Self {
             tenant: tenant_id(w.tenant)?,
@@ -383,6 +417,8 @@ impl Reservation {
             reserved_at_ms: w.reserved_at_ms,
             context: w.context,
             pay_within_s: w.pay_within_s,
+            // Of another length: as if it were not there. Nothing is decided by it.
+            trace: <[u8; 16]>::try_from(&w.trace[..]).ok().map(u128::from_be_bytes).and_then(NonZeroU128::new),
         })
     }
 }
@@ -419,11 +455,11 @@ impl Batch {
 
     fn from_wire(w: wire::Batch) -> Result<Self, Flawed> {
         if w.numbers.len() != w.reservations.len() || !(1..=BATCH_MAX).contains(&w.numbers.len()) {
-            return Err(Flawed(format!("{} reservations, {} numbers", w.reservations.len(), w.numbers.len())));
+            return Err(Flawed::Damaged(format!("{} reservations, {} numbers", w.reservations.len(), w.numbers.len())));
         }
         let reservations = w.numbers.iter().zip(w.reservations).map(|(&number, reservation)| {
             if number == 0 || u32::from(number) > LIMIT_MAX {
-                return Err(Flawed(format!("purchase number {number}")));
+                return Err(Flawed::Damaged(format!("purchase number {number}")));
             }
             Ok((PurchaseNumber(number), Reservation::from_wire(reservation)?))
         });

@@ -9,6 +9,8 @@
     reason = "a test fails by panicking and tells what it saw"
 )]
 
+use std::num::NonZeroU128;
+
 use bytes::Bytes;
 use domain::{
     counts::{Counts, EngineCounts, OfferCounts, Step, decode_counts},
@@ -61,6 +63,7 @@ fn reservation(order: u64, context: &'static [u8]) -> Reservation {
         reserved_at_ms: 1_763_700_000_000,
         context: Bytes::from_static(context),
         pay_within_s: 0,
+        trace: None,
     }
 }
 
@@ -226,6 +229,24 @@ fn a_batch_with_times_to_pay_reads_and_writes_as_ever() {
     let record = Record::Batch(batch);
     assert_eq!(hex(&record.encode()), hex(&golden("batch-pay-within.v1")), "written");
     assert_eq!(Record::decode(BATCH_TYPE, golden("batch-pay-within.v1")).unwrap(), record, "read");
+}
+
+/// A reservation that names its caller's trace, between one that does not and the end; a trace of
+/// another length, or of zeros, is none.
+#[test]
+fn a_batch_with_a_trace_reads_and_writes_as_ever() {
+    let mut batch = batch();
+    assert!(batch.reservations.iter().all(|(_, reservation)| reservation.trace.is_none()));
+    batch.reservations[0].1.trace = NonZeroU128::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+    let record = Record::Batch(batch.clone());
+    assert_eq!(hex(&record.encode()), hex(&golden("batch-traced.v1")), "written");
+    assert_eq!(Record::decode(BATCH_TYPE, golden("batch-traced.v1")).unwrap(), record, "read");
+    batch.reservations[0].1.trace = None;
+    let bytes = golden("batch-traced.v1").to_vec();
+    let at = bytes.windows(3).position(|field| field == [0x82, 0x01, 0x10]).unwrap();
+    let mut zeros = bytes;
+    zeros[at + 3..at + 19].fill(0);
+    assert_eq!(Record::decode(BATCH_TYPE, zeros.into()).unwrap(), Record::Batch(batch));
 }
 
 /// What a batch and what a release tell on the topic `order-events`.
@@ -451,6 +472,7 @@ fn any_reservation() -> impl Strategy<Value = Reservation> {
             reserved_at_ms: at,
             context: context.into(),
             pay_within_s: sale_version / 2,
+            trace: sale_version.is_multiple_of(3).then_some(NonZeroU128::MAX),
         },
     )
 }

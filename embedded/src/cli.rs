@@ -25,6 +25,7 @@ use crate::{
     config::{self, Config, ConfigError, Overrides},
     desk::Wish,
     folder::{self, FolderError},
+    folder_args::FolderArgs,
     load::{self, LoadError},
     manage::{self, ManageError},
     serve,
@@ -131,17 +132,6 @@ impl AsJson {
     fn said(self, text: String) -> String {
         self.print(&json!({ "done": text.trim_end() }), text)
     }
-}
-
-/// Which folder.
-#[derive(Debug, Args)]
-pub(crate) struct FolderArgs {
-    /// The data folder [default: flashsale-data].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// A settings file, as `flashsale config` prints one; `-` reads standard input.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -290,12 +280,6 @@ impl Cli {
             None | Some(Command::Serve(_)) => LevelFilter::WARN,
             Some(_) => LevelFilter::ERROR,
         }
-    }
-}
-
-impl FolderArgs {
-    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
-        Config::read(self.config.as_deref(), &Overrides { data: self.data.clone(), ..Overrides::default() })
     }
 }
 

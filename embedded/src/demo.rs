@@ -13,6 +13,11 @@ use kit::clock::Clock;
 
 use crate::deployment::Deployment;
 
+/// The tenant of the demo's sale.
+pub const DEMO_TENANT: u32 = 7;
+/// The demo tenant's owner signs in with this address.
+pub const DEMO_OWNER: &str = "owner@example.com";
+
 /// Reading a log that was just made.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 

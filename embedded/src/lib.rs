@@ -29,4 +29,6 @@ pub mod load;
 
 pub mod manage;
 
+mod folder_args;
+
 mod input;

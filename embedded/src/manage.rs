@@ -13,7 +13,7 @@ use kit::{client::Ask, http::Method, settings::Secret};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::FolderArgs;
+use crate::folder_args::FolderArgs;
 
 use self::{connection::Connection, show::Shown};
 pub use self::{

@@ -25,7 +25,7 @@ use kit::{
     clock::{Clock, SystemClock},
     exit::Exit,
     http::{self, Both, Limits},
-    metrics::Registry,
+    metrics::{Kind, Registry},
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
 };
@@ -40,7 +40,11 @@ use order_writer::{
     service,
     stalls::Stalls,
 };
-use store::log::{OrderLog, ReadError, sqlite::SoleMember};
+use store::{
+    consumer,
+    figures::Figure,
+    log::{OrderLog, ReadError, sqlite::SoleMember},
+};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -60,7 +64,7 @@ use merchants::Merchants;
 use order_service::OrderService;
 use shop_pages::ShopPages;
 
-pub use merchants::{AtRest, DEMO_OWNER, DEMO_TENANT};
+pub use merchants::AtRest;
 
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -119,6 +123,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
     merchants.show_alarms(&registry)?;
+    registry.sampled(|samples| {
+        for Figure { name, help, labels, value, .. } in consumer::figures() {
+            samples.add(Kind::Counter, name, help, &labels, value);
+        }
+    })?;
     let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;

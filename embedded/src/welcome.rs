@@ -17,9 +17,9 @@ use kit::{
 use store::stock::LaneKeeping;
 
 use crate::{
+    demo::{DEMO_OWNER, DEMO_TENANT},
     deployment::Deployment,
     folder::ServerNote,
-    serve::{DEMO_OWNER, DEMO_TENANT},
 };
 
 /// Between looks whether everything is open.

@@ -15,6 +15,7 @@ use domain::{
 use kit::{
     clock::Clock,
     token::{BuyerClaims, TokenError, TokenVerifier},
+    trace::TraceContext,
 };
 
 pub use tokens::{TokenSeed, Tokens};
@@ -98,6 +99,7 @@ impl Admitted {
             reserved_at_ms: moment.wall_ms,
             context,
             pay_within_s: offered.pay_within_s,
+            trace: TraceContext::current().filter(TraceContext::is_sampled).map(|trace| trace.trace_id().into()),
         };
         (reservation, offered, permit)
     }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use testing::{MemoryStock, Shop};
 
 /// Longest wait for the end of a connection whose client has said that it sends no more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Served {
     runtime: Runtime,

@@ -9,8 +9,10 @@ use std::num::{NonZeroU64, NonZeroU128};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header that carries the context from one service to another. Records of the log carry none:
-/// what the order-writer does about an order is found by the order's id.
+/// The header that carries the context from one service to another. A reservation in the log
+/// carries the 16 bytes of the trace if the caller's flag `sampled` is set, and the order-writer
+/// names it in a line of level debug. Events of orders carry none: one record tells of many
+/// purchases, and each event names its order, which that line names too.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Length of a version-00 header: `00-` + 32 + `-` + 16 + `-` + 2.
@@ -33,6 +35,18 @@ impl TraceId {
     #[must_use]
     pub fn get(self) -> u128 {
         self.0.get()
+    }
+}
+
+impl From<TraceId> for NonZeroU128 {
+    fn from(trace: TraceId) -> Self {
+        trace.0
+    }
+}
+
+impl From<NonZeroU128> for TraceId {
+    fn from(trace: NonZeroU128) -> Self {
+        Self(trace)
     }
 }
 

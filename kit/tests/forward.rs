@@ -117,10 +117,15 @@ struct Both {
 
 impl Both {
     fn start() -> Self {
+        Self::within(Duration::from_secs(60))
+    }
+
+    /// Whoever is behind has so long to answer.
+    fn within(deadline: Duration) -> Self {
         let (stop, behind) = (CancellationToken::new(), CancellationToken::new());
         let (address, _) = serve(Behind(behind.clone()), &behind);
         // A clone is what each thread of a service has.
-        let forward = Forward::new(&address.to_string()).unwrap().within(Duration::from_millis(300));
+        let forward = Forward::new(&address.to_string()).unwrap().within(deadline);
         let forward = forward.until(stop.clone()).clone();
         let (before, registry) = serve(Before(forward), &stop);
         Self { before, registry, behind, stop: stop.clone(), _stop: stop.drop_guard() }
@@ -171,7 +176,7 @@ async fn a_stream_comes_as_it_is_made_and_ends_with_either_service() {
 async fn read_until(stream: &mut TcpStream, mut seen: String, is_enough: impl Fn(&str) -> bool) -> String {
     let mut piece = [0; 1024];
     while !is_enough(&seen) {
-        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece)).await.unwrap().unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut piece)).await.unwrap().unwrap();
         assert!(read > 0, "{seen}");
         seen.push_str(&String::from_utf8_lossy(&piece[..read]));
     }
@@ -180,7 +185,7 @@ async fn read_until(stream: &mut TcpStream, mut seen: String, is_enough: impl Fn
 
 #[tokio::test]
 async fn what_did_not_come_about_is_told_truly() {
-    let both = Both::start();
+    let both = Both::within(Duration::from_millis(300));
     let (status, headers, body) = both.ask(Ask::post("/v1/silent")).await;
     assert_eq!(status, 503);
     assert!(body.contains("\"outcome_unknown\"") && headers[header::RETRY_AFTER] == "2", "{body}");
@@ -197,7 +202,7 @@ async fn what_did_not_come_about_is_told_truly() {
             tokio::task::yield_now().await;
         }
     };
-    let (status, after) = tokio::time::timeout(Duration::from_secs(10), away).await.unwrap();
+    let (status, after) = tokio::time::timeout(Duration::from_secs(60), away).await.unwrap();
     assert_eq!((status, after.to_str().unwrap()), (503, "2"));
     let counted = both.registry.render().unwrap();
     assert!(counted.contains("flashsale_refusals_total{code=\"outcome_unknown\"} 1"), "refusals are counted");

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{
     decide::{Placed, may_follow},
     id::{Generation, PartitionId},
-    record::{Record, RecordError},
+    record::Record,
 };
 use kit::clock::Clock;
 use store::log::{DeadLetters, Entry, PartitionReader};
@@ -188,7 +188,7 @@ impl<P: Ports> Partition<P> {
                 Found::Record(Placed { generation: self.row().generation, offset: entry.offset, id, record })
             }
             (Ok(_), None) => Found::Damaged("the record has no id".into()),
-            (Err(error @ RecordError::UnknownType(_)), id) if !entry.kind.is_empty() => {
+            (Err(error), id) if error.is_newer() => {
                 if self.skips().contains(&(entry.offset, id)) {
                     return Found::Damaged(format!("set aside by an operator: {error}"));
                 }

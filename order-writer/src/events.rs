@@ -4,9 +4,16 @@
 //! bytes: a consumer may see an event twice, and never one before those that come before it in its
 //! order.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU128, time::Duration};
 
-use domain::{decide::Decided, event::events_of, record::ORDER_EVENTS_TYPE};
+use domain::{
+    decide::{Decided, Movement, Placed},
+    event::events_of,
+    id::OrderId,
+    order::Decision,
+    record::{ORDER_EVENTS_TYPE, Record},
+};
+use kit::trace::TraceId;
 use store::log::{Envelope, OrderLog, Unacknowledged};
 use tokio::time::sleep;
 
@@ -32,6 +39,12 @@ impl<P: Ports> Partition<P> {
         decided: &Decided,
         span: &Span,
     ) -> Result<VecDeque<impl Future<Output = Result<u64, Unacknowledged>> + Send + use<'log, P>>, Halt> {
+        // At other levels no reservation is looked at for it.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            for (trace, order, decision) in traced(&span.records, &decided.movements) {
+                tracing::debug!(trace_id = %TraceId::from(trace), %order, ?decision, partition = %self.id, "decided");
+            }
+        }
         let mut given_back = decided.given_back.iter().peekable();
         let mut on_the_way = VecDeque::new();
         for (placed, movement) in span.records.iter().zip(&decided.movements) {
@@ -52,4 +65,22 @@ impl<P: Ports> Partition<P> {
         }
         Ok(on_the_way)
     }
+}
+
+/// Orders whose buyers' callers record the trace, each with what was decided of it; `None` for a
+/// byte that is no decision.
+fn traced<'a>(
+    records: &'a [Placed],
+    movements: &'a [Movement],
+) -> impl Iterator<Item = (NonZeroU128, OrderId, Option<Decision>)> + 'a {
+    records.iter().zip(movements).flat_map(|(placed, movement)| {
+        let reservations = match &placed.record {
+            Record::Batch(batch) => &batch.reservations[..],
+            _ => &[],
+        };
+        let decided = reservations.iter().zip(&movement.decisions);
+        decided.filter_map(|((_, reservation), &packed)| {
+            reservation.trace.map(|trace| (trace, reservation.order, Decision::unpack(packed)))
+        })
+    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use domain::{
     id::{LaneId, PartitionId, RecordId},
-    record::{Record, RecordError},
+    record::Record,
     stock::{CloseAnswer, LaneMode},
 };
 use jiff::Timestamp;
@@ -214,8 +214,8 @@ impl<S: Sql, D: ParkedRecords, O: OrderLogSource, L: OrderLog, K: LaneKeeping> S
 
 /// The type of a record that only a newer program can decide.
 fn unknown_type(entry: &Entry) -> Option<&str> {
-    let is_unknown = matches!(Record::read(&entry.kind, entry.payload.clone()), Err(RecordError::UnknownType(_)));
-    (is_unknown && !entry.kind.is_empty()).then_some(&entry.kind)
+    let is_unknown = Record::read(&entry.kind, entry.payload.clone()).is_err_and(|error| error.is_newer());
+    is_unknown.then_some(&entry.kind)
 }
 
 /// In UTC, RFC 3339.

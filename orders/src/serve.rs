@@ -19,12 +19,14 @@ use kit::{
     client::{Client, ClientLimits, Forward},
     clock::SystemClock,
     http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, Router, Service, Table},
-    metrics::Registry,
+    metrics::{Kind, Registry},
     random::SystemRandom,
     settings::{AdminArgs, Secret, StoreArgs, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
+    consumer,
+    figures::Figure,
     log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
     shards,
     sql::{
@@ -179,6 +181,11 @@ struct SecondPort {
 impl SecondPort {
     fn open(args: &AdminArgs) -> anyhow::Result<Self> {
         let (registry, readiness, stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
+        registry.sampled(|samples| {
+            for Figure { name, help, labels, value, .. } in consumer::figures() {
+                samples.add(Kind::Counter, name, help, &labels, value);
+            }
+        })?;
         let listener = listen(args.admin_addr)?;
         let serving = admin::serve(listener, args.hosts(), registry.clone(), readiness.clone(), stop.clone());
         Ok(Self { registry, readiness, stop, serving: tokio::spawn(serving) })

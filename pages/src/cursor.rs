@@ -3,13 +3,36 @@
 
 use std::hash::Hasher;
 
-use domain::id::TenantId;
+use domain::{
+    id::TenantId,
+    sale::{Phase, Sale},
+};
 use siphasher::sip::SipHasher13;
-
-use crate::list::Key;
 
 /// Four numbers as hexadecimal digits.
 const LENGTH: usize = 64;
+
+/// The place of a sale in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// Open ones, then those to come, then those that ended.
+    pub(crate) group: u8,
+    /// Of those that are open the first that ends, of those to come the first that opens, of those
+    /// that ended the last.
+    pub(crate) time: u64,
+    pub(crate) sale: u64,
+}
+
+impl Key {
+    pub(crate) fn of(sale: &Sale, phase: Phase) -> Self {
+        let (group, time) = match phase {
+            Phase::Open | Phase::Paused => (0, sale.window.closes_at_ms),
+            Phase::NotStarted => (1, sale.window.opens_at_ms),
+            Phase::Ended => (2, u64::MAX - sale.window.closes_at_ms),
+        };
+        Self { group, time, sale: sale.id.get() }
+    }
+}
 
 /// The cursor of what comes after this key in a tenant's list.
 pub(crate) fn write(tenant: TenantId, Key { group, time, sale }: Key) -> String {

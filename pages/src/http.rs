@@ -15,7 +15,7 @@ use utoipa::{IntoResponses, OpenApi};
 use crate::{
     coding::Accepted,
     cursor,
-    list::Key,
+    cursor::Key,
     sales::{Sales, Shown, is_visible},
     shared::Pages,
     wire::{Sale, SaleList},

@@ -11,7 +11,7 @@ use kit::http::PAGE_LIMIT_DEFAULT;
 
 use crate::{
     board::{Checked, Lifetime},
-    cursor,
+    cursor::{self, Key},
     sales::{Shown, is_visible},
     stock::Coarse,
     wire,
@@ -27,28 +27,6 @@ const _: () = assert!(LIFETIME.shown_ms + TOLD_MS_MAX < 5_000);
 const LISTED_AFTER_END_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// Pages of one version that are kept. Whoever asks for further ones gets each put together anew.
 const PAGES_MAX: usize = 16;
-
-/// The place of a sale in its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    /// Open ones, then those to come, then those that ended.
-    pub(crate) group: u8,
-    /// Of those that are open the first that ends, of those to come the first that opens, of those
-    /// that ended the last.
-    pub(crate) time: u64,
-    pub(crate) sale: u64,
-}
-
-impl Key {
-    fn of(sale: &Sale, phase: Phase) -> Self {
-        let (group, time) = match phase {
-            Phase::Open | Phase::Paused => (0, sale.window.closes_at_ms),
-            Phase::NotStarted => (1, sale.window.opens_at_ms),
-            Phase::Ended => (2, u64::MAX - sale.window.closes_at_ms),
-        };
-        Self { group, time, sale: sale.id.get() }
-    }
-}
 
 /// A list, as it was checked.
 pub(crate) struct List {

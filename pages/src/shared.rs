@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 
 use crate::{
     board::{Board, Checked},
-    list::{self, Key, List},
+    cursor::Key,
+    list::{self, List},
     pace::Pace,
     page::{self, Page},
     sales::{Sales, Shown},

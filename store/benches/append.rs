@@ -193,5 +193,6 @@ fn reservation(n: u64) -> Reservation {
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
         pay_within_s: 0,
+        trace: None,
     }
 }

@@ -19,7 +19,12 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn count(name: &'static str, help: &'static str, labels: &[(&'static str, &'static str)], value: u64) -> Self {
+    pub(crate) fn count(
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &'static str)],
+        value: u64,
+    ) -> Self {
         Self { name, help, is_count: true, labels: labels.to_vec(), value: value as f64 }
     }
 

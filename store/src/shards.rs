@@ -32,6 +32,8 @@ const LEDGER: &[(&str, &str)] = &[
 /// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
 /// service's list of migrations.
 pub const CONSUMERS_TABLE: &str = CONSUMERS.1;
+/// The table of what a consumer puts aside; stands after the other one.
+pub const PARKED_TABLE: &str = include_str!("../migrations/parked.sql");
 const CONSUMERS: (&str, &str) = ("009-consumers", include_str!("../migrations/ledger/009-consumers.sql"));
 /// A shard's schema.
 const ORDERS: &[(&str, &str)] = &[
@@ -225,12 +227,6 @@ async fn keep_map<S: Sql>(database: &S, name: &str, given: MapOutline) -> Result
 fn read_map(rows: Vec<Row>) -> Result<MapOutline, SqlError> {
     let mut row = rows.into_iter().next().ok_or_else(|| SqlError::Broken("no shard map is stored".into()))?;
     Ok(MapOutline { version: row.number()?, shards: row.number()?, tables: row.number()? })
-}
-
-/// The migration that a consumer's database needs ([`consumer`](crate::consumer)), to stand in the
-/// list of its service under this name.
-pub fn consumers(name: &str) -> Migration {
-    Migration { name: name.into(), statements: statements(CONSUMERS.1, 0) }
 }
 
 fn migrations(list: &[(&str, &str)], tables: u16) -> Vec<Migration> {

@@ -16,7 +16,7 @@ use crate::{
     buyers::{buy, token},
     life::{Offered, Place},
     merchants::Seller,
-    services::get,
+    wire::get,
 };
 
 /// How long a change may take before it counts as lost.

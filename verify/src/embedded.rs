@@ -23,8 +23,8 @@ use crate::{
     load_test::{self, LoadTest},
     merchants::Merchants,
     redis_server::free_port,
-    services::{READY, built, get, programs},
-    wire,
+    services::{built, programs},
+    wire::{self, READY, get},
 };
 
 /// The first offer of the demo sale.

@@ -21,7 +21,8 @@ use crate::{
     buyers::token,
     child::{Child, wait_until},
     deployment::DeploymentArgs,
-    services::{Services, get},
+    services::Services,
+    wire::get,
 };
 
 /// How long a sale may take to open, and everything to become durable.

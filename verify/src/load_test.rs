@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     child::{Child, wait_until},
-    services::{READY, get},
+    wire::{READY, get},
 };
 
 /// How long a whole one may take.

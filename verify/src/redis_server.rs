@@ -55,13 +55,13 @@ impl RedisServer {
     }
 
     fn wait_until_up(&self) -> anyhow::Result<()> {
-        wait_until("redis answers", Duration::from_secs(20), || Ok(self.pings()))
+        wait_until("redis answers", Duration::from_secs(60), || Ok(self.pings()))
     }
 
     fn pings(&self) -> bool {
         let ask = || -> std::io::Result<[u8; 7]> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
             stream.write_all(b"PING\r\n")?;
             let mut pong = [0; 7];
             stream.read_exact(&mut pong)?;

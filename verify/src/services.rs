@@ -26,10 +26,8 @@ use crate::{
     load_test::{self, LoadTest},
     merchants::Merchants,
     redis_server::{RedisServer, free_port},
+    wire::{READY, get},
 };
-
-/// How long a service may take to be ready.
-pub(crate) const READY: Duration = Duration::from_secs(60);
 
 /// By what the operator of a [`Services::catalog`] is known.
 pub const OPERATOR: &str = "operator-secret-of-the-tests";
@@ -298,20 +296,6 @@ pub(crate) fn wait_until_ready(service: &mut Child, admin: u16) -> anyhow::Resul
         ensure!(service.ended()?.is_none(), "the service ended:\n{}", service.tail());
         Ok(get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
     })
-}
-
-/// Asks a loopback port with plain HTTP/1.1 and returns the whole answer.
-///
-/// # Errors
-/// When nobody answers.
-pub fn get(port: u16, path: &str) -> anyhow::Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn root() -> &'static Path {

@@ -13,7 +13,10 @@ use socket2::{Domain, Socket, Type};
 
 /// Longest wait for an answer or a close: above every limit of the server but that for silence
 /// between two requests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a service may take to be ready.
+pub(crate) const READY: Duration = Duration::from_secs(60);
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,4 +184,17 @@ impl Wire {
         let code = problem.and_then(|problem| Some(problem["code"].as_str()?.to_owned()));
         Ok(Outcome::Answered { status, code, head, body })
     }
+}
+
+/// Asks a loopback port with plain HTTP/1.1 and returns the whole answer.
+///
+/// # Errors
+/// When nobody answers.
+pub fn get(port: u16, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -33,8 +33,8 @@ mod report;
 mod runner;
 #[path = "differential/script.rs"]
 mod script;
-#[path = "differential/seed_shop.rs"]
-mod seed_shop;
+#[path = "differential/seed.rs"]
+mod seed;
 #[path = "differential/wave.rs"]
 mod wave;
 
@@ -42,7 +42,7 @@ use embedded_rig::EmbeddedRig;
 use parts::PARTITIONS;
 use report::Report;
 use script::Script;
-use seed_shop::SeedShop;
+use seed::Seed;
 use wave::{WAVE, WaveResult, restarts, run};
 
 const SEEDS: u64 = 1_000;
@@ -66,7 +66,7 @@ fn is_crowd(seed: u64) -> bool {
 }
 
 #[cfg(feature = "live")]
-async fn sides(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> Vec<WaveResult> {
+async fn sides(wave: u64, scripts: &[Script], crowds: &[Seed]) -> Vec<WaveResult> {
     let embedded = run::<EmbeddedRig>(wave, scripts, crowds);
     let production = run::<production::ProductionRig>(wave, scripts, crowds);
     let (embedded, production) = tokio::join!(embedded, production);
@@ -74,7 +74,7 @@ async fn sides(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> Vec<WaveRe
 }
 
 #[cfg(not(feature = "live"))]
-async fn sides(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> Vec<WaveResult> {
+async fn sides(wave: u64, scripts: &[Script], crowds: &[Seed]) -> Vec<WaveResult> {
     vec![run::<EmbeddedRig>(wave, scripts, crowds).await]
 }
 
@@ -83,8 +83,8 @@ async fn every_deployment_does_what_the_pure_machine_does() {
     let mut report = Report::default();
     for (wave, seeds) in waves() {
         let (crowds, scripts): (Vec<u64>, Vec<u64>) = seeds.into_iter().partition(|&seed| is_crowd(seed));
-        let crowds: Vec<SeedShop> = crowds.into_iter().map(|seed| SeedShop::of(seed, PARTITIONS)).collect();
-        let script = |seed| Script::of(SeedShop::of(seed, PARTITIONS), restarts(wave).len());
+        let crowds: Vec<Seed> = crowds.into_iter().map(|seed| Seed::of(seed, PARTITIONS)).collect();
+        let script = |seed| Script::of(Seed::of(seed, PARTITIONS), restarts(wave).len());
         let scripts: Vec<Script> = scripts.into_iter().map(script).collect();
         report.compare(&scripts, crowds.len(), &Box::pin(sides(wave, &scripts, &crowds)).await);
     }

@@ -51,3 +51,5 @@ mod shoppers;
 mod stalled;
 #[path = "events/toy.rs"]
 mod toy;
+#[path = "embedded/traced.rs"]
+mod traced;

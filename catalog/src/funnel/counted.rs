@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::{counts::decode_counts, id::PartitionId, record::RecordError};
+use bytes::Bytes;
+use domain::{
+    counts::{EngineCounts, decode_counts},
+    id::PartitionId,
+    record::RecordError,
+};
 use store::{
-    consumer::Handler,
-    log::Entry,
+    consumer::{Aside, Handler},
     sql::{Lock, Sql, SqlError, Tx, stored},
 };
 
@@ -18,17 +22,21 @@ const LAST: &str = "SELECT sequence FROM funnel_engines WHERE engine = ?";
 pub(super) struct Counted;
 
 impl<S: Sql> Handler<S> for Counted {
-    async fn handle(&mut self, tx: &mut S::Tx, partition: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
+    type Read = EngineCounts;
+
+    fn read(kind: &str, payload: Bytes) -> Result<EngineCounts, RecordError> {
+        decode_counts(kind, payload)
+    }
+
+    async fn handle(
+        &mut self,
+        tx: &mut S::Tx,
+        _: PartitionId,
+        records: Vec<(u64, EngineCounts)>,
+        _: &mut Vec<Aside>,
+    ) -> Result<(), SqlError> {
         let (mut book, mut last) = (Book::default(), BTreeMap::new());
-        for record in records {
-            let counted = match decode_counts(&record.kind, record.payload.clone()) {
-                Ok(counted) => counted,
-                Err(error @ RecordError::UnknownType(_)) => return Err(SqlError::Broken(error.to_string().into())),
-                Err(error) => {
-                    tracing::error!(%error, %partition, offset = record.offset, "a record of the topic counts is left out");
-                    continue;
-                }
-            };
+        for (_, counted) in records {
             let known = match last.get(&counted.engine) {
                 Some(&(known, _)) => known,
                 None => last_of::<S>(tx, counted.engine).await?,

@@ -71,18 +71,20 @@ impl<S: Sql> Sold<S> {
     /// # Errors
     /// [`SqlError`]; the next round goes on.
     pub(super) async fn round(&mut self, second: u64) -> Result<(), SqlError> {
+        let mut failed = None;
         for row in self.ledger.partitions().await? {
             while self.position(row.partition).await? < (row.generation, row.offset) {
                 let counted = self.step(&row, second).await;
                 if !matches!(counted, Ok(true)) {
                     // Another process was quicker, or nobody knows: the database is asked.
                     self.positions.remove(&row.partition);
-                    counted?;
+                    // The other partitions go on.
+                    failed = counted.err().or(failed);
                     break;
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn position(&mut self, partition: PartitionId) -> Result<At, SqlError> {
@@ -105,7 +107,13 @@ impl<S: Sql> Sold<S> {
         let end = row.offset.min(from.1.saturating_add(MOVEMENTS_MAX));
         let mut movements = Vec::new();
         if from.0 == row.generation && from.1 < end {
-            movements = self.ledger.movements(row.partition, from.0, from.1, end - 1).await?;
+            movements = match self.ledger.movements(row.partition, from.0, from.1, end - 1).await {
+                Err(SqlError::Broken(cause)) => {
+                    tracing::error!(partition = %row.partition, from = from.1, %cause, "a movement cannot be read");
+                    Vec::new()
+                }
+                read => read?,
+            };
         }
         // Each record has one: where there are fewer, some are gone.
         if movements.is_empty() || movements.len() as u64 != end - from.1 {

@@ -6,17 +6,14 @@ use domain::{event::decode_events, id::OrderId, record::ORDER_EVENTS_TYPE};
 use store::sql::{Fixed, Insert, SqlError, Tx, Value};
 
 use super::{
-    Item, Span,
+    Changes, Item,
     order::{Facts, Known},
 };
 use crate::{book, people::PathTexts, published::Times};
 
-pub(super) const PARKED_COLUMNS: usize = 9;
 pub(super) const WAITING_COLUMNS: usize = 5;
 const DONE_WAITING: &str = "DELETE FROM waiting_events WHERE order_id = ? AND sequence = ?";
 const WAIT: &str = "INSERT INTO waiting_events (order_id, sequence, tenant, payload, since_ms) VALUES (?, ?, ?, ?, ?)";
-const PARK: &str = "INSERT INTO parked_events (partition_id, log_offset, item, tenant, order_id, cause, kind, payload, \
-                    parked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The statements of the intake, whose texts are made once.
 #[derive(Debug)]
@@ -105,17 +102,14 @@ impl Texts {
         Ok(known)
     }
 
-    /// Writes what waits, what waits no more, and what is parked.
-    pub(super) async fn write_rest<T: Tx>(&self, tx: &mut T, span: &Span) -> Result<(), SqlError> {
+    /// Writes what waits, and what waits no more.
+    pub(super) async fn write_rest<T: Tx>(&self, tx: &mut T, span: &Changes) -> Result<(), SqlError> {
         for wait in span.waits.chunks(WAITING_COLUMNS) {
             // It may wait already.
             tx.insert_absent(WAIT, wait.to_vec()).await?;
         }
         for (order, sequence) in &span.done_waiting {
             tx.exec(DONE_WAITING, vec![order.stored().into(), (*sequence).into()]).await?;
-        }
-        for parked in span.parked.chunks(PARKED_COLUMNS) {
-            tx.insert_absent(PARK, parked.to_vec()).await?;
         }
         Ok(())
     }

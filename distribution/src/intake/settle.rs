@@ -9,7 +9,7 @@ use domain::id::{OrderId, TenantId};
 use kit::{clock::Clock, random::Random};
 use store::sql::{SqlError, Tx, Value, stored};
 
-use super::{Intake, Span, order::Known};
+use super::{Changes, Intake, order::Known};
 use crate::{
     book::{Book, DAY_MS, Owner},
     evaluate::{Frozen, Key, Outcome, Person, To, evaluate},
@@ -43,7 +43,7 @@ impl<C: Clock, R: Random> Intake<C, R> {
     pub(super) async fn settle<T: Tx>(
         &mut self,
         tx: &mut T,
-        span: &Span,
+        span: &Changes,
         versions: &BTreeMap<OrderId, u32>,
         known: &BTreeMap<OrderId, Known>,
         now_ms: u64,

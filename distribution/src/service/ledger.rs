@@ -14,7 +14,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     Distribution, Kinds, Refused,
-    document::{Page, Read},
+    answers::{Page, Read},
 };
 use crate::{
     book::{COLUMNS, Posted},
@@ -26,7 +26,7 @@ const LINE: &str = "SELECT buyer, sale, quantity, net, currency, ordered_at FROM
 const EVALUATIONS: &str = "SELECT sequence, plan_version, refunded, at_ms, trace FROM evaluations \
                            WHERE order_id = ? AND tenant = ? ORDER BY at_ms, sequence";
 const MATURES: &str = "SELECT matures_at FROM receipts WHERE order_id = ? AND tenant = ?";
-const PARKED: &str = "SELECT parked_at, order_id, cause, kind, partition_id, log_offset FROM parked_events \
+const PARKED: &str = "SELECT parked_at, order_id, cause, kind, partition_id, log_offset FROM parked_records \
                       WHERE tenant = ? AND parked_at < ? ORDER BY parked_at DESC LIMIT ?";
 
 /// What an entry moves on one account.

@@ -14,8 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     Distribution, Kinds, Refused,
+    answers::{Changed, Page, Read},
     change::Begun,
-    document::{Changed, Page, Read},
     ledger::{EntryShown, of_person},
     people::{PersonShown, one},
     settings,

@@ -14,8 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     Distribution, Kinds, LEAD_MS, Refused,
+    answers::{Changed, Page, Read},
     change::Begun,
-    document::{Changed, Page, Read},
 };
 use crate::{
     check::check,

@@ -12,8 +12,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     Distribution, Kinds, Refused,
+    answers::{Changed, Read},
     change::Begun,
-    document::{Changed, Read},
 };
 use crate::{book::DAY_MS, settle::Rules};
 

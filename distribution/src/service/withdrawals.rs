@@ -15,8 +15,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     Distribution, Kinds, Refused,
+    answers::{Changed, Page, Read},
     change::Begun,
-    document::{Changed, Page, Read},
 };
 use crate::{
     settle::Happens,

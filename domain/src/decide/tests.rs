@@ -70,6 +70,7 @@ fn batch(offset: u64, epoch: u64, wishes: &[Wish]) -> Placed {
             reserved_at_ms: 1,
             context: Bytes::new(),
             pay_within_s: 0,
+            trace: None,
         };
         (PurchaseNumber(number), reservation)
     });

@@ -48,6 +48,7 @@ fn reservation(buyer: u64) -> Reservation {
         reserved_at_ms: 1_800_000_000_000,
         context: Bytes::new(),
         pay_within_s: 0,
+        trace: None,
     }
 }
 
@@ -158,4 +159,39 @@ proptest! {
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         drop(decode_events(ORDER_EVENTS_TYPE, bytes.into()));
     }
+}
+
+/// What waits for an update, and what is parked: a type, a kind or a reason that has no name yet is
+/// of a newer program; numbers that no list holds, and a record without a type, are damage.
+#[test]
+fn a_newer_program_is_told_from_damage() {
+    let told = |kind: u8, reason: u8| {
+        let event = wire::OrderEvent {
+            order_id: 1,
+            sequence: 1,
+            kind: kind.into(),
+            tenant: 1,
+            sale: 1,
+            offer: 1,
+            buyer: 1,
+            quantity: 1,
+            sku: 1,
+            currency: "CNY".into(),
+            reason: reason.into(),
+            ..Default::default()
+        };
+        let bytes = wire::OrderEvents { events: vec![event] }.encode_to_vec();
+        decode_events(ORDER_EVENTS_TYPE, bytes.into())
+    };
+    let (created, rejected) = (EventKind::Created.number(), EventKind::Rejected.number());
+    assert!(told(created, 0).is_ok() && told(rejected, Reason::Stock.stored()).is_ok());
+    for (kind, reason) in [(99, 0), (u8::MAX, 0), (rejected, 99)] {
+        assert!(told(kind, reason).unwrap_err().is_newer(), "{kind} {reason}");
+    }
+    for (kind, reason) in [(0, 0), (rejected, 0), (created, 1)] {
+        assert!(!told(kind, reason).unwrap_err().is_newer(), "{kind} {reason}");
+    }
+    let of_type = |kind| decode_events(kind, Bytes::from_static(&[0xff])).unwrap_err();
+    assert!(of_type("flashsale.tomorrow.v1").is_newer());
+    assert!(!of_type(ORDER_EVENTS_TYPE).is_newer() && !of_type("").is_newer());
 }

@@ -121,6 +121,7 @@ mod tests {
             reserved_at_ms: ID_MAX,
             context: Bytes::new(),
             pay_within_s: *PAYMENT_WINDOW_S.end(),
+            trace: None,
         }
     }
 

@@ -8,8 +8,10 @@ use super::{RESERVATION_SCHEMA, Reservation};
 
 /// Tag of `reservations` in a batch.
 const RESERVATIONS: u32 = 1;
-/// Bytes of a field without its context: more never come, fewer mostly.
+/// Bytes of a field without its context and its trace: more never come, fewer mostly.
 const FIELD_BYTES: usize = 144;
+/// Bytes of its trace, if it has one, with tag and length.
+const TRACE_BYTES: usize = 19;
 /// Bytes of its tag and of the shortest length.
 const FRAME_BYTES: usize = 2;
 
@@ -17,7 +19,7 @@ impl Reservation {
     /// Appends this reservation as one `reservations` field of a [`Batch`](super::Batch): what a
     /// request carries to Redis, so that the script only concatenates.
     pub fn append_field(&self, out: &mut Vec<u8>) {
-        out.reserve(FIELD_BYTES + self.context.len());
+        out.reserve(FIELD_BYTES + self.context.len() + self.trace.map_or(0, |_| TRACE_BYTES));
         encode_key(RESERVATIONS, WireType::LengthDelimited, out);
         // The length stands before what it counts, and takes a byte or two: room is left for one.
         let length_at = out.len();
@@ -50,6 +52,9 @@ impl Reservation {
         number(13, self.reserved_at_ms, out);
         bytes(14, &self.context, out);
         number(15, self.pay_within_s.into(), out);
+        if let Some(trace) = self.trace {
+            bytes(16, &trace.get().to_be_bytes(), out);
+        }
     }
 }
 
@@ -71,6 +76,8 @@ pub(crate) fn bytes(tag: u32, value: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU128;
+
     use ::bytes::Bytes;
     use proptest::prelude::*;
     use prost::Message;
@@ -101,6 +108,7 @@ mod tests {
             reserved_at_ms: reservation.reserved_at_ms,
             context: reservation.context.clone(),
             pay_within_s: reservation.pay_within_s,
+            trace: reservation.trace.map_or(Bytes::new(), |trace| Bytes::copy_from_slice(&trace.get().to_be_bytes())),
         };
         wire::Batch { reservations: vec![message], ..wire::Batch::default() }.encode_to_vec()
     }
@@ -117,6 +125,8 @@ mod tests {
             reserved_at_ms: u64,
             context in proptest::collection::vec(any::<u8>(), 0..=CONTEXT_MAX),
             pay_within_s: u32,
+            trace: u128,
+            is_traced: bool,
         ) {
             let reservation = Reservation {
                 tenant: TenantId::new(tenant).unwrap(),
@@ -132,11 +142,13 @@ mod tests {
                 reserved_at_ms,
                 context: context.into(),
                 pay_within_s,
+                trace: NonZeroU128::new(trace).filter(|_| is_traced),
             };
             let mut field = b"before".to_vec();
             reservation.append_field(&mut field);
             prop_assert_eq!(&field[6..], &as_prost_writes(&reservation)[..]);
-            prop_assert!(field.len() - 6 <= FIELD_BYTES + reservation.context.len());
+            let trace = reservation.trace.map_or(0, |_| TRACE_BYTES);
+            prop_assert!(field.len() - 6 <= FIELD_BYTES + reservation.context.len() + trace);
         }
     }
 }

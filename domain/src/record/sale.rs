@@ -58,7 +58,7 @@ pub fn decode_sale(payload: Bytes) -> Result<Sale, RecordError> {
                 payment_window_s: w.payment_window_s,
                 fulfilment: fulfilment(w.fulfilment)?,
                 after_sale_days: u16::try_from(w.after_sale_days)
-                    .map_err(|_| Flawed(format!("{} after-sale days", w.after_sale_days)))?,
+                    .map_err(|_| Flawed::Damaged(format!("{} after-sale days", w.after_sale_days)))?,
             },
             lanes: w.lanes.into_iter().map(lane_from_wire).collect::<Result<_, Flawed>>()?,
         })
@@ -84,13 +84,13 @@ const fn stored_fulfilment(kind: Fulfilment) -> u32 {
 
 fn fulfilment(stored: u32) -> Result<Fulfilment, Flawed> {
     let known = Fulfilment::ALL.into_iter().find(|kind| stored_fulfilment(*kind) == stored);
-    known.ok_or_else(|| Flawed(format!("a fulfilment of kind {stored}: update this program")))
+    known.ok_or_else(|| Flawed::Damaged(format!("a fulfilment of kind {stored}: update this program")))
 }
 
 /// A kind that this program does not know would let each person buy under several numbers.
 fn kind(stored: u32) -> Result<SubjectKind, Flawed> {
     let known = SubjectKind::ALL.into_iter().find(|kind| stored_kind(*kind) == stored);
-    known.ok_or_else(|| Flawed(format!("a limit by kind {stored}: update this program")))
+    known.ok_or_else(|| Flawed::Damaged(format!("a limit by kind {stored}: update this program")))
 }
 
 /// A sale whose lanes no ledger or no lane could hold would stop whoever opens them.
@@ -107,11 +107,13 @@ fn storable(sale: Sale) -> Result<Sale, Flawed> {
             && lane.offers.iter().all(fits)
     };
     if opens_at_ms.max(closes_at_ms) > ID_MAX {
-        return Err(Flawed("a window beyond all time".into()));
+        return Err(Flawed::Damaged("a window beyond all time".into()));
     }
     match sale.lanes.iter().find(|lane| !holds(lane)) {
         None => Ok(sale),
-        Some(lane) => Err(Flawed(format!("lane {} has a limit, offers or units that no lane can have", lane.id))),
+        Some(lane) => {
+            Err(Flawed::Damaged(format!("lane {} has a limit, offers or units that no lane can have", lane.id)))
+        }
     }
 }
 
@@ -136,7 +138,7 @@ fn lane_to_wire(lane: &Lane) -> wire::Lane {
 
 fn lane_from_wire(w: wire::Lane) -> Result<Lane, Flawed> {
     let offers = w.offers.into_iter().map(|w| {
-        let price = w.price.ok_or_else(|| Flawed("an offer without a price".into()))?;
+        let price = w.price.ok_or_else(|| Flawed::Damaged("an offer without a price".into()))?;
         Ok(Offer {
             id: OfferId::new(w.id)?,
             sku: SkuId::new(w.sku)?,

@@ -153,6 +153,7 @@ impl World {
             reserved_at_ms: self.now_ms,
             context: Bytes::new(),
             pay_within_s: 0,
+            trace: None,
         };
         let mut field = Vec::new();
         reservation.append_field(&mut field);

@@ -33,12 +33,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::open;
-use crate::{config::Config, deployment::Deployment, folder::Folder};
-
-/// The tenant of the demo's sale.
-pub const DEMO_TENANT: u32 = 7;
-/// The demo tenant's owner signs in with this address.
-pub const DEMO_OWNER: &str = "owner@example.com";
+use crate::{
+    config::Config,
+    demo::{DEMO_OWNER, DEMO_TENANT},
+    deployment::Deployment,
+    folder::Folder,
+};
 
 pub(super) type Service = Catalog<Given<Sqlite, SystemClock, SystemRandom, SqliteLog>>;
 

@@ -25,7 +25,8 @@ use store::{log::sqlite::SqliteSource, sql::sqlite::Sqlite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::merchants::{DEMO_TENANT, Service};
+use super::merchants::Service;
+use crate::demo::DEMO_TENANT;
 use crate::{deployment::Deployment, folder::Folder};
 
 /// The merchants' people, as their service in this process knows them.

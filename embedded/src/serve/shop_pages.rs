@@ -14,7 +14,7 @@ use kit::{
 use pages::coding::{Accepted, Coding};
 use serde::Serialize;
 
-use super::merchants::DEMO_TENANT;
+use crate::demo::DEMO_TENANT;
 
 /// A built file, plain and packed.
 struct File {

@@ -142,6 +142,21 @@ async fn the_time_to_pay_is_frozen_at_admission() {
     assert_eq!(frozen(), (120, Some(NOW_MS + 120_000)));
 }
 
+/// A trace goes into the log only where the caller says that it is recorded.
+#[tokio::test]
+async fn a_recorded_trace_is_frozen_at_admission_and_no_other() {
+    let shop = Shop::new(1);
+    let token = shop.token(1);
+    let frozen = async || {
+        let admitted = shop.admission.admit(purchase(&token, "k", 1)).expect("admitted");
+        admitted.freeze(OrderId::new(99).unwrap()).0.trace
+    };
+    let recorded = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    assert_eq!(frozen().await, None);
+    assert_eq!(TraceContext::generate().within(frozen()).await, None);
+    assert_eq!(recorded.within(frozen()).await, Some(recorded.trace_id().into()));
+}
+
 /// R13: a repeat gets its order, at whatever price and whether its offer is stopped by now.
 #[tokio::test]
 async fn r13_a_repeat_passes_price_and_pause_of_its_offer() {

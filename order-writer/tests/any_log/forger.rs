@@ -129,6 +129,7 @@ impl Forger {
             reserved_at_ms: self.pick(&[1, 1, 1, 1, 1, u64::MAX]),
             context: Bytes::from(vec![0; self.pick(&[0, 0, 0, 256, 257])]),
             pay_within_s: 0,
+            trace: None,
         };
         (PurchaseNumber(self.pick(&[1, 1, 1, 2, 3, 0, 100, 255])), reservation)
     }

@@ -37,7 +37,7 @@ impl Rig {
     /// The database as it was when it was copied.
     fn put_back(&self, file: &str) {
         let connection = Connection::open(self.file(file)).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection.busy_timeout(Duration::from_secs(60)).unwrap();
         let copy = self.file(&format!("{file}.copy"));
         connection.execute("ATTACH ?1 AS kept", [copy.to_str().unwrap()]).unwrap();
         let names = "SELECT name FROM kept.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";

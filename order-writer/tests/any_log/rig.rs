@@ -259,7 +259,7 @@ impl Rig {
     /// A statement on one of the folder's files, beside those who work on it.
     pub(crate) fn sql(&self, file: &str, statement: &str) -> usize {
         let connection = rusqlite::Connection::open(self.file(file)).unwrap();
-        connection.busy_timeout(Duration::from_secs(10)).unwrap();
+        connection.busy_timeout(Duration::from_secs(60)).unwrap();
         connection.execute(statement, ()).unwrap()
     }
 
@@ -409,6 +409,7 @@ impl Rig {
             reserved_at_ms: now_ms,
             context: Bytes::new(),
             pay_within_s: 900,
+            trace: None,
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) async fn unpaid<S: Sql>(
             context: Bytes::new(),
             // Every second one of an hour that is not over yet.
             pay_within_s: [60, 3_600][index % 2],
+            trace: None,
         };
         let at = Position { generation: Generation(1), offset: 1 + index as u64 / 256, index: (index % 256) as u8 };
         rows.extend(OrderRow::decided(lane, PurchaseNumber(1), &reservation, at, Decision::Accepted));

@@ -60,7 +60,7 @@ use super::gate::{Gate, Gated};
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
 /// Longer than a lane that is found closed waits for its retirement.
 const SETTLING: Option<Duration> = Some(Duration::from_secs(300));
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(crate) struct Real;
@@ -329,6 +329,7 @@ impl Rig {
             reserved_at_ms: SystemClock::new().now_ms(),
             context: Bytes::new(),
             pay_within_s: 0,
+            trace: None,
         };
         let mut field = Vec::new();
         reservation.append_field(&mut field);

@@ -1,15 +1,16 @@
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use domain::{
     event::{EventKind, OrderEvent, decode_events},
     id::{OrderId, PartitionId},
-    record::Topic,
+    record::{RecordError, Topic},
     shard::Home,
 };
 use kit::clock::Clock as _;
 use store::{
-    consumer::{Consumer, Handler, RECORDS_MAX},
-    log::{Entry, OrderLogSource, PartitionReader, ReadError},
+    consumer::{Aside, Consumer, Handler, RECORDS_MAX},
+    log::{OrderLogSource, PartitionReader, ReadError},
     orders::{Listed, Orders},
     shards::{self, Namespace, OpenError},
     sql::{Server, Sql, SqlError, Tx, stored},
@@ -30,6 +31,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("001-listing", include_str!("../../migrations/001-listing.sql")),
     ("002-consumers", shards::CONSUMERS_TABLE),
     ("003-exports", include_str!("../../migrations/003-exports.sql")),
+    ("004-parked", shards::PARKED_TABLE),
 ];
 
 /// By which the list's position in the topic is kept.
@@ -162,7 +164,7 @@ async fn list<S: Sql>(blocks: Blocks<S>, source: impl OrderLogSource, partition:
                 Ok(RECORDS_MAX..) => {}
                 Ok(_) => tokio::time::sleep(PACE).await,
                 Err(error) => {
-                    tracing::warn!(%error, %partition, "the list of orders waits; it goes on by itself");
+                    consumer.report(&error);
                     tokio::time::sleep(AGAIN).await;
                 }
             }
@@ -175,16 +177,23 @@ async fn list<S: Sql>(blocks: Blocks<S>, source: impl OrderLogSource, partition:
 pub(super) struct Listing;
 
 impl<S: Sql> Handler<S> for Listing {
-    async fn handle(&mut self, tx: &mut S::Tx, partition: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
-        let Some(first) = records.first() else { return Ok(()) };
-        let mut orders = Vec::new();
-        for record in records {
-            let events = decode_events(&record.kind, record.payload.clone());
-            let events = events.map_err(|error| SqlError::Broken(error.to_string().into()))?;
-            orders.extend(events.iter().filter_map(first_of));
-        }
-        let from = Source { source: partition.0.into(), place: first.offset };
-        blocks::add(tx, from, orders.into_iter()).await
+    type Read = Vec<OrderEvent>;
+
+    fn read(kind: &str, payload: Bytes) -> Result<Vec<OrderEvent>, RecordError> {
+        decode_events(kind, payload)
+    }
+
+    async fn handle(
+        &mut self,
+        tx: &mut S::Tx,
+        partition: PartitionId,
+        records: Vec<(u64, Vec<OrderEvent>)>,
+        _: &mut Vec<Aside>,
+    ) -> Result<(), SqlError> {
+        let Some(&(place, _)) = records.first() else { return Ok(()) };
+        let events = records.iter().flat_map(|(_, events)| events);
+        let orders: Vec<Listed> = events.filter_map(first_of).collect();
+        blocks::add(tx, Source { source: partition.0.into(), place }, orders.into_iter()).await
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) const PARTITIONS: u32 = 4;
 pub(crate) const FIRST: PartitionId = PartitionId(0);
 pub(crate) const SECOND: PartitionId = PartitionId(1);
 /// Long enough for a slow machine; a test that needs it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// For reads that must find nothing.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 

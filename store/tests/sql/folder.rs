@@ -16,7 +16,7 @@ use crate::suite::support::Adapter;
 
 /// Short, so that tests of waiting are.
 pub(super) fn settings() -> Settings {
-    Settings { lock_wait: Duration::from_secs(1), statement_timeout: Duration::from_secs(5), ..Settings::default() }
+    Settings { lock_wait: Duration::from_secs(1), statement_timeout: Duration::from_secs(30), ..Settings::default() }
 }
 
 #[derive(Clone)]

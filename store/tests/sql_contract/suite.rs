@@ -21,7 +21,9 @@ macro_rules! contract {
     ($adapter:expr) => {
         $crate::suite::rules! { $adapter,
             consumers: a_position_moves_with_what_was_made_of_the_records what_a_topic_lost_is_passed_over
-                a_process_consumes_the_partitions_that_it_is_given;
+                a_process_consumes_the_partitions_that_it_is_given
+                what_is_damaged_or_contradicts_is_parked_and_the_others_go_on
+                what_a_newer_program_wrote_waits_for_the_update;
             desk: a_mark_and_its_outbox_row_are_one_change the_outbox_is_read_by_id_and_emptied_by_id
                 only_unpaid_orders_are_overdue orders_past_their_time_to_pay_are_found_by_it many_orders_are_marked_with_their_outbox_rows
                 the_outbox_is_read_by_partition;

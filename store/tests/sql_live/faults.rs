@@ -39,7 +39,7 @@ async fn running(hand: &mut Conn, database: &str, statement: &str) -> u32 {
             }
         }
     };
-    timeout(Duration::from_secs(10), wait).await.expect("the statement runs")
+    timeout(Duration::from_secs(60), wait).await.expect("the statement runs")
 }
 
 /// One order, whose row the returned connection holds.

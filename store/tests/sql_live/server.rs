@@ -13,7 +13,7 @@ pub(super) fn url() -> String {
 
 /// Short, so that tests of timeouts are.
 pub(super) fn settings() -> Settings {
-    Settings { lock_wait: Duration::from_secs(1), statement_timeout: Duration::from_secs(5), ..Settings::default() }
+    Settings { lock_wait: Duration::from_secs(1), statement_timeout: Duration::from_secs(30), ..Settings::default() }
 }
 
 #[derive(Clone)]

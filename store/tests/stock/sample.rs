@@ -48,6 +48,7 @@ pub(super) fn reservation(request: &ReserveRequest) -> Reservation {
         reserved_at_ms: 1_767_225_600_000,
         context: Bytes::from_static(b"context"),
         pay_within_s: 0,
+        trace: None,
     }
 }
 

@@ -36,7 +36,7 @@ async fn open(keeping: &RedisKeeping, lane: LaneId) {
 async fn a_dead_node_is_silent_for_its_own_lanes_alone() {
     let nodes = OwnRedis::start_cluster_of_three().await;
     let urls: Vec<String> = nodes.iter().map(OwnRedis::url).collect();
-    let patience = Duration::from_secs(2);
+    let patience = Duration::from_secs(10);
     let settings = RedisSettings { keeper_timeout: patience, response_timeout: patience, ..settings(&urls.join(",")) };
     let (stock, keeping) = connect(&settings).await;
     let lanes = lanes_of_nodes(&settings, &nodes).await;
@@ -63,5 +63,5 @@ async fn a_dead_node_is_silent_for_its_own_lanes_alone() {
     assert!(begun.elapsed() < 2 * patience, "{:?}", begun.elapsed());
     nodes[2].signal("-CONT");
     let back = async { while keeping.inspect(dead[0]).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), back).await.unwrap();
 }

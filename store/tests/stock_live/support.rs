@@ -7,13 +7,14 @@ use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use store::stock::redis::{RedisKeeping, RedisSettings, RedisStock};
 
 /// Long enough for a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn url() -> String {
     std::env::var("FLASHSALE_REDIS_URL").expect("FLASHSALE_REDIS_URL; stack/stack up, then . stack/env")
 }
 
-/// They wait as long as a slow machine needs; a test of waiting says how long.
+/// Patient: a call that a slow machine leaves without an answer is an unknown one, which most tests
+/// do not expect.
 pub(super) fn settings(url: &str) -> RedisSettings {
     let namespace = format!("t{:016x}", rand::random::<u64>());
     RedisSettings {

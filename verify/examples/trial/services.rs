@@ -16,7 +16,7 @@ use verify::{
     child::{Child, wait_until},
     deployment::DeploymentArgs,
     redis_server::free_port,
-    services::get,
+    wire::get,
 };
 
 use crate::{plan::Database, servers::Servers};

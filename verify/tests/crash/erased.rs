@@ -54,7 +54,7 @@ fn log(args: &StoreArgs) -> Vec<u8> {
         .set("group.id", "search")
         .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().unwrap();
-    let patience = Duration::from_secs(10);
+    let patience = Duration::from_secs(60);
     let mut found = Vec::new();
     for topic in settings.topics() {
         let metadata = consumer.fetch_metadata(Some(&topic), patience).unwrap();

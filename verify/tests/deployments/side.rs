@@ -15,8 +15,7 @@ use verify::{
     embedded::Embedded,
     engine_and_writer::EngineAndWriter,
     forger::{Forger, claims_of},
-    services::get,
-    wire::{self, Outcome, Wire},
+    wire::{self, Outcome, Wire, get},
 };
 
 use crate::{

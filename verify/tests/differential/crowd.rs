@@ -20,7 +20,7 @@ use super::{
     outcome::Reply,
     parts::{PATIENCE, Parts, Stores},
     runner::{buy, cancel, look, token},
-    seed_shop::{BUYERS, Random, SeedShop},
+    seed::{BUYERS, Random, Seed},
 };
 
 /// Pause between two looks at an order: buyers may look fifty times a second.
@@ -46,7 +46,7 @@ pub(crate) struct Bid {
 }
 
 /// The crowd of a seed: so many tasks with so many moves each.
-pub(crate) fn crowd(shop: &SeedShop) -> Vec<Vec<Move>> {
+pub(crate) fn crowd(shop: &Seed) -> Vec<Vec<Move>> {
     let mut random = Random::new(shop.seed, 3);
     let offers = u8::try_from(shop.offers.len()).unwrap();
     let tasks = random.within(3, 6);
@@ -65,7 +65,7 @@ pub(crate) fn crowd(shop: &SeedShop) -> Vec<Vec<Move>> {
 
 /// Runs the crowd of a seed. Every purchase carries its number, the key of what comes back, as its
 /// context.
-pub(crate) async fn run<S: Stores>(parts: &Arc<Parts<S>>, shop: &SeedShop) -> HashMap<u64, Bid> {
+pub(crate) async fn run<S: Stores>(parts: &Arc<Parts<S>>, shop: &Seed) -> HashMap<u64, Bid> {
     let mut running = JoinSet::new();
     for (task, moves) in (0u64..).zip(crowd(shop)) {
         let (parts, shop) = (Arc::clone(parts), shop.clone());
@@ -90,7 +90,7 @@ pub(crate) fn number_in(context: &[u8]) -> Option<u64> {
     std::str::from_utf8(context).ok()?.strip_prefix("{\"bid\":")?.strip_suffix('}')?.parse().ok()
 }
 
-async fn bid<S: Stores>(parts: &Parts<S>, shop: &SeedShop, number: u64, next: Move) -> Bid {
+async fn bid<S: Stores>(parts: &Parts<S>, shop: &Seed, number: u64, next: Move) -> Bid {
     let Move { wish, cancels } = next;
     let token = token(parts, shop, wish.buyer);
     let outcome = buy(parts, shop, wish, &token, context(number)).await;
@@ -101,7 +101,7 @@ async fn bid<S: Stores>(parts: &Parts<S>, shop: &SeedShop, number: u64, next: Mo
     Bid { wish, outcome, cancel }
 }
 
-async fn cancel_when_there<S: Stores>(parts: &Parts<S>, shop: &SeedShop, order: OrderId, wish: Wish) -> Reply {
+async fn cancel_when_there<S: Stores>(parts: &Parts<S>, shop: &Seed, order: OrderId, wish: Wish) -> Reply {
     let there = timeout(PATIENCE, async {
         loop {
             match look(parts, shop, order, wish).await {

@@ -22,7 +22,7 @@ use engine::{
 
 use super::{
     outcome::{Ending, Orders, Remains, Reply},
-    seed_shop::{OFFERS, SeedShop, price, sku},
+    seed::{OFFERS, Seed, price, sku},
 };
 
 const RUN: RunId = RunId(1);
@@ -47,7 +47,7 @@ impl Wish {
 
 /// The model.
 pub(crate) struct Model {
-    shop: SeedShop,
+    shop: Seed,
     machine: LaneMachine,
     lanes: Lanes,
     rows: HashMap<OrderId, OrderRow>,
@@ -59,13 +59,13 @@ pub(crate) struct Model {
 }
 
 /// A lane as it is opened for the first time.
-pub(crate) fn first_load(shop: &SeedShop) -> LaneLoad {
+pub(crate) fn first_load(shop: &Seed) -> LaneLoad {
     let offers = shop.offers.iter().map(|&(offer, left)| OfferLoad { offer, left, allotment: left, changed_at: 0 });
     LaneLoad { limit_per_buyer: shop.limit, offers: offers.collect(), purchases: Vec::new() }
 }
 
 impl Model {
-    pub(crate) fn new(shop: SeedShop) -> Self {
+    pub(crate) fn new(shop: Seed) -> Self {
         let mut machine = LaneMachine::default();
         assert_eq!(machine.close(RUN, EPOCH), CloseAnswer::Closed);
         assert_eq!(machine.load(RUN, EPOCH, &first_load(&shop)), LoadAnswer::Loaded);
@@ -144,6 +144,7 @@ impl Model {
             reserved_at_ms: NOW_MS,
             context: Bytes::new(),
             pay_within_s: 0,
+            trace: None,
         }
     }
 

@@ -14,7 +14,7 @@ use engine::{
 };
 use order_writer::desk::DeskError;
 
-use super::seed_shop::SeedShop;
+use super::seed::Seed;
 
 /// The answer to a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub(crate) struct Remains<'a> {
 }
 
 impl Ending {
-    pub(crate) fn of(shop: &SeedShop, orders: &Orders, remains: Remains<'_>) -> Self {
+    pub(crate) fn of(shop: &Seed, orders: &Orders, remains: Remains<'_>) -> Self {
         let Remains { view, ledger, rows, buyers } = remains;
         let offers = view.offers.iter().map(|&(offer, left, allotment)| {
             let (by_ledger, target, sold) = ledger(offer);

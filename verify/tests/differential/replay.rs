@@ -21,7 +21,7 @@ use super::{
     model::first_load,
     notes::Call,
     outcome::{Ending, Orders, Remains, Reply},
-    seed_shop::SeedShop,
+    seed::Seed,
 };
 
 const RUN: RunId = RunId(1);
@@ -36,7 +36,7 @@ struct Said {
 
 /// A replay.
 pub(crate) struct Replay<'a> {
-    shop: &'a SeedShop,
+    shop: &'a Seed,
     machine: LaneMachine,
     said: HashMap<u64, Vec<Said>>,
     rows: BTreeMap<OrderId, OrderRow>,
@@ -47,7 +47,7 @@ pub(crate) struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// Runs the calls in their order. A lane that was opened more than once has nothing to do with
     /// a crowd.
-    pub(crate) fn of(shop: &'a SeedShop, calls: &[Call]) -> Self {
+    pub(crate) fn of(shop: &'a Seed, calls: &[Call]) -> Self {
         let (machine, said, rows) = (LaneMachine::default(), HashMap::new(), BTreeMap::new());
         let mut replay = Self { shop, machine, said, rows, released: HashSet::new(), faults: Vec::new() };
         for (at, call) in calls.iter().enumerate() {

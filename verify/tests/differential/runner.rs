@@ -27,7 +27,7 @@ use super::{
     outcome::{Orders, Reply},
     parts::{PATIENCE, Parts, Stores},
     script::Step,
-    seed_shop::SeedShop,
+    seed::Seed,
 };
 
 /// Pause between two questions.
@@ -36,7 +36,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// A seed on one deployment.
 pub(crate) struct ScriptRunner {
-    pub(crate) shop: SeedShop,
+    pub(crate) shop: Seed,
     pub(crate) orders: Orders,
     pub(crate) replies: Vec<Reply>,
     /// Whose each order is, and of which offer.
@@ -45,7 +45,7 @@ pub(crate) struct ScriptRunner {
 }
 
 impl ScriptRunner {
-    pub(crate) fn new(shop: SeedShop) -> Self {
+    pub(crate) fn new(shop: Seed) -> Self {
         Self { shop, orders: Orders::default(), replies: Vec::new(), wishes: HashMap::new(), tokens: HashMap::new() }
     }
 
@@ -103,7 +103,7 @@ fn no_such(order: usize) -> Reply {
 }
 
 /// A buyer's token.
-pub(crate) fn token<S: Stores>(parts: &Parts<S>, shop: &SeedShop, buyer: u8) -> String {
+pub(crate) fn token<S: Stores>(parts: &Parts<S>, shop: &Seed, buyer: u8) -> String {
     let now_ms = parts.clock.now_ms();
     let tenant = shop.tenant.number();
     let claims = BuyerClaims::new(tenant, shop.buyer(buyer).get(), now_ms + DAY_MS);
@@ -114,7 +114,7 @@ pub(crate) fn token<S: Stores>(parts: &Parts<S>, shop: &SeedShop, buyer: u8) -> 
 /// answer says that nothing was done, and hundreds of shops share the bounds of one engine here.
 pub(crate) async fn buy<S: Stores>(
     parts: &Parts<S>,
-    shop: &SeedShop,
+    shop: &Seed,
     wish: Wish,
     token: &str,
     context: Bytes,
@@ -135,7 +135,7 @@ pub(crate) async fn buy<S: Stores>(
 /// What the buyer of this wish is answered about an order.
 pub(crate) async fn look<S: Stores>(
     parts: &Parts<S>,
-    shop: &SeedShop,
+    shop: &Seed,
     order: OrderId,
     wish: Wish,
 ) -> Result<OrderView, Unseen> {
@@ -149,7 +149,7 @@ pub(crate) async fn cancel<S: Stores>(parts: &Parts<S>, order: OrderId) -> Reply
 }
 
 /// The same record again, as a sweeper or a relay would append it.
-async fn redeliver<S: Stores>(parts: &Parts<S>, shop: &SeedShop, order: OrderId, release: bool) -> Reply {
+async fn redeliver<S: Stores>(parts: &Parts<S>, shop: &Seed, order: OrderId, release: bool) -> Reply {
     let Some(record) = parts.notes.record(order, release) else {
         return Reply::Unexpected(format!("no record of {order} was appended"));
     };
@@ -164,7 +164,7 @@ async fn redeliver<S: Stores>(parts: &Parts<S>, shop: &SeedShop, order: OrderId,
 }
 
 /// Publishes a version of the sale, and waits until lane and ledger have followed it.
-async fn publish<S: Stores>(parts: &Parts<S>, shop: &SeedShop, version: u32) -> Result<Reply, String> {
+async fn publish<S: Stores>(parts: &Parts<S>, shop: &Seed, version: u32) -> Result<Reply, String> {
     rest(parts, shop).await?;
     let sale = Sale { version, ..shop.to_sale(parts.clock.now_ms()) };
     parts.stores.log().publish(&sale).await.map_err(|error| error.to_string())?;
@@ -189,7 +189,7 @@ async fn publish<S: Stores>(parts: &Parts<S>, shop: &SeedShop, version: u32) -> 
 
 /// Waits until all that was appended before is decided, no release is under way, the lane is not to
 /// be rebuilt, and it is open with an empty journal.
-pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, shop: &SeedShop) -> Result<LaneView, String> {
+pub(crate) async fn rest<S: Stores>(parts: &Parts<S>, shop: &Seed) -> Result<LaneView, String> {
     let need = parts.notes.next(shop.partition);
     let partition = usize::try_from(shop.partition.0).unwrap();
     let mut seen = parts.seen.clone();

@@ -5,7 +5,7 @@
 use super::{
     model::{Model, Wish},
     outcome::{Ending, Reply},
-    seed_shop::{BUYERS, OFFERS, Random, SeedShop},
+    seed::{BUYERS, OFFERS, Random, Seed},
 };
 
 /// Keys that a buyer has for an offer.
@@ -39,7 +39,7 @@ pub(crate) enum Step {
 
 /// A script and what is right.
 pub(crate) struct Script {
-    pub(crate) shop: SeedShop,
+    pub(crate) shop: Seed,
     /// What stands between two restarts. All but the first begin with [`Step::Restart`].
     pub(crate) segments: Vec<Vec<Step>>,
     /// One for each step.
@@ -49,7 +49,7 @@ pub(crate) struct Script {
 
 impl Script {
     /// The script of a seed whose deployment restarts so many times.
-    pub(crate) fn of(shop: SeedShop, restarts: usize) -> Self {
+    pub(crate) fn of(shop: Seed, restarts: usize) -> Self {
         let mut draft = Draft::new(shop.clone());
         let mut segments = Vec::new();
         for segment in 0..=restarts {
@@ -81,7 +81,7 @@ enum Life {
 /// A script that is being drawn, and the model that runs it.
 struct Draft {
     random: Random,
-    shop: SeedShop,
+    shop: Seed,
     model: Model,
     lives: Vec<Life>,
     /// Wishes that were asked, with the order they got.
@@ -93,7 +93,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(shop: SeedShop) -> Self {
+    fn new(shop: Seed) -> Self {
         Self {
             random: Random::new(shop.seed, 2),
             model: Model::new(shop.clone()),

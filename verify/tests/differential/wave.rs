@@ -19,7 +19,7 @@ use super::{
     replay::Replay,
     runner::{ScriptRunner, rest},
     script::{Script, Step},
-    seed_shop::SeedShop,
+    seed::Seed,
 };
 
 /// Seeds of a wave.
@@ -98,7 +98,7 @@ struct WaveRun<'a, R: Rig> {
 /// Runs the crowds of a wave, then its scripts. The crowds have the time to themselves: the
 /// scripts let it jump, and between two hands on one bucket of admission such a jump looks like a
 /// thread that slept for a second.
-pub(crate) async fn run<R: Rig>(wave: u64, scripts: &[Script], crowds: &[SeedShop]) -> WaveResult {
+pub(crate) async fn run<R: Rig>(wave: u64, scripts: &[Script], crowds: &[Seed]) -> WaveResult {
     let mut run = WaveRun::<R>::begin(scripts, crowds).await;
     let results = run_crowds(&run.parts, crowds).await;
     let crowded = run.replay(crowds, &results);
@@ -114,7 +114,7 @@ pub(crate) async fn run<R: Rig>(wave: u64, scripts: &[Script], crowds: &[SeedSho
 }
 
 impl<'a, R: Rig> WaveRun<'a, R> {
-    async fn begin(scripts: &'a [Script], crowds: &[SeedShop]) -> Self {
+    async fn begin(scripts: &'a [Script], crowds: &[Seed]) -> Self {
         let rig = R::new().await;
         publish(&rig.stores(), scripts.iter().map(|script| &script.shop).chain(crowds)).await;
         let notes = Notes::watching(crowds.iter().map(|shop| shop.lane).collect());
@@ -157,8 +157,8 @@ impl<'a, R: Rig> WaveRun<'a, R> {
     }
 
     /// What the crowds did, on the pure machine.
-    fn replay(&self, crowds: &[SeedShop], results: &HashMap<u64, HashMap<u64, Bid>>) -> Vec<Crowded> {
-        let replay = |shop: &SeedShop| {
+    fn replay(&self, crowds: &[Seed], results: &HashMap<u64, HashMap<u64, Bid>>) -> Vec<Crowded> {
+        let replay = |shop: &Seed| {
             let bids = &results[&shop.seed];
             let (mut orders, shop) = (Orders::default(), shop.clone());
             let ordered = self.rig.order(shop.lane, self.notes.calls(shop.lane));
@@ -204,7 +204,7 @@ impl<'a, R: Rig> WaveRun<'a, R> {
 
 /// A crowd that was results again.
 struct Crowded {
-    shop: SeedShop,
+    shop: Seed,
     orders: Orders,
     bids: usize,
     faults: Vec<String>,
@@ -212,7 +212,7 @@ struct Crowded {
     ending: Option<Ending>,
 }
 
-async fn run_crowds<S: Stores>(parts: &Arc<Parts<S>>, crowds: &[SeedShop]) -> HashMap<u64, HashMap<u64, Bid>> {
+async fn run_crowds<S: Stores>(parts: &Arc<Parts<S>>, crowds: &[Seed]) -> HashMap<u64, HashMap<u64, Bid>> {
     let mut running = JoinSet::new();
     for shop in crowds.iter().cloned() {
         let parts = Arc::clone(parts);
@@ -231,7 +231,7 @@ fn split(steps: &[Step]) -> (&[Step], &[Step]) {
     steps.split_at(rested.map_or(0, |at| at + 1))
 }
 
-async fn publish<'a, S: Stores>(stores: &S, shops: impl Iterator<Item = &'a SeedShop>) {
+async fn publish<'a, S: Stores>(stores: &S, shops: impl Iterator<Item = &'a Seed>) {
     let (now_ms, mut publishing) = (SystemClock::new().now_ms(), JoinSet::new());
     for shop in shops {
         let (stores, sale) = (stores.clone(), shop.to_sale(now_ms));
@@ -242,7 +242,7 @@ async fn publish<'a, S: Stores>(stores: &S, shops: impl Iterator<Item = &'a Seed
 }
 
 /// What is left of each seed.
-async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&SeedShop, &Orders)]) -> Vec<Ending> {
+async fn endings<S: Stores>(parts: &Parts<S>, seeds: &[(&Seed, &Orders)]) -> Vec<Ending> {
     let lanes: Vec<LaneId> = seeds.iter().map(|(shop, _)| shop.lane).collect();
     let mut rows = rows(parts, &lanes).await;
     let ledger = parts.stores.databases().ledger.all_lanes().await.unwrap();

@@ -3,20 +3,20 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use domain::{
-    event::{EventKind, decode_events},
+    event::{EventKind, OrderEvent, decode_events},
     id::{LaneId, PartitionId},
     order::{OrderRow, Status},
-    record::Topic,
+    record::{RecordError, Topic},
 };
 use kit::clock::{Clock, SystemClock};
 use store::{
-    cause::Cause,
-    consumer::{Consumer, Handler},
-    log::{Entry, OrderLogSource, PartitionReader},
-    shards::{Store, consumers},
+    consumer::{Aside, Consumer, Handler},
+    log::{OrderLogSource, PartitionReader},
+    shards::{CONSUMERS_TABLE, PARKED_TABLE, Store, open_own},
     sql::{
-        Migration, Server, Sql, SqlError, Tx, Value,
+        Sql, SqlError, Tx, Value,
         sqlite::{Settings, Sqlite, SqliteServer},
     },
 };
@@ -38,17 +38,26 @@ struct Keeping {
 }
 
 impl<S: Sql> Handler<S> for Keeping {
-    async fn handle(&mut self, tx: &mut S::Tx, _: PartitionId, records: &[Entry]) -> Result<(), SqlError> {
-        for record in records {
-            let events = decode_events(&record.kind, record.payload.clone());
-            for event in events.map_err(|error| SqlError::Broken(Cause::of(error)))? {
-                let order = event.order.stored();
-                let rows = tx.rows(HIGHEST, vec![order.into()]).await?;
-                let highest = rows.into_iter().next().unwrap().int()?;
-                let values = [order, event.sequence.into(), event.kind.number().into(), highest];
-                if !tx.insert_absent(KEEP, values.map(Value::from).to_vec()).await? {
-                    self.again += 1;
-                }
+    type Read = Vec<OrderEvent>;
+
+    fn read(kind: &str, payload: Bytes) -> Result<Vec<OrderEvent>, RecordError> {
+        decode_events(kind, payload)
+    }
+
+    async fn handle(
+        &mut self,
+        tx: &mut S::Tx,
+        _: PartitionId,
+        records: Vec<(u64, Vec<OrderEvent>)>,
+        _: &mut Vec<Aside>,
+    ) -> Result<(), SqlError> {
+        for event in records.into_iter().flat_map(|(_, events)| events) {
+            let order = event.order.stored();
+            let rows = tx.rows(HIGHEST, vec![order.into()]).await?;
+            let highest = rows.into_iter().next().unwrap().int()?;
+            let values = [order, event.sequence.into(), event.kind.number().into(), highest];
+            if !tx.insert_absent(KEEP, values.map(Value::from).to_vec()).await? {
+                self.again += 1;
             }
         }
         Ok(())
@@ -58,11 +67,8 @@ impl<S: Sql> Handler<S> for Keeping {
 async fn database(folder: &Path) -> Sqlite {
     let now_ms = Arc::new(|| SystemClock::new().now_ms());
     let server = SqliteServer::new(folder.to_owned(), now_ms, Settings::default()).unwrap();
-    server.create(NAME).await.unwrap();
-    let database = server.open(NAME);
-    let received = Migration { name: "002-received".into(), statements: vec![RECEIVED.into()] };
-    database.migrate(&[consumers("001-consumers"), received]).await.unwrap();
-    database
+    let schema = [("001-consumers", CONSUMERS_TABLE), ("002-parked", PARKED_TABLE), ("003-received", RECEIVED)];
+    open_own(&server, NAME, &schema).await.unwrap()
 }
 
 /// Consumes a partition to its end as it stands now; every few steps the consumer is killed in the

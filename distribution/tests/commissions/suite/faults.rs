@@ -24,14 +24,29 @@ use crate::place::Db;
 
 /// Statements until the process dies.
 #[derive(Clone)]
-struct Dying {
+pub(crate) struct Dying {
     db: Db,
     left: Arc<AtomicU64>,
     /// The commit is done, and nobody hears of it.
     loses_commit: bool,
+    /// Queries outside of transactions.
+    looks: Arc<AtomicU64>,
 }
 
-struct DyingTx {
+impl Dying {
+    /// The rig's database, in which so many statements of transactions are done.
+    pub(crate) fn after(rig: &Rig, statements: u64) -> Self {
+        let (left, looks) = (Arc::new(AtomicU64::new(statements)), Arc::default());
+        Self { db: rig.sql.clone(), left, loses_commit: false, looks }
+    }
+
+    /// Queries outside of transactions so far, answered ones.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) struct DyingTx {
     tx: <Db as Sql>::Tx,
     left: Arc<AtomicU64>,
     loses_commit: bool,
@@ -54,7 +69,9 @@ impl Sql for Dying {
     const NEWER: Newer = Db::NEWER;
 
     async fn rows(&self, query: &str, params: Vec<Value>) -> Result<Vec<Row>, SqlError> {
-        self.db.rows(query, params).await
+        let rows = self.db.rows(query, params).await;
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        rows
     }
 
     async fn exec(&self, change: &str, params: Vec<Value>) -> Result<u64, SqlError> {
@@ -129,7 +146,7 @@ const TABLES: [&str; 6] = ["order_lines", "evaluations", "entries", "sub_account
 
 /// One step of the consumer on such a database; whether it heard that it is done.
 async fn step(rig: &Rig, statements: u64, loses_commit: bool) -> bool {
-    let db = Dying { db: rig.sql.clone(), left: Arc::new(AtomicU64::new(statements)), loses_commit };
+    let db = Dying { loses_commit, ..Dying::after(rig, statements) };
     let mut consumer = Consumer::new(db, CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
     let mut intake = rig.intake();
     fn of_dying(handler: &mut impl Handler<Dying>) -> &mut impl Handler<Dying> {
@@ -165,17 +182,17 @@ async fn a_process_that_dies_at_any_statement_changes_nothing_and_the_next_does_
             other_paid,
         ]),
     );
-    rig.log.append("flashsale.tomorrow.v1", vec![1]);
+    rig.log.append(ORDER_EVENTS_TYPE, vec![1]);
     let mut statements = 0;
     while !step(&rig, statements, false).await {
-        assert_eq!((rows(&rig).await, rig.count("parked_events").await), (before.clone(), 0), "after {statements}");
+        assert_eq!((rows(&rig).await, rig.count("parked_records").await), (before.clone(), 0), "after {statements}");
         statements += 1;
         assert!(statements < 100, "a span of a few orders takes a few statements");
     }
     assert!(statements > 10, "{statements} statements were died at");
     assert_eq!(rig.balance(12).await[0], 666 + 999);
     assert_eq!(rows(&rig).await[5], 0, "what waited waits no more");
-    assert_eq!(rig.count("parked_events").await, 1);
+    assert_eq!(rig.count("parked_records").await, 1);
     rig.sums_to_zero().await;
 }
 

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use distribution::intake::{CONSUMER, run};
 use domain::{
-    event::EventKind,
+    event::{EventKind, OrderEvent},
     record::{ORDER_EVENTS_TYPE, Topic},
 };
 use kit::clock::Clock as _;
-use store::{consumer::Consumer, sql::Sql as _};
+use store::{
+    consumer::{ConsumeError, Consumer},
+    sql::Sql as _,
+};
 
+use super::faults::Dying;
 use super::rig::{PARTITION, PLAN, Rig, SALE, bought, bytes_of, created, later};
+
+/// Long enough for a slow machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 10 and 5 percent of 99.99, rounded down, to who stands above the buyer.
 #[tokio::test]
@@ -87,7 +94,7 @@ async fn events_in_any_order_and_twice_come_to_the_same() {
     }
     let expected: Vec<_> = (1..=places.len() as i64).map(|orders| (333 * orders, 166 * orders)).collect();
     assert_eq!(places, expected);
-    assert_eq!((rig.count("waiting_events").await, rig.count("parked_events").await), (0, 0));
+    assert_eq!((rig.count("waiting_events").await, rig.count("parked_records").await), (0, 0));
     rig.sums_to_zero().await;
 }
 
@@ -115,18 +122,15 @@ async fn what_cannot_be_is_parked_with_its_cause_and_the_others_go_on() {
     let now_ms = rig.clock.now_ms();
     let [first, paid] = bought(20, now_ms, 0);
     let other = domain::id::BuyerId::new(21).unwrap();
-    let forged = domain::event::OrderEvent { buyer: other, ..later(&first, 4, EventKind::Completed, 0) };
+    let forged = OrderEvent { buyer: other, ..later(&first, 4, EventKind::Completed, 0) };
     rig.feed(&[first, paid, forged, later(&first, 9, EventKind::RefundedInPart, 10_000)]).await;
-    // An event of a kind that this program does not know, and bytes that are none.
-    let mut unknown = bytes_of(&[paid]);
-    let at = unknown.windows(2).position(|pair| pair == [0x18, EventKind::Paid.number()]).unwrap();
-    unknown[at + 1] = 99;
-    rig.log.append(ORDER_EVENTS_TYPE, unknown);
-    rig.log.append("flashsale.tomorrow.v1", vec![1, 2, 3]);
+    // An event of no kind, and bytes that are none.
+    rig.log.append(ORDER_EVENTS_TYPE, of_kind(&paid, 0));
+    rig.log.append(ORDER_EVENTS_TYPE, vec![1, 2, 3]);
     rig.consume().await;
     rig.feed(&bought(20, now_ms, 1)).await;
     assert_eq!(rig.balance(12).await[0], 2 * 999, "the others went on");
-    assert_eq!(rig.count("parked_events").await, 4);
+    assert_eq!(rig.count("parked_records").await, 4);
     let parked = rig.merchant("GET", "parked", None).await;
     let causes: Vec<_> = parked.expect(200)["items"].as_array().unwrap().iter().map(|item| &item["cause"]).collect();
     assert_eq!(causes.len(), 2, "what nobody can read is of no shop: {causes:?}");
@@ -134,6 +138,32 @@ async fn what_cannot_be_is_parked_with_its_cause_and_the_others_go_on() {
     // Redelivered, it is parked once.
     rig.feed(&[forged]).await;
     assert_eq!(rig.balance(12).await[0], 2 * 999);
+}
+
+/// The bytes of an event, with this number as its kind.
+fn of_kind(event: &OrderEvent, kind: u8) -> Vec<u8> {
+    let mut bytes = bytes_of(&[*event]);
+    let at = bytes.windows(2).position(|pair| pair == [0x18, event.kind.number()]).unwrap();
+    bytes[at + 1] = kind;
+    bytes
+}
+
+/// What a newer program tells is not put aside: it counts once this program is updated.
+#[tokio::test]
+async fn events_of_a_newer_program_wait_for_the_update() {
+    let rig = Rig::start().await;
+    let now_ms = rig.clock.now_ms();
+    let [first, paid] = bought(20, now_ms, 0);
+    rig.feed(&[first, paid]).await;
+    for kind in [ORDER_EVENTS_TYPE, "flashsale.tomorrow.v1"] {
+        rig.log.append(kind, of_kind(&paid, 99));
+        let mut consumer = Consumer::new(rig.sql.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
+        for _ in 0..2 {
+            let step = consumer.step(&mut rig.intake(), Duration::ZERO).await;
+            assert!(matches!(step, Err(ConsumeError::Newer { offset: 2, .. })), "{step:?}");
+        }
+        assert_eq!((rig.balance(12).await[0], rig.count("parked_records").await), (999, 0));
+    }
 }
 
 /// A sale pays nothing unless it is switched on, and from then on.
@@ -196,21 +226,22 @@ async fn payouts_mature_after_the_receipt_and_late_refunds_become_debts() {
 async fn nothing_is_read_before_the_first_plan() {
     let rig = Rig::empty().await;
     rig.log.append(ORDER_EVENTS_TYPE, bytes_of(&bought(20, rig.clock.now_ms(), 0)));
-    let sql = rig.sql.clone();
-    let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
-    let intake = tokio::spawn(run(sql, consumer, rig.intake()));
+    let (looking, consuming) = (Dying::after(&rig, u64::MAX), Dying::after(&rig, u64::MAX));
+    let consumer = Consumer::new(consuming.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
+    let intake = tokio::spawn(run(looking.clone(), consumer, rig.intake()));
     let position = async || {
         let rows = rig.sql.rows("SELECT log_offset FROM consumer_positions", vec![]).await.unwrap();
         rows.into_iter().next().map(|mut row| row.int().unwrap())
     };
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(position().await, None, "its first step begins a position");
-    rig.publish(PLAN).await.expect(201);
-    let moved = async {
-        while position().await != Some(1) {
+    let until = async |holds: &mut dyn FnMut(Option<i64>) -> bool| {
+        while !holds(position().await) {
             tokio::time::sleep(Duration::from_millis(20)).await
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), moved).await.unwrap();
+    // It has looked for a plan, found none, and looks again.
+    tokio::time::timeout(PATIENCE, until(&mut |_| looking.looks() >= 2)).await.unwrap();
+    assert_eq!((consuming.looks(), position().await), (0, None), "its first step begins a position");
+    rig.publish(PLAN).await.expect(201);
+    tokio::time::timeout(PATIENCE, until(&mut |position| position == Some(1))).await.unwrap();
     intake.abort();
 }

@@ -4,6 +4,8 @@
 mod cancel;
 #[path = "crash.rs"]
 mod crash;
+#[path = "damaged.rs"]
+mod damaged;
 #[path = "expiry.rs"]
 mod expiry;
 #[path = "follow.rs"]

@@ -35,15 +35,15 @@ const STAFF: &str = "staff-7";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A rig, and the topic that its service follows.
-struct Followed {
-    rig: Rig,
+pub(super) struct Followed {
+    pub(super) rig: Rig,
     log: SqliteLog,
     told: u64,
     _folder: TempDir,
 }
 
 impl Followed {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let now_ms = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
         let settings = SqliteSettings::new(4, Arc::new(now_ms));
@@ -52,14 +52,14 @@ impl Followed {
     }
 
     /// A process that follows, until it is aborted.
-    fn follow(&self) -> JoinHandle<()> {
+    pub(super) fn follow(&self) -> JoinHandle<()> {
         let source = SqliteSource::of(&self.log, Topic::OrderEvents);
         let stop = CancellationToken::new();
         tokio::spawn(follow(Arc::clone(&self.rig.following), (source, 4), (stop.clone(), stop)))
     }
 
     /// Writes rows, and tells of them as the writer does.
-    async fn place(&mut self, rows: &[OrderRow]) {
+    pub(super) async fn place(&mut self, rows: &[OrderRow]) {
         self.rig.write(rows).await;
         for some in rows.chunks(200) {
             self.tell(some, Transition::Accept).await;
@@ -82,14 +82,18 @@ impl Followed {
                 OrderEvent { order, sequence, kind, tenant, sale, offer, buyer, quantity, purchased, reason, refunded };
             event.append(&mut payload);
         }
+        self.append(ORDER_EVENTS_TYPE, payload).await;
+    }
+
+    pub(super) async fn append(&mut self, kind: &'static str, payload: Vec<u8>) {
         self.told += 1;
         let id = RecordId::new(self.told).unwrap();
-        let record = Envelope { id, kind: ORDER_EVENTS_TYPE, payload: payload.into() };
+        let record = Envelope { id, kind, payload: payload.into() };
         self.log.append(PARTITION, record, self.log.room().unwrap()).await.unwrap();
     }
 
     /// Orders of tenant 7, a millisecond after each other, of these buyers.
-    fn rows(&self, buyers: impl Iterator<Item = u64>) -> Vec<OrderRow> {
+    pub(super) fn rows(&self, buyers: impl Iterator<Item = u64>) -> Vec<OrderRow> {
         buyers.map(|buyer| row(buyer, self.rig.clock.now_ms() + buyer, WINDOW_MS)).collect()
     }
 
@@ -105,7 +109,7 @@ impl Followed {
     }
 
     /// Waits until the list is this long.
-    async fn listed(&self, count: usize) -> Vec<OrderId> {
+    pub(super) async fn listed(&self, count: usize) -> Vec<OrderId> {
         let waited = tokio::time::timeout(PATIENCE, async {
             loop {
                 let ids = self.list("limit=100", STAFF).await;
@@ -130,7 +134,7 @@ fn ids_of(page: &Value) -> Vec<OrderId> {
     items.iter().map(|item| item["order_id"].as_str().unwrap().parse().unwrap()).collect()
 }
 
-fn falling(rows: &[OrderRow]) -> Vec<OrderId> {
+pub(super) fn falling(rows: &[OrderRow]) -> Vec<OrderId> {
     let mut ids: Vec<OrderId> = rows.iter().map(|row| row.order).collect();
     ids.sort_unstable_by(|a, b| b.cmp(a));
     ids

@@ -178,7 +178,7 @@ pub(crate) struct Rig {
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     written: u64,
     _stop: DropGuard,
-    _place: Place,
+    pub(crate) place: Place,
 }
 
 /// All of an answer.
@@ -263,7 +263,7 @@ impl Rig {
             client,
             written: 0,
             _stop: stop.drop_guard(),
-            _place: place,
+            place,
         };
         rig.add_lane().await;
         rig

@@ -54,7 +54,7 @@ impl Random {
 
 /// The shop of a seed.
 #[derive(Debug, Clone)]
-pub(crate) struct SeedShop {
+pub(crate) struct Seed {
     pub(crate) seed: u64,
     pub(crate) tenant: TenantId,
     pub(crate) sale: SaleId,
@@ -65,7 +65,7 @@ pub(crate) struct SeedShop {
     pub(crate) offers: Vec<(OfferId, u64)>,
 }
 
-impl SeedShop {
+impl Seed {
     pub(crate) fn of(seed: u64, partitions: u32) -> Self {
         let mut random = Random::new(seed, 1);
         let offers = (0..u64::from(random.within(1, 3)))
