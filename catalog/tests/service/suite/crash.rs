@@ -357,15 +357,15 @@ fn of_two_pieces(buyers: &[String]) -> [(&'static str, String, Value); 4] {
 async fn half_way(step: &'static str) {
     let rig = Rig::start().await;
     let tenant = rig.tenant("kettles").await;
-    let operators = |ask: Ask<'_>| ask.token(OPERATOR).header("flashsale-tenant", &tenant).fresh();
     let ids: Vec<_> = (0..70).map(|number| json!({ "id": format!("u-{number}") })).collect();
-    let minted = operators(rig.post("/v1/buyer-tokens")).json(&json!({ "buyers": ids })).send().await.expect(200);
+    let minted = rig.post("/v1/buyer-tokens").token(OPERATOR).header("flashsale-tenant", &tenant).fresh();
+    let minted = minted.json(&json!({ "buyers": ids })).send().await.expect(200);
     let buyers = minted["tokens"].as_array().unwrap().iter().map(|one| one["buyer"].as_str().unwrap().to_owned());
     let buyers: Vec<String> = buyers.collect();
     for (what, body, counts) in of_two_pieces(&buyers) {
         let (method, path) = what.split_once(' ').unwrap();
         let media = if body.starts_with('{') { "application/json" } else { "text/csv" };
-        let ask = operators(rig.ask(method.parse().unwrap(), path));
+        let ask = rig.ask(method.parse().unwrap(), path).token(OPERATOR).header("flashsale-tenant", &tenant).fresh();
         let ask = if body.is_empty() { ask } else { ask.body(media, body) };
         let made = ask.send().await.expect(202);
         let shown = async || {
