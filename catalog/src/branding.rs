@@ -16,6 +16,7 @@ use utoipa::{OpenApi, ToSchema};
 use crate::{
     change::{Answer, Begun},
     document::{Changed, Read},
+    images,
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -61,8 +62,8 @@ pub(crate) struct NewBranding {
     /// Its logo, an address in the web; or `logo_image`.
     #[schema(pattern = r"^https://[!#-;=?-\[\]_a-z~]{1,1000}$", nullable = false)]
     logo_url: Option<String>,
-    /// Its logo, the number of an uploaded image.
-    #[schema(pattern = "^[1-9][0-9]{0,18}$", nullable = false)]
+    /// Its logo, the hash of an image that the tenant uploaded.
+    #[schema(pattern = "^[0-9a-f]{64}$", nullable = false)]
     logo_image: Option<String>,
     #[serde(default)]
     #[schema(max_items = 32)]
@@ -175,6 +176,11 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     if after == before {
         return Ok(tagged(reply::json(StatusCode::OK, &Branding { version: Some(version), ..after }), version));
     }
+    if let Some(image) = &look.logo_image
+        && !images::has(&mut change.tx, tenant, image).await?
+    {
+        return Err(Refused::field("logo_image", "there is no such image: upload it first"));
+    }
     let stored = serde_json::to_string(&look).map_err(|error| Refused::Broken(error.to_string()))?;
     let row = vec![stored.as_str().into(), Value::text_or_null(domain.as_deref()), tenant.into()];
     let updated = change.tx.exec(UPDATE, row).await;
@@ -222,14 +228,13 @@ fn cached(response: Response<Body>, call: &Call<'_>, tag: &str) -> Response<Body
 /// The body: its domain, and all else.
 fn asked(call: &Call<'_>) -> Result<(Option<String>, Look), Refused> {
     let NewBranding { name, logo_url, logo_image, colours, texts, domain } = call.json()?;
-    if logo_url.is_some() && logo_image.is_some() {
-        return Err(Refused::field("logo_image", "give either `logo_url` or `logo_image`"));
-    }
-    if !are_distinct(colours.iter().map(|colour| &colour.name)) {
-        return Err(Refused::field("colours", "a name comes twice"));
-    }
-    if !are_distinct(texts.iter().map(|text| &text.name)) {
-        return Err(Refused::field("texts", "a name comes twice"));
+    let mut flaws = Vec::new();
+    let mut holds = |is_so: bool, member: &str, flaw| flaws.extend((!is_so).then(|| (member.to_owned(), flaw)));
+    holds(logo_url.is_none() || logo_image.is_none(), "logo_image", "give either `logo_url` or `logo_image`");
+    holds(are_distinct(colours.iter().map(|colour| &colour.name)), "colours", "a name comes twice");
+    holds(are_distinct(texts.iter().map(|text| &text.name)), "texts", "a name comes twice");
+    if !flaws.is_empty() {
+        return Err(Refused::fields(flaws));
     }
     Ok((domain, Look { name, logo_url, logo_image, colours, texts }))
 }

@@ -2,6 +2,10 @@
 //! hash never shows other bytes, so that it may be kept for ever. What is served is what its bytes
 //! say, and nothing in it runs.
 
+mod kept;
+
+use std::sync::Arc;
+
 use kit::{
     access::Permission::WriteProducts,
     api::{Access, Call, Route},
@@ -11,7 +15,8 @@ use kit::{
     problem::{Code, Problem},
 };
 use serde::Serialize;
-use store::sql::{Sql as _, SqlError, Tx as _, stored};
+use store::sql::{Sql, SqlError, Tx, stored};
+use tokio::sync::Semaphore;
 use utoipa::{OpenApi, ToSchema};
 
 use crate::{
@@ -22,8 +27,14 @@ use crate::{
     service::Catalog,
 };
 
+pub(crate) use kept::Kept;
+use kept::Piece;
+
 /// Largest image.
 const IMAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Images that come at a time: each is whole in memory until it is stored.
+static UPLOADS: Semaphore = Semaphore::const_new(32);
 
 /// Most images of a tenant.
 const IMAGES_MAX: i64 = 10_000;
@@ -37,8 +48,8 @@ const NOTHING_RUNS: HeaderValue = HeaderValue::from_static("default-src 'none'; 
 const COUNT: &str = "SELECT COUNT(*) FROM tenant_images WHERE tenant = ?";
 const ADD: &str = "INSERT INTO images (hash, media, content) VALUES (?, ?, ?)";
 const ADD_OWN: &str = "INSERT INTO tenant_images (tenant, hash, created_at) VALUES (?, ?, ?)";
+const OWN: &str = "SELECT hash FROM tenant_images WHERE tenant = ? AND hash = ?";
 const MEDIA: &str = "SELECT media FROM images WHERE hash = ?";
-const LOOK: &str = "SELECT media, content FROM images WHERE hash = ?";
 
 /// What an image may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +68,11 @@ impl Media {
             Self::Jpeg => "image/jpeg",
             Self::Webp => "image/webp",
         }
+    }
+
+    /// As [`Media::as_str`] names it.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|media| media.as_str() == name)
     }
 
     /// What the first bytes say.
@@ -108,7 +124,7 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let upload = Route::new(Access::Needs(WriteProducts), |catalog, call| Box::pin(upload(catalog, call)));
     let show = Route::new(Access::Public, |catalog, call| Box::pin(show(catalog, call)));
     vec![
-        Mount::post("/v1/images", "new_image", upload.with_body(IMAGE_BYTES_MAX)),
+        Mount::post("/v1/images", "new_image", upload.with_body(IMAGE_BYTES_MAX).of_few(&UPLOADS)),
         Mount::get("/v1/images/{hash}", "image", show).for_pages(),
     ]
 }
@@ -155,6 +171,14 @@ async fn upload<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.commit(Answer::created(path, &image)?).await
 }
 
+/// Whether this tenant uploaded the image with this hash.
+///
+/// # Errors
+/// [`SqlError`].
+pub(crate) async fn has<T: Tx>(tx: &mut T, tenant: u32, hash: &str) -> Result<bool, SqlError> {
+    Ok(!tx.rows(OWN, vec![tenant.into(), hash.into()]).await?.is_empty())
+}
+
 /// An image, for everybody who has its hash.
 #[utoipa::path(
     get, path = "/v1/images/{hash}", operation_id = "image", tag = "products", security(()),
@@ -171,17 +195,16 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     if hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Refused::not_found("image"));
     }
-    let tag = format!("\"{hash}\"");
-    let has_it = call.headers().get_all(header::IF_NONE_MATCH).iter().any(|sent| names(sent, &tag));
-    let query = if has_it { MEDIA } else { LOOK };
-    let row = catalog.sql().rows(query, vec![hash.as_str().into()]).await?.into_iter().next();
-    let mut row = row.ok_or_else(|| Refused::not_found("image"))?;
-    let media =
-        row.text_as("image's media type", |text| Media::ALL.into_iter().find(|media| media.as_str() == text))?;
-    let mut response = if has_it {
+    let (images, db) = (Arc::clone(catalog.images()), catalog.sql().clone());
+    let first = images.piece(&db, &hash, 0).await?.ok_or_else(|| Refused::not_found("image"))?;
+    let (media, length, tag) = (first.media, first.length, format!("\"{hash}\""));
+    let mut response = if call.headers().get_all(header::IF_NONE_MATCH).iter().any(|sent| names(sent, &tag)) {
         reply::empty(StatusCode::NOT_MODIFIED)
     } else {
-        reply::raw(StatusCode::OK, HeaderValue::from_static(media.as_str()), row.bytes()?)
+        let mut response = Response::new(streamed(Streaming { images, db, hash, next: 0, first: Some(first) }));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        response
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, IMMUTABLE);
@@ -192,6 +215,35 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
         headers.insert(header::ETAG, tag);
     }
     Ok(response)
+}
+
+/// An image on its way to a client.
+struct Streaming<S> {
+    images: Arc<Kept>,
+    db: S,
+    hash: String,
+    /// The number of the next piece.
+    next: u32,
+    /// The first piece, until it is sent.
+    first: Option<Piece>,
+}
+
+/// The pieces of an image, each looked for when the client has taken the one before.
+fn streamed<S: Sql>(image: Streaming<S>) -> Body {
+    Body::of_pieces(image, |mut image| async move {
+        let piece = match image.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => image.images.piece(&image.db, &image.hash, image.next).await,
+        };
+        match piece {
+            Ok(piece) => piece.map(|piece| (piece.bytes, Streaming { next: image.next + 1, ..image })),
+            Err(error) => {
+                // The length was announced: the client sees that it broke off.
+                tracing::warn!(%error, hash = image.hash, "an image broke off while it was sent");
+                None
+            }
+        }
+    })
 }
 
 /// Whether an `If-None-Match` names this tag.

@@ -158,7 +158,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         return Err(Refused::field("expires_at", "lies in the past; give a later moment, or leave it out"));
     }
     let tenant = change.tenant();
-    plans::room_for(&mut change.tx, tenant, Quota::Keys, 1).await?;
+    plans::room_for(&mut change.tx, tenant, Quota::Keys).await?;
     let key = ApiKey {
         id: number.to_string(),
         name: asked.name,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use quotas::Quotas;
-pub(crate) use quotas::{Quota, exceeded, room_for};
+pub(crate) use quotas::{Quota, Room, exceeded, room_for};
 
 const COLUMNS: &str = "code, quotas, version";
 const INSERT: &str = "INSERT INTO plans (code, quotas, version) VALUES (?, ?, 1)";

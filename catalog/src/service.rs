@@ -39,6 +39,7 @@ pub struct Catalog<P: Ports> {
     flags: flags::Memory,
     people: people::Shared,
     streams: Streams,
+    images: Arc<images::Kept>,
     outside: Outside,
     followed: sales::Followed,
     alarms: Alarms,
@@ -73,6 +74,7 @@ impl<P: Ports> Catalog<P> {
             flags: flags::Memory::default(),
             people: people::Shared::default(),
             streams: Streams::default(),
+            images: Arc::default(),
             outside: Outside::default(),
             followed: sales::Followed::default(),
             alarms: Alarms::default(),
@@ -157,6 +159,11 @@ impl<P: Ports> Catalog<P> {
     /// Streams of events.
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// The images that were served of late.
+    pub(crate) fn images(&self) -> &Arc<images::Kept> {
+        &self.images
     }
 
     /// What logins share.

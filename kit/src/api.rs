@@ -66,6 +66,7 @@ pub struct Route<A: Api> {
     body_bytes_max: usize,
     is_upload: bool,
     is_read: bool,
+    room: Option<&'static Semaphore>,
     handler: Handler<A>,
 }
 
@@ -80,7 +81,7 @@ impl<A: Api> Copy for Route<A> {}
 impl<A: Api> Route<A> {
     /// A route with a body of the usual size, if any.
     pub const fn new(access: Access, handler: Handler<A>) -> Self {
-        Self { access, body_bytes_max: BODY_BYTES_MAX, is_upload: false, is_read: false, handler }
+        Self { access, body_bytes_max: BODY_BYTES_MAX, is_upload: false, is_read: false, room: None, handler }
     }
 
     /// With bodies of this size.
@@ -94,6 +95,13 @@ impl<A: Api> Route<A> {
     #[must_use]
     pub const fn with_upload(self, body_bytes_max: usize) -> Self {
         Self { body_bytes_max, is_upload: true, ..self }
+    }
+
+    /// Of which few are read at a time: a request takes one of these permits before its body is read
+    /// and until it is answered. Without one it is `overloaded`.
+    #[must_use]
+    pub const fn of_few(self, room: &'static Semaphore) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     /// One that changes nothing, although it is asked by POST: what it is asked fits no URL.
@@ -290,7 +298,7 @@ impl<A: Api> Service for Served<A> {
             Ok(actor) => actor,
             Err(problem) => return closing(refused(&problem), &asked),
         };
-        let Ok(_room) = room_for(&asked) else {
+        let (Ok(_room), Ok(_own)) = (room_for(&asked), route.room.map(Semaphore::try_acquire).transpose()) else {
             let problem =
                 Problem::new(Code::Overloaded, "other large bodies are being read; nothing was done, come back");
             return closing(refused(&problem.with_retry_after(ROOM_AFTER)), &asked);

@@ -25,6 +25,8 @@ mod full_disk;
 mod funnel;
 #[path = "embedded/gone.rs"]
 mod gone;
+#[path = "embedded/images.rs"]
+mod images;
 #[path = "embedded/life.rs"]
 mod life;
 #[path = "embedded/older.rs"]
@@ -35,6 +37,8 @@ mod paid;
 mod parked;
 #[path = "embedded/readiness.rs"]
 mod readiness;
+#[path = "embedded/readme.rs"]
+mod readme;
 #[path = "embedded/reduction.rs"]
 mod reduction;
 #[path = "embedded/rights.rs"]

@@ -148,7 +148,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         Begun::Repeated(response) => return repeated(catalog, tenant, response).await,
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
-    plans::room_for(&mut change.tx, tenant, Quota::Users, 1).await?;
+    plans::room_for(&mut change.tx, tenant, Quota::Users).await?;
     Refused::grant(roles::together(&mut change.tx, tenant, &asked.roles).await?, granter)?;
     let wanted = distinct(asked.roles);
     let profile = Profile { email: asked.email, name: asked.name };

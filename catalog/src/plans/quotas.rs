@@ -115,26 +115,50 @@ impl Quota {
     }
 }
 
-/// Sees that the tenant's plan has room for so many more. It locks the tenant's row until the
-/// transaction ends: call it before the rows are added, and before other rows are locked.
+/// What a tenant's plan has room for. The tenant's row is locked until the transaction ends: look
+/// before rows are added, and before other rows are locked.
+pub(crate) struct Room {
+    tenant: u32,
+    plan: String,
+    quotas: Quotas,
+}
+
+impl Room {
+    /// Of this tenant.
+    ///
+    /// # Errors
+    /// `not_found` without such a tenant.
+    pub(crate) async fn of<T: Tx>(tx: &mut T, tenant: u32) -> Result<Self, Refused> {
+        let plan = tx.lock_rows(PLAN_OF, vec![tenant.into()], Lock::Wait).await?.into_iter().next();
+        let plan = plan.ok_or_else(|| Refused::not_found("tenant"))?.text()?;
+        let quotas = tx.rows(QUOTAS_OF, vec![plan.as_str().into()]).await?.into_iter().next();
+        let vanished = || SqlError::Broken(format!("there is no plan `{plan}`, which tenant {tenant} has").into());
+        let quotas = Quotas::read(&quotas.ok_or_else(vanished)?.text()?)?;
+        Ok(Self { tenant, plan, quotas })
+    }
+
+    /// Sees that there is room for so many more; for none there always is.
+    ///
+    /// # Errors
+    /// `quota_exceeded` that names the quota, its limit and what is used.
+    pub(crate) async fn has<T: Tx>(&self, tx: &mut T, quota: Quota, wanted: usize) -> Result<(), Refused> {
+        let Some(limit) = quota.limit(&self.quotas).map(u64::from).filter(|_| wanted > 0) else { return Ok(()) };
+        let used = tx.rows(quota.counted(), quota.values(self.tenant)).await?.into_iter().next();
+        let used: u64 = used.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number()?;
+        if used.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX)) <= limit {
+            Ok(())
+        } else {
+            Err(exceeded(quota.name(), &self.plan, limit, used))
+        }
+    }
+}
+
+/// Sees that the tenant's plan has room for one more.
 ///
 /// # Errors
-/// `quota_exceeded` that names the quota, its limit and what is used; `not_found` without such a
-/// tenant.
-pub(crate) async fn room_for<T: Tx>(tx: &mut T, tenant: u32, quota: Quota, wanted: u32) -> Result<(), Refused> {
-    let plan = tx.lock_rows(PLAN_OF, vec![tenant.into()], Lock::Wait).await?.into_iter().next();
-    let plan = plan.ok_or_else(|| Refused::not_found("tenant"))?.text()?;
-    let quotas = tx.rows(QUOTAS_OF, vec![plan.as_str().into()]).await?.into_iter().next();
-    let vanished = || SqlError::Broken(format!("there is no plan `{plan}`, which tenant {tenant} has").into());
-    let quotas = Quotas::read(&quotas.ok_or_else(vanished)?.text()?)?;
-    let Some(limit) = quota.limit(&quotas) else { return Ok(()) };
-    let used = tx.rows(quota.counted(), quota.values(tenant)).await?.into_iter().next();
-    let used: u64 = used.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number()?;
-    if used + u64::from(wanted) <= limit.into() {
-        Ok(())
-    } else {
-        Err(exceeded(quota.name(), &plan, limit.into(), used))
-    }
+/// As [`Room::of`] and [`Room::has`].
+pub(crate) async fn room_for<T: Tx>(tx: &mut T, tenant: u32, quota: Quota) -> Result<(), Refused> {
+    Room::of(tx, tenant).await?.has(tx, quota, 1).await
 }
 
 /// The refusal of what a plan does not allow.

@@ -66,7 +66,7 @@ pub(crate) async fn act<P: Ports>(
         Deed::Set(setting) => Edit::Set(setting),
     };
     let Some(change) = change().await? else { return Ok(false) };
-    let asked = Asked { edit, expected: None, is_dry: false, offers: before.terms.offers().count(), red };
+    let asked = Asked { edit, expected: None, is_dry: false, red };
     apply(catalog, change, sale, asked).await.map(|_answer| true)
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     change::{Answer, Begun, Change},
-    plans::{Quota, room_for},
+    plans::{Quota, Room},
     ports::Ports,
     products::rules::Flaws,
     readiness::{Finding, before_publishing},
@@ -48,6 +48,11 @@ impl Edit {
             Self::Pause(false) => Step::Resume,
             Self::Close => Step::Close,
         }
+    }
+
+    /// Whether more offers may sell than before.
+    fn may_add_offers(&self) -> bool {
+        matches!(self, Self::Publish) || matches!(self, Self::Change(asked, _) if asked.lanes.is_some())
     }
 
     async fn of<T: Tx>(self, change: &mut Change<T>, before: &Kept) -> Result<Terms, Refused> {
@@ -103,7 +108,7 @@ pub(super) async fn edit<P: Ports>(
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
     };
-    apply(catalog, change, sale, Asked { edit, expected, is_dry, offers: before.terms.offers().count(), red }).await
+    apply(catalog, change, sale, Asked { edit, expected, is_dry, red }).await
 }
 
 /// What is asked for, and of which version.
@@ -111,8 +116,6 @@ pub(super) struct Asked {
     pub(super) edit: Edit,
     pub(super) expected: Option<u64>,
     pub(super) is_dry: bool,
-    /// Offers that a publication adds.
-    pub(super) offers: usize,
     /// What refuses it.
     pub(super) red: Vec<Finding>,
 }
@@ -127,14 +130,9 @@ pub(super) async fn apply<P: Ports>(
     sale: i64,
     asked: Asked,
 ) -> Result<Response<Body>, Refused> {
-    let Asked { edit, expected, is_dry, offers, red } = asked;
+    let Asked { edit, expected, is_dry, red } = asked;
     let (tenant, step) = (change.tenant(), edit.step());
-    if step == Step::Publish {
-        let now_ms = stored(change.now_ms)?;
-        room_for(&mut change.tx, tenant, Quota::Sales(now_ms), 1).await?;
-        let offers = u32::try_from(offers).unwrap_or(u32::MAX);
-        room_for(&mut change.tx, tenant, Quota::Offers(now_ms), offers).await?;
-    }
+    let room = if edit.may_add_offers() { Some(Room::of(&mut change.tx, tenant).await?) } else { None };
     let before = Kept::lock(&mut change.tx, tenant, sale).await?;
     let shown = before.shown(change.now_ms);
     Refused::unless_seen(expected, before.version, &shown)?;
@@ -148,6 +146,14 @@ pub(super) async fn apply<P: Ports>(
             return change.commit(Answer::ok(&shown)?).await;
         }
         return Ok(tagged(reply::json(StatusCode::OK, &shown), before.version));
+    }
+    if let Some(room) = room.filter(|_| is_to_publish) {
+        let now_ms = stored(change.now_ms)?;
+        let [had, has] = [&before.terms, &terms].map(|terms| terms.offers().count());
+        let is_new = step == Step::Publish;
+        room.has(&mut change.tx, Quota::Sales(now_ms), usize::from(is_new)).await?;
+        let more = if is_new { has } else { has.saturating_sub(had) };
+        room.has(&mut change.tx, Quota::Offers(now_ms), more).await?;
     }
     let (after, changes) = after(catalog, &mut change, (&before, terms, is_to_publish)).await?;
     let shown_after = after.shown(change.now_ms);

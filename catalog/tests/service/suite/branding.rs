@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::rig::{OPERATOR, Rig};
+use super::{
+    products::acting,
+    rig::{OPERATOR, Rig},
+};
 
 fn look(domain: &str) -> Value {
     json!({
@@ -95,11 +98,26 @@ async fn every_wrong_member_of_a_branding_is_named_at_once() {
     refused.refused(400, "invalid_request");
     assert_eq!(refused.wrong_fields(), ["colours[0].value", "domain", "logo_url", "tenant", "texts[0].name"]);
     let twice = json!([{ "name": "primary", "value": "#000000" }, { "name": "primary", "value": "#ffffff" }]);
-    assert_eq!(put(json!({ "colours": twice })).send().await.wrong_fields(), ["colours"]);
-    let both = json!({ "logo_url": "https://cdn.example/a.svg", "logo_image": "3" });
-    assert_eq!(put(both).send().await.wrong_fields(), ["logo_image"]);
+    let hash = "0".repeat(64);
+    let both = json!({ "logo_url": "https://cdn.example/a.svg", "logo_image": hash, "colours": twice });
+    assert_eq!(put(both).send().await.wrong_fields(), ["colours", "logo_image"]);
     for host in ["localhost", "a..example", "-a.example", "a.example.", "127.0.0.1", "a.example:80"] {
         assert_eq!(put(json!({ "domain": host })).send().await.wrong_fields(), ["domain"], "{host}");
     }
     rig.put("/v1/branding").token(OPERATOR).json(&json!({})).send().await.refused(403, "forbidden");
+}
+
+/// A logo is an image that this tenant uploaded; another tenant's is like none.
+#[tokio::test]
+async fn a_logo_is_an_image_of_the_tenants_own() {
+    let rig = Rig::with_tenants(&[1, 2]).await;
+    let picture = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR-a-logo".as_slice();
+    let made = acting(rig.post("/v1/images"), 1).key("a").body("image/png", picture).send().await.expect(201);
+    let look = json!({ "logo_image": made["hash"] });
+    let put = |tenant| acting(rig.put("/v1/branding"), tenant).json(&look).send();
+    let refused = put(2).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.wrong_fields(), ["logo_image"]);
+    assert_eq!(put(1).await.expect(200)["logo_image"], made["hash"]);
+    assert_eq!(rig.get("/v1/branding/shop-1").send().await.expect(200)["logo_image"], made["hash"]);
 }

@@ -13,13 +13,14 @@ use std::{
     time::Duration,
 };
 
-use catalog::{buyers::outside::Outside, failpoint};
+use catalog::{buyers::outside::Outside, failpoint, jobs::Runner};
 use kit::{clock::ManualClock, http::Method};
 use serde_json::{Value, json};
+use store::sql::Sql as _;
 
 use super::{
     erasure::everything,
-    jobs::finish,
+    jobs::{file, finish},
     rig::{Ask, BEGIN_MS, OPERATOR, Rig},
     totp::code,
 };
@@ -337,6 +338,71 @@ impl Run {
 /// The rows that were not there before.
 fn new(before: &[String], after: &[String]) -> String {
     after.iter().filter(|row| !before.contains(row)).cloned().collect::<Vec<_>>().join("\n  ")
+}
+
+/// A job of two pieces: what makes it, its body, and what comes of it.
+fn of_two_pieces(buyers: &[String]) -> [(&'static str, String, Value); 4] {
+    let counts = |[made, changed, failed]: [u32; 3]| json!({ "made": made, "changed": changed, "unchanged": 0, "failed": failed });
+    let (lines, buyers) = (file(2_300) + "P1,Product 1,S1,x,CNY\n", json!({ "buyers": buyers }).to_string());
+    [
+        ("POST /v1/products/import?format=csv", lines, counts([2_300, 0, 1])),
+        ("POST /v1/products/export?format=csv", String::new(), counts([0, 0, 0])),
+        ("POST /v1/buyers/export", buyers.clone(), counts([70, 0, 0])),
+        ("POST /v1/buyers/erasure", buyers, counts([0, 70, 0])),
+    ]
+}
+
+/// Killed half way: one piece is durable, the process dies in the second, whose work is written
+/// (`written`) or durable and not told (`durable`). The next one does the rest, and nothing twice.
+async fn half_way(step: &'static str) {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("kettles").await;
+    let ids: Vec<_> = (0..70).map(|number| json!({ "id": format!("u-{number}") })).collect();
+    let minted = rig.post("/v1/buyer-tokens").token(OPERATOR).header("flashsale-tenant", &tenant).fresh();
+    let minted = minted.json(&json!({ "buyers": ids })).send().await.expect(200);
+    let buyers = minted["tokens"].as_array().unwrap().iter().map(|one| one["buyer"].as_str().unwrap().to_owned());
+    let buyers: Vec<String> = buyers.collect();
+    for (what, body, counts) in of_two_pieces(&buyers) {
+        let (method, path) = what.split_once(' ').unwrap();
+        let media = if body.starts_with('{') { "application/json" } else { "text/csv" };
+        let ask = rig.ask(method.parse().unwrap(), path).token(OPERATOR).header("flashsale-tenant", &tenant).fresh();
+        let ask = if body.is_empty() { ask } else { ask.body(media, body) };
+        let made = ask.send().await.expect(202);
+        let shown = async || {
+            let path = format!("/v1/jobs/{}", made["id"].as_str().unwrap());
+            rig.get(&path).token(OPERATOR).header("flashsale-tenant", &tenant).send().await.expect(200)
+        };
+        assert!(Runner::with_turns_of(1).turn(&rig.catalog).await.unwrap());
+        let half = shown().await;
+        assert_eq!(half["state"], "running", "{what}: {half}");
+        let mut worker = Victim::start(rig.place(), Some(step));
+        assert!(worker.was_killed(), "{what}: it ended by itself");
+        if step == "written" {
+            assert_eq!(shown().await["done"], half["done"], "{what}: nothing of the second piece is there");
+        }
+        rig.clock.advance(LEASE);
+        finish(&rig).await;
+        let done = shown().await;
+        assert_eq!((&done["state"], &done["counts"]), (&json!("done"), &counts), "{what}");
+        assert_eq!(done["done"], done["total"], "{what}");
+    }
+    let count = async |what: &str| {
+        let sql = format!("SELECT COUNT(*) FROM {what}");
+        rig.db.rows(&sql, vec![]).await.unwrap().remove(0).int().unwrap()
+    };
+    assert_eq!((count("products").await, count("skus").await, count("job_errors").await), (2_300, 2_300, 1));
+    let erased = "audit_log WHERE action = 'buyer.erase'";
+    assert_eq!(count(erased).await, 70, "one entry for each who was erased");
+}
+
+#[tokio::test]
+async fn a_job_that_is_killed_half_way_before_a_piece_is_durable_goes_on_with_that_piece() {
+    half_way("written").await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_killed_half_way_after_a_piece_is_durable_goes_on_after_it() {
+    half_way("durable").await;
 }
 
 async fn all_calls(step: &'static str) {

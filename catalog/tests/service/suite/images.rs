@@ -3,6 +3,10 @@
 
 use serde_json::json;
 use store::sql::Sql as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
 
 use super::{products::acting, rig::Rig};
 
@@ -72,4 +76,53 @@ async fn what_is_no_image_or_says_that_it_is_another_is_refused() {
     refused.refused(413, "too_large");
     let nobody = rig.post("/v1/images").key("x").body("image/png", PNG).send().await;
     nobody.refused(401, "unauthenticated");
+}
+
+/// A picture of a megabyte, whose bytes tell where in it they stand.
+fn large() -> Vec<u8> {
+    let filler = (0..u32::MAX).flat_map(u32::to_be_bytes);
+    PNG.iter().copied().chain(filler).take(1024 * 1024).collect()
+}
+
+/// What was read once is served without the database; and what breaks off is seen to be broken.
+#[tokio::test]
+async fn a_large_image_goes_out_in_pieces_with_its_length_and_is_read_once() {
+    let rig = Rig::with_tenants(&[1]).await;
+    let picture = large();
+    let made = acting(rig.post("/v1/images"), 1).key("a").body("image/png", picture.clone()).send().await.expect(201);
+    let (path, hash) = (made["path"].as_str().unwrap(), made["hash"].as_str().unwrap());
+    let served = rig.get(path).send().await;
+    assert!(served.body == picture, "{} of {} bytes", served.body.len(), picture.len());
+    assert_eq!(served.headers["content-length"], "1048576");
+    assert_eq!(served.headers["etag"], format!("\"{hash}\""));
+    // A database that lost its end: a process that kept nothing announces what it cannot send.
+    let cut = "UPDATE images SET content = SUBSTR(content, 1, 900000) WHERE hash = ?";
+    let another = rig.another().await;
+    assert_eq!(another.get(path).header("if-none-match", "*").send().await.status, 304, "it knows the first piece");
+    rig.db.exec(cut, vec![hash.into()]).await.unwrap();
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut connection = another.connect().await;
+    connection.write_all(ask.as_bytes()).await.unwrap();
+    let mut came = Vec::new();
+    let _reset = connection.read_to_end(&mut came).await;
+    let announced = String::from_utf8_lossy(&came).to_ascii_lowercase().contains("content-length: 1048576\r\n");
+    assert!(announced && came.len() < picture.len(), "{} bytes", came.len());
+    // Who kept all of it needs no database.
+    rig.db.exec("DELETE FROM images", vec![]).await.unwrap();
+    assert!(rig.get(path).send().await.body == picture);
+    rig.another().await.get(path).send().await.refused(404, "not_found");
+}
+
+/// The first moment of a sale: all want the same picture, of which nothing is in memory.
+#[tokio::test]
+async fn many_who_ask_for_one_image_at_once_all_get_it() {
+    let rig = Rig::with_tenants(&[1]).await;
+    let picture = large();
+    let made = acting(rig.post("/v1/images"), 1).key("a").body("image/png", picture.clone()).send().await.expect(201);
+    let path = made["path"].as_str().unwrap();
+    let mut asking = JoinSet::new();
+    for _ in 0..60 {
+        asking.spawn(rig.get(path).detach());
+    }
+    assert!(asking.join_all().await.iter().all(|answer| answer.status == 200 && answer.body == picture));
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::openapi;
+use catalog::{house::put_in_order, openapi};
 use kit::{
     access::Permission,
     api::{Access, Api as _},
@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 use super::{
     graphql,
+    jobs::{finish, shown},
+    products::acting,
     rig::{Answer, Rig, TestCatalog},
     staff::Staff,
 };
@@ -311,4 +313,30 @@ fn the_document_and_the_mounts_name_the_same_routes() {
     let mounted: BTreeSet<(String, String)> =
         routes().into_iter().map(|(method, pattern, _)| (pattern.to_owned(), method.as_str().to_lowercase())).collect();
     assert_eq!(mounted, documented);
+}
+
+/// API7: whatever address a tenant gives, the service asks nobody there: not when it is given, not
+/// when it is shown, not in a job, not in housekeeping.
+#[tokio::test]
+async fn no_address_that_a_tenant_gives_is_asked() {
+    let rig = Rig::with_tenants(&[1]).await;
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let address = format!("https://{}/a.png", elsewhere.local_addr().unwrap());
+    let product = json!({ "code": "K", "title": "K", "images": [address] });
+    acting(rig.post("/v1/products"), 1).key("k").json(&product).send().await.expect(201);
+    let look = json!({ "logo_url": address });
+    acting(rig.put("/v1/branding"), 1).json(&look).send().await.expect(200);
+    let line = json!({ "product": "L", "title": "L", "images": [address] });
+    let import = acting(rig.post("/v1/products/import?format=jsonl"), 1).key("i");
+    let job = import.body("application/jsonl", format!("{line}\n")).send().await.expect(202);
+    finish(&rig).await;
+    put_in_order(&rig.catalog).await;
+    assert_eq!(shown(&rig, 1, &job).await["counts"]["made"], 1);
+    for path in ["/v1/products", "/v1/branding", "/v1/branding/shop-1"] {
+        let seen = acting(rig.get(path), 1).send().await.expect(200).to_string();
+        assert!(seen.contains(&address), "{path}: {seen}");
+    }
+    let asked = elsewhere.accept().map(|(_, from)| from);
+    assert_eq!(asked.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody was asked");
 }

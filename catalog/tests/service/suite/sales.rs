@@ -391,6 +391,33 @@ async fn a_plan_bounds_the_sales_and_offers_that_have_not_ended() {
     assert_eq!(refused["current"], json!({ "quota": "sales", "limit": 1, "used": 1 }));
     step(&shop, &one, "close").await.expect(200);
     step(&shop, &other, "publish").await.expect(200);
+
+    shop.receive("CUP", 100).await;
+    // The offers of a sale that sells count, whether they were published with it or came later.
+    let plan = |offers: u32| json!({ "quotas": { "sales": 9, "offers": offers } });
+    let set = async |offers| rig.put("/v1/plans/small").token(OPERATOR).json(&plan(offers)).send().await.expect(200);
+    let path = format!("{SALES}/{other}");
+    let one_more = async || {
+        let mut lanes = lanes(1);
+        let mut second = lanes[0].clone();
+        second["code"] = json!("second");
+        lanes.as_array_mut().unwrap().push(second);
+        shop.patching(&path, &json!({ "lanes": lanes })).send().await
+    };
+    let count = async || {
+        let sum = "SELECT CAST(SUM(offers) AS SIGNED) FROM sales WHERE published > 0 AND code = 'other'";
+        rig.db.rows(sum, vec![]).await.unwrap().remove(0).number::<u32>().unwrap()
+    };
+    let offers = count().await;
+    set(offers).await;
+    let third = made(&shop, "third", 1).await;
+    for refused in [step(&shop, &third, "publish").await, one_more().await] {
+        let refused = refused.refused(403, "quota_exceeded");
+        assert_eq!(refused["current"], json!({ "quota": "offers", "limit": offers, "used": offers }));
+    }
+    set(2 * offers).await;
+    one_more().await.expect(200);
+    assert_eq!(count().await, 2 * offers);
 }
 
 /// A published row that nobody can read holds up no other sale, nor what is over.
