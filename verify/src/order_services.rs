@@ -207,8 +207,8 @@ impl OrderServices {
         answered(self.engine(engine), what, &self.merchants.key, &acts_for, body)
     }
 
-    /// What the merchants' service answers to a query of GraphQL, asked by its operator, who acts for
-    /// the shop.
+    /// What the merchants' service answers to a query of GraphQL, asked by its operator, who acts
+    /// for the shop.
     ///
     /// # Errors
     /// When it does not answer.

@@ -9,8 +9,8 @@ use crate::wire::Wire;
 /// Statements that databases answered to a service, in its metrics.
 pub const STATEMENTS: &str = "flashsale_sql_statements_total";
 
-/// Reads a page so often, one read after the other, and gives the statements meanwhile; `count`: how
-/// many there were so far. A service has work of its own beside pages, so that there are some.
+/// Reads a page so often, one read after the other, and gives the statements meanwhile; `count`:
+/// how many there were so far. A service has work of its own beside pages, so that there are some.
 ///
 /// # Errors
 /// When a read is refused, or the count is not to be had.

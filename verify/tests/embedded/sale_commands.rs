@@ -1,5 +1,5 @@
-//! `flashsale sale`, command by command, each on the folder of a server, at its URL with an API key,
-//! and on the folder at rest; in words and as JSON, from a file and from standard input.
+//! `flashsale sale`, command by command, each on the folder of a server, at its URL with an API
+//! key, and on the folder at rest; in words and as JSON, and from standard input.
 
 use std::{
     io::Write as _,

@@ -53,8 +53,8 @@ fn pages_at_the_domain_of_a_shop_call_as_long_as_it_is_the_shops() {
     wait_until("the domain is nobody's", DOMAIN_PATIENCE, || is_answered(403)).unwrap();
 }
 
-/// Pages come from memory: a thousand reads ask the databases for nothing. What they answer meanwhile
-/// is the work beside them.
+/// Pages come from memory: thousands of reads ask the databases for nothing. What these answer
+/// meanwhile is the work beside the reads.
 #[test]
 fn a_page_asks_no_database() {
     const READS: u32 = 5_000;
