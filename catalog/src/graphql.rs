@@ -1,13 +1,16 @@
 //! What merchants read by GraphQL, beside the routes and by the same reads: products with their
-//! SKUs and what there is of these in each warehouse, and sales with the standing of their offers.
-//! Queries only. Each level of a query is one statement for all that stands above it, and what a
-//! query asks for is bounded before anything is read.
+//! SKUs and what there is of these in each warehouse, sales with the standing of their offers, and
+//! the orders that the order service lists. Queries only. Each level of a query is one statement
+//! for all that stands above it, and what a query asks for is bounded before anything is read.
 
 /// What the fields of a request share.
 mod asking;
 
 /// What a query may ask for.
 mod limits;
+
+/// Orders.
+mod orders;
 
 /// Products and SKUs.
 mod products;
@@ -28,7 +31,6 @@ use async_graphql::{
 };
 use kit::{
     api::{Access, Call, Route},
-    clock::Clock as _,
     http::{Body, Mount, Response, StatusCode, reply},
     problem::Code,
 };
@@ -97,7 +99,7 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     vec![Mount::post("/v1/graphql", "graphql", route.that_reads())]
 }
 
-/// Answers a query of GraphQL: products, stock and sales, by the schema of
+/// Answers a query of GraphQL: products, stock, sales and orders, by the schema of
 /// `catalog/schema.graphql`.
 ///
 /// Each field needs the permission of the route that shows the same.
@@ -107,7 +109,7 @@ pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 )]
 async fn ask<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let asked: GraphqlRequest = call.json()?;
-    let asking = Asking::new(catalog.ports().clone(), call.actor, catalog.clock().now_ms());
+    let asking = Asking::new(catalog, call);
     let variables = Variables::from_json(Json::Object(asked.variables.unwrap_or_default()));
     let mut request = Request::new(asked.query).variables(variables.clone()).data(asking);
     request.operation_name = asked.operation_name;

@@ -4,7 +4,7 @@
 use kit::{
     access::{Actor, Permission::ReadAudit, Permissions, Who},
     api::Fault as _,
-    http::{HeaderMap, HeaderName, wrong_parameter},
+    http::{HeaderMap, HeaderName, header::AUTHORIZATION, wrong_parameter},
     problem::{Code, Problem},
 };
 
@@ -14,7 +14,7 @@ use crate::{gate, keys, people, ports::Ports, refused::Refused, service::Catalog
 
 /// The tenant for which the operator acts; without it he acts for the deployment. Of everybody else
 /// it is not read: their token says whose they are.
-const ACT_FOR: HeaderName = HeaderName::from_static("flashsale-tenant");
+pub(crate) const ACT_FOR: HeaderName = HeaderName::from_static("flashsale-tenant");
 
 /// Who this token or key stands for.
 ///
@@ -36,6 +36,12 @@ pub(crate) async fn actor<P: Ports>(
         return people::actor(catalog, token).await;
     }
     Err(unknown())
+}
+
+/// Of the headers of a request, those that say who asks.
+pub(crate) fn proof(headers: &HeaderMap) -> HeaderMap {
+    let named = [AUTHORIZATION, ACT_FOR].into_iter();
+    named.filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
 }
 
 /// The refusal of a token or key that stands for nobody.

@@ -1,10 +1,11 @@
-//! What the service takes from outside: its database, the time, randomness, and where sales are
-//! published.
+//! What the service takes from outside: its database, the time, randomness, where sales are
+//! published, and what the order service knows.
 
 use std::{pin::Pin, sync::Arc};
 
 use domain::{id::LaneId, stock::LaneView};
-use kit::{clock::Clock, random::Random};
+use kit::{access::Actor, clock::Clock, http::HeaderMap, problem::Problem, random::Random};
+use serde_json::Value as Json;
 use store::{
     ledger::Ledger,
     log::SalesPublisher,
@@ -12,16 +13,39 @@ use store::{
     stock::{LaneStock, StockError},
 };
 
+/// What a port of one object answers in the end.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// The lanes, to be looked at and never changed.
 pub trait LaneViews: Send + Sync {
     /// A lane as its stock server has it.
-    fn view(&self, lane: LaneId) -> Pin<Box<dyn Future<Output = Result<LaneView, StockError>> + Send + '_>>;
+    fn view(&self, lane: LaneId) -> Answering<'_, Result<LaneView, StockError>>;
 }
 
 impl<S: LaneStock> LaneViews for S {
-    fn view(&self, lane: LaneId) -> Pin<Box<dyn Future<Output = Result<LaneView, StockError>> + Send + '_>> {
+    fn view(&self, lane: LaneId) -> Answering<'_, Result<LaneView, StockError>> {
         Box::pin(self.inspect(lane))
     }
+}
+
+/// Who asks for orders, and by what he proves it to another service.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// As this service knows him.
+    pub actor: Actor,
+    /// His token or key, and for whom the operator acts, as they came.
+    pub proof: HeaderMap,
+}
+
+/// The order service, to be looked at and never changed. An answer MUST come within seconds, or be
+/// that none came.
+pub trait OrderService: Send + Sync {
+    /// What `GET /v1/merchant/orders` answers with this query: orders of the asker's tenant alone.
+    /// It MUST refuse as the route refuses, with the names of its parameters.
+    fn orders<'a>(&'a self, asker: &'a Asker, query: &'a str) -> Answering<'a, Result<Json, Box<Problem>>>;
+
+    /// Whether a provider takes payments for a tenant. The error says why nobody can tell.
+    fn has_account(&self, tenant: u32) -> Answering<'_, Result<bool, String>>;
 }
 
 /// Where sales are published: decided in the ledger's database, and told on the topic `sales`.

@@ -32,14 +32,25 @@ pub(crate) struct Facts {
     pub(crate) is_suspended: bool,
     /// Buyers' tokens are made here.
     pub(crate) has_token_key: bool,
-    /// A provider takes payments for the tenant; `None` where nobody can tell.
-    pub(crate) has_account: Option<bool>,
+    pub(crate) payable: Payable,
     /// Engines whose leases live, by the ledger's database.
     pub(crate) engines: Vec<EngineSeen>,
     /// Why stock servers were asked no further.
     pub(crate) stock_away: Option<String>,
     pub(crate) lanes: Vec<LaneFacts>,
     pub(crate) offers: Vec<OfferFacts>,
+}
+
+/// Whether a provider takes payments for the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Payable {
+    /// Nobody was asked: no order service is named.
+    #[default]
+    Unasked,
+    /// The order service did not answer: why.
+    Silent(String),
+    No,
+    Yes,
 }
 
 /// What is known of a lane.
@@ -321,10 +332,24 @@ fn of_stock(facts: &Facts, found: &mut Findings) {
 
 /// Who sells must be paid, unless everything is given away.
 fn of_payment(facts: &Facts, found: &mut Findings) {
-    let is_paid = facts.offers.iter().any(|offer| offer.amount > 0);
-    if is_paid && facts.has_account == Some(false) {
-        let reason = "the shop has no account at a payment provider: nobody can pay".into();
-        found.red("payment_account", "", (reason, "give the tenant an account, or sell at a price of 0"));
+    if facts.offers.iter().all(|offer| offer.amount == 0) {
+        return;
+    }
+    match &facts.payable {
+        Payable::Yes => {}
+        Payable::No => {
+            let reason = "the shop has no account at a payment provider: nobody can pay".into();
+            found.red("payment_account", "", (reason, "give the tenant an account, or sell at a price of 0"));
+        }
+        Payable::Silent(why) => {
+            let reason = format!("the order service does not tell whether the shop can be paid: {why}");
+            let remedy = "look whether `orders serve` runs and is reached: while it is away nobody can pay";
+            found.red("orders_away", "", (reason, remedy));
+        }
+        Payable::Unasked => {
+            let reason = "no order service is named here: nobody can tell whether the shop can be paid".into();
+            found.amber("payment_unknown", "", (reason, "set FLASHSALE_ORDERS_URL of the catalog"));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `catalog serve`: the merchants' service as a process of its own, over MySQL, and the pages of
 //! sales beside it.
 
+mod order_service;
 mod reads;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -32,6 +33,7 @@ use store::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::order_service::Orders;
 use crate::{
     buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, funnel, house, jobs,
@@ -90,6 +92,11 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub outside: OutsideArgs,
 
+    /// Where the order service is, such as `http://orders:8083`: it lists orders, and knows who can
+    /// be paid.
+    #[arg(long, env = "FLASHSALE_ORDERS_URL")]
+    pub orders_url: Option<String>,
+
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
@@ -125,6 +132,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stop = on_signals()?;
     let secrets = args.secrets()?;
     let outside = Outside::new(&args.outside, ANSWER_DEADLINE)?;
+    let orders = args.orders_url.as_deref().map(|url| Orders::at(url, args.operator_secret.clone())).transpose()?;
     let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
     let (registry, readiness, admin_stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
     let listen = |address: SocketAddr| {
@@ -145,6 +153,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let stock = reads::stock(&args).await?;
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside).with_lanes(stock.clone()));
+    orders.into_iter().for_each(|orders| catalog.ask_orders(orders));
     catalog.alarms().show(&registry)?;
     registry.sampled(|samples| {
         for Figure { name, help, labels, value, .. } in consumer::figures() {

@@ -20,7 +20,7 @@ use crate::{
     gate, graphql, identity, images, jobs, keys,
     numbers::Numbers,
     people, plans,
-    ports::{LaneViews, Ports, Selling},
+    ports::{LaneViews, OrderService, Ports, Selling},
     products,
     rates::Rates,
     refused::Refused,
@@ -44,11 +44,8 @@ pub struct Catalog<P: Ports> {
     followed: sales::Followed,
     alarms: Alarms,
     lanes: Option<Arc<dyn LaneViews>>,
-    accounts: OnceLock<Box<HasAccount>>,
+    orders: OnceLock<Arc<dyn OrderService>>,
 }
-
-/// Whether a provider takes payments for a tenant.
-type HasAccount = dyn Fn(u32) -> bool + Send + Sync;
 
 /// What this deployment keeps secret.
 #[derive(Clone)]
@@ -79,7 +76,7 @@ impl<P: Ports> Catalog<P> {
             followed: sales::Followed::default(),
             alarms: Alarms::default(),
             lanes: None,
-            accounts: OnceLock::new(),
+            orders: OnceLock::new(),
         }
     }
 
@@ -120,15 +117,15 @@ impl<P: Ports> Catalog<P> {
         self.lanes.as_deref()
     }
 
-    /// Tells it, once, who knows which tenants have accounts at payment providers.
-    pub fn ask_accounts(&self, has_account: impl Fn(u32) -> bool + Send + Sync + 'static) {
+    /// Names the order service, once.
+    pub fn ask_orders(&self, orders: impl OrderService + 'static) {
         // Who came first is asked.
-        let _is_first = self.accounts.set(Box::new(has_account));
+        let _is_first = self.orders.set(Arc::new(orders));
     }
 
-    /// Whether a provider takes payments for a tenant; `None` where nobody can tell.
-    pub(crate) fn has_account(&self, tenant: u32) -> Option<bool> {
-        self.accounts.get().map(|has_account| has_account(tenant))
+    /// The order service, where one is named.
+    pub(crate) fn orders(&self) -> Option<&Arc<dyn OrderService>> {
+        self.orders.get()
     }
 
     /// How far it has followed what is published.

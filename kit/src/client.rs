@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::budget::Budget;
 pub use self::forward::Forward;
 use crate::http::{IDEMPOTENCY_KEY, reply::CONTENT_TYPE_JSON};
+use crate::problem;
 use crate::trace::TraceContext;
 
 /// What a client waits for, and how much it takes.
@@ -197,6 +198,16 @@ struct WrongField<'a> {
 }
 
 impl Refusal {
+    /// The same refusal to whom we answer. A code of a later version is `forbidden` here.
+    #[must_use]
+    pub fn passed_on(self) -> Box<problem::Problem> {
+        let Self { code, detail, retry_after, fields, .. } = self;
+        let known = problem::Code::ALL.iter().copied().find(|known| known.as_str() == code);
+        let refused = problem::Problem::new(known.unwrap_or(problem::Code::Forbidden), detail);
+        let problem = problem::Problem { retry_after, ..refused };
+        Box::new(fields.into_iter().fold(problem, |problem, (field, message)| problem.with_field(field, message)))
+    }
+
     fn of(answer: &Answer) -> Self {
         let seconds = answer.headers.get(RETRY_AFTER).and_then(|sent| sent.to_str().ok()?.parse().ok());
         let retry_after = seconds.map(Duration::from_secs);

@@ -167,6 +167,22 @@ async fn services_of_one_port_answer_their_own_routes() {
     }
 }
 
+#[test]
+fn a_refusal_that_is_passed_on_keeps_its_code_and_its_members() {
+    let refusal = |code: &str| Refusal {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        code: code.to_owned(),
+        detail: "slowly".to_owned(),
+        retry_after: Some(Duration::from_secs(3)),
+        trace_id: None,
+        fields: vec![("a".to_owned(), "b".to_owned())],
+    };
+    let problem = refusal("rate_limited").passed_on();
+    assert_eq!((problem.code, problem.retry_after), (Code::RateLimited, Some(Duration::from_secs(3))));
+    assert_eq!((&*problem.detail, problem.field_errors.len()), ("slowly", 1));
+    assert_eq!(refusal("of_a_later_version").passed_on().code, Code::Forbidden);
+}
+
 #[tokio::test]
 async fn what_may_be_sent_again_is_and_what_may_not_is_not() {
     let served = Served::start();

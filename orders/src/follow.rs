@@ -41,6 +41,6 @@ mod service;
 pub use self::{
     blocks::Blocks,
     feed::{follow, open, walk},
-    list::document,
+    list::{MerchantOrders, document},
     service::{Following, Ports},
 };

@@ -10,6 +10,7 @@ mod document;
 mod expiry;
 mod notify;
 mod pay;
+mod payable;
 mod ports;
 mod rates;
 mod refund_routes;

@@ -24,6 +24,7 @@ use verify::{
     child::{Child, wait_until},
     embedded::Embedded,
     funnel::Merchants,
+    pages::STATEMENTS,
     services::Services,
     wire::{Outcome, Wire, request},
 };
@@ -82,6 +83,14 @@ impl Deployment {
                 let running = [("catalog", catalog), ("order-writer", writer), ("engine", engine)].into();
                 Ok(Running { services: running, merchants, shoppers: services.engine_address() })
             }
+        }
+    }
+
+    /// Statements that databases answered so far to the process that shows pages.
+    fn statements(&self) -> anyhow::Result<f64> {
+        match self {
+            Self::Embedded(embedded) => embedded.metric(STATEMENTS),
+            Self::Production(services) => services.engine_metric(STATEMENTS),
         }
     }
 }
@@ -258,7 +267,13 @@ fn main() -> anyhow::Result<()> {
     let (took, late) = ((published - began).as_secs_f64(), (clock.monotonic() - published).as_secs_f64());
     let rate = f64::from(u32::try_from(sales.len())?) / took;
     println!("published in {took:.1} s, {rate:.0}/s; all shown {late:.2} s after that; {}", running.memory()?);
-    println!("{:.0} pages/s over all of them; {}", read(running.shoppers, &sales)?, running.memory()?);
+    let before = deployment.statements()?;
+    std::thread::sleep(READING);
+    let idle = deployment.statements()?;
+    let rate = read(running.shoppers, &sales)?;
+    let [without, with] = [idle - before, deployment.statements()? - idle];
+    println!("{rate:.0} pages/s over all of them; {}", running.memory()?);
+    println!("statements of databases: {with:.0} meanwhile, {without:.0} in as long without a reader");
 
     running.kill()?;
     let began = clock.monotonic();

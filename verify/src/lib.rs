@@ -12,6 +12,7 @@ pub mod life;
 pub mod load_test;
 pub mod merchants;
 pub mod order_services;
+pub mod pages;
 pub mod production;
 pub mod redis_server;
 pub mod search;

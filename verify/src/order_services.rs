@@ -45,7 +45,8 @@ pub struct OrderServices {
     /// The simulated bank.
     pub bank: Child,
     bank_listen: SocketAddr,
-    merchants: Merchants,
+    /// The merchants' service, which asks the first order service.
+    pub merchants: Merchants,
     /// What is sold.
     pub sale: LoadSale,
     signer: TokenSigner,
@@ -88,9 +89,9 @@ impl OrderServices {
         let (now_ms, partitions) = (SystemClock::new().now_ms(), deployment.stores.partitions.into());
         let sale = LoadSale::fresh(units, 1, Some(partitions), now_ms, &mut rand::rng())?;
         running.publish(&sale.version(1, [sale.opens_at_ms, sale.opens_at_ms + 86_400_000])?)?;
+        let (engines, orders, bank_place) = ([place()?, place()?], [place()?, place()?], place()?);
         // The tenant of what is published is the merchants' service's too.
-        let (catalog, merchants) = running.catalog()?;
-        let (engines, bank_place) = ([place()?, place()?], place()?);
+        let (catalog, merchants) = running.catalog_with(&["--orders-url", &format!("http://{}", orders[0].0)])?;
         let public = [("FLASHSALE_PUBLIC_URL", format!("http://{}", engines[0].0))];
         let bank = start(&running, "bank", bank_place, &public)?;
         let mut opened = Self {
@@ -105,8 +106,7 @@ impl OrderServices {
             others: [writer, catalog],
             running,
         };
-        for (listen, admin) in engines {
-            let (at, second) = place()?;
+        for ((listen, admin), (at, second)) in engines.into_iter().zip(orders) {
             let process = opened.start_service((at, second))?;
             opened.services.push(Placed { process, listen: at, admin: second });
             let mut command = opened.running.command("engine");
@@ -216,6 +216,30 @@ impl OrderServices {
     pub fn as_shop(&self, engine: usize, what: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
         let acts_for = format!("Flashsale-Tenant: {}\r\n", self.sale.tenant);
         answered(self.engine(engine), what, &self.merchants.key, &acts_for, body)
+    }
+
+    /// What the merchants' service answers to a query of GraphQL, asked by its operator, who acts
+    /// for the shop.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn graphql(&self, query: &str) -> anyhow::Result<Value> {
+        let (status, answer) =
+            self.merchants.ask("POST", "/v1/graphql", &self.sale.tenant.to_string(), &json!({ "query": query }))?;
+        ensure!(status == 200, "{status} {answer}");
+        Ok(answer)
+    }
+
+    /// Codes of what readiness finds red for the sale.
+    ///
+    /// # Errors
+    /// When the merchants' service does not look at it.
+    pub fn red(&self) -> anyhow::Result<Vec<String>> {
+        let path = format!("/v1/merchant/sales/{}/check", self.sale.id);
+        let (status, report) = self.merchants.ask("POST", &path, &self.sale.tenant.to_string(), &json!({}))?;
+        let findings = report["findings"].as_array().with_context(|| format!("{status} {report}"))?;
+        let red = findings.iter().filter(|finding| finding["light"] == "red");
+        Ok(red.filter_map(|finding| finding["code"].as_str().map(str::to_owned)).collect())
     }
 
     /// Opens a payment: the status, and the path of the cashier page or the problem's code.

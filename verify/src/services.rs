@@ -160,9 +160,18 @@ impl Services {
     /// # Errors
     /// When it is not ready in time.
     pub fn catalog(&self) -> anyhow::Result<(Child, Merchants)> {
+        self.catalog_with(&[])
+    }
+
+    /// The same with these further arguments.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn catalog_with(&self, arguments: &[&str]) -> anyhow::Result<(Child, Merchants)> {
         let (listen, admin) = (free_address()?, free_port()?);
         let mut command = self.command("catalog");
         command.args(["serve", "--listen", &listen.to_string(), "--admin-addr", &format!("127.0.0.1:{admin}")]);
+        command.args(arguments);
         command.env("FLASHSALE_OPERATOR_SECRET", OPERATOR).env("FLASHSALE_VAULT_KEY", VAULT_KEY);
         let mut catalog = Child::start("catalog", command, self.folder.path())?;
         wait_until_ready(&mut catalog, admin)?;

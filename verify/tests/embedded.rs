@@ -43,6 +43,8 @@ mod readme;
 mod reduction;
 #[path = "embedded/rights.rs"]
 mod rights;
+#[path = "embedded/sale_commands.rs"]
+mod sale_commands;
 #[path = "embedded/second_port.rs"]
 mod second_port;
 #[path = "embedded/second_process.rs"]

@@ -5,7 +5,6 @@ use std::{
     collections::HashMap,
     future::Future,
     hash::Hash,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,32 +14,34 @@ use async_graphql::{
 };
 use domain::id::{OfferId, TenantId};
 use kit::{
-    access::{Actor, Permission},
-    api::{Fault as _, lacking},
+    access::Permission,
+    api::{Call, Fault as _, lacking},
+    clock::Clock as _,
     http::{PAGE_LIMIT_MAX, PageAsked},
     problem::{Code, Problem},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value as Json;
 use store::{ledger::OfferRow, sql::SqlError};
 use tokio::sync::OnceCell;
 
 use crate::{
     document::{Page, Pages},
-    ports::Ports,
+    identity,
+    ports::{Answering, Asker, OrderService, Ports},
     reading::Reading,
     refused::Refused,
+    service::Catalog,
 };
 
 /// What a field answers: nothing, a thing, or why there is none. A refused field is null, and
 /// those beside it are answered.
 pub(super) type Field<T> = Option<Result<T, Error>>;
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// From what fields read: the service's database and the ledger, of any kind.
 trait Source: Send + Sync {
     fn db(&self) -> &dyn Reading;
-    fn offers<'a>(&'a self, tenant: TenantId, offers: &'a [OfferId]) -> Boxed<'a, Result<Vec<OfferRow>, SqlError>>;
+    fn offers<'a>(&'a self, tenant: TenantId, offers: &'a [OfferId]) -> Answering<'a, Result<Vec<OfferRow>, SqlError>>;
 }
 
 struct Of<P>(P);
@@ -50,21 +51,27 @@ impl<P: Ports> Source for Of<P> {
         self.0.sql()
     }
 
-    fn offers<'a>(&'a self, tenant: TenantId, offers: &'a [OfferId]) -> Boxed<'a, Result<Vec<OfferRow>, SqlError>> {
+    fn offers<'a>(&'a self, tenant: TenantId, offers: &'a [OfferId]) -> Answering<'a, Result<Vec<OfferRow>, SqlError>> {
         Box::pin(self.0.selling().ledger.offers(tenant, offers))
     }
 }
 
 /// A request: who asks, when, and from what it is read.
 pub(super) struct Asking {
-    actor: Actor,
+    asker: Asker,
     pub(super) now_ms: u64,
     source: Box<dyn Source>,
+    orders: Option<Arc<dyn OrderService>>,
 }
 
 impl Asking {
-    pub(super) fn new<P: Ports>(ports: P, actor: Actor, now_ms: u64) -> Self {
-        Self { actor, now_ms, source: Box::new(Of(ports)) }
+    pub(super) fn new<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Self {
+        Self {
+            asker: Asker { actor: call.actor, proof: identity::proof(call.headers()) },
+            now_ms: catalog.clock().now_ms(),
+            source: Box::new(Of(catalog.ports().clone())),
+            orders: catalog.orders().cloned(),
+        }
     }
 
     /// The request of a field that needs this permission.
@@ -73,12 +80,24 @@ impl Asking {
     /// `forbidden` that names the permission, where it is missing.
     pub(super) fn of<'a>(ctx: &Context<'a>, needed: Permission) -> Result<&'a Self, Refused> {
         let asking = ctx.data_opt::<Self>().ok_or_else(|| Refused::Broken("a query without who asks".into()))?;
-        if asking.actor.permissions.has(needed) { Ok(asking) } else { Err(lacking(needed).into()) }
+        if asking.asker.actor.permissions.has(needed) { Ok(asking) } else { Err(lacking(needed).into()) }
     }
 
     /// Whose things are read: nobody else's are there.
     pub(super) fn tenant(&self) -> u32 {
-        self.actor.tenant
+        self.asker.actor.tenant
+    }
+
+    /// What the order service answers to this query of its list.
+    ///
+    /// # Errors
+    /// Its refusal; `not_found` where none is named.
+    pub(super) async fn orders(&self, query: &str) -> Result<Json, Box<Problem>> {
+        let Some(orders) = &self.orders else {
+            let detail = "no order service is named here; its list is `GET /v1/merchant/orders` at the engine";
+            return Err(Problem::new(Code::NotFound, detail).into());
+        };
+        orders.orders(&self.asker, query).await
     }
 
     pub(super) fn db(&self) -> &dyn Reading {
@@ -170,7 +189,8 @@ pub(super) trait Thing: OutputType + DeserializeOwned {
     }
 }
 
-fn shown<T: DeserializeOwned>(by_route: &impl Serialize) -> Result<T, Refused> {
+/// The same of a page.
+pub(super) fn shown<T: DeserializeOwned>(by_route: &impl Serialize) -> Result<T, Refused> {
     let read = serde_json::to_value(by_route).and_then(serde_json::from_value);
     read.map_err(|error| Refused::Broken(format!("a route shows what the schema does not: {error}")))
 }

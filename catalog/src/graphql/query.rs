@@ -1,11 +1,12 @@
 //! Where a query begins: what the routes of the same names list and show.
 
 use async_graphql::{Context, ID, Object};
-use kit::access::Permission::{ReadProducts, ReadSales, ReadStock};
+use kit::access::Permission::{ReadOrders, ReadProducts, ReadSales, ReadStock};
 use store::sql::stored;
 
 use super::{
     asking::{Asking, Field, Paged, Thing as _, field, number, page},
+    orders::{self, Order, OrderFilter},
     products::{Product, Sku},
     sales::Sale,
     stock::{StockLevel, Warehouse},
@@ -134,6 +135,22 @@ impl Query {
             let (asking, asked) = (Asking::of(ctx, ReadSales)?, page(first, after)?);
             let of = (asking.tenant(), asking.now_ms);
             Ok(Some(Paged::of(&sales::page(asking.db(), of, code.as_deref(), &asked).await?)?))
+        })
+        .await
+    }
+
+    /// Orders, newest first: an order is listed some two seconds after it was decided. A page may
+    /// hold less than `first` and still have a next one. Needs `read_orders`.
+    async fn orders(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 20, desc = "1 to 100.")] first: u32,
+        #[graphql(desc = "`nextCursor` of the page before.")] after: Option<String>,
+        #[graphql(desc = "Those that fit.")] filter: Option<OrderFilter>,
+    ) -> Field<Paged<Order>> {
+        field(async {
+            let (asking, asked) = (Asking::of(ctx, ReadOrders)?, page(first, after)?);
+            Ok(Some(orders::page(asking, filter.unwrap_or_default(), asked).await?))
         })
         .await
     }

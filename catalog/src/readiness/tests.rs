@@ -9,7 +9,7 @@ fn ready() -> Facts {
         closes_at: 20_000,
         published: 3,
         engines: vec![EngineSeen { number: 1, silent_ms: Some(900), skew_ms: 10, version: Some(3) }],
-        has_account: Some(true),
+        payable: Payable::Yes,
         is_published: true,
         has_token_key: true,
         lanes: vec![LaneFacts {
@@ -117,9 +117,12 @@ fn each_red_rule_of_engines_stock_and_payment_finds_its_fact_and_nothing_else() 
         ]
     );
     assert_eq!(found(|facts| (stock(facts).units[0].stock, stock(facts).journal) = (Some((2, 5)), 1)), []);
-    assert_eq!(found(|facts| facts.has_account = Some(false)), one(Red, "payment_account", ""));
-    assert_eq!(found(|facts| (facts.has_account, facts.offers[0].amount) = (Some(false), 0)), []);
-    assert_eq!(found(|facts| facts.has_account = None), []);
+    assert_eq!(found(|facts| facts.payable = Payable::No), one(Red, "payment_account", ""));
+    assert_eq!(found(|facts| facts.payable = Payable::Silent("no answer".into())), one(Red, "orders_away", ""));
+    for payable in [Payable::No, Payable::Silent("no answer".into()), Payable::Unasked] {
+        let gift = |facts: &mut Facts| (facts.payable, facts.offers[0].amount) = (payable, 0);
+        assert_eq!(found(gift), [], "nobody pays for what is given away");
+    }
 }
 
 #[test]
@@ -127,6 +130,7 @@ fn what_is_only_worth_a_look_is_amber() {
     use Light::Amber;
     let offer = "lanes[0].offers[0]";
     assert_eq!(found(|facts| facts.has_token_key = false), one(Amber, "token_key", ""));
+    assert_eq!(found(|facts| facts.payable = Payable::Unasked), one(Amber, "payment_unknown", ""));
     assert_eq!(found(|facts| facts.offers[0].rate_per_s = 43_001), one(Amber, "rates", ""));
     assert_eq!(found(|facts| article(facts).amount = 89), one(Amber, "price_above", &format!("{offer}.price")));
     assert_eq!(found(|facts| facts.offers[0].others.push("spring".into())), one(Amber, "overlap", offer));

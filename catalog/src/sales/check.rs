@@ -28,7 +28,7 @@ use super::{
 use crate::{
     plans,
     ports::Ports,
-    readiness::{self, Article, Facts, Finding, LaneFacts, LedgerLane, OfferFacts, Report},
+    readiness::{self, Article, Facts, Finding, LaneFacts, LedgerLane, OfferFacts, Payable, Report},
     refused::Refused,
     service::Catalog,
     stock::{Share, in_reach},
@@ -54,22 +54,33 @@ const LAST: &str = "SELECT report FROM sale_reports WHERE tenant = ? AND sale = 
 static ARTICLES: LazyLock<Fixed> =
     LazyLock::new(|| Fixed::new("SELECT sku, price, currency, state FROM skus WHERE tenant = ? AND sku IN ([?,])"));
 
-/// Looks at a sale now.
+/// Who is not asked again while one sale is looked at after the other: an answer that did not come
+/// is waited for once.
+#[derive(Debug, Default)]
+struct Away {
+    /// Why a stock server did not answer.
+    stock: Option<String>,
+    /// What is known of payments instead of an answer.
+    orders: Option<Payable>,
+}
+
+/// What refuses the publication of a sale. The order service is not waited for: what it knows
+/// refuses none.
 ///
 /// # Errors
 /// [`Refused::Sql`].
-pub(super) async fn check<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept) -> Result<Report, Refused> {
-    look(catalog, tenant, kept, &mut None).await
-}
-
-/// The same of one sale after the other: stock servers that were away are not waited for again.
-async fn look<P: Ports>(
+pub(super) async fn before_publishing<P: Ports>(
     catalog: &Catalog<P>,
     tenant: u32,
     kept: &Kept,
-    stock_away: &mut Option<String>,
-) -> Result<Report, Refused> {
-    let facts = facts(catalog, tenant, kept, stock_away).await?;
+) -> Result<Vec<Finding>, Refused> {
+    let mut away = Away { orders: Some(Payable::Unasked), ..Away::default() };
+    Ok(readiness::before_publishing(look(catalog, tenant, kept, &mut away).await?.findings))
+}
+
+/// Looks at a sale now.
+async fn look<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept, away: &mut Away) -> Result<Report, Refused> {
+    let facts = facts(catalog, tenant, kept, away).await?;
     let findings = readiness::findings(&facts);
     Ok(Report {
         sale: kept.sale.to_string(),
@@ -102,11 +113,11 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
     let mut values: Vec<Value> =
         times.into_iter().map(|time| Ok(stored(time)?.into())).collect::<Result<_, SqlError>>()?;
     values.push(ROUND_MAX.into());
-    let mut stock_away = None;
+    let mut away = Away::default();
     for mut row in catalog.sql().rows(OPENING, values).await? {
         let (tenant, sale): (u32, i64) = (row.number()?, row.int()?);
         let kept = Kept::find(catalog.sql(), tenant, sale).await?;
-        let report = look(catalog, tenant, &kept, &mut stock_away).await?;
+        let report = look(catalog, tenant, &kept, &mut away).await?;
         for finding in report.findings.iter().filter(|finding| finding.light == readiness::Light::Red) {
             let Finding { code, field, reason, .. } = finding;
             tracing::error!(tenant, sale, code, field, reason, "a sale is about to open and is not ready");
@@ -130,7 +141,7 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
 pub(super) async fn now<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, sale): (u32, i64) = (call.actor.tenant, call.part("sale")?);
     let kept = Kept::find(catalog.sql(), tenant, sale).await?;
-    Ok(reply::json(StatusCode::OK, &check(catalog, tenant, &kept).await?))
+    Ok(reply::json(StatusCode::OK, &look(catalog, tenant, &kept, &mut Away::default()).await?))
 }
 
 /// What the last look before the opening of a sale found; such a look is made each minute of the
@@ -147,16 +158,11 @@ pub(super) async fn last<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
     Ok(reply::json(StatusCode::OK, &Report::read(&text)?))
 }
 
-async fn facts<P: Ports>(
-    catalog: &Catalog<P>,
-    tenant: u32,
-    kept: &Kept,
-    stock_away: &mut Option<String>,
-) -> Result<Facts, Refused> {
+async fn facts<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept, away: &mut Away) -> Result<Facts, Refused> {
     let ledger_now_ms = catalog.selling().ledger.now_ms().await?;
     let standing = plans::standing(catalog.sql(), tenant).await?;
     let (lanes, offers) = (ledger_lanes(catalog, kept).await?, offers(catalog, tenant, kept).await?);
-    let mut stock = outside::stock(catalog, kept, &lanes, stock_away).await;
+    let mut stock = outside::stock(catalog, kept, &lanes, &mut away.stock).await;
     let mut lane_facts = |(at, lane): (usize, &LaneTerms)| LaneFacts {
         field: format!("lanes[{at}]"),
         stock: stock.remove(&lane.id),
@@ -177,8 +183,8 @@ async fn facts<P: Ports>(
         closes_at: kept.terms.closes_at,
         published: kept.published,
         engines: outside::engines(catalog, kept).await?,
-        has_account: catalog.has_account(tenant),
-        stock_away: stock_away.clone(),
+        payable: outside::payable(catalog, tenant, &mut away.orders).await,
+        stock_away: away.stock.clone(),
         is_published: kept.published > 0 && !kept.is_settled,
         is_due: kept.is_due,
         is_suspended: standing.is_none_or(|standing| standing.state == TenantState::Suspended),

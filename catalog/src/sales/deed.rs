@@ -8,10 +8,7 @@ use super::{
     row::Kept,
     terms::{LaneTerms, OfferTerms, Terms},
 };
-use crate::{
-    change::Change, ports::Ports, products::texts::Price, readiness::before_publishing, refused::Refused,
-    service::Catalog,
-};
+use crate::{change::Change, ports::Ports, products::texts::Price, refused::Refused, service::Catalog};
 
 /// What is done.
 #[derive(Debug, Clone)]
@@ -55,7 +52,7 @@ pub(crate) async fn act<P: Ports>(
 ) -> Result<bool, Refused> {
     let before = Kept::find(catalog.sql(), tenant, sale).await?;
     let red = match deed {
-        Deed::Publish => before_publishing(check::check(catalog, tenant, &before).await?.findings),
+        Deed::Publish => check::before_publishing(catalog, tenant, &before).await?,
         _ => Vec::new(),
     };
     let edit = match deed {

@@ -24,7 +24,7 @@ use crate::{
     plans::{Quota, Room},
     ports::Ports,
     products::rules::Flaws,
-    readiness::{Finding, before_publishing},
+    readiness::Finding,
     refused::Refused,
     service::Catalog,
     stock::By,
@@ -101,7 +101,7 @@ pub(super) async fn edit<P: Ports>(
     // Looked at before the transaction: it reads much, and locks nothing.
     let before = Kept::find(catalog.sql(), tenant, sale).await?;
     let red = match step {
-        Step::Publish => before_publishing(check::check(catalog, tenant, &before).await?.findings),
+        Step::Publish => check::before_publishing(catalog, tenant, &before).await?,
         _ => Vec::new(),
     };
     let change = match catalog.begin(call).await? {

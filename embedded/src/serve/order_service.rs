@@ -1,9 +1,13 @@
 //! The order service within this process, on the buyers' port. Its provider is the simulated bank,
 //! which forgets its trades when the process ends: what was not paid then expires.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Weak},
+};
 
 use anyhow::Context as _;
+use catalog::ports::{Answering, Asker};
 use domain::{id::TenantId, record::Topic};
 use kit::{
     access::Actor,
@@ -11,7 +15,7 @@ use kit::{
     clock::SystemClock,
     http::{Both, HeaderMap, Method},
     metrics::Registry,
-    problem::Problem,
+    problem::{Code, Problem},
     random::SystemRandom,
     token::TokenVerifier,
 };
@@ -21,6 +25,7 @@ use orders::{
     payment::notice::NoticeMetrics,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
+use serde_json::Value as Json;
 use store::{log::sqlite::SqliteSource, sql::sqlite::Sqlite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +40,39 @@ pub(super) struct People(Arc<Service>);
 impl Staff for People {
     async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
         self.0.actor(token, method, headers).await
+    }
+}
+
+/// What the merchants' service asks this one. Not held: each of the two would keep the other.
+struct Known {
+    life: Weak<Life<Here>>,
+    following: Weak<Following<Here>>,
+}
+
+/// It has ended before who asks.
+fn ended() -> Problem {
+    Problem::new(Code::TemporarilyUnavailable, "the order service has ended with this process")
+}
+
+impl catalog::ports::OrderService for Known {
+    fn orders<'a>(&'a self, asker: &'a Asker, query: &'a str) -> Answering<'a, Result<Json, Box<Problem>>> {
+        Box::pin(async move {
+            let following = self.following.upgrade().ok_or_else(ended)?;
+            let tenant = TenantId::new(asker.actor.tenant.into());
+            let tenant = tenant.map_err(|_nobodys| Problem::new(Code::NotFound, "there is no such shop"))?;
+            let page = following.orders_of(tenant, query).await?;
+            serde_json::to_value(&page).map_err(|error| {
+                tracing::error!(%error, "orders cannot be written as JSON");
+                Problem::new(Code::Internal, "a fault of ours; the trace id finds it in the log").into()
+            })
+        })
+    }
+
+    fn has_account(&self, tenant: u32) -> Answering<'_, Result<bool, String>> {
+        Box::pin(async move {
+            let life = self.life.upgrade().ok_or_else(|| ended().detail.into_owned())?;
+            Ok(TenantId::new(tenant.into()).is_ok_and(|tenant| !life.providers(tenant).is_empty()))
+        })
     }
 }
 
@@ -75,10 +113,6 @@ impl OrderService {
         let accounts = SimulatedAccounts::new(bank.clone(), master, &origin);
         let shops = demo.then(|| TenantId::new(DEMO_TENANT.into())).transpose()?;
         let accounts = accounts.only(shops.into_iter().collect());
-        let known = accounts.clone();
-        let has_account =
-            move |tenant: u32| TenantId::new(tenant.into()).is_ok_and(|tenant| known.account(tenant).is_some());
-        people.ask_accounts(has_account);
         let simulator = Simulator {
             bank,
             wechat: None,
@@ -99,10 +133,11 @@ impl OrderService {
             databases: deployment.databases.clone(),
             blocks: Blocks::new(deployment.listing.clone()),
             clock: deployment.clock,
-            staff: People(people),
+            staff: People(Arc::clone(&people)),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,
         }));
         let (life, simulator) = (Arc::new(Life::new(ports, NoticeMetrics::register(registry)?)), Arc::new(simulator));
+        people.ask_orders(Known { life: Arc::downgrade(&life), following: Arc::downgrade(&following) });
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));
         let events = (SqliteSource::of(&deployment.log, Topic::OrderEvents), deployment.partitions);

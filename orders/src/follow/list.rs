@@ -4,7 +4,7 @@ use domain::{
 };
 use jiff::Timestamp;
 use kit::{
-    api::Call,
+    api::{Call, Fault as _},
     digest::sha256,
     http::{Body, PageAsked, Query, Response, StatusCode, reply, wrong_parameter},
     problem::{Code, Problem},
@@ -42,7 +42,7 @@ pub(super) const FILTERS: [&str; 6] = ["sale_id", "offer_id", "buyer_id", "statu
 
 /// A page of orders, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-struct MerchantOrders {
+pub struct MerchantOrders {
     items: Vec<MerchantOrder>,
     /// Of the next page; missing on the last one. A page may hold less than `limit` and still have
     /// it, where few orders fit.
@@ -118,21 +118,36 @@ impl Asked {
     responses((status = 200, body = MerchantOrders), Read)
 )]
 pub(super) async fn list<K: Kinds>(following: &Following<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
-    let tenant = Following::<K>::tenant(call)?;
     let query = call.query(&PARAMETERS)?;
-    let page = match query.get("number") {
-        Some(number) => {
-            let items = by_number(following, tenant, number_alone(&query, number)?).await?;
-            MerchantOrders { items: items.iter().map(MerchantOrder::from).collect(), next_cursor: None }
-        }
-        None => {
-            let (asked, limit) = read(&query, tenant)?;
-            let (rows, next) = page(following, &asked, limit).await?;
-            let next_cursor = next.map(|last| cursor(tenant, last));
-            MerchantOrders { items: rows.iter().map(MerchantOrder::from).collect(), next_cursor }
-        }
-    };
-    Ok(reply::json(StatusCode::OK, &page))
+    Ok(reply::json(StatusCode::OK, &listed(following, Following::<K>::tenant(call)?, &query).await?))
+}
+
+/// A page of a tenant's orders.
+async fn listed<K: Kinds>(
+    following: &Following<K>,
+    tenant: TenantId,
+    query: &Query<'_>,
+) -> Result<MerchantOrders, Refused> {
+    if let Some(number) = query.get("number") {
+        let items = by_number(following, tenant, number_alone(query, number)?).await?;
+        return Ok(MerchantOrders { items: items.iter().map(MerchantOrder::from).collect(), next_cursor: None });
+    }
+    let (asked, limit) = read(query, tenant)?;
+    let (rows, next) = page(following, &asked, limit).await?;
+    let next_cursor = next.map(|last| cursor(tenant, last));
+    Ok(MerchantOrders { items: rows.iter().map(MerchantOrder::from).collect(), next_cursor })
+}
+
+impl<K: Kinds> Following<K> {
+    /// What `GET /v1/merchant/orders` answers with this query, for another service of this process
+    /// that has admitted who asks.
+    ///
+    /// # Errors
+    /// As the route refuses.
+    pub async fn orders_of(&self, tenant: TenantId, query: &str) -> Result<MerchantOrders, Box<Problem>> {
+        let query = Query::parse(Some(query), &PARAMETERS)?;
+        listed(self, tenant, &query).await.map_err(|refused| refused.into_problem(true))
+    }
 }
 
 /// What a query asks for, and how long its page is.

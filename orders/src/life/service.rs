@@ -20,7 +20,7 @@ use store::orders::Orders;
 use tokio::sync::Notify;
 
 use super::{
-    cancel, notify, pay,
+    cancel, notify, pay, payable,
     ports::{Kinds, Ports, Staff as _},
     rates::Rates,
     refund_routes,
@@ -110,7 +110,14 @@ impl<K: Kinds> Api for Life<K> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        let areas = [pay::routes(), notify::routes(), cancel::routes(), refund_routes::routes(), ship::routes()];
+        let areas = [
+            pay::routes(),
+            payable::routes(),
+            notify::routes(),
+            cancel::routes(),
+            refund_routes::routes(),
+            ship::routes(),
+        ];
         areas.into_iter().flatten().collect()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kit::{
     access::{Actor, Permission, Who},
-    client::{Ask, Client, ClientError, ClientLimits, Refusal},
+    client::{Ask, Client, ClientError, ClientLimits},
     http::{HeaderMap, HeaderName, Method},
     problem::{Code, Problem},
 };
@@ -55,7 +55,7 @@ impl Staff for Merchants {
         }
         let told = match self.0.ask(&ask).await {
             Ok(answer) => answer.json::<Told>().ok().and_then(Told::read),
-            Err(ClientError::Refused(refusal)) if refusal.status.is_client_error() => return Err(passed_on(*refusal)),
+            Err(ClientError::Refused(refusal)) if refusal.status.is_client_error() => return Err(refusal.passed_on()),
             Err(error) => {
                 tracing::warn!(%error, "the merchants' service does not say who asks");
                 None
@@ -68,14 +68,6 @@ impl Staff for Merchants {
     }
 }
 
-/// Its refusal, as ours.
-fn passed_on(refusal: Refusal) -> Box<Problem> {
-    let Refusal { code, detail, retry_after, fields, .. } = refusal;
-    let known = Code::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(Code::Forbidden);
-    let problem = Problem { retry_after, ..Problem::new(known, detail) };
-    Box::new(fields.into_iter().fold(problem, |problem, (field, message)| problem.with_field(field, message)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,20 +78,5 @@ mod tests {
         let actor = told(r#"{"who":"key:9","tenant":"7","permissions":["write_orders","fly"],"later":1}"#).unwrap();
         assert_eq!((actor.who, actor.tenant, &*actor.permissions.to_scope()), (Who::Key(9), 7, "write_orders"));
         assert_eq!(told(r#"{"who":"nobody","tenant":"7","permissions":["write_orders"]}"#), None);
-    }
-
-    #[test]
-    fn a_refusal_keeps_its_code_and_its_members() {
-        let refusal = Refusal {
-            status: kit::http::StatusCode::TOO_MANY_REQUESTS,
-            code: "rate_limited".to_owned(),
-            detail: "slowly".to_owned(),
-            retry_after: Some(Duration::from_secs(3)),
-            trace_id: None,
-            fields: vec![("a".to_owned(), "b".to_owned())],
-        };
-        let problem = passed_on(refusal);
-        assert_eq!((problem.code, problem.retry_after), (Code::RateLimited, Some(Duration::from_secs(3))));
-        assert_eq!(problem.field_errors.len(), 1);
     }
 }

@@ -6,12 +6,28 @@ use std::{net::SocketAddr, thread};
 
 use serde_json::json;
 use verify::{
-    merchants::answered,
+    merchants::{Seller, answered},
     order_services::{OrderServices, PATIENCE},
     wire::{Outcome, Wire},
 };
 
 use super::*;
+
+/// What readiness finds of payments.
+const OF_PAYMENT: [&str; 2] = ["payment_account", "orders_away"];
+
+/// A shop without an account sells for money: its sale is red for that.
+fn can_nobody_pay_another_shop(place: &OrderServices) {
+    let seller = Seller::open(&place.merchants, 10).unwrap();
+    let offer = json!({ "sku": Seller::SKU, "warehouse": "MAIN", "allotment": 10 });
+    let terms = json!({ "code": "day-1", "title": "Day one", "opens_at": "2048-01-01T00:00:00Z",
+        "closes_at": "2049-01-01T00:00:00Z", "lanes": [{ "code": "main", "limit_per_buyer": 1, "offers": [offer] }] });
+    let made = seller.call(&place.merchants, ("POST", "/v1/merchant/sales"), &terms).unwrap();
+    let path = format!("/v1/merchant/sales/{}/check", made["id"].as_str().unwrap());
+    let report = seller.call(&place.merchants, ("POST", &path), &json!({})).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["code"] == "payment_account"), "{report}");
+}
 
 /// Who bought what.
 struct Bought {
@@ -89,12 +105,45 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
     let mut all = all.map(|(bought, status)| (json!(bought.order), json!(status)));
     all.sort_by_key(|(order, _)| std::cmp::Reverse(order.as_str().unwrap().parse::<u64>().unwrap()));
     wait_until("both list all orders, newest first", PATIENCE, || Ok(listed(0) == all && listed(1) == all)).unwrap();
+    lists_by_graphql_what_the_engine_lists(&place);
     place.audit(1).unwrap();
     assert_eq!(place.buy(0, &expired.token, "again"), "accepted", "the buyer may buy again");
     place.metrics_are_known().unwrap();
     for service in [0, 1] {
         place.drain(service).unwrap();
     }
+}
+
+/// The merchants' service lists by GraphQL what the engine lists, page by page and by filter.
+fn lists_by_graphql_what_the_engine_lists(place: &OrderServices) {
+    let by_engine = |query: &str| {
+        let (status, page) = place.as_shop(0, &format!("GET /v1/merchant/orders?{query}"), &Value::Null).unwrap();
+        assert_eq!(status, 200, "{page}");
+        let orders = page["items"].as_array().unwrap().iter();
+        let orders =
+            orders.map(|order| json!({ "id": order["order_id"], "status": order["status"], "total": order["total"] }));
+        (orders.collect::<Value>(), page["next_cursor"].clone())
+    };
+    let by_graphql = |arguments: &str| {
+        let list = "{ nextCursor items { id status total { amount currency } } }";
+        let answer = place.graphql(&format!("{{ orders({arguments}) {list} }}")).unwrap();
+        assert_eq!(answer["errors"], Value::Null, "{answer}");
+        let page = &answer["data"]["orders"];
+        (page["items"].clone(), page["nextCursor"].clone())
+    };
+    let first = by_graphql("first: 3");
+    assert_eq!(first, by_engine("limit=3"));
+    let next = first.1.as_str().unwrap();
+    assert_eq!(by_graphql(&format!("first: 3, after: \"{next}\"")), by_engine(&format!("limit=3&cursor={next}")));
+    let paid = by_graphql("filter: { status: \"fulfilled\" }");
+    assert_eq!((&paid, paid.0.as_array().unwrap().len()), (&by_engine("status=fulfilled"), 1));
+    let answer = place.graphql("{ orders(filter: { saleId: \"x\" }) { nextCursor } }").unwrap();
+    assert_eq!(answer["errors"][0]["extensions"]["errors"][0]["field"], "filter.saleId", "{answer}");
+    // Another shop has none of them.
+    let other = Seller::open(&place.merchants, 1).unwrap();
+    let query = json!({ "query": "{ orders { items { id } } }" });
+    let answer = other.call(&place.merchants, ("POST", "/v1/graphql"), &query).unwrap();
+    assert_eq!(answer, json!({ "data": { "orders": { "items": [] } } }));
 }
 
 /// While no order service is there, purchases go on, and what it would answer is refused as what
@@ -104,10 +153,16 @@ fn an_order_is_paid_refunded_cancelled_or_expires_on_servers_through_the_engine(
 fn purchases_go_on_without_the_order_service_and_nothing_is_lost() {
     let mut place = OrderServices::open("orders_down", 50).unwrap();
     let [first, second] = [0, 1].map(|buyer| bought(&place, buyer));
+    assert!(place.red().unwrap().iter().all(|code| !OF_PAYMENT.contains(&&**code)), "the shop is paid in play money");
+    can_nobody_pay_another_shop(&place);
     let (status, page) = place.pay(0, &first.order, &first.token).unwrap();
     assert_eq!(status, 200, "{page}");
     place.kill(0).unwrap();
     place.kill(1).unwrap();
+    assert!(place.red().unwrap().contains(&"orders_away".to_owned()), "readiness says that nobody can pay");
+    let answer = place.graphql("{ orders { items { id } } sales { items { id } } }").unwrap();
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "temporarily_unavailable", "{answer}");
+    assert_eq!(answer["data"]["sales"]["items"].as_array().map(Vec::len), Some(1), "the rest is answered: {answer}");
     let third = bought(&place, 2);
     let mut wire = Wire::connect(place.engine(0)).unwrap();
     let (order, token) = (&second.order, &second.token);
@@ -124,6 +179,7 @@ fn purchases_go_on_without_the_order_service_and_nothing_is_lost() {
     place.restart(0).unwrap();
     assert_eq!(place.post(0, &format!("{page}/pay"), &first.token, &Value::Null).unwrap().0, 303);
     place.becomes(&first.order, &first.token, "paid").unwrap();
+    assert!(place.red().unwrap().iter().all(|code| !OF_PAYMENT.contains(&&**code)), "it is back");
     place.restart(1).unwrap();
     place.bank.freeze().unwrap();
     let (status, code) = place.pay(1, &second.order, &second.token).unwrap();

@@ -2,7 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use verify::{child::wait_until, engine_and_writer::EngineAndWriter, services::OPERATOR, wire};
+use verify::{
+    child::wait_until,
+    engine_and_writer::EngineAndWriter,
+    pages::{STATEMENTS, statements_while_read},
+    services::OPERATOR,
+    wire,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A change of a domain is known everywhere in that time.
@@ -18,8 +24,8 @@ fn line<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// `catalog serve` gives the bytes and tags that the engine gives, in each coding; and a page at
-/// the domain of the shop may call both.
+/// `catalog serve` gives the bytes and tags that the engine gives, in each coding; a page at the
+/// domain of the shop may call both; and no database is asked for it.
 #[test]
 fn catalog_answers_pages_as_the_engine_does() {
     let production = EngineAndWriter::open("reads").unwrap();
@@ -50,6 +56,12 @@ fn catalog_answers_pages_as_the_engine_does() {
         }
         let plain = ask(merchants.address, &format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).2;
         assert!(plain.contains("\"stock\":\""), "{plain}");
+    }
+    const READS: u32 = 5_000;
+    for path in [format!("/v1/sales/{}", sale.id), format!("/v1/sales?tenant={}", sale.tenant)] {
+        let count = || production.services.engine_metric(STATEMENTS);
+        let statements = statements_while_read(production.address(), &path, READS, count).unwrap();
+        assert!(statements < f64::from(READS) / 5.0, "{statements} statements while {path} was read {READS} times");
     }
     let branding = r#"{"domain": "shop.example"}"#;
     let put = format!(

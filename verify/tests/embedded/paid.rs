@@ -118,6 +118,23 @@ fn an_order_is_found_watched_paid_and_listed() {
     let found = demo.get(&format!("/v1/merchant/orders?number={number}"), &demo.key);
     assert_eq!(found["items"][0]["order_id"], order.as_str());
     metrics_are_known(&demo.server).unwrap();
+
+    // The same by GraphQL, and by its filters.
+    let by_graphql = |arguments: &str| {
+        let list = "{ nextCursor items { id status total { amount currency } } }";
+        let query = serde_json::json!({ "query": format!("{{ orders({arguments}) {list} }}") });
+        demo.post("/v1/graphql", &demo.key, &query.to_string()).1
+    };
+    let listed = &demo.get("/v1/merchant/orders?status=paid", &demo.key)["items"][0];
+    let answer = by_graphql("first: 1, filter: { status: \"paid\", saleId: 1001 }");
+    let shown = serde_json::json!({ "id": listed["order_id"], "status": "paid", "total": listed["total"] });
+    assert_eq!(answer["data"]["orders"], serde_json::json!({ "nextCursor": null, "items": [shown] }), "{answer}");
+    let answer = by_graphql(&format!("filter: {{ number: \"{number}\" }}"));
+    assert_eq!(answer["data"]["orders"]["items"][0]["id"], order.as_str());
+    let answer = by_graphql("filter: { status: \"odd\", saleId: \"x\" }");
+    let wrong = answer["errors"][0]["extensions"]["errors"].as_array().unwrap();
+    let wrong: Vec<&str> = wrong.iter().map(|error| error["field"].as_str().unwrap()).collect();
+    assert_eq!(wrong, ["filter.saleId", "filter.status"], "{answer}");
 }
 
 /// Bought, paid at the simulated cashier, refunded in part and then in full; another is cancelled

@@ -6,6 +6,7 @@ use std::time::Duration;
 use verify::{
     child::wait_until,
     embedded::Embedded,
+    pages::{STATEMENTS, statements_while_read},
     wire::{ask, request},
 };
 
@@ -50,4 +51,21 @@ fn pages_at_the_domain_of_a_shop_call_as_long_as_it_is_the_shops() {
     assert_eq!(head_of(&embedded, &merchants).0, 405, "merchants' routes are for no page");
     put("{}");
     wait_until("the domain is nobody's", DOMAIN_PATIENCE, || is_answered(403)).unwrap();
+}
+
+/// Pages come from memory: thousands of reads ask the databases for nothing. What these answer
+/// meanwhile is the work beside the reads.
+#[test]
+fn a_page_asks_no_database() {
+    const READS: u32 = 5_000;
+    let embedded = Embedded::new().unwrap();
+    let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
+    for path in ["/v1/sales/1001", "/v1/sales?tenant=7"] {
+        let listed = || Ok(embedded.ask(&format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n"))?.0 == 200);
+        wait_until("the page is there", PATIENCE, listed).unwrap();
+        let count = || embedded.metric(STATEMENTS);
+        let statements = statements_while_read(embedded.address(), path, READS, count).unwrap();
+        assert!(statements < f64::from(READS) / 5.0, "{statements} statements while {path} was read {READS} times");
+    }
 }

@@ -1,5 +1,5 @@
-//! What is known beyond the databases of rows: the lanes as their stock servers have them, and what
-//! the engines told.
+//! What is known beyond the databases of rows: the lanes as their stock servers have them, what the
+//! engines told, and whether the order service finds the shop payable.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use store::ledger::{EngineSeen, LaneRow};
 use super::super::{publishing::id_of, row::Kept};
 use crate::{
     ports::Ports,
-    readiness::{StockLane, Units},
+    readiness::{Payable, StockLane, Units},
     refused::Refused,
     service::Catalog,
 };
@@ -42,6 +42,20 @@ pub(super) async fn stock<P: Ports>(
         }
     }
     found
+}
+
+/// Whether the tenant can be paid. `away`: what is known instead, because the order service did not
+/// answer or is not to be waited for.
+pub(super) async fn payable<P: Ports>(catalog: &Catalog<P>, tenant: u32, away: &mut Option<Payable>) -> Payable {
+    if let Some(known) = away {
+        return known.clone();
+    }
+    let Some(orders) = catalog.orders() else { return Payable::Unasked };
+    match orders.has_account(tenant).await {
+        Ok(true) => Payable::Yes,
+        Ok(false) => Payable::No,
+        Err(why) => away.insert(Payable::Silent(why)).clone(),
+    }
 }
 
 /// A lane with the units of its offers at both ends.

@@ -31,6 +31,7 @@ mod jobs;
 mod keys;
 mod login;
 mod movements;
+mod orders;
 mod phone;
 mod plans;
 mod products;

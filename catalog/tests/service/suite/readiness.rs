@@ -14,6 +14,7 @@ use store::{
 };
 
 use super::{
+    orders::Orders,
     rig::{BEGIN_MS, OPERATOR, Rig},
     sales::{SALES, body, lanes, made, published, set_ledger, step, stocked},
     stock::Shop,
@@ -271,15 +272,29 @@ async fn red_reasons_of_engines() {
     assert_eq!(red(&shop, &sale).await, [], "its lease ended: it is none");
 }
 
-/// Who sells for money needs an account, who gives away does not, and where nobody can tell nothing
-/// is said.
+/// Who sells for money needs an account, and an order service that tells so; who gives away needs
+/// neither. Nothing of it refuses a publication.
 #[tokio::test(flavor = "multi_thread")]
-async fn red_payment_account() {
+async fn red_payment_account_and_orders_away() {
     let rig = Rig::with_tenants(&[7, 8]).await;
     let shop = stocked(&rig).await;
     let sale = made(&shop, "winter", 60).await;
+    let unknown = report(&shop, &sale).await;
+    let finding = unknown["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "payment_unknown");
+    assert_eq!(finding.unwrap()["light"], "amber", "no order service is named: {unknown}");
     assert_eq!(red(&shop, &sale).await, []);
-    rig.catalog.ask_accounts(|tenant| tenant == 8);
+
+    let orders = Orders::listing(json!({ "items": [] }));
+    rig.catalog.ask_orders(orders.clone());
+    let known = report(&shop, &sale).await;
+    let codes: Vec<_> = known["findings"].as_array().unwrap().iter().map(|finding| finding["code"].clone()).collect();
+    assert!(!codes.contains(&json!("payment_unknown")), "{known}");
+    orders.tells(Err("no answer within 3s"));
+    assert_eq!(red(&shop, &sale).await, one("orders_away", ""));
+    let silent = report(&shop, &sale).await;
+    let finding = silent["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "orders_away");
+    assert!(finding.unwrap()["reason"].as_str().unwrap().contains("no answer within 3s"), "{silent}");
+    orders.tells(Ok(false));
     assert_eq!(red(&shop, &sale).await, one("payment_account", ""));
     step(&shop, &sale, "publish").await.expect(200);
     let free = json!({ "amount": 0, "currency": "CNY" });
@@ -287,12 +302,32 @@ async fn red_payment_account() {
     (0..2).for_each(|offer| gifts["lanes"][0]["offers"][offer]["price"] = free.clone());
     let gifts = shop.post(SALES, &gifts).await.expect(201)["id"].as_str().unwrap().to_owned();
     assert_eq!(red(&shop, &gifts).await, []);
+    orders.tells(Err("no answer within 3s"));
+    assert_eq!(red(&shop, &gifts).await, []);
+}
 
-    let other = Rig::with_tenants(&[7, 8]).await;
-    let shop = stocked(&other).await;
-    other.catalog.ask_accounts(|tenant| tenant == 7);
-    let sale = made(&shop, "winter", 60).await;
-    assert_eq!(red(&shop, &sale).await, []);
+/// An order service that is silent is waited for once, however many sales open soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_order_service_is_asked_once_a_round() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    shop.receive("CUP", 100).await;
+    let mut sales = Vec::new();
+    for code in ["winter", "spring", "autumn"] {
+        let sale = made(&shop, code, 5).await;
+        step(&shop, &sale, "publish").await.expect(200);
+        sales.push(sale);
+    }
+    let orders = Orders::listing(json!({ "items": [] }));
+    rig.catalog.ask_orders(orders.clone());
+    orders.tells(Err("no answer within 3s"));
+    rig.clock.set_wall(BEGIN_MS + 8 * HOUR_MS - 300_000);
+    keep(&rig.catalog).await.unwrap();
+    for sale in &sales {
+        let kept = shop.get(&format!("{SALES}/{sale}/check")).await.expect(200);
+        assert!(kept["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "orders_away"), "{kept}");
+    }
+    assert_eq!(orders.questions(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

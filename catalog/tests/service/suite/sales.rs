@@ -222,6 +222,36 @@ async fn while_it_runs_stock_price_and_rate_change_and_lanes_do_not_vanish() {
     assert_eq!(page["items"][0]["changes"], history[2]["changes"], "also on a page of its own");
 }
 
+/// What a sale gives each of its orders, and from when on it is seen: published as it was set, and
+/// every one of them that is out of bounds named at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_orders_of_a_sale_get_and_when_it_is_seen_are_its_terms() {
+    let rig = Rig::with_tenants(&[7]).await;
+    let shop = stocked(&rig).await;
+    let terms = |window: u32, days: u32, seen: &str| {
+        let mut asked = body("winter", 60);
+        (asked["payment_window_s"], asked["after_sale_days"]) = (json!(window), json!(days));
+        (asked["visible_from"], asked["fulfilment"]) = (json!(seen), json!("code"));
+        asked
+    };
+    let refused = shop.post(SALES, &terms(59, 367, "2026-11-11T07:00:00Z")).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.wrong_fields(), ["after_sale_days", "payment_window_s"]);
+    let refused = shop.post(SALES, &terms(60, 7, CLOSES)).await;
+    assert_eq!(refused.wrong_fields(), ["visible_from"], "it is seen when it opens at the latest");
+    let made = shop.post(SALES, &terms(60, 7, "2026-11-11T07:00:00Z")).await.expect(201);
+    let sale = made["id"].as_str().unwrap().to_owned();
+    step(&shop, &sale, "publish").await.expect(200);
+    let record = published(&rig, &sale).await.unwrap();
+    let orders = (record.orders.payment_window_s, record.orders.after_sale_days, record.orders.fulfilment);
+    assert_eq!(format!("{orders:?}"), "(60, 7, Code)");
+    assert_eq!(record.visible_from_ms, BEGIN_MS + 7 * 3_600_000);
+    let change = json!({ "payment_window_s": 120, "visible_from": null });
+    shop.patching(&format!("{SALES}/{sale}"), &change).send().await.expect(200);
+    let record = published(&rig, &sale).await.unwrap();
+    assert_eq!((record.orders.payment_window_s, record.visible_from_ms), (120, 0));
+}
+
 /// The ledger lets units go as buyers return them (R9): only then are they the warehouse's again.
 #[tokio::test(flavor = "multi_thread")]
 async fn units_of_a_reduction_come_back_when_the_ledger_has_let_them_go() {

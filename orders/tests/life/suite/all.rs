@@ -14,6 +14,8 @@ mod follow;
 mod mortal;
 #[path = "pay.rs"]
 mod pay;
+#[path = "payable.rs"]
+mod payable;
 #[path = "refunds.rs"]
 mod refunds;
 #[path = "rig.rs"]
