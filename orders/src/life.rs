@@ -22,6 +22,7 @@ mod step;
 mod words;
 mod work;
 
+pub use accounts::{AllAccounts, AnyAccount};
 pub use document::document;
 pub use expiry::Expiry;
 pub use ports::{Accounts, Kinds, Ports, Staff};
