@@ -40,6 +40,7 @@ use order_writer::{
     service,
     stalls::Stalls,
 };
+use orders::payment::accounts::AccountsError;
 use store::log::{OrderLog, ReadError, sqlite::SoleMember};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,9 @@ pub use merchants::{AtRest, DEMO_OWNER, DEMO_TENANT};
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<DeploymentError>() {
+        return error.exit();
+    }
+    if let Some(error) = error.downcast_ref::<AccountsError>() {
         return error.exit();
     }
     Exit::of_chain(error.as_ref()).unwrap_or(Exit::Software)
@@ -119,7 +123,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
     merchants.show_alarms(&registry)?;
-    let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
+    let (place, watching) = ((&folder, note.listen, &config), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
     let shop = ShopPages::new(key.clone(), config.demo, deployment.clock);

@@ -8,7 +8,7 @@ use kit::{
 };
 
 /// Method, paths, name in metrics, and whether pages of shops may ask for it.
-const ROUTES: [(Method, &str, &str, bool); 13] = [
+const ROUTES: [(Method, &str, &str, bool); 14] = [
     (Method::POST, "/v1/orders/{order_id}/{*step}", "order_step", true),
     (Method::GET, "/v1/orders/{order_id}/{*step}", "order_part", true),
     (Method::PUT, "/v1/orders/{order_id}/{*step}", "order_put", true),
@@ -20,6 +20,7 @@ const ROUTES: [(Method, &str, &str, bool); 13] = [
     (Method::DELETE, "/v1/merchant/orders/{*step}", "merchant_order_delete", false),
     (Method::POST, "/v1/merchant/order-exports", "merchant_order_export", false),
     (Method::GET, "/v1/merchant/order-exports/{*export}", "merchant_order_exports", false),
+    (Method::POST, "/v1/merchant/settlements/{*day}", "merchant_settlement", false),
     (Method::GET, "/simulated/cashier/{account}/{*trade}", "cashier", false),
     (Method::POST, "/simulated/cashier/{account}/{*trade}", "cashier_step", false),
 ];

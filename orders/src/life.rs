@@ -16,6 +16,7 @@ mod refund_routes;
 mod refunds;
 mod refused;
 mod service;
+mod settle;
 mod ship;
 mod shown;
 mod step;

@@ -61,10 +61,8 @@ async fn main() -> ExitCode {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
-    match error.downcast_ref::<AccountsError>() {
-        Some(AccountsError::Flawed { .. } | AccountsError::Client(_)) => return Exit::Data,
-        Some(AccountsError::Unreadable { source, .. }) => return Exit::of_system(source).unwrap_or(Exit::NoInput),
-        None => {}
+    if let Some(error) = error.downcast_ref::<AccountsError>() {
+        return error.exit();
     }
     if is_mismatch(error.as_ref()) {
         return Exit::Mismatch;

@@ -6,7 +6,7 @@ use kit::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{cancel, notify, pay, refund_routes, ship};
+use super::{cancel, notify, pay, refund_routes, settle, ship};
 
 /// What a step of an order may be refused with.
 const STEP: [(Code, &str); 10] = [
@@ -68,5 +68,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
     for area in [pay::document(), cancel::document(), refund_routes::document(), ship::document(), notify::document()] {
         document.merge(area);
     }
+    document.merge(settle::document());
     document
 }

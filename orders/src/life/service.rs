@@ -25,7 +25,7 @@ use super::{
     rates::Rates,
     refund_routes,
     refused::Refused,
-    ship,
+    settle, ship,
 };
 use crate::payment::notice::NoticeMetrics;
 
@@ -111,7 +111,7 @@ impl<K: Kinds> Api for Life<K> {
 
     fn routes() -> Vec<Mount<Route<Self>>> {
         let areas = [pay::routes(), notify::routes(), cancel::routes(), refund_routes::routes(), ship::routes()];
-        areas.into_iter().flatten().collect()
+        areas.into_iter().chain([settle::routes()]).flatten().collect()
     }
 
     async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

@@ -18,6 +18,7 @@ use domain::id::TenantId;
 use kit::client::{Client, ClientError, ClientLimits};
 use kit::clock::Clock;
 use kit::digest::Sha256;
+use kit::exit::Exit;
 use kit::random::Random;
 use tokio_util::sync::CancellationToken;
 use toml::de::{DeTable, DeValue};
@@ -59,6 +60,17 @@ pub enum AccountsError {
     /// A provider's address cannot be asked.
     #[error(transparent)]
     Client(#[from] ClientError),
+}
+
+impl AccountsError {
+    /// The status that a program ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreadable { source, .. } => Exit::of_system(source).unwrap_or(Exit::NoInput),
+            Self::Flawed { .. } | Self::Client(_) => Exit::Data,
+        }
+    }
 }
 
 struct Listed<'a>(&'a [Flaw]);

@@ -125,20 +125,20 @@ fn read_wechat(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
     let certificates = table.files("platform_certificates", Certificate::from_pem);
     let answers = table.optional_text("answers_signed_by");
     if let Some(merchant) = merchant.filter(|merchant| !merchant.bytes().all(|byte| byte.is_ascii_digit())) {
-        table.flaw::<()>("merchant", format!("is {merchant:?}: a merchant's number has digits alone"));
+        table.tell("merchant", format!("is {merchant:?}: a merchant's number has digits alone"));
     }
     let (Some(public_keys), Some(certificates)) = (public_keys, certificates) else { return };
     if public_keys.is_empty() && certificates.is_empty() {
-        table.flaw::<()>("public_keys", "and platform_certificates are missing: give the keys that WeChat signs with");
+        table.tell("public_keys", "and platform_certificates are missing: give the keys that WeChat signs with");
     }
     for (id, _) in public_keys.iter().filter(|(id, _)| !id.starts_with(PUBLIC_KEY_ID)) {
-        table.flaw::<()>("public_keys", format!("has {id:?}: give each key under its id, {PUBLIC_KEY_ID}…"));
+        table.tell("public_keys", format!("has {id:?}: give each key under its id, {PUBLIC_KEY_ID}…"));
     }
     if let Some(answers) = answers.filter(|answers| !public_keys.iter().any(|(id, _)| id == answers)) {
-        table.flaw::<()>("answers_signed_by", format!("is {answers:?}, which is not among public_keys"));
+        table.tell("answers_signed_by", format!("is {answers:?}, which is not among public_keys"));
     }
     if key.as_ref().is_some_and(|key| public_keys.iter().any(|(_, other)| is_own(key, other))) {
-        table.flaw::<()>("public_keys", OWN);
+        table.tell("public_keys", OWN);
     }
     let (Some(tenant), Some(merchant), Some(app_id)) = (tenant, merchant, app_id) else { return };
     let (Some(certificate_serial), Some(key), Some(seal)) = (certificate_serial, key, seal) else { return };
@@ -154,12 +154,12 @@ fn read_wechat(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
     });
     for (id, key) in public_keys {
         if let Err(error) = said.wechat_ring.add_public_key(&account, &id, key) {
-            table.flaw::<()>("public_keys", format!("cannot be told apart: {error}"));
+            table.tell("public_keys", format!("cannot be told apart: {error}"));
         }
     }
     for certificate in certificates {
         if let Err(error) = said.wechat_ring.add_certificate(&account, certificate) {
-            table.flaw::<()>("platform_certificates", format!("cannot be told apart: {error}"));
+            table.tell("platform_certificates", format!("cannot be told apart: {error}"));
         }
     }
     said.wechat.push(account);
@@ -171,10 +171,10 @@ fn read_alipay(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
     let key = table.file("private_key", SigningKey::from_pem);
     let Some(alipay_keys) = table.files("alipay_keys", VerifyingKey::from_pem) else { return };
     if alipay_keys.is_empty() {
-        table.flaw::<()>("alipay_keys", "are missing: give Alipay's public key for this app, from its site");
+        table.tell("alipay_keys", "are missing: give Alipay's public key for this app, from its site");
     }
     if key.as_ref().is_some_and(|key| alipay_keys.iter().any(|other| is_own(key, other))) {
-        table.flaw::<()>("alipay_keys", OWN);
+        table.tell("alipay_keys", OWN);
     }
     let (Some(tenant), Some(app_id), Some(seller_id), Some(key)) = (tenant, app_id, seller_id, key) else { return };
     let account = Arc::new(alipay::Account {
@@ -187,7 +187,7 @@ fn read_alipay(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
         notify_url: notify_url.to_owned(),
     });
     if let Err(error) = said.alipay_ring.add(&account) {
-        table.flaw::<()>("app_id", format!("cannot be told apart: {error}"));
+        table.tell("app_id", format!("cannot be told apart: {error}"));
     }
     said.alipay.push(account);
 }

@@ -85,11 +85,16 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Tells what is wrong with a field, and gives `None`, so that a reading can end with it.
-    pub(super) fn flaw<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {
+    /// Tells what is wrong with a field.
+    pub(super) fn tell(&mut self, key: &str, message: impl Into<String>) {
         let line = self.table.get(key).map_or(self.line, |value| self.reader.line_at(value.span().start));
         let field = self.path_of(key);
         self.reader.flaws.push(Flaw { line, field, message: message.into() });
+    }
+
+    /// The same, and `None`, so that a reading can end with it.
+    pub(super) fn flaw<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {
+        self.tell(key, message);
         None
     }
 
@@ -97,8 +102,13 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
         self.table.get(key)
     }
 
+    fn tell_kind(&mut self, key: &str, value: &DeValue<'_>, wanted: &str) {
+        self.tell(key, format!("is of the kind {}; give {wanted}", value.type_str()));
+    }
+
     fn wrong_kind<T>(&mut self, key: &str, value: &DeValue<'_>, wanted: &str) -> Option<T> {
-        self.flaw(key, format!("is of the kind {}; give {wanted}", value.type_str()))
+        self.tell_kind(key, value, wanted);
+        None
     }
 
     /// A text, or nothing.
@@ -152,7 +162,7 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
         for element in elements {
             match element.get_ref() {
                 DeValue::String(named) => found.extend(self.content(key, named, read)),
-                other => drop(self.wrong_kind::<()>(key, other, "\"file:PATH\"")),
+                other => self.tell_kind(key, other, "\"file:PATH\""),
             }
         }
         (found.len() == elements.len()).then_some(found)
@@ -174,7 +184,7 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
                 DeValue::String(named) => {
                     found.extend(self.content(key, named, read).map(|value| (name.get_ref().to_string(), value)));
                 }
-                other => drop(self.wrong_kind::<()>(key, other, "\"file:PATH\"")),
+                other => self.tell_kind(key, other, "\"file:PATH\""),
             }
         }
         (found.len() == members.len()).then_some(found)
@@ -184,7 +194,7 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
     pub(super) fn each(&mut self, key: &str, known: &[&str], mut read: impl FnMut(&mut Table<'_, 'f, 't>)) {
         let Some(value) = self.value(key) else { return };
         let DeValue::Array(elements) = value.get_ref() else {
-            return drop(self.wrong_kind::<()>(key, value.get_ref(), "tables under [[…]]"));
+            return self.tell_kind(key, value.get_ref(), "tables under [[…]]");
         };
         for (index, element) in elements.iter().enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
@@ -192,7 +202,7 @@ impl<'r, 'f, 't> Table<'r, 'f, 't> {
                 DeValue::Table(table) => {
                     read(&mut Table::open(self.reader, (path, element.span().start), table, known));
                 }
-                other => drop(self.wrong_kind::<()>(key, other, "tables under [[…]]")),
+                other => self.tell_kind(key, other, "tables under [[…]]"),
             }
         }
     }

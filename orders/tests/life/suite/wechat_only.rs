@@ -1,5 +1,5 @@
-//! Goal: what WeChat Pay alone has: payments inside WeChat and on a phone's browser, and its pace of
-//! refunds.
+//! Goal: what WeChat Pay alone has: payments inside WeChat and on a phone's browser, its pace of
+//! refunds, and its bill.
 
 use domain::order::Status;
 use serde_json::json;
@@ -66,4 +66,61 @@ async fn a_second_partial_refund_waits_for_its_minute() {
         assert_eq!(rig.given_back(order, 1), back, "{wait_ms}");
     }
     assert_eq!(rig.status(order).await, Status::Paid);
+}
+
+/// A bill as WeChat writes it: our number, the refund's or none, and the amount.
+fn bill(lines: &[(&str, Option<&str>, i64)]) -> String {
+    let yuan = |amount: i64| format!("{}.{:02}", amount / 100, amount % 100);
+    let (mut text, mut sums) =
+        ("微信订单号,商户订单号,交易状态,商户退款单号,手续费,订单金额,申请退款金额\n".to_owned(), (0, 0));
+    for (number, refund, amount) in lines {
+        let (state, paid, back) = if refund.is_some() { ("REFUND", 0, *amount) } else { ("SUCCESS", *amount, 0) };
+        sums = (sums.0 + paid, sums.1 + back);
+        let (refund, paid, back) = (refund.unwrap_or("0"), yuan(paid), yuan(back));
+        text += &format!("`4200,`{number},`{state},`{refund},`0.60000,`{paid},`{back}\n");
+    }
+    let (count, paid, back) = (lines.len(), yuan(sums.0), yuan(sums.1));
+    text + &format!("总交易单数,订单总金额,申请退款总金额\n`{count},`{paid},`{back}\n")
+}
+
+/// A day's bill agrees with what was booked, or each difference is listed, and they add up.
+#[tokio::test]
+async fn a_days_bill_is_held_against_the_books() {
+    let mut rig = Rig::start().await;
+    let orders = rig.buy([1, 2]).await;
+    for (order, buyer) in orders.iter().zip([1, 2]) {
+        rig.paid(*order, buyer).await;
+    }
+    rig.refund(orders[0], "a", Some(TOTAL / 3)).await.expect(201);
+    rig.work().await;
+    let path = "/v1/merchant/settlements/wechat/2026-11-11";
+    let ask = |path: &str, token: &str, text: String| {
+        let (path, authorization) = (path.to_owned(), format!("Bearer {token}"));
+        let rig = &rig;
+        async move { rig.post_raw(&path, &[("authorization", &authorization)], Some(text.into())).await }
+    };
+    let (one, two, refund) = (format!("{}_1", orders[0]), format!("{}_1", orders[1]), format!("{}_r1", orders[0]));
+    let whole = bill(&[(&one, None, TOTAL), (&two, None, TOTAL), (&one, Some(&refund), TOTAL / 3)]);
+    let agrees = ask(path, "staff-7", whole.clone()).await;
+    let sums = json!({"received": 2 * TOTAL, "refunded": TOTAL / 3});
+    let body = agrees.expect(200);
+    assert_eq!((&body["ours"], &body["theirs"], &body["difference"]), (&sums, &sums, &json!(0)));
+    assert_eq!((&body["differences"], &body["fees_e5"]), (&json!([]), &json!(180_000)));
+    let differs = ask(path, "staff-7", bill(&[(&one, None, TOTAL + 1), ("777_1", None, 5)])).await;
+    let listed: Vec<_> = differs.expect(200)["differences"].as_array().unwrap().iter().collect();
+    let named = |number: &str| listed.iter().find(|one| one["number"] == number).unwrap()["difference"].clone();
+    assert_eq!(listed.len(), 4, "{listed:?}");
+    assert_eq!((named(&one), named("777_1")), (json!("amount_differs"), json!("missing_here")));
+    assert_eq!((named(&two), named(&refund)), (json!("missing_there"), json!("missing_there")));
+    assert_eq!(differs.body["difference"], 6 - TOTAL + TOTAL / 3);
+    let nobody = ask(path, "staff-8", whole.clone()).await;
+    assert_eq!(nobody.expect(200)["ours"], json!({"received": 0, "refunded": 0}), "another tenant's books");
+    let day_before = ask("/v1/merchant/settlements/wechat/2026-11-10", "staff-7", whole.clone()).await;
+    assert_eq!(day_before.expect(200)["ours"]["received"], 0);
+    ask(path, "weak-7", whole.clone()).await.refused(403, "forbidden");
+    ask("/v1/merchant/settlements/cash/2026-11-11", "staff-7", whole.clone()).await.refused(404, "not_found");
+    let day = ask("/v1/merchant/settlements/wechat/today", "staff-7", whole.clone()).await;
+    assert_eq!(day.refused(400, "invalid_request")["errors"][0]["field"], "day");
+    let cut = ask(path, "staff-7", whole[..whole.len() - 40].to_owned()).await;
+    assert_eq!(cut.refused(400, "invalid_request")["errors"][0]["field"], "body");
 }
