@@ -161,5 +161,7 @@ async fn a_late_payment_goes_back_by_itself() {
     rig.deliver().await;
     let told: Vec<String> = rig.timeline(order).await.into_iter().map(|(_, what)| what).collect();
     assert_eq!(told, ["attempt", "paid_late", "refund_done"]);
+    let told = rig.outbox().await.1.last().map(|event| (event.kind, event.refunded));
+    assert_eq!(told, Some((EventKind::RefundedInPart, TOTAL)), "services that follow hear of it");
     assert_eq!(rig.status(order).await, Status::Expired);
 }

@@ -36,12 +36,9 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Accounts, AllAccounts, AnyAccount, Expiry, Kinds, Life, Ports, Staff},
-    payment::{
-        Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
-        RefundOrder, notice::NoticeMetrics,
-    },
-    simulator::{Bank, Simulated, SimulatedAccounts, Simulator},
+    life::{AllAccounts, Expiry, Kinds, Life, Ports, Staff},
+    payment::{accounts::FileAccounts, notice::NoticeMetrics},
+    simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::{Value, json};
 use store::{
@@ -49,13 +46,14 @@ use store::{
     orders::{Progress, ShardWrite, Written},
     shards::{self, Namespace, Store},
 };
+use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use super::till::Till;
 use super::{
     mortal::{Fate, Mortal, MortalServer},
-    till::serve,
+    till::{Tills, serve},
 };
 use crate::place::{Db, Place};
 
@@ -80,61 +78,6 @@ pub(crate) enum DiesAfter {
 pub(crate) struct Death {
     pub(crate) point: Mutex<Option<DiesAfter>>,
     pub(crate) reached: Notify,
-}
-
-/// The provider of the tests.
-pub(crate) struct Dying(AnyAccount<Simulated<ManualClock>, ManualClock, SystemRandom>, Arc<Death>);
-
-impl Dying {
-    async fn then<T>(&self, point: DiesAfter, done: T) -> T {
-        let dies = *self.1.point.lock().unwrap() == Some(point);
-        if dies {
-            self.1.reached.notify_one();
-            std::future::pending::<()>().await;
-        }
-        done
-    }
-}
-
-impl Provider for Dying {
-    async fn create(&self, charge: &Charge) -> Result<Opened, Failed> {
-        self.then(DiesAfter::Create, self.0.create(charge).await).await
-    }
-
-    async fn query(&self, number: &Number) -> Result<Payment, Failed> {
-        self.0.query(number).await
-    }
-
-    async fn close(&self, number: &Number) -> Result<Closed, Failed> {
-        self.then(DiesAfter::Close, self.0.close(number).await).await
-    }
-
-    async fn refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
-        self.then(DiesAfter::Refund, self.0.refund(refund).await).await
-    }
-
-    async fn query_refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
-        self.0.query_refund(refund).await
-    }
-
-    fn verify(&self, received: Received<'_>) -> Result<Notice, Forged> {
-        self.0.verify(received)
-    }
-}
-
-/// The accounts of the tests.
-pub(crate) struct Tills(AllAccounts<SimulatedAccounts<ManualClock>, ManualClock, SystemRandom>, Arc<Death>);
-
-impl Accounts for Tills {
-    type Provider = Dying;
-
-    fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Dying> {
-        self.0.of(tenant, provider).map(|account| Dying(account, Arc::clone(&self.1)))
-    }
-
-    fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {
-        self.0.verify(provider, account, received)
-    }
 }
 
 /// Tokens such as `staff-7`, and `weak-7`, who may cancel and neither pay back nor read.
@@ -178,6 +121,8 @@ pub(crate) struct Rig {
     pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
     pub(crate) till: Till,
+    /// The accounts of the file, and its folder.
+    pub(crate) real: (FileAccounts<ManualClock, SystemRandom>, TempDir),
     simulator: Arc<Simulator<ManualClock>>,
     url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
@@ -235,6 +180,7 @@ impl Rig {
         let simulator = till.simulator(&bank, &url, accounts.clone());
         let providers = serve(Arc::clone(&simulator), &clock, &stop);
         let real = till.accounts((&url, &providers), &clock);
+        let all = AllAccounts { simulated: accounts, real: real.0.clone() };
         let death = Arc::<Death>::default();
         let registry = Registry::new().unwrap();
         let life = Arc::new(Life::<TestKinds>::new(
@@ -242,7 +188,7 @@ impl Rig {
                 databases: store.clone(),
                 clock: clock.clone(),
                 random: SystemRandom::default(),
-                accounts: Tills(AllAccounts { simulated: accounts, real }, Arc::clone(&death)),
+                accounts: Tills(all, Arc::clone(&death)),
                 staff: Names,
                 buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
             },
@@ -270,6 +216,7 @@ impl Rig {
             fate,
             death,
             till,
+            real,
             simulator,
             url,
             client,

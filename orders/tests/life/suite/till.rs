@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use domain::id::TenantId;
 use kit::{
     clock::ManualClock,
     http::{self, Limits, RequestMetrics, Router, Table},
@@ -13,14 +14,19 @@ use kit::{
     random::SystemRandom,
 };
 use orders::{
+    life::{Accounts, AllAccounts, AnyAccount},
     payment::{
+        Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
+        RefundOrder,
         accounts::FileAccounts,
         keys::{SealKey, SigningKey, VerifyingKey},
     },
-    simulator::{AlipaySide, Bank, SimulatedAccounts, Simulator, WechatSide},
+    simulator::{AlipaySide, Bank, Simulated, SimulatedAccounts, Simulator, WechatSide},
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+use super::rig::{Death, DiesAfter, Rig};
 
 const MERCHANT: &str = "1900000001";
 const WECHAT_APP: &str = "wx0000000000000001";
@@ -122,7 +128,7 @@ impl Till {
         self,
         (url, providers): (&str, &str),
         clock: &ManualClock,
-    ) -> FileAccounts<ManualClock, SystemRandom> {
+    ) -> (FileAccounts<ManualClock, SystemRandom>, TempDir) {
         let folder = TempDir::new().unwrap();
         let tables = match self {
             Self::Simulated => String::new(),
@@ -143,7 +149,7 @@ impl Till {
         for (name, content) in [("own", made()[0].as_str()), ("theirs", &theirs), ("seal", SEAL)] {
             fs::write(folder.path().join(name), format!("{content}\n")).unwrap();
         }
-        FileAccounts::open(Some(file), clock.clone(), SystemRandom::default()).unwrap()
+        (FileAccounts::open(Some(file), clock.clone(), SystemRandom::default()).unwrap(), folder)
     }
 }
 
@@ -171,4 +177,74 @@ pub(crate) fn serve(simulator: Arc<Simulator<ManualClock>>, clock: &ManualClock,
     let router = Router::new(simulator, table, clock.clone(), requests);
     tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
     url
+}
+
+/// The provider of the tests.
+pub(crate) struct Dying(AnyAccount<Simulated<ManualClock>, ManualClock, SystemRandom>, Arc<Death>);
+
+impl Dying {
+    async fn then<T>(&self, point: DiesAfter, done: T) -> T {
+        let dies = *self.1.point.lock().unwrap() == Some(point);
+        if dies {
+            self.1.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        done
+    }
+}
+
+impl Provider for Dying {
+    async fn create(&self, charge: &Charge) -> Result<Opened, Failed> {
+        self.then(DiesAfter::Create, self.0.create(charge).await).await
+    }
+
+    async fn query(&self, number: &Number) -> Result<Payment, Failed> {
+        self.0.query(number).await
+    }
+
+    async fn close(&self, number: &Number) -> Result<Closed, Failed> {
+        self.then(DiesAfter::Close, self.0.close(number).await).await
+    }
+
+    async fn refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
+        self.then(DiesAfter::Refund, self.0.refund(refund).await).await
+    }
+
+    async fn query_refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
+        self.0.query_refund(refund).await
+    }
+
+    fn verify(&self, received: Received<'_>) -> Result<Notice, Forged> {
+        self.0.verify(received)
+    }
+}
+
+/// The accounts of the tests.
+pub(crate) struct Tills(
+    pub(crate) AllAccounts<SimulatedAccounts<ManualClock>, ManualClock, SystemRandom>,
+    pub(crate) Arc<Death>,
+);
+
+impl Accounts for Tills {
+    type Provider = Dying;
+
+    fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Dying> {
+        self.0.of(tenant, provider).map(|account| Dying(account, Arc::clone(&self.1)))
+    }
+
+    fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {
+        self.0.verify(provider, account, received)
+    }
+}
+
+impl Rig {
+    /// Changes the file of accounts, and has it read. What it was.
+    pub(crate) fn accounts_file(&self, change: impl FnOnce(&str) -> String) -> String {
+        let (real, folder) = &self.real;
+        let path = folder.path().join("accounts.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, change(&text)).unwrap();
+        assert!(real.read_again().unwrap());
+        text
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     super::till::merchant_key,
-    rig::{Rig, TOTAL},
+    rig::{Rig, TOTAL, WINDOW_MS},
 };
 
 /// The page gets parameters that the shop signed; repeated it is the same payment, freshly signed.
@@ -66,6 +66,31 @@ async fn a_second_partial_refund_waits_for_its_minute() {
         assert_eq!(rig.given_back(order, 1), back, "{wait_ms}");
     }
     assert_eq!(rig.status(order).await, Status::Paid);
+}
+
+/// Work of an account that was taken out of the file waits, and is done once it is back; what others
+/// owe goes on meanwhile.
+#[tokio::test]
+async fn an_account_that_is_taken_out_holds_up_nobody_else() {
+    let mut rig = Rig::start().await;
+    let orders = rig.buy([1, 2]).await;
+    rig.paid(orders[0], 1).await;
+    rig.refund(orders[0], "a", None).await.expect(201);
+    rig.pay(orders[1], 2).await.expect(200);
+    let text = rig.accounts_file(|text| text.replace("tenant = \"7\"", "tenant = \"9\""));
+    for _ in 0..3 {
+        rig.work().await;
+        rig.pass(WINDOW_MS);
+    }
+    let now = (rig.status(orders[0]).await, rig.status(orders[1]).await);
+    assert_eq!(now, (Status::Refunding, Status::PendingPayment), "nobody can ask: nothing is given back");
+    rig.accounts_file(|_| text.clone());
+    for _ in 0..3 {
+        rig.work().await;
+        rig.pass(61_000);
+    }
+    let now = (rig.status(orders[0]).await, rig.status(orders[1]).await);
+    assert_eq!((now, rig.given_back(orders[0], 1)), ((Status::Refunded, Status::Expired), TOTAL));
 }
 
 /// A bill as WeChat writes it: our number, the refund's or none, and the amount.
