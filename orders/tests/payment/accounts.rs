@@ -136,7 +136,7 @@ async fn what_would_be_mistaken_for_another_account_is_refused() {
     let folder = folder();
     let one = wechat(7, MERCHANT, (PUBLIC_KEY_ID, "public2"));
     let twice = flaws(open(&folder, &format!("{HEAD}{one}{one}")).unwrap_err());
-    assert!(twice.iter().any(|told| told.starts_with("line 9: wechat[1].tenant 7 has an account")), "{twice:?}");
+    assert!(twice.iter().any(|told| told.starts_with("line 11: wechat[1].tenant 7 has an account")), "{twice:?}");
     let other = one.replace("tenant = \"7\"", "tenant = \"8\"");
     let shared = flaws(open(&folder, &format!("{HEAD}{one}{other}")).unwrap_err());
     assert!(shared[0].contains("another account's already"), "{shared:?}");

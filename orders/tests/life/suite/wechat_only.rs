@@ -4,10 +4,8 @@
 use domain::order::Status;
 use serde_json::json;
 
-use super::{
-    super::till::merchant_key,
-    rig::{Rig, TOTAL, WINDOW_MS},
-};
+use super::super::till::merchant_key;
+use super::rig::{Rig, TOTAL, WINDOW_MS};
 
 /// The page gets parameters that the shop signed; repeated it is the same payment, freshly signed.
 /// The id stands with the attempt: the work beside the requests opens it with the same.
