@@ -47,7 +47,10 @@ async fn between_a_refund_and_its_row() {
     rig.refund(order, "a", None).await.expect(201);
     die(&rig, DiesAfter::Refund, rig.work()).await;
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunding, TOTAL));
-    rig.pass(20_000.max(rig.till.gap_ms()));
-    rig.work().await;
+    // Alipay calls a repetition neither done nor not: a query says which.
+    for _ in 0..2 {
+        rig.pass(20_000.max(rig.till.gap_ms()));
+        rig.work().await;
+    }
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunded, TOTAL));
 }
