@@ -37,6 +37,8 @@ pub struct Config {
     pub databases: Databases,
     /// Where buyers of a shop's own pages log in.
     pub logins: Logins,
+    /// Where orders are paid.
+    pub payments: Payments,
 }
 
 /// The front tier.
@@ -93,6 +95,22 @@ pub struct Logins {
     pub sms: String,
 }
 
+/// Where orders are paid.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Payments {
+    /// The file of accounts at WeChat Pay and Alipay; empty: none.
+    pub accounts: PathBuf,
+}
+
+impl Payments {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        Some(self.accounts.clone()).filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -106,6 +124,7 @@ impl Default for Config {
             log: Log::default(),
             databases: Databases::default(),
             logins: Logins::default(),
+            payments: Payments::default(),
         }
     }
 }

@@ -40,6 +40,7 @@ use order_writer::{
     service,
     stalls::Stalls,
 };
+use orders::payment::accounts::AccountsError;
 use store::{
     consumer,
     figures::Figure,
@@ -69,6 +70,9 @@ pub use merchants::AtRest;
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<DeploymentError>() {
+        return error.exit();
+    }
+    if let Some(error) = error.downcast_ref::<AccountsError>() {
         return error.exit();
     }
     Exit::of_chain(error.as_ref()).unwrap_or(Exit::Software)
@@ -128,7 +132,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             samples.add(Kind::Counter, name, help, &labels, value);
         }
     })?;
-    let (place, watching) = ((&folder, note.listen, config.demo), (&registry, stop.clone()));
+    let (place, watching) = ((&folder, note.listen, &config), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;
     let shop = ShopPages::new(key.clone(), config.demo, deployment.clock);

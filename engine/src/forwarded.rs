@@ -21,6 +21,7 @@ const ROUTES: [(Method, &str, &str, bool); 14] = [
     (Method::POST, "/v1/merchant/order-exports", "merchant_order_export", false),
     (Method::GET, "/v1/merchant/order-exports/{*export}", "merchant_order_exports", false),
     (Method::GET, "/v1/merchant/payment-accounts", "payment_accounts", false),
+    (Method::POST, "/v1/merchant/settlements/{*day}", "merchant_settlement", false),
     (Method::GET, "/simulated/cashier/{account}/{*trade}", "cashier", false),
     (Method::POST, "/simulated/cashier/{account}/{*trade}", "cashier_step", false),
 ];

@@ -17,12 +17,14 @@ mod refund_routes;
 mod refunds;
 mod refused;
 mod service;
+mod settle;
 mod ship;
 mod shown;
 mod step;
 mod words;
 mod work;
 
+pub use accounts::{AllAccounts, AnyAccount};
 pub use document::document;
 pub use expiry::Expiry;
 pub use ports::{Accounts, Kinds, Ports, Staff};

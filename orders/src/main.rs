@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -14,6 +15,7 @@ use kit::{
 };
 use orders::{
     openapi,
+    payment::accounts::{self, AccountsError},
     serve::{self, BankServeArgs, ServeArgs},
 };
 use store::mismatch::is_mismatch;
@@ -36,6 +38,12 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Serves the simulated bank: play money, for trying out.
     Bank(Box<BankServeArgs>),
+    /// Prints a file of accounts at WeChat Pay and Alipay, each key explained; with a file: says
+    /// what is wrong with it.
+    Accounts {
+        /// The file to be checked.
+        file: Option<PathBuf>,
+    },
     /// Prints the OpenAPI document of what `serve` answers.
     Openapi,
 }
@@ -53,6 +61,9 @@ async fn main() -> ExitCode {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<AccountsError>() {
+        return error.exit();
+    }
     if is_mismatch(error.as_ref()) {
         return Exit::Mismatch;
     }
@@ -63,6 +74,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => serve::serve(*args).await,
         Command::Bank(args) => serve::serve_bank(*args).await,
+        Command::Accounts { file: None } => Ok(io::stdout().write_all(accounts::EXAMPLE.as_bytes())?),
+        Command::Accounts { file: Some(file) } => Ok(accounts::check(&file)?),
         Command::Openapi => Ok(io::stdout().write_all(openapi::document()?.as_bytes())?),
     }
 }

@@ -4,6 +4,9 @@
 //! *unknown*. The same number is queried then, never replaced by a new one, or the buyer pays
 //! twice.
 
+/// Merchants' accounts, by a file.
+pub mod accounts;
+
 /// Amounts as providers write them.
 pub mod amount;
 

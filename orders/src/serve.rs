@@ -7,6 +7,7 @@ mod staff;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -39,8 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     follow::{self, Blocks, Following},
-    life::{Kinds, Life, Ports, work},
-    payment::notice::NoticeMetrics,
+    life::{AllAccounts, Kinds, Life, Ports, work},
+    payment::{accounts::FileAccounts, notice::NoticeMetrics},
     simulator::RemoteAccounts,
 };
 
@@ -56,7 +57,7 @@ impl Kinds for Production {
     type Sql = MySql;
     type Clock = SystemClock;
     type Random = SystemRandom;
-    type Accounts = Option<RemoteAccounts>;
+    type Accounts = AllAccounts<Option<RemoteAccounts>, SystemClock, SystemRandom>;
     type Staff = Merchants;
 }
 
@@ -78,6 +79,11 @@ pub struct ServeArgs {
     /// Where the merchants' service is: it knows people and keys.
     #[arg(long, env = "FLASHSALE_CATALOG_URL", default_value = "http://127.0.0.1:8082")]
     pub catalog_url: String,
+
+    /// The file of tenants' accounts at WeChat Pay and Alipay; `orders accounts` prints one that
+    /// explains itself. Without it nobody is paid there.
+    #[arg(long, env = "FLASHSALE_PAYMENT_ACCOUNTS")]
+    pub payment_accounts: Option<PathBuf>,
 
     /// The simulated bank, if shops shall be paid in play money.
     #[command(flatten)]
@@ -122,7 +128,10 @@ impl BankArgs {
 /// What a person can do about each stands in its text.
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stop = on_signals()?;
-    let (buyers, accounts, cashier) = (args.tokens.verifier()?, args.bank.accounts()?, args.bank.cashier()?);
+    let (buyers, simulated, cashier) = (args.tokens.verifier()?, args.bank.accounts()?, args.bank.cashier()?);
+    let (clock, random) = (SystemClock::new(), SystemRandom::default());
+    let real = FileAccounts::open(args.payment_accounts.clone(), clock, random.clone())?;
+    let accounts = AllAccounts { simulated, real: real.clone() };
     let staff = Merchants::at(&args.catalog_url)?;
     let second = SecondPort::open(&args.admin)?;
     let listener = listen(args.listen)?;
@@ -132,7 +141,6 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let listing = follow::open(&server, &args.stores.namespace).await.context("opening the database of lists")?;
     let log = log(&args.stores);
     ensure_topics(&log).await.context("the topics of the log")?;
-    let (clock, random) = (SystemClock::new(), SystemRandom::default());
     let following = Arc::new(Following::<Production>::new(follow::Ports {
         databases: databases.clone(),
         blocks: Blocks::new(listing.clone()),
@@ -144,6 +152,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let life = Arc::new(Life::new(ports, NoticeMetrics::register(&second.registry)?));
     let work_stop = CancellationToken::new();
     let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));
+    let watch = tokio::spawn(real.watch(work_stop.clone()));
     let events = (KafkaSource::of(&log, Topic::OrderEvents), log.partitions);
     let follow = follow::follow(Arc::clone(&following), events, (stop.clone(), work_stop.clone()));
     let follow = tokio::spawn(follow);
@@ -151,6 +160,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     second.serve(listener, served, stop).await?;
     work_stop.cancel();
     work.await?;
+    watch.await?;
     follow.await?;
     databases.close().await;
     listing.close().await;

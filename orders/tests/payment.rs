@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
 mod payment {
+    mod accounts;
     mod alipay;
     mod amounts;
     mod attempts;

@@ -1,5 +1,6 @@
-//! The order service within this process, on the buyers' port. Its provider is the simulated bank,
-//! which forgets its trades when the process ends: what was not paid then expires.
+//! The order service within this process, on the buyers' port. Its providers are WeChat Pay and
+//! Alipay, for who has an account in the file of accounts, and for the demo's shop the simulated
+//! bank, which forgets its trades when the process ends: what was not paid then expires.
 
 use std::{
     net::SocketAddr,
@@ -21,8 +22,8 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Kinds, Life, Ports, Staff, work},
-    payment::notice::NoticeMetrics,
+    life::{Accounts as _, AllAccounts, Kinds, Life, Ports, Staff, work},
+    payment::{ProviderKind, accounts::FileAccounts, notice::NoticeMetrics},
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::Value as Json;
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::merchants::Service;
 use crate::demo::DEMO_TENANT;
-use crate::{deployment::Deployment, folder::Folder};
+use crate::{config::Config, deployment::Deployment, folder::Folder};
 
 /// The merchants' people, as their service in this process knows them.
 pub(super) struct People(Arc<Service>);
@@ -83,7 +84,7 @@ impl Kinds for Here {
     type Sql = Sqlite;
     type Clock = SystemClock;
     type Random = SystemRandom;
-    type Accounts = SimulatedAccounts<SystemClock>;
+    type Accounts = AllAccounts<SimulatedAccounts<SystemClock>, SystemClock, SystemRandom>;
     type Staff = People;
 }
 
@@ -100,27 +101,23 @@ pub(super) struct OrderService {
 }
 
 impl OrderService {
-    /// Starts the background work. `listen`: where buyers reach this process. `demo`: the demo's
-    /// shop is paid in play money; nobody else is.
+    /// Starts the background work. `listen`: where buyers reach this process. With the demo its shop
+    /// is paid in play money; nobody else is.
     pub(super) fn start(
         deployment: &Deployment<SystemClock>,
-        (folder, listen, demo): (&Folder, SocketAddr, bool),
+        (folder, listen, config): (&Folder, SocketAddr, &Config),
         people: Arc<Service>,
         (registry, drain): (&Registry, CancellationToken),
     ) -> anyhow::Result<Self> {
         let (origin, bank) = (format!("http://{listen}"), Bank::new(deployment.clock));
         let master = folder.control_key()?.parse().context("the control key")?;
-        let accounts = SimulatedAccounts::new(bank.clone(), master, &origin);
-        let shops = demo.then(|| TenantId::new(DEMO_TENANT.into())).transpose()?;
-        let accounts = accounts.only(shops.into_iter().collect());
-        let simulator = Simulator {
-            bank,
-            wechat: None,
-            alipay: None,
-            simulated: Vec::new(),
-            accounts: Some(accounts.clone()),
-            origin,
-        };
+        let simulated = SimulatedAccounts::new(bank.clone(), master, &origin);
+        let shops = config.demo.then(|| TenantId::new(DEMO_TENANT.into())).transpose()?;
+        let simulated = simulated.only(shops.into_iter().collect());
+        let real = FileAccounts::open(config.payments.file(), deployment.clock, SystemRandom::default())?;
+        let accounts = AllAccounts { simulated: simulated.clone(), real: real.clone() };
+        let simulator =
+            Simulator { bank, wechat: None, alipay: None, simulated: Vec::new(), accounts: Some(simulated), origin };
         let ports = Ports {
             databases: deployment.databases.clone(),
             clock: deployment.clock,
@@ -140,6 +137,7 @@ impl OrderService {
         people.ask_orders(Known { life: Arc::downgrade(&life), following: Arc::downgrade(&following) });
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));
+        tasks.spawn(real.watch(stop.clone()));
         let events = (SqliteSource::of(&deployment.log, Topic::OrderEvents), deployment.partitions);
         tasks.spawn(follow::follow(Arc::clone(&following), events, (drain, stop.clone())));
         let (notices, stopped) = (Arc::clone(&simulator), stop.clone());

@@ -15,9 +15,10 @@ use crate::payment::{
 };
 
 const COLUMNS: &str = "order_id, attempt, tenant, method, state, amount, currency, opened, provider_number, \
-                       expires_at, close_from, after_close, paid_at, next_at";
+                       expires_at, close_from, after_close, paid_at, next_at, payer";
 const INSERT: &str = "INSERT INTO attempts (order_id, attempt, tenant, provider, number, method, state, amount, \
-                      currency, expires_at, close_from, next_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                      currency, expires_at, close_from, next_at, created_at, payer) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const SAVE: &str = "UPDATE attempts SET state = ?, opened = ?, provider_number = ?, after_close = ?, paid_at = ?, \
                     next_at = ? WHERE order_id = ? AND attempt = ?";
 
@@ -26,18 +27,20 @@ const SILENT_MS: u64 = 5_000;
 /// How often an open attempt is asked about, in case its notice is lost.
 const ASKED_EVERY_MS: u64 = 60_000;
 
-/// How a buyer can pay: what a method's row says is all that opening it again needs.
-const METHODS: [(&str, ProviderKind, Method); 5] = [
-    ("simulated", ProviderKind::Simulated, Method::Simulated),
-    ("wechat_native", ProviderKind::Wechat, Method::WechatNative),
-    ("alipay_wap", ProviderKind::Alipay, Method::AlipayWap),
-    ("alipay_page", ProviderKind::Alipay, Method::AlipayPage),
-    ("alipay_precreate", ProviderKind::Alipay, Method::AlipayPrecreate),
+/// How a buyer can pay, by the name in the row.
+const METHODS: [(&str, ProviderKind); 7] = [
+    ("simulated", ProviderKind::Simulated),
+    ("wechat_jsapi", ProviderKind::Wechat),
+    ("wechat_h5", ProviderKind::Wechat),
+    ("wechat_native", ProviderKind::Wechat),
+    ("alipay_wap", ProviderKind::Alipay),
+    ("alipay_page", ProviderKind::Alipay),
+    ("alipay_precreate", ProviderKind::Alipay),
 ];
 
 /// A method by its name.
-pub(super) fn method(name: &str) -> Option<(&'static str, ProviderKind, Method)> {
-    METHODS.into_iter().find(|(known, ..)| *known == name)
+pub(super) fn method(name: &str) -> Option<(&'static str, ProviderKind)> {
+    METHODS.into_iter().find(|(known, _)| *known == name)
 }
 
 /// An attempt.
@@ -47,7 +50,10 @@ pub(super) struct Attempt {
     /// Counted within the order, from 1.
     pub(super) attempt: u32,
     pub(super) tenant: TenantId,
-    pub(super) method: (&'static str, ProviderKind, Method),
+    pub(super) method: (&'static str, ProviderKind),
+    /// Who pays, where the provider is told: the buyer's id in the shop's app, or the address that
+    /// the buyer asks from. Personal data.
+    pub(super) payer: Option<String>,
     pub(super) state: AttemptState,
     pub(super) amount: Money,
     /// What the buyer's device does next, as JSON.
@@ -90,6 +96,23 @@ impl Attempt {
         Ok(Ours { tenant, provider, number: self.number()?, amount, state })
     }
 
+    /// How it is paid: with the method's name all that opening it again needs stands in the row.
+    fn method(&self) -> Result<Method, SqlError> {
+        let payer = || {
+            let missing = || format!("attempt {} of order {} has no payer", self.attempt, self.order);
+            self.payer.clone().ok_or_else(|| SqlError::Broken(missing().into()))
+        };
+        Ok(match self.method.0 {
+            "wechat_jsapi" => Method::WechatJsapi { openid: payer()? },
+            "wechat_h5" => Method::WechatH5 { client_address: payer()? },
+            "wechat_native" => Method::WechatNative,
+            "alipay_wap" => Method::AlipayWap,
+            "alipay_page" => Method::AlipayPage,
+            "alipay_precreate" => Method::AlipayPrecreate,
+            _ => Method::Simulated,
+        })
+    }
+
     /// What the provider is asked to open: the same each time.
     pub(super) fn charge(&self) -> Result<Charge, SqlError> {
         Ok(Charge {
@@ -97,7 +120,7 @@ impl Attempt {
             amount: self.amount,
             description: format!("Order {}", self.order),
             expires_ms: self.window.expires_ms,
-            method: self.method.2.clone(),
+            method: self.method()?,
             return_url: None,
             is_shared: false,
         })
@@ -129,6 +152,7 @@ fn read(mut row: Row) -> Result<Attempt, SqlError> {
         after_close: row.int_or_null()?.and_then(|number| Status::from_stored(u8::try_from(number).ok()?)),
         paid_ms: row.time_or_null()?,
         next_ms: row.time_or_null()?,
+        payer: row.text_or_null()?,
     })
 }
 
@@ -177,6 +201,7 @@ impl<S: Sql> Step<S> {
             stored(attempt.window.close_from_ms)?.into(),
             time(attempt.next_ms)?,
             stored(self.now_ms)?.into(),
+            Value::text_or_null(attempt.payer.as_deref()),
         ];
         self.tx.exec(INSERT, params).await.map(drop)
     }

@@ -6,7 +6,7 @@ use kit::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{cancel, notify, pay, payable, refund_routes, ship};
+use super::{cancel, notify, pay, payable, refund_routes, settle, ship};
 
 /// What a step of an order may be refused with.
 const STEP: [(Code, &str); 10] = [
@@ -69,5 +69,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
         document.merge(area);
     }
     document.merge(payable::document());
+    document.merge(settle::document());
     document
 }

@@ -39,6 +39,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 enum PayMethod {
     /// On the page of the simulated bank.
     Simulated,
+    /// Inside WeChat, by the buyer's `openid` for the shop's app.
+    WechatJsapi,
+    /// In a browser of a phone, outside WeChat. WeChat lets the page be opened from the address
+    /// alone that this request came from.
+    WechatH5,
     /// By a code that WeChat scans.
     WechatNative,
     /// In a browser of a phone.
@@ -53,6 +58,8 @@ impl PayMethod {
     const fn name(self) -> &'static str {
         match self {
             Self::Simulated => "simulated",
+            Self::WechatJsapi => "wechat_jsapi",
+            Self::WechatH5 => "wechat_h5",
             Self::WechatNative => "wechat_native",
             Self::AlipayWap => "alipay_wap",
             Self::AlipayPage => "alipay_page",
@@ -66,6 +73,40 @@ impl PayMethod {
 #[serde(deny_unknown_fields)]
 struct Pay {
     method: PayMethod,
+    /// With `wechat_jsapi`, and with nothing else: the buyer's id for the shop's app.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[0-9A-Za-z_-]+$", nullable = false)]
+    openid: Option<String>,
+}
+
+impl Pay {
+    /// Who pays, where the provider is told.
+    fn payer(&self, call: &Call<'_>) -> Result<Option<String>, Refused> {
+        let wrong = |message| Problem::new(Code::InvalidRequest, "the body is wrong").with_field("openid", message);
+        match (self.method, &self.openid) {
+            (PayMethod::WechatJsapi, Some(openid)) => Ok(Some(openid.clone())),
+            (PayMethod::WechatJsapi, None) => Err(wrong("is missing: give the buyer's id for the shop's app").into()),
+            (_, Some(_)) => Err(wrong("belongs to the method wechat_jsapi alone").into()),
+            (PayMethod::WechatH5, None) => Ok(Some(call.address.to_string())),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
+/// What a page hands to `WeixinJSBridge.invoke("getBrandWCPayRequest", …)` (with `appId`) or to
+/// `wx.requestPayment` (without it).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Jsapi {
+    app_id: String,
+    /// Seconds since 1970, as text.
+    time_stamp: String,
+    nonce_str: String,
+    /// `prepay_id=…`, valid for two hours: this request repeated gives a fresh one.
+    package: String,
+    /// `RSA`.
+    sign_type: String,
+    /// Of the four above, by the shop.
+    pay_sign: String,
 }
 
 /// An attempt to pay, as the buyer sees it.
@@ -80,11 +121,16 @@ struct Payable {
     amount: Amount,
     /// When the provider stops accepting, RFC 3339.
     expires_at: String,
-    /// The page to open.
+    /// By `wechat_jsapi`: how a page inside WeChat begins to pay. What it says afterwards proves
+    /// nothing: the order is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    jsapi: Option<Jsapi>,
+    /// By `wechat_h5`, `alipay_wap`, `alipay_page` and `simulated`: the page to open.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     page: Option<String>,
-    /// The text to show as a QR code.
+    /// By `wechat_native` and `alipay_precreate`: the text to show as a QR code.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     code: Option<String>,
@@ -93,6 +139,7 @@ struct Payable {
 /// What an attempt's row keeps of what was opened.
 #[derive(Debug, Default, Deserialize)]
 struct Kept {
+    jsapi: Option<Jsapi>,
     page: Option<String>,
     code: Option<String>,
 }
@@ -119,6 +166,7 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, buyer, order) = life.buyer(call)?;
     let asked: Pay = call.json()?;
+    let payer = asked.payer(call)?;
     let step = life.begin(order).await?;
     let mut step =
         step.filter(|step| step.row.tenant == tenant && step.row.buyer == buyer).ok_or_else(Refused::not_found)?;
@@ -134,6 +182,11 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
             let detail = format!("a payment by {} is open until {}", live.method.0, rfc3339(live.window.expires_ms));
             return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
         }
+        // The address of the first request stays; another person's id would open a payment for him.
+        Some(live) if asked.openid.is_some() && live.payer != payer => {
+            let detail = format!("a payment by another openid is open until {}", rfc3339(live.window.expires_ms));
+            return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
+        }
         Some(live) => {
             // Unlocked before the provider is asked: what it says is a step of its own.
             step.tx.rollback().await;
@@ -141,7 +194,7 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
         }
         None => {
             let number = attempts.last().map_or(1, |last| last.attempt + 1);
-            let attempt = new_attempt(life, &step.row, asked.method, (number, step.now_ms))?;
+            let attempt = new_attempt(life, &step.row, (asked.method, payer), (number, step.now_ms))?;
             step.add_attempt(&attempt).await?;
             let number = attempt.number()?;
             let told = Told { who: "buyer", what: "attempt", number: Some(number.as_str()), ..Told::default() };
@@ -162,7 +215,7 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
 fn new_attempt<K: Kinds>(
     life: &Life<K>,
     row: &OrderRow,
-    asked: PayMethod,
+    (asked, payer): (PayMethod, Option<String>),
     (attempt, now_ms): (u32, u64),
 ) -> Result<Attempt, Refused> {
     let now = OrderNow::of(row);
@@ -186,6 +239,7 @@ fn new_attempt<K: Kinds>(
         after_close: None,
         paid_ms: None,
         next_ms: None,
+        payer,
     };
     attempt.schedule(now_ms);
     Ok(attempt)
@@ -199,6 +253,7 @@ fn shown(attempt: &Attempt) -> Result<Response<Body>, store::sql::SqlError> {
         method: attempt.method.0,
         amount: attempt.amount.into(),
         expires_at: rfc3339(attempt.window.expires_ms),
+        jsapi: kept.jsapi,
         page: kept.page,
         code: kept.code,
     };

@@ -30,6 +30,8 @@ const SAVE: &str = "UPDATE refunds SET state = ?, provider_number = COALESCE(?, 
                     done_at = ? WHERE order_id = ? AND refund = ?";
 /// Takes a turn: of two who try, one does.
 const CLAIM: &str = "UPDATE refunds SET next_at = ? WHERE order_id = ? AND refund = ? AND next_at = ?";
+/// Until it is looked again whether an account is there.
+const NO_ACCOUNT_MS: u64 = 30_000;
 /// The others of the order wait for their turn behind it.
 const HOLD_BACK: &str =
     "UPDATE refunds SET next_at = ? WHERE order_id = ? AND refund <> ? AND state = 1 AND next_at < ?";
@@ -160,7 +162,9 @@ impl<K: Kinds> Life<K> {
     /// Gives a refund its turn, unless somebody else has it.
     pub(super) async fn give_turn(&self, refund: &RefundRow) -> Result<(), Refused> {
         let Some(pace) = Pace::of(refund.provider) else { return Ok(()) };
-        let Some(account) = self.ports().accounts.of(refund.tenant, refund.provider) else { return Ok(()) };
+        let Some(account) = self.ports().accounts.of(refund.tenant, refund.provider) else {
+            return self.lacks_account(refund).await;
+        };
         let (now_ms, asks) = (self.now_ms(), refund.stage == Stage::Waiting);
         let until = stored(now_ms + if asks { pace.order_gap_ms } else { pace.query_gap_ms })?;
         let shard = self.orders().map().home_of_order(refund.order).shard;
@@ -178,6 +182,18 @@ impl<K: Kinds> Life<K> {
             account.query_refund(&asked).await
         };
         self.refund_answered((refund.order, refund.refund), &answer).await
+    }
+
+    /// Nobody can be asked: it is told, and the refunds of others come before it.
+    async fn lacks_account(&self, refund: &RefundRow) -> Result<(), Refused> {
+        let shard = self.orders().map().home_of_order(refund.order).shard;
+        let (later, order) = (stored(self.now_ms() + NO_ACCOUNT_MS)?, refund.order.stored());
+        let claim = vec![later.into(), order.into(), refund.refund.into(), time(refund.next_ms)?];
+        if self.orders().change_beside(shard, CLAIM, claim).await? == 1 {
+            tracing::error!(order = %refund.order, tenant = %refund.tenant, provider = refund.provider.as_str(),
+                "a refund is owed from an account that is not among the accounts: put it back");
+        }
+        Ok(())
     }
 
     /// Takes in what a provider says of a refund.

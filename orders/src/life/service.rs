@@ -25,7 +25,7 @@ use super::{
     rates::Rates,
     refund_routes,
     refused::Refused,
-    ship,
+    settle, ship,
 };
 use crate::payment::notice::NoticeMetrics;
 
@@ -117,6 +117,7 @@ impl<K: Kinds> Api for Life<K> {
             cancel::routes(),
             refund_routes::routes(),
             ship::routes(),
+            settle::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

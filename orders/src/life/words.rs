@@ -149,7 +149,11 @@ impl<K: Kinds> Life<K> {
     /// the provider does not have it, and asked about otherwise.
     pub(super) async fn look(&self, attempt: &Attempt) -> Result<(), Refused> {
         let place = (attempt.order, attempt.attempt);
-        let Some(provider) = self.ports().accounts.of(attempt.tenant, attempt.provider()) else { return Ok(()) };
+        let Some(provider) = self.ports().accounts.of(attempt.tenant, attempt.provider()) else {
+            tracing::error!(order = %attempt.order, tenant = %attempt.tenant, provider = attempt.provider().as_str(),
+                "a payment is open at an account that is not among the accounts: put it back, nobody can ask");
+            return Ok(());
+        };
         let number = attempt.number()?;
         if attempt.after_close.is_some() || self.now_ms() >= attempt.window.close_from_ms {
             let closing = self.hear(place, Word::Happened(Happened::CloseAsked)).await?;
@@ -189,8 +193,7 @@ fn as_json(opened: &Opened) -> String {
     match opened {
         Opened::Page(page) => json!({"page": page}),
         Opened::Code(code) => json!({"code": code}),
-        // No method that is offered opens one: its row would need the buyer's id.
-        Opened::Jsapi(_) => json!({}),
+        Opened::Jsapi(parameters) => json!({"jsapi": parameters}),
     }
     .to_string()
 }

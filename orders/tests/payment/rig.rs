@@ -35,8 +35,12 @@ pub(crate) fn key(at: usize) -> SigningKey {
     SigningKey::from_pem(&made()[at]).unwrap()
 }
 
+pub(crate) fn public_text(at: usize) -> String {
+    key(at).public_base64().unwrap()
+}
+
 pub(crate) fn public(at: usize) -> VerifyingKey {
-    VerifyingKey::from_pem(&key(at).public_base64().unwrap()).unwrap()
+    VerifyingKey::from_pem(&public_text(at)).unwrap()
 }
 
 pub(crate) fn tenant(id: u64) -> TenantId {

@@ -1,5 +1,9 @@
 //! All tests of the service, by what they are about.
 
+#[path = "at_alipay.rs"]
+mod at_alipay;
+#[path = "at_wechat.rs"]
+mod at_wechat;
 #[path = "cancel.rs"]
 mod cancel;
 #[path = "crash.rs"]
@@ -22,5 +26,7 @@ mod refunds;
 mod rig;
 #[path = "ship.rs"]
 mod ship;
+#[path = "till.rs"]
+mod till;
 #[path = "writes.rs"]
 mod writes;

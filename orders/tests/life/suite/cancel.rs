@@ -38,7 +38,7 @@ async fn an_open_payment_is_closed_first() {
     let order = rig.buy([1]).await[0];
     let number = rig.pay(order, 1).await.expect(200)["number"].as_str().unwrap().parse().unwrap();
     rig.cancel(order, 1).await.expect(200);
-    assert!(rig.bank.pay("7", &number).is_err(), "closed at the bank");
+    assert!(rig.bank.pay(rig.till.account(), &number).is_err(), "closed at the bank");
     assert_eq!((rig.status(order).await, rig.outbox().await.0.len()), (Status::Cancelled, 1));
 }
 
@@ -64,7 +64,7 @@ async fn a_cancel_that_meets_a_payment_is_refused() {
     let mut rig = Rig::start().await;
     let order = rig.buy([1]).await[0];
     let number = rig.pay(order, 1).await.expect(200)["number"].as_str().unwrap().parse().unwrap();
-    rig.bank.pay("7", &number).unwrap();
+    rig.bank.pay(rig.till.account(), &number).unwrap();
     assert_eq!(rig.cancel(order, 1).await.refused(409, "conflict")["current"]["status"], "paid");
     assert_eq!(rig.deliver().await, 1, "its notice is a repetition");
     assert_eq!((rig.outbox().await.0.len(), rig.outbox().await.1.len()), (0, 1));

@@ -6,23 +6,21 @@ use domain::order::Status;
 
 use super::rig::{DiesAfter, Rig, TOTAL, WINDOW_MS};
 
-impl Rig {
-    /// Works until it waits for an answer that does not come, and dies there.
-    async fn die(&self, point: DiesAfter, work: impl Future<Output = ()>) {
-        *self.death.point.lock().unwrap() = Some(point);
-        tokio::select! {
-            () = work => panic!("it went on after {point:?}"),
-            () = self.death.reached.notified() => {}
-        }
-        *self.death.point.lock().unwrap() = None;
+/// Works until it waits for an answer that does not come, and dies there.
+async fn die(rig: &Rig, point: DiesAfter, work: impl Future<Output = ()>) {
+    *rig.death.point.lock().unwrap() = Some(point);
+    tokio::select! {
+        () = work => panic!("it went on after {point:?}"),
+        () = rig.death.reached.notified() => {}
     }
+    *rig.death.point.lock().unwrap() = None;
 }
 
 #[tokio::test]
 async fn between_the_opening_of_a_payment_and_its_row() {
     let mut rig = Rig::start().await;
     let order = rig.buy([1]).await[0];
-    rig.die(DiesAfter::Create, async { drop(rig.pay(order, 1).await) }).await;
+    die(&rig, DiesAfter::Create, async { drop(rig.pay(order, 1).await) }).await;
     assert_eq!(rig.pay(order, 1).await.expect(200)["number"], format!("{order}_1"));
     rig.paid(order, 1).await;
 }
@@ -33,7 +31,7 @@ async fn between_the_close_of_a_payment_and_the_release() {
     let order = rig.buy([1]).await[0];
     rig.pay(order, 1).await.expect(200);
     rig.pass(WINDOW_MS);
-    rig.die(DiesAfter::Close, rig.work()).await;
+    die(&rig, DiesAfter::Close, rig.work()).await;
     assert_eq!((rig.status(order).await, rig.outbox().await.0.len()), (Status::PendingPayment, 0));
     assert_eq!(rig.expire().await, 0, "nobody knows yet that it is closed");
     rig.pass(20_000);
@@ -47,9 +45,12 @@ async fn between_a_refund_and_its_row() {
     let order = rig.buy([1]).await[0];
     rig.paid(order, 1).await;
     rig.refund(order, "a", None).await.expect(201);
-    rig.die(DiesAfter::Refund, rig.work()).await;
+    die(&rig, DiesAfter::Refund, rig.work()).await;
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunding, TOTAL));
-    rig.pass(20_000);
-    rig.work().await;
+    // Alipay calls a repetition neither done nor not: a query says which.
+    for _ in 0..2 {
+        rig.pass(20_000.max(rig.till.gap_ms()));
+        rig.work().await;
+    }
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunded, TOTAL));
 }

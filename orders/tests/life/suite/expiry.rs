@@ -89,7 +89,7 @@ async fn an_open_payment_is_closed_before_its_order_expires() {
     assert_eq!(rig.status(order).await, Status::PendingPayment);
     rig.work().await;
     assert_eq!(rig.status(order).await, Status::Expired);
-    assert!(rig.bank.pay("7", &number).is_err());
+    assert!(rig.bank.pay(rig.till.account(), &number).is_err());
     assert_eq!(rig.outbox().await.0.len(), 1);
     let told: Vec<String> = rig.timeline(order).await.into_iter().map(|(_, what)| what).collect();
     assert_eq!(told, ["attempt", "attempt_closed", "expired"]);
@@ -102,7 +102,7 @@ async fn a_payment_of_the_last_second_counts() {
     let order = rig.buy([1]).await[0];
     let number = rig.pay(order, 1).await.expect(200)["number"].as_str().unwrap().parse().unwrap();
     rig.pass(WINDOW_MS - 16_000);
-    rig.bank.pay("7", &number).unwrap();
+    rig.bank.pay(rig.till.account(), &number).unwrap();
     rig.pass(16_000);
     assert_eq!(rig.expire().await, 0);
     rig.work().await;

@@ -46,7 +46,7 @@ async fn partial_refunds_move_money_until_all_of_it_is_back() {
     assert_eq!(told, Some((9, EventKind::RefundedInPart, TOTAL / 3)), "services that follow hear of a part");
     rig.refund(order, "c", Some(TOTAL * 2 / 3)).await.expect(201);
     assert_eq!(rig.status(order).await, Status::Refunding);
-    rig.pass(2_000);
+    rig.pass(rig.till.gap_ms());
     rig.work().await;
     rig.deliver().await;
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunded, TOTAL));
@@ -82,7 +82,7 @@ async fn an_answer_that_is_lost_is_asked_for_with_the_same_number() {
         rig.bank.fault(fault);
         for _ in 0..4 {
             rig.work().await;
-            rig.pass(2_000);
+            rig.pass(rig.till.gap_ms());
         }
         assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Refunded, TOTAL), "{fault:?}");
         rig.deliver().await;

@@ -1,5 +1,5 @@
-//! A running order service on empty databases, with orders as a writer leaves them, and the
-//! simulated bank as its provider.
+//! A running order service on empty databases, with orders as a writer leaves them, and a provider:
+//! the simulated bank, or WeChat Pay or Alipay behind their HTTP interfaces.
 
 use std::{
     sync::{Arc, Mutex},
@@ -36,12 +36,9 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Accounts, Expiry, Kinds, Life, Ports, Staff},
-    payment::{
-        Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
-        RefundOrder, notice::NoticeMetrics,
-    },
-    simulator::{Bank, Simulated, SimulatedAccounts, Simulator},
+    life::{AllAccounts, Expiry, Kinds, Life, Ports, Staff},
+    payment::{accounts::FileAccounts, notice::NoticeMetrics},
+    simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::{Value, json};
 use store::{
@@ -49,10 +46,15 @@ use store::{
     orders::{Progress, ShardWrite, Written},
     shards::{self, Namespace, Store},
 };
+use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::mortal::{Fate, Mortal, MortalServer};
+pub(crate) use super::till::Till;
+use super::{
+    mortal::{Fate, Mortal, MortalServer},
+    till::{Tills, serve},
+};
 use crate::place::{Db, Place};
 
 /// Where the clock of the tests begins: 2026-11-11T00:00:00Z.
@@ -76,61 +78,6 @@ pub(crate) enum DiesAfter {
 pub(crate) struct Death {
     pub(crate) point: Mutex<Option<DiesAfter>>,
     pub(crate) reached: Notify,
-}
-
-/// The provider of the tests.
-pub(crate) struct Dying(Simulated<ManualClock>, Arc<Death>);
-
-impl Dying {
-    async fn then<T>(&self, point: DiesAfter, done: T) -> T {
-        let dies = *self.1.point.lock().unwrap() == Some(point);
-        if dies {
-            self.1.reached.notify_one();
-            std::future::pending::<()>().await;
-        }
-        done
-    }
-}
-
-impl Provider for Dying {
-    async fn create(&self, charge: &Charge) -> Result<Opened, Failed> {
-        self.then(DiesAfter::Create, self.0.create(charge).await).await
-    }
-
-    async fn query(&self, number: &Number) -> Result<Payment, Failed> {
-        self.0.query(number).await
-    }
-
-    async fn close(&self, number: &Number) -> Result<Closed, Failed> {
-        self.then(DiesAfter::Close, self.0.close(number).await).await
-    }
-
-    async fn refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
-        self.then(DiesAfter::Refund, self.0.refund(refund).await).await
-    }
-
-    async fn query_refund(&self, refund: &RefundOrder) -> Result<Refund, Failed> {
-        self.0.query_refund(refund).await
-    }
-
-    fn verify(&self, received: Received<'_>) -> Result<Notice, Forged> {
-        self.0.verify(received)
-    }
-}
-
-/// The accounts of the tests.
-pub(crate) struct Tills(SimulatedAccounts<ManualClock>, Arc<Death>);
-
-impl Accounts for Tills {
-    type Provider = Dying;
-
-    fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Dying> {
-        self.0.of(tenant, provider).map(|account| Dying(account, Arc::clone(&self.1)))
-    }
-
-    fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {
-        self.0.verify(provider, account, received)
-    }
 }
 
 /// Tokens such as `staff-7`, and `weak-7`, who may cancel and neither pay back nor read.
@@ -173,7 +120,10 @@ pub(crate) struct Rig {
     /// At which write the process dies.
     pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
-    simulator: Simulator<ManualClock>,
+    pub(crate) till: Till,
+    /// The accounts of the file, and its folder.
+    pub(crate) real: (FileAccounts<ManualClock, SystemRandom>, TempDir),
+    simulator: Arc<Simulator<ManualClock>>,
     url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     written: u64,
@@ -189,6 +139,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What is no JSON is a text; an empty body is null.
+    fn of(status: StatusCode, body: &[u8]) -> Self {
+        let text = || if body.is_empty() { Value::Null } else { String::from_utf8_lossy(body).into() };
+        Self { status, body: serde_json::from_slice(body).unwrap_or_else(|_| text()) }
+    }
+
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> &Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
@@ -205,6 +161,11 @@ impl Answer {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
+        Self::start_at(Till::Simulated).await
+    }
+
+    /// With another provider.
+    pub(crate) async fn start_at(till: Till) -> Self {
         let place = Place::new();
         let namespace = Namespace::new(&place.namespace()).unwrap();
         let fate = Arc::<Fate>::default();
@@ -215,6 +176,11 @@ impl Rig {
         let listener = http::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let accounts = SimulatedAccounts::new(bank.clone(), "master secret".parse().unwrap(), &url);
+        let stop = CancellationToken::new();
+        let simulator = till.simulator(&bank, &url, accounts.clone());
+        let providers = serve(Arc::clone(&simulator), &clock, &stop);
+        let real = till.accounts((&url, &providers), &clock);
+        let all = AllAccounts { simulated: accounts, real: real.0.clone() };
         let death = Arc::<Death>::default();
         let registry = Registry::new().unwrap();
         let life = Arc::new(Life::<TestKinds>::new(
@@ -222,7 +188,7 @@ impl Rig {
                 databases: store.clone(),
                 clock: clock.clone(),
                 random: SystemRandom::default(),
-                accounts: Tills(accounts.clone(), Arc::clone(&death)),
+                accounts: Tills(all, Arc::clone(&death)),
                 staff: Names,
                 buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
             },
@@ -239,16 +205,7 @@ impl Rig {
         let requests = Arc::new(RequestMetrics::register(&registry, table.names()).unwrap());
         let served = Both(Served(Arc::clone(&life)), Served(Arc::clone(&following)));
         let router = Router::new(served, table, clock.clone(), requests);
-        let stop = CancellationToken::new();
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
-        let simulator = Simulator {
-            bank: bank.clone(),
-            wechat: None,
-            alipay: None,
-            simulated: Vec::new(),
-            accounts: Some(accounts),
-            origin: url.clone(),
-        };
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         let mut rig = Self {
             clock,
@@ -258,6 +215,8 @@ impl Rig {
             store,
             fate,
             death,
+            till,
+            real,
             simulator,
             url,
             client,
@@ -326,7 +285,7 @@ impl Rig {
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
         let (head, body) = self.open(path, token, &[]).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        Answer::of(head.status, &body)
     }
 
     /// An answer whose body is still to come.
@@ -419,19 +378,19 @@ impl Rig {
         let (head, body) =
             self.client.request(request.body(Full::new(body.unwrap_or_default())).unwrap()).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        Answer::of(head.status, &body)
     }
 
     /// The buyer of an order asks to pay.
     pub(crate) async fn pay(&self, order: OrderId, buyer: u64) -> Answer {
         let path = format!("/v1/orders/{order}/pay");
-        self.post(&path, &self.buyer_token(7, buyer), "k", Some(json!({"method": "simulated"}))).await
+        self.post(&path, &self.buyer_token(7, buyer), "k", Some(json!({"method": self.till.method()}))).await
     }
 
     /// The buyer pays at the bank, and the notice arrives.
     pub(crate) async fn paid(&self, order: OrderId, buyer: u64) {
         let number = self.pay(order, buyer).await.expect(200)["number"].as_str().unwrap().parse().unwrap();
-        self.bank.pay("7", &number).unwrap();
+        self.bank.pay(self.till.account(), &number).unwrap();
         assert_eq!(self.deliver().await, 1);
         assert_eq!(self.status(order).await, Status::Paid);
     }
@@ -454,7 +413,7 @@ impl Rig {
 
     /// What the bank has given back of an attempt.
     pub(crate) fn given_back(&self, order: OrderId, attempt: u32) -> i64 {
-        self.bank.trade("7", &format!("{order}_{attempt}").parse().unwrap()).unwrap().refunded
+        self.bank.trade(self.till.account(), &format!("{order}_{attempt}").parse().unwrap()).unwrap().refunded
     }
 }
 

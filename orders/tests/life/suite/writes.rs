@@ -12,8 +12,8 @@ use super::{
     rig::{Rig, TOTAL, WINDOW_MS},
 };
 
-/// Above the time for which work is left alone that somebody took.
-const LATER_MS: u64 = 20_000;
+/// Above the time for which work is left alone that somebody took, and above every pace of refunds.
+const LATER_MS: u64 = 62_000;
 /// Above the time after which the provider is asked about what is silent.
 const SILENT_MS: u64 = 61_000;
 /// Looks at the work, at most, until an order stands as it should.
@@ -46,7 +46,7 @@ fn pay(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
 }
 
 fn at_the_bank(rig: &Rig, (order, _): Whose) -> Playing<'_> {
-    Box::pin(async move { drop(rig.bank.pay("7", &format!("{order}_1").parse().unwrap()).unwrap()) })
+    Box::pin(async move { drop(rig.bank.pay(rig.till.account(), &format!("{order}_1").parse().unwrap()).unwrap()) })
 }
 
 /// A notice that died on its way is not sent again here: the provider is asked.
