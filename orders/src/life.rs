@@ -6,12 +6,18 @@
 mod accounts;
 mod attempts;
 mod cancel;
+mod cancels;
+mod codes;
+mod complete;
 mod document;
 mod expiry;
+mod handover;
 mod notify;
 mod pay;
+mod pending;
 mod ports;
 mod rates;
+mod recipient;
 mod refund_routes;
 mod refunds;
 mod refused;
@@ -19,12 +25,17 @@ mod service;
 mod ship;
 mod shown;
 mod step;
+mod vault;
+mod voucher;
 mod words;
 mod work;
 
 pub use document::document;
 pub use expiry::Expiry;
+pub(crate) use recipient::tail_of;
+
 pub use ports::{Accounts, Kinds, Ports, Staff};
 pub use refused::Refused;
 pub use service::Life;
+pub use vault::Vault;
 pub use work::work;

@@ -40,6 +40,7 @@ const ORDERS: &[(&str, &str)] = &[
     ("003-outbox-kinds", include_str!("../migrations/orders/003-outbox-kinds.sql")),
     ("004-pay-by", include_str!("../migrations/orders/004-pay-by.sql")),
     ("005-life", include_str!("../migrations/orders/005-life.sql")),
+    ("007-fulfilment", include_str!("../migrations/orders/007-fulfilment.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 

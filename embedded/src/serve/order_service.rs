@@ -17,7 +17,7 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Kinds, Life, Ports, Staff, work},
+    life::{Kinds, Life, Ports, Staff, Vault, work},
     payment::notice::NoticeMetrics,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
@@ -86,8 +86,11 @@ impl OrderService {
             accounts: Some(accounts.clone()),
             origin,
         };
+        let vault = Vault::new(&folder.vault_key()?)?;
         let ports = Ports {
             databases: deployment.databases.clone(),
+            blocks: Blocks::new(deployment.listing.clone()),
+            vault: vault.clone(),
             clock: deployment.clock,
             random: SystemRandom::default(),
             accounts,
@@ -97,6 +100,7 @@ impl OrderService {
         let following = Arc::new(Following::new(follow::Ports {
             databases: deployment.databases.clone(),
             blocks: Blocks::new(deployment.listing.clone()),
+            vault,
             clock: deployment.clock,
             staff: People(people),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,

@@ -59,7 +59,7 @@ impl<S: Sql> Blocks<S> {
     }
 
     /// Its database.
-    pub(super) const fn db(&self) -> &S {
+    pub(crate) const fn db(&self) -> &S {
         &self.db
     }
 

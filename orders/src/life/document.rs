@@ -6,7 +6,7 @@ use kit::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{cancel, notify, pay, refund_routes, ship};
+use super::{cancel, cancels, codes, complete, handover, notify, pay, recipient, refund_routes, ship, voucher};
 
 /// What a step of an order may be refused with.
 const STEP: [(Code, &str); 10] = [
@@ -65,7 +65,10 @@ impl Modify for Tokens {
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    for area in [pay::document(), cancel::document(), refund_routes::document(), ship::document(), notify::document()] {
+    let paid = [pay::document(), voucher::document(), refund_routes::document(), notify::document()];
+    let ended = [cancel::document(), cancels::document(), complete::document()];
+    let sent = [recipient::document(), ship::document(), handover::document(), codes::document()];
+    for area in paid.into_iter().chain(ended).chain(sent) {
         document.merge(area);
     }
     document

@@ -3,10 +3,11 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use domain::{
-    id::{BuyerId, LaneId, OrderId, PartitionId, TenantId},
+    id::{BuyerId, LaneId, OfferId, OrderId, PartitionId, TenantId},
     order::OrderRow,
 };
 use kit::{
@@ -20,12 +21,16 @@ use store::orders::Orders;
 use tokio::sync::Notify;
 
 use super::{
-    cancel, notify, pay,
+    cancel, cancels, codes, complete,
+    handover::{self, OfferKind},
+    notify, pay,
     ports::{Kinds, Ports, Staff as _},
     rates::Rates,
-    refund_routes,
+    recipient, refund_routes,
     refused::Refused,
     ship,
+    vault::Vault,
+    voucher,
 };
 use crate::payment::notice::NoticeMetrics;
 
@@ -36,6 +41,8 @@ pub struct Life<K: Kinds> {
     rates: Rates<K::Clock>,
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
+    /// Of the offers that were met, and when they were read.
+    kinds: Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>>,
     /// There is something to ask a provider for.
     wake: Notify,
 }
@@ -44,7 +51,7 @@ impl<K: Kinds> Life<K> {
     /// The service over its ports.
     pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, notices, rates, partitions: Mutex::default(), wake: Notify::new() }
+        Self { ports, notices, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
     }
 
     /// Its ports.
@@ -55,6 +62,21 @@ impl<K: Kinds> Life<K> {
     /// The order rows.
     pub(super) fn orders(&self) -> &Orders<K::Sql> {
         &self.ports.databases.orders
+    }
+
+    /// The service's own database.
+    pub(super) const fn own(&self) -> &K::Sql {
+        self.ports.blocks.db()
+    }
+
+    /// What personal data is sealed by.
+    pub(super) const fn vault(&self) -> &Vault {
+        &self.ports.vault
+    }
+
+    /// How goods of the offers that were met reach their buyers.
+    pub(super) const fn kinds(&self) -> &Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>> {
+        &self.kinds
     }
 
     /// The time, in epoch milliseconds.
@@ -110,8 +132,10 @@ impl<K: Kinds> Api for Life<K> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        let areas = [pay::routes(), notify::routes(), cancel::routes(), refund_routes::routes(), ship::routes()];
-        areas.into_iter().flatten().collect()
+        let paid = [pay::routes(), notify::routes(), voucher::routes(), refund_routes::routes()];
+        let ended = [cancel::routes(), cancels::routes(), complete::routes()];
+        let sent = [recipient::routes(), ship::routes(), handover::routes(), codes::routes()];
+        paid.into_iter().chain(ended).chain(sent).flatten().collect()
     }
 
     async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

@@ -1,22 +1,36 @@
 //! All tests of the service, by what they are about.
 
+#[path = "asking.rs"]
+mod asking;
 #[path = "cancel.rs"]
 mod cancel;
+#[path = "cancels.rs"]
+mod cancels;
+#[path = "complete.rs"]
+mod complete;
 #[path = "crash.rs"]
 mod crash;
 #[path = "expiry.rs"]
 mod expiry;
 #[path = "follow.rs"]
 mod follow;
+#[path = "handover.rs"]
+mod handover;
 #[path = "mortal.rs"]
 mod mortal;
 #[path = "pay.rs"]
 mod pay;
+#[path = "pending.rs"]
+mod pending;
+#[path = "recipient.rs"]
+mod recipient;
 #[path = "refunds.rs"]
 mod refunds;
 #[path = "rig.rs"]
 mod rig;
 #[path = "ship.rs"]
 mod ship;
+#[path = "voucher.rs"]
+mod voucher;
 #[path = "writes.rs"]
 mod writes;

@@ -36,7 +36,7 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Accounts, Expiry, Kinds, Life, Ports, Staff},
+    life::{Accounts, Expiry, Kinds, Life, Ports, Staff, Vault},
     payment::{
         Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
         RefundOrder, notice::NoticeMetrics,
@@ -170,12 +170,13 @@ pub(crate) struct Rig {
     pub(crate) life: Arc<Life<TestKinds>>,
     pub(crate) following: Arc<Following<TestKinds>>,
     pub(crate) store: Store<Mortal<Db>>,
+    pub(crate) blocks: Blocks<Mortal<Db>>,
     /// At which write the process dies.
     pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
     simulator: Simulator<ManualClock>,
-    url: String,
-    client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
+    pub(crate) url: String,
+    pub(crate) client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     written: u64,
     _stop: DropGuard,
     _place: Place,
@@ -217,9 +218,13 @@ impl Rig {
         let accounts = SimulatedAccounts::new(bank.clone(), "master secret".parse().unwrap(), &url);
         let death = Arc::<Death>::default();
         let registry = Registry::new().unwrap();
+        let blocks = Blocks::new(follow::open(&server, &namespace).await.unwrap());
+        let vault = Vault::new(&[7; 32]).unwrap();
         let life = Arc::new(Life::<TestKinds>::new(
             Ports {
                 databases: store.clone(),
+                blocks: blocks.clone(),
+                vault: vault.clone(),
                 clock: clock.clone(),
                 random: SystemRandom::default(),
                 accounts: Tills(accounts.clone(), Arc::clone(&death)),
@@ -230,7 +235,8 @@ impl Rig {
         ));
         let following = Arc::new(Following::<TestKinds>::new(follow::Ports {
             databases: store.clone(),
-            blocks: Blocks::new(follow::open(&server, &namespace).await.unwrap()),
+            blocks: blocks.clone(),
+            vault,
             clock: clock.clone(),
             staff: Names,
             buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
@@ -256,6 +262,7 @@ impl Rig {
             life,
             following,
             store,
+            blocks,
             fate,
             death,
             simulator,
