@@ -59,7 +59,7 @@ impl<S: Sql> Blocks<S> {
     }
 
     /// Its database.
-    pub(crate) const fn db(&self) -> &S {
+    pub(super) const fn db(&self) -> &S {
         &self.db
     }
 

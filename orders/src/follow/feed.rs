@@ -30,8 +30,6 @@ const SCHEMA: &[(&str, &str)] = &[
     ("001-listing", include_str!("../../migrations/001-listing.sql")),
     ("002-consumers", shards::CONSUMERS_TABLE),
     ("003-exports", include_str!("../../migrations/003-exports.sql")),
-    ("005-handovers", include_str!("../../migrations/005-handovers.sql")),
-    ("006-cancels", include_str!("../../migrations/006-cancels.sql")),
 ];
 
 /// By which the list's position in the topic is kept.

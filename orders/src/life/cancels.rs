@@ -202,7 +202,7 @@ async fn cancel<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Bo
         let when = [until, until, stored(now_ms)?, stored(now_ms)?, stored(now_ms)?].map(Value::from);
         let row = row.into_iter().chain(which).chain([(&*asked.reason).into()]).chain(when).collect();
         // Where another came first with this key or number, that one stands.
-        life.own().insert_absent(INSERT, row).await?;
+        life.own()?.insert_absent(INSERT, row).await?;
         job = known().await?;
     }
     let job = job.ok_or_else(|| SqlError::LockWait("another job took its number; repeat it".into()))?;
@@ -256,14 +256,14 @@ impl<K: Kinds> Life<K> {
     /// [`Refused`] when a database fails; the next call goes on.
     pub async fn cancel_piece(&self) -> Result<usize, Refused> {
         let due = format!("{COLUMNS} WHERE ended_at = 0 AND next_at <= ? ORDER BY next_at LIMIT ?");
-        let due = self.own().rows(&due, vec![stored(self.now_ms())?.into(), AT_ONCE.into()]).await?;
+        let due = self.own()?.rows(&due, vec![stored(self.now_ms())?.into(), AT_ONCE.into()]).await?;
         let mut pieces = 0;
         for row in due {
             let job = Job::read(row)?;
             let mut claim = vec![stored(self.now_ms() + LEASE_MS)?.into()];
             claim.extend(job.key());
             claim.push(job.next_at.into());
-            if self.own().exec(CLAIM, claim).await? == 1 {
+            if self.own()?.exec(CLAIM, claim).await? == 1 {
                 self.piece(job).await?;
                 pieces += 1;
             }
@@ -304,7 +304,7 @@ impl<K: Kinds> Life<K> {
         params.extend(job.key());
         params.extend([stored(job.before)?.into(), stored(job.pass_ms)?.into()]);
         // Where it does not fit, another went on meanwhile, and found these orders as they are.
-        self.own().exec(MOVE, params).await?;
+        self.own()?.exec(MOVE, params).await?;
         Ok(())
     }
 
@@ -359,11 +359,11 @@ impl<K: Kinds> Life<K> {
     }
 
     async fn job(&self, query: &str, params: Vec<Value>) -> Result<Option<Job>, SqlError> {
-        self.own().rows(query, params).await?.into_iter().next().map(Job::read).transpose()
+        self.own()?.rows(query, params).await?.into_iter().next().map(Job::read).transpose()
     }
 
     async fn number<T: TryFrom<i64>>(&self, query: &str, tenant: TenantId) -> Result<T, SqlError> {
-        let row = self.own().rows(query, vec![tenant.stored().into()]).await?.into_iter().next();
+        let row = self.own()?.rows(query, vec![tenant.stored().into()]).await?.into_iter().next();
         row.ok_or_else(|| SqlError::Broken("a count has no row".into()))?.number()
     }
 }

@@ -1,6 +1,6 @@
 //! Redeem codes: imported by the shop for an offer, one a unit, sealed. That a paid order is to get
-//! its codes is written with its payment; which ones it gets, in a transaction of the codes'
-//! database under the order's id; that it has them, in one of its shard. Whoever dies between two of
+//! its codes is written with its payment; which ones it gets, in a transaction of the first
+//! shard under the order's id; that it has them, in one of its shard. Whoever dies between two of
 //! these is gone on from: an order that has codes gets the same again. Codes that ran out leave the
 //! paid order waiting, and somebody is called.
 
@@ -130,7 +130,7 @@ async fn import<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Bo
     if codes.len() > IMPORT_MAX {
         return Err(Problem::new(Code::TooLarge, format!("give at most {IMPORT_MAX} codes at once")).into());
     }
-    let mut tx = life.own().begin().await?;
+    let mut tx = life.own()?.begin().await?;
     life.lock_codes(&mut tx, (tenant, offer)).await?;
     let first = tx.rows(NEXT, key(tenant, offer)).await?.into_iter().next();
     let mut next: i64 = first.map(|mut row| row.int()).transpose()?.unwrap_or(1);
@@ -165,7 +165,7 @@ async fn show<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body
     };
     let mut codes = Vec::new();
     if handover.state == State::Given {
-        for mut found in life.own().rows(OF_ORDER, of_order(&row)).await? {
+        for mut found in life.own()?.rows(OF_ORDER, of_order(&row)).await? {
             codes.push(life.vault().open_own(&found.bytes()?)?);
         }
     }
@@ -229,7 +229,7 @@ impl<K: Kinds> Life<K> {
     /// Gives an order its codes, if it has none: one a unit or none at all. Whether it has them, or
     /// needs none any more.
     async fn assign(&self, row: &OrderRow) -> Result<bool, Refused> {
-        let mut tx = self.own().begin().await?;
+        let mut tx = self.own()?.begin().await?;
         self.lock_codes(&mut tx, (row.tenant, row.offer)).await?;
         let withdrawn = tx.rows(WITHDRAWN, vec![row.order.stored().into()]).await?;
         if !withdrawn.is_empty() || !tx.rows(OF_ORDER, of_order(row)).await?.is_empty() {
@@ -253,7 +253,7 @@ impl<K: Kinds> Life<K> {
 
     /// The codes of an order count no more: it gets none, and those that it had are nobody else's.
     async fn withdraw(&self, row: &OrderRow) -> Result<(), Refused> {
-        let mut tx = self.own().begin().await?;
+        let mut tx = self.own()?.begin().await?;
         self.lock_codes(&mut tx, (row.tenant, row.offer)).await?;
         tx.insert_absent(WITHDRAW, vec![row.order.stored().into()]).await?;
         Ok(tx.commit().await?)
@@ -263,7 +263,7 @@ impl<K: Kinds> Life<K> {
     pub(super) async fn count_codes(&self, tenant: TenantId, offer: OfferId) -> Result<(u64, u64, u64), Refused> {
         let mut counts = [0; 3];
         for (count, query) in counts.iter_mut().zip([COUNT_FREE, COUNT_GIVEN, COUNT_WITHDRAWN]) {
-            let rows = self.own().rows(query, key(tenant, offer)).await?;
+            let rows = self.own()?.rows(query, key(tenant, offer)).await?;
             *count = rows.into_iter().next().map_or(Ok(0), |mut row| row.number())?;
         }
         Ok(counts.into())

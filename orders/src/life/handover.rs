@@ -208,7 +208,7 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 async fn put_kind<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, offer) = offer_of(call)?;
     let HandoverAsked { kind } = call.json()?;
-    let (db, now_ms) = (life.own(), life.now_ms());
+    let (db, now_ms) = (life.own()?, life.now_ms());
     let mut tx = db.begin().await?;
     let now = OfferKind::read(tx.lock_rows(OFFER, key(tenant, offer), Lock::Wait).await?)?;
     if now.kind != kind {
@@ -336,7 +336,7 @@ impl<K: Kinds> Life<K> {
         if let Some((_, kind)) = kept.filter(|(at, _)| now.saturating_sub(*at) < KEPT) {
             return Ok(kind);
         }
-        let kind = OfferKind::read(self.own().rows(OFFER, key(tenant, offer)).await?)?;
+        let kind = OfferKind::read(self.own()?.rows(OFFER, key(tenant, offer)).await?)?;
         let mut known = lock();
         if known.len() >= KEPT_MAX {
             known.clear();
@@ -359,7 +359,7 @@ impl<K: Kinds> Life<K> {
     }
 
     async fn offer_handover(&self, tenant: TenantId, offer: OfferId) -> Result<OfferHandover, Refused> {
-        let kind = OfferKind::read(self.own().rows(OFFER, key(tenant, offer)).await?)?;
+        let kind = OfferKind::read(self.own()?.rows(OFFER, key(tenant, offer)).await?)?;
         let (left, given, withdrawn) = self.count_codes(tenant, offer).await?;
         Ok(OfferHandover {
             offer_id: offer.to_string(),

@@ -62,7 +62,7 @@ pub trait Kinds: Send + Sync + 'static {
 pub struct Ports<K: Kinds> {
     /// Rows, with what stands beside them, and the ledger, which knows the partition of a lane.
     pub databases: Store<K::Sql>,
-    /// The lists of orders, in the service's own database.
+    /// The lists of orders, by which jobs find them.
     pub blocks: Blocks<K::Sql>,
     /// What personal data is sealed by.
     pub vault: Vault,

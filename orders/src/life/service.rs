@@ -9,6 +9,7 @@ use std::{
 use domain::{
     id::{BuyerId, LaneId, OfferId, OrderId, PartitionId, TenantId},
     order::OrderRow,
+    shard::ShardId,
 };
 use kit::{
     access::Actor,
@@ -17,7 +18,7 @@ use kit::{
     http::{HeaderMap, Method, Mount, bearer},
     problem::{Code, Problem},
 };
-use store::orders::Orders;
+use store::{orders::Orders, sql::SqlError};
 use tokio::sync::Notify;
 
 use super::{
@@ -64,9 +65,9 @@ impl<K: Kinds> Life<K> {
         &self.ports.databases.orders
     }
 
-    /// The service's own database.
-    pub(super) const fn own(&self) -> &K::Sql {
-        self.ports.blocks.db()
+    /// The first shard: it has what belongs to an offer or a shop, and so to no order's shard.
+    pub(super) fn own(&self) -> Result<&K::Sql, SqlError> {
+        self.orders().database(ShardId(0))
     }
 
     /// What personal data is sealed by.

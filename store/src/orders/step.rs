@@ -20,6 +20,14 @@ impl<S: Sql> Orders<S> {
         self.shard(self.map.home_of_order(order).shard)?.begin().await
     }
 
+    /// A shard's database, about the tables beside the rows.
+    ///
+    /// # Errors
+    /// [`SqlError`] when there is no such shard.
+    pub fn database(&self, shard: ShardId) -> Result<&S, SqlError> {
+        self.shard(shard)
+    }
+
     /// Begins a transaction in a shard, about the tables beside the rows.
     ///
     /// # Errors

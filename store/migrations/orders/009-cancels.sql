@@ -1,4 +1,4 @@
--- Orders that are cancelled in bulk, as jobs: counts and the place where the next piece begins change together.
+-- Of the first shard alone. Orders that are cancelled in bulk, as jobs: counts and the place where the next piece begins change together.
 --   request_key   digest of the Idempotency-Key of who asked
 --   what          digest of what was asked, so that a key names one job
 --   sale, offer   0 where the job is not of one; orders: the ids of a list, 8 bytes each, big endian, falling

@@ -1,3 +1,5 @@
+-- Of the first shard alone: what belongs to an offer, and so to no order's shard.
+
 -- How the goods of an offer reach their buyers, where no carrier brings them. An offer without a row is sent.
 --   kind         orders::life::handover; kind_before: until `from_at`, so that every process knows a change before it counts
 CREATE TABLE IF NOT EXISTS offer_handovers (
