@@ -235,16 +235,16 @@ fn which(asked: &CancelsAsked) -> Result<(i64, i64, Bytes), Refused> {
     };
     let id = |text: &str, field| text.parse::<i64>().map_err(|_| wrong(field, "give an id, as orders show it"));
     Ok(match (&asked.sale_id, &asked.offer_id, &asked.order_ids) {
-        (Some(sale), None, None) => (id(sale, "/sale_id")?, 0, Bytes::new()),
-        (None, Some(offer), None) => (0, id(offer, "/offer_id")?, Bytes::new()),
+        (Some(sale), None, None) => (id(sale, "sale_id")?, 0, Bytes::new()),
+        (None, Some(offer), None) => (0, id(offer, "offer_id")?, Bytes::new()),
         (None, None, Some(orders)) if (1..=LIST_MAX).contains(&orders.len()) => {
             let ids = orders.iter().map(|OrderNumber(id)| id.parse::<OrderId>()).collect::<Result<Vec<_>, _>>();
-            let mut ids = ids.map_err(|_| wrong("/order_ids", "give ids, as orders show them"))?;
+            let mut ids = ids.map_err(|_| wrong("order_ids", "give ids, as orders show them"))?;
             ids.sort_unstable_by(|a, b| b.cmp(a));
             ids.dedup();
             (0, 0, ids.iter().flat_map(|id| id.get().to_be_bytes()).collect())
         }
-        _ => return Err(wrong("/sale_id", "give one of sale_id, offer_id and order_ids").into()),
+        _ => return Err(wrong("sale_id", "give one of sale_id, offer_id and order_ids").into()),
     })
 }
 

@@ -84,7 +84,7 @@ async fn show_key<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<
 }
 
 fn wrong(message: &'static str) -> Refused {
-    Problem::new(Code::InvalidRequest, "the voucher is not taken").with_field("/voucher", message).into()
+    Problem::new(Code::InvalidRequest, "the voucher is not taken").with_field("voucher", message).into()
 }
 
 /// What a voucher says, if the shop signed it.

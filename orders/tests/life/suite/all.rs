@@ -32,5 +32,7 @@ mod rig;
 mod ship;
 #[path = "voucher.rs"]
 mod voucher;
+#[path = "whole.rs"]
+mod whole;
 #[path = "writes.rs"]
 mod writes;

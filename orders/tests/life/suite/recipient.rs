@@ -67,7 +67,7 @@ async fn a_recipient_is_nobody_elses_to_say_or_read() {
     rig.said_to(order, "weak-7").await.refused(403, "forbidden");
     assert_eq!(rig.said_to(order, "staff-7").await.expect(200)["recipient"], recipient("13800001234"));
     let wrong = rig.say(order, (7, 1), json!({"name": "", "phone": "x"})).await;
-    let fields = wrong.refused(400, "invalid_request")["field_errors"].as_array().unwrap().len();
+    let fields = wrong.refused(400, "invalid_request")["errors"].as_array().unwrap().len();
     assert!(fields >= 3, "{}", wrong.body);
 }
 

@@ -40,7 +40,8 @@ async fn partial_refunds_move_money_until_all_of_it_is_back() {
     assert_eq!((rig.status(order).await, rig.given_back(order, 1)), (Status::Paid, TOTAL / 3));
     let (releases, events) = rig.outbox().await;
     assert_eq!(releases.len(), 0);
-    let told = events.last().map(|event| (event.sequence, event.kind, event.refunded));
+    let told =
+        events.iter().max_by_key(|event| event.sequence).map(|event| (event.sequence, event.kind, event.refunded));
     assert_eq!(told, Some((9, EventKind::RefundedInPart, TOTAL / 3)), "services that follow hear of a part");
     rig.refund(order, "c", Some(TOTAL * 2 / 3)).await.expect(201);
     assert_eq!(rig.status(order).await, Status::Refunding);

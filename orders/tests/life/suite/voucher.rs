@@ -73,7 +73,7 @@ async fn a_voucher_that_does_not_fit_is_not_taken() {
     let of_less = rig.signed("staff-7", &changed("amount", json!(-5))).await;
     for voucher in ["x", "a.b", &of_another_shop, &of_another_order, &too_late, &of_nothing, &of_less] {
         let refused = rig.pay_with(order, 1, Some(voucher)).await;
-        assert_eq!(refused.refused(400, "invalid_request")["field_errors"][0]["field"], "/voucher");
+        assert_eq!(refused.refused(400, "invalid_request")["errors"][0]["field"], "voucher");
     }
     let all = rig.signed("staff-7", &changed("amount", json!(TOTAL))).await;
     rig.pay_with(order, 1, Some(&all)).await.refused(409, "conflict");
