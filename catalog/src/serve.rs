@@ -7,7 +7,6 @@ mod reads;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, builder::RangedU64ValueParser};
 use domain::{id::PartitionId, record::Topic};
 use kit::{
@@ -17,6 +16,7 @@ use kit::{
     http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
     metrics::{Kind, Registry},
     random::SystemRandom,
+    seal::key_of_setting,
     settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
@@ -112,8 +112,7 @@ impl ServeArgs {
     }
 
     fn secrets(&self) -> anyhow::Result<Secrets> {
-        let key = URL_SAFE_NO_PAD.decode(self.vault_key.expose().trim_end_matches('='));
-        let key = key.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = key_of_setting(self.vault_key.expose());
         let key =
             key.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
         Ok(Secrets {

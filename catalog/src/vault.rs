@@ -2,17 +2,13 @@
 //! key's row is all that erasure has to delete. What must be found by equality (an e-mail address
 //! at login) is found by a keyed digest of it, never in clear.
 
-use std::sync::Arc;
-
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use bytes::Bytes;
 use kit::{
     digest::hmac_sha256,
     random::{NoRandomness, Random},
+    seal::{Damaged, KEY_LEN, SealKey},
 };
 use store::sql::{Lock, Sql, SqlError, Tx};
-
-const KEY_LEN: usize = 32;
 
 const LOOK: &str = "SELECT sealed_key FROM person_keys WHERE tenant = ? AND kind = ? AND person = ?";
 const ADD: &str = "INSERT INTO person_keys (tenant, kind, person, sealed_key) VALUES (?, ?, ?, ?)";
@@ -53,10 +49,16 @@ pub enum VaultError {
     Damaged,
 }
 
+impl From<Damaged> for VaultError {
+    fn from(Damaged: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
 /// Seals and opens. It keeps no person's key.
 #[derive(Clone)]
 pub struct Vault {
-    master: Arc<LessSafeKey>,
+    master: SealKey,
     index: [u8; KEY_LEN],
 }
 
@@ -73,7 +75,7 @@ impl Vault {
     /// [`VaultError::Damaged`] never comes of 32 bytes.
     pub fn new(master: &[u8; KEY_LEN]) -> Result<Self, VaultError> {
         // Two uses, two keys.
-        Ok(Self { master: Arc::new(key_of(&hmac_sha256(master, b"seal"))?), index: hmac_sha256(master, b"index") })
+        Ok(Self { master: SealKey::new(&hmac_sha256(master, b"seal"))?, index: hmac_sha256(master, b"index") })
     }
 
     /// What equal texts are found by. Another `purpose` gives another digest of the same text.
@@ -98,14 +100,14 @@ impl Vault {
             Err(VaultError::Erased) => {
                 let (kind, number) = person.row();
                 let new = random.bytes::<KEY_LEN>()?;
-                let sealed = seal(&self.master, random, &new)?;
+                let sealed = self.master.seal(random, &new)?;
                 tx.insert_absent(ADD, vec![tenant.into(), kind.into(), number.into(), Bytes::from(sealed).into()])
                     .await?;
                 self.key_of(tx, tenant, person).await?
             }
             known => known?,
         };
-        Ok(seal(&key, random, text.as_bytes())?.into())
+        Ok(key.seal(random, text.as_bytes())?.into())
     }
 
     /// Opens what was sealed for a person.
@@ -117,8 +119,8 @@ impl Vault {
         let (kind, number) = person.row();
         let rows = db.rows(LOOK, vec![tenant.into(), kind.into(), number.into()]).await?;
         let mut row = rows.into_iter().next().ok_or(VaultError::Erased)?;
-        let key = open(&self.master, &row.bytes()?)?;
-        let text = open(&key_of(&key)?, sealed)?;
+        let key = self.master.open(&row.bytes()?)?;
+        let text = SealKey::new(&key)?.open(sealed)?;
         String::from_utf8(text).map_err(|_| VaultError::Damaged)
     }
 
@@ -131,11 +133,11 @@ impl Vault {
         tx.exec(FORGET, vec![tenant.into(), kind.into(), number.into()]).await.map(|_rows| ())
     }
 
-    async fn key_of<T: Tx>(&self, tx: &mut T, tenant: u32, person: Person) -> Result<LessSafeKey, VaultError> {
+    async fn key_of<T: Tx>(&self, tx: &mut T, tenant: u32, person: Person) -> Result<SealKey, VaultError> {
         let (kind, number) = person.row();
         let rows = tx.lock_rows(LOOK, vec![tenant.into(), kind.into(), number.into()], Lock::Wait).await?;
         let mut row = rows.into_iter().next().ok_or(VaultError::Erased)?;
-        key_of(&open(&self.master, &row.bytes()?)?)
+        Ok(SealKey::new(&self.master.open(&row.bytes()?)?)?)
     }
 
     /// Seals what is of the deployment and of no person, such as a signing key.
@@ -143,7 +145,7 @@ impl Vault {
     /// # Errors
     /// [`NoRandomness`].
     pub fn seal_own(&self, random: &impl Random, secret: &[u8]) -> Result<Bytes, NoRandomness> {
-        seal(&self.master, random, secret).map(Bytes::from)
+        self.master.seal(random, secret).map(Bytes::from)
     }
 
     /// Opens what [`Vault::seal_own`] sealed.
@@ -151,28 +153,6 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Damaged`].
     pub fn open_own(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        open(&self.master, sealed)
+        Ok(self.master.open(sealed)?)
     }
-}
-
-fn key_of(bytes: &[u8]) -> Result<LessSafeKey, VaultError> {
-    UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| VaultError::Damaged)
-}
-
-/// The nonce, then what it seals, then the tag.
-fn seal(key: &LessSafeKey, random: &impl Random, clear: &[u8]) -> Result<Vec<u8>, NoRandomness> {
-    let nonce = random.bytes::<NONCE_LEN>()?;
-    let mut text = clear.to_vec();
-    // It fails beyond 64 GiB only; nothing of ours comes near.
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut text)
-        .map_err(|_too_long| NoRandomness)?;
-    Ok([&nonce[..], &text].concat())
-}
-
-fn open(key: &LessSafeKey, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-    let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(VaultError::Damaged)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Damaged)?;
-    let mut text = text.to_vec();
-    let clear = key.open_in_place(nonce, Aad::empty(), &mut text).map_err(|_| VaultError::Damaged)?;
-    Ok(clear.to_vec())
 }

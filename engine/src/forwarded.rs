@@ -8,7 +8,7 @@ use kit::{
 };
 
 /// Method, paths, name in metrics, and whether pages of shops may ask for it.
-const ROUTES: [(Method, &str, &str, bool); 14] = [
+const ROUTES: [(Method, &str, &str, bool); 22] = [
     (Method::POST, "/v1/orders/{order_id}/{*step}", "order_step", true),
     (Method::GET, "/v1/orders/{order_id}/{*step}", "order_part", true),
     (Method::PUT, "/v1/orders/{order_id}/{*step}", "order_put", true),
@@ -22,6 +22,13 @@ const ROUTES: [(Method, &str, &str, bool); 14] = [
     (Method::GET, "/v1/merchant/order-exports/{*export}", "merchant_order_exports", false),
     (Method::GET, "/v1/merchant/payment-accounts", "payment_accounts", false),
     (Method::POST, "/v1/merchant/settlements/{*day}", "merchant_settlement", false),
+    (Method::DELETE, "/v1/merchant/order-recipients/{*buyer}", "merchant_order_recipients", false),
+    (Method::GET, "/v1/merchant/order-vouchers/{*part}", "merchant_order_vouchers", false),
+    (Method::POST, "/v1/merchant/order-cancels", "merchant_order_cancel", false),
+    (Method::GET, "/v1/merchant/order-cancels/{*job}", "merchant_order_cancels", false),
+    (Method::GET, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover", false),
+    (Method::PUT, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover_put", false),
+    (Method::POST, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover_codes", false),
     (Method::GET, "/simulated/cashier/{account}/{*trade}", "cashier", false),
     (Method::POST, "/simulated/cashier/{account}/{*trade}", "cashier_step", false),
 ];

@@ -23,6 +23,9 @@ pub mod metrics;
 /// SHA-256 and HMAC.
 pub mod digest;
 
+/// Sealing under keys that are handed in.
+pub mod seal;
+
 /// Randomness, as a value that is handed in.
 pub mod random;
 

@@ -39,7 +39,7 @@ mod stream;
 mod service;
 
 pub use self::{
-    blocks::Blocks,
+    blocks::{Blocks, Of},
     feed::{follow, open, walk},
     list::{MerchantOrders, document},
     service::{Following, Ports},

@@ -6,13 +6,19 @@
 mod accounts;
 mod attempts;
 mod cancel;
+mod cancels;
+mod codes;
+mod complete;
 mod document;
 mod expiry;
+mod handover;
 mod notify;
 mod pay;
 mod payable;
+mod pending;
 mod ports;
 mod rates;
+mod recipient;
 mod refund_routes;
 mod refunds;
 mod refused;
@@ -21,13 +27,18 @@ mod settle;
 mod ship;
 mod shown;
 mod step;
+mod vault;
+mod voucher;
 mod words;
 mod work;
 
 pub use accounts::{AllAccounts, AnyAccount};
 pub use document::document;
 pub use expiry::Expiry;
+pub(crate) use recipient::tail_of;
+
 pub use ports::{Accounts, Kinds, Ports, Staff};
 pub use refused::Refused;
 pub use service::Life;
+pub use vault::Vault;
 pub use work::work;

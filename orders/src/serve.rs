@@ -22,6 +22,7 @@ use kit::{
     http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, Router, Service, Table},
     metrics::{Kind, Registry},
     random::SystemRandom,
+    seal::key_of_setting,
     settings::{AdminArgs, Secret, StoreArgs, TokenArgs},
     shutdown::on_signals,
 };
@@ -40,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     follow::{self, Blocks, Following},
-    life::{AllAccounts, Kinds, Life, Ports, work},
+    life::{AllAccounts, Kinds, Life, Ports, Vault, work},
     payment::{accounts::FileAccounts, notice::NoticeMetrics},
     simulator::RemoteAccounts,
 };
@@ -84,6 +85,11 @@ pub struct ServeArgs {
     /// explains itself. Without it nobody is paid there.
     #[arg(long, env = "FLASHSALE_PAYMENT_ACCOUNTS")]
     pub payment_accounts: Option<PathBuf>,
+
+    /// Under which personal data and redeem codes are sealed, the key of the merchants' service: 32
+    /// bytes in base64url. Who loses it loses the data. By the environment, or `file:PATH`.
+    #[arg(long, env = "FLASHSALE_VAULT_KEY", hide_env_values = true)]
+    pub vault_key: Secret,
 
     /// The simulated bank, if shops shall be paid in play money.
     #[command(flatten)]
@@ -133,6 +139,10 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let real = FileAccounts::open(args.payment_accounts.clone(), clock, random.clone())?;
     let accounts = AllAccounts { simulated, real: real.clone() };
     let staff = Merchants::at(&args.catalog_url)?;
+    let vault = key_of_setting(args.vault_key.expose());
+    let vault =
+        vault.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
+    let vault = Vault::new(&vault)?;
     let second = SecondPort::open(&args.admin)?;
     let listener = listen(args.listen)?;
     let server = MySqlServer::new(args.stores.mysql_url.expose(), Settings::default())?;
@@ -144,11 +154,14 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let following = Arc::new(Following::<Production>::new(follow::Ports {
         databases: databases.clone(),
         blocks: Blocks::new(listing.clone()),
+        vault: vault.clone(),
         clock,
         staff: Merchants::at(&args.catalog_url)?,
         buyers: args.tokens.verifier()?,
     }));
-    let ports: Ports<Production> = Ports { databases: databases.clone(), clock, random, accounts, staff, buyers };
+    let (databases_of_life, blocks) = (databases.clone(), Blocks::new(listing.clone()));
+    let ports: Ports<Production> =
+        Ports { databases: databases_of_life, blocks, vault, clock, random, accounts, staff, buyers };
     let life = Arc::new(Life::new(ports, NoticeMetrics::register(&second.registry)?));
     let work_stop = CancellationToken::new();
     let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));

@@ -43,6 +43,9 @@ const ORDERS: &[(&str, &str)] = &[
     ("004-pay-by", include_str!("../migrations/orders/004-pay-by.sql")),
     ("005-life", include_str!("../migrations/orders/005-life.sql")),
     ("006-attempt-payer", include_str!("../migrations/orders/006-attempt-payer.sql")),
+    ("007-fulfilment", include_str!("../migrations/orders/007-fulfilment.sql")),
+    ("008-handovers", include_str!("../migrations/orders/008-handovers.sql")),
+    ("009-cancels", include_str!("../migrations/orders/009-cancels.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 

@@ -19,7 +19,7 @@ use crate::{
     life::settled_evidence,
     merchants::{Merchants, answered},
     redis_server::free_port,
-    services::{Services, wait_until_ready},
+    services::{Services, VAULT_KEY, wait_until_ready},
     shown::metrics_are_known,
 };
 
@@ -120,6 +120,7 @@ impl OrderServices {
 
     fn start_service(&self, place: (SocketAddr, u16)) -> anyhow::Result<Child> {
         let settings = [
+            ("FLASHSALE_VAULT_KEY", VAULT_KEY.to_owned()),
             ("FLASHSALE_CATALOG_URL", format!("http://{}", self.merchants.address)),
             ("FLASHSALE_BANK_URL", format!("http://{}", self.bank_listen)),
             ("FLASHSALE_BANK_TENANTS", self.sale.tenant.to_string()),

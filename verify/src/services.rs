@@ -32,7 +32,7 @@ use crate::{
 /// By what the operator of a [`Services::catalog`] is known.
 pub const OPERATOR: &str = "operator-secret-of-the-tests";
 /// 32 bytes, under which nothing secret is sealed.
-const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+pub(crate) const VAULT_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
 /// The services of a production deployment: in a namespace of its own, on ports of their own, with
 /// a Redis of their own, so that tests do not disturb each other.

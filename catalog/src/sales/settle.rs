@@ -12,6 +12,7 @@ use store::{
 };
 
 use super::{
+    returns,
     row::Kept,
     terms::{OfferTerms, Terms},
 };
@@ -138,8 +139,12 @@ async fn settle<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64) -> Resul
             give_back(&mut tx, &by, &reference, offer.id, &[Share { units: has - keeps, ..share }]).await?;
         }
         if is_over && keeps > 0 {
-            let reference = format!("sale:{sale}:{}:sold", offer.id);
-            accept(&mut tx, &by, &reference, offer.id, &[Share { units: keeps.min(has), ..share }]).await?;
+            let (reference, share) =
+                (format!("sale:{sale}:{}:sold", offer.id), Share { units: keeps.min(has), ..share });
+            accept(&mut tx, &by, &reference, offer.id, &[share]).await?;
+            if let Some(lane) = kept.terms.lane_of(offer.id) {
+                returns::keep(&mut tx, &by, returns::Sold { sale, offer: offer.id, lane, share }).await?;
+            }
         }
         is_owed |= has.min(keeps) > stored(offer.allotment)?;
     }

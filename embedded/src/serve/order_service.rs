@@ -22,8 +22,8 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{Accounts as _, AllAccounts, Kinds, Life, Ports, Staff, work},
-    payment::{ProviderKind, accounts::FileAccounts, notice::NoticeMetrics},
+    life::{AllAccounts, Kinds, Life, Ports, Staff, Vault, work},
+    payment::{accounts::FileAccounts, notice::NoticeMetrics},
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::Value as Json;
@@ -118,8 +118,11 @@ impl OrderService {
         let accounts = AllAccounts { simulated: simulated.clone(), real: real.clone() };
         let simulator =
             Simulator { bank, wechat: None, alipay: None, simulated: Vec::new(), accounts: Some(simulated), origin };
+        let vault = Vault::new(&folder.vault_key()?)?;
         let ports = Ports {
             databases: deployment.databases.clone(),
+            blocks: Blocks::new(deployment.listing.clone()),
+            vault: vault.clone(),
             clock: deployment.clock,
             random: SystemRandom::default(),
             accounts,
@@ -129,6 +132,7 @@ impl OrderService {
         let following = Arc::new(Following::new(follow::Ports {
             databases: deployment.databases.clone(),
             blocks: Blocks::new(deployment.listing.clone()),
+            vault,
             clock: deployment.clock,
             staff: People(Arc::clone(&people)),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,

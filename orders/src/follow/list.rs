@@ -1,16 +1,20 @@
+use std::collections::BTreeMap;
+
 use domain::{
     id::{BuyerId, OfferId, OrderId, SaleId, TenantId},
     order::{OrderRow, Status},
+    shard::ShardId,
 };
 use jiff::Timestamp;
 use kit::{
-    api::{Call, Fault as _},
+    access::Permission::ReadBuyers,
+    api::{Call, Fault as _, lacking},
     digest::sha256,
     http::{Body, PageAsked, Query, Response, StatusCode, reply, wrong_parameter},
     problem::{Code, Problem},
 };
 use serde::Serialize;
-use store::sql::SqlError;
+use store::sql::{SqlError, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
@@ -21,7 +25,7 @@ use super::{
     shown::{MerchantOrder, Read},
     stream,
 };
-use crate::life::{Kinds, Refused};
+use crate::life::{Kinds, Refused, tail_of};
 
 /// Orders that are looked at for a page, at most: a page of what is rare may hold less than it was
 /// asked for, and still name the next one.
@@ -36,7 +40,12 @@ const NUMBER_LEN_MAX: usize = 64;
 // By the index on the provider's numbers.
 const PAID_BY: &str = "SELECT order_id FROM attempts WHERE provider_number = ? LIMIT ?";
 
-const PARAMETERS: [&str; 9] = ["cursor", "limit", "number", "sale_id", "offer_id", "buyer_id", "status", "from", "to"];
+// By the index on tails of phones; the buyer, because who said it may be another than who bought.
+const BY_TAIL: &str = "SELECT order_id, buyer FROM recipients WHERE tenant = ? AND phone_tail = ? AND order_id < ? \
+                       ORDER BY order_id DESC LIMIT ?";
+
+const PARAMETERS: [&str; 10] =
+    ["cursor", "limit", "number", "sale_id", "offer_id", "buyer_id", "status", "from", "to", "phone_tail"];
 /// Those that say which orders.
 pub(super) const FILTERS: [&str; 6] = ["sale_id", "offer_id", "buyer_id", "status", "from", "to"];
 
@@ -73,6 +82,8 @@ pub(super) struct Asked {
     sale: Option<SaleId>,
     offer: Option<OfferId>,
     status: Option<Status>,
+    /// What the recipient's phone ends in.
+    phone_tail: Option<String>,
     /// Ids from this one on.
     from: u64,
     /// Ids below this one.
@@ -91,7 +102,10 @@ impl Asked {
 
     /// Whether every order that is looked at fits.
     const fn takes_all(&self) -> bool {
-        self.status.is_none() && self.buyer.is_none() && (self.sale.is_none() || self.offer.is_none())
+        self.status.is_none()
+            && self.buyer.is_none()
+            && self.phone_tail.is_none()
+            && (self.sale.is_none() || self.offer.is_none())
     }
 }
 
@@ -99,7 +113,8 @@ impl Asked {
 ///
 /// Newest first, over all shards. An order is listed some two seconds after it has its row, and
 /// shown as its row is now. `number` finds orders by their id, by the number of an attempt or a
-/// refund, or by the provider's transaction number, and takes no other parameter.
+/// refund, or by the provider's transaction number, and takes no other parameter. `phone_tail` needs
+/// the permission `read_buyers`.
 #[utoipa::path(
     get, path = "/v1/merchant/orders", operation_id = "merchant_orders", tag = "orders", security(("merchant" = [])),
     params(
@@ -114,25 +129,32 @@ impl Asked {
         ("from" = Option<String>, Query, description = "Promised then or later, RFC 3339.", nullable = false,
             max_length = 40),
         ("to" = Option<String>, Query, description = "Promised before, RFC 3339.", nullable = false, max_length = 40),
+        ("phone_tail" = Option<String>, Query, description = "The last four digits of the recipient's phone.",
+            nullable = false, pattern = "^[0-9]{4}$"),
     ),
     responses((status = 200, body = MerchantOrders), Read)
 )]
 pub(super) async fn list<K: Kinds>(following: &Following<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let query = call.query(&PARAMETERS)?;
-    Ok(reply::json(StatusCode::OK, &listed(following, Following::<K>::tenant(call)?, &query).await?))
+    let sees_buyers = call.actor.permissions.has(ReadBuyers);
+    Ok(reply::json(StatusCode::OK, &listed(following, Following::<K>::tenant(call)?, &query, sees_buyers).await?))
 }
 
-/// A page of a tenant's orders.
+/// A page of a tenant's orders. By the end of a phone they are found by who may see buyers.
 async fn listed<K: Kinds>(
     following: &Following<K>,
     tenant: TenantId,
     query: &Query<'_>,
+    sees_buyers: bool,
 ) -> Result<MerchantOrders, Refused> {
     if let Some(number) = query.get("number") {
         let items = by_number(following, tenant, number_alone(query, number)?).await?;
         return Ok(MerchantOrders { items: items.iter().map(MerchantOrder::from).collect(), next_cursor: None });
     }
     let (asked, limit) = read(query, tenant)?;
+    if asked.phone_tail.is_some() && !sees_buyers {
+        return Err(lacking(ReadBuyers).into());
+    }
     let (rows, next) = page(following, &asked, limit).await?;
     let next_cursor = next.map(|last| cursor(tenant, last));
     Ok(MerchantOrders { items: rows.iter().map(MerchantOrder::from).collect(), next_cursor })
@@ -140,13 +162,13 @@ async fn listed<K: Kinds>(
 
 impl<K: Kinds> Following<K> {
     /// What `GET /v1/merchant/orders` answers with this query, for another service of this process
-    /// that has admitted who asks.
+    /// that has admitted who asks. It does not look for phones.
     ///
     /// # Errors
     /// As the route refuses.
     pub async fn orders_of(&self, tenant: TenantId, query: &str) -> Result<MerchantOrders, Box<Problem>> {
         let query = Query::parse(Some(query), &PARAMETERS)?;
-        listed(self, tenant, &query).await.map_err(|refused| refused.into_problem(true))
+        listed(self, tenant, &query, false).await.map_err(|refused| refused.into_problem(true))
     }
 }
 
@@ -158,6 +180,10 @@ pub(super) fn read(query: &Query<'_>, tenant: TenantId) -> Result<(Asked, usize)
     let status = query.get("status").and_then(|name| {
         let named = (1..=u8::MAX).map_while(Status::from_stored).find(|status| status.as_str() == name);
         named.or_else(|| noted(&mut wrong, "status", "give a status as orders show it"))
+    });
+    let phone_tail = query.get("phone_tail").and_then(|tail| {
+        let fits = tail.len() == 4 && tail.bytes().all(|digit| digit.is_ascii_digit());
+        fits.then(|| tail.to_owned()).or_else(|| noted(&mut wrong, "phone_tail", "give the last four digits"))
     });
     let (from, to) = (moment(query, "from", &mut wrong), moment(query, "to", &mut wrong));
     let page = PageAsked::of(query).map_err(|problem| wrong.extend(problem.field_errors)).ok();
@@ -180,7 +206,8 @@ pub(super) fn read(query: &Query<'_>, tenant: TenantId) -> Result<(Asked, usize)
     };
     let before = to.map_or(OrderId::MAX, OrderId::floor_at).min(last.unwrap_or(OrderId::MAX));
     let limit = page.map_or(1, |page| usize::try_from(page.limit).unwrap_or(usize::MAX));
-    Ok((Asked { tenant, of, buyer, sale, offer, status, from: from.map_or(0, OrderId::floor_at), before }, limit))
+    let from = from.map_or(0, OrderId::floor_at);
+    Ok((Asked { tenant, of, buyer, sale, offer, status, phone_tail, from, before }, limit))
 }
 
 type Wrong = Vec<kit::problem::FieldError>;
@@ -244,6 +271,9 @@ async fn next<K: Kinds>(
     before: u64,
     wanted: usize,
 ) -> Result<(Vec<OrderId>, Found), SqlError> {
+    if let Some(tail) = &asked.phone_tail {
+        return by_tail(following, asked.tenant, tail, (before, wanted)).await;
+    }
     if let Some(buyer) = asked.buyer {
         // All of a buyer's rows are in one table, and found by their buyer.
         let (before, limit) = (OrderId::new(before).ok(), u32::try_from(wanted).unwrap_or(u32::MAX));
@@ -253,6 +283,28 @@ async fn next<K: Kinds>(
     }
     let ids = following.blocks().page((asked.tenant, asked.of), (asked.from, before), wanted).await?;
     let found = following.orders().find(&ids).await?;
+    Ok((ids, found))
+}
+
+/// The next orders whose recipients have phones that end so: the newest of all shards' newest.
+async fn by_tail<K: Kinds>(
+    following: &Following<K>,
+    tenant: TenantId,
+    tail: &str,
+    (before, wanted): (u64, usize),
+) -> Result<(Vec<OrderId>, Found), SqlError> {
+    let (orders, tail) = (following.orders(), tail_of(following.vault(), tail));
+    let mut said = BTreeMap::<OrderId, Vec<BuyerId>>::new();
+    for shard in (0..orders.map().shards()).map(ShardId) {
+        let of = vec![tenant.stored().into(), tail.as_str().into(), stored(before)?.into()];
+        let limit = u32::try_from(wanted).unwrap_or(u32::MAX).into();
+        for mut row in orders.beside(shard, BY_TAIL, of.into_iter().chain([limit]).collect()).await? {
+            said.entry(row.id(OrderId::new)?).or_default().push(row.id(BuyerId::new)?);
+        }
+    }
+    let ids: Vec<OrderId> = said.keys().rev().take(wanted).copied().collect();
+    let mut found = orders.find(&ids).await?;
+    found.retain(|id, row| said.get(id).is_some_and(|buyers| buyers.contains(&row.buyer)));
     Ok((ids, found))
 }
 
@@ -266,7 +318,7 @@ async fn by_number<K: Kinds>(
     let own = number.split_once('_').map_or(number, |(order, _)| order);
     let mut ids: Vec<OrderId> = own.parse().into_iter().collect();
     let orders = following.orders();
-    for shard in (0..orders.map().shards()).map(domain::shard::ShardId) {
+    for shard in (0..orders.map().shards()).map(ShardId) {
         for mut row in orders.beside(shard, PAID_BY, vec![number.into(), FOUND_MAX.into()]).await? {
             ids.push(row.id(OrderId::new)?);
         }

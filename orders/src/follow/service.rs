@@ -10,7 +10,7 @@ use kit::{
 use store::{orders::Orders, shards::Store};
 
 use super::{blocks::Blocks, exports, list, show, stream, watchers::Watchers};
-use crate::life::{Kinds, Refused, Staff as _};
+use crate::life::{Kinds, Refused, Staff as _, Vault};
 
 /// What it takes from outside.
 pub struct Ports<K: Kinds> {
@@ -18,6 +18,8 @@ pub struct Ports<K: Kinds> {
     pub databases: Store<K::Sql>,
     /// The blocks of the list.
     pub blocks: Blocks<K::Sql>,
+    /// What phones of recipients are found by.
+    pub vault: Vault,
     /// The time.
     pub clock: K::Clock,
     /// Merchants' people.
@@ -46,6 +48,11 @@ impl<K: Kinds> Following<K> {
     /// The blocks of the list.
     pub(super) const fn blocks(&self) -> &Blocks<K::Sql> {
         &self.ports.blocks
+    }
+
+    /// What phones of recipients are found by.
+    pub(super) const fn vault(&self) -> &Vault {
+        &self.ports.vault
     }
 
     /// The time.

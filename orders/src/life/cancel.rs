@@ -3,7 +3,7 @@
 
 use domain::{
     id::OrderId,
-    order::{Status, Transition},
+    order::{OrderRow, Status, Transition},
 };
 use kit::{
     access::Permission,
@@ -13,6 +13,7 @@ use kit::{
 use utoipa::OpenApi;
 
 use super::{
+    attempts::Attempt,
     document::Stepped,
     ports::Kinds,
     refund_routes::begin_refund,
@@ -48,7 +49,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 }
 
 /// Cancels an unpaid order; its units go back, and the buyer may buy again. Repeated it answers the
-/// same. `202`: a payment that may still come is being closed first.
+/// same. `202`: a payment that may still come is being closed first, or the order has no row yet and
+/// is cancelled as soon as it has.
 #[utoipa::path(
     post, path = "/v1/orders/{order_id}/cancel", operation_id = "cancel_order", tag = "orders",
     security(("buyer" = [])), params(("order_id" = String, Path, description = "The order.")),
@@ -56,9 +58,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 )]
 async fn cancel<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, buyer, order) = life.buyer(call)?;
-    let step = life.begin(order).await?;
-    let step =
-        step.filter(|step| step.row.tenant == tenant && step.row.buyer == buyer).ok_or_else(Refused::not_found)?;
+    let Some(step) = life.begin(order).await? else { return life.wish_cancel(order, (tenant, buyer)).await };
+    let step = step.of(tenant, buyer)?;
     match step.row.status {
         Status::Cancelled => Ok(OrderNow::ok(&step.row)),
         Status::PendingPayment => cancel_unpaid(life, step, "buyer").await,
@@ -97,11 +98,23 @@ fn stands_otherwise<S: store::sql::Sql>(step: &Step<S>) -> Refused {
     Refused::conflict("this order cannot be cancelled any more; `current` shows it", &OrderNow::of(&step.row))
 }
 
-async fn cancel_unpaid<K: Kinds>(life: &Life<K>, mut step: Step<K::Sql>, who: &str) -> Result<Response<Body>, Refused> {
-    let order = step.row.order;
-    let Some(mut live) = step.attempts().await?.into_iter().find(|attempt| attempt.is_live()) else {
+async fn cancel_unpaid<K: Kinds>(life: &Life<K>, step: Step<K::Sql>, who: &str) -> Result<Response<Body>, Refused> {
+    let (row, live) = ask_cancel(life, step, who).await?;
+    let Some(live) = live else { return Ok(OrderNow::ok(&row)) };
+    // What does not come about here is done by the work beside the requests.
+    life.look(&live).await?;
+    after_closing(life, row.order).await
+}
+
+/// Cancels an unpaid order, or has its open attempt closed first, which is given then.
+pub(super) async fn ask_cancel<K: Kinds>(
+    life: &Life<K>,
+    mut step: Step<K::Sql>,
+    who: &str,
+) -> Result<(OrderRow, Option<Attempt>), Refused> {
+    let Some(mut live) = step.attempts().await?.into_iter().find(Attempt::is_live) else {
         life.take(&mut step, Transition::Cancel, Told { who, ..Told::default() }).await?;
-        return Ok(OrderNow::ok(&step.commit().await?));
+        return Ok((step.commit().await?, None));
     };
     if live.after_close.is_none() {
         live.after_close = Some(Status::Cancelled);
@@ -109,10 +122,7 @@ async fn cancel_unpaid<K: Kinds>(life: &Life<K>, mut step: Step<K::Sql>, who: &s
         step.save_attempt(&live).await?;
         step.tell(Told { who, what: "cancel_asked", ..Told::default() }).await?;
     }
-    step.commit().await?;
-    // What does not come about here is done by the work beside the requests.
-    life.look(&live).await?;
-    after_closing(life, order).await
+    Ok((step.commit().await?, Some(live)))
 }
 
 async fn after_closing<K: Kinds>(life: &Life<K>, order: OrderId) -> Result<Response<Body>, Refused> {

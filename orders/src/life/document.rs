@@ -6,7 +6,9 @@ use kit::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{cancel, notify, pay, payable, refund_routes, settle, ship};
+use super::{
+    cancel, cancels, codes, complete, handover, notify, pay, payable, recipient, refund_routes, settle, ship, voucher,
+};
 
 /// What a step of an order may be refused with.
 const STEP: [(Code, &str); 10] = [
@@ -65,7 +67,10 @@ impl Modify for Tokens {
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    for area in [pay::document(), cancel::document(), refund_routes::document(), ship::document(), notify::document()] {
+    let paid = [pay::document(), voucher::document(), refund_routes::document(), notify::document()];
+    let ended = [cancel::document(), cancels::document(), complete::document()];
+    let sent = [recipient::document(), ship::document(), handover::document(), codes::document()];
+    for area in paid.into_iter().chain(ended).chain(sent) {
         document.merge(area);
     }
     document.merge(payable::document());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::order::OrderRow;
+use domain::{money::Money, order::OrderRow};
 use kit::{
     api::{Access, Call, Route},
     clock::rfc3339,
@@ -76,6 +76,9 @@ struct Pay {
     /// With `wechat_jsapi`, and with nothing else: the buyer's id for the shop's app.
     #[schema(min_length = 1, max_length = 128, pattern = "^[0-9A-Za-z_-]+$", nullable = false)]
     openid: Option<String>,
+    /// By which the shop pays a part of the order.
+    #[schema(nullable = false, min_length = 1, max_length = 1024)]
+    voucher: Option<String>,
 }
 
 impl Pay {
@@ -174,6 +177,8 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
         return Err(Refused::conflict("this order is not to be paid; `current` shows it", &OrderNow::of(&step.row)));
     }
     let attempts = step.attempts().await?;
+    let before = step.voucher().await?;
+    let voucher = life.take_voucher(&mut step, asked.voucher.as_deref()).await?;
     let attempt = match attempts.iter().find(|attempt| attempt.is_live()) {
         Some(live) if live.after_close.is_some() => {
             return Err(Refused::conflict("this order is being cancelled", &OrderNow::of(&step.row)));
@@ -187,6 +192,11 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
             let detail = format!("a payment by another openid is open until {}", rfc3339(live.window.expires_ms));
             return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
         }
+        Some(live) if before.is_none() && voucher > 0 => {
+            let until = rfc3339(live.window.expires_ms);
+            let detail = format!("a payment without the voucher is open until {until}: pay it, or wait");
+            return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
+        }
         Some(live) => {
             // Unlocked before the provider is asked: what it says is a step of its own.
             step.tx.rollback().await;
@@ -194,7 +204,7 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
         }
         None => {
             let number = attempts.last().map_or(1, |last| last.attempt + 1);
-            let attempt = new_attempt(life, &step.row, (asked.method, payer), (number, step.now_ms))?;
+            let attempt = new_attempt(life, &step.row, (asked.method, payer, voucher), (number, step.now_ms))?;
             step.add_attempt(&attempt).await?;
             let number = attempt.number()?;
             let told = Told { who: "buyer", what: "attempt", number: Some(number.as_str()), ..Told::default() };
@@ -215,7 +225,7 @@ async fn pay<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body>
 fn new_attempt<K: Kinds>(
     life: &Life<K>,
     row: &OrderRow,
-    (asked, payer): (PayMethod, Option<String>),
+    (asked, payer, voucher): (PayMethod, Option<String>, i64),
     (attempt, now_ms): (u32, u64),
 ) -> Result<Attempt, Refused> {
     let now = OrderNow::of(row);
@@ -224,7 +234,9 @@ fn new_attempt<K: Kinds>(
     let pay_by_ms = row.pay_by_ms.unwrap_or(now_ms + PAY_MS);
     let window = window(method.1, now_ms, pay_by_ms);
     let window = window.ok_or_else(|| Refused::conflict("too little time is left to pay this order", &now))?;
-    let amount = row.unit_price.times(row.quantity).filter(|total| total.amount > 0);
+    let total = row.unit_price.times(row.quantity);
+    let net = total.and_then(|total| Some(Money { amount: total.amount.checked_sub(voucher)?, ..total }));
+    let amount = net.filter(|net| net.amount > 0);
     let amount = amount.ok_or_else(|| Refused::conflict("there is nothing to pay for this order", &now))?;
     let mut attempt = Attempt {
         order: row.order,

@@ -13,6 +13,8 @@ use kit::{
 };
 use store::{shards::Store, sql::Sql};
 
+use super::vault::Vault;
+use crate::follow::Blocks;
 use crate::payment::{Forged, Notice, Provider, ProviderKind, Received};
 
 /// Merchants' accounts at the providers.
@@ -60,6 +62,10 @@ pub trait Kinds: Send + Sync + 'static {
 pub struct Ports<K: Kinds> {
     /// Rows, with what stands beside them, and the ledger, which knows the partition of a lane.
     pub databases: Store<K::Sql>,
+    /// The lists of orders, by which jobs find them.
+    pub blocks: Blocks<K::Sql>,
+    /// What personal data is sealed by.
+    pub vault: Vault,
     /// The time.
     pub clock: K::Clock,
     /// Ids of records.

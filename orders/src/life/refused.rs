@@ -7,6 +7,7 @@ use kit::{
     api::Fault,
     problem::{Code, Problem},
     random::NoRandomness,
+    seal::Damaged,
 };
 use serde::Serialize;
 use store::sql::SqlError;
@@ -26,6 +27,9 @@ pub enum Refused {
     /// No randomness: no record gets an id.
     #[error(transparent)]
     Random(#[from] NoRandomness),
+    /// Sealed data does not open: the deployment's key is another one.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// The order's lane is not in the ledger, so that nobody knows its partition.
     #[error("order {0} has no lane in the ledger: restore the ledger database first")]
     NoLane(OrderId),

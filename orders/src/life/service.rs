@@ -3,11 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use domain::{
-    id::{BuyerId, LaneId, OrderId, PartitionId, TenantId},
+    id::{BuyerId, LaneId, OfferId, OrderId, PartitionId, TenantId},
     order::OrderRow,
+    shard::ShardId,
 };
 use kit::{
     access::Actor,
@@ -16,16 +18,20 @@ use kit::{
     http::{HeaderMap, Method, Mount, bearer},
     problem::{Code, Problem},
 };
-use store::orders::Orders;
+use store::{orders::Orders, sql::SqlError};
 use tokio::sync::Notify;
 
 use super::{
-    cancel, notify, pay, payable,
+    cancel, cancels, codes, complete,
+    handover::{self, OfferKind},
+    notify, pay, payable,
     ports::{Kinds, Ports, Staff as _},
     rates::Rates,
-    refund_routes,
+    recipient, refund_routes,
     refused::Refused,
     settle, ship,
+    vault::Vault,
+    voucher,
 };
 use crate::payment::notice::NoticeMetrics;
 
@@ -36,6 +42,8 @@ pub struct Life<K: Kinds> {
     rates: Rates<K::Clock>,
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
+    /// Of the offers that were met, and when they were read.
+    kinds: Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>>,
     /// There is something to ask a provider for.
     wake: Notify,
 }
@@ -44,7 +52,7 @@ impl<K: Kinds> Life<K> {
     /// The service over its ports.
     pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, notices, rates, partitions: Mutex::default(), wake: Notify::new() }
+        Self { ports, notices, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
     }
 
     /// Its ports.
@@ -55,6 +63,21 @@ impl<K: Kinds> Life<K> {
     /// The order rows.
     pub(super) fn orders(&self) -> &Orders<K::Sql> {
         &self.ports.databases.orders
+    }
+
+    /// The first shard: it has what belongs to an offer or a shop, and so to no order's shard.
+    pub(super) fn own(&self) -> Result<&K::Sql, SqlError> {
+        self.orders().database(ShardId(0))
+    }
+
+    /// What personal data is sealed by.
+    pub(super) const fn vault(&self) -> &Vault {
+        &self.ports.vault
+    }
+
+    /// How goods of the offers that were met reach their buyers.
+    pub(super) const fn kinds(&self) -> &Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>> {
+        &self.kinds
     }
 
     /// The time, in epoch milliseconds.
@@ -110,16 +133,10 @@ impl<K: Kinds> Api for Life<K> {
     type Error = Refused;
 
     fn routes() -> Vec<Mount<Route<Self>>> {
-        let areas = [
-            pay::routes(),
-            payable::routes(),
-            notify::routes(),
-            cancel::routes(),
-            refund_routes::routes(),
-            ship::routes(),
-            settle::routes(),
-        ];
-        areas.into_iter().flatten().collect()
+        let paid = [pay::routes(), payable::routes(), notify::routes(), voucher::routes(), refund_routes::routes()];
+        let ended = [cancel::routes(), cancels::routes(), complete::routes(), settle::routes()];
+        let sent = [recipient::routes(), ship::routes(), handover::routes(), codes::routes()];
+        paid.into_iter().chain(ended).chain(sent).flatten().collect()
     }
 
     async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

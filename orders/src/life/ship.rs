@@ -70,6 +70,10 @@ async fn ship<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Body
     let told = Told { who: &who, what: "parcel", number: Some(&asked.number), amount: None, why: Some(&asked.carrier) };
     let status = step.row.status;
     match status {
+        Status::Paid if step.handover().await?.is_some() => {
+            let detail = "no carrier brings this order: it is picked up, or redeemed by codes";
+            return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
+        }
         Status::Paid => life.take(&mut step, Transition::Fulfil, told).await?,
         // The same parcel once more is the same request.
         Status::Fulfilled if step.has_parcel(&asked.number, &asked.carrier).await? => {}

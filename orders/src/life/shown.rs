@@ -1,9 +1,18 @@
 //! What answers show.
 
-use domain::{money::Money, order::OrderRow};
-use kit::http::{Body, Response, StatusCode, reply};
+use domain::{id::OrderId, money::Money, order::OrderRow};
+use kit::http::{Body, HeaderValue, Response, StatusCode, header, reply};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// The status of an order that has no row yet.
+const PENDING: &str = "pending";
+
+/// An answer that nobody keeps between us and who asked.
+pub(super) fn secret(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
 
 /// Where an order stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -18,6 +27,11 @@ pub(super) struct OrderNow {
 impl OrderNow {
     pub(super) fn of(row: &OrderRow) -> Self {
         Self { order_id: row.order.to_string(), status: row.status.as_str() }
+    }
+
+    /// Of one that has no row yet.
+    pub(super) fn pending(order: OrderId) -> Self {
+        Self { order_id: order.to_string(), status: PENDING }
     }
 
     /// `200` with it.

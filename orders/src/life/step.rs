@@ -3,7 +3,7 @@
 
 use domain::{
     event::{EventKind, OrderEvent, part_refund_sequence},
-    id::{OrderId, PartitionId, RecordId},
+    id::{BuyerId, OrderId, PartitionId, RecordId, TenantId},
     order::{OrderRow, Status, Transition, Units},
     record::{ORDER_EVENTS_TYPE, RELEASED_TYPE, Record, Released, Topic},
 };
@@ -13,11 +13,12 @@ use store::{
     sql::{Sql, SqlError, Tx as _, Value, stored},
 };
 
-use super::{ports::Kinds, refused::Refused, service::Life, shown::OrderNow};
+use super::{complete::AFTER_SENT_MS, ports::Kinds, refused::Refused, service::Life, shown::OrderNow};
 
 /// Under the row's lock: two entries of an order never take one number.
 const TELL: &str = "INSERT INTO timeline (order_id, entry, happened_at, who, what, number, amount, why) \
                     SELECT ?, COALESCE(MAX(entry), 0) + 1, ?, ?, ?, ?, ?, ? FROM timeline WHERE order_id = ?";
+const WAS_TOLD: &str = "SELECT entry FROM timeline WHERE order_id = ? AND what = ? LIMIT 1";
 const PARCEL: &str = "SELECT entry FROM timeline WHERE order_id = ? AND number = ? AND why = ? LIMIT 1";
 
 /// Below the milliseconds of an event's record id, which have 41 bits until 2039.
@@ -79,7 +80,24 @@ impl<K: Kinds> Life<K> {
         }
         step.row.status = transition.to();
         step.tell(Told { what: transition.to().as_str(), ..told }).await?;
-        Ok(())
+        self.follow_up(step, transition).await
+    }
+
+    /// What else changes with a transition, in its transaction.
+    async fn follow_up(&self, step: &mut Step<K::Sql>, transition: Transition) -> Result<(), Refused> {
+        match transition {
+            Transition::Pay => {
+                self.tell_voucher(step).await?;
+                self.begin_handover(step).await
+            }
+            Transition::Fulfil => Ok(step.complete_at(step.now_ms + AFTER_SENT_MS).await?),
+            Transition::Complete => Ok(step.complete_never().await?),
+            Transition::RefundPaid | Transition::RefundFulfilled | Transition::RefundCompleted => {
+                step.complete_never().await?;
+                Ok(step.withdraw_codes().await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells that a refund is done that moves no state: so much has gone back of the order up to
@@ -193,6 +211,21 @@ impl<S: Sql> Step<S> {
     pub(super) async fn has_parcel(&mut self, number: &str, carrier: &str) -> Result<bool, SqlError> {
         let params = vec![self.row.order.stored().into(), number.into(), carrier.into()];
         Ok(!self.tx.rows(PARCEL, params).await?.is_empty())
+    }
+
+    /// This step, if its order is of this buyer; another's is absent.
+    pub(super) fn of(self, tenant: TenantId, buyer: BuyerId) -> Result<Self, Refused> {
+        if (self.row.tenant, self.row.buyer) == (tenant, buyer) { Ok(self) } else { Err(Refused::not_found()) }
+    }
+
+    /// The same of a merchant.
+    pub(super) fn of_shop(self, tenant: TenantId) -> Result<Self, Refused> {
+        if self.row.tenant == tenant { Ok(self) } else { Err(Refused::not_found()) }
+    }
+
+    /// Whether its timeline says that this was done.
+    pub(super) async fn was_told(&mut self, what: &str) -> Result<bool, SqlError> {
+        Ok(!self.tx.rows(WAS_TOLD, vec![self.row.order.stored().into(), what.into()]).await?.is_empty())
     }
 
     /// Makes it durable.

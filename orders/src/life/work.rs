@@ -14,6 +14,8 @@ use crate::payment::{ProviderKind, pacer::Pace};
 
 /// How often it is looked whose time has come.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two pieces of a job: buyers come first.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Attempts of a shard that are looked at side by side.
 const SIDE_BY_SIDE: u32 = 16;
 
@@ -29,9 +31,11 @@ pub async fn work<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
             asked.rates().forget_idle();
         }
     });
+    shards.spawn(cancel(Arc::clone(&life), stop.clone()));
     for shard in (0..life.orders().map().shards()).map(ShardId) {
         shards.spawn(expire(Arc::clone(&life), shard, stop.clone()));
         shards.spawn(ask(Arc::clone(&life), shard, stop.clone()));
+        shards.spawn(hand_over(Arc::clone(&life), shard, stop.clone()));
     }
     while shards.join_next().await.is_some() {}
 }
@@ -41,6 +45,36 @@ async fn expire<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: Cancellation
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         if let Err(error) = expiry.run(&life).await {
             tracing::warn!(shard = shard.0, %error, "expiry failed; it goes on from here");
+        }
+        if let Err(error) = complete(&life, shard).await {
+            tracing::warn!(shard = shard.0, %error, "completing orders failed; it is done again");
+        }
+        if let Err(error) = life.cancel_wished(shard).await {
+            tracing::warn!(shard = shard.0, %error, "cancelling what was called off early failed; it is done again");
+        }
+    }
+}
+
+async fn complete<K: Kinds>(life: &Life<K>, shard: ShardId) -> Result<(), Refused> {
+    while life.complete_due(shard).await? {}
+    Ok(())
+}
+
+/// Goes on with the jobs that cancel orders.
+async fn cancel<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
+    let mut pieces = 0;
+    while stop.run_until_cancelled(tokio::time::sleep(if pieces > 0 { PAUSE } else { LOOK })).await.is_some() {
+        pieces = life.cancel_piece().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cancelling orders in bulk failed; it goes on from there");
+            0
+        });
+    }
+}
+
+async fn hand_over<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if let Err(error) = life.hand_over(shard).await {
+            tracing::warn!(shard = shard.0, %error, "giving redeem codes failed; it is done again");
         }
     }
 }

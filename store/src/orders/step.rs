@@ -1,6 +1,6 @@
 //! Steps of one order by who keeps more about it than its row: a transaction of its shard, with the
 //! row locked, in which the caller's own tables, the row and the outbox change together. What the
-//! tables beside the row hold is the caller's; `migrations/orders/005-life.sql` makes them.
+//! tables beside the row hold is the caller's; `migrations/orders/005-life.sql` and `007-fulfilment.sql` make them.
 
 use domain::{
     id::OrderId,
@@ -18,6 +18,22 @@ impl<S: Sql> Orders<S> {
     /// [`SqlError`] when the database fails.
     pub async fn begin(&self, order: OrderId) -> Result<S::Tx, SqlError> {
         self.shard(self.map.home_of_order(order).shard)?.begin().await
+    }
+
+    /// A shard's database, about the tables beside the rows.
+    ///
+    /// # Errors
+    /// [`SqlError`] when there is no such shard.
+    pub fn database(&self, shard: ShardId) -> Result<&S, SqlError> {
+        self.shard(shard)
+    }
+
+    /// Begins a transaction in a shard, about the tables beside the rows.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn begin_in(&self, shard: ShardId) -> Result<S::Tx, SqlError> {
+        self.shard(shard)?.begin().await
     }
 
     /// The row of an order, locked until the transaction ends; `None`: there is none.

@@ -36,7 +36,7 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{AllAccounts, Expiry, Kinds, Life, Ports, Staff},
+    life::{AllAccounts, Expiry, Kinds, Life, Ports, Staff, Vault},
     payment::{accounts::FileAccounts, notice::NoticeMetrics},
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
@@ -117,6 +117,7 @@ pub(crate) struct Rig {
     pub(crate) life: Arc<Life<TestKinds>>,
     pub(crate) following: Arc<Following<TestKinds>>,
     pub(crate) store: Store<Mortal<Db>>,
+    pub(crate) blocks: Blocks<Mortal<Db>>,
     /// At which write the process dies.
     pub(crate) fate: Arc<Fate>,
     pub(crate) death: Arc<Death>,
@@ -124,8 +125,8 @@ pub(crate) struct Rig {
     /// The accounts of the file, and its folder.
     pub(crate) real: (FileAccounts<ManualClock, SystemRandom>, TempDir),
     simulator: Arc<Simulator<ManualClock>>,
-    url: String,
-    client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
+    pub(crate) url: String,
+    pub(crate) client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     written: u64,
     _stop: DropGuard,
     pub(crate) place: Place,
@@ -183,9 +184,13 @@ impl Rig {
         let all = AllAccounts { simulated: accounts, real: real.0.clone() };
         let death = Arc::<Death>::default();
         let registry = Registry::new().unwrap();
+        let blocks = Blocks::new(follow::open(&server, &namespace).await.unwrap());
+        let vault = Vault::new(&[7; 32]).unwrap();
         let life = Arc::new(Life::<TestKinds>::new(
             Ports {
                 databases: store.clone(),
+                blocks: blocks.clone(),
+                vault: vault.clone(),
                 clock: clock.clone(),
                 random: SystemRandom::default(),
                 accounts: Tills(all, Arc::clone(&death)),
@@ -196,7 +201,8 @@ impl Rig {
         ));
         let following = Arc::new(Following::<TestKinds>::new(follow::Ports {
             databases: store.clone(),
-            blocks: Blocks::new(follow::open(&server, &namespace).await.unwrap()),
+            blocks: blocks.clone(),
+            vault,
             clock: clock.clone(),
             staff: Names,
             buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
@@ -213,6 +219,7 @@ impl Rig {
             life,
             following,
             store,
+            blocks,
             fate,
             death,
             till,

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 
 use domain::{id::OrderId, order::Status};
+use serde_json::json;
 
 use super::{
     mortal::When,
@@ -30,13 +31,29 @@ type Whose = (OrderId, u64);
 /// Its name, its steps, where the order ends, its releases, and what goes back of its payment.
 type Life = (&'static str, &'static [Deed], Status, usize, Option<i64>);
 
-const LIVES: [Life; 6] = [
+const LIVES: [Life; 9] = [
     ("paid, sent, received", &[pay, at_the_bank, hear, ship, receive], Status::Completed, 0, Some(0)),
     ("paid and refunded", &[pay, at_the_bank, hear, refund, refunded], Status::Refunded, 1, Some(TOTAL)),
     ("cancelled", &[cancel], Status::Cancelled, 1, None),
     ("cancelled while its payment is open", &[pay, cancel, over], Status::Cancelled, 1, Some(0)),
     ("expired", &[pass_window, over], Status::Expired, 1, None),
     ("expired while its payment is open", &[pay, pass_window, over], Status::Expired, 1, Some(0)),
+    (
+        "addressed, sent, arrived, completed by the clock",
+        &[address, pay, at_the_bank, hear, ship, arrive, complete],
+        Status::Completed,
+        0,
+        Some(0),
+    ),
+    // Last, because from now on the offer's goods are codes.
+    ("redeemed", &[have_codes, pay, at_the_bank, hear, redeem], Status::Fulfilled, 0, Some(0)),
+    (
+        "redeemed and refunded",
+        &[have_codes, pay, at_the_bank, hear, redeem, refund, refunded, withdrawn],
+        Status::Refunded,
+        0,
+        Some(TOTAL),
+    ),
 ];
 
 fn pay(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
@@ -105,6 +122,56 @@ fn over(rig: &Rig, (order, _): Whose) -> Playing<'_> {
             rig.pass(LATER_MS);
         }
         panic!("it is {:?}", rig.status(order).await);
+    })
+}
+
+fn address(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        let (path, recipient) =
+            (format!("/v1/orders/{order}/recipient"), json!({"name": "L", "phone": "123456", "address": "A"}));
+        rig.put(&path, &rig.buyer_token(7, buyer), recipient).await.expect(200);
+    })
+}
+
+fn arrive(rig: &Rig, (order, _): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        rig.delivered(order, "staff-7").await.expect(200);
+    })
+}
+
+fn complete(rig: &Rig, (order, _): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        rig.pass(7 * 86_400_000);
+        rig.tick().await;
+        assert_eq!(rig.status(order).await, Status::Completed);
+    })
+}
+
+fn have_codes(rig: &Rig, (order, _): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        rig.goods_are("code").await;
+        let codes: Vec<String> = (0..3).map(|number| format!("{order}-{number}")).collect();
+        rig.import(&codes).await.expect(200);
+    })
+}
+
+/// Between the assignment of codes and the event, too: it gets those that it was given, and no
+/// other order's.
+fn redeem(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        rig.tick().await;
+        assert_eq!(rig.status(order).await, Status::Fulfilled);
+        let own: Vec<String> = (0..3).map(|number| format!("{order}-{number}")).collect();
+        assert_eq!(rig.codes(order, buyer).await, own);
+    })
+}
+
+fn withdrawn(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        rig.tick().await;
+        assert!(rig.codes(order, buyer).await.is_empty());
+        let offer = rig.get("/v1/merchant/order-handovers/8", "staff-7").await;
+        assert_eq!(offer.expect(200)["codes_left"], 0, "nobody else gets them");
     })
 }
 
