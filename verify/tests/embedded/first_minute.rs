@@ -109,6 +109,7 @@ fn the_manuals_commands_work_and_the_audit_can_fail() {
     assert!(status == Some(0) && text.contains("2 of 2 overdue orders were expired"), "{status:?}: {text}");
     // What it left undecided, the next server decides.
     let mut server = embedded.serve().unwrap();
+    embedded.wait_selling(&mut server).unwrap();
     wait_until("the audit holds after the expiry", PATIENCE, holds).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());
