@@ -44,3 +44,10 @@ pub mod metrics;
 
 /// The routes, and the work beside them.
 pub mod service;
+
+/// The OpenAPI document.
+pub mod openapi;
+
+/// The service as a process of its own.
+#[cfg(feature = "production")]
+pub mod serve;

@@ -74,6 +74,8 @@ pub struct Consumer<S, R> {
     reader: R,
     /// The next record; `None` when the database must be asked.
     position: Option<u64>,
+    /// What was the next record when that was last known.
+    seen: Option<u64>,
 }
 
 impl<S: Sql, R: PartitionReader> Consumer<S, R> {
@@ -81,7 +83,25 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
     /// there the migration [`consumers`](crate::shards::consumers) MUST be applied. `reader`: of
     /// that partition of the topic.
     pub fn new(db: S, name: &str, topic: Topic, partition: PartitionId, reader: R) -> Self {
-        Self { db, name: name.into(), topic, partition, reader, position: None }
+        Self { db, name: name.into(), topic, partition, reader, position: None, seen: None }
+    }
+
+    /// The partition.
+    pub const fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// Records that wait, by the position that was last known: it grows too while the database is
+    /// away.
+    ///
+    /// # Errors
+    /// When the topic does not answer, or the database, where no position is known yet.
+    pub async fn behind(&mut self) -> Result<u64, ConsumeError> {
+        let seen = match self.seen {
+            Some(seen) => seen,
+            None => self.find().await?,
+        };
+        Ok(self.reader.watermarks().await?.high.saturating_sub(seen))
     }
 
     /// Hands over what comes within `wait`, and moves on. How many records that were; 0 when
@@ -105,7 +125,7 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
         if !records.is_empty() && !self.hand_over(handler, (from, next), &records).await? {
             return Ok(0);
         }
-        self.position = Some(next);
+        (self.position, self.seen) = (Some(next), Some(next));
         Ok(records.len())
     }
 
@@ -149,6 +169,7 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
             }
         };
         self.reader.seek(position).await?;
+        self.seen = Some(position);
         Ok(position)
     }
 

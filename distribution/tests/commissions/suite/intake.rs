@@ -1,17 +1,15 @@
 //! Goal: each event counts once, whatever order it comes in; what an order froze stays; what cannot
 //! be is put aside, and the others go on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use distribution::intake::{CONSUMER, run};
-use domain::{
-    event::EventKind,
-    record::{ORDER_EVENTS_TYPE, Topic},
-};
-use kit::clock::Clock as _;
-use store::{consumer::Consumer, sql::Sql as _};
+use distribution::intake::Intakes;
+use domain::{event::EventKind, record::ORDER_EVENTS_TYPE};
+use kit::{clock::Clock as _, random::SystemRandom};
+use store::sql::Sql as _;
+use tokio_util::sync::CancellationToken;
 
-use super::rig::{PARTITION, PLAN, Rig, SALE, bought, bytes_of, created, later};
+use super::rig::{PLAN, Rig, SALE, bought, bytes_of, created, later};
 
 /// 10 and 5 percent of 99.99, rounded down, to who stands above the buyer.
 #[tokio::test]
@@ -196,9 +194,9 @@ async fn payouts_mature_after_the_receipt_and_late_refunds_become_debts() {
 async fn nothing_is_read_before_the_first_plan() {
     let rig = Rig::empty().await;
     rig.log.append(ORDER_EVENTS_TYPE, bytes_of(&bought(20, rig.clock.now_ms(), 0)));
-    let sql = rig.sql.clone();
-    let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
-    let intake = tokio::spawn(run(sql, consumer, rig.intake()));
+    let (sql, clock, metrics) = (rig.sql.clone(), rig.clock.clone(), Arc::clone(&rig.metrics));
+    let (intakes, stop) = (Intakes { sql, clock, random: SystemRandom::default(), metrics }, CancellationToken::new());
+    let intake = tokio::spawn(intakes.run(rig.log.clone(), 1, stop.clone()));
     let position = async || {
         let rows = rig.sql.rows("SELECT log_offset FROM consumer_positions", vec![]).await.unwrap();
         rows.into_iter().next().map(|mut row| row.int().unwrap())
@@ -212,5 +210,6 @@ async fn nothing_is_read_before_the_first_plan() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), moved).await.unwrap();
-    intake.abort();
+    stop.cancel();
+    intake.await.unwrap();
 }

@@ -35,7 +35,7 @@ use kit::{
 use serde_json::{Value, json};
 use store::{
     consumer::Consumer,
-    log::{Entry, PartitionReader, ReadError, Watermarks},
+    log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks},
     shards::Namespace,
     sql::Sql as _,
 };
@@ -115,6 +115,14 @@ impl PartitionReader for Reader {
         let found: Vec<Entry> = held.iter().skip(self.1).take(records).cloned().collect();
         self.1 += found.len();
         Ok(found)
+    }
+}
+
+impl OrderLogSource for Log {
+    type Reader = Reader;
+
+    fn reader(&self, _: PartitionId) -> Result<Reader, ReadError> {
+        Ok(Reader(self.clone(), 0))
     }
 }
 
