@@ -6,8 +6,11 @@ use store::{
 };
 
 /// Its schema: name and file. `docs/upgrading.md` says how to add one.
-const SCHEMA: &[(&str, &str)] =
-    &[("001-base", include_str!("../migrations/001-base.sql")), ("002-consumers", shards::CONSUMERS_TABLE)];
+const SCHEMA: &[(&str, &str)] = &[
+    ("001-base", include_str!("../migrations/001-base.sql")),
+    ("002-consumers", shards::CONSUMERS_TABLE),
+    ("003-aggregates", include_str!("../migrations/003-aggregates.sql")),
+];
 
 /// What holds now ends here.
 pub(crate) const OPEN_END: i64 = i64::MAX;

@@ -138,14 +138,25 @@ struct Item {
     place: Option<(u64, usize)>,
 }
 
+/// What has gone back of an order.
+#[derive(Debug, Clone, Copy)]
+struct Refunded {
+    order: OrderId,
+    /// Of the event.
+    sequence: u8,
+    /// All up to now.
+    all: i64,
+    /// Of it by this event.
+    more: i64,
+}
+
 /// What a span comes to, before it is written.
 #[derive(Debug, Default)]
 struct Span {
     lines: Vec<Value>,
     paid: Vec<OrderId>,
     received: Vec<OrderId>,
-    /// Order, sequence of the event, all that has gone back.
-    refunds: Vec<(OrderId, u8, i64)>,
+    refunds: Vec<Refunded>,
     waits: Vec<Value>,
     /// Waited, and do no more.
     done_waiting: Vec<(OrderId, u8)>,
@@ -256,9 +267,10 @@ impl Span {
                 known.is_received = true;
                 self.received.push(order);
             }
-            Step::Refund(refunded) => {
-                known.refunded = refunded;
-                self.refunds.push((order, event.sequence, refunded));
+            Step::Refund(all) => {
+                let more = all - known.refunded;
+                known.refunded = all;
+                self.refunds.push(Refunded { order, sequence: event.sequence, all, more });
             }
             Step::Wait if item.place.is_some() => {
                 self.waits.extend([order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);

@@ -24,6 +24,9 @@ pub mod share;
 /// Published plans, and the switches of sales.
 mod published;
 
+/// What the own customers of people bought.
+mod aggregates;
+
 /// From `order-events` to the ledger.
 pub mod intake;
 
