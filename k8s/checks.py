@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 KUBERNETES = "1.37"
 OVERLAYS = ("dev", "prod", "sale-night")
-SERVICES = ("engine", "order-writer", "catalog", "orders")
+SERVICES = ("engine", "order-writer", "catalog", "orders", "distribution")
 # Where each program's drain is fixed: the constants whose seconds add up.
 DRAINS = {
     "engine": (
@@ -33,6 +33,7 @@ DRAINS = {
     ),
     "catalog": (("kit/src/http/limits.rs", "DRAIN_DEADLINE", 1),),
     "orders": (("kit/src/http/limits.rs", "DRAIN_DEADLINE", 1),),
+    "distribution": (("kit/src/http/limits.rs", "DRAIN_DEADLINE", 1),),
 }
 ADMIN_DRAIN = ("kit/src/admin.rs", "DRAIN_DEADLINE", 1)
 # Variables that telemetry reads, which no --help shows.

@@ -396,6 +396,41 @@ ALERTS = [
         counter("sql_statements_total", '{deployment="d",database="ledger",outcome="broken"}', 2),
         (('flashsale_sql_statements_total{deployment="d",database="ledger",outcome="answered"}', grows(500)),),
     ),
+    # Commissions.
+    Alert(
+        "CommissionsParked",
+        "ticket",
+        "0m",
+        "max by (deployment) (flashsale_commission_events_parked) > 0",
+        "Events of orders contradict the ledger of commissions and are put aside",
+        "commissions-late",
+        D,
+        gauge("commission_events_parked", ANY, 1),
+        gauge("commission_events_parked", ANY, 0),
+    ),
+    Alert(
+        "CommissionsBehind",
+        "ticket",
+        "5m",
+        "min by (deployment, partition) (flashsale_commission_records_behind) > 5000",
+        "The events of partition {{ $labels.partition }} are not taken in by any service of commissions",
+        "commissions-late",
+        D | {"partition": "3"},
+        gauge("commission_records_behind", PART, 9000),
+        gauge("commission_records_behind", PART, "0x8 9000x8 0"),
+    ),
+    Alert(
+        "CommissionsLate",
+        "ticket",
+        "5m",
+        "max by (deployment) (flashsale_commission_events_waiting_seconds) > 600\n"
+        "or max by (deployment) (flashsale_commission_maturing_lag_seconds) > 300",
+        "Commissions wait for an event that does not come, or do not mature",
+        "commissions-late",
+        D,
+        gauge("commission_maturing_lag_seconds", ANY, 900),
+        gauge("commission_maturing_lag_seconds", ANY, 100),
+    ),
     # Sales and money.
     Alert(
         "SalesParked",

@@ -11,6 +11,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("002-consumers", shards::CONSUMERS_TABLE),
     ("003-parked", shards::PARKED_TABLE),
     ("004-parked-events", include_str!("../migrations/004-parked-events.sql")),
+    ("005-aggregates", include_str!("../migrations/005-aggregates.sql")),
 ];
 
 /// What holds now ends here.

@@ -17,14 +17,16 @@ use bytes::Bytes;
 use domain::{
     event::{OrderEvent, decode_events},
     id::{OrderId, PartitionId},
-    record::{ORDER_EVENTS_TYPE, RecordError},
+    record::{ORDER_EVENTS_TYPE, RecordError, Topic},
 };
 use kit::{clock::Clock, random::Random};
 use store::{
     consumer::{Aside, Consumer, Handler},
-    log::PartitionReader,
+    log::OrderLogSource,
     sql::{Sql, SqlError, Tx, Value, stored},
 };
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::{Metrics, Outcome},
@@ -40,6 +42,8 @@ pub const CONSUMER: &str = "distribution";
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often the first plan is looked for.
 const FIRST_PLAN: Duration = Duration::from_secs(1);
+/// How often it is looked how many records wait.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How long a read waits for the first record.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -52,25 +56,74 @@ pub struct Intake<C, R> {
     plans: Plans,
 }
 
+/// What the consumers of a topic work with; a clone for each of them.
+#[derive(Debug, Clone)]
+pub struct Intakes<S, C, R> {
+    /// The service's database.
+    pub sql: S,
+    /// The time.
+    pub clock: C,
+    /// Numbers of parts.
+    pub random: R,
+    /// What operators watch.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<S: Sql, C: Clock + Clone, R: Random + Clone> Intakes<S, C, R> {
+    /// Consumes all partitions, side by side, until `stop`. Any number of processes may do so: the
+    /// position in the database gives each span to one of them, and whoever remains goes on at once
+    /// where another died.
+    pub async fn run(self, source: impl OrderLogSource, partitions: u32, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for partition in (0..partitions).map(PartitionId) {
+            tasks.spawn(Box::pin(run(self.clone(), source.clone(), partition)));
+        }
+        stop.cancelled().await;
+        // Dropped, each undoes what is under way: the next start reads its position.
+        tasks.shutdown().await;
+    }
+}
+
 /// Consumes a partition until the future is dropped, which may be at any moment. Faults are logged,
-/// and tried again. `db`: of the consumer. Before it has a plan nothing is read, so that shops
-/// without commissions pay nothing for them; what a plan is in force for is newer, and still there.
-pub async fn run<S: Sql, R: PartitionReader>(
-    db: S,
-    mut consumer: Consumer<S, R>,
-    mut intake: Intake<impl Clock, impl Random>,
+/// and tried again. Before there is a plan nothing is read, so that shops without commissions pay
+/// nothing for them; what a plan is in force for is newer, and still there.
+async fn run<S: Sql, C: Clock + Clone, R: Random + Clone>(
+    intakes: Intakes<S, C, R>,
+    source: impl OrderLogSource,
+    partition: PartitionId,
 ) {
+    let waits = |error: &dyn std::error::Error| {
+        tracing::warn!(consumer = CONSUMER, %partition, %error, "commissions of orders wait; they go on by themselves");
+    };
+    let Intakes { sql, clock, random, metrics } = intakes;
     loop {
-        match published::is_any(&db).await {
+        match published::is_any(&sql).await {
             Ok(true) => break,
             Ok(false) => {}
             Err(error) => consumer.report(&error.into()),
         }
         tokio::time::sleep(FIRST_PLAN).await;
     }
+    let mut consumer = loop {
+        match source.reader(partition) {
+            Ok(reader) => break Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, partition, reader),
+            Err(error) => waits(&error),
+        }
+        tokio::time::sleep(FIRST_PLAN).await;
+    };
+    let mut measured = None;
+    let mut intake = Intake::new(clock.clone(), random, Arc::clone(&metrics));
     loop {
         if let Err(error) = consumer.step(&mut intake, WAIT).await {
             consumer.report(&error);
+        }
+        let now = clock.monotonic();
+        if measured.is_none_or(|at| now.saturating_sub(at) >= MEASURE_EVERY) {
+            measured = Some(now);
+            match consumer.behind().await {
+                Ok(records) => metrics.behind(partition, records),
+                Err(error) => waits(&error),
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -84,14 +137,25 @@ struct Item {
     place: Option<(u64, usize)>,
 }
 
+/// What has gone back of an order.
+#[derive(Debug, Clone, Copy)]
+struct Refunded {
+    order: OrderId,
+    /// Of the event.
+    sequence: u8,
+    /// All up to now.
+    all: i64,
+    /// Of it by this event.
+    more: i64,
+}
+
 /// What a span comes to, before it is written.
 #[derive(Debug, Default)]
 struct Changes {
     lines: Vec<Value>,
     paid: Vec<OrderId>,
     received: Vec<OrderId>,
-    /// Order, sequence of the event, all that has gone back.
-    refunds: Vec<(OrderId, u8, i64)>,
+    refunds: Vec<Refunded>,
     waits: Vec<Value>,
     /// Waited, and do no more.
     done_waiting: Vec<(OrderId, u8)>,
@@ -206,9 +270,10 @@ impl Changes {
                 known.is_received = true;
                 self.received.push(order);
             }
-            Step::Refund(refunded) => {
-                known.refunded = refunded;
-                self.refunds.push((order, event.sequence, refunded));
+            Step::Refund(all) => {
+                let more = all - known.refunded;
+                known.refunded = all;
+                self.refunds.push(Refunded { order, sequence: event.sequence, all, more });
             }
             Step::Wait if item.place.is_some() => {
                 self.waits.extend([order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);

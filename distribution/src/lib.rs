@@ -24,6 +24,9 @@ pub mod share;
 /// Published plans, and the switches of sales.
 mod published;
 
+/// What the own customers of people bought.
+mod aggregates;
+
 /// From `order-events` to the ledger.
 pub mod intake;
 
@@ -44,3 +47,10 @@ pub mod metrics;
 
 /// The routes, and the work beside them.
 pub mod service;
+
+/// The OpenAPI document.
+pub mod openapi;
+
+/// The service as a process of its own.
+#[cfg(feature = "production")]
+pub mod serve;

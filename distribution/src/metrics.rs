@@ -1,6 +1,7 @@
 //! What operators watch.
 
-use kit::metrics::{IntCounterVec, IntGauge, MetricsError, Registry};
+use domain::id::PartitionId;
+use kit::metrics::{IntCounterVec, IntGauge, IntGaugeVec, MetricsError, Registry};
 
 /// What became of an event. A span that is done again counts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub struct Metrics {
     events: IntCounterVec,
+    behind: IntGaugeVec,
     /// Seconds that the event has waited that waits longest; 0 when none does.
     pub(crate) waiting_seconds: IntGauge,
     /// Parked events and records.
@@ -34,6 +36,11 @@ impl Metrics {
                 "Events of orders that commissions depend on, by what became of them.",
                 &["outcome"],
             )?,
+            behind: registry.gauges(
+                "commission_records_behind",
+                "Records of order-events that a partition's consumer has before it.",
+                &["partition"],
+            )?,
             waiting_seconds: registry
                 .gauge("commission_events_waiting_seconds", "How long the oldest event waits for the one before it.")?,
             parked: registry.gauge("commission_events_parked", "Events and records that were put aside.")?,
@@ -42,6 +49,11 @@ impl Metrics {
                 "How long the oldest payout is overdue that should have matured.",
             )?,
         })
+    }
+
+    pub(crate) fn behind(&self, partition: PartitionId, records: u64) {
+        let gauge = self.behind.with_label_values(&[partition.to_string()]);
+        gauge.set(i64::try_from(records).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn count(&self, outcome: Outcome, events: usize) {

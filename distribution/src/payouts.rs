@@ -39,6 +39,9 @@ pub struct NoAnswer;
 
 /// A channel.
 pub trait Payouts: Send + Sync + 'static {
+    /// Whether money of this shop goes out here: without a channel no withdrawal is taken.
+    fn serves(&self, tenant: TenantId) -> bool;
+
     /// Sends a bill, or says where it stands when it was sent before: it MUST pay a number once.
     fn send(&self, bill: &Bill) -> impl Future<Output = Result<BillState, NoAnswer>> + Send;
 }
@@ -88,6 +91,10 @@ impl SimulatedPayouts {
 }
 
 impl Payouts for SimulatedPayouts {
+    fn serves(&self, _: TenantId) -> bool {
+        true
+    }
+
     async fn send(&self, bill: &Bill) -> Result<BillState, NoAnswer> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, state)) = held.bills.get(&bill.number) {

@@ -10,8 +10,9 @@ use domain::id::{SaleId, TenantId};
 use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value, stored};
 
 use crate::{
+    aggregates,
     evaluate::Frozen,
-    plan::{Agg, Cond, On, Operator, Plan, Rate, Relation, Test},
+    plan::{Agg, On, Operator, Plan, Rate, Relation},
 };
 
 const ANY: &str = "SELECT version FROM plans LIMIT 1";
@@ -31,6 +32,8 @@ pub(crate) struct InForce {
     pub(crate) plan: Plan,
     /// Relations that it climbs, and how far.
     pub(crate) climbs: BTreeMap<Relation, u8>,
+    /// Aggregates of people that it looks at.
+    pub(crate) aggs: BTreeSet<Agg>,
 }
 
 impl InForce {
@@ -46,7 +49,12 @@ impl InForce {
                 climbs.entry(walk.relation).and_modify(|most: &mut u8| *most = depth.max(*most)).or_insert(depth);
             }
         }
-        Self { plan, climbs }
+        let aggs: BTreeSet<Agg> = aggregates::of(&plan).into_iter().map(|(_, agg)| agg).collect();
+        if !aggs.is_empty() {
+            // Whose customer the buyer is.
+            climbs.entry(Relation::Referral).or_insert(1);
+        }
+        Self { plan, climbs, aggs }
     }
 
     /// Units that a refund of so much money stands for, rounded down.
@@ -172,8 +180,9 @@ pub(crate) async fn publish<T: Tx>(tx: &mut T, tenant: TenantId, new: New<'_>) -
 /// What of a plan this service does not compute yet: each with its rule and what to do. A plan that
 /// passes the checker and not this would be paid wrongly, so it is not published.
 pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
-    const AGG: &str = "aggregates are not collected yet: use constant rates, ranks or flags";
-    let mut found = Vec::new();
+    const AGG: &str = "only sum(sales, self, ..) and count(orders, self, ..) are collected: use one of them";
+    let not_collected = aggregates::of(plan).into_iter().filter(|(_, agg)| !aggregates::is_collected(agg));
+    let mut found: Vec<(String, &'static str)> = not_collected.map(|(rule, _)| (rule.to_owned(), AGG)).collect();
     for rule in &plan.rules {
         let mut not = |what: &'static str| found.push((rule.name.clone(), what));
         if rule.name.len() > 64 {
@@ -194,15 +203,6 @@ pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
         };
         if !matches!(walk.relation, Relation::Referral | Relation::Org | Relation::Touch) {
             not("only referral, org and touch are kept: climb one of them");
-        }
-        let agg = |cond: &Cond| matches!(cond.test, Test::AtLeast(_));
-        let by_agg = match &walk.rate {
-            Rate::Tier(tier) => Some(tier.by),
-            _ => None::<Agg>,
-        };
-        let tests = matches!(&walk.rate, Rate::When(when) if when.test.iter().any(agg));
-        if by_agg.is_some() || tests || rule.when.iter().chain(&walk.filter).chain(&walk.count_if).any(agg) {
-            not(AGG);
         }
         if matches!(walk.rate, Rate::Gap(_)) {
             not("purchase prices of people are not kept yet: use rates");

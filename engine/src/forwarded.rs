@@ -1,5 +1,5 @@
-//! What the order service answers, at the buyers' URL: its requests are handed on. Which of them it
-//! has, it knows itself; a purchase is none of them.
+//! What the services behind the engine answer, at the buyers' URL: their requests are handed on.
+//! Which of them there are, each knows itself; a purchase is none of them.
 
 use kit::{
     client::Forward,
@@ -8,7 +8,10 @@ use kit::{
 };
 
 /// Method, paths, name in metrics, and whether pages of shops may ask for it.
-const ROUTES: [(Method, &str, &str, bool); 22] = [
+type Handed = (Method, &'static str, &'static str, bool);
+
+/// Of the order service.
+const ORDERS: [Handed; 22] = [
     (Method::POST, "/v1/orders/{order_id}/{*step}", "order_step", true),
     (Method::GET, "/v1/orders/{order_id}/{*step}", "order_part", true),
     (Method::PUT, "/v1/orders/{order_id}/{*step}", "order_put", true),
@@ -33,22 +36,53 @@ const ROUTES: [(Method, &str, &str, bool); 22] = [
     (Method::POST, "/simulated/cashier/{account}/{*trade}", "cashier_step", false),
 ];
 
-/// The order service, if there is one: without it there is nothing at these paths.
-#[derive(Debug, Clone)]
-pub struct Forwarded(pub Option<Forward>);
+/// Of the service of commissions.
+const COMMISSIONS: [Handed; 7] = [
+    (Method::GET, "/v1/commissions/{*step}", "commission", true),
+    (Method::POST, "/v1/commissions/{*step}", "commission_step", true),
+    (Method::GET, "/v1/merchant/commissions/{*step}", "merchant_commission", false),
+    (Method::POST, "/v1/merchant/commissions/{*step}", "merchant_commission_step", false),
+    (Method::PUT, "/v1/merchant/commissions/{*step}", "merchant_commission_put", false),
+    (Method::PATCH, "/v1/merchant/commissions/{*step}", "merchant_commission_patch", false),
+    (Method::DELETE, "/v1/merchant/commissions/{*step}", "merchant_commission_delete", false),
+];
+
+/// The services behind an engine, each if there is one: without it there is nothing at its paths.
+#[derive(Debug, Clone, Default)]
+pub struct Forwarded {
+    /// What becomes of an accepted order.
+    pub orders: Option<Forward>,
+    /// Commissions on orders.
+    pub commissions: Option<Forward>,
+}
+
+/// Which of them has a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The order service.
+    Orders,
+    /// The service of commissions.
+    Commissions,
+}
 
 impl Service for Forwarded {
-    type Route = ();
+    type Route = Behind;
 
-    fn mounts() -> Vec<Mount<()>> {
-        let mount = |(method, pattern, name, is_for_pages)| Mount { method, pattern, name, route: (), is_for_pages };
-        ROUTES.into_iter().map(mount).collect()
+    fn mounts() -> Vec<Mount<Behind>> {
+        let mount =
+            |route| move |(method, pattern, name, is_for_pages)| Mount { method, pattern, name, route, is_for_pages };
+        let orders = ORDERS.into_iter().map(mount(Behind::Orders));
+        orders.chain(COMMISSIONS.into_iter().map(mount(Behind::Commissions))).collect()
     }
 
-    async fn answer(&self, _route: (), asked: Asked<'_>) -> Response<Body> {
-        match &self.0 {
+    async fn answer(&self, route: Behind, asked: Asked<'_>) -> Response<Body> {
+        let service = match route {
+            Behind::Orders => &self.orders,
+            Behind::Commissions => &self.commissions,
+        };
+        match service {
             // Boxed: every purchase would carry its room about.
-            Some(orders) => Box::pin(orders.answer(asked)).await,
+            Some(service) => Box::pin(service.answer(asked)).await,
             None => {
                 let problem = Problem::new(Code::NotFound, "there is nothing at this path");
                 let mut response = problem.to_response();
@@ -68,9 +102,9 @@ mod tests {
 
     /// The purchase stays the route that is compared first.
     #[test]
-    fn no_route_of_the_order_service_is_in_the_way_of_buyers() {
+    fn no_route_that_is_handed_on_is_in_the_way_of_buyers() {
         let table = Table::of::<Both<MemoryFront, Forwarded>>().unwrap();
         assert_eq!(table.names()[0], "buy");
-        assert_eq!(table.names().len(), MemoryFront::mounts().len() + ROUTES.len());
+        assert_eq!(table.names().len(), MemoryFront::mounts().len() + ORDERS.len() + COMMISSIONS.len());
     }
 }

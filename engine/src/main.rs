@@ -144,9 +144,11 @@ async fn start(
     stop: CancellationToken,
 ) -> anyhow::Result<Engine<Production, Forwarded>> {
     let args = &settings.stores;
-    let orders = settings.orders_url.as_deref().map(Forward::new).transpose();
-    let orders = orders.unwrap_or_else(|error| usage_error_and_exit(&error));
-    let orders = Forwarded(orders.map(|orders| orders.until(stop)));
+    let behind = |url: &Option<String>| {
+        let service = url.as_deref().map(Forward::new).transpose();
+        service.unwrap_or_else(|error| usage_error_and_exit(&error)).map(|service| service.until(stop.clone()))
+    };
+    let forwarded = Forwarded { orders: behind(&settings.orders_url), commissions: behind(&settings.commissions_url) };
     let verifier = settings.tokens.verifier().unwrap_or_else(|error| usage_error_and_exit(&error));
     let kafka = KafkaSettings {
         replication: args.kafka.kafka_replication,
@@ -175,5 +177,5 @@ async fn start(
         journal_max: settings.journal_max,
     };
     let stores = (production, databases.ledger, KafkaSalesFollower::new(&kafka)?);
-    Ok(Engine::start(orders, stores, (options, verifier), registry, readiness).await?)
+    Ok(Engine::start(forwarded, stores, (options, verifier), registry, readiness).await?)
 }

@@ -38,6 +38,11 @@ pub struct Settings {
     #[arg(long, env = "FLASHSALE_ORDERS_URL")]
     pub orders_url: Option<String>,
 
+    /// Where the service of commissions is, such as `http://127.0.0.1:8085`: asked here, answered
+    /// there. Without it there is nothing at its paths.
+    #[arg(long, env = "FLASHSALE_COMMISSIONS_URL")]
+    pub commissions_url: Option<String>,
+
     /// Threads that answer buyers, each with its own listener; by default one per core.
     #[arg(long, env = "FLASHSALE_FRONT_THREADS", value_parser = clap::value_parser!(u16).range(1..=THREADS_MAX as i64))]
     pub front_threads: Option<u16>,

@@ -64,3 +64,9 @@ pub mod admin;
 
 /// Buyers' tokens: signed by the issuer, verified on the hot path.
 pub mod token;
+
+/// The merchants' service, as other services ask it who somebody is.
+pub mod merchants;
+
+/// The two ports of an everyday service.
+pub mod ports;

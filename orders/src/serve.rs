@@ -4,23 +4,19 @@
 mod bank;
 mod staff;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Args;
 use domain::{id::TenantId, record::Topic, shard::ShardMap};
 use kit::{
-    admin::{self, Readiness},
     api::Served,
     client::{Client, ClientLimits, Forward},
     clock::SystemClock,
-    http::{self, Both, ConnectionMetrics, DrainOutcome, Limits, RequestMetrics, Router, Service, Table},
-    metrics::{Kind, Registry},
+    http::Both,
+    merchants::Merchants,
+    metrics::Kind,
+    ports::{SecondPort, listen},
     random::SystemRandom,
     seal::key_of_setting,
     settings::{AdminArgs, Secret, StoreArgs, TokenArgs},
@@ -36,7 +32,6 @@ use store::{
         mysql::{MySql, MySqlServer, Settings},
     },
 };
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -49,7 +44,6 @@ use crate::{
 pub use bank::{BankServeArgs, serve_bank};
 
 use bank::Cashier;
-use staff::Merchants;
 
 /// The kinds of the production deployment.
 struct Production;
@@ -144,6 +138,11 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         vault.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
     let vault = Vault::new(&vault)?;
     let second = SecondPort::open(&args.admin)?;
+    second.registry.sampled(|samples| {
+        for Figure { name, help, labels, value, .. } in consumer::figures() {
+            samples.add(Kind::Counter, name, help, &labels, value);
+        }
+    })?;
     let listener = listen(args.listen)?;
     let server = MySqlServer::new(args.stores.mysql_url.expose(), Settings::default())?;
     let map = ShardMap::even(args.stores.shards, args.stores.tables)?;
@@ -177,7 +176,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     follow.await?;
     databases.close().await;
     listing.close().await;
-    second.close().await
+    Ok(second.close().await?)
 }
 
 fn log(args: &StoreArgs) -> KafkaSettings {
@@ -188,60 +187,10 @@ fn log(args: &StoreArgs) -> KafkaSettings {
     }
 }
 
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    http::bind(address, false)
-        .with_context(|| format!("cannot listen on {address}; --listen and --admin-addr choose other addresses"))
-}
-
-/// The admin port, and what it shows.
-struct SecondPort {
-    registry: Registry,
-    readiness: Readiness,
-    stop: CancellationToken,
-    serving: JoinHandle<io::Result<DrainOutcome>>,
-}
-
-impl SecondPort {
-    fn open(args: &AdminArgs) -> anyhow::Result<Self> {
-        let (registry, readiness, stop) = (Registry::new()?, Readiness::new(), CancellationToken::new());
-        registry.sampled(|samples| {
-            for Figure { name, help, labels, value, .. } in consumer::figures() {
-                samples.add(Kind::Counter, name, help, &labels, value);
-            }
-        })?;
-        let listener = listen(args.admin_addr)?;
-        let serving = admin::serve(listener, args.hosts(), registry.clone(), readiness.clone(), stop.clone());
-        Ok(Self { registry, readiness, stop, serving: tokio::spawn(serving) })
-    }
-
-    /// Serves the first port until `stop`, and drains it.
-    async fn serve<S: Service>(
-        &self,
-        listener: TcpListener,
-        service: S,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let descriptors = http::raise_descriptor_limit().context("raising the limit of open files")?;
-        let table = Arc::new(Table::of::<S>()?);
-        let requests = Arc::new(RequestMetrics::register(&self.registry, table.names())?);
-        let router = Router::new(service, table, SystemClock::new(), requests);
-        let connections = ConnectionMetrics::register(&self.registry)?;
-        self.readiness.ready();
-        let limits = Limits::sharing(descriptors, 1);
-        let drained = http::serve_measured(listener, router, limits, connections, stop).await?;
-        tracing::info!(finished = drained.finished, aborted = drained.aborted, "drained");
-        Ok(())
-    }
-
-    async fn close(self) -> anyhow::Result<()> {
-        self.stop.cancel();
-        self.serving.await??;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use kit::http::Table;
+
     use super::*;
 
     #[test]

@@ -119,6 +119,8 @@ pub struct Consumer<S, R> {
     /// Records below it are handed over one by one: together the database refused them.
     apart_until: u64,
     counts: Arc<Counts>,
+    /// What was the next record when that was last known.
+    seen: Option<u64>,
 }
 
 /// Records that were read.
@@ -137,7 +139,20 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
     /// of the topic.
     pub fn new(db: S, name: &'static str, topic: Topic, partition: PartitionId, reader: R) -> Self {
         let place = Place { consumer: name, topic, partition };
-        Self { db, place, reader, position: None, apart_until: 0, counts: Counts::of(name) }
+        Self { db, place, reader, position: None, apart_until: 0, counts: Counts::of(name), seen: None }
+    }
+
+    /// Records that wait, by the position that was last known: it grows too while the database is
+    /// away.
+    ///
+    /// # Errors
+    /// When the topic does not answer, or the database, where no position is known yet.
+    pub async fn behind(&mut self) -> Result<u64, ConsumeError> {
+        let seen = match self.seen {
+            Some(seen) => seen,
+            None => self.find().await?,
+        };
+        Ok(self.reader.watermarks().await?.high.saturating_sub(seen))
     }
 
     /// Hands over what comes within `wait`, and moves on. How many records that were, parked ones
@@ -182,7 +197,7 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
             },
         }
         // The reader is past a record that waits.
-        self.position = newer.is_none().then_some(next);
+        (self.position, self.seen) = (newer.is_none().then_some(next), Some(next));
         Ok(passed)
     }
 
@@ -229,6 +244,7 @@ impl<S: Sql, R: PartitionReader> Consumer<S, R> {
             }
         };
         self.reader.seek(position).await?;
+        self.seen = Some(position);
         Ok(position)
     }
 

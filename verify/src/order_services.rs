@@ -1,7 +1,12 @@
 //! The order service on production: two of them behind an engine each, the simulated bank, the
-//! merchants' service, an order-writer, and a sale whose shop is paid in play money.
+//! merchants' service, an order-writer, and a sale whose shop is paid in play money. Behind each
+//! engine a service of commissions has its place, which a test starts.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use kit::{
@@ -17,6 +22,7 @@ use crate::{
     child::{Child, wait_until},
     deployment::DeploymentArgs,
     life::settled_evidence,
+    load_test::metric,
     merchants::{Merchants, answered},
     redis_server::free_port,
     services::{Services, VAULT_KEY, wait_until_ready},
@@ -25,6 +31,8 @@ use crate::{
 
 /// The bank's secret.
 const BANK_SECRET: &str = "bank-secret-of-the-tests";
+/// Under which share codes are signed.
+const SHARE_SECRET: &str = "share-secret-of-the-tests";
 /// How long a step may take, also where a process was killed amid it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Seconds in which a buyer has to pay: the least there are.
@@ -38,10 +46,19 @@ struct Placed {
     admin: u16,
 }
 
+/// A service of commissions, if it runs, and where.
+#[derive(Debug)]
+struct Commissions {
+    process: Option<Child>,
+    listen: SocketAddr,
+    admin: u16,
+}
+
 /// All of it.
 pub struct OrderServices {
     engines: Vec<Placed>,
     services: Vec<Placed>,
+    commissions: Mutex<Vec<Commissions>>,
     /// The simulated bank.
     pub bank: Child,
     bank_listen: SocketAddr,
@@ -97,6 +114,7 @@ impl OrderServices {
         let mut opened = Self {
             engines: Vec::new(),
             services: Vec::new(),
+            commissions: Mutex::default(),
             bank,
             bank_listen: bank_place.0,
             merchants,
@@ -111,6 +129,10 @@ impl OrderServices {
             opened.services.push(Placed { process, listen: at, admin: second });
             let mut command = opened.running.command("engine");
             command.args(["--orders-url", &format!("http://{at}"), "--payment-window", PAY_WITHIN_S]);
+            let (commissions, second) = place()?;
+            command.args(["--commissions-url", &format!("http://{commissions}")]);
+            let placed = Commissions { process: None, listen: commissions, admin: second };
+            opened.commissions.get_mut().unwrap_or_else(PoisonError::into_inner).push(placed);
             let mut process = opened.running.start_engine_at(command, listen, admin)?;
             wait_until_ready(&mut process, admin)?;
             opened.engines.push(Placed { process, listen, admin });
@@ -170,6 +192,64 @@ impl OrderServices {
     pub fn metrics_are_known(&self) -> anyhow::Result<()> {
         let placed = [&self.engines[0].process, &self.services[0].process];
         self.others.iter().chain(placed).try_for_each(metrics_are_known)
+    }
+
+    /// Starts the service of commissions behind an engine, or starts it again.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn start_commissions(&self, number: usize) -> anyhow::Result<()> {
+        self.with_commissions(number, |placed| {
+            let mut program = self.running.command("distribution");
+            program.args(["serve", "--listen", &placed.listen.to_string()]);
+            program.args(["--admin-addr", &format!("127.0.0.1:{}", placed.admin)]);
+            program.env("FLASHSALE_CATALOG_URL", format!("http://{}", self.merchants.address));
+            program.env("FLASHSALE_SHARE_SECRET", SHARE_SECRET);
+            program.env("FLASHSALE_PLAY_PAYOUT_TENANTS", self.sale.tenant.to_string());
+            let mut process = Child::start(&format!("distribution-{number}"), program, self.running.folder())?;
+            wait_until_ready(&mut process, placed.admin)?;
+            placed.process = Some(process);
+            Ok(())
+        })
+    }
+
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill_commissions(&self, number: usize) -> anyhow::Result<()> {
+        self.with_commissions(number, |placed| placed.process.take().map_or(Ok(()), |mut process| process.kill()))
+    }
+
+    /// Ends it by SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end well in time.
+    pub fn drain_commissions(&self, number: usize) -> anyhow::Result<()> {
+        self.with_commissions(number, |placed| {
+            let mut process = placed.process.take().context("it does not run")?;
+            process.terminate()?;
+            let status = process.wait(PATIENCE)?;
+            ensure!(status.success(), "it ended with {status}:\n{}", process.tail());
+            Ok(())
+        })
+    }
+
+    /// Records of orders' events that wait at it, by its metrics.
+    ///
+    /// # Errors
+    /// When it does not show that.
+    pub fn commissions_behind(&self, number: usize) -> anyhow::Result<f64> {
+        self.with_commissions(number, |placed| metric(placed.admin, "flashsale_commission_records_behind"))
+    }
+
+    fn with_commissions<T>(
+        &self,
+        number: usize,
+        work: impl FnOnce(&mut Commissions) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut all = self.commissions.lock().unwrap_or_else(PoisonError::into_inner);
+        work(all.get_mut(number).context("no such place")?)
     }
 
     /// A buyer's token.

@@ -341,6 +341,8 @@ fn selection() -> Vec<&'static str> {
             "-p",
             "orders",
             "-p",
+            "distribution",
+            "-p",
             "loadtest",
             "-p",
             "embedded",

@@ -5,6 +5,8 @@
 
 #[path = "crash/changes.rs"]
 mod changes;
+#[path = "crash/commission.rs"]
+mod commission;
 #[path = "crash/erased.rs"]
 mod erased;
 #[path = "crash/funnel.rs"]

@@ -5,6 +5,8 @@
 
 #[path = "embedded/catalog_held.rs"]
 mod catalog_held;
+#[path = "embedded/commissions.rs"]
+mod commissions;
 #[path = "embedded/crash.rs"]
 mod crash;
 #[path = "embedded/damage.rs"]

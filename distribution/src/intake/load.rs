@@ -9,7 +9,7 @@ use super::{
     Changes, Item,
     order::{Facts, Known},
 };
-use crate::{book, people::PathTexts, published::Times};
+use crate::{aggregates::AggregateTexts, book, people::PathTexts, published::Times};
 
 pub(super) const WAITING_COLUMNS: usize = 5;
 const DONE_WAITING: &str = "DELETE FROM waiting_events WHERE order_id = ? AND sequence = ?";
@@ -21,6 +21,7 @@ pub(super) struct Texts {
     pub(super) switches: Fixed,
     pub(super) book: book::Texts,
     pub(super) paths: PathTexts,
+    pub(super) aggregates: AggregateTexts,
     pub(super) frozen: Fixed,
     pub(super) accrued: Fixed,
     pub(super) insert_lines: Insert,
@@ -41,6 +42,7 @@ impl Default for Texts {
             switches: Times::switches(),
             book: book::Texts::default(),
             paths: PathTexts::default(),
+            aggregates: AggregateTexts::default(),
             frozen: Fixed::new("SELECT order_id, frozen FROM evaluations WHERE order_id IN ([?,]) AND frozen <> ''"),
             accrued: Fixed::new(
                 "SELECT subject, rule_name, person, expense FROM entries \

@@ -9,12 +9,13 @@ use domain::id::{OrderId, TenantId};
 use kit::{clock::Clock, random::Random};
 use store::sql::{SqlError, Tx, Value, stored};
 
-use super::{Changes, Intake, order::Known};
+use super::{Changes, Intake, Refunded, order::Known};
 use crate::{
+    aggregates::{Aggregates, Slot},
     book::{Book, DAY_MS, Owner},
     evaluate::{Frozen, Key, Outcome, Person, To, evaluate},
     people::{Above, paths},
-    plan::{On, Relation},
+    plan::{On, Relation, Window},
     published::InForce,
 };
 
@@ -30,6 +31,40 @@ struct Held {
     plan: Arc<InForce>,
     frozen: Frozen,
     accrued: BTreeMap<To, i64>,
+}
+
+impl Held {
+    fn at_ms(&self) -> u64 {
+        OrderId::new(self.frozen.line).map_or(0, OrderId::minted_at_ms)
+    }
+
+    /// Whose customer the buyer was.
+    fn seller(&self) -> Option<u64> {
+        self.frozen.paths.get(&Relation::Referral)?.first().map(|person| person.id)
+    }
+
+    fn people(&self) -> impl Iterator<Item = &Person> {
+        self.frozen.paths.values().flatten().chain([&self.frozen.source])
+    }
+
+    fn slots(&self, people: impl Iterator<Item = u64>) -> BTreeSet<Slot> {
+        let windows: BTreeSet<Window> = self.plan.aggs.iter().map(|agg| agg.window).collect();
+        let of = |person| windows.iter().map(move |window| (person, *window));
+        people.flat_map(of).map(|(person, window)| Slot::of(self.tenant, person, window, self.at_ms())).collect()
+    }
+
+    /// Counts sales and orders for whose customer the buyer was.
+    fn count(&self, aggregates: &mut Aggregates, more: (i64, i64)) -> Result<(), SqlError> {
+        self.slots(self.seller().into_iter()).into_iter().try_for_each(|slot| aggregates.add(slot, more))
+    }
+
+    fn freeze_aggregates(&mut self, aggregates: &Aggregates) {
+        let at = (self.tenant, self.at_ms());
+        let frozen = &mut self.frozen;
+        for person in frozen.paths.values_mut().flatten().chain([&mut frozen.source]) {
+            aggregates.freeze(person, &self.plan.aggs, at);
+        }
+    }
 }
 
 /// What is to be posted.
@@ -50,7 +85,7 @@ impl<C: Clock, R: Random> Intake<C, R> {
     ) -> Result<(), SqlError> {
         tx.insert(&self.texts.insert_lines, span.lines.clone()).await?;
         let mut plans = BTreeMap::new();
-        let touched = span.paid.iter().chain(&span.received).chain(span.refunds.iter().map(|(order, ..)| order));
+        let touched = span.paid.iter().chain(&span.received).chain(span.refunds.iter().map(|refund| &refund.order));
         for order in touched {
             let (Some(Known { line: Some(line), plan, .. }), Some(in_force)) = (known.get(order), versions.get(order))
             else {
@@ -62,20 +97,25 @@ impl<C: Clock, R: Random> Intake<C, R> {
             plans.insert(*order, (tenant, plan));
         }
         let mut held = self.freeze(tx, &span.paid, &plans, known).await?;
+        let later: Vec<OrderId> =
+            span.refunds.iter().map(|refund| refund.order).filter(|order| !held.contains_key(order)).collect();
+        self.load_held(tx, &later, &plans, &mut held).await?;
+        let mut aggregates = self.aggregates(tx, &held).await?;
         let mut postings = Postings::default();
         for order in &span.paid {
             let Some(held) = held.get_mut(order) else { continue };
+            held.count(&mut aggregates, (held.frozen.net, 1))?;
+            held.freeze_aggregates(&aggregates);
             postings.evaluate(held, PAID, now_ms)?;
         }
-        let later: Vec<OrderId> =
-            span.refunds.iter().map(|(order, ..)| *order).filter(|order| !held.contains_key(order)).collect();
-        self.load_held(tx, &later, &plans, &mut held).await?;
-        for (order, sequence, refunded) in &span.refunds {
+        for Refunded { order, sequence, all, more } in &span.refunds {
             let Some(held) = held.get_mut(order) else { continue };
-            held.frozen.refunded = *refunded;
+            held.frozen.refunded = *all;
             held.frozen.returned = InForce::returned(&held.frozen);
+            held.count(&mut aggregates, (-more, -i64::from(*all == held.frozen.net)))?;
             postings.evaluate(held, *sequence, now_ms)?;
         }
+        aggregates.write(tx).await?;
         let mut receipts = Vec::with_capacity(span.received.len() * 5);
         for order in &span.received {
             let Some((tenant, plan)) = plans.get(order) else { continue };
@@ -85,6 +125,19 @@ impl<C: Clock, R: Random> Intake<C, R> {
         }
         tx.insert(&self.texts.insert_receipts, receipts).await?;
         self.post(tx, postings, now_ms).await
+    }
+
+    /// The aggregates that the plans of these lines look at.
+    async fn aggregates<T: Tx>(&self, tx: &mut T, held: &BTreeMap<OrderId, Held>) -> Result<Aggregates, SqlError> {
+        let (mut added, mut looked) = (BTreeSet::new(), BTreeSet::new());
+        for line in held.values() {
+            added.extend(line.slots(line.seller().into_iter()));
+            looked.extend(line.slots(line.people().map(|person| person.id)));
+        }
+        if added.is_empty() && looked.is_empty() {
+            return Ok(Aggregates::default());
+        }
+        Aggregates::open(&self.texts.aggregates, tx, &added, &looked).await
     }
 
     async fn post<T: Tx>(&self, tx: &mut T, postings: Postings, now_ms: u64) -> Result<(), SqlError> {

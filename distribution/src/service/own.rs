@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     book::balance_of,
+    payouts::Payouts as _,
     people::{self, By, Standing, State},
     plan::Relation,
     withdrawals,
@@ -320,6 +321,9 @@ async fn statement<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Resu
 async fn withdraw<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let key: (TenantId, BuyerId) = service.buyer(call)?;
     let asked: NewWithdrawal = call.json()?;
+    if !service.ports.payouts.serves(key.0) {
+        return Err(Refused::conflict("this shop has no channel for payouts yet: the balance stays as it is"));
+    }
     let mut change = match service.begin_as(call, key.0, format!("buyer:{}", key.1)).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use distribution::{
-    intake::{self, CONSUMER, Intake},
+    intake::Intakes,
     metrics::Metrics,
     payouts::SimulatedPayouts,
     service::{Distribution, Kinds, Ports, Staff, work},
     share::ShareKey,
 };
-use domain::{id::PartitionId, record::Topic};
+use domain::record::Topic;
 use kit::{
     access::Actor,
     api::{Api as _, Served},
@@ -22,11 +22,7 @@ use kit::{
     random::SystemRandom,
     token::TokenVerifier,
 };
-use store::{
-    consumer::Consumer,
-    log::{OrderLogSource as _, sqlite::SqliteSource},
-    sql::sqlite::Sqlite,
-};
+use store::{log::sqlite::SqliteSource, sql::sqlite::Sqlite};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -82,16 +78,8 @@ impl Commissions {
         let service = Arc::new(Distribution::new(ports, Arc::clone(&metrics))?);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let source = SqliteSource::of(&deployment.log, Topic::OrderEvents);
-        for partition in (0..deployment.partitions).map(PartitionId) {
-            let reader = source.reader(partition)?;
-            let consumer = Consumer::new(sql.clone(), CONSUMER, Topic::OrderEvents, partition, reader);
-            let handler = Intake::new(clock, SystemRandom::default(), Arc::clone(&metrics));
-            let (stop, sql) = (stop.clone(), sql.clone());
-            tasks.spawn(async move {
-                // Dropped, it undoes what is under way: the next start reads its position.
-                stop.run_until_cancelled(Box::pin(intake::run(sql, consumer, handler))).await;
-            });
-        }
+        let intakes = Intakes { sql, clock, random: SystemRandom::default(), metrics };
+        tasks.spawn(intakes.run(source, deployment.partitions, stop.clone()));
         tasks.spawn(work(Arc::clone(&service), stop.clone()));
         Ok(Self { service, stop, work: tasks })
     }

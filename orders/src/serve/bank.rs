@@ -8,13 +8,13 @@ use kit::{
     client::Forward,
     clock::SystemClock,
     http::{Asked, Body, Both, Mount, Response, Service},
+    ports::{SecondPort, listen},
     problem::{Code, Problem},
     settings::{AdminArgs, Secret},
     shutdown::on_signals,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{SecondPort, listen};
 use crate::simulator::{Bank, BankPort, SimulatedAccounts, Simulator};
 
 /// What the bank is told.
@@ -56,7 +56,7 @@ pub async fn serve_bank(args: BankServeArgs) -> anyhow::Result<()> {
     second.serve(listener, Both(simulator, port), stop).await?;
     notices_stop.cancel();
     notices.await?;
-    second.close().await
+    Ok(second.close().await?)
 }
 
 /// The bank's page, for buyers, who do not reach the bank itself; nothing without a bank.

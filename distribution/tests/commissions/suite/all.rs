@@ -1,5 +1,6 @@
 //! The suite.
 
+mod aggregates;
 mod faults;
 mod intake;
 mod ledger;

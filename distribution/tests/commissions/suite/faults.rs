@@ -19,7 +19,10 @@ use store::{
     sql::{Insert, Lock, Migration, Newer, Row, Sql, SqlError, Tx, Value},
 };
 
-use super::rig::{PARTITION, Rig, bought, bytes_of, later};
+use super::{
+    aggregates::{of_a_month, tiers},
+    rig::{PARTITION, Rig, bought, bytes_of, later},
+};
 use crate::place::Db;
 
 /// Statements until the process dies.
@@ -142,7 +145,8 @@ impl Tx for DyingTx {
     }
 }
 
-const TABLES: [&str; 6] = ["order_lines", "evaluations", "entries", "sub_accounts", "receipts", "waiting_events"];
+const TABLES: [&str; 7] =
+    ["order_lines", "evaluations", "entries", "sub_accounts", "receipts", "waiting_events", "aggregates"];
 
 /// One step of the consumer on such a database; whether it heard that it is done.
 async fn step(rig: &Rig, statements: u64, loses_commit: bool) -> bool {
@@ -165,7 +169,20 @@ async fn rows(rig: &Rig) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_process_that_dies_at_any_statement_changes_nothing_and_the_next_does_all() {
-    let rig = Rig::start().await;
+    dies_at_each_statement(Rig::start().await, 666 + 999).await;
+}
+
+/// The same where the lines add to the sales of a month.
+#[tokio::test]
+async fn a_process_that_dies_at_any_statement_adds_to_no_sales_and_the_next_adds_once() {
+    let paid = of_a_month(6_666) + of_a_month(19_998) - of_a_month(9_999);
+    let rig = dies_at_each_statement(tiers().await, paid).await;
+    let sales = rig.sql.rows("SELECT sales, orders FROM aggregates", vec![]).await.unwrap();
+    let sales: Vec<_> = sales.into_iter().map(|mut row| (row.int().unwrap(), row.int().unwrap())).collect();
+    assert_eq!(sales, [(6_666 + 9_999, 2)]);
+}
+
+async fn dies_at_each_statement(rig: Rig, paid_in_the_end: i64) -> Rig {
     let now_ms = rig.clock.now_ms();
     let [first, paid] = bought(20, now_ms, 0);
     let [other, other_paid] = bought(20, now_ms, 1);
@@ -190,10 +207,11 @@ async fn a_process_that_dies_at_any_statement_changes_nothing_and_the_next_does_
         assert!(statements < 100, "a span of a few orders takes a few statements");
     }
     assert!(statements > 10, "{statements} statements were died at");
-    assert_eq!(rig.balance(12).await[0], 666 + 999);
+    assert_eq!(rig.balance(12).await[0], paid_in_the_end);
     assert_eq!(rows(&rig).await[5], 0, "what waited waits no more");
     assert_eq!(rig.count("parked_records").await, 1);
     rig.sums_to_zero().await;
+    rig
 }
 
 #[tokio::test]

@@ -1,18 +1,19 @@
 //! Goal: each event counts once, whatever order it comes in; what an order froze stays; what cannot
 //! be is put aside, and the others go on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use distribution::intake::{CONSUMER, run};
+use distribution::intake::{CONSUMER, Intakes};
 use domain::{
     event::{EventKind, OrderEvent},
     record::{ORDER_EVENTS_TYPE, Topic},
 };
-use kit::clock::Clock as _;
+use kit::{clock::Clock as _, random::SystemRandom};
 use store::{
     consumer::{ConsumeError, Consumer},
     sql::Sql as _,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::faults::Dying;
 use super::rig::{PARTITION, PLAN, Rig, SALE, bought, bytes_of, created, later};
@@ -226,9 +227,10 @@ async fn payouts_mature_after_the_receipt_and_late_refunds_become_debts() {
 async fn nothing_is_read_before_the_first_plan() {
     let rig = Rig::empty().await;
     rig.log.append(ORDER_EVENTS_TYPE, bytes_of(&bought(20, rig.clock.now_ms(), 0)));
-    let (looking, consuming) = (Dying::after(&rig, u64::MAX), Dying::after(&rig, u64::MAX));
-    let consumer = Consumer::new(consuming.clone(), CONSUMER, Topic::OrderEvents, PARTITION, rig.log.reader());
-    let intake = tokio::spawn(run(looking.clone(), consumer, rig.intake()));
+    let looking = Dying::after(&rig, u64::MAX);
+    let (sql, clock, metrics) = (looking.clone(), rig.clock.clone(), Arc::clone(&rig.metrics));
+    let (intakes, stop) = (Intakes { sql, clock, random: SystemRandom::default(), metrics }, CancellationToken::new());
+    let intake = tokio::spawn(intakes.run(rig.log.clone(), 1, stop.clone()));
     let position = async || {
         let rows = rig.sql.rows("SELECT log_offset FROM consumer_positions", vec![]).await.unwrap();
         rows.into_iter().next().map(|mut row| row.int().unwrap())
@@ -240,8 +242,9 @@ async fn nothing_is_read_before_the_first_plan() {
     };
     // It has looked for a plan, found none, and looks again.
     tokio::time::timeout(PATIENCE, until(&mut |_| looking.looks() >= 2)).await.unwrap();
-    assert_eq!((consuming.looks(), position().await), (0, None), "its first step begins a position");
+    assert_eq!(position().await, None, "its first step begins a position");
     rig.publish(PLAN).await.expect(201);
     tokio::time::timeout(PATIENCE, until(&mut |position| position == Some(1))).await.unwrap();
-    intake.abort();
+    stop.cancel();
+    intake.await.unwrap();
 }

@@ -35,7 +35,7 @@ use kit::{
 use serde_json::{Value, json};
 use store::{
     consumer::Consumer,
-    log::{Entry, PartitionReader, ReadError, Watermarks},
+    log::{Entry, OrderLogSource, PartitionReader, ReadError, Watermarks},
     shards::Namespace,
     sql::Sql as _,
 };
@@ -94,7 +94,14 @@ fn token_key() -> TokenKey {
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Entry>>>);
 
-pub(crate) struct Reader(Log, usize);
+/// A log, the next record, and how many are read at once at most.
+pub(crate) struct Reader(Log, usize, usize);
+
+impl Reader {
+    pub(crate) fn at_most(&mut self, records: usize) {
+        self.2 = records;
+    }
+}
 
 impl PartitionReader for Reader {
     async fn watermarks(&mut self) -> Result<Watermarks, ReadError> {
@@ -112,9 +119,17 @@ impl PartitionReader for Reader {
 
     async fn read(&mut self, records: usize, _: usize, _: Duration) -> Result<Vec<Entry>, ReadError> {
         let held = self.0.0.lock().unwrap();
-        let found: Vec<Entry> = held.iter().skip(self.1).take(records).cloned().collect();
+        let found: Vec<Entry> = held.iter().skip(self.1).take(records.min(self.2)).cloned().collect();
         self.1 += found.len();
         Ok(found)
+    }
+}
+
+impl OrderLogSource for Log {
+    type Reader = Reader;
+
+    fn reader(&self, _: PartitionId) -> Result<Reader, ReadError> {
+        Ok(Reader(self.clone(), 0, usize::MAX))
     }
 }
 
@@ -126,7 +141,7 @@ impl Log {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        Reader(self.clone(), 0)
+        Reader(self.clone(), 0, usize::MAX)
     }
 }
 
