@@ -52,7 +52,7 @@ fn upload(embedded: &Embedded, key: &str, number: usize) -> (u16, Value) {
 fn images_that_nobody_reads_cost_a_piece_each_and_uploads_come_few_at_a_time() {
     let embedded = Embedded::new().unwrap();
     let mut server = embedded.serve().unwrap();
-    embedded.wait_ready(&mut server).unwrap();
+    embedded.wait_selling(&mut server).unwrap();
     let paths: Vec<String> = (0..IMAGES)
         .map(|number| {
             let (status, image) = upload(&embedded, "u", number);
@@ -88,23 +88,26 @@ fn images_that_nobody_reads_cost_a_piece_each_and_uploads_come_few_at_a_time() {
     println!("{} MiB for {SILENT} clients that read nothing, after {} MiB", growth >> 20, before >> 20);
     drop(silent);
 
-    // Uploads that do not come hold all places; a further one is told to come back, and gets in
-    // when they are gone.
-    let slow: Vec<TcpStream> = (0..UPLOADS)
-        .map(|number| {
+    // Uploads that do not come hold all places, until they are given up; a further one is told to
+    // come back, and gets in when they are gone.
+    let slow = || -> Vec<TcpStream> {
+        let stream = |number| {
             let mut stream = TcpStream::connect(embedded.address()).unwrap();
             stream.write_all(head(&embedded, "slow", number, IMAGE_BYTES).as_bytes()).unwrap();
             stream
-        })
-        .collect();
-    let asked = std::cell::Cell::new(0);
-    let further = || {
-        asked.set(asked.get() + 1);
-        upload(&embedded, "further", asked.get())
+        };
+        (0..UPLOADS).map(stream).collect()
     };
-    let is_told = || Ok(further().1["code"] == "overloaded");
-    wait_until("a further upload is told to come back", PATIENCE, is_told).unwrap();
-    drop(slow);
+    let mut asked = 0;
+    let mut further = || {
+        asked += 1;
+        upload(&embedded, "further", asked)
+    };
+    wait_until("a further upload is told to come back", PATIENCE, || {
+        let _slow = slow();
+        Ok(further().1["code"] == "overloaded")
+    })
+    .unwrap();
     wait_until("it gets in", PATIENCE, || Ok(further().0 == 201)).unwrap();
     server.terminate().unwrap();
     assert!(server.wait(PATIENCE).unwrap().success(), "{}", server.tail());

@@ -7,6 +7,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child as Process, ChildStdin, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use verify::{child::Child, embedded::Embedded, merchants::Merchants};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
 const ENGLISH: &str = include_str!("../../../README.md");
 const CHINESE: &str = include_str!("../../../README.zh-CN.md");
 
@@ -64,11 +66,15 @@ impl Shell {
 
     fn types(&mut self, block: &str) {
         writeln!(self.input, "{block}\necho; echo {DONE}").unwrap();
-        let begin = self.text.len();
+        let (begin, mut silent) = (self.text.len(), Duration::ZERO);
         while !self.text[begin..].ends_with(&format!("\n{DONE}\n")) {
             if self.said.read_line(&mut self.text).unwrap() == 0 {
                 assert!(self.process.try_wait().unwrap().is_none(), "{block}\n\n{}", &self.text[begin..]);
-                std::thread::sleep(Duration::from_millis(10));
+                assert!(silent < PATIENCE, "nothing for a minute: {block}\n\n{}", &self.text[begin..]);
+                silent += POLL;
+                thread::sleep(POLL);
+            } else {
+                silent = Duration::ZERO;
             }
         }
     }
@@ -104,7 +110,7 @@ fn the_readmes_second_shop_is_made_by_its_commands() {
     let mut serve = Command::new(embedded.program());
     serve.arg("serve").args(embedded.ports()).current_dir(folder).env("RUST_BACKTRACE", "0");
     let mut server = Child::start("flashsale", serve, folder).unwrap();
-    embedded.wait_ready(&mut server).unwrap();
+    embedded.wait_selling(&mut server).unwrap();
     let mut shell = Shell::open(folder, &embedded.program());
     let url = format!("http://{}", embedded.address());
     for block in english {
