@@ -10,7 +10,7 @@
 //! | the topic holds a record twice | its handler tells (an event: by order and sequence) |
 //! | two work on one partition | the second finds the position moved, and undoes its own work |
 //! | retention deleted what was not read | an error is logged; the first record left is next |
-//! | a record is damaged, or contradicts | parked with its cause in that transaction; others go on |
+//! | a record is damaged, or contradicts | parked with its cause in that step; others go on |
 //! | the database cannot hold one | they are taken one by one, and that one is parked |
 //! | a newer program wrote a record | those before it are taken; it waits for the update |
 

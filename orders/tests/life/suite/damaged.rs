@@ -8,8 +8,8 @@ use super::{
     rig::PARTITION,
 };
 
-/// A damaged record between sound ones is parked with its cause, and the list has the others; one of
-/// a newer program waits.
+/// A damaged record between sound ones is parked with its cause, and the list has the others; one
+/// of a newer program waits.
 #[tokio::test]
 async fn a_damaged_record_is_parked_and_the_list_has_the_others() {
     let mut shop = Followed::start().await;
