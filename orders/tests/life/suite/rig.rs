@@ -325,7 +325,10 @@ impl Rig {
 
     /// Sends the notices that are due. How many were taken.
     pub(crate) async fn deliver(&self) -> usize {
-        self.simulator.deliver(ClientLimits::default()).await
+        // The machine may be slow; a notice that is not taken would come again much later.
+        let patient = Duration::from_secs(60);
+        let limits = ClientLimits { connect_deadline: patient, answer_deadline: patient, ..ClientLimits::default() };
+        self.simulator.deliver(limits).await
     }
 
     /// Notices that are due, not sent.
