@@ -21,7 +21,6 @@ const SCHEMA: &[(&str, &str)] = &[
     ("012-funnel", include_str!("../migrations/012-funnel.sql")),
     ("013-uploads", include_str!("../migrations/013-uploads.sql")),
     ("014-readiness", include_str!("../migrations/014-readiness.sql")),
-    ("016-returns", include_str!("../migrations/016-returns.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.
