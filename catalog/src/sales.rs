@@ -19,9 +19,6 @@ mod publishing;
 /// Stock of the warehouses.
 mod settle;
 
-/// What comes back after that.
-mod returns;
-
 /// Versions.
 mod history;
 
@@ -64,8 +61,8 @@ const SALES: Numbered = Numbered("sale");
 const LANES: Numbered = Numbered("lane");
 const OFFERS: Numbered = Numbered("offer");
 
-/// Publishes what is due, takes in what was published elsewhere, looks at what opens soon, settles
-/// what is over, and books what comes back after that.
+/// Publishes what is due, takes in what was published elsewhere, looks at what opens soon, and
+/// settles what is over.
 ///
 /// # Errors
 /// [`Refused::Sql`]; the next call goes on.
@@ -73,8 +70,7 @@ pub async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     // One that fails keeps none of the others back.
     let (published, adopted) = (publishing::round(catalog).await, publishing::follow(catalog).await);
     let checked = check::round(catalog).await;
-    let settled = settle::round(catalog).await;
-    returns::round(catalog).await.and(settled).and(published).and(adopted).and(checked)
+    settle::round(catalog).await.and(published).and(adopted).and(checked)
 }
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {

@@ -51,7 +51,7 @@ mod reconcile;
 
 pub use self::{
     book::By,
-    offers::{Share, accept, allocate, give_back, take_back},
+    offers::{Share, accept, allocate, give_back},
     reconcile::keep,
 };
 

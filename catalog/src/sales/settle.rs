@@ -12,7 +12,6 @@ use store::{
 };
 
 use super::{
-    returns,
     row::Kept,
     terms::{OfferTerms, Terms},
 };
@@ -139,12 +138,8 @@ async fn settle<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64) -> Resul
             give_back(&mut tx, &by, &reference, offer.id, &[Share { units: has - keeps, ..share }]).await?;
         }
         if is_over && keeps > 0 {
-            let (reference, share) =
-                (format!("sale:{sale}:{}:sold", offer.id), Share { units: keeps.min(has), ..share });
-            accept(&mut tx, &by, &reference, offer.id, &[share]).await?;
-            if let Some(lane) = kept.terms.lane_of(offer.id) {
-                returns::keep(&mut tx, &by, returns::Sold { sale, offer: offer.id, lane, share }).await?;
-            }
+            let reference = format!("sale:{sale}:{}:sold", offer.id);
+            accept(&mut tx, &by, &reference, offer.id, &[Share { units: keeps.min(has), ..share }]).await?;
         }
         is_owed |= has.min(keeps) > stored(offer.allotment)?;
     }

@@ -222,11 +222,6 @@ impl Terms {
         self.lanes.iter().flat_map(|lane| &lane.offers)
     }
 
-    /// The lane of an offer of theirs.
-    pub(super) fn lane_of(&self, offer: i64) -> Option<i64> {
-        self.lanes.iter().find(|lane| lane.offers.iter().any(|other| other.id == offer)).map(|lane| lane.id)
-    }
-
     /// The sale that these terms publish; `version`: as which.
     ///
     /// # Errors

@@ -204,9 +204,6 @@ impl Level {
             Act::Promise { allotted, .. } if self.units.allotted + allotted < 0 => {
                 Err(Shortage::NotAllotted(self.units.allotted))
             }
-            Act::Promise { unshipped, .. } if self.units.unshipped + unshipped < 0 => {
-                Err(Shortage::NotUnshipped(self.units.unshipped))
-            }
             Act::Promise { allotted, unshipped } => {
                 self.step(Spot::NONE, Units { on_hand: 0, allotted, unshipped }, steps);
                 Ok(())

@@ -53,7 +53,6 @@ struct Doing {
 const ALLOCATE: Doing = Doing { kind: "allocate", allotted: 1, unshipped: 0 };
 const GIVE_BACK: Doing = Doing { kind: "give_back", allotted: -1, unshipped: 0 };
 const ACCEPT: Doing = Doing { kind: "accept", allotted: -1, unshipped: 1 };
-const TAKE_BACK: Doing = Doing { kind: "take_back", allotted: 0, unshipped: -1 };
 
 /// Allots units to an offer: all of the shares or none, and never more than is available. The same
 /// reference again changes nothing.
@@ -91,21 +90,6 @@ pub async fn give_back<T: Tx>(
 /// As [`give_back`].
 pub async fn accept<T: Tx>(tx: &mut T, by: &By, reference: &str, offer: i64, shares: &[Share]) -> Result<(), Refused> {
     carry_out(tx, by, (ACCEPT, reference), offer, shares).await
-}
-
-/// Orders were called off before they were shipped, when nothing could sell their units any more:
-/// unshipped units are available from now on.
-///
-/// # Errors
-/// As [`allocate`]; `conflict` when fewer are unshipped.
-pub async fn take_back<T: Tx>(
-    tx: &mut T,
-    by: &By,
-    reference: &str,
-    offer: i64,
-    shares: &[Share],
-) -> Result<(), Refused> {
-    carry_out(tx, by, (TAKE_BACK, reference), offer, shares).await
 }
 
 async fn carry_out<T: Tx>(

@@ -308,43 +308,6 @@ async fn a_closed_sale_gives_back_its_rest_when_its_lanes_are_retired() {
     assert_eq!(kinds, ["accept", "give_back", "allocate", "receive"]);
 }
 
-/// Orders of a settled sale that are called off unshipped: the warehouse has their units again, once
-/// however often and by however many it is looked at.
-#[tokio::test(flavor = "multi_thread")]
-async fn units_that_come_back_after_a_sale_are_the_warehouses_again() {
-    let rig = Rig::with_tenants(&[7]).await;
-    let shop = stocked(&rig).await;
-    let sale = made(&shop, "winter", 60).await;
-    step(&shop, &sale, "publish").await.expect(200);
-    let record = published(&rig, &sale).await.unwrap();
-    rig.add_lanes(&record).await;
-    let offer = record.lanes[0].offers[0].id;
-    set_ledger(&rig, "UPDATE offers SET sold = ? WHERE offer = ?", 50, offer).await;
-    rig.clock.set_wall(OVER_MS);
-    let db = rig.place().ledger_db().await;
-    let retire = "UPDATE lanes SET retired_epoch = epoch WHERE lane = ?";
-    assert_eq!(db.exec(retire, vec![record.lanes[0].id.stored().into()]).await.unwrap(), 1);
-    keep(&rig.catalog).await.unwrap();
-    assert_eq!((state(&shop, &sale).await.as_str(), shop.figures(1).await), ("settled", [100, 0, 50, 50]));
-    for (sold, figures) in [(47_i64, [100, 0, 47, 53]), (47, [100, 0, 47, 53]), (40, [100, 0, 40, 60])] {
-        set_ledger(&rig, "UPDATE offers SET sold = ? WHERE offer = ?", sold, offer).await;
-        rig.clock.advance(std::time::Duration::from_secs(70));
-        let (one, other) = tokio::join!(keep(&rig.catalog), keep(&rig.catalog));
-        one.unwrap();
-        other.unwrap();
-        assert_eq!(shop.figures(1).await, figures);
-    }
-    let moves = shop.all("/v1/stock/movements?sku=KETTLE").await;
-    let back: Vec<_> = moves.iter().filter(|step| step["kind"] == "take_back").collect();
-    assert_eq!(back.len(), 2, "{moves:?}");
-    // What the merchant has shipped meanwhile cannot come back by a book entry; the others go on.
-    rig.db.exec("UPDATE inventory_levels SET unshipped = 1, on_hand = 61", vec![]).await.unwrap();
-    set_ledger(&rig, "UPDATE offers SET sold = ? WHERE offer = ?", 30, offer).await;
-    rig.clock.advance(std::time::Duration::from_secs(70));
-    keep(&rig.catalog).await.unwrap();
-    assert_eq!(shop.figures(1).await, [61, 0, 1, 60]);
-}
-
 /// A sale that never opened sold nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_is_closed_before_it_opened_gives_everything_back() {
