@@ -100,7 +100,7 @@ async fn run<S: Sql, C: Clock + Clone, R: Random + Clone>(
         match published::is_any(&sql).await {
             Ok(true) => break,
             Ok(false) => {}
-            Err(error) => consumer.report(&error.into()),
+            Err(error) => waits(&error),
         }
         tokio::time::sleep(FIRST_PLAN).await;
     }
