@@ -233,7 +233,9 @@ fn which(asked: &CancelsAsked) -> Result<(i64, i64, Bytes), Refused> {
     let wrong = |field: &'static str, message: &'static str| {
         Problem::new(Code::InvalidRequest, "say once which orders").with_field(field, message)
     };
-    let id = |text: &str, field| text.parse::<i64>().map_err(|_| wrong(field, "give an id, as orders show it"));
+    let id = |text: &str, field| {
+        text.parse::<i64>().map_err(|_| Refused::from(wrong(field, "give an id, as orders show it")))
+    };
     Ok(match (&asked.sale_id, &asked.offer_id, &asked.order_ids) {
         (Some(sale), None, None) => (id(sale, "sale_id")?, 0, Bytes::new()),
         (None, Some(offer), None) => (0, id(offer, "offer_id")?, Bytes::new()),

@@ -35,6 +35,9 @@ use super::{
 };
 use crate::payment::notice::NoticeMetrics;
 
+/// Kinds of offers that were asked for, and since when they are known.
+type OfferKinds = HashMap<(TenantId, OfferId), (Duration, OfferKind)>;
+
 /// What the handlers of this service share.
 pub struct Life<K: Kinds> {
     ports: Ports<K>,
@@ -43,7 +46,7 @@ pub struct Life<K: Kinds> {
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
     /// Of the offers that were met, and when they were read.
-    kinds: Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>>,
+    kinds: Mutex<OfferKinds>,
     /// There is something to ask a provider for.
     wake: Notify,
 }
@@ -76,7 +79,7 @@ impl<K: Kinds> Life<K> {
     }
 
     /// How goods of the offers that were met reach their buyers.
-    pub(super) const fn kinds(&self) -> &Mutex<HashMap<(TenantId, OfferId), (Duration, OfferKind)>> {
+    pub(super) const fn kinds(&self) -> &Mutex<OfferKinds> {
         &self.kinds
     }
 

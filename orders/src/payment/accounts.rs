@@ -157,12 +157,15 @@ impl<C, R> Default for Known<C, R> {
     }
 }
 
+/// What a file said, and the digest of its text.
+type Read<C, R> = (Arc<Known<C, R>>, [u8; 32]);
+
 /// The accounts at WeChat Pay and Alipay. Clones share what was read last.
 pub struct FileAccounts<C, R> {
     path: Option<PathBuf>,
     clock: C,
     random: R,
-    known: Arc<RwLock<(Arc<Known<C, R>>, [u8; 32])>>,
+    known: Arc<RwLock<Read<C, R>>>,
 }
 
 impl<C: Clone, R: Clone> Clone for FileAccounts<C, R> {
