@@ -1,5 +1,5 @@
-//! `distribution serve`: the service of commissions as a process of its own. Any number of them work
-//! side by side.
+//! `distribution serve`: the service of commissions as a process of its own. Any number of them
+//! work side by side.
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -81,6 +81,16 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 /// How long the log may take to write what waits when the service ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Shows what came to consumers of topics.
+fn show_consumers(registry: &Registry) -> anyhow::Result<()> {
+    registry.sampled(|samples| {
+        for Figure { name, help, labels, value, .. } in consumer::figures() {
+            samples.add(Kind::Counter, name, help, &labels, value);
+        }
+    })?;
+    Ok(())
+}
+
 /// Serves until a signal, then drains.
 ///
 /// # Errors
@@ -127,11 +137,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let is_demo = folder.is_new() && config.demo;
     let merchants = Merchants::start(&deployment, &folder, (&config, is_demo), stop.clone()).await?;
     merchants.show_alarms(&registry)?;
-    registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures() {
-            samples.add(Kind::Counter, name, help, &labels, value);
-        }
-    })?;
+    show_consumers(&registry)?;
     let (place, watching) = ((&folder, note.listen, &config), (&registry, stop.clone()));
     let orders = OrderService::start(&deployment, place, merchants.service(), watching)?;
     let commissions = Commissions::start(&deployment, &folder, merchants.service(), &registry)?;

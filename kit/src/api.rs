@@ -97,8 +97,8 @@ impl<A: Api> Route<A> {
         Self { body_bytes_max, is_upload: true, ..self }
     }
 
-    /// Of which few are read at a time: a request takes one of these permits before its body is read
-    /// and until it is answered. Without one it is `overloaded`.
+    /// Of which few are read at a time: a request takes one of these permits before its body is
+    /// read and until it is answered. Without one it is `overloaded`.
     #[must_use]
     pub const fn of_few(self, room: &'static Semaphore) -> Self {
         Self { room: Some(room), ..self }

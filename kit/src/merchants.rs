@@ -83,19 +83,4 @@ mod tests {
         assert_eq!((actor.who, actor.tenant, &*actor.permissions.to_scope()), (Who::Key(9), 7, "write_orders"));
         assert_eq!(told(r#"{"who":"nobody","tenant":"7","permissions":["write_orders"]}"#), None);
     }
-
-    #[test]
-    fn a_refusal_keeps_its_code_and_its_members() {
-        let refusal = Refusal {
-            status: crate::http::StatusCode::TOO_MANY_REQUESTS,
-            code: "rate_limited".to_owned(),
-            detail: "slowly".to_owned(),
-            retry_after: Some(Duration::from_secs(3)),
-            trace_id: None,
-            fields: vec![("a".to_owned(), "b".to_owned())],
-        };
-        let problem = passed_on(refusal);
-        assert_eq!((problem.code, problem.retry_after), (Code::RateLimited, Some(Duration::from_secs(3))));
-        assert_eq!(problem.field_errors.len(), 1);
-    }
 }

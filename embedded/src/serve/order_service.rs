@@ -101,8 +101,8 @@ pub(super) struct OrderService {
 }
 
 impl OrderService {
-    /// Starts the background work. `listen`: where buyers reach this process. With the demo its shop
-    /// is paid in play money; nobody else is.
+    /// Starts the background work. `listen`: where buyers reach this process. With the demo its
+    /// shop is paid in play money; nobody else is.
     pub(super) fn start(
         deployment: &Deployment<SystemClock>,
         (folder, listen, config): (&Folder, SocketAddr, &Config),

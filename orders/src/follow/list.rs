@@ -113,8 +113,8 @@ impl Asked {
 ///
 /// Newest first, over all shards. An order is listed some two seconds after it has its row, and
 /// shown as its row is now. `number` finds orders by their id, by the number of an attempt or a
-/// refund, or by the provider's transaction number, and takes no other parameter. `phone_tail` needs
-/// the permission `read_buyers`.
+/// refund, or by the provider's transaction number, and takes no other parameter. `phone_tail`
+/// needs the permission `read_buyers`.
 #[utoipa::path(
     get, path = "/v1/merchant/orders", operation_id = "merchant_orders", tag = "orders", security(("merchant" = [])),
     params(

@@ -49,8 +49,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 }
 
 /// Cancels an unpaid order; its units go back, and the buyer may buy again. Repeated it answers the
-/// same. `202`: a payment that may still come is being closed first, or the order has no row yet and
-/// is cancelled as soon as it has.
+/// same. `202`: a payment that may still come is being closed first, or the order has no row yet
+/// and is cancelled as soon as it has.
 #[utoipa::path(
     post, path = "/v1/orders/{order_id}/cancel", operation_id = "cancel_order", tag = "orders",
     security(("buyer" = [])), params(("order_id" = String, Path, description = "The order.")),

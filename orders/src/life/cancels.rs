@@ -1,8 +1,8 @@
 //! Orders of a sale, of an offer, or of a list cancelled in bulk, as a job. It goes over them in
-//! passes, newest first, each order in a step of its own; what a pass has counted and where its next
-//! piece begins are one write, so that whoever goes on after a kill counts nothing twice. An order
-//! that was cancelled before a kill is found so. A job ends after a pass that began when all orders
-//! promised before it were listed, and that left nothing under way.
+//! passes, newest first, each order in a step of its own; what a pass has counted and where its
+//! next piece begins are one write, so that whoever goes on after a kill counts nothing twice. An
+//! order that was cancelled before a kill is found so. A job ends after a pass that began when all
+//! orders promised before it were listed, and that left nothing under way.
 
 use std::time::Duration;
 

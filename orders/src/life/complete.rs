@@ -1,6 +1,6 @@
-//! The end of a life that goes well: the goods have arrived, and the after-sale window passes. A row
-//! beside the order says when, from the moment on at which the goods leave; so the clock reads no
-//! order row before its time.
+//! The end of a life that goes well: the goods have arrived, and the after-sale window passes. A
+//! row beside the order says when, from the moment on at which the goods leave; so the clock reads
+//! no order row before its time.
 
 use domain::{
     id::OrderId,

@@ -71,8 +71,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Life<K>>>> {
 /// The key that a shop's server signs vouchers with.
 ///
 /// A voucher is `PAYLOAD.SIGNATURE`, both in base64url: the payload is the JSON
-/// `{"id", "order_id", "amount", "expires_at"}`, the amount in minor units, the time in seconds; the
-/// signature is HMAC-SHA-256 of the payload's characters.
+/// `{"id", "order_id", "amount", "expires_at"}`, the amount in minor units, the time in seconds;
+/// the signature is HMAC-SHA-256 of the payload's characters.
 #[utoipa::path(
     get, path = "/v1/merchant/order-vouchers/key", operation_id = "voucher_key", tag = "orders",
     security(("merchant" = [])), responses((status = 200, body = VoucherKey), Stepped)

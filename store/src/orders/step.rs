@@ -1,6 +1,7 @@
 //! Steps of one order by who keeps more about it than its row: a transaction of its shard, with the
 //! row locked, in which the caller's own tables, the row and the outbox change together. What the
-//! tables beside the row hold is the caller's; `migrations/orders/005-life.sql` and `007-fulfilment.sql` make them.
+//! tables beside the row hold is the caller's; `migrations/orders/005-life.sql` and
+//! `007-fulfilment.sql` make them.
 
 use domain::{
     id::OrderId,

@@ -1,5 +1,5 @@
-//! What an order pays to those above its buyer, on servers: asked at the engine, answered and posted
-//! by two services of commissions, which read the same partitions, whatever of them dies.
+//! What an order pays to those above its buyer, on servers: asked at the engine, answered and
+//! posted by two services of commissions, which read the same partitions, whatever of them dies.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

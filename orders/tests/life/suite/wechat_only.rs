@@ -66,8 +66,8 @@ async fn a_second_partial_refund_waits_for_its_minute() {
     assert_eq!(rig.status(order).await, Status::Paid);
 }
 
-/// Work of an account that was taken out of the file waits, and is done once it is back; what others
-/// owe goes on meanwhile.
+/// Work of an account that was taken out of the file waits, and is done once it is back; what
+/// others owe goes on meanwhile.
 #[tokio::test]
 async fn an_account_that_is_taken_out_holds_up_nobody_else() {
     let mut rig = Rig::start().await;

@@ -1,7 +1,7 @@
 //! Goal: after a night of orders, money and units add up to the last minor unit, whatever notices
-//! did. Method: 70 % of the orders are paid, 20 % expire, 10 % are cancelled; a tenth of the paid ones
-//! are refunded whole, a tenth in part. Every notice comes twice, one in a hundred is forged, one in
-//! a hundred comes late. `LIFE_ORDERS` sets how many orders there are.
+//! did. Method: 70 % of the orders are paid, 20 % expire, 10 % are cancelled; a tenth of the paid
+//! ones are refunded whole, a tenth in part. Every notice comes twice, one in a hundred is forged,
+//! one in a hundred comes late. `LIFE_ORDERS` sets how many orders there are.
 
 use std::time::Instant;
 
