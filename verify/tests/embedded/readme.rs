@@ -24,7 +24,7 @@ const DONE: &str = "the block is done";
 
 /// The blocks of commands of the section with this heading.
 fn blocks<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
-    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("the section");
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
     section.split("\n```sh\n").skip(1).map(|block| block.split("\n```").next().unwrap()).collect()
 }
