@@ -109,7 +109,8 @@ async fn two_partitions_at_once_pay_what_their_sales_come_to_together() {
             done += consumer.step(&mut intake, Duration::ZERO).await.unwrap_or(0);
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), async { tokio::join!(consume(0), consume(1)) }).await.unwrap();
+    let both = Box::pin(async { tokio::join!(consume(0), consume(1)) });
+    tokio::time::timeout(Duration::from_secs(120), both).await.unwrap();
     assert_eq!(pending(&rig, 12).await, of_a_month(24 * 9_999));
     rig.sums_to_zero().await;
 }
