@@ -12,7 +12,7 @@ use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value, stored};
 use crate::{
     aggregates,
     evaluate::Frozen,
-    plan::{Agg, On, Operator, Plan, Rate, Relation},
+    plan::{Agg, On, Operator, Plan, Rate, Relation, Step, Walk},
 };
 
 const ANY: &str = "SELECT version FROM plans LIMIT 1";
@@ -177,6 +177,13 @@ pub(crate) async fn publish<T: Tx>(tx: &mut T, tenant: TenantId, new: New<'_>) -
     tx.insert_absent(PUBLISH, row).await
 }
 
+/// Whether a walk pays no other than who referred the buyer: of his sales alone the line is a part,
+/// which a marginal tier takes off them.
+fn is_of_the_seller(walk: &Walk) -> bool {
+    let is_first = walk.slots == 1 && walk.depth.unwrap_or(1) == 1 && !walk.own && walk.of.is_none();
+    walk.relation == Relation::Referral && is_first && walk.count_if.is_empty() && walk.step == Step::Strict
+}
+
 /// What of a plan this service does not compute yet: each with its rule and what to do. A plan that
 /// passes the checker and not this would be paid wrongly, so it is not published.
 pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
@@ -203,6 +210,11 @@ pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
         };
         if !matches!(walk.relation, Relation::Referral | Relation::Org | Relation::Touch) {
             not("only referral, org and touch are kept: climb one of them");
+        }
+        if matches!(&walk.rate, Rate::Tier(tier) if tier.marginal) && !is_of_the_seller(walk) {
+            not(
+                "a marginal tier is run for the buyer's own referrer alone: `walk(referral, slots 1, ..)`, or take slab",
+            );
         }
         if matches!(walk.rate, Rate::Gap(_)) {
             not("purchase prices of people are not kept yet: use rates");

@@ -143,4 +143,8 @@ async fn the_tiers_template_is_published_and_what_is_not_collected_is_refused() 
     let team = TIERS.replace("CN-1", "INTL").replace("sum(sales, self, month)", "sum(sales, subtree 2, month)");
     let refused = rig.publish(&team).await;
     assert!(refused.refused(400, "invalid_request").to_string().contains("sum(sales, self"), "{}", refused.body);
+    // Of the sales of the second above him the line is no part.
+    let second = TIERS.replace("slots 1", "slots 2").replace("v2", "v3");
+    let refused = rig.publish(&second).await;
+    assert!(refused.refused(400, "invalid_request").to_string().contains("marginal"), "{}", refused.body);
 }
