@@ -48,7 +48,7 @@ pub(crate) use self::{routes::document, streams::Streams};
 use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 /// By which its position in the topic is kept.
-const NAME: &str = "funnel";
+pub const CONSUMER: &str = "funnel";
 
 /// Widths of the rows that an hour's figures come from: the whole sale, minutes, seconds.
 const WIDTHS: [u64; 3] = [WHOLE, 60, 1];
@@ -75,7 +75,7 @@ pub async fn count<P: Ports>(
     (drain, stop): (CancellationToken, CancellationToken),
 ) {
     catalog.streams().run_on(Handle::current());
-    let consumer = Consumer::new(catalog.sql().clone(), NAME, Topic::Counts, PartitionId(0), reader);
+    let consumer = Consumer::new(catalog.sql().clone(), CONSUMER, Topic::Counts, PartitionId(0), reader);
     let counting = async { tokio::join!(follow(consumer, counted::Counted), sold::follow(&catalog)) };
     let ending = async {
         drain.cancelled().await;

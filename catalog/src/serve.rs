@@ -155,7 +155,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     orders.into_iter().for_each(|orders| catalog.ask_orders(orders));
     catalog.alarms().show(&registry)?;
     registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures() {
+        for Figure { name, help, labels, value, .. } in consumer::figures(&[funnel::CONSUMER]) {
             samples.add(Kind::Counter, name, help, &labels, value);
         }
     })?;

@@ -140,7 +140,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (buyers, staff) = (args.tokens.verifier()?, Merchants::at(&args.catalog_url)?);
     let second = SecondPort::open(&args.admin)?;
     second.registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures() {
+        for Figure { name, help, labels, value, .. } in consumer::figures(&[crate::intake::CONSUMER]) {
             samples.add(Kind::Counter, name, help, &labels, value);
         }
     })?;

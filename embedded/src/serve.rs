@@ -67,6 +67,9 @@ use shop_pages::ShopPages;
 
 pub use merchants::AtRest;
 
+/// All consumers of topics in this process.
+const CONSUMERS: [&str; 3] = [catalog::funnel::CONSUMER, orders::follow::CONSUMER, distribution::intake::CONSUMER];
+
 /// The status with which a program ends that could not serve, or not go on.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<DeploymentError>() {
@@ -84,7 +87,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// Shows what came to consumers of topics.
 fn show_consumers(registry: &Registry) -> anyhow::Result<()> {
     registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures() {
+        for Figure { name, help, labels, value, .. } in consumer::figures(&CONSUMERS) {
             samples.add(Kind::Counter, name, help, &labels, value);
         }
     })?;

@@ -40,7 +40,7 @@ mod service;
 
 pub use self::{
     blocks::{Blocks, Of},
-    feed::{follow, open, walk},
+    feed::{CONSUMER, follow, open, walk},
     list::{MerchantOrders, document},
     service::{Following, Ports},
 };

@@ -139,7 +139,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let vault = Vault::new(&vault)?;
     let second = SecondPort::open(&args.admin)?;
     second.registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures() {
+        for Figure { name, help, labels, value, .. } in consumer::figures(&[follow::CONSUMER]) {
             samples.add(Kind::Counter, name, help, &labels, value);
         }
     })?;

@@ -35,7 +35,7 @@ const SCHEMA: &[(&str, &str)] = &[
 ];
 
 /// By which the list's position in the topic is kept.
-const NAME: &str = "order_list";
+pub const CONSUMER: &str = "order_list";
 /// Between two transactions of a partition, unless more waits: an order is listed that much later,
 /// and a block holds the more.
 const PACE: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ async fn list<S: Sql>(blocks: Blocks<S>, source: impl OrderLogSource, partition:
                 continue;
             }
         };
-        let mut consumer = Consumer::new(blocks.db().clone(), NAME, Topic::OrderEvents, partition, reader);
+        let mut consumer = Consumer::new(blocks.db().clone(), CONSUMER, Topic::OrderEvents, partition, reader);
         loop {
             match consumer.step(&mut Listing, WAIT).await {
                 Ok(RECORDS_MAX..) => {}

@@ -37,11 +37,12 @@ impl Counts {
     }
 }
 
-/// What the consumers of this process have done so far.
-pub fn figures() -> Vec<Figure> {
+/// What these consumers of this process have done so far, those that have not begun too, so that
+/// their counts are seen to rise from zero.
+pub fn figures(consumers: &[&'static str]) -> Vec<Figure> {
     let help = "Records of topics, by consumer and what became of them; a newer program's counts at each look.";
-    let consumers = CONSUMERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_one = |(&consumer, counts): (&&'static str, &Arc<Counts>)| {
+    let of_one = |&consumer: &&'static str| {
+        let counts = Counts::of(consumer);
         let outcomes = [("taken", &counts.taken), ("parked", &counts.parked), ("newer", &counts.newer)];
         outcomes.map(|(outcome, count)| {
             let labels = [("consumer", consumer), ("outcome", outcome)];

@@ -263,7 +263,7 @@ pub(crate) async fn what_a_newer_program_wrote_waits_for_the_update<A: Adapter>(
     }
     let counted = |outcome| {
         let labels = vec![("consumer", "toy_of_before"), ("outcome", outcome)];
-        figures().into_iter().find(|figure| figure.labels == labels).unwrap().value
+        figures(&["toy_of_before"]).into_iter().find(|figure| figure.labels == labels).unwrap().value
     };
     assert!(counted("newer") >= 5.0 && counted("parked") >= 1.0 && counted("taken") >= 1.0);
     to_the_end(&mut consumer(vec![]), &mut handler).await;
