@@ -35,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::order_service::Orders;
 use crate::{
-    buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, funnel, house, jobs,
+    outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
