@@ -7,13 +7,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use kit::{
-    clock::Clock as _,
-    metrics::{Kind, MetricsError, Registry},
-};
-use store::sql::{Sql as _, SqlError, Value, stored};
+use kit::metrics::{Kind, MetricsError, Registry};
+use store::sql::{Sql, SqlError, Value, stored};
 
-use crate::{ports::Ports, readiness::Report, refused::Refused, sales::AHEAD_MS, service::Catalog};
+use crate::{
+    readiness::{AHEAD_MS, Report},
+    refused::Refused,
+};
 
 /// What should be done by now is late after so long.
 const LATE_MS: u64 = 60_000;
@@ -84,6 +84,31 @@ impl Alarms {
         self.of(alarm).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts what stands in the database.
+    ///
+    /// # Errors
+    /// [`Refused::Sql`]; the next round goes on, and the figures stay as they were.
+    pub(crate) async fn look<S: Sql>(&self, sql: &S, now_ms: u64) -> Result<(), Refused> {
+        let late_ms = now_ms.saturating_sub(LATE_MS);
+        let counted = [
+            (ActionsFailed, FAILED, now_ms.saturating_sub(FAILED_MS)),
+            (ActionsLate, ACTIONS_LATE, late_ms),
+            (SalesLate, SALES_LATE, late_ms),
+        ];
+        for (alarm, query, from_ms) in counted {
+            let rows = sql.rows(query, vec![stored(from_ms)?.into()]).await?;
+            let row = rows.into_iter().next();
+            self.set(alarm, row.ok_or_else(|| SqlError::Broken("a count gave no row".into()))?.number()?);
+        }
+        let times: Vec<Value> = vec![stored(now_ms)?.into(), stored(now_ms + AHEAD_MS)?.into(), OPENING_MAX.into()];
+        let mut red = 0;
+        for mut row in sql.rows(OPENING, times).await? {
+            red += u64::from(!Report::read(&row.text()?)?.is_ready);
+        }
+        self.set(SalesNotReady, red);
+        Ok(())
+    }
+
     fn set(&self, alarm: Alarm, value: u64) {
         self.of(alarm).store(value, Ordering::Relaxed);
     }
@@ -92,32 +117,6 @@ impl Alarms {
         // As many as there are alarms.
         &self.0[alarm as usize]
     }
-}
-
-/// Counts what stands in the database.
-///
-/// # Errors
-/// [`Refused::Sql`]; the next round goes on, and the figures stay as they were.
-pub(crate) async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
-    let (now_ms, alarms) = (catalog.clock().now_ms(), catalog.alarms());
-    let late_ms = now_ms.saturating_sub(LATE_MS);
-    let counted = [
-        (ActionsFailed, FAILED, now_ms.saturating_sub(FAILED_MS)),
-        (ActionsLate, ACTIONS_LATE, late_ms),
-        (SalesLate, SALES_LATE, late_ms),
-    ];
-    for (alarm, query, from_ms) in counted {
-        let rows = catalog.sql().rows(query, vec![stored(from_ms)?.into()]).await?;
-        let row = rows.into_iter().next();
-        alarms.set(alarm, row.ok_or_else(|| SqlError::Broken("a count gave no row".into()))?.number()?);
-    }
-    let times: Vec<Value> = vec![stored(now_ms)?.into(), stored(now_ms + AHEAD_MS)?.into(), OPENING_MAX.into()];
-    let mut red = 0;
-    for mut row in catalog.sql().rows(OPENING, times).await? {
-        red += u64::from(!Report::read(&row.text()?)?.is_ready);
-    }
-    alarms.set(SalesNotReady, red);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The audit log: every change by a person or key, in the transaction that made it, one chain of
 //! hashes per tenant. Rows are only ever added.
 
+mod entry;
 mod export;
 mod routes;
 mod verification;

@@ -7,9 +7,6 @@ mod subjects;
 /// Tokens for a shop's own users.
 mod mint;
 
-/// What is asked of providers of logins.
-pub mod outside;
-
 /// By what a shop's pages log buyers in.
 mod providers;
 

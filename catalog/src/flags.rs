@@ -3,11 +3,7 @@
 
 mod rules;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use kit::{
     access::Permission::{ReadSettings, ReadTenants, WriteTenants},
@@ -22,19 +18,13 @@ use utoipa::{OpenApi, ToSchema};
 use crate::{
     change::{Answer, Begun},
     document::{Changed, Page, Read},
-    plans,
+    memory::Flags,
+    plans::{self, is_code},
     ports::Ports,
     refused::Refused,
     service::Catalog,
-    tenants::is_code,
 };
 use rules::{PlanRule, Rules, TenantRule};
-
-/// How long a tenant's flags are taken as they were last read.
-const FRESH: Duration = Duration::from_secs(5);
-
-/// Tenants whose flags are remembered, at most; beyond that all are forgotten.
-const TENANTS_MAX: usize = 10_000;
 
 /// Flags of a deployment that count, by code, at most.
 const FLAGS_MAX: u32 = 1_000;
@@ -197,7 +187,7 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
         }
     };
     let response = change.commit(answer).await?;
-    catalog.flags().forget();
+    catalog.memory().flags.forget();
     Ok(tagged(response, version))
 }
 
@@ -220,7 +210,7 @@ async fn delete<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.tx.exec(DELETE, vec![code.as_str().into()]).await?;
     change.record("flag.delete", format!("flag:{code}"), Some(&before), None)?;
     let response = change.commit(Answer::gone()).await?;
-    catalog.flags().forget();
+    catalog.memory().flags.forget();
     Ok(response)
 }
 
@@ -243,49 +233,21 @@ pub async fn is_on<P: Ports>(catalog: &Catalog<P>, tenant: u32, code: &str) -> R
     Ok(of_tenant(catalog, tenant).await?.get(code).copied().unwrap_or(false))
 }
 
-type Flags = Arc<BTreeMap<String, bool>>;
-
 async fn of_tenant<P: Ports>(catalog: &Catalog<P>, tenant: u32) -> Result<Flags, Refused> {
     let now = catalog.clock().monotonic();
-    if let Some(known) = catalog.flags().known(tenant, now) {
+    if let Some(known) = catalog.memory().flags.known(tenant, now) {
         return Ok(known);
     }
-    let standing = plans::standing(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    let tenancy = plans::tenancy(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
     let rows = catalog.sql().rows(&many(), vec!["".into(), FLAGS_MAX.into()]).await?;
     let flags = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let decided = flags.into_iter().map(|Flag { code, rules, .. }| {
-        let on = rules.is_on(&code, tenant, &standing.plan);
+        let on = rules.is_on(&code, tenant, &tenancy.plan);
         (code, on)
     });
     let flags: Flags = Arc::new(decided.collect());
-    catalog.flags().learn(tenant, now, Arc::clone(&flags));
+    catalog.memory().flags.learn(tenant, now, Arc::clone(&flags));
     Ok(flags)
-}
-
-/// What was read of tenants' flags, and when.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    tenants: Mutex<HashMap<u32, (Duration, Flags)>>,
-}
-
-impl Memory {
-    fn known(&self, tenant: u32, now: Duration) -> Option<Flags> {
-        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read_at, flags) = tenants.get(&tenant)?;
-        (now.saturating_sub(*read_at) < FRESH).then(|| Arc::clone(flags))
-    }
-
-    fn learn(&self, tenant: u32, now: Duration, flags: Flags) {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if tenants.len() >= TENANTS_MAX {
-            tenants.clear();
-        }
-        tenants.insert(tenant, (now, flags));
-    }
-
-    fn forget(&self) {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }
 
 fn one() -> String {

@@ -24,9 +24,6 @@ mod shown;
 /// Handlers.
 mod routes;
 
-/// Streams of events.
-mod streams;
-
 use std::{sync::Arc, time::Duration};
 
 use domain::{id::PartitionId, record::Topic};
@@ -44,7 +41,7 @@ use store::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{routes::document, streams::Streams};
+pub(crate) use self::routes::document;
 use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 /// By which its position in the topic is kept.
@@ -74,12 +71,12 @@ pub async fn count<P: Ports>(
     reader: impl PartitionReader,
     (drain, stop): (CancellationToken, CancellationToken),
 ) {
-    catalog.streams().run_on(Handle::current());
+    catalog.memory().streams.run_on(Handle::current());
     let consumer = Consumer::new(catalog.sql().clone(), CONSUMER, Topic::Counts, PartitionId(0), reader);
     let counting = async { tokio::join!(follow(consumer, counted::Counted), sold::follow(&catalog)) };
     let ending = async {
         drain.cancelled().await;
-        catalog.streams().end();
+        catalog.memory().streams.end();
     };
     let work = async { tokio::join!(counting, ending) };
     // Large, and started once.

@@ -10,12 +10,11 @@ use kit::{
 };
 
 use crate::{
-    plans::{self, Standing},
+    plans::{self, Tenancy, TenantState},
     ports::Ports,
     rates::Policy,
     refused::Refused,
     service::Catalog,
-    tenants::TenantState,
     usage,
 };
 
@@ -29,19 +28,19 @@ pub(crate) async fn admit<P: Ports>(catalog: &Catalog<P>, actor: &Actor, method:
         return Ok(());
     }
     // Asked anew for each request, so that a suspension and another plan hold at once.
-    let standing = plans::standing(catalog.sql(), actor.tenant).await?;
-    let standing = standing.ok_or_else(|| Refused::not_found("tenant"))?;
+    let tenancy = plans::tenancy(catalog.sql(), actor.tenant).await?;
+    let tenancy = tenancy.ok_or_else(|| Refused::not_found("tenant"))?;
     if actor.who == Who::Operator {
         return Ok(());
     }
-    let Standing { state, quotas, .. } = &standing;
+    let Tenancy { state, quotas, .. } = &tenancy;
     if let Some(per_s) = quotas.requests_per_s.and_then(NonZeroU32::new) {
         catalog.rates().take(Policy::Requests, actor.tenant, per_s, NonZeroU32::MIN)?;
     }
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     // People must be able to see why nothing else is answered.
     let reads_on = is_read && matches!(actor.who, Who::Person(_));
-    usage::count(catalog, actor, &standing, reads_on).await?;
+    usage::count(catalog, actor, &tenancy, reads_on).await?;
     if *state == TenantState::Suspended && !is_read {
         let detail = "this tenant is suspended: it may read, and change nothing, until the operator opens it again";
         return Err(Problem::new(Code::Forbidden, detail).into());
@@ -59,7 +58,7 @@ pub(crate) async fn lasting<P: Ports>(
     tenant: u32,
     permissions: Permissions,
 ) -> Result<Permissions, Refused> {
-    Ok(match plans::standing(catalog.sql(), tenant).await?.map(|standing| standing.state) {
+    Ok(match plans::tenancy(catalog.sql(), tenant).await?.map(|tenancy| tenancy.state) {
         Some(TenantState::Open) => permissions,
         Some(TenantState::Suspended) => permissions.iter().filter(|held| held.as_str().starts_with("read_")).collect(),
         None => Permissions::NONE,
@@ -71,9 +70,9 @@ pub(crate) async fn lasting<P: Ports>(
 /// # Errors
 /// `rate_limited` beyond its plan; `not_found` without such a tenant.
 pub(crate) async fn mint<P: Ports>(catalog: &Catalog<P>, tenant: u32, tokens: usize) -> Result<(), Refused> {
-    let standing = plans::standing(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    let tenancy = plans::tenancy(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
     let wanted = u32::try_from(tokens).ok().and_then(NonZeroU32::new);
-    let (Some(per_s), Some(wanted)) = (standing.quotas.buyer_tokens_per_s.and_then(NonZeroU32::new), wanted) else {
+    let (Some(per_s), Some(wanted)) = (tenancy.quotas.buyer_tokens_per_s.and_then(NonZeroU32::new), wanted) else {
         return Ok(());
     };
     Ok(catalog.rates().take(Policy::BuyerTokens, tenant, per_s, wanted)?)

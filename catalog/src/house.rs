@@ -8,14 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions,
-    alarms::{self, Alarm},
-    buyers, change, copies, funnel, keys, people,
-    ports::Ports,
-    refused::Refused,
-    sales,
-    service::Catalog,
-    stock, usage,
+    actions, alarms::Alarm, buyers, change, copies, funnel, people, ports::Ports, refused::Refused, sales,
+    service::Catalog, stock, usage,
 };
 
 /// How often it is looked whose time has come.
@@ -37,12 +31,7 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
     let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
     vec![
         Chore { name: "usage", every: seconds(5), is_last: true, work: |catalog| Box::pin(usage::write(catalog)) },
-        Chore {
-            name: "key uses",
-            every: seconds(5),
-            is_last: true,
-            work: |catalog| Box::pin(keys::write_uses(catalog)),
-        },
+        Chore { name: "key uses", every: seconds(5), is_last: true, work: |catalog| Box::pin(key_uses(catalog)) },
         Chore {
             name: "old requests",
             every: minutes(1),
@@ -60,7 +49,7 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
         Chore { name: "stock", every: seconds(1), is_last: false, work: |catalog| Box::pin(stock::keep(catalog)) },
         Chore { name: "funnel", every: minutes(1), is_last: false, work: |catalog| Box::pin(funnel::purge(catalog)) },
         Chore { name: "sales", every: seconds(1), is_last: false, work: |catalog| Box::pin(sales::keep(catalog)) },
-        Chore { name: "alarms", every: seconds(5), is_last: false, work: |catalog| Box::pin(alarms::keep(catalog)) },
+        Chore { name: "alarms", every: seconds(5), is_last: false, work: |catalog| Box::pin(alarms(catalog)) },
         Chore {
             name: "scheduled actions",
             every: seconds(1),
@@ -68,6 +57,15 @@ fn chores<P: Ports>() -> Vec<Chore<P>> {
             work: |catalog| Box::pin(actions::keep(catalog)),
         },
     ]
+}
+
+async fn key_uses<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    Ok(catalog.memory().key_uses.write(catalog.sql()).await?)
+}
+
+/// Counts what alarms show.
+async fn alarms<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
+    catalog.alarms().look(catalog.sql(), catalog.clock().now_ms()).await
 }
 
 /// Does each thing once, now.

@@ -5,7 +5,7 @@ use kit::{
     access::{Actor, Permission::ReadAudit, Permissions, Who},
     api::Fault as _,
     http::{HeaderMap, HeaderName, header::AUTHORIZATION, wrong_parameter},
-    problem::{Code, Problem},
+    problem::Problem,
 };
 
 use store::sql::stored;
@@ -35,19 +35,13 @@ pub(crate) async fn actor<P: Ports>(
     if token.split('.').count() == 3 {
         return people::actor(catalog, token).await;
     }
-    Err(unknown())
+    Err(keys::unknown())
 }
 
 /// Of the headers of a request, those that say who asks.
 pub(crate) fn proof(headers: &HeaderMap) -> HeaderMap {
     let named = [AUTHORIZATION, ACT_FOR].into_iter();
     named.filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
-}
-
-/// The refusal of a token or key that stands for nobody.
-pub(crate) fn unknown() -> Box<Problem> {
-    let problem = Problem::new(Code::Unauthenticated, "this token or key is not known here");
-    Box::new(problem.with_token_error("not known here"))
 }
 
 fn operator(headers: &HeaderMap) -> Result<Actor, Box<Problem>> {

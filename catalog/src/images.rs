@@ -2,15 +2,13 @@
 //! hash never shows other bytes, so that it may be kept for ever. What is served is what its bytes
 //! say, and nothing in it runs.
 
-mod kept;
-
 use std::sync::Arc;
 
 use kit::{
     access::Permission::WriteProducts,
     api::{Access, Call, Route},
-    digest::sha256,
-    http::{Body, HeaderMap, HeaderValue, Mount, Response, StatusCode, header, reply},
+    digest::{hex, sha256},
+    http::{Body, HeaderValue, Mount, Response, StatusCode, header, reply},
     openapi::IdempotencyKey,
     problem::{Code, Problem},
 };
@@ -22,13 +20,12 @@ use utoipa::{OpenApi, ToSchema};
 use crate::{
     change::{Answer, Begun},
     document::{Created, Read},
+    media::Media,
+    memory::{Images, Piece},
     ports::Ports,
     refused::Refused,
     service::Catalog,
 };
-
-pub(crate) use kept::Kept;
-use kept::Piece;
 
 /// Largest image.
 const IMAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -50,51 +47,6 @@ const ADD: &str = "INSERT INTO images (hash, media, content) VALUES (?, ?, ?)";
 const ADD_OWN: &str = "INSERT INTO tenant_images (tenant, hash, created_at) VALUES (?, ?, ?)";
 const OWN: &str = "SELECT hash FROM tenant_images WHERE tenant = ? AND hash = ?";
 const MEDIA: &str = "SELECT media FROM images WHERE hash = ?";
-
-/// What an image may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Media {
-    Png,
-    Jpeg,
-    Webp,
-}
-
-impl Media {
-    const ALL: [Self; 3] = [Self::Png, Self::Jpeg, Self::Webp];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Png => "image/png",
-            Self::Jpeg => "image/jpeg",
-            Self::Webp => "image/webp",
-        }
-    }
-
-    /// As [`Media::as_str`] names it.
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|media| media.as_str() == name)
-    }
-
-    /// What the first bytes say.
-    fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let is = |media: &Self| match media {
-            Self::Png => bytes.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
-            Self::Jpeg => bytes.starts_with(b"\xff\xd8\xff"),
-            Self::Webp => bytes.starts_with(b"RIFF") && bytes.get(8..15) == Some(b"WEBPVP8"),
-        };
-        Self::ALL.into_iter().find(is)
-    }
-
-    /// What the request says; it has no parameters.
-    fn declared(headers: &HeaderMap) -> Option<Self> {
-        let mut sent = headers.get_all(header::CONTENT_TYPE).iter();
-        let declared = sent.next()?.to_str().ok()?.trim();
-        if sent.next().is_some() {
-            return None;
-        }
-        Self::ALL.into_iter().find(|media| declared.eq_ignore_ascii_case(media.as_str()))
-    }
-}
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -144,7 +96,7 @@ async fn upload<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         let problem = Problem::new(Code::UnsupportedMediaType, "an image is PNG, JPEG or WebP, and says what it is");
         problem.with_field("Content-Type", "give image/png, image/jpeg or image/webp, as the bytes are")
     })?;
-    let hash: String = sha256(&call.body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&sha256(&call.body));
     let mut change = match catalog.begin(call).await? {
         Begun::Fresh(change) => change,
         Begun::Repeated(response) => return Ok(response),
@@ -195,7 +147,7 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     if hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Err(Refused::not_found("image"));
     }
-    let (images, db) = (Arc::clone(catalog.images()), catalog.sql().clone());
+    let (images, db) = (Arc::clone(&catalog.memory().images), catalog.sql().clone());
     let first = images.piece(&db, &hash, 0).await?.ok_or_else(|| Refused::not_found("image"))?;
     let (media, length, tag) = (first.media, first.length, format!("\"{hash}\""));
     let mut response = if call.headers().get_all(header::IF_NONE_MATCH).iter().any(|sent| names(sent, &tag)) {
@@ -219,7 +171,7 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 
 /// An image on its way to a client.
 struct Streaming<S> {
-    images: Arc<Kept>,
+    images: Arc<Images>,
     db: S,
     hash: String,
     /// The number of the next piece.

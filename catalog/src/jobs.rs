@@ -21,11 +21,11 @@ use store::sql::{Row, SqlError};
 use utoipa::ToSchema;
 
 pub(crate) use self::accept::{NewJob, accept};
-pub(crate) use self::piece::{End, Flaw, Step, Work, begin, input};
+pub(crate) use self::piece::{End, Flaw, Progress, Work, begin, input};
 pub(crate) use self::receive::Received;
 pub use self::run::{Runner, run};
 pub(crate) use self::show::{Format, document, routes};
-use crate::{buyers, identity, numbers::Numbered, ports::Ports, products, refused::Refused, service::Catalog};
+use crate::{identity, numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};
 
 const JOBS: Numbered = Numbered("job");
 
@@ -52,13 +52,14 @@ pub(crate) type Piece<P> = for<'a> fn(&'a Catalog<P>, &'a Job) -> Doing<'a>;
 /// A piece being done.
 pub(crate) type Doing<'a> = Pin<Box<dyn Future<Output = Result<Option<Job>, Refused>> + Send + 'a>>;
 
-/// Every kind.
-fn kinds<P: Ports>() -> Vec<Kind<P>> {
-    [products::kinds(), buyers::kinds()].into_iter().flatten().collect()
+/// Who has jobs: the service, by all of its areas.
+pub(crate) trait Jobs<P: Ports> {
+    /// Every kind.
+    fn kinds() -> Vec<Kind<P>>;
 }
 
 fn kind<P: Ports>(name: &str) -> Option<Kind<P>> {
-    kinds().into_iter().find(|kind| kind.name == name)
+    Catalog::<P>::kinds().into_iter().find(|kind| kind.name == name)
 }
 
 /// How far a job is.

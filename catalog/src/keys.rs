@@ -2,7 +2,6 @@
 //! shown once. Rotation: make a new key, then delete the old one.
 
 mod actor;
-mod uses;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -33,8 +32,7 @@ use crate::{
     service::Catalog,
 };
 
-pub(crate) use actor::{PREFIX, actor, permissions};
-pub(crate) use uses::{Uses, write as write_uses};
+pub(crate) use actor::{PREFIX, actor, permissions, unknown};
 
 const KEYS: Numbered = Numbered("key");
 

@@ -43,8 +43,17 @@ pub mod change;
 /// Where crash tests end the process.
 pub mod failpoint;
 
-/// What its handlers share, and its routes.
+/// What a process holds in memory between requests.
+mod memory;
+
+/// The providers of buyers' logins, as they are asked.
+pub mod outside;
+
+/// What its handlers share.
 pub mod service;
+
+/// Its routes, and who may ask.
+mod routes;
 
 /// Who asks.
 mod identity;
@@ -93,6 +102,9 @@ pub mod jobs;
 
 /// Products and their SKUs.
 mod products;
+
+/// What an image may be.
+mod media;
 
 /// Images of products.
 mod images;

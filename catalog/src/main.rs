@@ -17,13 +17,13 @@ use catalog::{
     render,
     serve::{self, ServeArgs},
 };
-use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser};
+use clap::{Args, Parser, Subcommand};
 use domain::id::SaleId;
 use kit::{
     clock::{Clock, SystemClock},
     exit::{Exit, whole},
-    settings::{KafkaArgs, Namespace, ServiceUrl, parse_or_exit, usage_error_and_exit},
-    telemetry,
+    program,
+    settings::{DatabaseArgs, KafkaArgs, Namespace, PartitionArgs},
 };
 use store::{
     log::kafka::{KafkaLog, KafkaSalesFollower, KafkaSettings, KafkaSetupError, ensure_topics},
@@ -59,7 +59,7 @@ enum Command {
         #[command(flatten)]
         log: LogArgs,
         #[command(flatten)]
-        ledger: LedgerArgs,
+        ledger: DatabaseArgs,
     },
     /// Checks a sale file by itself, without asking what is published.
     Check {
@@ -73,7 +73,7 @@ enum Command {
         /// The sale's id.
         sale: SaleId,
         #[command(flatten)]
-        ledger: LedgerArgs,
+        ledger: DatabaseArgs,
     },
     /// Prints a commented sale file.
     Example,
@@ -94,39 +94,15 @@ struct LogArgs {
     partitions: PartitionArgs,
 }
 
-/// Where it is decided what is published. Of the stores that hold passwords only this one is asked
-/// for.
-#[derive(Debug, Args)]
-struct LedgerArgs {
-    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
-    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
-    mysql_url: ServiceUrl,
-    /// What keys, topics and databases of this deployment begin with.
-    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
-    namespace: Namespace,
-}
-
-impl LedgerArgs {
-    fn open(&self) -> Result<MySqlServer, Failure> {
-        let server = MySqlServer::new(self.mysql_url.expose(), store::sql::mysql::Settings::default());
-        Ok(server.map_err(OpenError::Sql)?)
-    }
-}
-
-#[derive(Debug, Args)]
-struct PartitionArgs {
-    /// Partitions of the order log. Fixed for the life of a log.
-    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
-    partitions: u16,
+fn database(args: &DatabaseArgs) -> Result<MySqlServer, Failure> {
+    let server = MySqlServer::new(args.mysql_url.expose(), store::sql::mysql::Settings::default());
+    Ok(server.map_err(OpenError::Sql)?)
 }
 
 impl LogArgs {
     fn kafka(&self, namespace: &Namespace) -> KafkaSettings {
-        KafkaSettings {
-            replication: self.kafka.kafka_replication,
-            min_insync: self.kafka.kafka_min_insync,
-            ..KafkaSettings::new(&self.kafka.kafka_brokers, namespace.as_str(), self.partitions.partitions.into())
-        }
+        KafkaSettings::new(&self.kafka.kafka_brokers, namespace.as_str(), self.partitions.partitions.into())
+            .with_copies(self.kafka.kafka_replication, self.kafka.kafka_min_insync)
     }
 }
 
@@ -156,8 +132,7 @@ impl Failure {
         match self {
             Self::NoSuchSale(_) => Exit::No,
             Self::Mismatch(_) => Exit::Mismatch,
-            Self::Service(error) if is_mismatch(error.as_ref()) => Exit::Mismatch,
-            Self::Service(error) => Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable),
+            Self::Service(error) => Exit::of(error.as_ref(), is_mismatch),
             Self::InvalidFile(..) => Exit::Data,
             Self::Unreachable(_) | Self::Unknown { .. } => Exit::Unavailable,
         }
@@ -181,10 +156,7 @@ impl From<KafkaSetupError> for Failure {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli: Cli = parse_or_exit();
-    if let Err(error) = telemetry::init() {
-        usage_error_and_exit(&error);
-    }
+    let cli: Cli = program::begin();
     let (written, status) = match run(cli.command).await {
         Ok(text) => (io::stdout().write_all(text.as_bytes()), ExitCode::SUCCESS),
         Err(failure) => (writeln!(io::stderr(), "{failure}"), failure.exit().into()),
@@ -221,11 +193,11 @@ fn check(path: &Path, partitions: u32) -> Result<String, Failure> {
     Ok(format!("{told}\n`catalog publish --dry-run` also checks it against what is published\n"))
 }
 
-async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &LedgerArgs) -> Result<String, Failure> {
+async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &DatabaseArgs) -> Result<String, Failure> {
     // The file first: its flaws are told even while the stores are away.
     let draft = draft(path)?;
     let (kafka, now_ms) = (log.kafka(&ledger.namespace), SystemClock::new().now_ms());
-    let server = ledger.open()?;
+    let server = database(ledger)?;
     ensure_topics(&kafka).await?;
     let ledger = shards::open_ledger(&server, &ledger.namespace).await?;
     let topic = KafkaLog::new(&kafka)?;
@@ -239,8 +211,8 @@ async fn publish(path: &Path, dry_run: bool, log: &LogArgs, ledger: &LedgerArgs)
     }
 }
 
-async fn show(sale: SaleId, ledger: &LedgerArgs) -> Result<String, Failure> {
-    let server = ledger.open()?;
+async fn show(sale: SaleId, ledger: &DatabaseArgs) -> Result<String, Failure> {
+    let server = database(ledger)?;
     let ledger = shards::look_ledger(&server, &ledger.namespace).await?;
     let published = ledger.publications().find(sale).await.map_err(OpenError::Sql)?;
     published.as_ref().map(render::to_toml).ok_or(Failure::NoSuchSale(sale))

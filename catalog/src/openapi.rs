@@ -1,44 +1,21 @@
 //! The OpenAPI document of this service, made of its handlers and their types.
 //! `catalog/openapi.json` is it: `cargo run -p catalog -- openapi`.
 
-use kit::{
-    openapi::add_bearer,
-    problem::{FieldError, ProblemBody},
-};
-use utoipa::{Modify, OpenApi};
+use kit::openapi::head;
 
 use crate::{
     actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products,
     sales, stock, tenants, usage,
 };
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "flashsale: the merchant's surface",
-        description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    components(schemas(ProblemBody, FieldError)),
-    modifiers(&Tokens)
-)]
-struct Document;
-
-struct Tokens;
-
-impl Modify for Tokens {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        add_bearer(document, "operator", "The secret of the deployment's operator.");
-        add_bearer(document, "merchant", "A person's token (ES256) or an API key.");
-    }
-}
-
 /// The document, as committed.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
-    let mut document = Document::openapi();
+    let operator = ("operator", "The secret of the deployment's operator.");
+    let merchant = ("merchant", "A person's token (ES256) or an API key.");
+    let mut document = head("flashsale: the merchant's surface", &[operator, merchant]);
     for area in [
         tenants::document(),
         plans::document(),

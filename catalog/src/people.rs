@@ -2,6 +2,8 @@
 
 /// The first owner of an empty deployment.
 mod first;
+/// What held roles give, and which are built in.
+mod held;
 /// One-use tokens by which a person sets a password.
 mod invitations;
 /// Failed logins, and for how long an account waits after them.
@@ -14,7 +16,7 @@ mod me;
 mod password;
 /// The stored person, and what every change of people keeps.
 mod person;
-/// Roles: built in, and a tenant's own.
+/// A tenant's own roles, over HTTP.
 mod roles;
 /// The second factor: enrolment and recovery codes.
 mod second_factor;
@@ -26,8 +28,6 @@ mod signing;
 mod tidy;
 /// One-time codes of authenticator apps.
 mod totp;
-/// Whose password is hashed next: one at a time.
-mod turns;
 /// A tenant's people, over HTTP.
 mod users;
 
@@ -40,16 +40,9 @@ use kit::{
 use crate::{ports::Ports, service::Catalog};
 
 pub use first::{FirstOwner, first_owner};
-pub(crate) use roles::held_now;
+pub(crate) use held::held_now;
 pub(crate) use sessions::actor;
 pub(crate) use tidy::tidy;
-
-/// What logins share: the turn of hashing, and the signing keys as they were read last.
-#[derive(Debug, Default)]
-pub struct Shared {
-    turns: turns::Turns,
-    keys: signing::Keys,
-}
 
 pub(crate) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
     let parts = [

@@ -2,6 +2,7 @@
 //! none is ever deleted, so that a tenant's plan is always there.
 
 mod quotas;
+mod tenancy;
 
 use std::collections::BTreeMap;
 
@@ -20,17 +21,15 @@ use crate::{
     ports::Ports,
     refused::Refused,
     service::Catalog,
-    tenants::{TenantState, is_code},
 };
 
 pub use quotas::Quotas;
 pub(crate) use quotas::{Quota, Room, exceeded, room_for};
+pub(crate) use tenancy::{Tenancy, TenantState, tenancy};
 
 const COLUMNS: &str = "code, quotas, version";
 const INSERT: &str = "INSERT INTO plans (code, quotas, version) VALUES (?, ?, 1)";
 const UPDATE: &str = "UPDATE plans SET quotas = ?, version = version + 1 WHERE code = ?";
-const STANDING: &str =
-    "SELECT t.state, t.plan, p.quotas FROM tenants t JOIN plans p ON p.code = t.plan WHERE t.tenant = ?";
 
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -47,14 +46,6 @@ pub(crate) struct Plan {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPlan {
     quotas: Quotas,
-}
-
-/// How a tenant stands with the deployment.
-#[derive(Debug, Clone)]
-pub(crate) struct Standing {
-    pub(crate) state: TenantState,
-    pub(crate) plan: String,
-    pub(crate) quotas: Quotas,
 }
 
 /// What the own plan allows.
@@ -172,19 +163,8 @@ async fn put<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response
     responses((status = 200, body = OwnPlan), Read)
 )]
 async fn own<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
-    let standing = standing(catalog.sql(), call.actor.tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
-    Ok(reply::json(StatusCode::OK, &OwnPlan { plan: standing.plan, quotas: standing.quotas }))
-}
-
-/// How this tenant stands; `None` when there is no such tenant.
-///
-/// # Errors
-/// [`Refused::Sql`].
-pub(crate) async fn standing<S: Sql>(sql: &S, tenant: u32) -> Result<Option<Standing>, Refused> {
-    let rows = sql.rows(STANDING, vec![tenant.into()]).await?;
-    let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-    let state = row.text_as("tenant state", TenantState::read)?;
-    Ok(Some(Standing { state, plan: row.text()?, quotas: Quotas::read(&row.text()?)? }))
+    let tenancy = tenancy(catalog.sql(), call.actor.tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    Ok(reply::json(StatusCode::OK, &OwnPlan { plan: tenancy.plan, quotas: tenancy.quotas }))
 }
 
 /// Purchases a second that plans allow each of their tenants, by plan; plans that set no rate are
@@ -206,6 +186,12 @@ pub(crate) async fn must_exist<T: Tx>(tx: &mut T, code: &str) -> Result<(), Refu
     let rows = tx.rows(&one(), vec![code.into()]).await?;
     let detail = "there is no such plan; GET /v1/plans lists them";
     if rows.is_empty() { Err(Refused::field("plan", detail)) } else { Ok(()) }
+}
+
+/// Whether a text may be the code of a tenant, a plan, a flag: `[a-z][a-z0-9-]{0,63}`.
+pub(crate) fn is_code(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.starts_with(|first: char| first.is_ascii_lowercase()) && text.len() <= 64 && text.bytes().all(plain)
 }
 
 fn one() -> String {

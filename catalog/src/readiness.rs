@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use store::{ledger::EngineSeen, sql::SqlError};
 use utoipa::ToSchema;
 
+/// How long before its opening a sale is looked at.
+pub(crate) const AHEAD_MS: u64 = 600_000;
 /// Clocks that are further apart let a sale open early or late.
 const SKEW_MS_MAX: u64 = 1_000;
 /// An engine tells what it has each second; after so long it is silent.

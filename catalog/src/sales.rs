@@ -28,6 +28,9 @@ mod bodies;
 /// Whether it is ready to sell.
 mod check;
 
+/// Another value of one member.
+mod setting;
+
 /// A change, of whatever kind.
 mod edit;
 
@@ -45,11 +48,10 @@ use kit::{
 
 pub use self::publishing::adopt;
 pub(crate) use self::{
-    check::AHEAD_MS,
-    deed::{Deed, Setting, To, act, closes_at},
+    deed::{Deed, act, closes_at},
     life::State,
-    publishing::Followed,
     routes::{document, find, page},
+    setting::{Setting, To},
     terms::{FulfilBy, epoch_ms},
 };
 use crate::{numbers::Numbered, ports::Ports, refused::Refused, service::Catalog};

@@ -7,22 +7,21 @@ mod reads;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::Args;
 use domain::{id::PartitionId, record::Topic};
 use kit::{
     admin::{self, Readiness},
     api::Served,
     clock::SystemClock,
     http::{self, Both, ConnectionMetrics, Limits, RequestMetrics, Router, Table},
-    metrics::{Kind, Registry},
+    metrics::Registry,
     random::SystemRandom,
     seal::key_of_setting,
-    settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
+    settings::{AdminArgs, DatabaseArgs, KafkaArgs, PartitionArgs, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
     consumer,
-    figures::Figure,
     log::{
         OrderLogSource as _,
         kafka::{KafkaLog, KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
@@ -35,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::order_service::Orders;
 use crate::{
-    buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     database, funnel, house, jobs,
+    outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     ports::{Given, Selling},
     sales,
     service::{Catalog, Secrets},
@@ -53,21 +52,17 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_CATALOG_LISTEN", default_value = "127.0.0.1:8082")]
     pub listen: SocketAddr,
 
-    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`.
-    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
-    pub mysql_url: ServiceUrl,
-
-    /// What keys, topics and databases of this deployment begin with.
-    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
-    pub namespace: Namespace,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 
     /// The log: sales are published and read there.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Partitions of the order log. Fixed for the life of a log.
-    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
-    pub partitions: u16,
+    /// How the order log is divided.
+    #[command(flatten)]
+    pub order_log: PartitionArgs,
 
     /// The secret of the deployment's operator, who makes tenants. By the environment, or
     /// `file:PATH`.
@@ -104,11 +99,12 @@ pub struct ServeArgs {
 
 impl ServeArgs {
     fn log(&self) -> KafkaSettings {
-        KafkaSettings {
-            replication: self.kafka.kafka_replication,
-            min_insync: self.kafka.kafka_min_insync,
-            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
-        }
+        let settings = KafkaSettings::new(
+            &self.kafka.kafka_brokers,
+            self.database.namespace.as_str(),
+            self.order_log.partitions.into(),
+        );
+        settings.with_copies(self.kafka.kafka_replication, self.kafka.kafka_min_insync)
     }
 
     fn secrets(&self) -> anyhow::Result<Secrets> {
@@ -141,24 +137,21 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (pages, listener) = (listen(args.admin.admin_addr)?, listen(args.listen)?);
     let hosts = args.admin.hosts();
     let pages = tokio::spawn(admin::serve(pages, hosts, registry.clone(), readiness.clone(), admin_stop.clone()));
-    let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
-    let sql = database::open(&server, &args.namespace).await.context("opening the catalog's database")?;
+    let server = MySqlServer::new(args.database.mysql_url.expose(), Settings::default())?;
+    let sql = database::open(&server, &args.database.namespace).await.context("opening the catalog's database")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());
-    let ledger = shards::open_ledger(&server, &args.namespace).await.context("opening the ledger's database")?;
+    let ledger =
+        shards::open_ledger(&server, &args.database.namespace).await.context("opening the ledger's database")?;
     let published = ledger.publications().all().await?;
     let log = args.log();
     let topic = KafkaLog::new(&log).context("making the Kafka client")?;
-    let selling = Arc::new(Selling { ledger, topic, partitions: args.partitions.into() });
+    let selling = Arc::new(Selling { ledger, topic, partitions: args.order_log.partitions.into() });
     let catalog = Catalog::new(Given { sql, clock, random, selling }, secrets);
     let stock = reads::stock(&args).await?;
     let catalog: Arc<Production> = Arc::new(catalog.with_outside(outside).with_lanes(stock.clone()));
     orders.into_iter().for_each(|orders| catalog.ask_orders(orders));
     catalog.alarms().show(&registry)?;
-    registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures(&[funnel::CONSUMER]) {
-            samples.add(Kind::Counter, name, help, &labels, value);
-        }
-    })?;
+    registry.sampled(|samples| samples.add_all(consumer::figures(&[funnel::CONSUMER])))?;
     tenants::adopt(&catalog, &published.iter().map(|sale| sale.tenant.number()).collect()).await?;
     sales::adopt(&catalog).await?;
     let mut work = JoinSet::new();

@@ -1,30 +1,16 @@
-//! The service: what its handlers share, and its routes.
+//! The service: what its handlers share.
 
 use std::sync::{Arc, OnceLock};
 
-use kit::{
-    access::Actor,
-    api::{Api, Fault as _, Route},
-    http::{HeaderMap, Method, Mount},
-    problem::Problem,
-    token::{TokenKey, is_same_secret},
-};
+use kit::token::{TokenKey, is_same_secret};
 
 use crate::{
-    actions, actor,
     alarms::Alarms,
-    audit, branding,
-    buyers::{self, outside::Outside},
-    flags,
-    funnel::{self, Streams},
-    gate, graphql, identity, images, jobs, keys,
+    memory::Memory,
     numbers::Numbers,
-    people, plans,
+    outside::Outside,
     ports::{LaneViews, OrderService, Ports, Selling},
-    products,
     rates::Rates,
-    refused::Refused,
-    sales, stock, tenants, usage,
     vault::Vault,
 };
 
@@ -34,14 +20,8 @@ pub struct Catalog<P: Ports> {
     numbers: Numbers<P::Sql>,
     secrets: Secrets,
     rates: Rates<P::Clock>,
-    meter: usage::Meter,
-    key_uses: keys::Uses,
-    flags: flags::Memory,
-    people: people::Shared,
-    streams: Streams,
-    images: Arc<images::Kept>,
+    memory: Memory,
     outside: Outside,
-    followed: sales::Followed,
     alarms: Alarms,
     lanes: Option<Arc<dyn LaneViews>>,
     orders: OnceLock<Arc<dyn OrderService>>,
@@ -66,14 +46,8 @@ impl<P: Ports> Catalog<P> {
             rates: Rates::new(ports.clock()),
             ports,
             secrets,
-            meter: usage::Meter::default(),
-            key_uses: keys::Uses::default(),
-            flags: flags::Memory::default(),
-            people: people::Shared::default(),
-            streams: Streams::default(),
-            images: Arc::default(),
+            memory: Memory::default(),
             outside: Outside::default(),
-            followed: sales::Followed::default(),
             alarms: Alarms::default(),
             lanes: None,
             orders: OnceLock::new(),
@@ -85,19 +59,9 @@ impl<P: Ports> Catalog<P> {
         &self.rates
     }
 
-    /// Where requests are counted.
-    pub(crate) fn meter(&self) -> &usage::Meter {
-        &self.meter
-    }
-
-    /// Where the use of keys is noted.
-    pub(crate) fn key_uses(&self) -> &keys::Uses {
-        &self.key_uses
-    }
-
-    /// What is remembered of tenants' flags.
-    pub(crate) fn flags(&self) -> &flags::Memory {
-        &self.flags
+    /// What this process holds in memory between requests.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The same with these providers of buyers' logins.
@@ -128,11 +92,6 @@ impl<P: Ports> Catalog<P> {
         self.orders.get()
     }
 
-    /// How far it has followed what is published.
-    pub(crate) fn followed(&self) -> &sales::Followed {
-        &self.followed
-    }
-
     /// What somebody has to look at.
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
@@ -151,21 +110,6 @@ impl<P: Ports> Catalog<P> {
     /// Where personal data is sealed and opened.
     pub fn vault(&self) -> &Vault {
         &self.secrets.vault
-    }
-
-    /// Streams of events.
-    pub(crate) fn streams(&self) -> &Streams {
-        &self.streams
-    }
-
-    /// The images that were served of late.
-    pub(crate) fn images(&self) -> &Arc<images::Kept> {
-        &self.images
-    }
-
-    /// What logins share.
-    pub(crate) fn people(&self) -> &people::Shared {
-        &self.people
     }
 
     /// Whether this is the secret of the deployment's operator.
@@ -201,39 +145,5 @@ impl<P: Ports> Catalog<P> {
     /// Numbers for what is new.
     pub fn numbers(&self) -> &Numbers<P::Sql> {
         &self.numbers
-    }
-}
-
-impl<P: Ports> Api for Catalog<P> {
-    type Error = Refused;
-
-    fn routes() -> Vec<Mount<Route<Self>>> {
-        let areas = [
-            tenants::routes(),
-            buyers::routes(),
-            plans::routes(),
-            keys::routes(),
-            branding::routes(),
-            flags::routes(),
-            usage::routes(),
-            audit::routes(),
-            jobs::routes(),
-            products::routes(),
-            images::routes(),
-            stock::routes(),
-            sales::routes(),
-            actions::routes(),
-            funnel::routes(),
-            graphql::routes(),
-            people::routes(),
-            actor::routes(),
-        ];
-        areas.into_iter().flatten().collect()
-    }
-
-    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        let actor = identity::actor(self, token, headers).await?;
-        gate::admit(self, &actor, method).await.map_err(|refused| refused.into_problem(true))?;
-        Ok(actor)
     }
 }

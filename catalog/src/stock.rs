@@ -10,6 +10,9 @@ use crate::{ports::Ports, service::Catalog};
 /// What there is of a SKU in a warehouse, and what movements do to it.
 mod level;
 
+/// Which level, and how rows are written.
+mod key;
+
 /// The levels of a transaction: locked, changed, written back.
 mod book;
 
@@ -50,7 +53,7 @@ mod events;
 mod reconcile;
 
 pub use self::{
-    book::By,
+    key::By,
     offers::{Share, accept, allocate, give_back},
     reconcile::keep,
 };

@@ -17,7 +17,7 @@ use crate::{
     change::{Answer, Begun},
     document::{Changed, Created, Page, Read},
     numbers::Numbered,
-    plans,
+    plans::{self, TenantState},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -53,29 +53,6 @@ pub async fn adopt<P: Ports>(catalog: &Catalog<P>, numbers: &BTreeSet<u32>) -> R
         new += usize::from(catalog.sql().insert_absent(INSERT, row).await?);
     }
     Ok(new)
-}
-
-/// Whether a tenant may sell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TenantState {
-    /// It may.
-    Open,
-    /// Its people and keys may read, and change nothing.
-    Suspended,
-}
-
-impl TenantState {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Suspended => "suspended",
-        }
-    }
-
-    pub(crate) fn read(text: &str) -> Option<Self> {
-        [Self::Open, Self::Suspended].into_iter().find(|state| state.as_str() == text)
-    }
 }
 
 /// A tenant.
@@ -247,12 +224,6 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
     change.tx.exec(UPDATE, row).await?;
     change.replace("tenant.change", format!("tenant:{number}"), Some(&before), (&after, after.version)).await
-}
-
-/// Whether a text may be the code of a tenant, a plan, a flag: `[a-z][a-z0-9-]{0,63}`.
-pub(crate) fn is_code(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.starts_with(|first: char| first.is_ascii_lowercase()) && text.len() <= 64 && text.bytes().all(plain)
 }
 
 fn one() -> String {

@@ -2,8 +2,6 @@
 //! memory and added to the database every few seconds and at the drain: a process that is killed
 //! loses those of the last seconds, and none is ever counted twice.
 
-mod meter;
-
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -19,14 +17,12 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::{
     document::{Page, Read},
-    plans::{self, Standing, exceeded},
+    memory::Waiting,
+    plans::{self, Tenancy, exceeded},
     ports::Ports,
     refused::Refused,
     service::Catalog,
 };
-
-pub(crate) use meter::Meter;
-use meter::Waiting;
 
 /// Rows that one transaction writes.
 const ROWS_MAX: usize = 200;
@@ -94,7 +90,7 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
         Some(text) => month_named(text).ok_or_else(|| wrong_parameter("month", "give it as in 2026-11"))?,
         None => month_at(catalog.clock().now_ms()),
     };
-    let standing = plans::standing(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
+    let tenancy = plans::tenancy(catalog.sql(), tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?;
     let after = asked.cursor.as_deref().unwrap_or_default();
     let params = vec![tenant.into(), month.into(), after.into(), (asked.limit + 1).into()];
     let rows = catalog.sql().rows(LIST, params).await?;
@@ -103,7 +99,7 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let usage = Usage {
         month: format!("{:04}-{:02}", month / 100, month % 100),
         requests: sum(catalog.sql(), tenant, month).await?,
-        requests_per_month: standing.quotas.requests_per_month,
+        requests_per_month: tenancy.quotas.requests_per_month,
         page: Page::new(used, &asked, |used| used.actor.clone()),
     };
     Ok(reply::json(StatusCode::OK, &usage))
@@ -116,17 +112,17 @@ async fn show<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
 pub(crate) async fn count<P: Ports>(
     catalog: &Catalog<P>,
     actor: &Actor,
-    standing: &Standing,
+    tenancy: &Tenancy,
     reads_on: bool,
 ) -> Result<(), Refused> {
-    let (meter, month) = (catalog.meter(), month_at(catalog.clock().now_ms()));
+    let (meter, month) = (&catalog.memory().meter, month_at(catalog.clock().now_ms()));
     if !meter.knows(actor.tenant, month) {
         meter.learn(actor.tenant, month, sum(catalog.sql(), actor.tenant, month).await?);
     }
-    let limit = standing.quotas.requests_per_month.filter(|_| !reads_on);
+    let limit = tenancy.quotas.requests_per_month.filter(|_| !reads_on);
     meter
         .count(actor.tenant, month, actor.who, limit)
-        .map_err(|used| exceeded("requests_per_month", &standing.plan, limit.unwrap_or_default(), used))
+        .map_err(|used| exceeded("requests_per_month", &tenancy.plan, limit.unwrap_or_default(), used))
 }
 
 /// Adds what was counted to the database, and looks what other processes added.
@@ -135,7 +131,7 @@ pub(crate) async fn count<P: Ports>(
 /// [`Refused::Sql`]: what surely was not added waits for the next time. What may have been added is
 /// not added again.
 pub(crate) async fn write<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
-    let meter = catalog.meter();
+    let meter = &catalog.memory().meter;
     let _turn = meter.turn().await;
     let waiting = meter.waiting();
     for part in waiting.chunks(ROWS_MAX) {

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::Args;
 use domain::{id::TenantId, record::Topic};
 use kit::{
     access::Actor,
@@ -12,16 +12,14 @@ use kit::{
     clock::SystemClock,
     http::{HeaderMap, Method},
     merchants::Merchants,
-    metrics::Kind,
     ports::{SecondPort, listen},
     problem::Problem,
     random::SystemRandom,
-    settings::{AdminArgs, KafkaArgs, Namespace, Secret, ServiceUrl, TokenArgs},
+    settings::{AdminArgs, DatabaseArgs, KafkaArgs, PartitionArgs, Secret, TokenArgs},
     shutdown::on_signals,
 };
 use store::{
     consumer,
-    figures::Figure,
     log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
     sql::{
         Sql as _,
@@ -81,22 +79,17 @@ pub struct ServeArgs {
     #[arg(long, env = "FLASHSALE_DISTRIBUTION_LISTEN", default_value = "127.0.0.1:8085")]
     pub listen: SocketAddr,
 
-    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`. By the environment,
-    /// or `file:PATH`, a file that holds it.
-    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
-    pub mysql_url: ServiceUrl,
-
-    /// What keys, topics and databases of this deployment begin with.
-    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
-    pub namespace: Namespace,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 
     /// The log: what becomes of orders is read there.
     #[command(flatten)]
     pub kafka: KafkaArgs,
 
-    /// Partitions of the order log. Fixed for the life of a log.
-    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = RangedU64ValueParser::<u16>::new().range(1..=1024))]
-    pub partitions: u16,
+    /// How the order log is divided.
+    #[command(flatten)]
+    pub order_log: PartitionArgs,
 
     /// The keys of buyers' tokens: distributors are buyers.
     #[command(flatten)]
@@ -123,11 +116,12 @@ pub struct ServeArgs {
 
 impl ServeArgs {
     fn log(&self) -> KafkaSettings {
-        KafkaSettings {
-            replication: self.kafka.kafka_replication,
-            min_insync: self.kafka.kafka_min_insync,
-            ..KafkaSettings::new(&self.kafka.kafka_brokers, self.namespace.as_str(), self.partitions.into())
-        }
+        let settings = KafkaSettings::new(
+            &self.kafka.kafka_brokers,
+            self.database.namespace.as_str(),
+            self.order_log.partitions.into(),
+        );
+        settings.with_copies(self.kafka.kafka_replication, self.kafka.kafka_min_insync)
     }
 }
 
@@ -139,14 +133,10 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let stop = on_signals()?;
     let (buyers, staff) = (args.tokens.verifier()?, Merchants::at(&args.catalog_url)?);
     let second = SecondPort::open(&args.admin)?;
-    second.registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures(&[crate::intake::CONSUMER]) {
-            samples.add(Kind::Counter, name, help, &labels, value);
-        }
-    })?;
+    second.registry.sampled(|samples| samples.add_all(consumer::figures(&[crate::intake::CONSUMER])))?;
     let listener = listen(args.listen)?;
-    let server = MySqlServer::new(args.mysql_url.expose(), Settings::default())?;
-    let sql = database::open(&server, &args.namespace).await.context("opening the database of commissions")?;
+    let server = MySqlServer::new(args.database.mysql_url.expose(), Settings::default())?;
+    let sql = database::open(&server, &args.database.namespace).await.context("opening the database of commissions")?;
     let log = args.log();
     ensure_topics(&log).await.context("the topics of the log")?;
     let (clock, random) = (SystemClock::new(), SystemRandom::default());

@@ -25,7 +25,7 @@ use kit::{
     clock::{Clock, SystemClock},
     exit::Exit,
     http::{self, Both, Limits},
-    metrics::{Kind, Registry},
+    metrics::Registry,
     shutdown::on_signals,
     token::{TokenKey, TokenVerifier},
 };
@@ -43,7 +43,6 @@ use order_writer::{
 use orders::payment::accounts::AccountsError;
 use store::{
     consumer,
-    figures::Figure,
     log::{OrderLog, ReadError, sqlite::SoleMember},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -86,11 +85,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Shows what came to consumers of topics.
 fn show_consumers(registry: &Registry) -> anyhow::Result<()> {
-    registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures(&CONSUMERS) {
-            samples.add(Kind::Counter, name, help, &labels, value);
-        }
-    })?;
+    registry.sampled(|samples| samples.add_all(consumer::figures(&CONSUMERS)))?;
     Ok(())
 }
 

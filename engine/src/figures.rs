@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use kit::clock::Clock;
-use kit::metrics::{Kind, MetricsError, Registry, Samples, Sources};
-use store::figures::{Calls, DatabaseFigures, Figure, ProducerFigures};
+use kit::metrics::{Kind, MetricsError, Registry, Sources};
+use store::figures::{Calls, DatabaseFigures, ProducerFigures};
 
 use crate::{admission::Admission, mint::Mint};
 
@@ -33,10 +33,10 @@ impl Stores {
     ) -> Result<(), MetricsError> {
         let stores = self.clone();
         registry.sampled(move |samples| {
-            show(samples, stores.orders.sum().figures("orders"));
-            show(samples, ledger().figures("ledger"));
-            show(samples, stores.stock.sum().stock_figures());
-            show(samples, producer().figures());
+            samples.add_all(stores.orders.sum().figures("orders"));
+            samples.add_all(ledger().figures("ledger"));
+            samples.add_all(stores.stock.sum().stock_figures());
+            samples.add_all(producer().figures());
             let buyers: usize = admission.directory().now().sales().map(|promotion| promotion.buyers.len()).sum();
             samples.add(Kind::Gauge, "buyers_remembered", "Buyers who have a bucket.", &[], buyers as f64);
             let contradictions = admission.directory().contradictions() as f64;
@@ -49,12 +49,6 @@ impl Stores {
             let help = "Order ids minted, those of refused purchases included.";
             samples.add(Kind::Counter, "order_ids_minted_total", help, &[], mint.minted() as f64);
         })
-    }
-}
-
-fn show(samples: &mut Samples, figures: Vec<Figure>) {
-    for Figure { name, help, is_count, labels, value } in figures {
-        samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
     }
 }
 

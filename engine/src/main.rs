@@ -15,12 +15,12 @@ use kit::{
     admin::{self, Readiness},
     client::Forward,
     clock::SystemClock,
-    exit::{Exit, whole},
+    exit::Exit,
     http::{self, Limits},
     metrics::Registry,
-    settings::{parse_or_exit, usage_error_and_exit},
+    program,
+    settings::usage_error_and_exit,
     shutdown::on_signals,
-    telemetry,
 };
 use store::{
     figures::Calls,
@@ -83,25 +83,14 @@ impl Ports for Production {
 }
 
 fn main() -> ExitCode {
-    match begin() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("engine", &whole(error.as_ref())),
-    }
-}
-
-fn exit_of(error: &anyhow::Error) -> Exit {
-    if is_mismatch(error.as_ref()) {
-        return Exit::Mismatch;
-    }
-    Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable)
+    program::end("engine", begin(), |error| Exit::of(error.as_ref(), is_mismatch))
 }
 
 fn begin() -> anyhow::Result<()> {
     if std::env::args_os().nth(1).is_some_and(|command| command == "openapi") {
         return Ok(std::io::stdout().write_all(openapi::document()?.as_bytes())?);
     }
-    let settings: Settings = parse_or_exit();
-    telemetry::init().unwrap_or_else(|error| usage_error_and_exit(&error));
+    let settings = program::begin();
     Builder::new_current_thread().enable_all().build()?.block_on(run(settings))
 }
 

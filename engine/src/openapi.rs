@@ -1,41 +1,22 @@
 //! The OpenAPI document of the buyer's surface, made of its handlers and their types.
 //! `engine/openapi.json` is it: `cargo run -p engine -- openapi`.
 
-use kit::{
-    openapi::add_bearer,
-    problem::{FieldError, ProblemBody},
-};
-use utoipa::{Modify, OpenApi};
+use kit::openapi::head;
+use utoipa::OpenApi;
 
 use crate::http::handlers;
 
 #[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "flashsale: the buyer's surface",
-        description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    paths(handlers::buy, handlers::list_orders, handlers::get_order, handlers::get_time),
-    components(schemas(ProblemBody, FieldError)),
-    modifiers(&BuyerToken)
-)]
+#[openapi(paths(handlers::buy, handlers::list_orders, handlers::get_order, handlers::get_time))]
 struct Document;
-
-struct BuyerToken;
-
-impl Modify for BuyerToken {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        add_bearer(document, "buyer", "A buyer's token: HS256 with `kid`.");
-    }
-}
 
 /// The document, as committed.
 ///
 /// # Errors
 /// When it cannot be written as JSON, which would be a fault of the generator.
 pub fn document() -> Result<String, serde_json::Error> {
-    let mut document = Document::openapi();
+    let mut document = head("flashsale: the buyer's surface", &[("buyer", "A buyer's token: HS256 with `kid`.")]);
+    document.merge(Document::openapi());
     document.merge(pages::http::document());
     document.to_pretty_json().map(|json| json + "\n")
 }

@@ -2,6 +2,8 @@
 //! its body may be. One place asks for the token, checks the permission, reads the body and repeats
 //! what met a lock; a handler cannot forget to.
 
+mod fault;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit, TryAcquireError};
 use utoipa::ToSchema;
 
+pub use self::fault::{Fault, FaultKind};
 use crate::access::{Actor, Permission};
 use crate::http::{
     Asked, BODY_BYTES_MAX, BODY_DEADLINE, Body, Mount, PageAsked, Query, Service, Upload, bearer, check_json,
@@ -120,16 +123,6 @@ impl<A: Api> Route<A> {
     pub const fn access(&self) -> Access {
         self.access
     }
-}
-
-/// Why a handler has no answer.
-pub trait Fault: Send {
-    /// Whether what it did was surely rolled back, and doing it again at once may succeed.
-    fn is_retryable(&self) -> bool;
-
-    /// What the client is told. `is_read`: the request changes nothing, so that nothing can be
-    /// unknown about it.
-    fn into_problem(self, is_read: bool) -> Box<Problem>;
 }
 
 /// An everyday service.

@@ -1,4 +1,4 @@
-//! Digests, from one provider for the whole tree.
+//! Digests, from one provider for the whole tree, and how they are written.
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use aws_lc_rs::hmac;
@@ -45,6 +45,12 @@ pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), bytes).as_ref())
 }
 
+/// Bytes as small hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut digest = [0; N];
     digest.copy_from_slice(bytes);
@@ -54,10 +60,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 
     /// FIPS 180-4's, RFC 4231's and RFC 2202's own examples.
     #[test]

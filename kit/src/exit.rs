@@ -75,6 +75,13 @@ impl Exit {
         }
     }
 
+    /// What a service ends with that cannot serve. `is_mismatch`: whether an error says that what
+    /// is stored was made for other settings, or by another version.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static), is_mismatch: fn(&(dyn Error + 'static)) -> bool) -> Self {
+        if is_mismatch(error) { Self::Mismatch } else { Self::of_chain(error).unwrap_or(Self::Unavailable) }
+    }
+
     /// What an error of the system means, wherever it stands in a chain of causes. `None`: there is
     /// none, or it may mean anything.
     #[must_use]

@@ -7,6 +7,9 @@ pub mod clock;
 /// Why a program ends: one table of exit statuses.
 pub mod exit;
 
+/// The head and the end of a program.
+pub mod program;
+
 /// From SIGTERM, SIGINT and SIGHUP to one cancellation token, and from there to a drain with a
 /// deadline.
 pub mod shutdown;

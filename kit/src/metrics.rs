@@ -13,7 +13,7 @@ mod spread;
 use prometheus::{HistogramOpts, Opts, TextEncoder};
 
 pub use self::process::{ProcessSample, process_cpu_time, thread_cpu_time};
-pub use self::sampled::{Kind, Samples, Sources};
+pub use self::sampled::{Kind, Plain, Samples, Sources};
 pub use self::spread::{SpreadCounter, SpreadCounts, Timing};
 pub use prometheus::core::Collector;
 pub use prometheus::{Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};

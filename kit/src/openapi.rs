@@ -1,11 +1,10 @@
-//! The pieces that the OpenAPI documents of all services share: refusals by their codes, the bearer
-//! token, the `Idempotency-Key`. Parameters of pages stand in
+//! The pieces that the OpenAPI documents of all services share: the head with its bearer tokens,
+//! refusals by their codes, the `Idempotency-Key`. Parameters of pages stand in
 //! [`PageAsked`](crate::http::PageAsked).
 
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use utoipa::IntoParams;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
@@ -13,14 +12,42 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Required};
 
-use crate::problem::Code;
+use utoipa::{IntoParams, OpenApi as _};
+
+use crate::problem::{Code, FieldError, ProblemBody};
 
 /// Responses by their status, as utoipa takes them.
 pub type Responses = BTreeMap<String, RefOr<Response>>;
 
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "",
+        description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemBody, FieldError))
+)]
+struct Head;
+
+/// A document of this title without routes. `bearers`: the names by which routes say in `security`
+/// whose bearer token they take, and what each is.
+#[must_use]
+pub fn head(title: &str, bearers: &[(&str, &str)]) -> OpenApi {
+    let mut document = Head::openapi();
+    title.clone_into(&mut document.info.title);
+    let components = document.components.get_or_insert_with(Components::new);
+    for (name, description) in bearers {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("JWT".to_owned());
+        scheme.description = Some((*description).to_owned());
+        components.add_security_scheme(*name, SecurityScheme::Http(scheme));
+    }
+    document
+}
+
 /// The refusals of a route: each code, and what it means there; empty where its title says it. The
-/// document must have the schemas [`ProblemBody`](crate::problem::ProblemBody) and
-/// [`FieldError`](crate::problem::FieldError).
+/// document must have a [`head`].
 #[must_use]
 pub fn refusals(codes: &[(Code, &str)]) -> Responses {
     let mut by_status: BTreeMap<u16, Vec<(Code, &str)>> = BTreeMap::new();
@@ -64,15 +91,6 @@ fn refusal(codes: &[(Code, &str)]) -> Response {
 fn header(of: impl Into<SchemaType>, meaning: &str) -> Header {
     let schema = ObjectBuilder::new().schema_type(of).build();
     HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build()
-}
-
-/// Adds the scheme of a bearer token, by which routes name it in `security`.
-pub fn add_bearer(document: &mut OpenApi, name: &str, description: &str) {
-    let mut scheme = Http::new(HttpAuthScheme::Bearer);
-    scheme.bearer_format = Some("JWT".to_owned());
-    scheme.description = Some(description.to_owned());
-    let components = document.components.get_or_insert_with(Components::new);
-    components.add_security_scheme(name, SecurityScheme::Http(scheme));
 }
 
 /// The header that [`idempotency_key`](crate::http::idempotency_key) reads, as a parameter of a

@@ -101,6 +101,40 @@ impl Problem {
         }
     }
 
+    /// Nothing here, or nothing of this tenant.
+    #[must_use]
+    pub fn not_found(what: &'static str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    /// A stale write. `current`: what is there now, as its route shows it.
+    #[must_use]
+    pub fn stale<T: Serialize>(current: &T) -> Self {
+        let detail = "it was changed since you read it; look at `current`, then write with its version";
+        Self::new(Code::PreconditionFailed, detail).with_current(current)
+    }
+
+    /// Refuses a write that expects another version than is there. `current`: as in
+    /// [`Problem::stale`].
+    ///
+    /// # Errors
+    ///
+    /// `precondition_failed`.
+    pub fn unless_seen<T: Serialize>(expected: Option<u64>, version: u64, current: &T) -> Result<(), Box<Self>> {
+        if expected.is_none_or(|expected| expected == version) { Ok(()) } else { Err(Box::new(Self::stale(current))) }
+    }
+
+    /// Several parts of what was sent are wrong, each with what would be right.
+    #[must_use]
+    pub fn fields<F, M>(flaws: impl IntoIterator<Item = (F, M)>) -> Self
+    where
+        F: Into<Cow<'static, str>>,
+        M: Into<Cow<'static, str>>,
+    {
+        let problem = Self::new(Code::InvalidRequest, "some of what was sent is wrong; see `errors`");
+        flaws.into_iter().fold(problem, |problem, (field, message)| problem.with_field(field, message))
+    }
+
     /// Says when to come back.
     #[must_use]
     pub fn with_retry_after(self, after: Duration) -> Self {

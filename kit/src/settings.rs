@@ -64,6 +64,28 @@ pub struct StoreArgs {
     pub partitions: u16,
 }
 
+/// The relational database, and whose part of it. Of the stores that hold passwords only this one
+/// is asked for.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// MySQL or MariaDB, without a database: `mysql://user:password@host:port`. By the environment,
+    /// or `file:PATH`, a file that holds it.
+    #[arg(long, env = "FLASHSALE_MYSQL_URL", hide_env_values = true)]
+    pub mysql_url: ServiceUrl,
+
+    /// What keys, topics and databases of this deployment begin with.
+    #[arg(long, env = "FLASHSALE_NAMESPACE", default_value = "flashsale")]
+    pub namespace: Namespace,
+}
+
+/// How the order log is divided.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct PartitionArgs {
+    /// Partitions of the order log. Fixed for the life of a log.
+    #[arg(long, env = "FLASHSALE_PARTITIONS", default_value_t = 4, value_parser = divisions())]
+    pub partitions: u16,
+}
+
 /// Where the log is, and how many copies it keeps.
 #[derive(Debug, Clone, Args)]
 pub struct KafkaArgs {

@@ -8,10 +8,10 @@ use domain::shard::ShardMap;
 use kit::{
     admin::{self, Readiness},
     clock::SystemClock,
-    exit::{Exit, whole},
-    http, metrics,
-    settings::{StoreArgs, parse_or_exit, usage_error_and_exit},
-    shutdown, telemetry,
+    exit::Exit,
+    http, metrics, program,
+    settings::StoreArgs,
+    shutdown,
 };
 use order_writer::{
     desk::{self, DeskError},
@@ -60,10 +60,7 @@ impl Ports for Production {
 }
 
 fn main() -> ExitCode {
-    match begin() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("order-writer", &whole(error.as_ref())),
-    }
+    program::end("order-writer", begin(), exit_of)
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -80,8 +77,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 fn begin() -> anyhow::Result<()> {
-    let settings: Settings = parse_or_exit();
-    telemetry::init().unwrap_or_else(|error| usage_error_and_exit(&error));
+    let settings = program::begin();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = (cores / CORES_PER_THREAD).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
@@ -128,11 +124,8 @@ async fn tell_parked(args: &StoreArgs, databases: &Store<MySql>, command: Parked
 }
 
 fn kafka_settings(args: &StoreArgs) -> KafkaSettings {
-    KafkaSettings {
-        replication: args.kafka.kafka_replication,
-        min_insync: args.kafka.kafka_min_insync,
-        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
-    }
+    KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+        .with_copies(args.kafka.kafka_replication, args.kafka.kafka_min_insync)
 }
 
 async fn open_databases(args: &StoreArgs) -> anyhow::Result<Store<MySql>> {

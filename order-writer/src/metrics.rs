@@ -13,10 +13,10 @@ use domain::{
     stock::{LaneMode, LaneView},
 };
 use kit::metrics::{
-    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Kind, LATENCY_BUCKETS_S, MetricsError,
-    Registry, Samples, Timing,
+    BATCH_BUCKETS, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LATENCY_BUCKETS_S, MetricsError,
+    Registry, Timing,
 };
-use store::figures::{Calls, DatabaseFigures, Figure, PoolUse, ProducerFigures};
+use store::figures::{Calls, DatabaseFigures, PoolUse, ProducerFigures};
 
 /// `span_stage_seconds`: where a span's time goes.
 pub struct SpanStages {
@@ -301,18 +301,12 @@ pub fn show_stores(
 ) -> Result<(), MetricsError> {
     registry.sampled(move |samples| {
         let StoreFigures { orders, ledger, stock_pool, stock, producer } = read();
-        show(samples, orders.figures("orders"));
-        show(samples, ledger.figures("ledger"));
-        show(samples, stock_pool.figures("stock"));
-        show(samples, stock.stock_figures());
-        show(samples, producer.figures());
+        samples.add_all(orders.figures("orders"));
+        samples.add_all(ledger.figures("ledger"));
+        samples.add_all(stock_pool.figures("stock"));
+        samples.add_all(stock.stock_figures());
+        samples.add_all(producer.figures());
     })
-}
-
-fn show(samples: &mut Samples, figures: Vec<Figure>) {
-    for Figure { name, help, is_count, labels, value } in figures {
-        samples.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
-    }
 }
 
 fn rows(registry: &Registry) -> Result<[IntCounter; 2], MetricsError> {

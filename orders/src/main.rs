@@ -8,11 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use kit::{
-    exit::{Exit, whole},
-    settings::{parse_or_exit, usage_error_and_exit},
-    telemetry,
-};
+use kit::{exit::Exit, program};
 use orders::{
     openapi,
     payment::accounts::{self, AccountsError},
@@ -50,24 +46,15 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli: Cli = parse_or_exit();
-    if let Err(error) = telemetry::init() {
-        usage_error_and_exit(&error);
-    }
-    match run(cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit_of(&error).tell("orders", &whole(error.as_ref())),
-    }
+    let Cli { command } = program::begin();
+    program::end("orders", run(command).await, exit_of)
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<AccountsError>() {
         return error.exit();
     }
-    if is_mismatch(error.as_ref()) {
-        return Exit::Mismatch;
-    }
-    Exit::of_chain(error.as_ref()).unwrap_or(Exit::Unavailable)
+    Exit::of(error.as_ref(), is_mismatch)
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

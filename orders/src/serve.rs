@@ -15,7 +15,6 @@ use kit::{
     clock::SystemClock,
     http::Both,
     merchants::Merchants,
-    metrics::Kind,
     ports::{SecondPort, listen},
     random::SystemRandom,
     seal::key_of_setting,
@@ -24,7 +23,6 @@ use kit::{
 };
 use store::{
     consumer,
-    figures::Figure,
     log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
     shards,
     sql::{
@@ -138,11 +136,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         vault.context("FLASHSALE_VAULT_KEY is not 32 bytes in base64url: `head -c 32 /dev/urandom | base64`")?;
     let vault = Vault::new(&vault)?;
     let second = SecondPort::open(&args.admin)?;
-    second.registry.sampled(|samples| {
-        for Figure { name, help, labels, value, .. } in consumer::figures(&[follow::CONSUMER]) {
-            samples.add(Kind::Counter, name, help, &labels, value);
-        }
-    })?;
+    second.registry.sampled(|samples| samples.add_all(consumer::figures(&[follow::CONSUMER])))?;
     let listener = listen(args.listen)?;
     let server = MySqlServer::new(args.stores.mysql_url.expose(), Settings::default())?;
     let map = ShardMap::even(args.stores.shards, args.stores.tables)?;
@@ -180,11 +174,8 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 fn log(args: &StoreArgs) -> KafkaSettings {
-    KafkaSettings {
-        replication: args.kafka.kafka_replication,
-        min_insync: args.kafka.kafka_min_insync,
-        ..KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
-    }
+    KafkaSettings::new(&args.kafka.kafka_brokers, args.namespace.as_str(), args.partitions.into())
+        .with_copies(args.kafka.kafka_replication, args.kafka.kafka_min_insync)
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ impl Figure {
     }
 }
 
+/// As whoever shows it takes it: name, help, whether it counts, labels, value.
+type Plain = (&'static str, &'static str, bool, Vec<(&'static str, &'static str)>, f64);
+
+impl From<Figure> for Plain {
+    fn from(figure: Figure) -> Self {
+        let Figure { name, help, is_count, labels, value } = figure;
+        (name, help, is_count, labels, value)
+    }
+}
+
 /// How a pool of connections is used at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolUse {

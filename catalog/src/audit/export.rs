@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use kit::{
+    digest::hex,
     http::{Body, HeaderValue, Response, StatusCode, header, reply},
     problem::NO_STORE,
 };
@@ -10,7 +11,7 @@ use serde_json::json;
 use store::sql::{Sql, SqlError, stored};
 
 use super::{
-    routes::{AuditEntry, hexadecimal},
+    entry::AuditEntry,
     verification::{End, end, page},
 };
 use crate::refused::Refused;
@@ -63,7 +64,7 @@ async fn lines<S: Sql>(mut export: Export<S>) -> Result<(Bytes, Export<S>), SqlE
     let mut text = Vec::new();
     let Some(last) = rows.last() else {
         let End { sequence, hash } = &export.end;
-        let end = json!({ "end": { "sequence": sequence.to_string(), "hash": hexadecimal(hash) } });
+        let end = json!({ "end": { "sequence": sequence.to_string(), "hash": hex(hash) } });
         serde_json::to_writer(&mut text, &end).map_err(broken)?;
         text.push(b'\n');
         return Ok((text.into(), Export { is_done: true, ..export }));

@@ -5,16 +5,13 @@ use jiff::Timestamp;
 use kit::{
     access::Permission::ReadAudit,
     api::{Access, Call, Route},
-    clock::rfc3339,
     http::{Body, Mount, PageAsked, Query, Response, StatusCode, reply, wrong_parameter},
     problem::Problem,
 };
-use serde::Serialize;
-use serde_json::Value as Json;
 use store::sql::{Sql as _, Value};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::OpenApi;
 
-use super::{COLUMNS, Written, export, verification};
+use super::{COLUMNS, Written, entry::AuditEntry, export, verification};
 use crate::{
     document::{Page, Read},
     ports::Ports,
@@ -24,61 +21,6 @@ use crate::{
 
 /// Longest value of a filter: no column holds more.
 const FILTER_CHARS_MAX: usize = 191;
-
-/// An entry of the log.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AuditEntry {
-    /// Its place in the chain, from 1, as a decimal string.
-    pub(super) sequence: String,
-    /// When, RFC 3339.
-    at: String,
-    /// Who: `user:7`, `key:3`, `operator`.
-    actor: String,
-    /// What was done: `product.create`.
-    action: String,
-    /// To what: `product:17`.
-    target: String,
-    /// What it was before; missing where there was nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
-    before: Option<Json>,
-    /// What it became; missing where nothing is left.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
-    after: Option<Json>,
-    /// The request's trace; empty where there was none.
-    trace: String,
-    /// Where from.
-    address: String,
-    /// SHA-256 of the hash before it and of this entry, hexadecimal.
-    hash: String,
-}
-
-impl From<Written> for AuditEntry {
-    fn from(row: Written) -> Self {
-        // What is no JSON was changed in the database: it is shown as it stands there.
-        let json = |text: String| {
-            let read = |text: String| serde_json::from_str(&text).unwrap_or(Json::String(text));
-            Some(text).filter(|text| !text.is_empty()).map(read)
-        };
-        Self {
-            sequence: row.sequence.to_string(),
-            at: rfc3339(row.at_ms),
-            actor: row.actor,
-            action: row.action,
-            target: row.target,
-            before: json(row.before),
-            after: json(row.after),
-            trace: row.trace,
-            address: row.address,
-            hash: hexadecimal(&row.hash),
-        }
-    }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 #[derive(OpenApi)]
 #[openapi(paths(list, export_log, verify))]

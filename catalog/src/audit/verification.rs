@@ -2,6 +2,7 @@
 //! new chain: against that stands the end's hash, kept elsewhere (an export's last line).
 
 use bytes::Bytes;
+use kit::digest::hex;
 use serde::Serialize;
 use store::sql::{Sql, SqlError, stored};
 use utoipa::ToSchema;
@@ -105,7 +106,7 @@ async fn start<S: Sql>(sql: &S, tenant: u32, after: u64) -> Result<End, SqlError
 }
 
 fn seen(last: &End) -> Verification {
-    let hash = super::routes::hexadecimal(&last.hash);
+    let hash = hex(&last.hash);
     Verification { whole: true, verified_to: last.sequence.to_string(), first_broken: None, next_cursor: None, hash }
 }
 

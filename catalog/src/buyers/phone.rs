@@ -15,12 +15,11 @@ use store::sql::{Lock, Sql as _, SqlError, Tx as _, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    outside::Missed,
     providers::{Opened, ProviderKind},
     rates::{PER_ADDRESS, PER_PHONE, network},
     session::{BuyerSession, LoginRefused, of_shop},
 };
-use crate::{ports::Ports, refused::Refused, service::Catalog};
+use crate::{outside::Missed, ports::Ports, refused::Refused, service::Catalog};
 
 const CODE_MS: u64 = 5 * 60 * 1_000;
 const TRIES_MAX: i64 = 5;

@@ -15,7 +15,7 @@ use utoipa::{OpenApi, ToSchema};
 use super::personal::{NO_EXPORTS, NO_PROFILE, WholeBuyer, lock, target};
 use crate::{
     document::Created,
-    jobs::{self, Counts, End, Flaw, Format, Job, Kind, NewJob, Shown, Step, Work},
+    jobs::{self, Counts, End, Flaw, Format, Job, Kind, NewJob, Progress, Shown, Work},
     numbers::Numbered,
     ports::Ports,
     refused::Refused,
@@ -169,23 +169,25 @@ async fn piece<P: Ports>(catalog: &Catalog<P>, job: &Job, right: Right) -> Resul
     asked.sort_by_key(|asked| asked.number);
     let Some(mut work) = jobs::begin(catalog, job).await? else { return Ok(None) };
     let done = u64::try_from(until).unwrap_or(u64::MAX);
-    let mut step = Step { position: until.to_string(), done, total: job.total, ..Step::default() };
+    let mut progress = Progress { position: until.to_string(), done, total: job.total, ..Progress::default() };
     for Asked { line, number, export } in asked {
         let result = match export {
-            Some((place, whole)) => exported(catalog, &mut work, (job.tenant, number, place), whole, &mut step).await,
-            None => erased(catalog, &mut work, (job.tenant, number), &mut step.counts).await,
+            Some((place, whole)) => {
+                exported(catalog, &mut work, (job.tenant, number, place), whole, &mut progress).await
+            }
+            None => erased(catalog, &mut work, (job.tenant, number), &mut progress.counts).await,
         };
         match result {
             // There is no such buyer, or he was erased.
             Err(Refused::Problem(problem)) => {
-                step.counts.failed += 1;
-                step.flaws.push(Flaw { line, field: "buyers".to_owned(), message: problem.detail.to_string() });
+                progress.counts.failed += 1;
+                progress.flaws.push(Flaw { line, field: "buyers".to_owned(), message: problem.detail.to_string() });
             }
             result => result?,
         }
     }
-    step.end = (until == buyers.len()).then_some(End::Done);
-    work.commit(step).await
+    progress.end = (until == buyers.len()).then_some(End::Done);
+    work.commit(progress).await
 }
 
 fn broken(job: &Job, error: &dyn std::fmt::Display) -> Refused {
@@ -197,7 +199,7 @@ async fn exported<P: Ports, T: Tx>(
     work: &mut Work<T>,
     (tenant, number, export): (u32, i64, i64),
     whole: Result<WholeBuyer, Refused>,
-    step: &mut Step,
+    progress: &mut Progress,
 ) -> Result<(), Refused> {
     let whole = whole?;
     let buyer = lock(&mut work.tx, tenant, number).await?.present()?;
@@ -209,9 +211,9 @@ async fn exported<P: Ports, T: Tx>(
     work.tx.exec(NEW_EXPORT, row).await?;
     work.record("buyer.export", target(number), None, Some(&buyer))?;
     let line = Exported { buyer: &number.to_string(), export: format!("/v1/buyers/{number}/exports/{export}") };
-    serde_json::to_writer(&mut step.output, &line).map_err(|error| Refused::Broken(error.to_string()))?;
-    step.output.push(b'\n');
-    step.counts.made += 1;
+    serde_json::to_writer(&mut progress.output, &line).map_err(|error| Refused::Broken(error.to_string()))?;
+    progress.output.push(b'\n');
+    progress.counts.made += 1;
     Ok(())
 }
 

@@ -12,11 +12,10 @@ use std::time::Duration;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    outside::Missed,
     providers::{Opened, ProviderKind},
     session::{BuyerSession, LoginRefused, of_shop},
 };
-use crate::{ports::Ports, refused::Refused, service::Catalog};
+use crate::{outside::Missed, ports::Ports, refused::Refused, service::Catalog};
 
 /// Longest name of a user that WeChat gives; its own have 28 characters.
 const OPENID_LEN_MAX: usize = 128;

@@ -122,7 +122,11 @@ pub(super) async fn stream<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> R
     call.query(&[])?;
     let seen = last_event(call)?;
     let sale = own(catalog, call).await?;
-    catalog.streams().open(catalog.sql(), (call.actor.tenant, sale), seen)
+    let db = catalog.sql().clone();
+    catalog.memory().streams.open((call.actor.tenant, sale), seen, move |seen| {
+        let db = db.clone();
+        async move { shown::changes(&db, sale, seen).await }
+    })
 }
 
 /// The number of a sale of the caller's tenant.

@@ -106,7 +106,7 @@ struct ChangedSecond {
 pub(super) struct Changes {
     sale: String,
     /// As of which revision.
-    pub(super) revision: i64,
+    revision: i64,
     offers: Vec<ChangedTotals>,
     seconds: Vec<ChangedSecond>,
     /// Older seconds changed too; the funnel's own route shows them.
@@ -162,8 +162,9 @@ pub(super) async fn offers<S: Sql>(db: &S, asked: Asked) -> Result<Option<Vec<Of
     offers.collect::<Result<_, SqlError>>().map(Some)
 }
 
-/// What changed after this revision, everything where there is none; `None` where nothing did.
-pub(super) async fn changes<S: Sql>(db: &S, sale: i64, seen: Option<i64>) -> Result<Option<Changes>, SqlError> {
+/// The revision now, and what changed after this one, everything where there is none; `None` where
+/// nothing did.
+pub(super) async fn changes<S: Sql>(db: &S, sale: i64, seen: Option<i64>) -> Result<Option<(i64, Changes)>, SqlError> {
     // Before the rows: what changes meanwhile comes again with the next ones.
     let revision = revision(db, sale).await?;
     if seen == Some(revision) {
@@ -184,7 +185,7 @@ pub(super) async fn changes<S: Sql>(db: &S, sale: i64, seen: Option<i64>) -> Res
         Ok(ChangedTotals { offer: row.int()?.to_string(), totals: Figures::from(&book::read(&mut row)?) })
     });
     let offers = totals.collect::<Result<_, SqlError>>()?;
-    Ok(Some(Changes { sale: sale.to_string(), revision, offers, seconds, has_more }))
+    Ok(Some((revision, Changes { sale: sale.to_string(), revision, offers, seconds, has_more })))
 }
 
 fn point(row: &mut Row) -> Result<Point, SqlError> {

@@ -111,7 +111,7 @@ struct Offer {
     lane: SaleLane,
     #[graphql(skip)]
     #[serde(skip)]
-    together: Arc<Together<(), Standing>>,
+    together: Arc<Together<(), SaleStanding>>,
 }
 
 /// A warehouse whose stock is sold.
@@ -123,8 +123,7 @@ struct SaleWarehouse {
 
 /// How an offer stands in the ledger.
 #[derive(Clone, Copy, SimpleObject)]
-#[graphql(name = "SaleStanding")]
-struct Standing {
+struct SaleStanding {
     /// Units that the published sale wants it to sell.
     target: Whole,
     /// Units that it may sell now: above the target, while more of a reduction are sold.
@@ -203,11 +202,11 @@ impl Sale {
 #[ComplexObject]
 impl Offer {
     /// How it stands; null until the ledger has it, which it does once the sale is published.
-    async fn standing(&self, ctx: &Context<'_>) -> Field<Standing> {
+    async fn standing(&self, ctx: &Context<'_>) -> Field<SaleStanding> {
         field(async {
             let asking = Asking::of(ctx, ReadSales)?;
             let read = |offers| async move {
-                asking.offers(offers).await?.iter().map(Standing::of).collect::<Result<_, Error>>()
+                asking.offers(offers).await?.iter().map(SaleStanding::of).collect::<Result<_, Error>>()
             };
             self.together.belonging(&self.id, (), read).await
         })
@@ -215,7 +214,7 @@ impl Offer {
     }
 }
 
-impl Standing {
+impl SaleStanding {
     /// Of a row of the ledger, with the number of its offer.
     fn of(row: &OfferRow) -> Result<(String, Self), Error> {
         let whole = |units: u64| stored(units).map(Whole).map_err(Refused::from);

@@ -51,7 +51,7 @@ pub(crate) enum End {
 
 /// What a piece did.
 #[derive(Debug, Default)]
-pub(crate) struct Step {
+pub(crate) struct Progress {
     /// Where the next piece begins.
     pub(crate) position: String,
     /// How much of the job is done now.
@@ -117,39 +117,39 @@ impl<T: Tx> Work<T> {
     ///
     /// # Errors
     /// [`Refused::Sql`]; when that is unknown, the job's row tells where to go on.
-    pub(crate) async fn commit(mut self, step: Step) -> Result<Option<Job>, Refused> {
-        let flaws = u64::try_from(step.flaws.len()).unwrap_or(u64::MAX);
+    pub(crate) async fn commit(mut self, progress: Progress) -> Result<Option<Job>, Refused> {
+        let flaws = u64::try_from(progress.flaws.len()).unwrap_or(u64::MAX);
         let after = Job {
-            state: match &step.end {
+            state: match &progress.end {
                 None => State::Running,
                 Some(End::Done) => State::Done,
                 Some(End::Failed(_)) => State::Failed,
             },
-            position: step.position,
-            done: step.done,
-            total: step.total,
+            position: progress.position,
+            done: progress.done,
+            total: progress.total,
             counts: Counts {
-                made: self.job.counts.made + step.counts.made,
-                changed: self.job.counts.changed + step.counts.changed,
-                unchanged: self.job.counts.unchanged + step.counts.unchanged,
-                failed: self.job.counts.failed + step.counts.failed,
+                made: self.job.counts.made + progress.counts.made,
+                changed: self.job.counts.changed + progress.counts.changed,
+                unchanged: self.job.counts.unchanged + progress.counts.unchanged,
+                failed: self.job.counts.failed + progress.counts.failed,
             },
             flaws: self.job.flaws + flaws,
-            result_bytes: self.job.result_bytes + u64::try_from(step.output.len()).unwrap_or(u64::MAX),
-            reason: match &step.end {
+            result_bytes: self.job.result_bytes + u64::try_from(progress.output.len()).unwrap_or(u64::MAX),
+            reason: match &progress.end {
                 Some(End::Failed(reason)) => cut(reason, MESSAGE_MAX),
                 _ => String::new(),
             },
-            ended_at: step.end.as_ref().map(|_| self.now_ms),
+            ended_at: progress.end.as_ref().map(|_| self.now_ms),
             lease_until: self.now_ms + LEASE_MS,
             version: self.job.version + 1,
             ..self.job.clone()
         };
-        put_flaws(&mut self.tx, &self.job, step.flaws).await?;
-        let result_chunks = self.put_output(step.output.into()).await?;
+        put_flaws(&mut self.tx, &self.job, progress.flaws).await?;
+        let result_chunks = self.put_output(progress.output.into()).await?;
         let after = Job { result_chunks, ..after };
         save(&mut self.tx, &after).await?;
-        if step.end.is_some() {
+        if progress.end.is_some() {
             let action = if after.state == State::Done { "job.done" } else { "job.fail" };
             self.record(action, format!("job:{}", after.number), None, Some(&after.shown()))?;
         }

@@ -4,12 +4,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kit::{clock::Clock as _, random::Random as _};
+use kit::{clock::Clock as _, digest::hex, random::Random as _};
 use store::sql::{Sql as _, SqlError, stored};
 use tokio_util::sync::CancellationToken;
 
-use super::{COLUMNS, End, Job, Kind, State, Step, begin, kind, piece::LEASE_MS, receive};
-use crate::{identity, plans, ports::Ports, refused::Refused, service::Catalog, tenants::TenantState};
+use super::{COLUMNS, End, Job, Kind, Progress, State, begin, kind, piece::LEASE_MS, receive};
+use crate::{
+    identity,
+    plans::{self, TenantState},
+    ports::Ports,
+    refused::Refused,
+    service::Catalog,
+};
 
 /// Pieces of a turn: the next tenant waits as long.
 const TURN_PIECES: u32 = 8;
@@ -180,8 +186,8 @@ async fn refusal<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Str
     let Some(kind) = kind::<P>(&job.kind) else {
         return Ok(Some(format!("this program has no jobs of the kind `{}`", job.kind)));
     };
-    let standing = plans::standing(catalog.sql(), job.tenant).await?;
-    if standing.is_none_or(|standing| standing.state == TenantState::Suspended) {
+    let tenancy = plans::tenancy(catalog.sql(), job.tenant).await?;
+    if tenancy.is_none_or(|tenancy| tenancy.state == TenantState::Suspended) {
         return Ok(Some("this tenant is suspended: make the job again when it is open".to_owned()));
     }
     let held = identity::permissions(catalog, job.tenant, job.who()).await?;
@@ -191,14 +197,14 @@ async fn refusal<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Str
 
 async fn fail<P: Ports>(catalog: &Catalog<P>, job: &Job, reason: String) -> Result<(), Refused> {
     let Some(work) = begin(catalog, job).await? else { return Ok(()) };
-    let step = Step {
+    let progress = Progress {
         position: job.position.clone(),
         done: job.done,
         total: job.total,
         end: Some(End::Failed(reason)),
-        ..Step::default()
+        ..Progress::default()
     };
-    work.commit(step).await.map(drop)
+    work.commit(progress).await.map(drop)
 }
 
 /// Removes what an ended job read. What a runner that died leaves of it goes with the job.
@@ -224,8 +230,4 @@ async fn purge<P: Ports>(catalog: &Catalog<P>, now_ms: u64) -> Result<u32, Refus
         purged += 1;
     }
     Ok(purged)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Sql, SqlError, Tx as _, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{COLUMNS, Job, Shown, State, kind, kinds, one};
+use super::{COLUMNS, Job, Jobs as _, Shown, State, kind, one};
 use crate::{
     change::{Answer, Begun},
     document::{Changed, Page, Read},
@@ -123,7 +123,7 @@ async fn list<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respons
     let asked = call.page()?;
     let before = Some(Page::<Shown>::after(&asked)?).filter(|number| *number > 0).unwrap_or(i64::MAX);
     let permissions = call.actor.permissions;
-    let seen = kinds::<P>().into_iter().filter(|kind| permissions.has(kind.needs));
+    let seen = Catalog::<P>::kinds().into_iter().filter(|kind| permissions.has(kind.needs));
     let seen: Vec<String> = seen.map(|kind| format!("'{}'", kind.name)).collect();
     if seen.is_empty() {
         return Ok(reply::json(StatusCode::OK, &Page::<Shown>::new(Vec::new(), &asked, |_| String::new())));

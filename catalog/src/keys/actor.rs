@@ -10,7 +10,7 @@ use kit::{
 };
 use store::sql::{Row, Sql as _, stored};
 
-use crate::{identity::unknown, ports::Ports, refused::Refused, service::Catalog};
+use crate::{ports::Ports, refused::Refused, service::Catalog};
 
 /// What every key begins with, so that leaked ones are found by whoever scans for them.
 pub(crate) const PREFIX: &str = "fsk_";
@@ -33,7 +33,7 @@ pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result
         let problem = Problem::new(Code::Unauthenticated, "this key has expired: make a new one");
         return Err(problem.with_token_error("expired").into());
     }
-    catalog.key_uses().note(number, found.last_used_ms, now_ms);
+    catalog.memory().key_uses.note(number, found.last_used_ms, now_ms);
     Ok(Actor { who: Who::Key(number.into()), tenant: found.tenant, permissions: found.permissions })
 }
 
@@ -50,6 +50,12 @@ pub(crate) async fn permissions<P: Ports>(
     let (now_ms, found) = (catalog.clock().now_ms(), rows.into_iter().next().map(Found::read).transpose()?);
     let valid = found.filter(|key| key.tenant == tenant && key.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms));
     Ok(valid.map_or(Permissions::NONE, |key| key.permissions))
+}
+
+/// The refusal of a token or key that stands for nobody.
+pub(crate) fn unknown() -> Box<Problem> {
+    let problem = Problem::new(Code::Unauthenticated, "this token or key is not known here");
+    Box::new(problem.with_token_error("not known here"))
 }
 
 /// The number and the secret of a key.

@@ -6,9 +6,9 @@ use kit::{access::Who, clock::Clock as _};
 use store::sql::{Lock, Row, Sql as _, SqlError, Tx, stored};
 
 use super::{
-    invitations,
+    held, invitations,
     person::{self, PEOPLE, Profile},
-    roles, users,
+    users,
 };
 use crate::{
     audit::{self, Entry, Origin},
@@ -64,7 +64,7 @@ pub async fn first_owner<P: Ports>(
     if code.as_deref() != Some(CODE) {
         return Ok(None);
     }
-    let owner = tx.rows(OWNER, vec![tenant.into(), roles::OWNER.into()]).await?.into_iter().next();
+    let owner = tx.rows(OWNER, vec![tenant.into(), held::OWNER.into()]).await?.into_iter().next();
     let owner = owner.map(|mut row: Row| Ok::<_, SqlError>((row.int()?, row.int()? != 0))).transpose()?;
     let mut entries = Vec::new();
     if is_new {
@@ -76,7 +76,7 @@ pub async fn first_owner<P: Ports>(
         None => {
             let profile = Profile { email: email.to_owned(), name: "Owner".to_owned() };
             let made = (tenant, (number, now_ms));
-            if !users::insert(catalog, &mut tx, made, &profile, &[roles::OWNER.to_owned()]).await? {
+            if !users::insert(catalog, &mut tx, made, &profile, &[held::OWNER.to_owned()]).await? {
                 return Err(Refused::conflict("somebody of the demo tenant has this address, and is no owner"));
             }
             entries.push(Entry::new::<()>("user.create", person::target(number), None, None)?);

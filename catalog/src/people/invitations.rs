@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kit::{
     api::{Access, Call, Route},
     clock::{Clock as _, rfc3339},
-    digest::sha256,
+    digest::{hex, sha256},
     http::{Body, Mount, Response},
     random::Random,
 };
@@ -109,7 +109,7 @@ pub(super) async fn withdraw<T: Tx>(tx: &mut T, (tenant, person): (u32, i64)) ->
 
 /// A token is 256 random bits: nobody guesses one from its plain digest.
 fn digest(token: &str) -> String {
-    person::hex(&sha256(token.as_bytes()))
+    hex(&sha256(token.as_bytes()))
 }
 
 /// Sets a password by an invitation, which is used up by it. Whoever was signed in as this person
@@ -126,7 +126,7 @@ async fn set_password<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result
     let found = catalog.sql().rows(FIND, key()).await?.into_iter().next();
     let mut found = found.ok_or_else(|| Refused::not_found("invitation: it was used, replaced or is over"))?;
     let (tenant, number): (u32, i64) = (found.number()?, found.int()?);
-    let turn = catalog.people().turns.enter(call.address, true, catalog.clock().monotonic()).await?;
+    let turn = catalog.memory().turns.enter(call.address, true, catalog.clock().monotonic()).await?;
     let password = turn.hash(&asked.password, catalog.random().bytes()?).await?;
     let mut change = catalog.begin_as(call, &person::proven(tenant, number)?).await?;
     let of = || [tenant.into(), number.into()];

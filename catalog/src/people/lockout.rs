@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use store::sql::{Lock, Sql, SqlError, Tx, stored};
 
-use super::turns::too_often;
-use crate::refused::Refused;
+use crate::{memory::too_often, refused::Refused};
 
 /// Failures without a wait.
 const FREE: u32 = 4;

@@ -14,15 +14,16 @@ use store::sql::{Lock, Sql as _, Tx as _};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
+    held,
     lockout::{self, Account},
-    password, person, roles, second_factor,
-    second_factor::Shown,
+    password,
+    person::{self, SECOND_FACTOR_ON},
+    second_factor::{self, Shown},
     secret,
     sessions::{self, SESSIONS},
     signing,
-    turns::Turn,
 };
-use crate::{change::Answer, document::Public, ports::Ports, refused::Refused, service::Catalog};
+use crate::{change::Answer, document::Public, memory::Turn, ports::Ports, refused::Refused, service::Catalog};
 
 const TENANT: &str = "SELECT tenant FROM tenants WHERE code = ?";
 const USER: &str = "SELECT person, password, totp, totp_secret FROM users \
@@ -84,7 +85,7 @@ async fn login<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
     let account = person::account(catalog, tenant, &asked.email);
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
     let is_known = sessions::is_known(catalog.sql(), &account, call.address).await?;
-    let turn = catalog.people().turns.enter(call.address, is_known, catalog.clock().monotonic()).await?;
+    let turn = catalog.memory().turns.enter(call.address, is_known, catalog.clock().monotonic()).await?;
     // Guesses that wait at the same time are counted one after the other.
     lockout::check(catalog.sql(), &account, catalog.clock().now_ms()).await?;
     let known = find(catalog, &account).await?;
@@ -94,7 +95,7 @@ async fn login<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
         return Err(failed(catalog, call, &account).await?);
     };
     let shown = Shown::of(asked.totp, asked.recovery_code);
-    if known.totp == second_factor::ON && shown.is_none() {
+    if known.totp == SECOND_FACTOR_ON && shown.is_none() {
         let problem = Problem::new(Code::Unauthenticated, "this account has a second factor: give `totp` too");
         return Err(problem.with_field("totp", "is missing; or give a `recovery_code`").into());
     }
@@ -125,7 +126,7 @@ async fn start<P: Ports>(
         false => None,
     };
     let totp = match known.totp {
-        second_factor::ON => Some(second_factor::open(catalog, (tenant, person), &known.totp_secret).await?),
+        SECOND_FACTOR_ON => Some(second_factor::open(catalog, (tenant, person), &known.totp_secret).await?),
         _ => None,
     };
     let (session, signer) = (catalog.numbers().take(SESSIONS).await?, signing::signer(catalog).await?);
@@ -153,7 +154,7 @@ async fn start<P: Ports>(
     lockout::clear(&mut change.tx, account).await?;
     let of = (tenant, person, session);
     let (refresh_token, ends_ms) = sessions::open(catalog, &mut change.tx, of, (call.address, change.now_ms)).await?;
-    let permissions = roles::held(&mut change.tx, tenant, person).await?;
+    let permissions = held::held(&mut change.tx, tenant, person).await?;
     let answer = sessions::signed_in(&signer, of, permissions, (refresh_token, ends_ms, change.now_ms))?;
     change.record::<()>("session.start", format!("session:{session}"), None, None)?;
     Ok(Some(secret(change.commit(Answer::created(format!("/v1/sessions/{session}"), &answer)?).await?)))
@@ -172,7 +173,7 @@ pub(super) async fn count_failure<P: Ports>(
     call: &Call<'_>,
     account: &Account,
 ) -> Result<(), Refused> {
-    catalog.people().turns.failed(call.address, catalog.clock().monotonic());
+    catalog.memory().turns.failed(call.address, catalog.clock().monotonic());
     let mut tx = catalog.sql().begin().await?;
     let wait = lockout::count(&mut tx, account, catalog.clock().now_ms()).await?;
     tx.commit().await?;

@@ -96,7 +96,7 @@ async fn change_password<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
     let asked: PasswordChange = call.json()?;
     let (claims, number) = sessions::own(catalog, call).await?;
     let key = || -> Vec<Value> { vec![claims.tenant.into(), number.into()] };
-    let turn = catalog.people().turns.enter(call.address, true, catalog.clock().monotonic()).await?;
+    let turn = catalog.memory().turns.enter(call.address, true, catalog.clock().monotonic()).await?;
     let row = catalog.sql().rows(LOOK, key()).await?.into_iter().next();
     let mut row = row.ok_or_else(|| Refused::not_found("user"))?;
     let (account, stored) = (Account { tenant: claims.tenant, email_digest: row.text()? }, row.text()?);

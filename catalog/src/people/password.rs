@@ -1,11 +1,11 @@
 //! Passwords as they are stored: argon2id, its parameters in the text (PHC). It hashes at once and
-//! on the calling thread: [`super::turns`] says where and when.
+//! on the calling thread: a [`Turn`] says where and when.
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
 };
 
-use crate::refused::Refused;
+use crate::{memory::Turn, refused::Refused};
 
 /// Memory in KiB, passes, lanes: OWASP's first recommendation for argon2id.
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
@@ -20,14 +20,28 @@ fn hasher() -> Result<Argon2<'static>, Refused> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
+impl Turn {
+    /// Whether it is the password that was stored; the same work for none.
+    pub(super) async fn is_right(&self, password: &str, stored: &str) -> Result<bool, Refused> {
+        let (password, stored) = (password.to_owned(), stored.to_owned());
+        self.aside(move || is_right(&password, &stored)).await
+    }
+
+    /// A password, ready to be stored.
+    pub(super) async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, Refused> {
+        let password = password.to_owned();
+        self.aside(move || hash(&password, &salt)).await
+    }
+}
+
 /// A password, ready to be stored.
-pub(super) fn hash(password: &str, salt: &[u8]) -> Result<String, Refused> {
+fn hash(password: &str, salt: &[u8]) -> Result<String, Refused> {
     let hashed = hasher()?.hash_password_with_salt(password.as_bytes(), salt);
     hashed.map(|hash| hash.to_string()).map_err(|error| Refused::Broken(error.to_string()))
 }
 
 /// Whether it is the password that was stored. Nothing is the password of an empty text.
-pub(super) fn is_right(password: &str, stored: &str) -> Result<bool, Refused> {
+fn is_right(password: &str, stored: &str) -> Result<bool, Refused> {
     let stored = if stored.is_empty() { NOBODYS } else { stored };
     Ok(hasher()?.verify_password(password.as_bytes(), stored).is_ok())
 }

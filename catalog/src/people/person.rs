@@ -5,16 +5,20 @@ use bytes::Bytes;
 use kit::{
     access::{Actor, Permissions, Who},
     clock::rfc3339,
+    digest::hex,
 };
 use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Row, Sql, SqlError, Tx};
 use utoipa::ToSchema;
 
-use super::{lockout::Account, roles};
+use super::{held, lockout::Account};
 use crate::{change::Change, numbers::Numbered, ports::Ports, refused::Refused, service::Catalog, vault::Person};
 
 /// The numbers of people.
 pub(super) const PEOPLE: Numbered = Numbered("user");
+
+/// As `users.totp` has it: a second factor is asked for at login.
+pub(super) const SECOND_FACTOR_ON: i64 = 2;
 
 const USERS: &str = "SELECT person, profile, state, password <> '', totp, version, created_at FROM users \
                      WHERE tenant = ? AND person >= ? ORDER BY person LIMIT ?";
@@ -73,7 +77,7 @@ pub(crate) struct User {
 impl User {
     /// Whether it is one of the owners who can do something.
     pub(super) fn is_acting_owner(&self) -> bool {
-        self.state == UserState::Active && self.roles.iter().any(|role| role == roles::OWNER)
+        self.state == UserState::Active && self.roles.iter().any(|role| role == held::OWNER)
     }
 
     /// What the audit log says of it: no personal data. That another address or name was given
@@ -122,10 +126,6 @@ pub(super) fn account<P: Ports>(catalog: &Catalog<P>, tenant: u32, email: &str) 
     Account { tenant, email_digest: hex(&digest) }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// At most `count` people of a tenant from this number on.
 pub(super) async fn list<P: Ports>(
     catalog: &Catalog<P>,
@@ -167,7 +167,7 @@ async fn read<P: Ports>(catalog: &Catalog<P>, tenant: u32, mut row: Row) -> Resu
         state: row.text_as("state of a user", UserState::read)?,
         roles: Vec::new(),
         invited: row.int()? == 0,
-        second_factor: row.int()? == super::second_factor::ON,
+        second_factor: row.int()? == SECOND_FACTOR_ON,
         version: row.number()?,
         created_at: rfc3339(row.number()?),
     };
@@ -187,7 +187,7 @@ pub(super) async fn lock_people<T: Tx>(change: &mut Change<T>, actor: &Actor) ->
     match actor.who {
         Who::Person(number) => {
             let person = i64::try_from(number).map_err(|error| Refused::Broken(error.to_string()))?;
-            Ok(roles::held(&mut change.tx, actor.tenant, person).await?)
+            Ok(held::held(&mut change.tx, actor.tenant, person).await?)
         }
         Who::Key(_) | Who::Operator | Who::Nobody => Ok(actor.permissions),
     }
@@ -206,12 +206,27 @@ pub(super) async fn still_is<T: Tx>(tx: &mut T, tenant: u32, user: &User, person
     Err(SqlError::LockWait("a user was changed meanwhile".into()).into())
 }
 
+/// Whoever changes a person may do all that the person may, before and after.
+pub(super) async fn may_change<T: Tx>(
+    tx: &mut T,
+    tenant: u32,
+    (before, after): (&User, Option<&User>),
+    granter: Permissions,
+) -> Result<(), Refused> {
+    let had = held::together(tx, tenant, &before.roles).await?;
+    let gets = match after {
+        Some(after) => held::together(tx, tenant, &after.roles).await?,
+        None => Permissions::NONE,
+    };
+    Refused::grant(had.and(gets), granter)
+}
+
 /// Sees that an owner is left who can sign in, when this one is none any more.
 ///
 /// # Errors
 /// `conflict` when there is no other.
 pub(super) async fn keep_an_owner<T: Tx>(tx: &mut T, tenant: u32, person: i64) -> Result<(), Refused> {
-    let rows = tx.rows(OTHER_OWNERS, vec![tenant.into(), roles::OWNER.into(), person.into()]).await?;
+    let rows = tx.rows(OTHER_OWNERS, vec![tenant.into(), held::OWNER.into(), person.into()]).await?;
     let others: u64 = rows.into_iter().next().map_or(Ok(0), |mut row| row.number())?;
     if others > 0 {
         return Ok(());

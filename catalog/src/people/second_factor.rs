@@ -5,6 +5,7 @@ use bytes::Bytes;
 use kit::{
     access::Permission::WritePeople,
     api::{Access, Call, Route},
+    digest::hex,
     http::{Body, Mount, Response},
     openapi::IdempotencyKey,
     random::Random as _,
@@ -13,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use store::sql::{Lock, Sql as _, SqlError, Tx, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{person, secret, sessions, totp, users};
+use super::{
+    person::{self, SECOND_FACTOR_ON},
+    secret, sessions, totp,
+};
 use crate::{
     change::{Answer, Begun, Change},
     document::{Changed, Created},
@@ -23,10 +27,9 @@ use crate::{
     vault::Person,
 };
 
-/// As `users.totp` has it: none, begun and not confirmed, asked for at login.
+/// As `users.totp` has it: none, begun and not confirmed.
 const OFF: i64 = 0;
 const BEGUN: i64 = 1;
-pub(super) const ON: i64 = 2;
 
 /// Recovery codes of a person.
 const CODES: usize = 10;
@@ -138,7 +141,7 @@ pub(super) async fn prove<P: Ports, T: Tx>(
 
 /// A code has 50 random bits: its digest is keyed, so that a stolen table alone is no use.
 fn code_digest<P: Ports>(catalog: &Catalog<P>, (tenant, person): (u32, i64), code: &str) -> String {
-    person::hex(&catalog.vault().index("recovery-code", &format!("{tenant} {person} {code}")))
+    hex(&catalog.vault().index("recovery-code", &format!("{tenant} {person} {code}")))
 }
 
 /// Deletes the recovery codes of a person.
@@ -203,7 +206,7 @@ async fn confirm<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Resp
     let step = totp::step_of(&begun, &asked.totp, change.now_ms, 0);
     let step = step.ok_or_else(|| Refused::field("totp", "is not the code of now; see the clock of the device"))?;
     let [tenant, person] = [claims.tenant.into(), number.into()];
-    change.tx.exec(SET, vec![ON.into(), sealed.into(), stored(step)?.into(), tenant, person]).await?;
+    change.tx.exec(SET, vec![SECOND_FACTOR_ON.into(), sealed.into(), stored(step)?.into(), tenant, person]).await?;
     forget_codes(&mut change.tx, of).await?;
     let mut recovery_codes = Vec::new();
     for _ in 0..CODES {
@@ -247,7 +250,7 @@ async fn reset<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respon
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &user, number).await?;
-    users::may_change(&mut change.tx, tenant, (&user, None), granter).await?;
+    person::may_change(&mut change.tx, tenant, (&user, None), granter).await?;
     turn_off(change, (tenant, number)).await
 }
 
@@ -257,7 +260,7 @@ async fn turn_off<T: Tx>(mut change: Change<T>, (tenant, person): (u32, i64)) ->
         > 0
     {
         forget_codes(&mut change.tx, (tenant, person)).await?;
-        change.record::<()>("totp.off", super::person::target(person), None, None)?;
+        change.record::<()>("totp.off", person::target(person), None, None)?;
     }
     change.commit(Answer::gone()).await
 }

@@ -24,8 +24,10 @@ use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
+    held,
     lockout::{Account, millis},
-    person, roles, secret, signing,
+    person, secret,
+    signing::{self, ACCESS},
 };
 use crate::{
     change::{Answer, Begun},
@@ -38,8 +40,6 @@ use crate::{
 
 /// The numbers of sessions.
 pub(super) const SESSIONS: Numbered = Numbered("session");
-/// How long an access token holds.
-pub(super) const ACCESS: Duration = Duration::from_secs(600);
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The answer of a refresh may be lost: the token before the newest gets another successor for as
@@ -167,7 +167,7 @@ pub(crate) async fn actor<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result
         let mut permissions = Permissions::NONE;
         for mut row in rows {
             let (code, scope) = (row.text_or_null()?, row.text_or_null()?);
-            let given = code.map(|code| roles::permissions_of(&code, scope.as_deref()));
+            let given = code.map(|code| held::permissions_of(&code, scope.as_deref()));
             permissions = permissions.and(given.unwrap_or_default());
         }
         Ok(Actor { who: Who::Person(claims.person), tenant: claims.tenant, permissions })
@@ -349,7 +349,7 @@ async fn refresh<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Resp
     let mut turn = vec![digest(&next.once).into(), came.into(), stored(refreshed_at)?.into()];
     turn.extend(shown.key());
     change.tx.exec(TURN, turn).await?;
-    let permissions = roles::held(&mut change.tx, shown.tenant, person).await?;
+    let permissions = held::held(&mut change.tx, shown.tenant, person).await?;
     let of = (shown.tenant, person, shown.session);
     let answer = signed_in(&signer, of, permissions, (next.to_text(), expires_at, change.now_ms))?;
     Ok(secret(change.commit(Answer::ok(&answer)?).await?))

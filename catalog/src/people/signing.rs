@@ -2,10 +2,7 @@
 //! keeps the published ones has it by then; an old one verifies until its last token is out. When
 //! that is follows from the times at which keys were made: a row never changes.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kit::{
     access::Permission::WriteTenants,
@@ -20,16 +17,19 @@ use serde::Serialize;
 use store::sql::{Lock, Row, Sql, SqlError, Tx as _, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::{lockout::millis, sessions::ACCESS};
+use super::lockout::millis;
 use crate::{
     change::{Answer, Begun},
     document::{Created, Public},
+    memory::SigningKey,
     ports::Ports,
     refused::Refused,
     service::Catalog,
     vault::Vault,
 };
 
+/// How long an access token holds.
+pub(super) const ACCESS: Duration = Duration::from_secs(600);
 /// A key signs once it is published for as long: longer than anybody keeps the published ones.
 const LEAD: Duration = Duration::from_secs(600);
 /// Beyond the last token of an old key: clocks of processes differ.
@@ -47,26 +47,13 @@ const ALL: &str = "SELECT key_number, private_key, public_key, created_at FROM s
 const INSERT: &str = "INSERT INTO signing_keys (key_number, private_key, public_key, created_at) VALUES (?, ?, ?, ?)";
 const DELETE: &str = "DELETE FROM signing_keys WHERE key_number = ?";
 
-/// The keys as this process read them last.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
-    read: RwLock<Option<(Duration, Arc<Known>)>>,
-}
-
 /// All keys, the oldest first.
-#[derive(Debug)]
-struct Known(Vec<Key>);
-
-#[derive(Debug)]
-struct Key {
-    number: i64,
-    created_ms: u64,
-    signer: PersonSigner,
-}
+struct Known(Arc<[SigningKey]>);
 
 /// A new signing key.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SigningKey {
+#[schema(as = SigningKey)]
+pub(crate) struct NewSigningKey {
     /// Its id, as in `/v1/jwks`.
     kid: String,
     /// From when on it signs, RFC 3339; until then the one before does.
@@ -78,14 +65,14 @@ impl Known {
         let keys = rows.into_iter().map(|mut row| {
             let (number, private_key, public_key) = (row.int()?, vault.open_own(&row.bytes()?)?, row.bytes()?);
             let signer = PersonKey::new(&public_key).and_then(|key| PersonSigner::open(&private_key, &key));
-            Ok(Key { number, created_ms: row.number()?, signer: signer.map_err(broken)? })
+            Ok(SigningKey { number, created_ms: row.number()?, signer: signer.map_err(broken)? })
         });
         keys.collect::<Result<_, Refused>>().map(Self)
     }
 
     /// The newest that is published for long enough; the first one signs at once.
-    fn signing(&self, now_ms: u64) -> Option<&Key> {
-        let is_ready = |key: &&Key| key.created_ms + millis(LEAD) <= now_ms;
+    fn signing(&self, now_ms: u64) -> Option<&SigningKey> {
+        let is_ready = |key: &&SigningKey| key.created_ms + millis(LEAD) <= now_ms;
         self.0.iter().rev().find(is_ready).or(self.0.first())
     }
 
@@ -97,7 +84,7 @@ impl Known {
 
     /// How many of the first are of no use any more: each ends its signing when the next begins.
     fn out(&self, now_ms: u64) -> usize {
-        let last = |next: &Key| next.created_ms + millis(LEAD + ACCESS + SLACK);
+        let last = |next: &SigningKey| next.created_ms + millis(LEAD + ACCESS + SLACK);
         self.0.iter().skip(1).take_while(|next| last(next) <= now_ms).count()
     }
 }
@@ -127,21 +114,14 @@ pub(super) fn routes<P: Ports>() -> Vec<Mount<Route<Catalog<P>>>> {
 }
 
 /// The keys, read again when they are older than this.
-async fn known<P: Ports>(catalog: &Catalog<P>, age_max: Duration) -> Result<Arc<Known>, Refused> {
-    let (kept, now) = (&catalog.people().keys.read, catalog.clock().monotonic());
-    if let Some((read_at, known)) = kept.read().unwrap_or_else(PoisonError::into_inner).as_ref()
-        && now.saturating_sub(*read_at) < age_max
-    {
-        return Ok(Arc::clone(known));
+async fn known<P: Ports>(catalog: &Catalog<P>, age_max: Duration) -> Result<Known, Refused> {
+    let (kept, now) = (&catalog.memory().signing_keys, catalog.clock().monotonic());
+    if let Some(keys) = kept.known(now, age_max) {
+        return Ok(Known(keys));
     }
-    let known = Arc::new(Known::read(catalog.vault(), catalog.sql().rows(ALL, Vec::new()).await?)?);
-    *kept.write().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&known)));
+    let known = Known::read(catalog.vault(), catalog.sql().rows(ALL, Vec::new()).await?)?;
+    kept.learn(now, Arc::clone(&known.0));
     Ok(known)
-}
-
-/// Forgets the keys that were read: the next look sees what was just made.
-fn forget<P: Ports>(catalog: &Catalog<P>) {
-    *catalog.people().keys.read.write().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// What signs now. The first key of a deployment is made here; of two processes that do so, one
@@ -153,7 +133,7 @@ pub(super) async fn signer<P: Ports>(catalog: &Catalog<P>) -> Result<PersonSigne
     }
     let (_signer, row) = new_key(catalog, 1, now_ms)?;
     catalog.sql().insert_absent(INSERT, row).await?;
-    forget(catalog);
+    catalog.memory().signing_keys.forget();
     let known = known(catalog, KEPT).await?;
     let key = known.signing(now_ms).ok_or_else(|| Refused::Broken("the first signing key vanished".to_owned()))?;
     Ok(key.signer.clone())
@@ -162,7 +142,7 @@ pub(super) async fn signer<P: Ports>(catalog: &Catalog<P>) -> Result<PersonSigne
 /// What a token says, verified by the keys of now.
 pub(super) async fn verify<P: Ports>(catalog: &Catalog<P>, token: &str) -> Result<PersonClaims, Refused> {
     let now_ms = catalog.clock().now_ms();
-    let by = |known: Arc<Known>| PersonVerifier::new(known.verifying(now_ms)).verify(token, now_ms);
+    let by = |known: Known| PersonVerifier::new(known.verifying(now_ms)).verify(token, now_ms);
     let mut verified = by(known(catalog, KEPT).await?);
     if verified == Err(TokenError::UnknownKey) {
         verified = by(known(catalog, LOOK_AGAIN).await?);
@@ -197,7 +177,7 @@ async fn jwks<P: Ports>(catalog: &Catalog<P>, _call: &Call<'_>) -> Result<Respon
 /// has read it; tokens of the one before hold until they expire.
 #[utoipa::path(
     post, path = "/v1/signing-keys", operation_id = "new_signing_key", tag = "tenants", security(("operator" = [])),
-    params(IdempotencyKey), responses((status = 201, body = SigningKey), Created)
+    params(IdempotencyKey), responses((status = 201, body = NewSigningKey), Created)
 )]
 async fn rotate<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let mut change = match catalog.begin(call).await? {
@@ -215,9 +195,9 @@ async fn rotate<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     }
     let kid = signer.key().kid().to_owned();
     change.record::<()>("signing_key.create", format!("signing_key:{kid}"), None, None)?;
-    let made = SigningKey { kid, signs_from: rfc3339(change.now_ms + millis(LEAD)) };
+    let made = NewSigningKey { kid, signs_from: rfc3339(change.now_ms + millis(LEAD)) };
     let response = change.commit(Answer::created("/v1/jwks".to_owned(), &made)?).await?;
-    forget(catalog);
+    catalog.memory().signing_keys.forget();
     Ok(response)
 }
 
@@ -237,6 +217,6 @@ pub(super) async fn keep<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> 
             tracing::info!(kid = signer.key().kid(), "a new signing key is published");
         }
     }
-    forget(catalog);
+    catalog.memory().signing_keys.forget();
     Ok(())
 }

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use kit::{
-    access::{
-        Permission::{ReadPeople, WritePeople},
-        Permissions,
-    },
+    access::Permission::{ReadPeople, WritePeople},
     api::{Access, Call, Route, tagged},
     clock::rfc3339,
     http::{Body, Mount, PageAsked, Response, StatusCode, header, reply},
@@ -18,9 +15,10 @@ use store::sql::{SqlError, Tx, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
+    held,
     invitations::{self, Invitation},
     person::{self, PEOPLE, Profile, User, UserState},
-    roles, second_factor, secret, sessions,
+    second_factor, secret, sessions,
 };
 use crate::{
     change::{Answer, Begun},
@@ -149,7 +147,7 @@ async fn create<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     plans::room_for(&mut change.tx, tenant, Quota::Users).await?;
-    Refused::grant(roles::together(&mut change.tx, tenant, &asked.roles).await?, granter)?;
+    Refused::grant(held::together(&mut change.tx, tenant, &asked.roles).await?, granter)?;
     let wanted = distinct(asked.roles);
     let profile = Profile { email: asked.email, name: asked.name };
     let made = (number, change.now_ms);
@@ -239,7 +237,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &before, number).await?;
     Refused::unless_seen(expected, before.version, &before)?;
-    roles::together(&mut change.tx, tenant, asked.roles.as_deref().unwrap_or_default()).await?;
+    held::together(&mut change.tx, tenant, asked.roles.as_deref().unwrap_or_default()).await?;
     let after = User {
         email: asked.email.unwrap_or_else(|| before.email.clone()),
         name: asked.name.unwrap_or_else(|| before.name.clone()),
@@ -247,7 +245,7 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
         roles: asked.roles.map_or_else(|| before.roles.clone(), distinct),
         ..before.clone()
     };
-    may_change(&mut change.tx, tenant, (&before, Some(&after)), granter).await?;
+    person::may_change(&mut change.tx, tenant, (&before, Some(&after)), granter).await?;
     if after == before {
         return Ok(tagged(reply::json(StatusCode::OK, &before), before.version));
     }
@@ -296,7 +294,7 @@ async fn delete<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &user, number).await?;
     Refused::unless_seen(expected, user.version, &user)?;
-    may_change(&mut change.tx, tenant, (&user, None), granter).await?;
+    person::may_change(&mut change.tx, tenant, (&user, None), granter).await?;
     if user.is_acting_owner() {
         person::keep_an_owner(&mut change.tx, tenant, number).await?;
     }
@@ -329,7 +327,7 @@ async fn invite<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     };
     let granter = person::lock_people(&mut change, &call.actor).await?;
     person::still_is(&mut change.tx, tenant, &user, number).await?;
-    may_change(&mut change.tx, tenant, (&user, None), granter).await?;
+    person::may_change(&mut change.tx, tenant, (&user, None), granter).await?;
     if user.state != UserState::Active {
         return Err(Refused::conflict("this user is disabled; make the user active first"));
     }
@@ -337,21 +335,6 @@ async fn invite<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.record::<()>("user.invite", person::target(number), None, None)?;
     let answer = Answer::created(format!("/v1/users/{number}"), &invitation)?.keeping(&invitation.without_token())?;
     Ok(secret(change.commit(answer).await?))
-}
-
-/// Whoever changes a person may do all that the person may, before and after.
-pub(super) async fn may_change<T: Tx>(
-    tx: &mut T,
-    tenant: u32,
-    (before, after): (&User, Option<&User>),
-    granter: Permissions,
-) -> Result<(), Refused> {
-    let had = roles::together(tx, tenant, &before.roles).await?;
-    let gets = match after {
-        Some(after) => roles::together(tx, tenant, &after.roles).await?,
-        None => Permissions::NONE,
-    };
-    Refused::grant(had.and(gets), granter)
 }
 
 fn distinct(codes: Vec<String>) -> Vec<String> {

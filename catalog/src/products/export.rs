@@ -15,7 +15,7 @@ use utoipa::OpenApi;
 use super::line;
 use crate::{
     document::Created,
-    jobs::{self, End, Format, Job, Kind, NewJob, Shown, Step},
+    jobs::{self, End, Format, Job, Kind, NewJob, Progress, Shown},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -100,16 +100,16 @@ async fn piece<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Job>,
     let written = written.map_err(|error| Refused::Broken(error.to_string()))??;
     let Some(work) = jobs::begin(catalog, job).await? else { return Ok(None) };
     let done = job.done + written.products;
-    let step = Step {
+    let progress = Progress {
         position: format!("{}:{}", written.last.product, written.last.sku),
         done,
         // Products come and go while others are written.
         total: if written.is_last { done } else { job.total.max(done) },
         output: written.output,
         end: written.is_last.then_some(End::Done),
-        ..Step::default()
+        ..Progress::default()
     };
-    work.commit(step).await
+    work.commit(progress).await
 }
 
 /// Products one after the other, and SKUs of them: all, or as many as a page has.

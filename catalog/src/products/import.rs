@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     document::Created,
-    jobs::{self, End, Flaw, Format, Job, Kind, NewJob, Received, Shown, Step},
+    jobs::{self, End, Flaw, Format, Job, Kind, NewJob, Progress, Received, Shown},
     ports::Ports,
     refused::Refused,
     service::Catalog,
@@ -151,7 +151,7 @@ async fn piece<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Job>,
         (false, true) => Some(End::Done),
         (false, false) => None,
     };
-    let step = Step {
+    let progress = Progress {
         position: next.to_position(),
         done: next.byte,
         total: job.input_bytes,
@@ -160,7 +160,7 @@ async fn piece<P: Ports>(catalog: &Catalog<P>, job: &Job) -> Result<Option<Job>,
         output: Vec::new(),
         end,
     };
-    work.commit(step).await
+    work.commit(progress).await
 }
 
 /// What came of a line.

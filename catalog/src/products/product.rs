@@ -17,7 +17,6 @@ use utoipa::{OpenApi, ToSchema};
 use super::{
     PRODUCT_COLUMNS, PRODUCTS, Product, ProductState, fields, insert,
     rules::{Flaws, known_images},
-    sku,
     texts::{Attribute, Code, Description, ImageReference, Title},
     to_json,
 };
@@ -33,6 +32,10 @@ use crate::{
 const UPDATE: &str = "UPDATE products SET title = ?, description = ?, state = ?, attributes = ?, images = ?, \
                       fields = ?, version = ?, updated_at = ? WHERE tenant = ? AND product = ?";
 const DELETE: &str = "DELETE FROM products WHERE tenant = ? AND product = ?";
+const DELETE_ALL_SKUS: &str = "DELETE FROM skus WHERE tenant = ? AND product = ?";
+const ARCHIVE_ALL_SKUS: &str = "UPDATE skus SET state = 'archived', version = version + 1, updated_at = ? \
+                                WHERE tenant = ? AND product = ? AND state <> 'archived'";
+const SKUS_USED: &str = "SELECT used FROM skus WHERE tenant = ? AND product = ? ORDER BY sku";
 
 /// A new product.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -287,7 +290,7 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     let before = locked(&mut change.tx, tenant, number).await?;
     Refused::unless_seen(expected, before.version, &before)?;
     let now_ms = change.now_ms;
-    if sku::remove_all_of(&mut change.tx, tenant, number, now_ms).await? {
+    if remove_skus(&mut change.tx, tenant, number, now_ms).await? {
         change.tx.exec(DELETE, vec![tenant.into(), number.into()]).await?;
         change.record("product.remove", format!("product:{number}"), Some(&before), None)?;
         return change.commit(Answer::gone()).await;
@@ -300,6 +303,22 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     }
     let answer = Answer::ok(&after)?;
     Ok(tagged(change.commit(answer).await?, after.version))
+}
+
+/// Removes the SKUs of a product that is being removed; archives them when one was ever used, and
+/// says `false`.
+async fn remove_skus<T: Tx>(tx: &mut T, tenant: u32, product: i64, now_ms: u64) -> Result<bool, SqlError> {
+    let key = || vec![tenant.into(), product.into()];
+    let mut used = false;
+    for mut row in tx.lock_rows(SKUS_USED, key(), Lock::Wait).await? {
+        used |= row.int()? != 0;
+    }
+    if used {
+        tx.exec(ARCHIVE_ALL_SKUS, [vec![stored(now_ms)?.into()], key()].concat()).await?;
+    } else {
+        tx.exec(DELETE_ALL_SKUS, key()).await?;
+    }
+    Ok(!used)
 }
 
 /// What the schema of the body does not say.

@@ -30,9 +30,6 @@ use crate::{
 const UPDATE: &str = "UPDATE skus SET price = ?, currency = ?, barcode = ?, weight_g = ?, state = ?, attributes = ?, \
                       images = ?, version = ?, updated_at = ? WHERE tenant = ? AND sku = ?";
 const DELETE: &str = "DELETE FROM skus WHERE tenant = ? AND sku = ?";
-const DELETE_ALL: &str = "DELETE FROM skus WHERE tenant = ? AND product = ?";
-const ARCHIVE_ALL: &str = "UPDATE skus SET state = 'archived', version = version + 1, updated_at = ? \
-                           WHERE tenant = ? AND product = ? AND state <> 'archived'";
 /// The first SKUs of each product. Their places come from an index alone, so that a product with
 /// very many SKUs costs no more than their numbers.
 static OF_PRODUCTS: LazyLock<Fixed> = LazyLock::new(|| {
@@ -42,7 +39,6 @@ static OF_PRODUCTS: LazyLock<Fixed> = LazyLock::new(|| {
          AND product IN ([?,])) placed WHERE place <= ?) ORDER BY sku"
     ))
 });
-const ALL_USED: &str = "SELECT used FROM skus WHERE tenant = ? AND product = ? ORDER BY sku";
 
 /// A new SKU.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -342,22 +338,6 @@ async fn remove<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     }
     let answer = Answer::ok(&after)?;
     Ok(tagged(change.commit(answer).await?, after.version))
-}
-
-/// Removes the SKUs of a product that is being removed; archives them when one was ever used, and
-/// says `false`.
-pub(super) async fn remove_all_of<T: Tx>(tx: &mut T, tenant: u32, product: i64, now_ms: u64) -> Result<bool, SqlError> {
-    let key = || vec![tenant.into(), product.into()];
-    let mut used = false;
-    for mut row in tx.lock_rows(ALL_USED, key(), Lock::Wait).await? {
-        used |= row.int()? != 0;
-    }
-    if used {
-        tx.exec(ARCHIVE_ALL, [vec![stored(now_ms)?.into()], key()].concat()).await?;
-    } else {
-        tx.exec(DELETE_ALL, key()).await?;
-    }
-    Ok(!used)
 }
 
 /// What the schema of the body does not say.

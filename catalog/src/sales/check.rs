@@ -26,17 +26,15 @@ use super::{
     terms::{LaneTerms, OfferTerms},
 };
 use crate::{
-    plans,
+    plans::{self, TenantState},
     ports::Ports,
-    readiness::{self, Article, Facts, Finding, LaneFacts, LedgerLane, OfferFacts, Payable, Report},
+    readiness::{self, AHEAD_MS, Article, Facts, Finding, LaneFacts, LedgerLane, OfferFacts, Payable, Report},
     refused::Refused,
     service::Catalog,
     stock::{Share, in_reach},
-    tenants::TenantState,
 };
 
-/// How long before its opening a sale is looked at, and how often.
-pub(crate) const AHEAD_MS: u64 = 600_000;
+/// How often a sale is looked at that opens soon.
 const EVERY_MS: u64 = 60_000;
 /// Sales that one round looks at.
 const ROUND_MAX: u32 = 50;
@@ -160,7 +158,7 @@ pub(super) async fn last<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Res
 
 async fn facts<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept, away: &mut Away) -> Result<Facts, Refused> {
     let ledger_now_ms = catalog.selling().ledger.now_ms().await?;
-    let standing = plans::standing(catalog.sql(), tenant).await?;
+    let tenancy = plans::tenancy(catalog.sql(), tenant).await?;
     let (lanes, offers) = (ledger_lanes(catalog, kept).await?, offers(catalog, tenant, kept).await?);
     let mut stock = outside::stock(catalog, kept, &lanes, &mut away.stock).await;
     let mut lane_facts = |(at, lane): (usize, &LaneTerms)| LaneFacts {
@@ -187,7 +185,7 @@ async fn facts<P: Ports>(catalog: &Catalog<P>, tenant: u32, kept: &Kept, away: &
         stock_away: away.stock.clone(),
         is_published: kept.published > 0 && !kept.is_settled,
         is_due: kept.is_due,
-        is_suspended: standing.is_none_or(|standing| standing.state == TenantState::Suspended),
+        is_suspended: tenancy.is_none_or(|tenancy| tenancy.state == TenantState::Suspended),
         has_token_key: catalog.buyer_tokens().is_some(),
         lanes: kept.terms.lanes.iter().enumerate().map(&mut lane_facts).collect(),
         offers: offers.into_iter().map(|(id, offer)| OfferFacts { target: target(id), ..offer }).collect(),

@@ -6,9 +6,9 @@ use super::{
     check,
     edit::{Asked, Edit, apply},
     row::Kept,
-    terms::{LaneTerms, OfferTerms, Terms},
+    setting::Setting,
 };
-use crate::{change::Change, ports::Ports, products::texts::Price, refused::Refused, service::Catalog};
+use crate::{change::Change, ports::Ports, refused::Refused, service::Catalog};
 
 /// What is done.
 #[derive(Debug, Clone)]
@@ -18,25 +18,6 @@ pub(crate) enum Deed {
     Resume,
     Close,
     Set(Setting),
-}
-
-/// Another value of one member of a lane, or of its offer.
-#[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    /// The lane's code; it may be left out where only one comes into question.
-    pub(crate) lane: Option<String>,
-    /// The SKU's code, for what is an offer's.
-    pub(crate) sku: Option<String>,
-    pub(crate) to: To,
-}
-
-/// The value.
-#[derive(Debug, Clone)]
-pub(crate) enum To {
-    Price(Price),
-    Allotment(u64),
-    Rate(u32),
-    Limit(u32),
 }
 
 /// Does it in the change that `change` begins, with all that stands in it already; `None`: it is
@@ -73,44 +54,4 @@ pub(crate) async fn act<P: Ports>(
 /// `not_found`; [`Refused::Sql`].
 pub(crate) async fn closes_at<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64) -> Result<u64, Refused> {
     Ok(Kept::find(catalog.sql(), tenant, sale).await?.terms.closes_at)
-}
-
-impl Setting {
-    /// Sets it in these terms.
-    ///
-    /// # Errors
-    /// `conflict` when there is no such lane or offer, or several.
-    pub(super) fn apply(self, terms: &mut Terms) -> Result<(), Refused> {
-        let Self { lane, sku, to } = self;
-        let lanes = terms.lanes.iter_mut().filter(|of| lane.as_ref().is_none_or(|lane| *lane == of.code));
-        if let To::Limit(limit) = to {
-            one_lane(lanes)?.limit_per_buyer = limit;
-            return Ok(());
-        }
-        let offers = lanes.flat_map(|lane| &mut lane.offers).filter(|of| sku.as_ref() == Some(&of.sku));
-        let offer = one_offer(offers)?;
-        match to {
-            To::Price(price) => offer.price = price,
-            To::Allotment(units) => offer.allotment = units,
-            To::Rate(rate) => offer.rate_per_s = rate,
-            To::Limit(_) => {}
-        }
-        Ok(())
-    }
-}
-
-fn one_lane<'t>(mut lanes: impl Iterator<Item = &'t mut LaneTerms>) -> Result<&'t mut LaneTerms, Refused> {
-    match (lanes.next(), lanes.next()) {
-        (Some(lane), None) => Ok(lane),
-        (None, _) => Err(Refused::conflict("the sale has no such lane")),
-        _ => Err(Refused::conflict("the sale has several lanes: name one")),
-    }
-}
-
-fn one_offer<'t>(mut offers: impl Iterator<Item = &'t mut OfferTerms>) -> Result<&'t mut OfferTerms, Refused> {
-    match (offers.next(), offers.next()) {
-        (Some(offer), None) => Ok(offer),
-        (None, _) => Err(Refused::conflict("the sale has no offer of this SKU in this lane")),
-        _ => Err(Refused::conflict("the SKU stands in several lanes: name one")),
-    }
 }

@@ -10,12 +10,12 @@ use store::sql::{Sql, Tx, stored};
 use super::{
     bodies::{DryRun, SaleChange, moment, window},
     check,
-    deed::Setting,
     history::{Difference, differences},
     life::Step,
     publishing::{deliver, id_of, nobody_elses, planned},
     resolve::{self, Fresh},
     row::{Kept, shown_of},
+    setting::Setting,
     settle::take,
     terms::Terms,
 };

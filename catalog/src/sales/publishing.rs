@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     failpoint::{Failpoint, Step},
     flaw::Flaw,
+    memory::Mark,
     ports::Ports,
     products::rules::Flaws,
     publish::plan,
@@ -177,34 +178,12 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
     Ok(())
 }
 
-/// How far what is published is followed.
-#[derive(Debug, Default)]
-pub(crate) struct Followed(Mutex<Option<Mark>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    /// When all of it was compared, by the monotonic clock.
-    whole_at: Duration,
-    /// What was written before is known, by the clock of the ledger's database.
-    known_ms: u64,
-}
-
-impl Followed {
-    fn get(&self) -> Option<Mark> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, mark: Mark) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
-    }
-}
-
 /// Takes in what was published past this service lately; now and then it compares all.
 ///
 /// # Errors
 /// [`Refused::Sql`]; the next call goes on.
 pub(super) async fn follow<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
-    let (now, mark) = (catalog.clock().monotonic(), catalog.followed().get());
+    let (now, mark) = (catalog.clock().monotonic(), catalog.memory().followed.get());
     let Some(mark) = mark.filter(|mark| now.saturating_sub(mark.whole_at) < WHOLE_EVERY) else {
         return adopt(catalog).await;
     };
@@ -217,7 +196,7 @@ pub(super) async fn follow<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused
     }
     take_up(catalog, changed.versions, known).await?;
     let known_ms = changed.last_ms.map_or(mark.known_ms, |last_ms| last_ms.max(mark.known_ms));
-    catalog.followed().set(Mark { known_ms, ..mark });
+    catalog.memory().followed.set(Mark { known_ms, ..mark });
     Ok(())
 }
 
@@ -231,7 +210,7 @@ pub async fn adopt<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> {
     let published = ledger.publications().versions().await?;
     let known = catalog.sql().rows(KNOWN, vec![]).await?;
     take_up(catalog, published, known).await?;
-    catalog.followed().set(mark);
+    catalog.memory().followed.set(mark);
     Ok(())
 }
 

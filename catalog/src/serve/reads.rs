@@ -25,7 +25,7 @@ pub(super) type PageReads = Reads<Followed, SystemClock>;
 
 /// The stock servers, as they are asked here.
 pub(super) async fn stock(args: &ServeArgs) -> anyhow::Result<RedisStock> {
-    let redis = RedisSettings::new(args.redis_url.expose(), args.namespace.as_str());
+    let redis = RedisSettings::new(args.redis_url.expose(), args.database.namespace.as_str());
     RedisStock::connect(&redis).await.context("preparing the connection to Redis")
 }
 

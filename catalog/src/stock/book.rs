@@ -12,6 +12,7 @@ use store::sql::{Fixed, Insert, Lock, Row, SqlError, Tx, Value};
 use super::{
     conflicts,
     events::{self, Event},
+    key::{By, Key, exec, put, put_new},
     level::{Act, Level, Position, Shortage, Spot, Step, Units},
     names,
 };
@@ -60,13 +61,6 @@ static PUT_MOVEMENTS: LazyLock<Insert> = LazyLock::new(|| {
     )
 });
 
-/// Which level. Levels are locked in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) warehouse: i64,
-    pub(crate) sku: i64,
-}
-
 /// What a movement says beside its figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
@@ -81,17 +75,6 @@ pub(crate) struct Moved {
     pub(crate) key: Key,
     pub(crate) step: Step,
     pub(crate) note: Note,
-}
-
-/// Whose stock it is, and who changes it when.
-#[derive(Debug, Clone)]
-pub struct By {
-    /// Whose.
-    pub tenant: u32,
-    /// Who, as the audit log names him: `user:7`.
-    pub actor: String,
-    /// When, in milliseconds since 1970.
-    pub now_ms: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -383,28 +366,6 @@ pub(super) async fn lock_head<T: Tx>(tx: &mut T, tenant: u32) -> Result<i64, Sql
     }
     let row = rows.into_iter().next();
     row.ok_or_else(|| SqlError::Broken("the end of a tenant's movements vanished".into()))?.int()
-}
-
-/// Inserts rows, if any.
-pub(super) async fn put<T: Tx>(tx: &mut T, insert: &Insert, values: Vec<Value>) -> Result<(), SqlError> {
-    if values.is_empty() { Ok(()) } else { tx.insert(insert, values).await }
-}
-
-/// Inserts rows that somebody else may make at the same time: like a lock, theirs are there at the
-/// next try.
-pub(super) async fn put_new<T: Tx>(tx: &mut T, insert: &Insert, values: Vec<Value>) -> Result<(), SqlError> {
-    put(tx, insert, values).await.map_err(|error| match error {
-        SqlError::KeyTaken(cause) => SqlError::LockWait(cause),
-        other => other,
-    })
-}
-
-/// Carries out a statement that takes a list, with the parameters before the list.
-pub(super) async fn exec<T: Tx>(tx: &mut T, statement: &Fixed, before: &[Value], keys: &[i64]) -> Result<(), SqlError> {
-    for (text, chunk) in statement.padded(keys) {
-        tx.exec(text, names::with(before, chunk)).await?;
-    }
-    Ok(())
 }
 
 /// SKUs of each warehouse, in the order of the keys.

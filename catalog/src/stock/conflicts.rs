@@ -14,7 +14,7 @@ use store::sql::{Fixed, Insert, Row, Sql as _, SqlError, Tx};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    book::{By, Key, exec, put},
+    key::{By, Key, exec, put},
     level::Units,
 };
 use crate::{

@@ -22,7 +22,8 @@ use tokio::{
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    book::{Book, By, Key, Note, by_warehouse, exec, put_new},
+    book::{Book, Note, by_warehouse},
+    key::{By, Key, exec, put_new},
     level::Act,
     names,
 };

@@ -15,7 +15,8 @@ use store::sql::{Sql as _, Tx, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    book::{Book, By, Key, Note},
+    book::{Book, Note},
+    key::{By, Key},
     level::Act,
     names,
     shown::{self, Codes, StockLevel, Wanted},

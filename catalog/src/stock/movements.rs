@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::sql::{Row, Sql as _, SqlError, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::book::{Book, By};
+use super::{book::Book, key::By};
 use crate::{
     change::{Answer, Begun},
     document::{Created, Page, Read},

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use store::sql::{Fixed, Lock, Row, SqlError, Tx, Value};
 
-use super::book::Key;
+use super::key::Key;
 pub(crate) use crate::reading::with;
 use crate::refused::Refused;
 

@@ -11,7 +11,8 @@ use kit::{
 use store::sql::{Row, Sql, SqlError, Tx, Value};
 
 use super::{
-    book::{Book, By, Key, Note},
+    book::{Book, Note},
+    key::{By, Key},
     level::Act,
     names,
 };

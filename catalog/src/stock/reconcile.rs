@@ -14,7 +14,10 @@ use serde::Serialize;
 use store::sql::{Lock, Row, Sql, SqlError, Tx, Value, loaded, stored};
 use utoipa::{OpenApi, ToSchema};
 
-use super::book::{Book, By, Key, lock_head};
+use super::{
+    book::{Book, lock_head},
+    key::{By, Key},
+};
 use crate::{
     change::{Answer, Begun},
     document::{Created, Page, Read},

@@ -8,7 +8,7 @@ use store::sql::{Fixed, Row, SqlError, Value, loaded};
 use utoipa::ToSchema;
 
 use super::{
-    book::Key,
+    key::Key,
     level::{Level, Position, Spot},
 };
 use crate::{

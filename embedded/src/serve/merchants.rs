@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use catalog::{
-    buyers::outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     funnel, house, jobs,
+    outside::{ANSWER_DEADLINE, Outside, OutsideArgs},
     people::{FirstOwner, first_owner},
     ports::{Given, Selling},
     sales,

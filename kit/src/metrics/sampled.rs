@@ -49,7 +49,18 @@ impl Samples {
         let family = self.0.entry(name).or_insert_with(|| Family { kind, help, values: BTreeMap::new() });
         *family.values.entry(labels).or_default() += value;
     }
+
+    /// Adds figures that somebody keeps as plain values.
+    pub fn add_all(&mut self, figures: impl IntoIterator<Item = impl Into<Plain>>) {
+        for figure in figures {
+            let (name, help, is_count, labels, value) = figure.into();
+            self.add(if is_count { Kind::Counter } else { Kind::Gauge }, name, help, &labels, value);
+        }
+    }
 }
+
+/// A figure that is kept as plain values: name, help, whether it counts, labels, value.
+pub type Plain = (&'static str, &'static str, bool, Vec<(&'static str, &'static str)>, f64);
 
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     life::{Kinds, Refused},
-    payment::{attempt::AttemptState, pacer::Stage},
+    payment::{attempt::AttemptState, pacer::RefundPhase},
 };
 
 /// Lines of each kind that are shown, at most: the newest.
@@ -196,12 +196,12 @@ fn attempt(mut row: Row) -> Result<ShownAttempt, SqlError> {
 
 fn refund(mut row: Row) -> Result<ShownRefund, SqlError> {
     let (refund, attempt, number) = (row.number()?, row.number()?, row.text()?);
-    let (provider_number, stage) = (row.text_or_null()?, row.number().map(Stage::from_stored)?);
-    let state = match stage.ok_or_else(|| SqlError::Broken("a refund has a state that is none".into()))? {
-        Stage::Waiting => "waiting",
-        Stage::Accepted => "accepted",
-        Stage::Done => "done",
-        Stage::Failed => "failed",
+    let (provider_number, phase) = (row.text_or_null()?, row.number().map(RefundPhase::from_stored)?);
+    let state = match phase.ok_or_else(|| SqlError::Broken("a refund has a state that is none".into()))? {
+        RefundPhase::Waiting => "waiting",
+        RefundPhase::Accepted => "accepted",
+        RefundPhase::Done => "done",
+        RefundPhase::Failed => "failed",
     };
     Ok(ShownRefund {
         refund,

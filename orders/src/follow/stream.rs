@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use super::{
     service::Following,
     shown::Read,
-    watchers::{Standing, Told},
+    watchers::{StatusNow, Told},
 };
 use crate::life::{Kinds, Refused};
 
@@ -56,12 +56,12 @@ pub(super) async fn stream<K: Kinds>(following: &Following<K>, call: &Call<'_>) 
     let response = following.watchers().open(buyer, order, (seen, now))?;
     let row = following.orders().find(&[order]).await?.remove(&order);
     // Another's order is like one that is not written: the same answer.
-    let standing = match row.filter(|row| (row.tenant, row.buyer) == buyer) {
-        Some(row) => Standing::of_row(&row),
-        None if following.clock().now_ms().abs_diff(order.minted_at_ms()) < UNWRITTEN_MS => Standing::UNWRITTEN,
+    let stands = match row.filter(|row| (row.tenant, row.buyer) == buyer) {
+        Some(row) => StatusNow::of_row(&row),
+        None if following.clock().now_ms().abs_diff(order.minted_at_ms()) < UNWRITTEN_MS => StatusNow::UNWRITTEN,
         None => return Err(Refused::not_found()),
     };
-    following.watchers().begin(buyer, order, standing);
+    following.watchers().begin(buyer, order, stands);
     Ok(response)
 }
 

@@ -36,14 +36,14 @@ pub(super) type Buyer = (TenantId, BuyerId);
 
 /// Where an order stands, as its stream tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct StatusNow {
     /// Of the event that tells it; 0 before there is one.
     sequence: u8,
     status: Option<Status>,
     reason: Option<Reason>,
 }
 
-impl Standing {
+impl StatusNow {
     /// Nobody has written the order down.
     pub(super) const UNWRITTEN: Self = Self { sequence: 0, status: None, reason: None };
 
@@ -122,8 +122,8 @@ impl Watchers {
     }
 
     /// Tells a buyer's streams of an order how it stands, those that have not seen it.
-    pub(super) fn begin(&self, buyer: Buyer, order: OrderId, standing: Standing) {
-        self.tell(&mut self.lock(), buyer, order, standing);
+    pub(super) fn begin(&self, buyer: Buyer, order: OrderId, stands: StatusNow) {
+        self.tell(&mut self.lock(), buyer, order, stands);
     }
 
     /// Takes in what happened.
@@ -131,22 +131,22 @@ impl Watchers {
         let mut buyers = self.lock();
         for event in happened.iter().filter(|event| event.kind != EventKind::Released) {
             let buyer = (event.tenant, event.buyer);
-            if let Some(standing) = Standing::of_event(event).filter(|_| buyers.contains_key(&buyer)) {
-                self.tell(&mut buyers, buyer, event.order, standing);
+            if let Some(stands) = StatusNow::of_event(event).filter(|_| buyers.contains_key(&buyer)) {
+                self.tell(&mut buyers, buyer, event.order, stands);
             }
         }
     }
 
-    fn tell(&self, buyers: &mut HashMap<Buyer, Vec<Watcher>>, buyer: Buyer, order: OrderId, standing: Standing) {
+    fn tell(&self, buyers: &mut HashMap<Buyer, Vec<Watcher>>, buyer: Buyer, order: OrderId, stands: StatusNow) {
         let Some(theirs) = buyers.get_mut(&buyer) else { return };
-        let (id, data) = (standing.sequence.to_string(), told(order, standing));
+        let (id, data) = (stands.sequence.to_string(), told(order, stands));
         let event = Event { id: &id, name: "order", data: &data };
         // One that does not read is let go, and comes again.
         self.keep(theirs, |watcher| {
-            if watcher.order != order || watcher.seen.is_some_and(|seen| seen >= standing.sequence) {
+            if watcher.order != order || watcher.seen.is_some_and(|seen| seen >= stands.sequence) {
                 return true;
             }
-            watcher.seen = Some(standing.sequence);
+            watcher.seen = Some(stands.sequence);
             watcher.events.send(&event).is_ok()
         });
     }
@@ -188,11 +188,11 @@ impl Watchers {
     }
 }
 
-fn told(order: OrderId, standing: Standing) -> String {
+fn told(order: OrderId, stands: StatusNow) -> String {
     let told = Told {
         order_id: order.to_string(),
-        status: standing.status.map_or("unwritten", Status::as_str),
-        reason: standing.reason.map(Reason::as_str),
+        status: stands.status.map_or("unwritten", Status::as_str),
+        reason: stands.reason.map(Reason::as_str),
     };
     // Two words and digits always serialise.
     serde_json::to_string(&told).unwrap_or_default()
@@ -246,7 +246,7 @@ mod tests {
         let open = |n, order, seen| watchers.open(buyer(n), order, (seen, Duration::ZERO)).unwrap();
         let (mine, resumed) = (open(1, order(5), None), open(1, order(5), Some(2)));
         let (others, neighbour) = (open(1, order(6), None), open(2, order(5), None));
-        watchers.begin(buyer(1), order(5), Standing::UNWRITTEN);
+        watchers.begin(buyer(1), order(5), StatusNow::UNWRITTEN);
         let paths = [Transition::Accept, Transition::Pay, Transition::Pay, Transition::Accept, Transition::Fulfil];
         watchers.hear(&paths.map(|transition| event(buyer(1), order(5), transition)));
         watchers.restart();
@@ -289,8 +289,8 @@ mod tests {
     #[test]
     fn a_row_has_the_sequence_of_its_last_event() {
         for transition in Transition::all() {
-            let standing = Standing::of_event(&event(buyer(1), order(5), transition)).unwrap();
-            assert_eq!(standing.status, Some(transition.to()));
+            let stands = StatusNow::of_event(&event(buyer(1), order(5), transition)).unwrap();
+            assert_eq!(stands.status, Some(transition.to()));
             let to = Transition::all().filter(|other| other.to() == transition.to());
             assert!(to.map(Transition::sequence).all(|sequence| sequence == transition.sequence()));
         }

@@ -1,10 +1,10 @@
 //! Its part of the OpenAPI document, and the refusals that its routes share.
 
 use kit::{
-    openapi::{Responses, add_bearer, refusals},
-    problem::{Code, FieldError, ProblemBody},
+    openapi::{Responses, head, refusals},
+    problem::Code,
 };
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::IntoResponses;
 
 use super::{
     cancel, cancels, codes, complete, handover, notify, pay, payable, recipient, refund_routes, settle, ship, voucher,
@@ -42,31 +42,12 @@ impl IntoResponses for Asked {
     }
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "flashsale: what becomes of an order",
-        description = "Errors are application/problem+json with a stable `code`. Every answer carries `traceparent`.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    components(schemas(ProblemBody, FieldError)),
-    modifiers(&Tokens)
-)]
-struct Document;
-
-struct Tokens;
-
-impl Modify for Tokens {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        add_bearer(document, "buyer", "A buyer's token.");
-        add_bearer(document, "merchant", "A person's token (ES256) or an API key.");
-    }
-}
-
 /// The document of the order service.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    let mut document = Document::openapi();
+    let buyer = ("buyer", "A buyer's token.");
+    let merchant = ("merchant", "A person's token (ES256) or an API key.");
+    let mut document = head("flashsale: what becomes of an order", &[buyer, merchant]);
     let paid = [pay::document(), voucher::document(), refund_routes::document(), notify::document()];
     let ended = [cancel::document(), cancels::document(), complete::document()];
     let sent = [recipient::document(), ship::document(), handover::document(), codes::document()];

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::payment::{
     attempt::AttemptState,
-    pacer::{Pace, Stage},
+    pacer::{Pace, RefundPhase},
 };
 
 /// A wish to give money back.
@@ -109,11 +109,11 @@ fn request_key(call: &Call<'_>) -> Result<String, Refused> {
 }
 
 fn shown<S: store::sql::Sql>(step: &Step<S>, refund: &RefundRow) -> Result<Response<Body>, Refused> {
-    let state = match refund.stage {
-        Stage::Waiting => "waiting",
-        Stage::Accepted => "accepted",
-        Stage::Done => "done",
-        Stage::Failed => "failed",
+    let state = match refund.phase {
+        RefundPhase::Waiting => "waiting",
+        RefundPhase::Accepted => "accepted",
+        RefundPhase::Done => "done",
+        RefundPhase::Failed => "failed",
     };
     let number = RefundRow::number(refund.order, refund.refund)?.to_string();
     let (amount, reason) = (refund.amount.into(), refund.reason.clone());

@@ -18,7 +18,7 @@ use super::{
 use crate::payment::{
     Failed, Number, Provider as _, ProviderKind, Refund, RefundOrder,
     attempt::AttemptState,
-    pacer::{Pace, Stage, after},
+    pacer::{Pace, RefundPhase, after},
 };
 
 const COLUMNS: &str = "r.order_id, r.refund, r.tenant, r.attempt, r.state, r.amount, r.currency, r.reason, \
@@ -44,7 +44,7 @@ pub(super) struct RefundRow {
     pub(super) refund: u32,
     pub(super) tenant: TenantId,
     pub(super) attempt: u32,
-    pub(super) stage: Stage,
+    pub(super) phase: RefundPhase,
     pub(super) amount: Money,
     pub(super) reason: String,
     pub(super) request_key: Option<String>,
@@ -80,7 +80,7 @@ impl RefundRow {
 
     /// Whether its money has gone back, or is on its way.
     pub(super) const fn counts(&self) -> bool {
-        !matches!(self.stage, Stage::Failed)
+        !matches!(self.phase, RefundPhase::Failed)
     }
 
     fn asked(&self) -> Result<RefundOrder, SqlError> {
@@ -98,14 +98,14 @@ impl RefundRow {
 fn read(mut row: Row) -> Result<RefundRow, SqlError> {
     let (order, refund) = (row.id(OrderId::new)?, row.number()?);
     let (tenant, attempt) = (row.id(TenantId::new)?, row.number()?);
-    let stage = row.int_as("refund state", |number| Stage::from_stored(u8::try_from(number).ok()?))?;
+    let phase = row.int_as("refund state", |number| RefundPhase::from_stored(u8::try_from(number).ok()?))?;
     let amount = Money { amount: row.int()?, currency: row.text_as("currency", |text| text.parse().ok())? };
     Ok(RefundRow {
         order,
         refund,
         tenant,
         attempt,
-        stage,
+        phase,
         amount,
         reason: row.text()?,
         request_key: row.text_or_null()?,
@@ -135,7 +135,7 @@ impl<S: Sql> Step<S> {
             attempt.tenant.stored().into(),
             attempt.attempt.into(),
             RefundRow::number(attempt.order, refund)?.as_str().into(),
-            Stage::Waiting.stored().into(),
+            RefundPhase::Waiting.stored().into(),
             new.amount.amount.into(),
             new.amount.currency.as_str().into(),
             new.reason.into(),
@@ -165,7 +165,7 @@ impl<K: Kinds> Life<K> {
         let Some(account) = self.ports().accounts.of(refund.tenant, refund.provider) else {
             return self.lacks_account(refund).await;
         };
-        let (now_ms, asks) = (self.now_ms(), refund.stage == Stage::Waiting);
+        let (now_ms, asks) = (self.now_ms(), refund.phase == RefundPhase::Waiting);
         let until = stored(now_ms + if asks { pace.order_gap_ms } else { pace.query_gap_ms })?;
         let shard = self.orders().map().home_of_order(refund.order).shard;
         let (order, number) = (refund.order.stored(), refund.refund);
@@ -214,7 +214,7 @@ impl<K: Kinds> Life<K> {
         let attempts = step.attempts().await?;
         let paid = attempts.iter().filter(|attempt| attempt.state == AttemptState::Paid);
         let paid = paid.fold(0, |sum: i64, attempt| sum.saturating_add(attempt.amount.amount));
-        let done = refunds.iter().filter(|refund| refund.stage == Stage::Done);
+        let done = refunds.iter().filter(|refund| refund.phase == RefundPhase::Done);
         let done = done.fold(0, |sum: i64, refund| sum.saturating_add(refund.amount.amount));
         let price = step.row.unit_price.amount.saturating_mul(step.row.quantity.into());
         Ok(price.saturating_sub(paid.saturating_sub(done)).clamp(0, price))
@@ -229,12 +229,12 @@ impl<K: Kinds> Life<K> {
     ) -> Result<bool, Refused> {
         let mut all = step.refunds().await?;
         let Some(refund) = all.iter_mut().find(|refund| refund.refund == number) else { return Ok(false) };
-        let next = after(refund.stage, answer);
-        if next == refund.stage {
+        let next = after(refund.phase, answer);
+        if next == refund.phase {
             return Ok(false);
         }
-        refund.stage = next;
-        let is_over = matches!(next, Stage::Done | Stage::Failed);
+        refund.phase = next;
+        let is_over = matches!(next, RefundPhase::Done | RefundPhase::Failed);
         let gap_ms = Pace::of(refund.provider).map_or(0, |pace| pace.query_gap_ms);
         let provider_number = answer.as_ref().ok().and_then(|refund| refund.provider_number.as_deref());
         let params = vec![
@@ -248,7 +248,7 @@ impl<K: Kinds> Life<K> {
         step.tx.exec(SAVE, params).await?;
         let told = Told {
             who: refund.provider.as_str(),
-            what: if next == Stage::Done { "refund_done" } else { "refund_failed" },
+            what: if next == RefundPhase::Done { "refund_done" } else { "refund_failed" },
             number: provider_number,
             amount: Some(refund.amount.amount),
             why: None,
@@ -256,10 +256,10 @@ impl<K: Kinds> Life<K> {
         if is_over {
             step.tell(told).await?;
         }
-        let are_all_done = all.iter().all(|refund| matches!(refund.stage, Stage::Done | Stage::Failed));
-        if next == Stage::Done && step.row.status == Status::Refunding && are_all_done {
+        let are_all_done = all.iter().all(|refund| matches!(refund.phase, RefundPhase::Done | RefundPhase::Failed));
+        if next == RefundPhase::Done && step.row.status == Status::Refunding && are_all_done {
             self.take(step, Transition::Refund, told).await?;
-        } else if next == Stage::Done {
+        } else if next == RefundPhase::Done {
             let refunded = self.refunded(step, &all).await?;
             self.tell_part_refund(step, number, refunded).await?;
         }

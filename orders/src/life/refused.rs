@@ -1,19 +1,16 @@
 //! Why a request has no answer of its own: a problem that the client is told as it is, or a fault.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use domain::id::OrderId;
 use kit::{
-    api::Fault,
+    api::{Fault, FaultKind},
     problem::{Code, Problem},
     random::NoRandomness,
     seal::Damaged,
 };
 use serde::Serialize;
 use store::sql::SqlError;
-
-/// When to come back after a fault.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a request has no answer of its own.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +47,7 @@ impl From<Problem> for Refused {
 impl Refused {
     /// No such order, or none of this caller: the same answer.
     pub(crate) fn not_found() -> Self {
-        Problem::new(Code::NotFound, "there is no such order").into()
+        Problem::not_found("order").into()
     }
 
     /// The state of things does not allow it; `current` shows it.
@@ -60,28 +57,17 @@ impl Refused {
 }
 
 impl Fault for Refused {
-    fn is_retryable(&self) -> bool {
-        matches!(self, Self::Sql(error) if error.is_retryable())
+    fn problem(self) -> Result<Box<Problem>, Self> {
+        match self {
+            Self::Problem(problem) => Ok(problem),
+            fault => Err(fault),
+        }
     }
 
-    fn into_problem(self, is_read: bool) -> Box<Problem> {
-        let problem = match self {
-            Self::Problem(problem) => return problem,
-            Self::Sql(error) if error.is_unknown() && !is_read => {
-                tracing::warn!(%error, "nobody can know whether a step was made");
-                let detail = "whether it was done is not known: look at the order, or repeat the request";
-                Problem::new(Code::OutcomeUnknown, detail).with_retry_after(RETRY_AFTER)
-            }
-            Self::Sql(error) if error.is_unknown() || error.is_retryable() => {
-                tracing::warn!(%error, "the database is away or busy");
-                let detail = "the database is away or busy; nothing was done, come back";
-                Problem::new(Code::TemporarilyUnavailable, detail).with_retry_after(RETRY_AFTER)
-            }
-            fault => {
-                tracing::error!(error = %fault, "a request failed");
-                Problem::new(Code::Internal, "a fault of ours; nothing was done. The trace id finds it in the log")
-            }
-        };
-        Box::new(problem)
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Sql(error) => FaultKind::of(error.is_unknown(), error.is_retryable()),
+            _ => FaultKind::Broken,
+        }
     }
 }

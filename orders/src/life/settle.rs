@@ -18,7 +18,7 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 use super::{ports::Kinds, refused::Refused, service::Life};
 use crate::{
-    payment::{ProviderKind, attempt::AttemptState, beijing, pacer::Stage},
+    payment::{ProviderKind, attempt::AttemptState, beijing, pacer::RefundPhase},
     settlement::{self, BillError, Difference, Entry, Kind, Listed, Report, Totals},
 };
 
@@ -212,7 +212,7 @@ impl<K: Kinds> Life<K> {
         let first = OrderId::floor_at(begin_ms.saturating_sub(ORDER_BEFORE_MS));
         let looks = [
             (PAID, Kind::Payment, AttemptState::Paid.stored(), first),
-            (REFUNDED, Kind::Refund, Stage::Done.stored(), 0),
+            (REFUNDED, Kind::Refund, RefundPhase::Done.stored(), 0),
         ];
         for shard in (0..self.orders().map().shards()).map(ShardId) {
             for (query, kind, state, first) in looks {

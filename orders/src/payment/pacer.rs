@@ -67,7 +67,7 @@ pub struct Progress {
 /// How far a refund is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stage {
+pub enum RefundPhase {
     /// To be asked for.
     Waiting = 1,
     /// Accepted, or perhaps: to be queried.
@@ -78,39 +78,39 @@ pub enum Stage {
     Failed = 4,
 }
 
-impl Stage {
+impl RefundPhase {
     /// The number stored in the row.
     #[must_use]
     pub const fn stored(self) -> u8 {
         self as u8
     }
 
-    /// The inverse of [`Stage::stored`].
+    /// The inverse of [`RefundPhase::stored`].
     #[must_use]
     pub fn from_stored(stored: u8) -> Option<Self> {
-        [Self::Waiting, Self::Accepted, Self::Done, Self::Failed].into_iter().find(|stage| stage.stored() == stored)
+        [Self::Waiting, Self::Accepted, Self::Done, Self::Failed].into_iter().find(|phase| phase.stored() == stored)
     }
 }
 
 /// How far a refund is after an answer, or after what a notice says. Done is done, whatever an old
 /// answer says.
 #[must_use]
-pub fn after(stage: Stage, answer: &Result<Refund, Failed>) -> Stage {
-    if stage == Stage::Done {
-        return stage;
+pub fn after(phase: RefundPhase, answer: &Result<Refund, Failed>) -> RefundPhase {
+    if phase == RefundPhase::Done {
+        return phase;
     }
     match answer {
-        Ok(Refund { state: RefundState::Done, .. }) => Stage::Done,
-        Ok(Refund { state: RefundState::Accepted, .. }) => Stage::Accepted,
-        Ok(_) => Stage::Failed,
+        Ok(Refund { state: RefundState::Done, .. }) => RefundPhase::Done,
+        Ok(Refund { state: RefundState::Accepted, .. }) => RefundPhase::Accepted,
+        Ok(_) => RefundPhase::Failed,
         // There is no paid payment to refund: querying would find nothing, for ever.
-        Err(Failed::Refused { reason: Reason::Paid | Reason::Closed, .. }) => Stage::Failed,
-        Err(failed) => match (failed.next(), stage) {
-            (Next::Repeat, stage) => stage,
-            (Next::Query, _) => Stage::Accepted,
+        Err(Failed::Refused { reason: Reason::Paid | Reason::Closed, .. }) => RefundPhase::Failed,
+        Err(failed) => match (failed.next(), phase) {
+            (Next::Repeat, phase) => phase,
+            (Next::Query, _) => RefundPhase::Accepted,
             // A query that finds nothing: the request never came through, and is sent again.
-            (Next::Stop, Stage::Accepted) if is_absent(failed) => Stage::Waiting,
-            (Next::Stop, _) => Stage::Failed,
+            (Next::Stop, RefundPhase::Accepted) if is_absent(failed) => RefundPhase::Waiting,
+            (Next::Stop, _) => RefundPhase::Failed,
         },
     }
 }
@@ -118,7 +118,7 @@ pub fn after(stage: Stage, answer: &Result<Refund, Failed>) -> Stage {
 #[derive(Debug)]
 struct Entry {
     order: Number,
-    stage: Stage,
+    phase: RefundPhase,
     due_ms: u64,
 }
 
@@ -163,7 +163,8 @@ impl RefundPacer {
         }
         of_order.refunds += 1;
         self.due.insert((now_ms, refund.clone()));
-        self.entries.insert(refund.clone(), Entry { order: order.clone(), stage: Stage::Waiting, due_ms: now_ms });
+        self.entries
+            .insert(refund.clone(), Entry { order: order.clone(), phase: RefundPhase::Waiting, due_ms: now_ms });
         Ok(())
     }
 
@@ -186,7 +187,7 @@ impl RefundPacer {
             let (due_ms, refund) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms)?.clone();
             let entry = self.entries.get_mut(&refund)?;
             let of_order = self.orders.entry(entry.order.clone()).or_default();
-            let asks = entry.stage == Stage::Waiting;
+            let asks = entry.phase == RefundPhase::Waiting;
             self.due.remove(&(due_ms, refund.clone()));
             if asks && of_order.next_ms > now_ms {
                 // Another refund of this payment had the turn: behind it.
@@ -207,14 +208,14 @@ impl RefundPacer {
     /// What came of a turn, or what a notice says.
     pub fn answered(&mut self, refund: &Number, answer: &Result<Refund, Failed>) {
         let Some(entry) = self.entries.get_mut(refund) else { return };
-        let next = after(entry.stage, answer);
+        let next = after(entry.phase, answer);
         // Done is done, whatever an old answer says.
-        if entry.stage == Stage::Done {
+        if entry.phase == RefundPhase::Done {
             return;
         }
-        entry.stage = next;
+        entry.phase = next;
         let place = (entry.due_ms, refund.clone());
-        if matches!(next, Stage::Done | Stage::Failed) {
+        if matches!(next, RefundPhase::Done | RefundPhase::Failed) {
             self.due.remove(&place);
         } else {
             self.due.insert(place);
@@ -233,11 +234,11 @@ impl RefundPacer {
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for entry in self.entries.values() {
-            *match entry.stage {
-                Stage::Waiting => &mut progress.waiting,
-                Stage::Accepted => &mut progress.accepted,
-                Stage::Done => &mut progress.done,
-                Stage::Failed => &mut progress.failed,
+            *match entry.phase {
+                RefundPhase::Waiting => &mut progress.waiting,
+                RefundPhase::Accepted => &mut progress.accepted,
+                RefundPhase::Done => &mut progress.done,
+                RefundPhase::Failed => &mut progress.failed,
             } += 1;
         }
         progress

@@ -132,6 +132,12 @@ impl KafkaSettings {
         }
     }
 
+    /// With so many copies of each record, of which so many must exist before it is acknowledged.
+    #[must_use]
+    pub fn with_copies(self, replication: u16, min_insync: u16) -> Self {
+        Self { replication, min_insync, ..self }
+    }
+
     /// The name of a topic.
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}.{}", self.namespace, topic.name())

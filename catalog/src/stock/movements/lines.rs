@@ -7,7 +7,8 @@ use store::sql::{SqlError, Tx};
 
 use super::{LineKind, MovementLine};
 use crate::stock::{
-    book::{Book, Key, Note},
+    book::{Book, Note},
+    key::Key,
     level::{Act, Shortage, Spot},
     names,
 };

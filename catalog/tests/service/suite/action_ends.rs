@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use catalog::{actions, buyers::outside::Outside, failpoint, sales};
+use catalog::{actions, failpoint, outside::Outside, sales};
 use kit::clock::ManualClock;
 use serde_json::{Value, json};
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use catalog::{buyers::outside::Outside, failpoint, jobs::Runner};
+use catalog::{failpoint, jobs::Runner, outside::Outside};
 use kit::{clock::ManualClock, http::Method};
 use serde_json::{Value, json};
 use store::sql::Sql as _;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use catalog::{
-    buyers::outside::Outside,
+    outside::Outside,
     ports::{Given, LaneViews, Selling},
     service::{Catalog, Secrets},
     vault::Vault,

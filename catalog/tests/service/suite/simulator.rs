@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use catalog::buyers::outside::{Outside, OutsideArgs};
+use catalog::outside::{Outside, OutsideArgs};
 use kit::http::{self, Body, Handler, Incoming, Limits, Query, Request, Response, StatusCode, reply};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

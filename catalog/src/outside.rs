@@ -41,9 +41,9 @@ pub struct OutsideArgs {
 #[derive(Debug, Clone)]
 pub struct Outside {
     /// WeChat's API.
-    pub(super) wechat: Option<Client>,
+    pub(crate) wechat: Option<Client>,
     /// What sends codes to phones.
-    pub(super) sms: Option<Client>,
+    pub(crate) sms: Option<Client>,
     under_way: Arc<Semaphore>,
 }
 
@@ -69,7 +69,7 @@ impl Outside {
     }
 
     /// Asks a provider, when not too many ask.
-    pub(super) async fn ask(&self, provider: &Client, ask: &Ask) -> Result<Answer, Missed> {
+    pub(crate) async fn ask(&self, provider: &Client, ask: &Ask) -> Result<Answer, Missed> {
         let _permit = self.under_way.try_acquire().map_err(|_full| Missed::Busy)?;
         provider.ask(ask).await.map_err(|error| match error {
             ClientError::Refused(refusal) => Missed::Refused(refusal.status.as_u16()),
@@ -84,7 +84,7 @@ impl Outside {
 
 /// Why a provider gave no answer. It holds nothing of request or answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missed {
+pub(crate) enum Missed {
     /// Too many ask.
     Busy,
     /// It refused, with this status.
@@ -95,7 +95,7 @@ pub(super) enum Missed {
 
 impl Missed {
     /// What the buyer is told of what was not for this code to say.
-    pub(super) fn into_problem(self, provider: &'static str) -> Problem {
+    pub(crate) fn into_problem(self, provider: &'static str) -> Problem {
         let detail = match self {
             Self::Busy => {
                 let detail = "too many log in at once; come back";

@@ -15,7 +15,6 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::password;
 use crate::refused::Refused;
 
 /// From so many failures of its address on, so many logins wait with one's own: who never failed
@@ -78,7 +77,7 @@ impl Failures {
 /// Somebody's turn. It lasts as long as one of its clones: work that nobody waits for any more
 /// still keeps the others out.
 #[derive(Debug, Clone)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _permits: Arc<[OwnedSemaphorePermit; 2]>,
 }
 
@@ -88,7 +87,7 @@ impl Turns {
     ///
     /// # Errors
     /// `rate_limited` when too many wait, or the address failed too often.
-    pub(super) async fn enter(&self, address: IpAddr, is_known: bool, now: Duration) -> Result<Turn, Refused> {
+    pub(crate) async fn enter(&self, address: IpAddr, is_known: bool, now: Duration) -> Result<Turn, Refused> {
         let failures = self.failures(address, now);
         let wait = failures.map_or(Duration::ZERO, Failures::until).saturating_sub(now);
         if !wait.is_zero() {
@@ -109,7 +108,7 @@ impl Turns {
     }
 
     /// Remembers a failure.
-    pub(super) fn failed(&self, address: IpAddr, now: Duration) {
+    pub(crate) fn failed(&self, address: IpAddr, now: Duration) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let address = network(address);
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
@@ -140,24 +139,13 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// A refusal that says when to come back.
-pub(super) fn too_often(detail: &'static str, wait: Duration) -> Refused {
+pub(crate) fn too_often(detail: &'static str, wait: Duration) -> Refused {
     Problem::new(Code::RateLimited, detail).with_retry_after(wait).into()
 }
 
 impl Turn {
-    /// Whether it is the password that was stored; the same work for none.
-    pub(super) async fn is_right(&self, password: &str, stored: &str) -> Result<bool, Refused> {
-        let (password, stored) = (password.to_owned(), stored.to_owned());
-        self.aside(move || password::is_right(&password, &stored)).await
-    }
-
-    /// A password, ready to be stored.
-    pub(super) async fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, Refused> {
-        let password = password.to_owned();
-        self.aside(move || password::hash(&password, &salt)).await
-    }
-
-    async fn aside<T: Send + 'static>(
+    /// Work of this turn, on a thread where nobody waits for it.
+    pub(crate) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {

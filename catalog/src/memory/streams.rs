@@ -11,18 +11,18 @@ use kit::{
     http::{Body, Event, EventSender, Response, events},
     problem::{Code, Problem},
 };
-use store::sql::Sql;
+use serde::Serialize;
+use store::sql::SqlError;
 use tokio::{
     runtime::Handle,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::shown::{self, Changes};
 use crate::refused::Refused;
 
 /// Streams of one tenant in this process, at most.
-pub(super) const STREAMS_MAX: usize = 20;
+const STREAMS_MAX: usize = 20;
 /// Events that may wait for a client.
 const WAITING_MAX: usize = 8;
 /// Between two looks.
@@ -59,27 +59,32 @@ struct Watcher {
 
 impl Streams {
     /// Sales are watched on this runtime, where it is told; else where they are asked for.
-    pub(super) fn run_on(&self, runtime: Handle) {
+    pub(crate) fn run_on(&self, runtime: Handle) {
         // The first one stays: it lives as long as the service.
         self.runtime.get_or_init(|| runtime);
     }
 
     /// Ends all of them; those that come later end at once.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.stop.cancel();
     }
 
     /// A stream of what changes of this sale of the tenant, from the revision on that its client
-    /// saw.
+    /// saw. `look`: what changed after a revision, and the revision now; `None` where nothing did.
     ///
     /// # Errors
     /// `rate_limited` when the tenant has as many as it may.
-    pub(super) fn open<S: Sql>(
+    pub(crate) fn open<C, L, F>(
         &self,
-        db: &S,
         (tenant, sale): (u32, i64),
         seen: Option<i64>,
-    ) -> Result<Response<Body>, Refused> {
+        look: L,
+    ) -> Result<Response<Body>, Refused>
+    where
+        C: Serialize + Send + 'static,
+        L: Fn(Option<i64>) -> F + Send + 'static,
+        F: Future<Output = Result<Option<(i64, C)>, SqlError>> + Send + 'static,
+    {
         let mut watched = lock(&self.sales);
         let of_tenant = watched.values().filter(|sale| sale.tenant == tenant);
         let open = of_tenant.flat_map(|sale| &sale.watchers).filter(|watcher| !watcher.events.is_closed());
@@ -94,14 +99,19 @@ impl Streams {
         entry.watchers.push(Watcher { events, seen, looks: 0 });
         if is_new {
             let runtime = self.runtime.get().map_or_else(Handle::current, Handle::clone);
-            runtime.spawn(watch(Arc::clone(&self.sales), db.clone(), sale));
+            runtime.spawn(watch(Arc::clone(&self.sales), sale, look));
         }
         Ok(response)
     }
 }
 
 /// Tells what changes, until nobody watches.
-async fn watch<S: Sql>(sales: Arc<Mutex<Watched>>, db: S, sale: i64) {
+async fn watch<C, L, F>(sales: Arc<Mutex<Watched>>, sale: i64, look: L)
+where
+    C: Serialize + Send + 'static,
+    L: Fn(Option<i64>) -> F + Send + 'static,
+    F: Future<Output = Result<Option<(i64, C)>, SqlError>> + Send + 'static,
+{
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -109,8 +119,8 @@ async fn watch<S: Sql>(sales: Arc<Mutex<Watched>>, db: S, sale: i64) {
         let Some(all_seen) = watching(&sales, sale) else { return };
         // Most have seen the same.
         for seen in all_seen {
-            match shown::changes(&db, sale, seen).await {
-                Ok(Some(changes)) => tell(&sales, sale, seen, &changes),
+            match look(seen).await {
+                Ok(Some((revision, changes))) => tell(&sales, sale, seen, (revision, &changes)),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, sale, "a stream of a sale waits; it goes on by itself"),
             }
@@ -133,12 +143,12 @@ fn watching(sales: &Mutex<Watched>, sale: i64) -> Option<BTreeSet<Option<i64>>> 
 }
 
 /// Tells those who have seen this revision.
-fn tell(sales: &Mutex<Watched>, sale: i64, seen: Option<i64>, changes: &Changes) {
+fn tell(sales: &Mutex<Watched>, sale: i64, seen: Option<i64>, (revision, changes): (i64, &impl Serialize)) {
     let data = match serde_json::to_string(changes) {
         Ok(data) => data,
         Err(error) => return tracing::error!(%error, sale, "changes of a sale cannot be written as JSON"),
     };
-    let (id, revision) = (changes.revision.to_string(), changes.revision);
+    let id = revision.to_string();
     let event = Event { id: &id, name: "funnel", data: &data };
     if let Some(sale) = lock(sales).get_mut(&sale) {
         sale.watchers.retain_mut(|watcher| {

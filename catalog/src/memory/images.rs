@@ -13,7 +13,7 @@ use kit::http::Bytes;
 use store::sql::{Sql, SqlError};
 use tokio::{sync::Mutex as Turn, time::timeout};
 
-use super::Media;
+use crate::media::Media;
 
 /// Bytes of a piece: what a connection is handed at a time.
 const PIECE_BYTES: u32 = 64 * 1024;
@@ -34,16 +34,16 @@ type Key = (String, u32);
 
 /// A piece of an image, and what the image is.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
-    pub(super) media: Media,
+pub(crate) struct Piece {
+    pub(crate) media: Media,
     /// Of the whole image.
-    pub(super) length: usize,
-    pub(super) bytes: Bytes,
+    pub(crate) length: usize,
+    pub(crate) bytes: Bytes,
 }
 
 /// The latest pieces.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct Images {
     halves: Mutex<Halves>,
     /// Who reads from the database: one at a time of each, so that a piece is read once.
     turns: [Turn<()>; 16],
@@ -77,12 +77,12 @@ impl Halves {
     }
 }
 
-impl Kept {
+impl Images {
     /// A piece of an image, numbered from 0; `None` without such an image or piece.
     ///
     /// # Errors
     /// [`SqlError`]; [`SqlError::Timeout`] too when others' reads take too long.
-    pub(super) async fn piece<S: Sql>(&self, db: &S, hash: &str, number: u32) -> Result<Option<Piece>, SqlError> {
+    pub(crate) async fn piece<S: Sql>(&self, db: &S, hash: &str, number: u32) -> Result<Option<Piece>, SqlError> {
         let key = (hash.to_owned(), number);
         if let Some(piece) = self.find(&key) {
             return Ok(Some(piece));

@@ -28,13 +28,13 @@ struct Counted {
 
 /// A count that is not written yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) tenant: u32,
-    pub(super) month: u32,
-    pub(super) who: Who,
+pub(crate) struct Waiting {
+    pub(crate) tenant: u32,
+    pub(crate) month: u32,
+    pub(crate) who: Who,
     /// As it is written.
-    pub(super) actor: String,
-    pub(super) count: u64,
+    pub(crate) actor: String,
+    pub(crate) count: u64,
 }
 
 impl Meter {
@@ -43,12 +43,12 @@ impl Meter {
     }
 
     /// Whether it was told what the database holds.
-    pub(super) fn knows(&self, tenant: u32, month: u32) -> bool {
+    pub(crate) fn knows(&self, tenant: u32, month: u32) -> bool {
         self.months().contains_key(&(tenant, month))
     }
 
     /// Takes in what the database holds now.
-    pub(super) fn learn(&self, tenant: u32, month: u32, stored: u64) {
+    pub(crate) fn learn(&self, tenant: u32, month: u32, stored: u64) {
         self.months().entry((tenant, month)).or_default().stored = stored;
     }
 
@@ -56,7 +56,7 @@ impl Meter {
     ///
     /// # Errors
     /// How many are used.
-    pub(super) fn count(&self, tenant: u32, month: u32, who: Who, limit: Option<u64>) -> Result<(), u64> {
+    pub(crate) fn count(&self, tenant: u32, month: u32, who: Who, limit: Option<u64>) -> Result<(), u64> {
         let mut months = self.months();
         let counted = months.entry((tenant, month)).or_default();
         let used = counted.stored + counted.waiting;
@@ -69,12 +69,12 @@ impl Meter {
     }
 
     /// Waits until nobody else writes; whoever has the turn may.
-    pub(super) async fn turn(&self) -> sync::MutexGuard<'_, ()> {
+    pub(crate) async fn turn(&self) -> sync::MutexGuard<'_, ()> {
         self.writing.lock().await
     }
 
     /// All that waits, in the order of the rows.
-    pub(super) fn waiting(&self) -> Vec<Waiting> {
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
         let months = self.months();
         let mut all: Vec<_> = months
             .iter()
@@ -90,7 +90,7 @@ impl Meter {
     }
 
     /// Takes away what was written.
-    pub(super) fn written(&self, part: &[Waiting]) {
+    pub(crate) fn written(&self, part: &[Waiting]) {
         let mut months = self.months();
         for written in part {
             let Some(counted) = months.get_mut(&(written.tenant, written.month)) else { continue };
@@ -105,7 +105,7 @@ impl Meter {
     }
 
     /// Forgets the months before this one, of which nothing waits.
-    pub(super) fn forget_before(&self, month: u32) {
+    pub(crate) fn forget_before(&self, month: u32) {
         self.months().retain(|(_, known), counted| *known >= month || counted.waiting > 0);
     }
 }
