@@ -14,7 +14,7 @@ use kit::{
 use store::{shards::Store, sql::Sql};
 
 use super::vault::Vault;
-use crate::follow::Blocks;
+use crate::blocks::Blocks;
 use crate::payment::{Forged, Notice, Provider, ProviderKind, Received};
 
 /// Merchants' accounts at the providers.

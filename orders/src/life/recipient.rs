@@ -18,8 +18,8 @@ use store::sql::{Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::{Asked, Stepped},
     ports::Kinds,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
     shown::{OrderNow, secret},

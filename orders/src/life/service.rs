@@ -1,4 +1,4 @@
-//! The service: what its handlers share, and its routes.
+//! The service: what its handlers share.
 
 use std::{
     collections::HashMap,
@@ -12,26 +12,20 @@ use domain::{
     shard::ShardId,
 };
 use kit::{
-    access::Actor,
-    api::{Api, Call, Route},
+    api::Call,
     clock::Clock as _,
-    http::{HeaderMap, Method, Mount, bearer},
+    http::bearer,
     problem::{Code, Problem},
 };
 use store::{orders::Orders, sql::SqlError};
 use tokio::sync::Notify;
 
 use super::{
-    cancel, cancels, codes, complete,
-    handover::{self, OfferKind},
-    notify, pay, payable,
-    ports::{Kinds, Ports, Staff as _},
+    goods::OfferKind,
+    ports::{Kinds, Ports},
     rates::Rates,
-    recipient, refund_routes,
     refused::Refused,
-    settle, ship,
     vault::Vault,
-    voucher,
 };
 use crate::payment::notice::NoticeMetrics;
 
@@ -129,20 +123,5 @@ impl<K: Kinds> Life<K> {
     pub(super) fn of_merchant(call: &Call<'_>) -> Result<(TenantId, OrderId), Refused> {
         let tenant = TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found())?;
         Ok((tenant, call.part("order_id")?))
-    }
-}
-
-impl<K: Kinds> Api for Life<K> {
-    type Error = Refused;
-
-    fn routes() -> Vec<Mount<Route<Self>>> {
-        let paid = [pay::routes(), payable::routes(), notify::routes(), voucher::routes(), refund_routes::routes()];
-        let ended = [cancel::routes(), cancels::routes(), complete::routes(), settle::routes()];
-        let sent = [recipient::routes(), ship::routes(), handover::routes(), codes::routes()];
-        paid.into_iter().chain(ended).chain(sent).flatten().collect()
-    }
-
-    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        self.ports.staff.actor(token, method, headers).await
     }
 }

@@ -32,6 +32,7 @@ pub async fn work<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
         }
     });
     shards.spawn(cancel(Arc::clone(&life), stop.clone()));
+    shards.spawn(meet(Arc::clone(&life), stop.clone()));
     for shard in (0..life.orders().map().shards()).map(ShardId) {
         shards.spawn(expire(Arc::clone(&life), shard, stop.clone()));
         shards.spawn(ask(Arc::clone(&life), shard, stop.clone()));
@@ -66,6 +67,17 @@ async fn cancel<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(if pieces > 0 { PAUSE } else { LOOK })).await.is_some() {
         pieces = life.cancel_piece().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "cancelling orders in bulk failed; it goes on from there");
+            0
+        });
+    }
+}
+
+/// Meets buyers who let orders expire.
+async fn meet<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
+    let mut looked = 0;
+    while stop.run_until_cancelled(tokio::time::sleep(if looked > 0 { PAUSE } else { LOOK })).await.is_some() {
+        looked = life.meet_hoarders().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "looking for buyers who let orders expire failed; it goes on from there");
             0
         });
     }
