@@ -16,7 +16,7 @@ use bytes::Bytes;
 use domain::{
     event::{EventKind, OrderEvent},
     id::{BuyerId, OrderId, PartitionId, TenantId},
-    order::{OrderRow, Status},
+    order::OrderRow,
 };
 use kit::{
     access::Permission::{ReadOrders, WriteOrders},

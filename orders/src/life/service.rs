@@ -22,20 +22,19 @@ use tokio::sync::Notify;
 
 use super::{
     goods::OfferKind,
+    metrics::Metrics,
     ports::{Kinds, Ports},
     rates::Rates,
     refused::Refused,
     vault::Vault,
 };
-use crate::payment::notice::NoticeMetrics;
-
 /// Kinds of offers that were asked for, and since when they are known.
 type OfferKinds = HashMap<(TenantId, OfferId), (Duration, OfferKind)>;
 
 /// What the handlers of this service share.
 pub struct Life<K: Kinds> {
     ports: Ports<K>,
-    notices: NoticeMetrics,
+    metrics: Metrics,
     rates: Rates<K::Clock>,
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
@@ -47,9 +46,9 @@ pub struct Life<K: Kinds> {
 
 impl<K: Kinds> Life<K> {
     /// The service over its ports.
-    pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
+    pub fn new(ports: Ports<K>, metrics: Metrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, notices, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
+        Self { ports, metrics, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
     }
 
     /// Its ports.
@@ -82,9 +81,9 @@ impl<K: Kinds> Life<K> {
         self.ports.clock.now_ms()
     }
 
-    /// What notices come to.
-    pub(super) fn notices(&self) -> &NoticeMetrics {
-        &self.notices
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How often buyers ask.

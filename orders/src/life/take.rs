@@ -39,15 +39,20 @@ impl<K: Kinds> Life<K> {
         match transition {
             Transition::Pay => {
                 self.tell_voucher(step).await?;
+                self.begin_upload(step).await?;
                 self.begin_handover(step).await
             }
             Transition::Fulfil => {
                 step.hold_recipient().await?;
+                step.upload_now().await?;
                 Ok(step.complete_at(step.now_ms + AFTER_SENT_MS).await?)
             }
             Transition::Complete => Ok(step.complete_never().await?),
             Transition::RefundPaid | Transition::RefundFulfilled | Transition::RefundCompleted => {
                 step.complete_never().await?;
+                if transition == Transition::RefundPaid {
+                    step.upload_never().await?;
+                }
                 Ok(step.withdraw_codes().await?)
             }
             _ => Ok(()),

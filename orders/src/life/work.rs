@@ -85,10 +85,18 @@ async fn meet<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
 
 async fn hand_over<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if let Err(error) = tell_shippings(&life, shard).await {
+            tracing::warn!(shard = shard.0, %error, "telling that goods were sent failed; it is done again");
+        }
         if let Err(error) = life.hand_over(shard).await {
             tracing::warn!(shard = shard.0, %error, "giving redeem codes failed; it is done again");
         }
     }
+}
+
+async fn tell_shippings<K: Kinds>(life: &Life<K>, shard: ShardId) -> Result<(), Refused> {
+    life.upload_due(shard).await?;
+    life.count_near_limit(shard).await.map(drop)
 }
 
 async fn ask<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationToken) {

@@ -61,6 +61,7 @@ impl Rig {
         for shard in self.shards() {
             while self.life.complete_due(shard).await.unwrap() {}
             self.life.cancel_wished(shard).await.unwrap();
+            self.life.upload_due(shard).await.unwrap();
             self.life.hand_over(shard).await.unwrap();
         }
     }
