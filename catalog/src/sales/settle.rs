@@ -1,8 +1,8 @@
 //! What sales take of the warehouses and give back: an offer is allotted its units before they are
 //! on sale; units of a reduction come back when the ledger has let them go; the rest when the sale
 //! is over and its lanes are retired. What orders give back after that waits for shipping no more:
-//! whoever counts the ledger's movements marks the sale with them (`funnel`), and a round holds what
-//! was accepted against the units sold, so that each unit comes back once.
+//! whoever counts the ledger's movements marks the sale with them (`funnel`), and a round holds
+//! what was accepted against the units sold, so that each unit comes back once.
 
 use std::collections::HashMap;
 

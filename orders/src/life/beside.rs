@@ -58,8 +58,8 @@ impl<S: Sql> Step<S> {
         self.tx.exec(WITHDRAW, params).await.map(drop)
     }
 
-    /// Waits for a recipient that is being said at this moment by who saw no row yet: nobody is said
-    /// after the goods were sent.
+    /// Waits for a recipient that is being said at this moment by who saw no row yet: nobody is
+    /// said after the goods were sent.
     pub(super) async fn hold_recipient(&mut self) -> Result<(), SqlError> {
         self.tx.lock_rows(RECIPIENT, vec![self.row.order.stored().into()], Lock::Wait).await.map(drop)
     }

@@ -40,8 +40,8 @@ use super::{
 
 const DAY_MS: u64 = 86_400_000;
 const MINUTE_MS: u64 = 60_000;
-/// What is left to pay, at least: a minute, which is the shortest that providers open a payment for,
-/// and what passes between their end and ours. Longer than expiry needs to find a new time to pay.
+/// What is left to pay, at least: a minute, which is the shortest that providers open a payment
+/// for, and what passes between their end and ours. Longer than expiry needs to find a new time.
 const LEFT_MS: u64 = 90_000;
 /// How long who looks may be silent until another looks.
 const CLAIMED_MS: u64 = 30_000;

@@ -1,7 +1,7 @@
 //! What WeChat is told of goods that were sent: a trading mini-program's money stays frozen until
-//! then. A payment's transaction writes that somebody is to be told; the transaction of the sending,
-//! that it is time; the work beside the requests tells it, as often as it takes. Told twice is told
-//! once.
+//! then. A payment's transaction writes that somebody is to be told; the transaction of the
+//! sending, that it is time; the work beside the requests tells it, as often as it takes. Told
+//! twice is told once.
 
 use domain::{
     id::{OrderId, TenantId},

@@ -1,7 +1,7 @@
 //! Units that orders give back after their sale was settled. Goal: each returns to the warehouse
 //! once, whoever dies between the decision and the movement, and none returns twice. Method: a
-//! ledger whose records are decided by the test; what counts it, and the round that moves stock, are
-//! ended and started again as processes would be.
+//! ledger whose records are decided by the test; what counts it, and the round that moves stock,
+//! are ended and started again as processes would be.
 
 use std::{sync::Arc, time::Duration};
 

@@ -31,8 +31,8 @@ impl Rig {
         self.ask_as(Method::PUT, path, token, Some(body)).await
     }
 
-    /// Does it; where the process dies at its n-th write, another does it again a minute later. Whether
-    /// it died.
+    /// Does it; where the process dies at its n-th write, another does it again a minute later.
+    /// Whether it died.
     pub(crate) async fn dying(&self, (nth, when): (u32, When), deed: impl AsyncFn()) -> bool {
         self.fate.is(nth, when);
         let dies = tokio::select! {
