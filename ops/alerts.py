@@ -535,4 +535,16 @@ ALERTS = [
         counter("payment_notices_total", '{deployment="d",provider="wechat",outcome="misfit"}', 1),
         at_rest("payment_notices_total", '{deployment="d",provider="wechat",outcome="misfit"}'),
     ),
+    Alert(
+        "ShippingsUntold",
+        "ticket",
+        "5m",
+        # Each process counts all shards.
+        "max by (deployment, shard) (flashsale_shipping_uploads_near_limit) > 0",
+        "WeChat is not told of goods whose 48 hours are nearly over; their money stays frozen",
+        "shippings-untold",
+        D | {"shard": "0"},
+        gauge("shipping_uploads_near_limit", '{deployment="d",shard="0"}', 2),
+        gauge("shipping_uploads_near_limit", '{deployment="d",shard="0"}', 0),
+    ),
 ]

@@ -58,7 +58,7 @@ pub use self::{
     reconcile::keep,
 };
 
-pub(crate) use self::offers::{allotted, in_reach};
+pub(crate) use self::offers::{accepted, allotted, in_reach, release};
 
 /// Its part of the OpenAPI document.
 pub(crate) fn document() -> OpenApi {

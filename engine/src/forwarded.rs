@@ -11,7 +11,7 @@ use kit::{
 type Handed = (Method, &'static str, &'static str, bool);
 
 /// Of the order service.
-const ORDERS: [Handed; 22] = [
+const ORDERS: [Handed; 25] = [
     (Method::POST, "/v1/orders/{order_id}/{*step}", "order_step", true),
     (Method::GET, "/v1/orders/{order_id}/{*step}", "order_part", true),
     (Method::PUT, "/v1/orders/{order_id}/{*step}", "order_put", true),
@@ -32,6 +32,9 @@ const ORDERS: [Handed; 22] = [
     (Method::GET, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover", false),
     (Method::PUT, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover_put", false),
     (Method::POST, "/v1/merchant/order-handovers/{*offer}", "merchant_order_handover_codes", false),
+    (Method::GET, "/v1/merchant/hoarders", "merchant_hoarders", false),
+    (Method::PUT, "/v1/merchant/hoarders", "merchant_hoarders_put", false),
+    (Method::DELETE, "/v1/merchant/hoarders", "merchant_hoarders_delete", false),
     (Method::GET, "/simulated/cashier/{account}/{*trade}", "cashier", false),
     (Method::POST, "/simulated/cashier/{account}/{*trade}", "cashier_step", false),
 ];

@@ -8,9 +8,6 @@
 //! | an order is older than the topic | a walk over its table puts it into blocks |
 //! | a partition's reader loses its place | streams end, and so their clients read the rows |
 
-/// Order ids in blocks: how a list is found.
-mod blocks;
-
 /// What fills the blocks, and tells who watches.
 mod feed;
 
@@ -38,9 +35,13 @@ mod stream;
 /// The service.
 mod service;
 
+/// Its routes, and its part of the document.
+mod routes;
+
 pub use self::{
-    blocks::{Blocks, Of},
     feed::{CONSUMER, follow, open, walk},
-    list::{MerchantOrders, document},
+    list::MerchantOrders,
+    routes::document,
     service::{Following, Ports},
 };
+pub use crate::blocks::Blocks;

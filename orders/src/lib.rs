@@ -7,6 +7,9 @@ pub mod payment;
 /// A provider's bill beside what we have.
 pub mod settlement;
 
+/// Order ids in blocks.
+mod blocks;
+
 /// Orders after they were accepted: paid, cancelled, expired, refunded.
 pub mod life;
 

@@ -34,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     follow::{self, Blocks, Following},
-    life::{AllAccounts, Kinds, Life, Ports, Vault, work},
-    payment::{accounts::FileAccounts, notice::NoticeMetrics},
+    life::{AllAccounts, Kinds, Life, Metrics, Ports, Vault, work},
+    payment::accounts::FileAccounts,
     simulator::RemoteAccounts,
 };
 
@@ -155,7 +155,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (databases_of_life, blocks) = (databases.clone(), Blocks::new(listing.clone()));
     let ports: Ports<Production> =
         Ports { databases: databases_of_life, blocks, vault, clock, random, accounts, staff, buyers };
-    let life = Arc::new(Life::new(ports, NoticeMetrics::register(&second.registry)?));
+    let life = Arc::new(Life::new(ports, Metrics::register(&second.registry)?));
     let work_stop = CancellationToken::new();
     let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));
     let watch = tokio::spawn(real.watch(work_stop.clone()));

@@ -46,6 +46,7 @@ const ORDERS: &[(&str, &str)] = &[
     ("007-fulfilment", include_str!("../migrations/orders/007-fulfilment.sql")),
     ("008-handovers", include_str!("../migrations/orders/008-handovers.sql")),
     ("009-cancels", include_str!("../migrations/orders/009-cancels.sql")),
+    ("010-shipping-uploads", include_str!("../migrations/orders/010-shipping-uploads.sql")),
 ];
 const STORED_MAP: &str = "SELECT version, shards, tables FROM shard_map WHERE id = 1";
 

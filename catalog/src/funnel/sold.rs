@@ -3,7 +3,7 @@
 //! counts are set right by the units sold that the ledger has.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -33,6 +33,8 @@ const BEGIN: &str = "INSERT INTO funnel_movements (partition_id, generation, log
 // The fence: who moves it has the movements from there on for itself.
 const MOVE: &str = "UPDATE funnel_movements SET generation = ?, log_offset = ? \
                     WHERE partition_id = ? AND generation = ? AND log_offset = ?";
+/// Its warehouse has units to take back, as `sales::settle` does.
+const GIVEN_BACK: &str = "UPDATE sales SET is_owed = 1 WHERE tenant = ? AND sale = ? AND is_settled = 1";
 const COUNTED: &str = "SELECT offer, counts FROM funnel_counts WHERE sale = ? AND width = 0 AND at_s = 0";
 
 /// The next record of a partition whose movement is to be counted.
@@ -119,11 +121,14 @@ impl<S: Sql> Sold<S> {
         if movements.is_empty() || movements.len() as u64 != end - from.1 {
             return self.set_right(row.partition, from, second).await;
         }
-        let mut book = Book::default();
+        let (mut book, mut giving) = (Book::default(), BTreeSet::new());
         for movement in &movements {
             let Some(lane) = movement.lane.filter(|_| !movement.units.is_empty()) else { continue };
             let Some(owner) = self.owner(lane).await? else { continue };
             movement_counts(movement).for_each(|(offer, counts)| book.add(owner, offer, second, &counts));
+            if movement.units.iter().any(|(_, change)| *change < 0) {
+                giving.insert(owner);
+            }
         }
         let to = (from.0, end);
         let mut tx = self.db.begin().await?;
@@ -131,6 +136,7 @@ impl<S: Sql> Sold<S> {
             tx.rollback().await;
             return Ok(false);
         }
+        given_back(&mut tx, giving).await?;
         book.write(&mut tx).await?;
         tx.commit().await?;
         self.positions.insert(row.partition, to);
@@ -145,19 +151,23 @@ impl<S: Sql> Sold<S> {
             tx.rollback().await;
             return Ok(false);
         }
-        let mut book = Book::default();
+        let (mut book, mut giving) = (Book::default(), BTreeSet::new());
         let mut offers = 0_u64;
         for (owner, sold) in by_sale(&lanes) {
             let counted = counted(&mut tx, owner).await?;
             for (offer, sold) in sold {
                 let live = counted.get(&offer.stored()).copied().unwrap_or(0);
                 let step = if live < sold { Step::AcceptedUnits } else { Step::ReleasedUnits };
+                if live > sold {
+                    giving.insert(owner);
+                }
                 if live != sold {
                     offers += 1;
                     book.add(owner, offer, second, &Counts::of_step(step, live.abs_diff(sold)));
                 }
             }
         }
+        given_back(&mut tx, giving).await?;
         book.write(&mut tx).await?;
         tx.commit().await?;
         let (generation, offset) = to;
@@ -218,6 +228,14 @@ async fn counted<T: Tx>(tx: &mut T, owner: Owner) -> Result<HashMap<i64, u64>, S
         Ok((offer, counts.get(Step::AcceptedUnits).saturating_sub(counts.get(Step::ReleasedUnits))))
     });
     live.collect()
+}
+
+/// Orders of these sales gave units back: those of them that are settled are looked at again.
+async fn given_back<T: Tx>(tx: &mut T, sales: BTreeSet<Owner>) -> Result<(), SqlError> {
+    for Owner { sale, tenant } in sales {
+        tx.exec(GIVEN_BACK, vec![tenant.number().into(), sale.stored().into()]).await?;
+    }
+    Ok(())
 }
 
 async fn moved<T: Tx>(tx: &mut T, partition: PartitionId, from: At, to: At) -> Result<bool, SqlError> {

@@ -1,6 +1,8 @@
 //! What sales take of the warehouses and give back: an offer is allotted its units before they are
 //! on sale; units of a reduction come back when the ledger has let them go; the rest when the sale
-//! is over and its lanes are retired.
+//! is over and its lanes are retired. What orders give back after that waits for shipping no more:
+//! whoever counts the ledger's movements marks the sale with them (`funnel`), and a round holds
+//! what was accepted against the units sold, so that each unit comes back once.
 
 use std::collections::HashMap;
 
@@ -19,7 +21,7 @@ use crate::{
     ports::Ports,
     refused::Refused,
     service::Catalog,
-    stock::{By, Share, accept, allocate, allotted, give_back},
+    stock::{By, Share, accept, accepted, allocate, allotted, give_back, release},
 };
 
 /// Sales that one round looks at.
@@ -27,7 +29,9 @@ const ROUND_MAX: u32 = 200;
 
 const OPEN_ACCOUNTS: &str = "SELECT tenant, sale FROM sales WHERE is_settled = 0 AND is_due = 0 AND published > 0 \
                              AND (is_owed = 1 OR closes_at <= ?) ORDER BY closes_at LIMIT ?";
-const SETTLED: &str = "UPDATE sales SET is_settled = 1, is_owed = 0 WHERE tenant = ? AND sale = ?";
+const GIVEN_BACK: &str = "SELECT tenant, sale FROM sales WHERE is_owed = 1 AND is_settled = 1 LIMIT ?";
+/// Looked at once more: what was given back while it was settled had no mark yet.
+const SETTLED: &str = "UPDATE sales SET is_settled = 1, is_owed = 1 WHERE tenant = ? AND sale = ?";
 const PAID: &str = "UPDATE sales SET is_owed = 0 WHERE tenant = ? AND sale = ? AND version = ?";
 
 /// Who gives back, in the stock's ledger.
@@ -90,6 +94,42 @@ pub(super) async fn round<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused>
             tracing::warn!(%error, tenant, sale, "the stock of a sale is not settled yet; it is tried again");
         }
     }
+    for mut row in catalog.sql().rows(GIVEN_BACK, vec![ROUND_MAX.into()]).await? {
+        let (tenant, sale): (u32, i64) = (row.number()?, row.int()?);
+        if let Err(error) = take_back(catalog, tenant, sale).await {
+            tracing::warn!(%error, tenant, sale, "what orders gave back of a settled sale is not in the warehouse yet; \
+                it is tried again");
+        }
+    }
+    Ok(())
+}
+
+/// Units that orders of a settled sale gave back: refunded before they were sent, or never paid.
+async fn take_back<P: Ports>(catalog: &Catalog<P>, tenant: u32, sale: i64) -> Result<(), Refused> {
+    let mut tx = catalog.sql().begin().await?;
+    let kept = Kept::lock(&mut tx, tenant, sale).await?;
+    // Under the lock: who marks the sale meanwhile waits, and so it is looked at again.
+    let Sold { offers: ledger, .. } = sold(catalog, &kept.terms).await?;
+    let by = By { tenant, actor: SETTLEMENT.to_owned(), now_ms: stored(catalog.clock().now_ms())? };
+    for (offer, share) in from_stock(&kept.terms) {
+        let had = accepted(&mut tx, tenant, share, offer.id).await?;
+        let row = OfferId::new(offer.id.cast_unsigned()).ok().and_then(|id| ledger.get(&id));
+        let Some(sold) = row.map(|row| stored(row.sold)).transpose()?.filter(|sold| *sold < had) else { continue };
+        let reference = format!("sale:{sale}:{}:released:{had}-{sold}", offer.id);
+        let back = release(&mut tx, &by, &reference, offer.id, Share { units: had - sold, ..share }).await?;
+        if back < had - sold {
+            tracing::warn!(
+                tenant,
+                sale,
+                offer = offer.id,
+                units = had - sold,
+                back,
+                "units that orders gave back were shipped already by a movement: they come back by a return"
+            );
+        }
+    }
+    tx.exec(PAID, vec![tenant.into(), sale.into(), stored(kept.version)?.into()]).await?;
+    tx.commit().await?;
     Ok(())
 }
 

@@ -140,8 +140,8 @@ struct MovementFigures {
 struct StockMovement {
     /// Its number, a decimal string; rises by one within a tenant.
     id: String,
-    /// `receive`, `return`, `transfer`, `adjust`, `ship`, `set`, `feed`, `allocate`, `give_back` or
-    /// `accept`.
+    /// `receive`, `return`, `transfer`, `adjust`, `ship`, `set`, `feed`, `allocate`, `give_back`,
+    /// `accept` or `release`.
     kind: String,
     sku_id: String,
     /// Its code; missing once it is gone.

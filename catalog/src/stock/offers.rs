@@ -28,9 +28,11 @@ const EXPIRED: &str = "SELECT COALESCE(CAST(SUM(p.units) AS SIGNED), 0) FROM inv
                        JOIN inventory_batches b ON b.tenant = p.tenant AND b.batch = p.batch \
                        WHERE p.tenant = ? AND p.warehouse = ? AND p.sku = ? AND b.expires_at <= ?";
 const FIRST_ALLOTMENT: &str =
-    "INSERT INTO inventory_allotments (units, tenant, warehouse, sku, offer) VALUES (?, ?, ?, ?, ?)";
-const MOVE_ALLOTMENT: &str =
-    "UPDATE inventory_allotments SET units = ? WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
+    "INSERT INTO inventory_allotments (units, accepted, tenant, warehouse, sku, offer) VALUES (?, ?, ?, ?, ?, ?)";
+const MOVE_ALLOTMENT: &str = "UPDATE inventory_allotments SET units = ?, accepted = accepted + ? \
+                              WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
+const ACCEPTED: &str =
+    "SELECT accepted FROM inventory_allotments WHERE tenant = ? AND warehouse = ? AND sku = ? AND offer = ?";
 
 /// Units of a SKU in a warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +122,7 @@ async fn carry_out<T: Tx>(
             let why = format!("SKU {sku} in warehouse {warehouse}: {units} are asked for, {shortage}");
             return Err(Refused::conflict(why));
         }
-        allot(tx, by.tenant, key, (offer, doing.allotted * units)).await?;
+        allot(tx, by.tenant, key, (offer, doing.allotted * units, doing.unshipped * units)).await?;
     }
     book.close(tx, "").await?;
     Ok(())
@@ -128,6 +130,45 @@ async fn carry_out<T: Tx>(
 
 fn refused(key: Key, why: &str) -> Refused {
     Problem::new(Code::Conflict, format!("SKU {} in warehouse {}: {why}", key.sku, key.warehouse)).into()
+}
+
+/// Orders gave units back after their sale was settled: they wait for shipping no more. Of units
+/// that were shipped all the same, by a movement of the merchant's, none come back. How many do.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`]. Roll back after each of them.
+pub(crate) async fn release<T: Tx>(
+    tx: &mut T,
+    by: &By,
+    reference: &str,
+    offer: i64,
+    share: Share,
+) -> Result<i64, Refused> {
+    if !claim(tx, by, reference, &format!("release {offer} {share:?}")).await? {
+        return Ok(0);
+    }
+    let key = Key { warehouse: share.warehouse, sku: share.sku };
+    let mut book = Book::open(tx, by.clone(), &BTreeSet::from([key])).await?;
+    let unshipped = book.level(key).map_or(0, |(level, _)| level.units.unshipped);
+    let units = share.units.min(unshipped);
+    if units > 0 {
+        let note = Note { kind: "release", reference: reference.to_owned(), reason: String::new() };
+        let act = Act::Promise { allotted: 0, unshipped: -units };
+        book.apply(key, act, &note).map_err(|shortage| Refused::conflict(shortage.to_string()))?;
+    }
+    allot(tx, by.tenant, key, (offer, 0, -share.units)).await?;
+    book.close(tx, "").await?;
+    Ok(units)
+}
+
+/// Units that wait for shipping by an offer's settled sale.
+///
+/// # Errors
+/// [`Refused::Sql`].
+pub(crate) async fn accepted<T: Tx>(tx: &mut T, tenant: u32, share: Share, offer: i64) -> Result<i64, Refused> {
+    let place = vec![tenant.into(), share.warehouse.into(), share.sku.into(), offer.into()];
+    let units = tx.rows(ACCEPTED, place).await?.into_iter().next();
+    Ok(units.map(|mut row| row.int()).transpose()?.unwrap_or(0))
 }
 
 /// What an offer has of a level.
@@ -176,8 +217,13 @@ async fn claim<T: Tx>(tx: &mut T, by: &By, reference: &str, asked: &str) -> Resu
     }
 }
 
-/// Moves what an offer has of a level, whose lock is held.
-async fn allot<T: Tx>(tx: &mut T, tenant: u32, key: Key, (offer, change): (i64, i64)) -> Result<(), Refused> {
+/// Moves what an offer has of a level, whose lock is held, and what is accepted of it.
+async fn allot<T: Tx>(
+    tx: &mut T,
+    tenant: u32,
+    key: Key,
+    (offer, change, accepted): (i64, i64, i64),
+) -> Result<(), Refused> {
     let place = [tenant.into(), key.warehouse.into(), key.sku.into(), offer.into()];
     let known = tx.rows(ALLOTMENT, place.to_vec()).await?.into_iter().next();
     let known = known.map(|mut row| row.int()).transpose()?;
@@ -186,6 +232,6 @@ async fn allot<T: Tx>(tx: &mut T, tenant: u32, key: Key, (offer, change): (i64, 
         return Err(refused(key, &format!("only {} are allotted to this offer", known.unwrap_or(0))));
     }
     let statement = if known.is_some() { MOVE_ALLOTMENT } else { FIRST_ALLOTMENT };
-    tx.exec(statement, [vec![units.into()], place.to_vec()].concat()).await?;
+    tx.exec(statement, [vec![units.into(), accepted.into()], place.to_vec()].concat()).await?;
     Ok(())
 }

@@ -22,8 +22,8 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{AllAccounts, Kinds, Life, Ports, Staff, Vault, work},
-    payment::{accounts::FileAccounts, notice::NoticeMetrics},
+    life::{AllAccounts, Kinds, Life, Metrics, Ports, Staff, Vault, work},
+    payment::accounts::FileAccounts,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::Value as Json;
@@ -137,7 +137,7 @@ impl OrderService {
             staff: People(Arc::clone(&people)),
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,
         }));
-        let (life, simulator) = (Arc::new(Life::new(ports, NoticeMetrics::register(registry)?)), Arc::new(simulator));
+        let (life, simulator) = (Arc::new(Life::new(ports, Metrics::register(registry)?)), Arc::new(simulator));
         people.ask_orders(Known { life: Arc::downgrade(&life), following: Arc::downgrade(&following) });
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));

@@ -18,13 +18,11 @@ use store::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{
+use super::{exports, service::Following, watchers::Watchers};
+use crate::{
     blocks::{self, Blocks, Source},
-    exports,
-    service::Following,
-    watchers::Watchers,
+    life::{Kinds, note_orders},
 };
-use crate::life::Kinds;
 
 /// The schema of the list's database.
 const SCHEMA: &[(&str, &str)] = &[
@@ -32,6 +30,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("002-consumers", shards::CONSUMERS_TABLE),
     ("003-exports", include_str!("../../migrations/003-exports.sql")),
     ("004-parked", shards::PARKED_TABLE),
+    ("005-hoarders", include_str!("../../migrations/005-hoarders.sql")),
 ];
 
 /// By which the list's position in the topic is kept.
@@ -191,8 +190,9 @@ impl<S: Sql> Handler<S> for Listing {
         _: &mut Vec<Aside>,
     ) -> Result<(), SqlError> {
         let Some(&(place, _)) = records.first() else { return Ok(()) };
-        let events = records.iter().flat_map(|(_, events)| events);
-        let orders: Vec<Listed> = events.filter_map(first_of).collect();
+        let events: Vec<&OrderEvent> = records.iter().flat_map(|(_, events)| events).collect();
+        note_orders(tx, (partition, place), &events).await?;
+        let orders: Vec<Listed> = events.into_iter().filter_map(first_of).collect();
         blocks::add(tx, Source { source: partition.0.into(), place }, orders.into_iter()).await
     }
 }

@@ -18,14 +18,13 @@ use store::sql::{SqlError, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    blocks::Of,
-    exports,
     service::Following,
-    show,
     shown::{MerchantOrder, Read},
-    stream,
 };
-use crate::life::{Kinds, Refused, tail_of};
+use crate::{
+    blocks::Of,
+    life::{Kinds, Refused, tail_of},
+};
 
 /// Orders that are looked at for a page, at most: a page of what is rare may hold less than it was
 /// asked for, and still name the next one.
@@ -64,14 +63,8 @@ pub struct MerchantOrders {
 #[openapi(paths(list))]
 struct Document;
 
-/// The service's part of the OpenAPI document: `life::document` has the rest.
-#[must_use]
-pub fn document() -> utoipa::openapi::OpenApi {
-    let mut document = Document::openapi();
-    document.merge(show::document());
-    document.merge(exports::document());
-    document.merge(stream::document());
-    document
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
 }
 
 /// Which orders are asked for.

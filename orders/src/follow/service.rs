@@ -1,16 +1,18 @@
 use domain::id::{BuyerId, OrderId, TenantId};
 use kit::{
-    access::{Actor, Permission::ReadOrders},
-    api::{Access, Api, Call, Route},
+    api::Call,
     clock::Clock as _,
-    http::{HeaderMap, Method, Mount, bearer},
+    http::bearer,
     problem::{Code, Problem},
     token::TokenVerifier,
 };
 use store::{orders::Orders, shards::Store};
 
-use super::{blocks::Blocks, exports, list, show, stream, watchers::Watchers};
-use crate::life::{Kinds, Refused, Staff as _, Vault};
+use super::watchers::Watchers;
+use crate::{
+    blocks::Blocks,
+    life::{Kinds, Refused, Vault},
+};
 
 /// What it takes from outside.
 pub struct Ports<K: Kinds> {
@@ -38,6 +40,11 @@ impl<K: Kinds> Following<K> {
     /// The service over its ports. [`follow`](super::follow()) tells it what happens.
     pub fn new(ports: Ports<K>) -> Self {
         Self { ports, watchers: Watchers::default() }
+    }
+
+    /// Merchants' people.
+    pub(super) const fn staff(&self) -> &K::Staff {
+        &self.ports.staff
     }
 
     /// The order rows.
@@ -83,49 +90,5 @@ impl<K: Kinds> Following<K> {
     /// The order that the path names.
     pub(super) fn order(call: &Call<'_>) -> Result<OrderId, Refused> {
         Ok(call.part("order_id")?)
-    }
-}
-
-impl<K: Kinds> Api for Following<K> {
-    type Error = Refused;
-
-    fn routes() -> Vec<Mount<Route<Self>>> {
-        vec![
-            Mount::get(
-                "/v1/merchant/orders",
-                "merchant_orders",
-                Route::new(Access::Needs(ReadOrders), |following, call| Box::pin(list::list(following, call))),
-            ),
-            Mount::get(
-                "/v1/merchant/orders/{order_id}",
-                "merchant_order",
-                Route::new(Access::Needs(ReadOrders), |following, call| Box::pin(show::show(following, call))),
-            ),
-            Mount::post(
-                "/v1/merchant/order-exports",
-                "export_orders",
-                Route::new(Access::Needs(ReadOrders), |following, call| Box::pin(exports::export(following, call))),
-            ),
-            Mount::get(
-                "/v1/merchant/order-exports/{export}",
-                "order_export",
-                Route::new(Access::Needs(ReadOrders), |following, call| Box::pin(exports::show(following, call))),
-            ),
-            Mount::get(
-                "/v1/merchant/order-exports/{export}/file",
-                "order_export_file",
-                Route::new(Access::Needs(ReadOrders), |following, call| Box::pin(exports::file(following, call))),
-            ),
-            Mount::get(
-                "/v1/orders/{order_id}/stream",
-                "order_stream",
-                Route::new(Access::Public, |following, call| Box::pin(stream::stream(following, call))),
-            )
-            .for_pages(),
-        ]
-    }
-
-    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        self.ports.staff.actor(token, method, headers).await
     }
 }

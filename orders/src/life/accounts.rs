@@ -8,7 +8,10 @@ use super::ports::Accounts;
 use crate::{
     payment::{
         Charge, Closed, Failed, Forged, Notice, Number, Opened, Payment, Provider, ProviderKind, Received, Refund,
-        RefundOrder, accounts::FileAccounts, alipay::Alipay, wechat::Wechat,
+        RefundOrder,
+        accounts::FileAccounts,
+        alipay::Alipay,
+        wechat::{Wechat, shipping::Uploader},
     },
     simulator::{RemoteAccount, RemoteAccounts, Simulated, SimulatedAccounts},
 };
@@ -42,6 +45,10 @@ impl<S: Accounts, C: Clock, R: Random> Accounts for AllAccounts<S, C, R> {
             ProviderKind::Wechat => self.real.wechat(tenant).map(Box::new).map(AnyAccount::Wechat),
             ProviderKind::Alipay => self.real.alipay(tenant).map(Box::new).map(AnyAccount::Alipay),
         }
+    }
+
+    fn uploader(&self, tenant: TenantId) -> Option<Uploader> {
+        self.real.uploader(tenant)
     }
 
     fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {
@@ -110,6 +117,10 @@ impl<C: Clock> Accounts for SimulatedAccounts<C> {
         (provider == ProviderKind::Simulated).then(|| self.account(tenant)).flatten()
     }
 
+    fn uploader(&self, _: TenantId) -> Option<Uploader> {
+        None
+    }
+
     fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {
         let tenant = account.parse().ok().and_then(|tenant| self.of(tenant, provider));
         tenant.ok_or(Forged::UnknownKey)?.verify(received)
@@ -122,6 +133,10 @@ impl Accounts for Option<RemoteAccounts> {
 
     fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<RemoteAccount> {
         self.as_ref().filter(|_| provider == ProviderKind::Simulated)?.account(tenant)
+    }
+
+    fn uploader(&self, _: TenantId) -> Option<Uploader> {
+        None
     }
 
     fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {

@@ -14,9 +14,9 @@ use utoipa::OpenApi;
 
 use super::{
     attempts::Attempt,
-    document::Stepped,
     ports::Kinds,
-    refund_routes::begin_refund,
+    refunds::begin_refund,
+    refusals::Stepped,
     refused::Refused,
     service::Life,
     shown::OrderNow,
@@ -99,28 +99,29 @@ fn stands_otherwise<S: store::sql::Sql>(step: &Step<S>) -> Refused {
 }
 
 async fn cancel_unpaid<K: Kinds>(life: &Life<K>, step: Step<K::Sql>, who: &str) -> Result<Response<Body>, Refused> {
-    let (row, live) = ask_cancel(life, step, who).await?;
+    let (row, live) = ask_cancel(life, step, Told { who, ..Told::default() }).await?;
     let Some(live) = live else { return Ok(OrderNow::ok(&row)) };
     // What does not come about here is done by the work beside the requests.
     life.look(&live).await?;
     after_closing(life, row.order).await
 }
 
-/// Cancels an unpaid order, or has its open attempt closed first, which is given then.
+/// Cancels an unpaid order, or has its open attempt closed first, which is given then. `told`: by
+/// whom, and why.
 pub(super) async fn ask_cancel<K: Kinds>(
     life: &Life<K>,
     mut step: Step<K::Sql>,
-    who: &str,
+    told: Told<'_>,
 ) -> Result<(OrderRow, Option<Attempt>), Refused> {
     let Some(mut live) = step.attempts().await?.into_iter().find(Attempt::is_live) else {
-        life.take(&mut step, Transition::Cancel, Told { who, ..Told::default() }).await?;
+        life.take(&mut step, Transition::Cancel, told).await?;
         return Ok((step.commit().await?, None));
     };
     if live.after_close.is_none() {
         live.after_close = Some(Status::Cancelled);
         live.schedule(step.now_ms);
         step.save_attempt(&live).await?;
-        step.tell(Told { who, what: "cancel_asked", ..Told::default() }).await?;
+        step.tell(Told { what: "cancel_asked", ..told }).await?;
     }
     Ok((step.commit().await?, Some(live)))
 }

@@ -26,14 +26,15 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     cancel::ask_cancel,
-    document::{Asked, Stepped},
     ports::Kinds,
-    refund_routes::begin_refund,
+    refunds::begin_refund,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
+    step::Told,
     vault::hex,
 };
-use crate::follow::Of;
+use crate::blocks::Of;
 
 /// Orders of a list.
 const LIST_MAX: usize = 1_000;
@@ -335,13 +336,15 @@ impl<K: Kinds> Life<K> {
             Status::Cancelled => &mut counted.cancelled,
             Status::Refunding => &mut counted.refunding,
             Status::Refunded => &mut counted.refunded,
-            Status::PendingPayment => match ask_cancel(self, step, &job.who).await?.1 {
-                None => &mut counted.cancelled,
-                Some(_) => {
-                    self.wake().notify_one();
-                    &mut counted.closing
+            Status::PendingPayment => {
+                match ask_cancel(self, step, Told { who: &job.who, ..Told::default() }).await?.1 {
+                    None => &mut counted.cancelled,
+                    Some(_) => {
+                        self.wake().notify_one();
+                        &mut counted.closing
+                    }
                 }
-            },
+            }
             Status::Paid => match begin_refund(self, &mut step, (None, &job.reason, None), &job.who).await {
                 Ok(_) => {
                     step.commit().await?;

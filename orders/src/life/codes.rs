@@ -20,9 +20,11 @@ use store::sql::{Sql as _, Tx as _, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::{Asked, Stepped},
-    handover::{Kind, SET, State, key, offer_of},
+    beside::SET,
+    goods::{Kind, State, key},
+    handover::offer_of,
     ports::Kinds,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
     shown::{OrderNow, secret},

@@ -12,23 +12,18 @@ use kit::{
     api::{Access, Call, Route},
     http::{Body, Mount, Response},
 };
-use store::sql::{Sql, SqlError, Tx as _, Value, stored};
+use store::sql::{Tx as _, Value, stored};
 use utoipa::OpenApi;
 
 use super::{
-    document::Stepped,
+    beside::DELIVERED,
     ports::Kinds,
+    refusals::Stepped,
     refused::Refused,
     service::Life,
     shown::OrderNow,
     step::{Step, Told},
 };
-
-/// From the moment on at which the goods leave, where nobody says that they arrived: 15 days.
-pub(super) const AFTER_SENT_MS: u64 = 15 * DAY_MS;
-/// The after-sale window, from the arrival on: 7 days, as Chinese law has it for distance selling.
-pub(super) const AFTER_SALE_MS: u64 = 7 * DAY_MS;
-const DAY_MS: u64 = 86_400_000;
 
 /// Orders of one transaction: their rows are locked meanwhile.
 const BATCH: u32 = 100;
@@ -36,7 +31,6 @@ const BATCH: u32 = 100;
 const NO_LANE_MS: u64 = 3_600_000;
 
 const DUE: &str = "SELECT order_id FROM completions WHERE due_at <= ? ORDER BY due_at LIMIT ?";
-const NEVER: &str = "DELETE FROM completions WHERE order_id = ?";
 const LATER: &str = "UPDATE completions SET due_at = ? WHERE order_id = ?";
 
 #[derive(OpenApi)]
@@ -78,28 +72,6 @@ async fn deliver<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<B
         }
     }
     Ok(OrderNow::ok(&step.commit().await?))
-}
-
-/// In the timeline.
-const DELIVERED: &str = "delivered";
-
-impl<S: Sql> Step<S> {
-    /// The buyer has the goods: from now on the after-sale window passes.
-    pub(super) async fn arrived(&mut self, who: &str, why: Option<&str>) -> Result<(), SqlError> {
-        self.tell(Told { who, what: DELIVERED, why, ..Told::default() }).await?;
-        self.complete_at(self.now_ms + AFTER_SALE_MS).await
-    }
-
-    /// It is completed then, unless something else happens before.
-    pub(super) async fn complete_at(&mut self, due_ms: u64) -> Result<(), SqlError> {
-        let row = vec![self.row.order.stored().into(), stored(due_ms)?.into()];
-        self.tx.upsert("completions", &["order_id"], &["due_at"], row).await
-    }
-
-    /// The clock has nothing to complete any more.
-    pub(super) async fn complete_never(&mut self) -> Result<(), SqlError> {
-        self.tx.exec(NEVER, vec![self.row.order.stored().into()]).await.map(drop)
-    }
 }
 
 impl<K: Kinds> Life<K> {

@@ -2,8 +2,6 @@
 //! buyer shows, or redeemed by codes that the shop imported. The merchant says it of an offer; an
 //! order has what held when it was paid.
 
-use std::{sync::PoisonError, time::Duration};
-
 use domain::{
     id::{OfferId, OrderId, TenantId},
     order::{Status, Transition},
@@ -11,124 +9,32 @@ use domain::{
 use kit::{
     access::Permission::{ReadOrders, WriteOrders},
     api::{Access, Call, Route},
-    clock::{Clock as _, rfc3339},
+    clock::rfc3339,
     http::{Body, Mount, Response, StatusCode, reply},
     problem::{Code, Problem},
     token::is_same_secret,
 };
 use serde::{Deserialize, Serialize};
-use store::sql::{Lock, Row, Sql, SqlError, Tx as _, Value, stored};
+use store::sql::{Lock, Sql, Tx as _, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::{Asked, Stepped},
+    beside::FROM_MS,
+    goods::{Kind, OFFER, OfferKind, State, key},
     ports::Kinds,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
     shown::{OrderNow, secret},
-    step::{Step, Told},
+    step::Told,
 };
 
-/// From a change of an offer's kind until it counts: every process has heard of it by then.
-const FROM_MS: u64 = 10_000;
-/// How long a process believes what it read of an offer.
-const KEPT: Duration = Duration::from_secs(5);
-/// Offers that a process remembers.
-const KEPT_MAX: usize = 10_000;
-const _: () = assert!(KEPT.as_millis() < FROM_MS as u128);
 /// Wrong pickup codes of an order.
 const TRIES_MAX: u32 = 10;
 /// Of a pickup code: eight digits.
 const PICKUP_CODES: u64 = 100_000_000;
 
-const OFFER: &str = "SELECT kind, kind_before, from_at FROM offer_handovers WHERE tenant = ? AND offer = ?";
-const BEGIN: &str = "INSERT INTO handovers (order_id, kind, state, tries, next_at) VALUES (?, ?, 1, 0, ?)";
-const LOOK: &str = "SELECT kind, state, tries FROM handovers WHERE order_id = ?";
 const TRIED: &str = "UPDATE handovers SET tries = tries + 1 WHERE order_id = ?";
-pub(super) const SET: &str = "UPDATE handovers SET state = ?, next_at = ? WHERE order_id = ? AND state = ?";
-/// Codes that nobody gave yet are not given any more; those that were are withdrawn.
-const WITHDRAW: &str =
-    "UPDATE handovers SET state = 3, next_at = ? WHERE order_id = ? AND kind = 3 AND state IN (1, 2)";
-
-/// How goods reach their buyer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// A carrier brings them.
-    Express = 1,
-    /// The buyer comes with a code.
-    Pickup = 2,
-    /// They are codes.
-    Code = 3,
-}
-
-/// Where the handover of an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its buyer has nothing yet.
-    Waiting = 1,
-    /// He has it.
-    Given = 2,
-    /// It is refunded; its codes are to be withdrawn.
-    Withdrawing = 3,
-    /// They are.
-    Withdrawn = 4,
-}
-
-impl Kind {
-    fn from_stored(number: i64) -> Option<Self> {
-        [Self::Express, Self::Pickup, Self::Code].into_iter().find(|kind| *kind as i64 == number)
-    }
-}
-
-impl State {
-    pub(super) const fn stored(self) -> i64 {
-        self as i64
-    }
-
-    fn from_stored(number: i64) -> Option<Self> {
-        [Self::Waiting, Self::Given, Self::Withdrawing, Self::Withdrawn].into_iter().find(|s| s.stored() == number)
-    }
-}
-
-/// What an offer's row says.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OfferKind {
-    kind: Kind,
-    before: Kind,
-    from_ms: u64,
-}
-
-impl OfferKind {
-    const SENT: Self = Self { kind: Kind::Express, before: Kind::Express, from_ms: 0 };
-
-    fn read(rows: Vec<Row>) -> Result<Self, SqlError> {
-        let Some(mut row) = rows.into_iter().next() else { return Ok(Self::SENT) };
-        let mut kind = || row.int_as("kind of a handover", Kind::from_stored);
-        let (kind, before) = (kind()?, kind()?);
-        Ok(Self { kind, before, from_ms: row.number()? })
-    }
-
-    const fn at(self, now_ms: u64) -> Kind {
-        if now_ms >= self.from_ms { self.kind } else { self.before }
-    }
-}
-
-/// A handover's row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Handover {
-    pub(super) kind: Kind,
-    pub(super) state: State,
-    tries: u32,
-}
-
-impl Handover {
-    pub(super) fn read(rows: Vec<Row>) -> Result<Option<Self>, SqlError> {
-        let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-        let kind = row.int_as("kind of a handover", Kind::from_stored)?;
-        Ok(Some(Self { kind, state: row.int_as("state of a handover", State::from_stored)?, tries: row.number()? }))
-    }
-}
 
 /// A wish about an offer.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -236,10 +142,6 @@ pub(super) fn offer_of(call: &Call<'_>) -> Result<(TenantId, OfferId), Refused> 
     Ok((tenant, call.part("offer_id")?))
 }
 
-pub(super) fn key(tenant: TenantId, offer: OfferId) -> Vec<Value> {
-    vec![tenant.stored().into(), offer.stored().into()]
-}
-
 /// The code by which the buyer picks the goods of a paid order up. Whoever has it gets them.
 #[utoipa::path(
     get, path = "/v1/orders/{order_id}/pickup", operation_id = "pickup_code", tag = "orders",
@@ -296,61 +198,7 @@ async fn pick_up<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<B
     Ok(OrderNow::ok(&step.commit().await?))
 }
 
-impl<S: Sql> Step<S> {
-    /// How the goods of this order reach the buyer; `None`: by a carrier.
-    pub(super) async fn handover(&mut self) -> Result<Option<Handover>, SqlError> {
-        Handover::read(self.tx.rows(LOOK, vec![self.row.order.stored().into()]).await?)
-    }
-
-    /// Moves the handover, which has nothing left to do then. Whether it stood so.
-    pub(super) async fn set_handover(&mut self, from: State, to: State) -> Result<bool, SqlError> {
-        let params = vec![to.stored().into(), Value::Null, self.row.order.stored().into(), from.stored().into()];
-        Ok(self.tx.exec(SET, params).await? == 1)
-    }
-
-    /// The order is refunded: its codes count no more.
-    pub(super) async fn withdraw_codes(&mut self) -> Result<(), SqlError> {
-        let params = vec![stored(self.now_ms)?.into(), self.row.order.stored().into()];
-        self.tx.exec(WITHDRAW, params).await.map(drop)
-    }
-}
-
 impl<K: Kinds> Life<K> {
-    /// The order is paid: from now on its goods are to reach the buyer.
-    pub(super) async fn begin_handover(&self, step: &mut Step<K::Sql>) -> Result<(), Refused> {
-        let kind = self.kind_of(step.row.tenant, step.row.offer).await?.at(step.now_ms);
-        let next = match kind {
-            Kind::Express => return Ok(()),
-            Kind::Pickup => Value::Null,
-            Kind::Code => stored(step.now_ms)?.into(),
-        };
-        step.tx.exec(BEGIN, vec![step.row.order.stored().into(), (kind as i64).into(), next]).await?;
-        self.wake().notify_one();
-        Ok(())
-    }
-
-    async fn kind_of(&self, tenant: TenantId, offer: OfferId) -> Result<OfferKind, Refused> {
-        let (now, known) = (self.ports().clock.monotonic(), self.kinds());
-        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = lock().get(&(tenant, offer)).copied();
-        if let Some((_, kind)) = kept.filter(|(at, _)| now.saturating_sub(*at) < KEPT) {
-            return Ok(kind);
-        }
-        let kind = OfferKind::read(self.own()?.rows(OFFER, key(tenant, offer)).await?)?;
-        let mut known = lock();
-        if known.len() >= KEPT_MAX {
-            known.clear();
-        }
-        known.insert((tenant, offer), (now, kind));
-        Ok(kind)
-    }
-
-    /// How the goods of an order reach its buyer.
-    pub(super) async fn handover(&self, order: OrderId) -> Result<Option<Handover>, SqlError> {
-        let shard = self.orders().map().home_of_order(order).shard;
-        Handover::read(self.orders().beside(shard, LOOK, vec![order.stored().into()]).await?)
-    }
-
     /// Follows from the order and the deployment's key: nothing of it is stored.
     fn code_of(&self, order: OrderId) -> String {
         let secret = self.vault().secret_of("pickup", &order.to_string());

@@ -82,13 +82,13 @@ async fn notify<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Bo
     let notice = match life.ports().accounts.verify(provider, account, received) {
         Ok(notice) => notice,
         Err(forged) => {
-            life.notices().count(provider, Err(forged));
+            life.metrics().notices.count(provider, Err(forged));
             tracing::warn!(provider = provider.as_str(), %forged, "a notice is not believed");
             return Ok(answer(provider, false));
         }
     };
     let effect = life.take_notice(&notice).await?;
-    life.notices().count(provider, Ok(&effect));
+    life.metrics().notices.count(provider, Ok(&effect));
     Ok(answer(provider, true))
 }
 

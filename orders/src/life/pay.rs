@@ -16,8 +16,8 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::{
     attempts::{Attempt, method},
-    document::Asked,
     ports::{Accounts as _, Kinds},
+    refusals::Asked,
     refused::Refused,
     service::Life,
     shown::{Amount, OrderNow},

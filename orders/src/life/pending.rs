@@ -9,7 +9,7 @@ use domain::{
 use kit::http::{Body, Response, StatusCode, reply};
 use store::sql::{Tx as _, Value, stored};
 
-use super::{cancel::ask_cancel, ports::Kinds, refused::Refused, service::Life, shown::OrderNow};
+use super::{cancel::ask_cancel, ports::Kinds, refused::Refused, service::Life, shown::OrderNow, step::Told};
 
 /// How long an order may be without its row. A row that comes later is the buyer's to cancel again.
 const PENDING_MS: u64 = 600_000;
@@ -69,7 +69,7 @@ impl<K: Kinds> Life<K> {
             if let Some(step) = step
                 && (step.row.tenant, step.row.buyer, step.row.status) == (tenant, buyer, Status::PendingPayment)
             {
-                ask_cancel(self, step, "buyer").await?;
+                ask_cancel(self, step, Told { who: "buyer", ..Told::default() }).await?;
             }
             self.orders().change_beside(shard, FORGET, key().into()).await?;
         }

@@ -14,8 +14,8 @@ use kit::{
 use store::{shards::Store, sql::Sql};
 
 use super::vault::Vault;
-use crate::follow::Blocks;
-use crate::payment::{Forged, Notice, Provider, ProviderKind, Received};
+use crate::blocks::Blocks;
+use crate::payment::{Forged, Notice, Provider, ProviderKind, Received, wechat::shipping::Uploader};
 
 /// Merchants' accounts at the providers.
 pub trait Accounts: Send + Sync + 'static {
@@ -24,6 +24,9 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// The account of a tenant; `None`: the tenant has none there.
     fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Self::Provider>;
+
+    /// Who is told that goods of a tenant were sent; `None`: no money waits for it.
+    fn uploader(&self, tenant: TenantId) -> Option<Uploader>;
 
     /// Who sent a notice, and what it says. `account` stands in the address that it came to: it
     /// MUST do no more than choose a key.

@@ -18,8 +18,8 @@ use store::sql::{Tx, Value, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::{Asked, Stepped},
     ports::Kinds,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
     shown::{OrderNow, secret},
@@ -178,6 +178,14 @@ async fn erase<K: Kinds>(life: &Life<K>, call: &Call<'_>) -> Result<Response<Bod
 }
 
 impl<K: Kinds> Life<K> {
+    /// The phone of an order's recipient, with its middle hidden; `None`: nobody was said.
+    pub(super) async fn masked_phone(&self, row: &OrderRow) -> Result<Option<String>, Refused> {
+        let shard = self.orders().map().home_of_order(row.order).shard;
+        let whose = key((row.order, (row.tenant, row.buyer)));
+        let said = read(self.orders().beside(shard, LOOK, whose).await?, self.vault())?;
+        Ok(said.map(|Recipient { phone, .. }| masked(&phone)))
+    }
+
     async fn recipient(&self, whose: (OrderId, Person)) -> Result<Recipient, Refused> {
         let shard = self.orders().map().home_of_order(whose.0).shard;
         let rows = self.orders().beside(shard, LOOK, key(whose)).await?;
@@ -212,6 +220,12 @@ async fn keep<T: Tx>(
     values.extend([sealed.into(), tail_of(vault, &recipient.phone).as_str().into(), stored(now_ms)?.into()]);
     let set = ["sealed", "phone_tail", "updated_at"];
     Ok(tx.upsert("recipients", &["order_id", "tenant", "buyer"], &set, values).await?)
+}
+
+/// `138****1234`.
+fn masked(phone: &str) -> String {
+    let shown = |index: usize| index < 3 || index + TAIL >= phone.len();
+    phone.chars().enumerate().map(|(index, digit)| if shown(index) { digit } else { '*' }).collect()
 }
 
 /// By which the phones of a list are found that end in these digits.

@@ -1,10 +1,6 @@
 //! Refunds by the merchant, full and partial. A partial one moves money alone; what completes the
 //! refund of all that was paid is a full one, and takes the order with it.
 
-use domain::{
-    money::Money,
-    order::{Status, Transition},
-};
 use kit::{
     access::Permission,
     api::{Access, Call, Route},
@@ -14,23 +10,18 @@ use kit::{
     problem::{Code, Problem},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    attempts::Attempt,
-    document::Asked,
     ports::Kinds,
-    refunds::{NewRefund, RefundRow},
+    refunds::{RefundRow, begin_refund},
+    refusals::Asked,
     refused::Refused,
     service::Life,
     shown::{Amount, OrderNow},
-    step::{Step, Told},
+    step::Step,
 };
-use crate::payment::{
-    attempt::AttemptState,
-    pacer::{Pace, RefundPhase},
-};
+use crate::payment::pacer::RefundPhase;
 
 /// A wish to give money back.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -119,54 +110,4 @@ fn shown<S: store::sql::Sql>(step: &Step<S>, refund: &RefundRow) -> Result<Respo
     let (amount, reason) = (refund.amount.into(), refund.reason.clone());
     let order = OrderNow::of(&step.row);
     Ok(reply::json(StatusCode::CREATED, &RefundShown { number, state, amount, reason, order }))
-}
-
-/// What is left of an attempt that was paid.
-fn left(attempt: &Attempt, refunds: &[RefundRow]) -> i64 {
-    let of_it = refunds.iter().filter(|refund| refund.attempt == attempt.attempt && refund.counts());
-    of_it.fold(attempt.amount.amount, |left, refund| left.saturating_sub(refund.amount.amount))
-}
-
-/// Makes a refund of a paid order, with the order's own step where it is a full one. Its number
-/// among the order's.
-pub(super) async fn begin_refund<K: Kinds>(
-    life: &Life<K>,
-    step: &mut Step<K::Sql>,
-    (amount, reason, request_key): (Option<i64>, &str, Option<&str>),
-    who: &str,
-) -> Result<u32, Refused> {
-    let refunds = step.refunds().await?;
-    let attempts = step.attempts().await?;
-    let paid = attempts.iter().find(|attempt| attempt.state == AttemptState::Paid && left(attempt, &refunds) > 0);
-    let is_open = matches!(step.row.status, Status::Paid | Status::Fulfilled | Status::Completed | Status::Refunding);
-    let Some(paid) = paid.filter(|_| is_open) else {
-        return Err(Refused::conflict("there is nothing to refund of this order", &OrderNow::of(&step.row)));
-    };
-    let left = left(paid, &refunds);
-    let amount = Money { amount: amount.unwrap_or(left), ..paid.amount };
-    if amount.amount > left {
-        let current = json!({"refundable": Amount::from(Money { amount: left, ..amount })});
-        return Err(Refused::conflict("more than is left of what was paid; `current` shows that", &current));
-    }
-    if Pace::of(paid.provider()).is_some_and(|pace| refunds.len() >= pace.per_order_max as usize) {
-        let detail = "the provider allows no more refunds of one payment: refund the rest on its site";
-        return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
-    }
-    let number = step.add_refund(paid, NewRefund { amount, reason, request_key }).await?;
-    let ours = RefundRow::number(step.row.order, number)?;
-    let (own, amount) = (Some(ours.as_str()), Some(amount.amount));
-    let told = Told { who, what: "refund_asked", number: own, amount, why: Some(reason) };
-    let transition = match step.row.status {
-        Status::Paid => Transition::RefundPaid,
-        Status::Fulfilled => Transition::RefundFulfilled,
-        Status::Completed => Transition::RefundCompleted,
-        // It is refunding: one that came to nothing is asked for anew.
-        _ => return step.tell(told).await.map(|()| number).map_err(Refused::from),
-    };
-    if amount == Some(left) {
-        life.take(step, transition, told).await?;
-    } else {
-        step.tell(told).await?;
-    }
-    Ok(number)
 }

@@ -6,6 +6,7 @@ use domain::{
     money::Money,
     order::{Status, Transition},
 };
+use serde_json::json;
 use store::sql::{Row, Sql, SqlError, Tx as _, Value, stored};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     ports::{Accounts as _, Kinds},
     refused::Refused,
     service::Life,
+    shown::{Amount, OrderNow},
     step::{Step, Told},
 };
 use crate::payment::{
@@ -265,4 +267,54 @@ impl<K: Kinds> Life<K> {
         }
         Ok(true)
     }
+}
+
+/// What is left of an attempt that was paid.
+fn left(attempt: &Attempt, refunds: &[RefundRow]) -> i64 {
+    let of_it = refunds.iter().filter(|refund| refund.attempt == attempt.attempt && refund.counts());
+    of_it.fold(attempt.amount.amount, |left, refund| left.saturating_sub(refund.amount.amount))
+}
+
+/// Makes a refund of a paid order, with the order's own step where it is a full one. Its number
+/// among the order's.
+pub(super) async fn begin_refund<K: Kinds>(
+    life: &Life<K>,
+    step: &mut Step<K::Sql>,
+    (amount, reason, request_key): (Option<i64>, &str, Option<&str>),
+    who: &str,
+) -> Result<u32, Refused> {
+    let refunds = step.refunds().await?;
+    let attempts = step.attempts().await?;
+    let paid = attempts.iter().find(|attempt| attempt.state == AttemptState::Paid && left(attempt, &refunds) > 0);
+    let is_open = matches!(step.row.status, Status::Paid | Status::Fulfilled | Status::Completed | Status::Refunding);
+    let Some(paid) = paid.filter(|_| is_open) else {
+        return Err(Refused::conflict("there is nothing to refund of this order", &OrderNow::of(&step.row)));
+    };
+    let left = left(paid, &refunds);
+    let amount = Money { amount: amount.unwrap_or(left), ..paid.amount };
+    if amount.amount > left {
+        let current = json!({"refundable": Amount::from(Money { amount: left, ..amount })});
+        return Err(Refused::conflict("more than is left of what was paid; `current` shows that", &current));
+    }
+    if Pace::of(paid.provider()).is_some_and(|pace| refunds.len() >= pace.per_order_max as usize) {
+        let detail = "the provider allows no more refunds of one payment: refund the rest on its site";
+        return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
+    }
+    let number = step.add_refund(paid, NewRefund { amount, reason, request_key }).await?;
+    let ours = RefundRow::number(step.row.order, number)?;
+    let (own, amount) = (Some(ours.as_str()), Some(amount.amount));
+    let told = Told { who, what: "refund_asked", number: own, amount, why: Some(reason) };
+    let transition = match step.row.status {
+        Status::Paid => Transition::RefundPaid,
+        Status::Fulfilled => Transition::RefundFulfilled,
+        Status::Completed => Transition::RefundCompleted,
+        // It is refunding: one that came to nothing is asked for anew.
+        _ => return step.tell(told).await.map(|()| number).map_err(Refused::from),
+    };
+    if amount == Some(left) {
+        life.take(step, transition, told).await?;
+    } else {
+        step.tell(told).await?;
+    }
+    Ok(number)
 }

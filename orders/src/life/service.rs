@@ -1,4 +1,4 @@
-//! The service: what its handlers share, and its routes.
+//! The service: what its handlers share.
 
 use std::{
     collections::HashMap,
@@ -12,36 +12,29 @@ use domain::{
     shard::ShardId,
 };
 use kit::{
-    access::Actor,
-    api::{Api, Call, Route},
+    api::Call,
     clock::Clock as _,
-    http::{HeaderMap, Method, Mount, bearer},
+    http::bearer,
     problem::{Code, Problem},
 };
 use store::{orders::Orders, sql::SqlError};
 use tokio::sync::Notify;
 
 use super::{
-    cancel, cancels, codes, complete,
-    handover::{self, OfferKind},
-    notify, pay, payable,
-    ports::{Kinds, Ports, Staff as _},
+    goods::OfferKind,
+    metrics::Metrics,
+    ports::{Kinds, Ports},
     rates::Rates,
-    recipient, refund_routes,
     refused::Refused,
-    settle, ship,
     vault::Vault,
-    voucher,
 };
-use crate::payment::notice::NoticeMetrics;
-
 /// Kinds of offers that were asked for, and since when they are known.
 type OfferKinds = HashMap<(TenantId, OfferId), (Duration, OfferKind)>;
 
 /// What the handlers of this service share.
 pub struct Life<K: Kinds> {
     ports: Ports<K>,
-    notices: NoticeMetrics,
+    metrics: Metrics,
     rates: Rates<K::Clock>,
     /// Of the lanes that were met: a lane stays on its partition.
     partitions: Mutex<HashMap<LaneId, PartitionId>>,
@@ -53,9 +46,9 @@ pub struct Life<K: Kinds> {
 
 impl<K: Kinds> Life<K> {
     /// The service over its ports.
-    pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
+    pub fn new(ports: Ports<K>, metrics: Metrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, notices, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
+        Self { ports, metrics, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
     }
 
     /// Its ports.
@@ -88,9 +81,9 @@ impl<K: Kinds> Life<K> {
         self.ports.clock.now_ms()
     }
 
-    /// What notices come to.
-    pub(super) fn notices(&self) -> &NoticeMetrics {
-        &self.notices
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How often buyers ask.
@@ -129,20 +122,5 @@ impl<K: Kinds> Life<K> {
     pub(super) fn of_merchant(call: &Call<'_>) -> Result<(TenantId, OrderId), Refused> {
         let tenant = TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found())?;
         Ok((tenant, call.part("order_id")?))
-    }
-}
-
-impl<K: Kinds> Api for Life<K> {
-    type Error = Refused;
-
-    fn routes() -> Vec<Mount<Route<Self>>> {
-        let paid = [pay::routes(), payable::routes(), notify::routes(), voucher::routes(), refund_routes::routes()];
-        let ended = [cancel::routes(), cancels::routes(), complete::routes(), settle::routes()];
-        let sent = [recipient::routes(), ship::routes(), handover::routes(), codes::routes()];
-        paid.into_iter().chain(ended).chain(sent).flatten().collect()
-    }
-
-    async fn actor(&self, token: &str, method: &Method, headers: &HeaderMap) -> Result<Actor, Box<Problem>> {
-        self.ports.staff.actor(token, method, headers).await
     }
 }

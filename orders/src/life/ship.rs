@@ -10,8 +10,8 @@ use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::{Asked, Stepped},
     ports::Kinds,
+    refusals::{Asked, Stepped},
     refused::Refused,
     service::Life,
     shown::OrderNow,

@@ -9,11 +9,11 @@ use domain::{
 };
 use kit::random::Random as _;
 use store::{
-    orders::{Marked, OutboxRow},
+    orders::OutboxRow,
     sql::{Sql, SqlError, Tx as _, Value, stored},
 };
 
-use super::{complete::AFTER_SENT_MS, ports::Kinds, refused::Refused, service::Life, shown::OrderNow};
+use super::{ports::Kinds, refused::Refused, service::Life};
 
 /// Under the row's lock: two entries of an order never take one number.
 const TELL: &str = "INSERT INTO timeline (order_id, entry, happened_at, who, what, number, amount, why) \
@@ -62,44 +62,6 @@ impl<K: Kinds> Life<K> {
         Ok(row.map(|row| Step { tx, row, partition, now_ms: self.now_ms() }))
     }
 
-    /// Takes the order through a transition, with its outbox row and its line.
-    pub(super) async fn take(
-        &self,
-        step: &mut Step<K::Sql>,
-        transition: Transition,
-        told: Told<'_>,
-    ) -> Result<(), Refused> {
-        let out = outbox_row(&step.row, step.partition, transition, self.record_id(transition, step.now_ms)?);
-        match self.orders().step(&mut step.tx, (step.row.order, transition), &out).await? {
-            Marked::Done => {}
-            Marked::NotFound => return Err(Refused::not_found()),
-            Marked::Conflict(_) | Marked::Held => {
-                let detail = "the order stands otherwise than this needs; `current` shows it";
-                return Err(Refused::conflict(detail, &OrderNow::of(&step.row)));
-            }
-        }
-        step.row.status = transition.to();
-        step.tell(Told { what: transition.to().as_str(), ..told }).await?;
-        self.follow_up(step, transition).await
-    }
-
-    /// What else changes with a transition, in its transaction.
-    async fn follow_up(&self, step: &mut Step<K::Sql>, transition: Transition) -> Result<(), Refused> {
-        match transition {
-            Transition::Pay => {
-                self.tell_voucher(step).await?;
-                self.begin_handover(step).await
-            }
-            Transition::Fulfil => Ok(step.complete_at(step.now_ms + AFTER_SENT_MS).await?),
-            Transition::Complete => Ok(step.complete_never().await?),
-            Transition::RefundPaid | Transition::RefundFulfilled | Transition::RefundCompleted => {
-                step.complete_never().await?;
-                Ok(step.withdraw_codes().await?)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Tells that a refund is done that moves no state: so much has gone back of the order up to
     /// now, in minor units. Nobody is told of what goes back of money that did not pay it.
     pub(super) async fn tell_part_refund(
@@ -127,7 +89,7 @@ impl<K: Kinds> Life<K> {
     /// The id of a record. Those of events rise with time, because the relay takes an order's
     /// events in the order of their ids; releases, of which many are made in a millisecond, are all
     /// random.
-    fn record_id(&self, transition: Transition, now_ms: u64) -> Result<RecordId, Refused> {
+    pub(super) fn record_id(&self, transition: Transition, now_ms: u64) -> Result<RecordId, Refused> {
         if transition.units() != Units::GivenBack {
             return self.event_id(now_ms);
         }
@@ -169,7 +131,7 @@ impl<K: Kinds> Life<K> {
 
 /// What a transition puts into the log: a release, from whose decision the events follow, or the
 /// event itself.
-fn outbox_row(row: &OrderRow, partition: PartitionId, transition: Transition, id: RecordId) -> OutboxRow {
+pub(super) fn outbox_row(row: &OrderRow, partition: PartitionId, transition: Transition, id: RecordId) -> OutboxRow {
     let OrderRow { lane, order, buyer, offer, quantity, key, .. } = *row;
     let (kind, topic, payload) = if transition.units() == Units::GivenBack {
         let released = Released { lane, order, buyer, offer, quantity, key, became: Some(transition.to()) };

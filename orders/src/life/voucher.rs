@@ -17,8 +17,8 @@ use store::sql::{Sql, SqlError, Tx as _, stored};
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    document::Stepped,
     ports::Kinds,
+    refusals::Stepped,
     refused::Refused,
     service::Life,
     shown::{OrderNow, secret},

@@ -32,6 +32,7 @@ pub async fn work<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
         }
     });
     shards.spawn(cancel(Arc::clone(&life), stop.clone()));
+    shards.spawn(meet(Arc::clone(&life), stop.clone()));
     for shard in (0..life.orders().map().shards()).map(ShardId) {
         shards.spawn(expire(Arc::clone(&life), shard, stop.clone()));
         shards.spawn(ask(Arc::clone(&life), shard, stop.clone()));
@@ -71,12 +72,31 @@ async fn cancel<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
     }
 }
 
+/// Meets buyers who let orders expire.
+async fn meet<K: Kinds>(life: Arc<Life<K>>, stop: CancellationToken) {
+    let mut looked = 0;
+    while stop.run_until_cancelled(tokio::time::sleep(if looked > 0 { PAUSE } else { LOOK })).await.is_some() {
+        looked = life.meet_hoarders().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "looking for buyers who let orders expire failed; it goes on from there");
+            0
+        });
+    }
+}
+
 async fn hand_over<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if let Err(error) = tell_shippings(&life, shard).await {
+            tracing::warn!(shard = shard.0, %error, "telling that goods were sent failed; it is done again");
+        }
         if let Err(error) = life.hand_over(shard).await {
             tracing::warn!(shard = shard.0, %error, "giving redeem codes failed; it is done again");
         }
     }
+}
+
+async fn tell_shippings<K: Kinds>(life: &Life<K>, shard: ShardId) -> Result<(), Refused> {
+    life.upload_due(shard).await?;
+    life.count_near_limit(shard).await.map(drop)
 }
 
 async fn ask<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationToken) {

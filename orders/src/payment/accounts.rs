@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use toml::de::{DeTable, DeValue};
 
 use super::alipay::{self, Alipay};
-use super::wechat::{self, Wechat};
+use super::wechat::{self, Wechat, shipping::Uploader};
 use super::{Forged, Notice, ProviderKind, Received};
 
 pub use self::table::Flaw;
@@ -145,6 +145,7 @@ fn said(path: &Path, texts: &Texts) -> Result<file::Said, AccountsError> {
 /// The accounts of one reading, each with its adapter.
 struct Known<C, R> {
     wechat: HashMap<TenantId, Wechat<C, R>>,
+    uploaders: HashMap<TenantId, Uploader>,
     alipay: HashMap<TenantId, Alipay<C>>,
     wechat_ring: Arc<wechat::Ring>,
     alipay_ring: Arc<alipay::Ring>,
@@ -153,7 +154,7 @@ struct Known<C, R> {
 impl<C, R> Default for Known<C, R> {
     fn default() -> Self {
         let (wechat_ring, alipay_ring) = (Arc::default(), Arc::default());
-        Self { wechat: HashMap::new(), alipay: HashMap::new(), wechat_ring, alipay_ring }
+        Self { wechat: HashMap::new(), uploaders: HashMap::new(), alipay: HashMap::new(), wechat_ring, alipay_ring }
     }
 }
 
@@ -213,6 +214,10 @@ impl<C: Clock, R: Random> FileAccounts<C, R> {
 
     fn known_of(&self, said: file::Said) -> Result<Known<C, R>, ClientError> {
         let (wechat_ring, alipay_ring) = (Arc::new(said.wechat_ring), Arc::new(said.alipay_ring));
+        let platform = Client::new(&said.platform_url, ClientLimits::default())?;
+        let uploader =
+            |account: &Arc<wechat::Account>| Some((account.tenant, Uploader::new(account, platform.clone())?));
+        let uploaders = said.wechat.iter().filter_map(uploader).collect();
         let client = Client::new(&said.wechat_url, ClientLimits::default())?;
         let wechat = said.wechat.into_iter().map(|account| {
             let (tenant, ring, clock) = (account.tenant, Arc::clone(&wechat_ring), self.clock.clone());
@@ -224,7 +229,7 @@ impl<C: Clock, R: Random> FileAccounts<C, R> {
             let (tenant, ring, clock) = (account.tenant, Arc::clone(&alipay_ring), self.clock.clone());
             (tenant, Alipay::new(account, ring, client.clone(), clock))
         });
-        Ok(Known { wechat, alipay: alipay.collect(), wechat_ring, alipay_ring })
+        Ok(Known { wechat, uploaders, alipay: alipay.collect(), wechat_ring, alipay_ring })
     }
 
     /// Looks at the files until `stop`.
@@ -255,6 +260,12 @@ impl<C: Clock, R: Random> FileAccounts<C, R> {
     #[must_use]
     pub fn wechat(&self, tenant: TenantId) -> Option<Wechat<C, R>> {
         self.now().wechat.get(&tenant).cloned()
+    }
+
+    /// Who is told that goods of a tenant were sent, where its account at WeChat Pay waits for it.
+    #[must_use]
+    pub fn uploader(&self, tenant: TenantId) -> Option<Uploader> {
+        self.now().uploaders.get(&tenant).cloned()
     }
 
     /// A tenant's account at Alipay.

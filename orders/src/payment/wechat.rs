@@ -21,6 +21,7 @@ use kit::client::{Ask, Client};
 use kit::clock::Clock;
 use kit::http::{Method as HttpMethod, header};
 use kit::random::Random;
+use kit::settings::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -52,6 +53,8 @@ pub struct Account {
     pub answers_signed_by: Option<String>,
     /// Where notices go: an `https` URL without a query.
     pub notify_url: String,
+    /// Of the app at the open platform, which is told that goods were sent; `None`: nobody is.
+    pub platform_secret: Option<Secret>,
 }
 
 /// The keys that WeChat signs with, of all accounts: platform certificates and public keys side by

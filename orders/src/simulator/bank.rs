@@ -116,6 +116,8 @@ pub struct Trade {
     pub refunded: i64,
     /// What others hold of it, by sharing number.
     pub shared: BTreeMap<String, i64>,
+    /// What was told of its shipping last.
+    pub shipping: Option<serde_json::Value>,
     refunds: usize,
     refund_ms: Option<u64>,
     is_unfrozen: bool,
@@ -272,6 +274,7 @@ impl<C: Clock> Bank<C> {
                     paid_ms: None,
                     refunded: 0,
                     shared: BTreeMap::new(),
+                    shipping: None,
                     refunds: 0,
                     refund_ms: None,
                     is_unfrozen: !opening.is_shared,
@@ -388,6 +391,19 @@ impl<C: Clock> Bank<C> {
     /// [`No::Absent`].
     pub fn find_refund(&self, account: &str, refund: &Number) -> Result<BankRefund, No> {
         self.state().refunds.get(&key(account, refund)).cloned().ok_or(No::Absent)
+    }
+
+    /// The platform is told how the goods of a payment were sent.
+    ///
+    /// # Errors
+    ///
+    /// [`No::Absent`] for what is not paid.
+    pub fn ship(&self, account: &str, number: &Number, shipping: serde_json::Value) -> Result<(), No> {
+        let mut state = self.state();
+        let trade = state.trades.get_mut(&key(account, number));
+        let trade = trade.filter(|trade| trade.state == PaymentState::Paid).ok_or(No::Absent)?;
+        trade.shipping = Some(shipping);
+        Ok(())
     }
 
     /// Shares a payment; the same sharing number again is the same sharing. Whether it is done: the

@@ -35,6 +35,7 @@ pub struct Route(Path);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
     Wechat(Call),
+    Token,
     Shipping,
     Alipay,
     Cashier,
@@ -211,6 +212,23 @@ impl<C: Clock> Simulator<C> {
         }
     }
 
+    /// The open platform, whose faults come as numbers with status 200.
+    async fn platform(&self, path: Path, asked: Asked<'_>) -> Response<Body> {
+        let Some(side) = &self.wechat else { return not_found() };
+        let query = asked.query().unwrap_or_default().to_owned();
+        let body = match read_body(asked.body, BODY_BYTES_MAX, BODY_DEADLINE).await {
+            Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
+            Err(error) => return Problem::from(error).to_response(),
+        };
+        let said = match (path, self.bank.next_fault()) {
+            (_, Some(Fault::TooOften)) => serde_json::json!({"errcode": 45_009, "errmsg": "simulated"}),
+            (_, Some(_)) => serde_json::json!({"errcode": -1, "errmsg": "simulated"}),
+            (Path::Token, None) => side.token(&body),
+            (_, None) => side.shipped(&self.bank, &query, &body),
+        };
+        reply::json(StatusCode::OK, &said)
+    }
+
     fn cashier(&self, path: Path, asked: &Asked<'_>) -> Response<Body> {
         let account = asked.part("account");
         let Ok(number) = asked.part("number").parse::<Number>() else { return not_found() };
@@ -285,6 +303,7 @@ impl<C: Clock> Service for Simulator<C> {
             Mount::post("/v3/profitsharing/orders", "wechat_share", wechat(Call::Share)),
             Mount::post("/v3/profitsharing/orders/unfreeze", "wechat_unfreeze", wechat(Call::Unfreeze)),
             Mount::post("/v3/profitsharing/return-orders", "wechat_give_back", wechat(Call::GiveBack)),
+            Mount::post("/cgi-bin/stable_token", "wechat_token", Route(Path::Token)),
             Mount::post("/wxa/sec/order/upload_shipping_info", "wechat_shipping", Route(Path::Shipping)),
             Mount::post("/gateway.do", "alipay_gateway", Route(Path::Alipay)),
             Mount::get("/gateway.do", "alipay_page", Route(Path::Alipay)),
@@ -295,16 +314,7 @@ impl<C: Clock> Service for Simulator<C> {
         match route.0 {
             Path::Wechat(call) => self.wechat(call, asked).await,
             Path::Alipay => self.alipay(asked).await,
-            Path::Shipping => {
-                // The platform's own faults come as numbers with status 200.
-                let errcode = match self.bank.next_fault() {
-                    Some(Fault::TooOften) => 45_009,
-                    Some(_) => -1,
-                    None if asked.query() == Some("access_token=") => 41_001,
-                    None => 0,
-                };
-                reply::json(StatusCode::OK, &serde_json::json!({"errcode": errcode, "errmsg": "simulated"}))
-            }
+            Path::Token | Path::Shipping => self.platform(route.0, asked).await,
             path => self.cashier(path, &asked),
         }
     }

@@ -23,7 +23,12 @@ pub struct WechatSide {
     pub keys: Vec<(String, SigningKey)>,
     /// The merchant's `APIv3` key.
     pub seal: SealKey,
+    /// Of the app at the open platform.
+    pub platform_secret: String,
 }
+
+/// The token of whoever has the app's secret.
+const TOKEN: &str = "simulated";
 
 /// What is asked, and of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +101,30 @@ impl WechatSide {
             (HeaderName::from_static("wechatpay-nonce"), nonce.to_owned()),
             (HeaderName::from_static("wechatpay-signature"), signature),
         ]
+    }
+
+    /// A token of the open platform.
+    pub(super) fn token(&self, body: &Value) -> Value {
+        let is_its = body["appid"] == self.app_id.as_str() && body["secret"] == self.platform_secret.as_str();
+        match is_its && body["grant_type"] == "client_credential" {
+            true => json!({"access_token": TOKEN, "expires_in": 7_200}),
+            false => json!({"errcode": 40_125, "errmsg": "simulated"}),
+        }
+    }
+
+    /// What was told of a shipping.
+    pub(super) fn shipped<C: Clock>(&self, bank: &Bank<C>, query: &str, body: &Value) -> Value {
+        let errcode = match query.strip_prefix("access_token=") {
+            None | Some("") => 41_001,
+            Some(TOKEN) if text(body, "/order_key/mchid") == Ok(&*self.merchant) => {
+                let number = number(body, "/order_key/out_trade_no");
+                let shipped = number.and_then(|number| bank.ship(&self.merchant, &number, body.clone()));
+                shipped.map_or(10_060_001, |()| 0)
+            }
+            Some(TOKEN) => 10_060_001,
+            Some(_) => 40_001,
+        };
+        json!({"errcode": errcode, "errmsg": "simulated"})
     }
 
     /// Carries a request out.

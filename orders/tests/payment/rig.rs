@@ -65,6 +65,7 @@ pub(crate) fn wechat_account(id: u64, merchant: &str) -> Arc<wechat::Account> {
         seal: SealKey::new(SEAL).unwrap(),
         answers_signed_by: Some(PUBLIC_KEY_ID.to_owned()),
         notify_url: NOTIFY_URL.to_owned(),
+        platform_secret: None,
     })
 }
 
@@ -123,6 +124,7 @@ fn simulator(bank: &Bank<ManualClock>, origin: &str) -> Simulator<ManualClock> {
             merchant_key: public(0),
             keys: vec![(SERIAL.to_owned(), key(1)), (PUBLIC_KEY_ID.to_owned(), key(2))],
             seal: SealKey::new(SEAL).unwrap(),
+            platform_secret: String::new(),
         }),
         alipay: Some(AlipaySide {
             app_id: APP.to_owned(),

@@ -225,6 +225,8 @@ async fn a_payment_that_was_not_opened_for_sharing_is_not_shared() {
 #[tokio::test]
 async fn shipping_is_uploaded_within_its_time() {
     let rig = Rig::start();
+    rig.wechat.create(&charge("order_1", 10_000, jsapi())).await.unwrap();
+    rig.bank.pay(MERCHANT, &number("order_1")).unwrap();
     let (carrier, tracking) = ("SF".to_owned(), "SF1234567890".to_owned());
     let shipping = Shipping {
         merchant: MERCHANT.to_owned(),
@@ -234,13 +236,13 @@ async fn shipping_is_uploaded_within_its_time() {
         parcel: Parcel::Express { carrier, tracking, masked_phone: Some("138****1234".to_owned()) },
         at_ms: NOW_MS,
     };
-    upload(&rig.client, "token", &shipping).await.unwrap();
-    upload(&rig.client, "token", &Shipping { parcel: Parcel::Pickup, ..shipping.clone() }).await.unwrap();
+    upload(&rig.client, "simulated", &shipping).await.unwrap();
+    upload(&rig.client, "simulated", &Shipping { parcel: Parcel::Pickup, ..shipping.clone() }).await.unwrap();
     assert!(matches!(upload(&rig.client, "", &shipping).await, Err(Failed::NotTaken(_))), "a new token");
     rig.bank.fault(Fault::FailsAfter);
-    assert_eq!(upload(&rig.client, "token", &shipping).await, Err(Failed::Unknown(Doubt::ProviderFault)));
+    assert_eq!(upload(&rig.client, "simulated", &shipping).await, Err(Failed::Unknown(Doubt::ProviderFault)));
     rig.bank.fault(Fault::TooOften);
-    assert!(is_refused(&upload(&rig.client, "token", &shipping).await.unwrap_err(), Reason::TooOften));
+    assert!(is_refused(&upload(&rig.client, "simulated", &shipping).await.unwrap_err(), Reason::TooOften));
     assert_eq!(urgency(NOW_MS, NOW_MS), Urgency::Calm);
     assert_eq!(urgency(NOW_MS, NOW_MS + ALARM_AFTER_MS), Urgency::Alarm);
     assert_eq!(urgency(NOW_MS, NOW_MS + UPLOAD_WITHIN_MS), Urgency::Late);

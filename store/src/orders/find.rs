@@ -64,6 +64,38 @@ impl<S: Sql> Orders<S> {
         Ok(purchases)
     }
 
+    /// How many orders expired of those of these buyers who let any expire, in a shop, with ids
+    /// from `from` on.
+    ///
+    /// # Errors
+    /// [`SqlError`] of the first table that fails.
+    pub async fn expired_of(
+        &self,
+        tenant: TenantId,
+        buyers: &[BuyerId],
+        from: u64,
+    ) -> Result<HashMap<BuyerId, u64>, SqlError> {
+        let keys = by_home(buyers.iter().map(|&buyer| (self.map.home_of_buyer(buyer), buyer.stored())));
+        let from = stored(from)?;
+        let tables = keys.iter().map(async |(home, keys)| {
+            let (db, texts) = (self.shard(home.shard)?, self.table(*home)?);
+            let mut found = Vec::new();
+            for (query, keys) in texts.expired_of.padded(keys) {
+                let mut params: Vec<Value> = keys.into_iter().map(Value::from).collect();
+                params.extend([tenant.stored().into(), from.into()]);
+                found.extend(db.rows(query, params).await?);
+            }
+            Ok::<_, SqlError>(found)
+        });
+        let mut expired = HashMap::new();
+        for table in all(tables).await {
+            for mut row in table? {
+                expired.insert(row.id(BuyerId::new)?, row.number()?);
+            }
+        }
+        Ok(expired)
+    }
+
     /// A buyer's orders in a shop, newest first, at most `limit` of those before `before`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use domain::{
 };
 
 use super::{Marked, Orders, OutboxRow, outbox, row::read};
-use crate::sql::{Lock, Row, Sql, SqlError, Tx, Value};
+use crate::sql::{Lock, Row, Sql, SqlError, Tx, Value, stored};
 
 impl<S: Sql> Orders<S> {
     /// Begins a transaction in the shard of an order.
@@ -62,6 +62,16 @@ impl<S: Sql> Orders<S> {
     ) -> Result<Marked, SqlError> {
         let table = self.table(self.map.home_of_order(order))?;
         self.change_one(tx, table, (order, transition), Some(out)).await
+    }
+
+    /// Ends the time to pay of an unpaid order sooner, within a transaction. Whether it did.
+    ///
+    /// # Errors
+    /// [`SqlError`] when the database fails.
+    pub async fn shorten(&self, tx: &mut S::Tx, order: OrderId, pay_by_ms: u64) -> Result<bool, SqlError> {
+        let (table, pay_by) = (self.table(self.map.home_of_order(order))?, stored(pay_by_ms)?);
+        let params = vec![pay_by.into(), order.stored().into(), pay_by.into()];
+        Ok(tx.exec(&table.shorten, params).await? == 1)
     }
 
     /// Puts a record into the outbox that no transition makes.

@@ -24,6 +24,7 @@ pub(super) struct TableTexts {
     pub(super) release: Fixed,
     pub(super) find: Fixed,
     pub(super) live_purchases: Fixed,
+    pub(super) expired_of: Fixed,
     pub(super) of_buyer: String,
     pub(super) live_of_buyer: String,
     pub(super) listed: String,
@@ -34,6 +35,7 @@ pub(super) struct TableTexts {
     pub(super) pay_windows: String,
     pub(super) newest_pay_windows: String,
     pub(super) due_between: String,
+    pub(super) shorten: String,
     pub(super) mark: String,
     pub(super) status: String,
     pub(super) lock: Fixed,
@@ -80,6 +82,11 @@ impl TableTexts {
             // taken.
             live_purchases: Fixed::new(format!(
                 "SELECT buyer, number, quantity FROM {table} WHERE buyer IN ([?,]) AND lane = ? AND number IS NOT NULL"
+            )),
+            // By the same key; 6: expired.
+            expired_of: Fixed::new(format!(
+                "SELECT buyer, COUNT(*) FROM {table} WHERE buyer IN ([?,]) AND tenant = ? AND status = 6 \
+                 AND order_id + 0 >= ? GROUP BY buyer"
             )),
             // By the key (buyer, lane, number), whose rows are few. Without `+ 0` the optimizer may
             // rather walk the whole primary key backwards, to spare the sorting.
@@ -128,6 +135,7 @@ impl TableTexts {
                 "SELECT {columns} FROM {table} WHERE order_id > ? AND order_id < ? AND status = 1 AND pay_by <= ? \
                  ORDER BY order_id LIMIT ?"
             ),
+            shorten: format!("UPDATE {table} SET pay_by = ? WHERE order_id = ? AND status = 1 AND pay_by > ?"),
             mark: format!("UPDATE {table} SET status = ? WHERE order_id = ? AND status = ?"),
             status: format!("SELECT status FROM {table} WHERE order_id = ?"),
             lock: Fixed::new(format!(
@@ -152,7 +160,7 @@ mod tests {
     /// The numbers that stand in the statements.
     #[test]
     fn stored_statuses_are_those_in_the_statements() {
-        assert_eq!((Status::PendingPayment.stored(), Status::Rejected.stored()), (1, 7));
+        assert_eq!([Status::PendingPayment, Status::Expired, Status::Rejected].map(Status::stored), [1, 6, 7]);
         assert_eq!([Status::Paid, Status::Fulfilled, Status::Completed].map(Status::stored), [2, 3, 4]);
         assert_eq!([Status::Refunding, Status::Refunded].map(Status::stored), [8, 9]);
     }

@@ -29,6 +29,7 @@ mod import;
 mod isolation;
 mod jobs;
 mod keys;
+mod late_releases;
 mod login;
 mod movements;
 mod orders;

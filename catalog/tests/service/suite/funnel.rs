@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The topic `counts`, as a list.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(String, Bytes)>>>);
+pub(super) struct Told(Arc<Mutex<Vec<(String, Bytes)>>>);
 
 impl Told {
     fn tell(&self, record: &EngineCounts) {
@@ -51,12 +51,12 @@ impl Told {
         self.0.lock().unwrap().push((kind.to_owned(), payload));
     }
 
-    fn reader(&self) -> Reader {
+    pub(super) fn reader(&self) -> Reader {
         Reader { told: self.clone(), next: 0 }
     }
 }
 
-struct Reader {
+pub(super) struct Reader {
     told: Told,
     next: u64,
 }

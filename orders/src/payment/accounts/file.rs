@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use domain::id::TenantId;
+use kit::settings::Secret;
 use toml::de::DeTable;
 
 use super::table::{Flaw, Reader, Table};
 use crate::payment::keys::{Certificate, SealKey, SigningKey, VerifyingKey};
 use crate::payment::{ProviderKind, alipay, wechat};
 
-const KEYS: &[&str] = &["public_url", "wechat_url", "alipay_url", "wechat", "alipay"];
+const KEYS: &[&str] = &["public_url", "wechat_url", "platform_url", "alipay_url", "wechat", "alipay"];
 const WECHAT_KEYS: &[&str] = &[
     "tenant",
     "merchant",
@@ -22,10 +23,13 @@ const WECHAT_KEYS: &[&str] = &[
     "public_keys",
     "platform_certificates",
     "answers_signed_by",
+    "platform_secret",
 ];
 const ALIPAY_KEYS: &[&str] = &["tenant", "app_id", "seller_id", "private_key", "alipay_keys"];
 
 const WECHAT_URL: &str = "https://api.mch.weixin.qq.com";
+/// Of the open platform, which is told that goods were sent.
+const PLATFORM_URL: &str = "https://api.weixin.qq.com";
 const ALIPAY_URL: &str = "https://openapi.alipay.com";
 /// Before the id of a public key, as WeChat names it.
 const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
@@ -34,6 +38,7 @@ const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) wechat_url: String,
+    pub(super) platform_url: String,
     pub(super) alipay_url: String,
     pub(super) wechat: Vec<Arc<wechat::Account>>,
     pub(super) wechat_ring: wechat::Ring,
@@ -66,8 +71,14 @@ fn read_root(root: &mut Table<'_, '_, '_>, said: &mut Said) {
     // Checked without accounts too: a file that is being written is told what is wrong with it.
     let public_url = root.text("public_url").and_then(|url| origin(root, "public_url", url)).unwrap_or_default();
     said.wechat_url = root.optional_text("wechat_url").unwrap_or(WECHAT_URL).to_owned();
+    said.platform_url = root.optional_text("platform_url").unwrap_or(PLATFORM_URL).to_owned();
     said.alipay_url = root.optional_text("alipay_url").unwrap_or(ALIPAY_URL).to_owned();
-    for (key, url) in [("wechat_url", said.wechat_url.clone()), ("alipay_url", said.alipay_url.clone())] {
+    let urls = [
+        ("wechat_url", said.wechat_url.clone()),
+        ("platform_url", said.platform_url.clone()),
+        ("alipay_url", said.alipay_url.clone()),
+    ];
+    for (key, url) in urls {
         origin(root, key, &url);
     }
     let notify_url = |provider: ProviderKind| format!("{public_url}/v1/payments/{}/notify", provider.as_str());
@@ -124,6 +135,8 @@ fn read_wechat(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
     let public_keys = table.named_files("public_keys", VerifyingKey::from_pem);
     let certificates = table.files("platform_certificates", Certificate::from_pem);
     let answers = table.optional_text("answers_signed_by");
+    let platform_secret = table.optional_text("platform_secret").is_some();
+    let platform_secret = if platform_secret { table.file("platform_secret", str::parse::<Secret>) } else { None };
     if let Some(merchant) = merchant.filter(|merchant| !merchant.bytes().all(|byte| byte.is_ascii_digit())) {
         table.tell("merchant", format!("is {merchant:?}: a merchant's number has digits alone"));
     }
@@ -151,6 +164,7 @@ fn read_wechat(table: &mut Table<'_, '_, '_>, notify_url: &str, tenants: &mut Ha
         seal,
         answers_signed_by: answers.map(str::to_owned),
         notify_url: notify_url.to_owned(),
+        platform_secret,
     });
     for (id, key) in public_keys {
         if let Err(error) = said.wechat_ring.add_public_key(&account, &id, key) {

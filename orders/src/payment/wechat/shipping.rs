@@ -2,10 +2,15 @@
 //! a call of the open platform, not of WeChat Pay: an access token instead of signatures.
 //! (D) `wxa/sec/order/upload_shipping_info`
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use kit::client::{Ask, Client};
+use kit::settings::Secret;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Account;
 use crate::payment::{Doubt, Failed, Number, Reason, beijing};
 
 /// Within this time of the payment (D).
@@ -123,9 +128,87 @@ pub async fn upload(client: &Client, access_token: &str, shipping: &Shipping) ->
     let told: Told = answer.json().map_err(|_malformed| Failed::Unknown(Doubt::Unreadable))?;
     match told.errcode {
         0 | SHIPPED_ALREADY => Ok(()),
-        BUSY => Err(Failed::Unknown(Doubt::ProviderFault)),
-        code if TOKENS.contains(&code) => Err(Failed::NotTaken("the access token is too old".to_owned())),
-        TOO_OFTEN => Err(Failed::Refused { reason: Reason::TooOften, code: TOO_OFTEN.to_string() }),
-        code => Err(Failed::Refused { reason: Reason::Invalid, code: code.to_string() }),
+        code => Err(failed(code)),
+    }
+}
+
+fn failed(code: i64) -> Failed {
+    match code {
+        BUSY => Failed::Unknown(Doubt::ProviderFault),
+        code if TOKENS.contains(&code) => Failed::NotTaken("the access token is too old".to_owned()),
+        TOO_OFTEN => Failed::Refused { reason: Reason::TooOften, code: TOO_OFTEN.to_string() },
+        code => Failed::Refused { reason: Reason::Invalid, code: code.to_string() },
+    }
+}
+
+/// Tells the platform of one account's shippings, with a token that it keeps. Clones share it.
+#[derive(Clone)]
+pub struct Uploader {
+    merchant: String,
+    app_id: String,
+    secret: Secret,
+    client: Client,
+    /// The token, and until when it is used.
+    token: Arc<Mutex<Option<(String, u64)>>>,
+}
+
+impl fmt::Debug for Uploader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uploader").field("merchant", &self.merchant).finish_non_exhaustive()
+    }
+}
+
+/// Before a token's end another one is asked for.
+const TOKEN_MARGIN_MS: u64 = 300_000;
+
+/// The platform's answer to who asks for a token; it gives the same to all who ask meanwhile.
+#[derive(Deserialize)]
+struct Given {
+    access_token: Option<String>,
+    /// In seconds.
+    #[serde(default)]
+    expires_in: u64,
+    errcode: Option<i64>,
+}
+
+impl Uploader {
+    /// Of an account; `None`: its money waits for no word. `client` reaches `api.weixin.qq.com`.
+    #[must_use]
+    pub fn new(account: &Account, client: Client) -> Option<Self> {
+        let (merchant, app_id) = (account.merchant.clone(), account.app_id.clone());
+        Some(Self { merchant, app_id, secret: account.platform_secret.clone()?, client, token: Arc::default() })
+    }
+
+    /// Tells of a shipping, whose merchant is this account's. Harmless to repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`]; [`Failed::NotTaken`] also where the token was too old: the next call has a new
+    /// one.
+    pub async fn tell(&self, shipping: Shipping) -> Result<(), Failed> {
+        let token = self.token(shipping.at_ms).await?;
+        let told = upload(&self.client, &token, &Shipping { merchant: self.merchant.clone(), ..shipping }).await;
+        if matches!(told, Err(Failed::NotTaken(_))) {
+            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        told
+    }
+
+    async fn token(&self, now_ms: u64) -> Result<String, Failed> {
+        let kept = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((token, _)) = kept.filter(|(_, until_ms)| now_ms < *until_ms) {
+            return Ok(token);
+        }
+        let body = json!({"grant_type": "client_credential", "appid": self.app_id, "secret": self.secret.expose()});
+        let answer = self.client.exchange(&Ask::post("/cgi-bin/stable_token").json(&body)).await;
+        let answer = answer.map_err(|error| Failed::of_client(&error))?;
+        if let Some(failed) = Failed::of_status(answer.status) {
+            return Err(failed);
+        }
+        let given: Given = answer.json().map_err(|_malformed| Failed::Unknown(Doubt::Unreadable))?;
+        let Some(token) = given.access_token else { return Err(failed(given.errcode.unwrap_or_default())) };
+        let until_ms = now_ms.saturating_add(given.expires_in.saturating_mul(1_000)).saturating_sub(TOKEN_MARGIN_MS);
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some((token.clone(), until_ms));
+        Ok(token)
     }
 }

@@ -22,6 +22,8 @@ mod expiry;
 mod follow;
 #[path = "handover.rs"]
 mod handover;
+#[path = "hoarders.rs"]
+mod hoarders;
 #[path = "mortal.rs"]
 mod mortal;
 #[path = "pay.rs"]

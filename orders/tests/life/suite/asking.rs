@@ -4,7 +4,10 @@ use http_body_util::{BodyExt, Full};
 use kit::http::{Bytes, Method, Request};
 use serde_json::Value;
 
-use super::rig::{Answer, Rig};
+use super::{
+    mortal::When,
+    rig::{Answer, Rig},
+};
 
 impl Rig {
     /// A request of the merchant `staff-7` under this key.
@@ -28,11 +31,37 @@ impl Rig {
         self.ask_as(Method::PUT, path, token, Some(body)).await
     }
 
+    /// Does it; where the process dies at its n-th write, another does it again a minute later.
+    /// Whether it died.
+    pub(crate) async fn dying(&self, (nth, when): (u32, When), deed: impl AsyncFn()) -> bool {
+        self.fate.is(nth, when);
+        let dies = tokio::select! {
+            () = deed() => false,
+            () = self.fate.met.notified() => true,
+        };
+        self.fate.is_averted();
+        if dies {
+            self.pass(62_000);
+            deed().await;
+        }
+        dies
+    }
+
+    /// How many rows of a query stand in all shards.
+    pub(crate) async fn count(&self, query: &str) -> usize {
+        let mut count = 0;
+        for shard in self.shards() {
+            count += self.store.orders.beside(shard, query, vec![]).await.unwrap().len();
+        }
+        count
+    }
+
     /// All of the work that the clock does, until there is none left.
     pub(crate) async fn tick(&self) {
         for shard in self.shards() {
             while self.life.complete_due(shard).await.unwrap() {}
             self.life.cancel_wished(shard).await.unwrap();
+            self.life.upload_due(shard).await.unwrap();
             self.life.hand_over(shard).await.unwrap();
         }
     }

@@ -42,6 +42,8 @@ mod over_http;
 mod pay;
 #[path = "refunds.rs"]
 mod refunds;
+#[path = "uploads.rs"]
+mod uploads;
 #[path = "wechat_only.rs"]
 mod wechat_only;
 #[path = "writes.rs"]

@@ -68,3 +68,23 @@ async fn what_nobody_says_arrived_is_completed_fifteen_days_after_it_was_sent() 
         assert!(left.is_empty(), "the clock has nothing left to read");
     }
 }
+
+/// Two processes and the buyer, each about the same orders at once: each order is completed once.
+#[tokio::test]
+async fn who_completes_one_order_at_once_completes_it_once() {
+    let mut rig = Rig::start().await;
+    let orders = rig.sent(1..=10).await;
+    rig.pass(15 * DAY_MS);
+    let received = async {
+        for (order, buyer) in orders.iter().zip(1..) {
+            rig.receive(*order, 7, buyer).await.expect(200);
+        }
+    };
+    tokio::join!(rig.tick(), received, rig.tick());
+    for order in &orders {
+        let done = rig.timeline(*order).await.into_iter().filter(|(_, what)| what == "completed").count();
+        assert_eq!((rig.status(*order).await, done), (Status::Completed, 1));
+    }
+    let events = rig.outbox().await.1;
+    assert_eq!(events.iter().filter(|event| event.kind == EventKind::Completed).count(), 10);
+}

@@ -24,12 +24,12 @@ impl Rig {
         codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()
     }
 
-    async fn pick_up(&self, order: OrderId, code: &str) -> Answer {
+    pub(crate) async fn pick_up(&self, order: OrderId, code: &str) -> Answer {
         let path = format!("/v1/merchant/orders/{order}/pickup");
         self.post(&path, "staff-7", "k", Some(json!({"code": code}))).await
     }
 
-    async fn pickup_code(&self, order: OrderId, buyer: u64) -> Answer {
+    pub(crate) async fn pickup_code(&self, order: OrderId, buyer: u64) -> Answer {
         self.get(&format!("/v1/orders/{order}/pickup"), &self.buyer_token(7, buyer)).await
     }
 }
@@ -85,6 +85,26 @@ async fn a_change_of_an_offers_kind_counts_for_orders_that_are_paid_after_it() {
     rig.put(OFFER, "staff-7", json!({"kind": "flown"})).await.refused(400, "invalid_request");
     rig.put(OFFER, "nobody-7", json!({"kind": "pickup"})).await.refused(401, "unauthenticated");
     assert_eq!(rig.get(OFFER, "staff-8").await.expect(200)["kind"], "express", "another tenant's is its own");
+}
+
+/// A payment that is under way when the kind changes has what holds when it is confirmed.
+#[tokio::test]
+async fn a_change_of_an_offers_kind_counts_from_its_moment_for_payments_under_way() {
+    let mut rig = Rig::start().await;
+    let orders = rig.buy([1, 2]).await;
+    for (order, buyer) in orders.iter().zip(1..) {
+        rig.pay(*order, buyer).await.expect(200);
+    }
+    rig.put(OFFER, "staff-7", json!({"kind": "pickup"})).await.expect(200);
+    rig.pass(9_999);
+    rig.paid(orders[0], 1).await;
+    rig.pass(1);
+    rig.paid(orders[1], 2).await;
+    rig.pickup_code(orders[0], 1).await.refused(409, "conflict");
+    rig.ship(orders[0], "SF1").await.expect(200);
+    rig.ship(orders[1], "SF2").await.refused(409, "conflict");
+    let code = rig.pickup_code(orders[1], 2).await.expect(200)["code"].as_str().unwrap().to_owned();
+    rig.pick_up(orders[1], &code).await.expect(200);
 }
 
 #[tokio::test]

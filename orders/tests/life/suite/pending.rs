@@ -4,7 +4,10 @@
 use domain::order::Status;
 use kit::clock::Clock as _;
 
-use super::rig::{Rig, WINDOW_MS, row};
+use super::{
+    mortal::When,
+    rig::{Rig, WINDOW_MS, row},
+};
 
 #[tokio::test]
 async fn a_pending_order_is_cancelled_once_it_has_its_row() {
@@ -54,4 +57,32 @@ async fn a_wish_that_meets_a_payment_changes_nothing() {
     rig.paid(mine.order, 1).await;
     rig.tick().await;
     assert_eq!((rig.status(mine.order).await, rig.outbox().await.0.len()), (Status::Paid, 0));
+}
+
+/// Whoever dies at whatever write, of the wish or of what it comes to: the order is cancelled once.
+#[tokio::test]
+async fn a_death_at_any_write_of_an_early_cancel_cancels_once() {
+    let (mut rig, mut buyer, mut deaths) = (Rig::start().await, 0, 0);
+    for when in [When::Written, When::Durable] {
+        for nth in 1.. {
+            buyer += 1;
+            let (mine, before) = (row(buyer, rig.clock.now_ms(), WINDOW_MS), rig.outbox().await.0.len());
+            let wished = rig.dying((nth, when), async || {
+                rig.cancel(mine.order, buyer).await.expect(202);
+            });
+            let has_died = wished.await;
+            rig.write(std::slice::from_ref(&mine)).await;
+            rig.pass(2_000);
+            let has_died = rig.dying((nth, when), async || rig.tick().await).await || has_died;
+            let stands = (rig.status(mine.order).await, rig.outbox().await.0.len() - before);
+            assert_eq!(stands, (Status::Cancelled, 1), "dead at write {nth}, {when:?}");
+            assert_eq!(rig.timeline(mine.order).await.len(), 1);
+            assert_eq!(rig.count("SELECT order_id FROM cancel_wishes").await, 0);
+            if !has_died {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    assert!(deaths >= 4, "{deaths} deaths");
 }

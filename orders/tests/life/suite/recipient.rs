@@ -1,11 +1,17 @@
 //! Goal: who gets the goods is the buyer's to say until they are sent, his and nobody else's to
 //! read but of merchants who may, found by the end of the phone, and gone when he is erased.
 
-use domain::id::OrderId;
+use std::time::Duration;
+
+use domain::{id::OrderId, order::Status};
 use kit::{clock::Clock as _, http::Method};
 use serde_json::{Value, json};
+use store::sql::Tx as _;
 
-use super::rig::{Answer, Rig, WINDOW_MS, row};
+use super::{
+    mortal::When,
+    rig::{Answer, Rig, WINDOW_MS, row},
+};
 
 fn recipient(phone: &str) -> Value {
     json!({"name": "Lin", "phone": phone, "address": "1 Road, Town"})
@@ -143,4 +149,56 @@ async fn a_pending_order_is_addressed_like_any_other() {
     let later = row(3, rig.clock.now_ms(), WINDOW_MS);
     rig.pass(600_000);
     rig.say(later.order, (7, 3), recipient("13800001234")).await.refused(404, "not_found");
+}
+
+/// Asked again it is whole; the data and its key go together.
+#[tokio::test]
+async fn a_death_at_any_write_of_an_erasure_leaves_nothing_of_it_half_done() {
+    let (mut rig, mut buyer, mut deaths) = (Rig::start().await, 0, 0);
+    for when in [When::Written, When::Durable] {
+        for nth in 1.. {
+            buyer += 1;
+            let order = rig.buy([buyer]).await[0];
+            rig.say(order, (7, buyer), recipient("13800001234")).await.expect(200);
+            let path = format!("/v1/merchant/order-recipients/{buyer}");
+            let erased = rig.dying((nth, when), async || {
+                let found = rig.said(order, (7, buyer)).await.status.as_u16();
+                assert!([200, 404].contains(&found), "it is there, or it is gone: {found}");
+                rig.ask_as(Method::DELETE, &path, "staff-7", None).await.expect(204);
+            });
+            let has_died = erased.await;
+            rig.said(order, (7, buyer)).await.refused(404, "not_found");
+            let left = (
+                rig.count("SELECT order_id FROM recipients").await,
+                rig.count("SELECT buyer FROM recipient_keys").await,
+            );
+            assert_eq!(left, (0, 0), "dead at write {nth}, {when:?}");
+            if !has_died {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    assert!(deaths >= 2, "{deaths} deaths");
+}
+
+/// Who saw no row yet has said somebody, and is not through: the goods are not sent meanwhile, so
+/// that nobody is said after they were.
+#[tokio::test]
+async fn goods_are_not_sent_while_somebody_is_being_said() {
+    let mut rig = Rig::start().await;
+    let order = rig.buy([1]).await[0];
+    rig.paid(order, 1).await;
+    let mut saying = rig.store.orders.begin(order).await.unwrap();
+    let say =
+        "INSERT INTO recipients (order_id, tenant, buyer, sealed, phone_tail, updated_at) VALUES (?, 7, 1, ?, '', 0)";
+    let sealed = kit::http::Bytes::from_static(b"sealed");
+    saying.exec(say, vec![order.stored().into(), sealed.into()]).await.unwrap();
+    let mut shipping = Box::pin(rig.ship(order, "SF1"));
+    // A second is enough to send what nothing keeps back.
+    let waited = tokio::time::timeout(Duration::from_secs(1), &mut shipping).await;
+    assert!(waited.is_err(), "sent: {:?}", waited.map(|answer| answer.status));
+    saying.commit().await.unwrap();
+    shipping.await.expect(200);
+    assert_eq!(rig.status(order).await, Status::Fulfilled);
 }

@@ -36,8 +36,8 @@ use kit::{
 };
 use orders::{
     follow::{self, Blocks, Following},
-    life::{AllAccounts, Expiry, Kinds, Life, Ports, Staff, Vault},
-    payment::{accounts::FileAccounts, notice::NoticeMetrics},
+    life::{AllAccounts, Expiry, Kinds, Life, Metrics, Ports, Staff, Vault},
+    payment::accounts::FileAccounts,
     simulator::{Bank, SimulatedAccounts, Simulator},
 };
 use serde_json::{Value, json};
@@ -197,7 +197,7 @@ impl Rig {
                 staff: Names,
                 buyers: TokenVerifier::new(vec![token_key()]).unwrap(),
             },
-            NoticeMetrics::register(&registry).unwrap(),
+            Metrics::register(&registry).unwrap(),
         ));
         let following = Arc::new(Following::<TestKinds>::new(follow::Ports {
             databases: store.clone(),

@@ -20,6 +20,7 @@ use orders::{
         RefundOrder,
         accounts::FileAccounts,
         keys::{SealKey, SigningKey, VerifyingKey},
+        wechat::shipping::Uploader,
     },
     simulator::{AlipaySide, Bank, Simulated, SimulatedAccounts, Simulator, WechatSide},
 };
@@ -33,6 +34,8 @@ const WECHAT_APP: &str = "wx0000000000000001";
 const ALIPAY_APP: &str = "2021000000000001";
 const SELLER: &str = "2088000000000156";
 const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_0119000000010001";
+/// Of the mini-program.
+const PLATFORM: &str = "b6f1c0ffee";
 const SEAL: &str = "0123456789abcdef0123456789abcdef";
 
 /// A provider of tenant 7, who has no account elsewhere.
@@ -135,18 +138,22 @@ impl Till {
             Self::Wechat => format!(
                 "[[wechat]]\ntenant = \"7\"\nmerchant = \"{MERCHANT}\"\napp_id = \"{WECHAT_APP}\"\n\
                  certificate_serial = \"A1\"\nprivate_key = \"file:own\"\nseal_key = \"file:seal\"\n\
-                 public_keys = {{ {PUBLIC_KEY_ID} = \"file:theirs\" }}\nanswers_signed_by = \"{PUBLIC_KEY_ID}\"\n"
+                 public_keys = {{ {PUBLIC_KEY_ID} = \"file:theirs\" }}\nanswers_signed_by = \"{PUBLIC_KEY_ID}\"\n\
+                 platform_secret = \"file:platform\"\n"
             ),
             Self::Alipay => format!(
                 "[[alipay]]\ntenant = \"7\"\napp_id = \"{ALIPAY_APP}\"\nseller_id = \"{SELLER}\"\n\
                  private_key = \"file:own\"\nalipay_keys = [\"file:theirs\"]\n"
             ),
         };
-        let urls = format!("wechat_url = \"{providers}\"\nalipay_url = \"{providers}\"\n");
+        let urls =
+            format!("wechat_url = \"{providers}\"\nplatform_url = \"{providers}\"\nalipay_url = \"{providers}\"\n");
         let file = folder.path().join("accounts.toml");
         fs::write(&file, format!("public_url = \"{url}\"\n{urls}{tables}")).unwrap();
         let theirs = key(1).public_base64().unwrap();
-        for (name, content) in [("own", made()[0].as_str()), ("theirs", &theirs), ("seal", SEAL)] {
+        for (name, content) in
+            [("own", made()[0].as_str()), ("theirs", &theirs), ("seal", SEAL), ("platform", PLATFORM)]
+        {
             fs::write(folder.path().join(name), format!("{content}\n")).unwrap();
         }
         (FileAccounts::open(Some(file), clock.clone(), SystemRandom::default()).unwrap(), folder)
@@ -160,6 +167,7 @@ fn wechat_side() -> WechatSide {
         merchant_key: public(0),
         keys: vec![(PUBLIC_KEY_ID.to_owned(), key(1))],
         seal: SealKey::new(SEAL).unwrap(),
+        platform_secret: PLATFORM.to_owned(),
     }
 }
 
@@ -230,6 +238,10 @@ impl Accounts for Tills {
 
     fn of(&self, tenant: TenantId, provider: ProviderKind) -> Option<Dying> {
         self.0.of(tenant, provider).map(|account| Dying(account, Arc::clone(&self.1)))
+    }
+
+    fn uploader(&self, tenant: TenantId) -> Option<Uploader> {
+        self.0.uploader(tenant)
     }
 
     fn verify(&self, provider: ProviderKind, account: &str, received: Received<'_>) -> Result<Notice, Forged> {

@@ -9,19 +9,19 @@ use serde_json::{Value, json};
 use super::rig::{Answer, Rig, TOTAL};
 
 impl Rig {
-    async fn signed(&self, token: &str, claims: &Value) -> String {
+    pub(crate) async fn signed(&self, token: &str, claims: &Value) -> String {
         let answer = self.get("/v1/merchant/order-vouchers/key", token).await;
         let key = URL_SAFE_NO_PAD.decode(answer.expect(200)["key"].as_str().unwrap()).unwrap();
         let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
         format!("{payload}.{}", URL_SAFE_NO_PAD.encode(hmac_sha256(&key, payload.as_bytes())))
     }
 
-    fn claims(&self, order: OrderId, id: &str, amount: i64) -> Value {
+    pub(crate) fn claims(&self, order: OrderId, id: &str, amount: i64) -> Value {
         json!({"id": id, "order_id": order.to_string(), "amount": amount, "expires_at": self.clock.now_ms() / 1_000 + 60})
     }
 
-    async fn pay_with(&self, order: OrderId, buyer: u64, voucher: Option<&str>) -> Answer {
-        let mut body = json!({"method": "simulated"});
+    pub(crate) async fn pay_with(&self, order: OrderId, buyer: u64, voucher: Option<&str>) -> Answer {
+        let mut body = json!({"method": self.till.method()});
         if let Some(voucher) = voucher {
             body["voucher"] = voucher.into();
         }

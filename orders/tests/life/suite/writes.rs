@@ -20,6 +20,9 @@ const SILENT_MS: u64 = 61_000;
 /// Looks at the work, at most, until an order stands as it should.
 const LOOKS: u32 = 20;
 
+/// What the shop pays of an order by a voucher.
+const VOUCHER: i64 = 664;
+
 type Playing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// A step of a life: asked again after a death.
@@ -31,7 +34,7 @@ type Whose = (OrderId, u64);
 /// Its name, its steps, where the order ends, its releases, and what goes back of its payment.
 type Life = (&'static str, &'static [Deed], Status, usize, Option<i64>);
 
-const LIVES: [Life; 9] = [
+const LIVES: [Life; 11] = [
     ("paid, sent, received", &[pay, at_the_bank, hear, ship, receive], Status::Completed, 0, Some(0)),
     ("paid and refunded", &[pay, at_the_bank, hear, refund, refunded], Status::Refunded, 1, Some(TOTAL)),
     ("cancelled", &[cancel], Status::Cancelled, 1, None),
@@ -45,7 +48,15 @@ const LIVES: [Life; 9] = [
         0,
         Some(0),
     ),
-    // Last, because from now on the offer's goods are codes.
+    (
+        "paid with a voucher and refunded",
+        &[pay_with_voucher, at_the_bank, hear, refund, refunded],
+        Status::Refunded,
+        1,
+        Some(TOTAL - VOUCHER),
+    ),
+    // The last ones, because from now on no carrier brings the offer's goods.
+    ("picked up", &[be_picked_up, pay, at_the_bank, hear, pick_up], Status::Fulfilled, 0, Some(0)),
     ("redeemed", &[have_codes, pay, at_the_bank, hear, redeem], Status::Fulfilled, 0, Some(0)),
     (
         "redeemed and refunded",
@@ -144,6 +155,28 @@ fn complete(rig: &Rig, (order, _): Whose) -> Playing<'_> {
         rig.pass(7 * 86_400_000);
         rig.tick().await;
         assert_eq!(rig.status(order).await, Status::Completed);
+    })
+}
+
+fn pay_with_voucher(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        let voucher = rig.signed("staff-7", &rig.claims(order, "autumn", VOUCHER)).await;
+        let paid = rig.pay_with(order, buyer, Some(&voucher)).await;
+        assert_eq!(paid.expect(200)["amount"]["amount"], TOTAL - VOUCHER);
+    })
+}
+
+fn be_picked_up(rig: &Rig, _: Whose) -> Playing<'_> {
+    Box::pin(rig.goods_are("pickup"))
+}
+
+fn pick_up(rig: &Rig, (order, buyer): Whose) -> Playing<'_> {
+    Box::pin(async move {
+        // Whoever dies after it has given the goods: there is no code any more, and nothing to do.
+        if rig.status(order).await == Status::Paid {
+            let code = rig.pickup_code(order, buyer).await.expect(200)["code"].as_str().unwrap().to_owned();
+            rig.pick_up(order, &code).await.expect(200);
+        }
     })
 }
 

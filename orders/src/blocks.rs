@@ -1,3 +1,5 @@
+//! Order ids in blocks, in a database of their own: how a list is found.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -41,9 +43,9 @@ pub enum Of {
 
 /// Where blocks come from: a partition and an offset, or a table and an id.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source {
-    pub(super) source: i64,
-    pub(super) place: u64,
+pub(crate) struct Source {
+    pub(crate) source: i64,
+    pub(crate) place: u64,
 }
 
 /// The blocks of all orders.
@@ -53,13 +55,13 @@ pub struct Blocks<S> {
 }
 
 impl<S: Sql> Blocks<S> {
-    /// Over the database that [`open`](super::open) opens.
+    /// Over the database that [`open`](crate::follow::open) opens.
     pub const fn new(db: S) -> Self {
         Self { db }
     }
 
     /// Its database.
-    pub(super) const fn db(&self) -> &S {
+    pub(crate) const fn db(&self) -> &S {
         &self.db
     }
 
@@ -110,7 +112,7 @@ impl<S: Sql> Blocks<S> {
 ///
 /// # Errors
 /// [`SqlError`]; roll back.
-pub(super) async fn add<T: Tx>(tx: &mut T, from: Source, orders: impl Iterator<Item = Listed>) -> Result<(), SqlError> {
+pub(crate) async fn add<T: Tx>(tx: &mut T, from: Source, orders: impl Iterator<Item = Listed>) -> Result<(), SqlError> {
     let mut offers: BTreeMap<(TenantId, SaleId, OfferId), Vec<u64>> = BTreeMap::new();
     for Listed { order, tenant, sale, offer } in orders {
         offers.entry((tenant, sale, offer)).or_default().push(order.get());
