@@ -16,7 +16,7 @@ use kit::settings::refuse_secrets;
 use crate::{
     deployment::{Deployment, DeploymentKind, Embedded, Target},
     fault::Fault,
-    scenario::WrongSize,
+    scenario::{Scenario, WrongSize},
     spec::{LoadArgs, RunSpec},
 };
 
@@ -51,9 +51,10 @@ pub struct Args {
 
     /// Production over the stack: kills a server in the middle of the last measured part and starts
     /// it again, or stops it for a while: redis-kill, redis-stop, kafka-kill, kafka-stop,
-    /// mysql-kill, mysql-stop (by default @5, at once again or stopped for 6, 12 and 15 s). Buyers
-    /// whose answer is to come back do so, with the same key. Without --rate 10000 requests/s come,
-    /// and without --buyers as many as the time of the fault needs.
+    /// mysql-kill, mysql-stop; in `life` orders-kill, its own order service (by default @5, at once
+    /// again or stopped for 6, 12 and 15 s). Buyers whose answer is to come back do so, with the
+    /// same key. Without --rate 10000 requests/s come, and without --buyers as many as the time of
+    /// the fault needs.
     #[arg(long, value_name = "FAULT[@SECOND[+SECONDS]]")]
     pub fault: Option<Fault>,
 }
@@ -96,6 +97,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     refuse_secrets(&mut command, &matches).map_err(ArgsError::Usage)?;
     let args = Args::from_arg_matches(&matches).map_err(|error| ArgsError::Usage(error.format(&mut command)))?;
     let mut refuse = |what: &str| Err(ArgsError::Usage(command.error(ErrorKind::ArgumentConflict, what)));
+    let is_paid = Scenario::named(&args.load.scenario).is_some_and(Scenario::is_paid);
     let deployment = match (args.deployment, &args.target, &args.data) {
         (DeploymentKind::Production, _, Some(_)) => {
             return refuse("--data is a folder of the embedded deployment: give --deployment embedded with it");
@@ -105,6 +107,12 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         }
         (DeploymentKind::Embedded, ..) if args.fault.is_some() => {
             return refuse("--fault is of the stack's servers: give --deployment production with it");
+        }
+        (_, Some(_), _) if is_paid => {
+            return refuse("`life` starts its own order service and bank: leave --target out");
+        }
+        (DeploymentKind::Production, ..) if args.fault.is_some_and(|fault| fault.server.is_of_stack() == is_paid) => {
+            return refuse("orders-kill is the fault of `life`, and the others are those of the other scenarios");
         }
         (DeploymentKind::Production, ..) => production::deployment(&matches)?,
         (DeploymentKind::Embedded, _, data) => Deployment::Embedded(Embedded { data: data.clone(), program: None }),

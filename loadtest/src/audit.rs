@@ -62,6 +62,10 @@ pub struct RowEvidence {
     pub rejected: bool,
     /// Where its reservation stands in the log, packed.
     pub position: i64,
+    /// What it is.
+    pub status: Status,
+    /// Its price for all units, minor units.
+    pub total: i64,
 }
 
 impl From<&OrderRow> for RowEvidence {
@@ -77,6 +81,9 @@ impl From<&OrderRow> for RowEvidence {
             rejected: row.status == Status::Rejected,
             // No row has a place that is out of range.
             position: row.position.pack().unwrap_or(i64::MAX),
+            status: row.status,
+            // No order costs more than can be written.
+            total: row.unit_price.times(row.quantity).map_or(i64::MAX, |total| total.amount),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! for the audit. It only reads. Ledger and order rows it reads itself, over any database; lanes,
 //! journals and log are a [`LaneWitness`]'s. Only the adapters below name technologies.
 
+mod books;
 pub mod embedded;
 #[cfg(feature = "production")]
 pub mod production;
@@ -119,6 +120,15 @@ impl<S: Sql, W: LaneWitness> Backends<S, W> {
     pub async fn closed_lanes(&self) -> Result<Vec<LaneId>, BackendsError> {
         let seen = self.witness.lanes(&self.lanes).await?;
         Ok(self.lanes.iter().zip(seen).filter(|(_, seen)| !seen.open).map(|(&lane, _)| lane).collect())
+    }
+
+    /// Units that the lanes still have.
+    ///
+    /// # Errors
+    /// [`BackendsError`] when the stock does not answer.
+    pub async fn left(&self) -> Result<u64, BackendsError> {
+        let seen = self.witness.lanes(&self.lanes).await?;
+        Ok(seen.iter().flat_map(|lane| &lane.left).map(|(_, left)| left).sum())
     }
 
     /// Every lane that the ledger knows: for an audit of all that a deployment has ever sold.

@@ -19,7 +19,7 @@ use crate::{
     report::Memory,
     sale::LoadSale,
     services::{Service, ServiceError},
-    timeline::CpuTimes,
+    timeline::{CpuTimes, PROCESSES},
 };
 
 /// Buyers' tokens outlive any run.
@@ -32,8 +32,8 @@ pub(crate) struct Environment {
     target: Target,
     /// In the order in which they were started.
     services: Vec<Service>,
-    /// Engine, Redis, Kafka, order-writer, MySQL, as far as they are known.
-    pids: [Option<u32>; 5],
+    /// All of [`PROCESSES`] but the generator, as far as they are known.
+    pids: [Option<u32>; PROCESSES.len() - 1],
 }
 
 impl Environment {
@@ -44,7 +44,7 @@ impl Environment {
             keep,
             target: target.cloned().map_or_else(own_target, Ok)?,
             services: Vec::new(),
-            pids: [None; 5],
+            pids: [None; PROCESSES.len() - 1],
         })
     }
 
@@ -80,8 +80,8 @@ impl Environment {
         Ok(())
     }
 
-    /// From now on the CPU time of these counts: engine, Redis, Kafka, order-writer, MySQL.
-    pub(crate) fn watch(&mut self, pids: [Option<u32>; 5]) {
+    /// From now on the CPU time of these counts: [`PROCESSES`] without the generator.
+    pub(crate) fn watch(&mut self, pids: [Option<u32>; PROCESSES.len() - 1]) {
         self.pids = pids;
     }
 
@@ -97,8 +97,27 @@ impl Environment {
 
     /// CPU time so far.
     pub(crate) fn cpu(&self) -> CpuTimes {
-        let [engine, redis, kafka, writer, mysql] = self.pids;
-        [Some(std::process::id()), engine, redis, kafka, writer, mysql].map(|pid| process_cpu_time(pid?).ok())
+        let pid = |i: usize| if i == 0 { Some(std::process::id()) } else { self.pids[i - 1] };
+        std::array::from_fn(|i| process_cpu_time(pid(i)?).ok())
+    }
+
+    /// Ends a service of ours by SIGKILL; nobody misses it until [`Environment::start_again`].
+    pub(crate) async fn kill(&mut self, name: &str) -> Result<(), ServiceError> {
+        match self.services.iter_mut().find(|service| service.name() == name) {
+            Some(service) => service.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts again what was killed, and waits until it is ready.
+    pub(crate) async fn start_again(&mut self, name: &str, clock: SystemClock) -> Result<(), ServiceError> {
+        let Some(service) = self.services.iter_mut().find(|service| service.name() == name) else { return Ok(()) };
+        let before = service.last_pid();
+        service.start_again()?;
+        if let Some(pid) = self.pids.iter_mut().find(|pid| **pid == before) {
+            *pid = service.pid();
+        }
+        service.wait_ready(clock).await
     }
 
     /// The engine's memory, when its process is known.

@@ -33,6 +33,8 @@ pub enum Server {
     Kafka,
     /// Decides.
     Mysql,
+    /// The order service of `life`, which the load test starts itself.
+    Orders,
 }
 
 impl Server {
@@ -42,7 +44,13 @@ impl Server {
             Self::Redis => "redis",
             Self::Kafka => "kafka",
             Self::Mysql => "mysql",
+            Self::Orders => "orders",
         }
+    }
+
+    /// The stack runs it.
+    pub fn is_of_stack(self) -> bool {
+        self != Self::Orders
     }
 }
 
@@ -84,8 +92,8 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let usage = || {
-            "give redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill or mysql-stop, and if you like @SECOND of the load \
-             and +SECONDS that it lasts: kafka-stop@5+12"
+            "give redis-kill, redis-stop, kafka-kill, kafka-stop, mysql-kill, mysql-stop or, with life, orders-kill, and if you \
+             like @SECOND of the load and +SECONDS that it lasts: kafka-stop@5+12"
                 .to_owned()
         };
         let (what, when) = text.split_once('@').map_or((text, None), |(what, when)| (what, Some(when)));
@@ -98,6 +106,7 @@ impl FromStr for Fault {
             "redis" => Server::Redis,
             "kafka" => Server::Kafka,
             "mysql" => Server::Mysql,
+            "orders" => Server::Orders,
             _ => return Err(usage()),
         };
         let (act, default_s) = match (act, server) {

@@ -12,6 +12,7 @@ mod error;
 pub mod fault;
 pub mod fixed_answer;
 pub mod generator;
+pub mod life;
 pub mod output;
 pub mod picture;
 pub mod plan;

@@ -9,7 +9,7 @@ mod scale;
 mod tests;
 
 use crate::{
-    report::{AuditCounts, CpuEach, PartFigures, Report, Setup},
+    report::{AuditCounts, CpuEach, LifeFigures, PartFigures, Phase, Report, Setup},
     tally::Latency,
     timeline::Timeline,
 };
@@ -37,7 +37,7 @@ pub fn page(report: &Report, timeline: &Timeline) -> String {
          {}{}<div class=\"charts\">\n{charts}</div>\n{}{}</main>\n</body>\n</html>\n",
         escaped(revision),
         headline(report),
-        audit(report),
+        life(report) + &audit(report),
         cpu_table(&report.headline),
         parts_table(report),
     )
@@ -93,8 +93,46 @@ fn audit(report: &Report) -> String {
     )
 }
 
+/// What became of orders and money, where orders are paid.
+fn life(report: &Report) -> String {
+    let Some(LifeFigures { judgement: its, cpu_us_per_paid_order: cpu, phases, .. }) = &report.life else {
+        return String::new();
+    };
+    let count = |count: u64, words: &str| card(&grouped(count as f64), words, "");
+    let cents = |cents: i64, words: &str| card(&grouped(cents as f64), words, "");
+    let (difference, class) = (its.money_difference, if its.money_difference == 0 { "good" } else { "bad" });
+    let cards = [
+        count(its.paid, "orders paid"),
+        count(its.expired, "expired"),
+        count(its.cancelled, "cancelled"),
+        count(its.refunded, "payments refunded"),
+        cents(its.money_received, "received, minor units"),
+        cents(its.money_refunded, "refunded, minor units"),
+        card(&difference.to_string(), "difference to the paid orders", class),
+        card(&micros(cpu.system()), "µs of CPU per paid order, all but the generator", ""),
+    ];
+    let head: String = cpu.parts().map(|(name, _)| format!("<th>{name}</th>")).collect();
+    let row = |title: &str, cpu: CpuEach| {
+        let cells: String = cpu.parts().map(|(_, us)| format!("<td>{}</td>", micros(us))).collect();
+        format!("<tr><td>{}</td>{cells}<td>{}</td></tr>\n", escaped(title), micros(cpu.system()))
+    };
+    let of_phase =
+        |phase: &Phase| row(&format!("{}, {:.0} s", phase.title, phase.seconds), phase.cpu_us_per_paid_order);
+    let rows: String = phases.iter().map(of_phase).collect();
+    let damage: String = its.damage.iter().map(|what| format!("<p><b>DAMAGE</b> {}</p>\n", escaped(what))).collect();
+    format!(
+        "<h2>Orders and money</h2>\n{damage}<ul class=\"cards\">\n{}</ul>\n<div class=\"table\"><table>\n\
+         <tr><th>CPU, µs per paid order</th>{head}<th>all but the generator</th></tr>\n{rows}{}</table></div>\n",
+        cards.concat(),
+        row("all of it", *cpu),
+    )
+}
+
+fn micros(us: Option<f64>) -> String {
+    us.map_or("?".into(), |us| format!("{us:.1}"))
+}
+
 fn cpu_table(figures: &PartFigures) -> String {
-    let micros = |us: Option<f64>| us.map_or("?".into(), |us| format!("{us:.1}"));
     let column = |cpu: CpuEach| cpu.parts().map(move |(_, us)| micros(us));
     let (orders, requests) = (column(figures.cpu_us_per_order), column(figures.cpu_us_per_request));
     let names = figures.cpu_us_per_order.parts().map(|(name, _)| name);

@@ -2,6 +2,7 @@
 //! table for people.
 
 mod cpu;
+mod life;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use cpu::CpuEach;
+pub use life::{LifeFigures, LifeOutcome, Phase, PhaseOutcome};
 #[cfg(test)]
 pub(crate) use tests::sample_report;
 
@@ -166,6 +168,9 @@ pub struct Report {
     pub outstanding: Vec<String>,
     /// Where to look, by word of the audit.
     pub examples: BTreeMap<&'static str, Vec<String>>,
+    /// What became of the orders and their money; only where they are paid.
+    #[serde(flatten)]
+    pub life: Option<LifeFigures>,
     /// Every part, in the order played.
     pub parts: Vec<PartReport>,
 }
@@ -308,6 +313,8 @@ pub struct Outcome {
     pub at_rest: bool,
     /// What is not.
     pub outstanding: Vec<String>,
+    /// What became of the orders and their money.
+    pub life: Option<LifeOutcome>,
 }
 
 impl From<PartOutcome> for PartReport {
@@ -379,14 +386,16 @@ impl Report {
             after_sales: outcome.after_sales,
             at_rest: outcome.at_rest,
             outstanding: outcome.outstanding,
+            life: outcome.life.map(LifeFigures::from),
             examples: examples.map(|(word, Finding { examples, .. })| (word, examples.clone())).collect(),
             parts,
         })
     }
 
-    /// Nothing lost, doubled, oversold or leaked, and everything durable.
+    /// Nothing lost, doubled, oversold or leaked, everything durable, and every cent accounted for.
     pub fn is_clean(&self) -> bool {
         let AuditCounts { lost, doubled, oversold, leaked, .. } = self.audit;
-        self.at_rest && [lost, doubled, oversold, leaked] == [0; 4]
+        let accounts_agree = self.life.as_ref().is_none_or(|life| life.judgement.damage.is_empty());
+        self.at_rest && accounts_agree && [lost, doubled, oversold, leaked] == [0; 4]
     }
 }

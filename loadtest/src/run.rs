@@ -3,6 +3,7 @@
 //! all of them. Nothing is printed here but progress.
 
 mod earlier;
+mod life;
 mod part;
 
 use std::{path::Path, time::Duration};
@@ -20,7 +21,8 @@ use crate::{
     deployment::Deployment,
     environment::{self, Environment},
     error::local,
-    generator::Load,
+    generator::{Load, Names},
+    life::PAY_WITHIN_S,
     probe,
     progress::Progress,
     report::{AfterSale, Memory, Outcome, Report, Setup},
@@ -30,9 +32,10 @@ use crate::{
     spec::RunSpec,
     tally::Book,
     timeline::Timeline,
-    under_test::{StartContext, Started, UnderTest},
+    under_test::{Cashier, StartContext, Started, UnderTest},
 };
 
+use life::Lived;
 use part::FinishedPart;
 
 pub use crate::error::RunError;
@@ -77,10 +80,14 @@ async fn run_on<U: UnderTest>(
     // Ids are random whatever the seed: a sale cannot be published twice.
     let (units, lanes, partitions) = (spec.size.units, spec.args.lanes, under_test.partitions());
     let sale = LoadSale::fresh(units, lanes, partitions, clock.now_ms(), &mut StdRng::from_rng(&mut rand::rng()));
-    let sale = sale.map_err(local)?;
+    let mut sale = sale.map_err(local)?;
+    if spec.scenario.is_paid() {
+        sale.pay_within_s = Some(PAY_WITHIN_S);
+        sale.tenant = under_test.paid_tenant().unwrap_or(sale.tenant);
+    }
     let mut environment = Environment::new(spec.target.as_ref(), spec.args.keep)?;
     let context = StartContext { spec, sale: &sale, environment: &mut environment, cargo, clock, progress };
-    let Started { backends, publisher, signer } = match under_test.start(context).await {
+    let Started { backends, publisher, signer, cashier } = match under_test.start(context).await {
         Ok(started) => started,
         Err(error) => {
             environment.keep();
@@ -106,6 +113,9 @@ async fn run_on<U: UnderTest>(
         timeline,
         baselines,
         began,
+        cashier,
+        names: Names::default(),
+        lived: Lived::default(),
         after_sales: Vec::new(),
         earlier_damage: Vec::new(),
     };
@@ -161,6 +171,11 @@ struct Runner<'a, U: UnderTest> {
     baselines: Baselines,
     /// When the first part began.
     began: Duration,
+    /// Where orders are paid, if they are.
+    cashier: Option<Cashier>,
+    /// What buyers were answered who pay.
+    names: Names,
+    lived: Lived,
     /// What was held after each sale of before.
     after_sales: Vec<AfterSale>,
     /// What an audit of a sale of before found.
@@ -177,13 +192,21 @@ impl<U: UnderTest> Runner<'_, U> {
         for (number, part) in self.spec.scenario.parts.iter().enumerate() {
             // The requests of the part before are many: they go before the next ones come.
             drop(prepared.take());
+            let is_last = number + 1 == self.spec.scenario.parts.len();
+            if !part.fates.is_empty() {
+                let fault = self.spec.fault.filter(|_| number == first_measured);
+                finished.push(self.live_part(part, &finished, fault).await?);
+                continue;
+            }
             let ready = self.prepare(part, &finished).await?;
             if number == first_measured {
                 self.measure_baselines(&ready.load, Side::Before).await;
             }
-            let is_last = number + 1 == self.spec.scenario.parts.len();
             finished.push(self.run_part(part, &ready, self.spec.fault.filter(|_| is_last)).await?);
             prepared = Some(ready);
+        }
+        if self.spec.scenario.is_paid() {
+            self.settle().await?;
         }
         let memory = self.environment.engine_memory();
         if let Some(prepared) = prepared {
@@ -220,6 +243,7 @@ impl<U: UnderTest> Runner<'_, U> {
         self.progress.phase("auditing");
         let evidence = self.backends.evidence(&self.sale, &self.book).await?;
         let findings = audit::compare(&evidence);
+        let life = self.life_outcome(&evidence.rows);
         let mut outstanding = std::mem::take(&mut self.earlier_damage);
         outstanding.extend(finished.iter().flat_map(FinishedPart::outstanding));
         let parts = finished.into_iter().map(|finished| finished.outcome(&self.sale, &evidence.rows)).collect();
@@ -234,6 +258,7 @@ impl<U: UnderTest> Runner<'_, U> {
             engine_memory,
             after_sales: std::mem::take(&mut self.after_sales),
             outstanding,
+            life,
         })
     }
 

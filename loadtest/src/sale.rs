@@ -41,6 +41,8 @@ pub struct LoadSale {
     pub offers: Vec<LoadOffer>,
     /// Epoch milliseconds at which it opens.
     pub opens_at_ms: u64,
+    /// Seconds in which a buyer has to pay; `None`: as the engine says.
+    pub pay_within_s: Option<u32>,
     first_buyer: u64,
 }
 
@@ -73,6 +75,7 @@ impl LoadSale {
             id: SaleId::new(sale)?,
             offers: offers.collect::<Result<_, InvalidId>>()?,
             opens_at_ms: now_ms.saturating_sub(OPEN_BEFORE_MS),
+            pay_within_s: None,
             first_buyer,
             tenant: TenantId::new(random.random_range(1..=u64::from(u32::MAX)))?,
         })
@@ -86,7 +89,15 @@ impl LoadSale {
         opens_at_ms: u64,
         random: &mut impl Rng,
     ) -> Self {
-        Self { id, tenant, offers, opens_at_ms, first_buyer: random.random_range(ID_FLOOR..=ID_FIRST_MAX) }
+        let pay_within_s = None;
+        Self {
+            id,
+            tenant,
+            offers,
+            opens_at_ms,
+            pay_within_s,
+            first_buyer: random.random_range(ID_FLOOR..=ID_FIRST_MAX),
+        }
     }
 
     /// The buyer with this index.
@@ -138,6 +149,9 @@ impl LoadSale {
              closes_at = \"{closes}\"\nbuyer_rate_per_s = {BUYER_RATE_PER_S}\n",
             self.id, self.tenant
         );
+        if let Some(seconds) = self.pay_within_s {
+            file += &format!("payment_window_s = {seconds}\n");
+        }
         for LoadOffer { lane, offer, partition, allotment } in &self.offers {
             let partition = partition.map_or_else(String::new, |number| format!("partition = {number}\n"));
             file += &format!(
@@ -191,11 +205,11 @@ mod tests {
     /// What `catalog publish` makes of it is the sale that was meant.
     #[test]
     fn the_file_is_a_valid_sale_file() {
-        let sale = sale(10, 2);
+        let sale = LoadSale { pay_within_s: Some(60), ..sale(10, 2) };
         let draft = catalog::file::parse(&sale.to_toml().unwrap()).unwrap();
         let published = catalog::publish::plan(&draft, &[], 4, 1_800_000_000_000).unwrap();
         assert_eq!((published.id, published.tenant), (sale.id, sale.tenant));
-        assert_eq!(published.window.opens_at_ms, sale.opens_at_ms);
+        assert_eq!((published.window.opens_at_ms, published.orders.payment_window_s), (sale.opens_at_ms, 60));
         assert_eq!(published.phase(1_800_000_000_000), domain::sale::Phase::Open);
         let offers = published.offers().map(|(lane, offer)| LoadOffer {
             lane: lane.id,

@@ -8,6 +8,8 @@ mod tests;
 use clap::builder::PossibleValue;
 use domain::sale::ALLOTMENT_MAX;
 
+use crate::life::Fate;
+
 /// Buyers over all parts, at most: they are numbered by 32 bits, and each must fit into memory.
 pub const BUYERS_MAX: u64 = 100_000_000;
 
@@ -29,6 +31,11 @@ pub enum Stock {
         /// Units when the command line names none.
         units: u64,
     },
+    /// Fewer units than buyers, and nobody is refused: some buy what others let go.
+    Returning {
+        /// Units for each hundred buyers.
+        percent: u8,
+    },
 }
 
 /// Who buys in a part. Each part has buyers of its own.
@@ -41,6 +48,8 @@ pub enum Who {
     First(u32),
     /// One for each unit, and one more for each lane, to whom the lane says that it is sold out.
     UntilSoldOut,
+    /// So many of each hundred that are asked for.
+    Share(u8),
 }
 
 /// How fast the buyers of a part come.
@@ -96,6 +105,8 @@ pub struct Part {
     pub shuffled: bool,
     /// Nobody buys: the page of the sale is read, in one of these content codings.
     pub reads: Option<&'static str>,
+    /// What its buyers do once they have bought, and how many of them. Empty: nothing more.
+    pub fates: &'static [(Fate, u32)],
 }
 
 impl Part {
@@ -109,6 +120,7 @@ impl Part {
         aborted_percent: 0,
         shuffled: false,
         reads: None,
+        fates: &[],
     };
     /// Not measured, as fast as answers come: orders that are only to be there.
     pub(crate) const FILLING: Self =
@@ -137,6 +149,7 @@ impl Part {
             Who::Asked => size.buyers.into(),
             Who::First(_) => size.first_buyers.into(),
             Who::UntilSoldOut => size.units + u64::from(lanes),
+            Who::Share(percent) => u64::from(size.buyers) * u64::from(percent) / 100,
         }
     }
 }
@@ -264,8 +277,45 @@ pub static PAGES: Scenario = Scenario {
     ],
 };
 
+/// Orders that become money or give their units back. Of 100 buyers 70 find a unit and 40 of them
+/// pay; 20 let their time pass, of whom 5 only hoard and 1 pays when it is over; 10 cancel. What
+/// comes back is bought by the other 30, who pay.
+pub static LIFE: Scenario = Scenario {
+    name: "life",
+    about: "70 % of the orders are paid, 20 % expire, 10 % are cancelled; what comes back is sold again: every cent is \
+            accounted for",
+    stock: Stock::Returning { percent: 70 },
+    buyers: 200_000,
+    seconds: 1_800,
+    parts: &[
+        Part {
+            title: "first buyers",
+            who: Who::Share(70),
+            pace: Pace::Closed,
+            fates: &[
+                (Fate::Pays, 40),
+                (Fate::Hoards, 5),
+                (Fate::PaysLate, 1),
+                (Fate::Lapses, 7),
+                (Fate::LapsesOpen, 7),
+                (Fate::Cancels, 5),
+                (Fate::CancelsOpen, 5),
+            ],
+            ..Part::LOAD
+        },
+        Part {
+            title: "who buys what came back",
+            who: Who::Share(30),
+            pace: Pace::Closed,
+            fates: &[(Fate::Pays, 1)],
+            ..Part::LOAD
+        },
+    ],
+};
+
 /// Every scenario, in the order of the help.
-pub static ALL: [&Scenario; 9] = [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &SALES, &RETRY_STORM, &PAGES];
+pub static ALL: [&Scenario; 10] =
+    [&SELLOUT, &ORDERS, &SOLDOUT, &STEADY, &WARMED, &CURVE, &SALES, &RETRY_STORM, &PAGES, &LIFE];
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,7 +365,7 @@ impl Scenario {
         let buyers = options.buyers.unwrap_or(self.buyers);
         let first = self.parts.iter().find_map(|part| match part.who {
             Who::First(buyers) => Some(buyers),
-            Who::Asked | Who::UntilSoldOut => None,
+            Who::Asked | Who::UntilSoldOut | Who::Share(_) => None,
         });
         let first_buyers = first.map_or(0, |default| options.first_buyers.unwrap_or(default));
         let mut size = Size { units: 0, buyers, first_buyers };
@@ -326,6 +376,9 @@ impl Scenario {
         if let Stock::Ample { units_per_buyer } = self.stock {
             size.units = options.units.unwrap_or((units_per_buyer * total).min(ALLOTMENT_MAX));
         }
+        if let Stock::Returning { percent } = self.stock {
+            size.units = options.units.unwrap_or(total * u64::from(percent) / 100);
+        }
         let wrong = |relation| Err(WrongSize { name: self.name, relation, units: size.units, buyers: total });
         match self.stock {
             _ if total > BUYERS_MAX => wrong("no more than 100,000,000 buyers"),
@@ -333,9 +386,20 @@ impl Scenario {
                 wrong("no first buyers: leave --first-buyers out")
             }
             Stock::Scarce { .. } if size.units >= total => wrong("fewer units than buyers"),
+            Stock::Returning { .. } if !buyers.is_multiple_of(100) || options.lanes != 1 => {
+                wrong("buyers by the hundred, and one lane")
+            }
+            Stock::Returning { percent } if size.units * 100 != total * u64::from(percent) => {
+                wrong("its own share of units: leave --units out")
+            }
             Stock::Ample { .. } if size.units < total => wrong("at least as many units as buyers"),
             _ => Ok(size),
         }
+    }
+
+    /// Its orders are paid, and so it has an order service and a bank.
+    pub fn is_paid(&self) -> bool {
+        self.parts.iter().any(|part| !part.fates.is_empty())
     }
 
     /// Fewer units than buyers.

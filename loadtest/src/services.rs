@@ -108,6 +108,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// The same under another name: one program with several services.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// The program at this path; `name` is for people.
     ///
     /// # Errors
@@ -144,20 +150,40 @@ impl Program {
         variables: &[(String, String)],
         logs: &Path,
     ) -> Result<Service, ServiceError> {
-        let name = self.name;
-        let io = |source| ServiceError::Io { name, source };
-        let log_path = logs.join(format!("{name}.log"));
-        let log = File::create(&log_path).map_err(io)?;
-        let child = Command::new(&self.path)
-            .args(arguments)
-            .envs(variables.iter().cloned())
+        let launch = Launch {
+            name: self.name,
+            path: self.path.clone(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            variables: variables.to_vec(),
+            log_path: logs.join(format!("{}.log", self.name)),
+        };
+        let child = launch.start().map_err(|source| ServiceError::Io { name: self.name, source })?;
+        let last_pid = child.id();
+        Ok(Service { launch, child, admin, is_killed: false, last_pid })
+    }
+}
+
+/// How a service is started, the first time and again.
+#[derive(Debug)]
+struct Launch {
+    name: &'static str,
+    path: PathBuf,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    log_path: PathBuf,
+}
+
+impl Launch {
+    fn start(&self) -> io::Result<Child> {
+        let log = File::options().create(true).append(true).open(&self.log_path)?;
+        Command::new(&self.path)
+            .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(log.try_clone().map_err(io)?)
+            .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .map_err(io)?;
-        Ok(Service { name, child, admin, log_path })
     }
 }
 
@@ -209,13 +235,48 @@ fn profile_of(folder: &Path) -> &str {
 /// A running service. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Service {
-    name: &'static str,
+    launch: Launch,
     child: Child,
     admin: SocketAddr,
-    log_path: PathBuf,
+    /// By us: that it does not run is no failure.
+    is_killed: bool,
+    last_pid: Option<u32>,
 }
 
 impl Service {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.launch.name
+    }
+
+    /// The process that runs, or that was killed.
+    pub fn last_pid(&self) -> Option<u32> {
+        self.last_pid
+    }
+
+    /// Ends it by SIGKILL, and waits for its end.
+    ///
+    /// # Errors
+    /// [`ServiceError::Io`] when the system refuses.
+    pub async fn kill(&mut self) -> Result<(), ServiceError> {
+        self.is_killed = true;
+        self.child.kill().await.map_err(|source| self.io(source))
+    }
+
+    /// Starts it again as it was started first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Io`] when it cannot be started.
+    pub fn start_again(&mut self) -> Result<(), ServiceError> {
+        self.child = self.launch.start().map_err(|source| self.io(source))?;
+        (self.is_killed, self.last_pid) = (false, self.child.id());
+        Ok(())
+    }
+
+    fn io(&self, source: io::Error) -> ServiceError {
+        ServiceError::Io { name: self.name(), source }
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
@@ -252,9 +313,10 @@ impl Service {
     /// [`ServiceError::Failed`] when it has ended.
     pub fn check_running(&mut self) -> Result<(), ServiceError> {
         match self.child.try_wait() {
+            _ if self.is_killed => Ok(()),
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.failed(format!("ended by itself ({status})"))),
-            Err(source) => Err(ServiceError::Io { name: self.name, source }),
+            Err(source) => Err(self.io(source)),
         }
     }
 
@@ -265,7 +327,8 @@ impl Service {
     /// another status than 0.
     pub async fn stop(mut self) -> Result<(), ServiceError> {
         self.check_running()?;
-        let io = |source| ServiceError::Io { name: self.name, source };
+        let name = self.name();
+        let io = |source| ServiceError::Io { name, source };
         if let Some(pid) = self.child.id() {
             // The standard library can only kill -9, and the shell has `kill` built in.
             let pid = pid.to_string();
@@ -280,11 +343,11 @@ impl Service {
     }
 
     fn failed(&self, what: String) -> ServiceError {
-        let log = std::fs::read(&self.log_path).unwrap_or_default();
+        let log = std::fs::read(&self.launch.log_path).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        ServiceError::Failed { name: self.name, what, log: end }
+        ServiceError::Failed { name: self.name(), what, log: end }
     }
 }
 

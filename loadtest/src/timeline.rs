@@ -6,10 +6,13 @@ use std::time::Duration;
 use crate::{durable::Snapshot, generator::Reading};
 
 /// CPU times are kept in the order of [`PROCESSES`].
-pub type CpuTimes = [Option<Duration>; 6];
+pub type CpuTimes = [Option<Duration>; PROCESSES.len()];
 
 /// The processes whose CPU time is reported, in this order everywhere.
-pub const PROCESSES: [&str; 6] = ["generator", "engine", "redis", "kafka", "writer", "mysql"];
+pub const PROCESSES: [&str; 8] = ["generator", "engine", "redis", "kafka", "writer", "mysql", "orders", "bank"];
+
+/// How many of them there are where nobody pays: the last two are those who are asked to.
+pub const UNPAID_PROCESSES: usize = 6;
 
 /// How many of them there are where one process is the whole server: it stands in the engine's
 /// place.
@@ -98,16 +101,16 @@ mod tests {
         let mut timeline = Timeline::default();
         let reading = |accepted, refused| Reading { accepted, refused, ..Reading::default() };
         let snapshot = Snapshot { sold: 9, lag: 1, ..Snapshot::default() };
-        timeline.note(Duration::from_secs(1), Some(reading(5, 1)), Some(&snapshot), [None; 6]);
+        timeline.note(Duration::from_secs(1), Some(reading(5, 1)), Some(&snapshot), [None; PROCESSES.len()]);
         timeline.load_ended(reading(10, 2));
-        timeline.note(Duration::from_secs(2), None, None, [None; 6]);
-        timeline.note(Duration::from_secs(3), Some(reading(3, 3)), None, [None; 6]);
+        timeline.note(Duration::from_secs(2), None, None, [None; PROCESSES.len()]);
+        timeline.note(Duration::from_secs(3), Some(reading(3, 3)), None, [None; PROCESSES.len()]);
         let counts: Vec<_> = timeline.samples.iter().map(|s| (s.accepted, s.refused, s.durable, s.lag)).collect();
         assert_eq!(counts, [(5, 1, Some(9), Some(1)), (10, 2, None, None), (13, 5, None, None)]);
         assert_eq!(timeline.last_noted(), Some(Duration::from_secs(3)));
         for (at, sold) in [(4, 9), (5, 12), (6, 12), (7, 13)] {
             let snapshot = Snapshot { sold, ..Snapshot::default() };
-            timeline.note(Duration::from_secs(at), None, Some(&snapshot), [None; 6]);
+            timeline.note(Duration::from_secs(at), None, Some(&snapshot), [None; PROCESSES.len()]);
         }
         assert_eq!(timeline.growth_since(Duration::from_secs(2)), [3, 5].map(Duration::from_secs));
     }

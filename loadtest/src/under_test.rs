@@ -6,8 +6,9 @@ mod embedded;
 #[cfg(feature = "production")]
 mod production;
 
-use std::{future::Future, path::Path};
+use std::{future::Future, net::SocketAddr, path::Path};
 
+use domain::id::TenantId;
 use kit::{clock::SystemClock, token::TokenSigner};
 use store::sql::Sql;
 
@@ -41,6 +42,17 @@ pub(crate) struct Started<S, W> {
     pub(crate) publisher: Publisher,
     /// Signs as its engine expects.
     pub(crate) signer: TokenSigner,
+    /// Where orders are paid, in a run in which they are.
+    pub(crate) cashier: Option<Cashier>,
+}
+
+/// Where orders are paid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cashier {
+    /// The simulated bank, its cashier and its statement.
+    pub(crate) bank: SocketAddr,
+    /// The metrics of the order service.
+    pub(crate) admin: SocketAddr,
 }
 
 /// A deployment, as a run needs it.
@@ -50,8 +62,11 @@ pub(crate) trait UnderTest {
     /// Who sees its lanes and its log.
     type Witness: LaneWitness;
 
-    /// How many of [`PROCESSES`](crate::timeline::PROCESSES) it has, the first ones.
-    const PROCESSES: usize;
+    /// How many of [`PROCESSES`](crate::timeline::PROCESSES) it has in such a run, the first ones.
+    fn processes(spec: &RunSpec) -> usize;
+
+    /// The tenant that is paid in play money, where that is not for the run to say.
+    fn paid_tenant(&self) -> Option<TenantId>;
 
     /// Partitions over which the sale's lanes are to be spread; `None`: its catalog knows.
     fn partitions(&self) -> Option<u32>;

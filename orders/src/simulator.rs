@@ -28,7 +28,7 @@ mod service;
 
 pub use self::accounts::SimulatedAccounts;
 pub use self::alipay::AlipaySide;
-pub use self::bank::{Bank, BankRefund, Fault, No, NoticePlan, Opening, Trade};
+pub use self::bank::{Bank, BankRefund, Fault, No, NoticePlan, Opening, Statement, Trade};
 pub use self::provider::Simulated;
 pub use self::remote::{BankPort, RemoteAccount, RemoteAccounts};
 pub use self::service::{Post, Route, Simulator};

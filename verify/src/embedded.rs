@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     child::{Child, wait_until},
-    load_test::{self, LoadTest},
+    load_test::{self, LifeTest, LoadTest},
     merchants::Merchants,
     redis_server::free_port,
     services::{built, programs},
@@ -289,6 +289,16 @@ impl Embedded {
         let mut command = Command::new(programs().join("loadtest"));
         command.env("RUST_BACKTRACE", "0").args(["--deployment", "embedded", "--data"]).arg(self.data());
         load.start(command, self.address(), self.temp.path())
+    }
+
+    /// Runs the load test's life of orders on a server of its own, on a data folder of its own.
+    ///
+    /// # Errors
+    /// When it fails or finds damage.
+    pub fn life(&self, life: LifeTest) -> anyhow::Result<Value> {
+        let mut command = Command::new(programs().join("loadtest"));
+        command.args(["--deployment", "embedded"]);
+        life.run(command, self.temp.path())
     }
 
     /// Waits for a load test and returns its report.

@@ -42,6 +42,33 @@ impl LoadTest {
     }
 }
 
+/// The scenario `life`, which starts all that it needs.
+#[derive(Debug, Clone, Copy)]
+pub struct LifeTest {
+    /// Orders.
+    pub buyers: u32,
+    /// Buyers who come at once.
+    pub at_once: u32,
+    /// What fails amid it.
+    pub fault: Option<&'static str>,
+}
+
+impl LifeTest {
+    /// Runs it by a command that names the deployment, and returns its report.
+    ///
+    /// # Errors
+    /// When it fails or finds damage.
+    pub(crate) fn run(self, mut command: Command, folder: &Path) -> anyhow::Result<Value> {
+        // The programs are built already.
+        command.env_remove("CARGO").env("RUST_BACKTRACE", "0");
+        command.args(["life", "--no-baselines", "--buyers", &self.buyers.to_string()]);
+        command.args(["--connections", &self.at_once.to_string()]);
+        command.args(self.fault.into_iter().flat_map(|fault| ["--fault", fault]));
+        command.arg("--json").arg(folder.join(REPORT));
+        report_of(Child::start("loadtest", command, folder)?, folder)
+    }
+}
+
 /// Waits for a load test and returns the report that it wrote to its folder.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::{
     child::{Child, wait_until},
     deployment::DeploymentArgs,
-    load_test::{self, LoadTest},
+    load_test::{self, LifeTest, LoadTest},
     merchants::Merchants,
     redis_server::{RedisServer, free_port},
     wire::{READY, get},
@@ -258,6 +258,16 @@ impl Services {
         command.env_remove("CARGO");
         command.args(["--deployment", "production"]);
         load.start(command, self.engine_address(), self.folder.path())
+    }
+
+    /// Runs the load test's life of orders, which starts the services that it needs.
+    ///
+    /// # Errors
+    /// When it fails or finds damage.
+    pub fn life(&self, life: LifeTest) -> anyhow::Result<Value> {
+        let mut command = self.command("loadtest");
+        command.args(["--deployment", "production"]);
+        life.run(command, self.folder.path())
     }
 
     /// Waits for a load test and returns its report.

@@ -15,6 +15,8 @@ mod funnel;
 mod life;
 #[path = "crash/limits.rs"]
 mod limits;
+#[path = "crash/money.rs"]
+mod money;
 #[path = "crash/paid.rs"]
 mod paid;
 #[path = "crash/readiness.rs"]

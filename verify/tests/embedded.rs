@@ -31,6 +31,8 @@ mod gone;
 mod images;
 #[path = "embedded/life.rs"]
 mod life;
+#[path = "embedded/money.rs"]
+mod money;
 #[path = "embedded/older.rs"]
 mod older;
 #[path = "embedded/paid.rs"]

@@ -28,6 +28,8 @@ fn row(number: u64, live: bool, rejected: bool) -> RowEvidence {
         live,
         rejected,
         position: at(number),
+        status: if rejected { Status::Rejected } else { Status::PendingPayment },
+        total: 1,
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Names(Arc<Mutex<Vec<Name>>>);
 
 impl Names {
     /// The index of a name, new or known.
-    pub(super) fn index(&self, kind: Kind, text: &str) -> u8 {
+    pub(crate) fn index(&self, kind: Kind, text: &str) -> u8 {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = names.iter().position(|name| name.kind == kind && name.text == text) {
             return u8::try_from(at).unwrap_or(u8::MAX);
@@ -72,7 +72,7 @@ impl Names {
         u8::try_from(names.len() - 1).unwrap_or(u8::MAX)
     }
 
-    pub(super) fn all(&self) -> Vec<Name> {
+    pub(crate) fn all(&self) -> Vec<Name> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -141,7 +141,7 @@ impl Meters {
         }
     }
 
-    pub(super) fn count(&self, kind: Kind) {
+    pub(crate) fn count(&self, kind: Kind) {
         let meter = match kind {
             Kind::Accepted => &self.accepted,
             Kind::Pending => &self.pending,

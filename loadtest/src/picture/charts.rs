@@ -34,7 +34,7 @@ pub(super) struct Step {
     /// Undecided records at its end.
     pub(super) lag: Option<f64>,
     /// Cores that each process kept busy.
-    pub(super) cores: [Option<f64>; 6],
+    pub(super) cores: [Option<f64>; PROCESSES.len()],
 }
 
 /// The steps of each part: between parts other things happened.

@@ -57,7 +57,7 @@ fn a_part_too_short_for_a_rate_is_left_out() {
     let mut timeline = timeline();
     timeline.part(Duration::from_secs(20), "short");
     for ms in [20_000, 20_100] {
-        timeline.note(Duration::from_millis(ms), None, None, [Some(Duration::ZERO); 6]);
+        timeline.note(Duration::from_millis(ms), None, None, [Some(Duration::ZERO); 8]);
     }
     assert_eq!(charts::steps(&timeline).iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 0]);
     let page = page(&sample_report(), &timeline);

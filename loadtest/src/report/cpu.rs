@@ -10,7 +10,7 @@ use crate::timeline::{CpuTimes, ONE_PROCESS, PROCESSES};
 /// has no figure, or the process is not ours to know, or the deployment has no such process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CpuEach {
-    each: [Option<f64>; 6],
+    each: [Option<f64>; PROCESSES.len()],
     /// The deployment has so many of [`PROCESSES`], the first ones.
     processes: usize,
 }
@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn a_sum_with_an_unknown_part_is_unknown() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        let known = [ms(2), ms(3), ms(1), ms(1), ms(1), ms(2)];
-        assert_eq!(generator_share_percent(&known), Some(20.0));
+        let known = [ms(2), ms(3), ms(1), ms(1), ms(1), ms(2), None, None];
+        assert_eq!(generator_share_percent(&known[..6]), Some(20.0));
         assert_eq!(CpuEach::of(known, 6, 100).system(), Some(80.0));
-        let unknown = [ms(2), None, ms(1), ms(1), ms(1), ms(2)];
-        assert_eq!((generator_share_percent(&unknown), CpuEach::of(unknown, 6, 100).system()), (None, None));
+        let unknown = [ms(2), None, ms(1), ms(1), ms(1), ms(2), None, None];
+        assert_eq!((generator_share_percent(&unknown[..6]), CpuEach::of(unknown, 6, 100).system()), (None, None));
         assert!(CpuEach::of(known, 6, 0).parts().all(|(_, us)| us.is_none()));
         assert_eq!(generator_share_percent(&[Some(Duration::ZERO); 6]), None);
     }
@@ -77,11 +77,11 @@ mod tests {
     #[test]
     fn one_process_is_the_whole_system() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        let cpu = [ms(2), ms(8), None, None, None, None];
+        let cpu = [ms(2), ms(8), None, None, None, None, None, None];
         let each = CpuEach::of(cpu, ONE_PROCESS, 100);
         assert_eq!((each.system(), generator_share_percent(&cpu[..ONE_PROCESS])), (Some(80.0), Some(20.0)));
         assert_eq!(each.parts().map(|(name, _)| name).collect::<Vec<_>>(), ["generator", "engine"]);
         let json = serde_json::to_value(each).unwrap();
-        assert!(json["redis"].is_null() && json.as_object().unwrap().len() == 6, "{json}");
+        assert!(json["redis"].is_null() && json.as_object().unwrap().len() == PROCESSES.len(), "{json}");
     }
 }

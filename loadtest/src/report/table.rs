@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{AfterSale, AuditCounts, CpuEach, PartFigures, PartReport, Report, Setup, YardstickReport};
+use super::{
+    AfterSale, AuditCounts, CpuEach, LifeFigures, PartFigures, PartReport, Phase, Report, Setup, YardstickReport,
+};
 use crate::{fault::FaultReport, tally::Latency};
 
 const MIB: f64 = (1_u64 << 20) as f64;
@@ -24,6 +26,7 @@ impl fmt::Display for Report {
         write_fault(f, self.headline.fault.as_ref())?;
         self.write_answers(f)?;
         write_cpu(f, &self.headline)?;
+        self.life.iter().try_for_each(|life| write_life(f, life))?;
         self.write_machine(f)?;
         self.write_audit(f)
     }
@@ -160,11 +163,6 @@ fn write_unexpected(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::R
 }
 
 fn write_cpu(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result {
-    let us = |us: Option<f64>| us.map_or("?".into(), |us| format!("{us:.1}"));
-    let each = |cpu: CpuEach| {
-        let parts: Vec<String> = cpu.parts().map(|(name, cpu)| format!("{name} {}", us(cpu))).collect();
-        format!("{}; all but the generator {}", parts.join(", "), us(cpu.system()))
-    };
     if figures.orders_durable > 0 {
         line(f, "CPU µs/order", &each(figures.cpu_us_per_order))?;
     }
@@ -177,6 +175,38 @@ fn write_cpu(f: &mut fmt::Formatter<'_>, figures: &PartFigures) -> fmt::Result {
     let share = figures.generator_share_percent.map_or("?".into(), |share| format!("{share:.0}"));
     let text = format!("{} µs of CPU per request; {share} % of all CPU", us(figures.generator_us_per_request));
     line(f, "generator", &text)
+}
+
+fn write_life(f: &mut fmt::Formatter<'_>, life: &LifeFigures) -> fmt::Result {
+    let LifeFigures { judgement: its, again, unexpected_steps, .. } = life;
+    writeln!(f)?;
+    let (paid, expired, cancelled) = (its.paid, its.expired, its.cancelled);
+    line(f, "LIFE", &format!("{} orders: {paid} paid, {expired} expired, {cancelled} cancelled", life.orders))?;
+    let (received, refunded) = (its.money_received, its.money_refunded);
+    let difference = its.money_difference;
+    line(f, "money", &format!("received {received}, refunded {refunded}, difference to the paid orders {difference}"))?;
+    let late = format!("{} went back, {} found a unit still", its.late_refunded, its.late_reinstated);
+    line(f, "paid too late", &late)?;
+    let notices: Vec<String> = its.notices.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    line(f, "notices", &format!("{}; {} forged ones were sent", notices.join(", "), its.forged))?;
+    line(f, "units", &format!("{} left; {} hoarders held some for a while", its.units_left, its.hoarders))?;
+    line(f, "payments opened", &format!("{}; {again} requests were sent again", latency(life.pay_latency_ms)))?;
+    line(f, "CPU µs/paid", &each(life.cpu_us_per_paid_order))?;
+    for Phase { title, seconds, cpu_us_per_paid_order } in &life.phases {
+        line(f, "", &format!("{title}, {seconds:.1} s: {}", each(*cpu_us_per_paid_order)))?;
+    }
+    let steps = unexpected_steps.iter().map(|(what, count)| ("UNEXPECTED", format!("{what}: {count}")));
+    let damage = its.damage.iter().map(|what| ("DAMAGE", what.clone()));
+    steps.chain(damage).try_for_each(|(name, what)| line(f, name, &what))
+}
+
+fn each(cpu: CpuEach) -> String {
+    let parts: Vec<String> = cpu.parts().map(|(name, cpu)| format!("{name} {}", us(cpu))).collect();
+    format!("{}; all but the generator {}", parts.join(", "), us(cpu.system()))
+}
+
+fn us(us: Option<f64>) -> String {
+    us.map_or("?".into(), |us| format!("{us:.1}"))
 }
 
 fn write_yardstick(

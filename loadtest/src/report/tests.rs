@@ -1,6 +1,7 @@
 //! The report's shape is a contract: programs read the JSON by these names.
 
 use super::*;
+use crate::life::Judgement;
 
 /// A clean one of two parts.
 pub(crate) fn sample_report() -> Report {
@@ -41,6 +42,7 @@ fn run(findings: Findings, at_rest: bool) -> (Setup, Outcome) {
         after_sales: vec![],
         at_rest,
         outstanding: vec![],
+        life: None,
     };
     (setup, outcome)
 }
@@ -70,7 +72,7 @@ fn part(title: &'static str, measured: bool) -> PartOutcome {
         unsent: 0,
         retried: 1,
         generator: (us(36), 6),
-        cpu: [us(40), us(20), None, None, None, None],
+        cpu: [us(40), us(20), None, None, None, None, None, None],
         processes: 6,
         fault: None,
     }
@@ -95,7 +97,7 @@ fn the_json_has_every_name_that_programs_read() {
     assert_eq!(json["cpu_us_per_order"]["engine"], 5.0);
     assert!(json["cpu_us_per_order"]["redis"].is_null());
     assert_eq!(json["generator_us_per_request"], 6.0);
-    assert_eq!(json["cpu_us_per_order"].as_object().unwrap().len(), 6);
+    assert_eq!(json["cpu_us_per_order"].as_object().unwrap().len(), 8);
     assert_eq!(json["lost"], 0);
 }
 
@@ -194,4 +196,37 @@ fn what_a_deployment_does_not_have_is_null_and_the_table_says_so() {
     assert!(table.contains("raw EVALSHA     not in this deployment"), "{table}");
     assert!(table.contains("generator 10.0, engine 5.0; all but the generator 5.0\n"), "{table}");
     assert!(table.contains("one process") && !table.contains("redis"), "{table}");
+}
+
+/// What is paid is told by names of its own, and a cent that is not accounted for is damage.
+#[test]
+fn a_life_is_told_where_orders_are_paid_and_its_damage_is_the_runs() {
+    let none = report(Findings::default(), true);
+    assert!(serde_json::to_value(&none).unwrap().get("money_difference").is_none());
+    let told = |damage: Vec<String>| {
+        let (setup, mut outcome) = run(Findings::default(), true);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let phase = PhaseOutcome { title: "all", lasted: Duration::from_secs(2), cpu: [ms(1); 8] };
+        outcome.life = Some(LifeOutcome {
+            orders: 10,
+            judgement: Judgement { paid: 5, damage, ..Judgement::default() },
+            again: 0,
+            wrong: BTreeMap::new(),
+            pay_latency: None,
+            phases: vec![phase],
+            processes: 8,
+        });
+        Report::new(setup, outcome).unwrap()
+    };
+    let clean = told(vec![]);
+    assert!(clean.is_clean());
+    let json = serde_json::to_value(&clean).unwrap();
+    for name in "paid expired cancelled refunded money_received money_refunded money_difference".split(' ') {
+        assert!(json.get(name).is_some(), "{name}");
+    }
+    assert_eq!((&json["cpu_us_per_paid_order"]["bank"], &json["phases"][0]["seconds"]), (&200.0.into(), &2.0.into()));
+    let text = clean.to_string();
+    assert!(text.contains("5 paid") && text.contains("bank 200.0; all but the generator 1400.0"), "{text}");
+    let harmed = told(vec!["a cent is missing".into()]);
+    assert!(!harmed.is_clean() && harmed.to_string().contains("a cent is missing"));
 }

@@ -48,24 +48,24 @@ const START_AHEAD: Duration = Duration::from_millis(5);
 
 /// A part that was finished.
 pub(super) struct FinishedPart {
-    part: &'static Part,
-    buyers: Range<u32>,
-    rate: Option<f64>,
+    pub(super) part: &'static Part,
+    pub(super) buyers: Range<u32>,
+    pub(super) rate: Option<f64>,
     /// Rates and latencies of the load, and counts of the retries too.
-    figures: Figures,
-    unsent: usize,
-    retried: u64,
+    pub(super) figures: Figures,
+    pub(super) unsent: usize,
+    pub(super) retried: u64,
     /// CPU time of the generator's threads, and the requests they sent with it.
-    generator: (Option<Duration>, u64),
-    start: Duration,
+    pub(super) generator: (Option<Duration>, u64),
+    pub(super) start: Duration,
     /// Units sold when it began.
-    sold_before: u64,
-    rest: Rest,
-    cpu: CpuTimes,
+    pub(super) sold_before: u64,
+    pub(super) rest: Rest,
+    pub(super) cpu: CpuTimes,
     /// How many of them the deployment has.
-    processes: usize,
+    pub(super) processes: usize,
     /// What a fault in it cost.
-    fault: Option<FaultReport>,
+    pub(super) fault: Option<FaultReport>,
 }
 
 /// A load and how it looked from outside.
@@ -109,6 +109,8 @@ impl FinishedPart {
             orders_durable: rows.iter().filter(of_part).filter(|row| !row.rejected).count() as u64,
             orders_expected: match self.part.reads {
                 Some(_) => 0,
+                // Others let units go for them.
+                None if !self.part.fates.is_empty() => self.buyers.len() as u64,
                 None => sale.sellable(self.buyers.end) - sale.sellable(self.buyers.start),
             },
             durable_in: self.durable_in(),
@@ -226,7 +228,7 @@ impl<U: UnderTest> Runner<'_, U> {
         let rows = self.timeline.growth_since(start.saturating_sub(self.began));
         let fault = failed.map(|(fault, times)| FaultReport::of(fault, times, &main.run, &rows));
         let (unsent, retried, rate) = (main.run.unsent, retries.sent, load.rate);
-        let (buyers, processes) = (prepared.buyers.clone(), U::PROCESSES);
+        let (buyers, processes) = (prepared.buyers.clone(), U::processes(self.spec));
         Ok(FinishedPart {
             part,
             buyers,
@@ -331,7 +333,7 @@ impl<U: UnderTest> Runner<'_, U> {
         Ok((figures, sold))
     }
 
-    async fn wait_durable(&mut self, sold: (u64, Duration)) -> Result<Rest, RunError> {
+    pub(super) async fn wait_durable(&mut self, sold: (u64, Duration)) -> Result<Rest, RunError> {
         self.progress.phase("waiting until everything is durable");
         let Self { backends, clock, progress, timeline, environment, began, .. } = self;
         let deadline = clock.monotonic() + durable::DEADLINE;

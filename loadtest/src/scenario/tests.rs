@@ -16,6 +16,29 @@ fn defaults_are_those_the_readme_promises() {
     assert_eq!(of(&WARMED), Ok((2_800_000, 400_000, 1_000_000)));
     assert_eq!(of(&CURVE), Ok((14_200_000, 2_000_000, 200_000)));
     assert_eq!(of(&RETRY_STORM), Ok((50_000, 100_000, 0)));
+    assert_eq!(of(&LIFE), Ok((140_000, 200_000, 0)));
+}
+
+/// Of all orders 70 % are paid, 20 % expire and 10 % are cancelled, and what comes back is what the
+/// second part's buyers find.
+#[test]
+fn the_fates_of_a_life_add_up() {
+    let share = |part: &Part, is: fn(&Fate) -> bool| {
+        let all: u32 = part.fates.iter().map(|(_, weight)| weight).sum();
+        let some: u32 = part.fates.iter().filter(|(fate, _)| is(fate)).map(|(_, weight)| weight).sum();
+        let Who::Share(percent) = part.who else { panic!("{:?}", part.who) };
+        u32::from(percent) * some / all
+    };
+    let of_both = |is| LIFE.parts.iter().map(|part| share(part, is)).sum::<u32>();
+    assert_eq!(of_both(|fate| *fate == Fate::Pays), 70);
+    assert_eq!(of_both(|fate| matches!(fate, Fate::Cancels | Fate::CancelsOpen)), 10);
+    assert_eq!(of_both(|fate| *fate == Fate::Hoards), 5);
+    assert_eq!(share(&LIFE.parts[0], |fate| *fate != Fate::Pays), 30);
+    assert!(LIFE.is_paid() && !ORDERS.is_paid());
+    for (units, buyers) in [(None, Some(150)), (Some(100), Some(200))] {
+        assert!(size(&LIFE, units, buyers).is_err(), "{units:?} {buyers:?}");
+    }
+    assert!(LIFE.size(SizeOptions { lanes: 2, ..SizeOptions::default() }).is_err());
 }
 
 #[test]

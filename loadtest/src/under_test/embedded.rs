@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use domain::id::TenantId;
 use kit::{clock::SystemClock, http::free_address};
 use store::sql::sqlite::Sqlite;
 
-use super::{StartContext, Started, UnderTest};
+use super::{Cashier, StartContext, Started, UnderTest};
 use crate::{
     backends::embedded::{DataFolder, EmbeddedBackends, PageWitness, Running},
     baseline::Baselines,
@@ -16,9 +17,11 @@ use crate::{
     progress::Progress,
     services::{Program, Programs, Publisher},
     spec::RunSpec,
-    timeline::ONE_PROCESS,
+    timeline::{ONE_PROCESS, PROCESSES},
 };
 
+/// The demo's shop.
+const DEMO_TENANT: u64 = 7;
 /// The program, and the package that it is built from.
 const PROGRAM: &str = "flashsale";
 const PACKAGE: &str = "embedded";
@@ -27,7 +30,13 @@ impl UnderTest for Embedded {
     type Sql = Sqlite;
     type Witness = PageWitness;
 
-    const PROCESSES: usize = ONE_PROCESS;
+    fn processes(_: &RunSpec) -> usize {
+        ONE_PROCESS
+    }
+
+    fn paid_tenant(&self) -> Option<TenantId> {
+        TenantId::new(DEMO_TENANT).ok()
+    }
 
     fn partitions(&self) -> Option<u32> {
         None
@@ -41,7 +50,7 @@ impl UnderTest for Embedded {
         let data = DataFolder::new(self.data.clone().unwrap_or_else(|| environment.folder().join("data")));
         let admin = if spec.target.is_some() {
             let Running { pid, admin, .. } = data.running()?;
-            environment.watch([Some(pid), None, None, None, None]);
+            environment.watch(only(Some(pid)));
             admin
         } else {
             progress.phase("starting flashsale");
@@ -53,7 +62,9 @@ impl UnderTest for Embedded {
         let publisher = Publisher { program, arguments, variables: Vec::new() };
         publisher.publish(&file).await?;
         let backends = EmbeddedBackends::open(&data, Some(admin), sale.lanes()).await?;
-        Ok(Started { backends, publisher, signer: data.signer()? })
+        let bank = environment.target().address;
+        let cashier = spec.scenario.is_paid().then_some(Cashier { bank, admin });
+        Ok(Started { backends, publisher, signer: data.signer()?, cashier })
     }
 
     async fn fail(&self, fault: Fault) -> Result<(), RunError> {
@@ -90,6 +101,11 @@ impl Embedded {
     }
 }
 
+/// One process is all of it.
+fn only(pid: Option<u32>) -> [Option<u32>; PROCESSES.len() - 1] {
+    std::array::from_fn(|i| pid.filter(|_| i == 0))
+}
+
 /// Starts the process and waits until it sells. Returns the address of its admin port.
 async fn serve(
     program: &Program,
@@ -101,7 +117,11 @@ async fn serve(
     let admin = free_address().map_err(local)?;
     let [port, admin_port] = [environment.target().address, admin].map(|address| address.port().to_string());
     let folder = data.path().to_string_lossy();
-    let mut arguments = vec!["serve", "--data", &folder, "--port", &port, "--admin-port", &admin_port, "--no-demo"];
+    let mut arguments = vec!["serve", "--data", &folder, "--port", &port, "--admin-port", &admin_port];
+    // Only the demo's shop is paid in play money.
+    if !spec.scenario.is_paid() {
+        arguments.push("--no-demo");
+    }
     let config = environment.folder().join("flashsale.toml");
     let config_path = config.to_string_lossy();
     if let Some(threads) = spec.args.front_threads {
@@ -110,7 +130,7 @@ async fn serve(
     }
     let pid =
         environment.add_service(program.start(&arguments, admin, &spec.service_settings(), environment.folder())?);
-    environment.watch([pid, None, None, None, None]);
+    environment.watch(only(pid));
     environment.wait_ready(clock).await?;
     Ok(admin)
 }

@@ -1,25 +1,29 @@
 //! Engine and order-writer over the running stack, which knows its servers' processes.
 
-use std::{process::Stdio, time::Duration};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
+use domain::id::TenantId;
 use kit::{clock::SystemClock, http::free_address, settings::Secret};
 use store::sql::mysql::MySql;
 use tokio::process::Command;
 
-use super::{StartContext, Started, UnderTest};
+use super::{Cashier, StartContext, Started, UnderTest};
 use crate::{
     backends::production::{ProductionBackends, ServerWitness},
     baseline::{self, Baselines, Yardstick},
     deployment::Production,
-    environment::output_of,
+    environment::{Environment, output_of},
     error::{RunError, local},
     fault::{Act, Fault},
-    services::{Programs, Publisher},
-    timeline::PROCESSES,
+    sale::LoadSale,
+    services::{Program, Programs, Publisher},
+    spec::RunSpec,
+    timeline::{PROCESSES, UNPAID_PROCESSES},
 };
 
-/// Packages whose programs a load test runs.
-const PACKAGES: [&str; 3] = ["engine", "order-writer", "catalog"];
+/// Packages whose programs a load test runs,
+/// the last one where orders are paid.
+const PACKAGES: [&str; 4] = ["engine", "order-writer", "catalog", "orders"];
 /// The stack's command, which knows the servers' processes.
 const STACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../stack/stack");
 
@@ -27,7 +31,13 @@ impl UnderTest for Production {
     type Sql = MySql;
     type Witness = ServerWitness;
 
-    const PROCESSES: usize = PROCESSES.len();
+    fn processes(spec: &RunSpec) -> usize {
+        if spec.scenario.is_paid() { PROCESSES.len() } else { UNPAID_PROCESSES }
+    }
+
+    fn paid_tenant(&self) -> Option<TenantId> {
+        None
+    }
 
     fn partitions(&self) -> Option<u32> {
         Some(self.stores.partitions.into())
@@ -36,14 +46,15 @@ impl UnderTest for Production {
     async fn start(&self, context: StartContext<'_>) -> Result<Started<MySql, ServerWitness>, RunError> {
         let StartContext { spec, sale, environment, cargo, clock, progress } = context;
         let signer = self.tokens.signer().map_err(local)?;
-        if spec.fault.is_some() {
+        if spec.fault.is_some_and(|fault| fault.server.is_of_stack()) {
             self.check_stack().await?;
         }
         let backends = ProductionBackends::open(&self.stores, sale.lanes()).await?;
         if cargo.is_some() {
             progress.phase("building the services");
         }
-        let programs = Programs::find_or_build(cargo, &PACKAGES).await?;
+        let packages = &PACKAGES[..if spec.scenario.is_paid() { PACKAGES.len() } else { PACKAGES.len() - 1 }];
+        let programs = Programs::find_or_build(cargo, packages).await?;
         let mut variables = self.service_settings(spec.args.front_threads);
         variables.extend(spec.service_settings());
         progress.phase(&format!("publishing sale {}", sale.id));
@@ -51,7 +62,7 @@ impl UnderTest for Production {
         let (program, arguments) = (programs.program("catalog")?, vec!["publish".to_owned()]);
         let publisher = Publisher { program, arguments, variables: variables.clone() };
         publisher.publish(&file).await?;
-        let (mut engine, mut writer) = (None, None);
+        let (mut engine, mut writer, mut paid) = (None, None, None);
         if spec.target.is_none() {
             progress.phase("starting order-writer and engine");
             let listen = environment.target().address.to_string();
@@ -61,14 +72,21 @@ impl UnderTest for Production {
             let arguments = ["--admin-addr", &of_writer];
             writer =
                 environment.add_service(writers.start(&arguments, addresses[0], &variables, environment.folder())?);
-            let arguments = ["--listen", &listen, "--admin-addr", &of_engine];
+            if spec.scenario.is_paid() {
+                paid = Some(start_orders(&programs, sale, &variables, environment)?);
+            }
+            let url = paid.as_ref().map(|paid| format!("http://{}", paid.orders));
+            let mut arguments = vec!["--listen", &listen, "--admin-addr", &of_engine];
+            arguments.extend(url.as_deref().into_iter().flat_map(|url| ["--orders-url", url]));
             engine =
                 environment.add_service(engines.start(&arguments, addresses[1], &variables, environment.folder())?);
             environment.wait_ready(clock).await?;
         }
         let [redis, kafka, mysql] = [server_pid("redis").await, server_pid("kafka").await, server_pid("mysql").await];
-        environment.watch([engine, redis, kafka, writer, mysql]);
-        Ok(Started { backends, publisher, signer })
+        let [orders, bank] = paid.as_ref().map_or([None; 2], |paid| paid.pids);
+        environment.watch([engine, redis, kafka, writer, mysql, orders, bank]);
+        let cashier = paid.map(|paid| paid.cashier);
+        Ok(Started { backends, publisher, signer, cashier })
     }
 
     async fn fail(&self, fault: Fault) -> Result<(), RunError> {
@@ -138,6 +156,46 @@ impl Production {
         settings.extend(front_threads.map(|threads| ("FRONT_THREADS", threads.to_string())));
         settings.into_iter().map(|(name, value)| (format!("FLASHSALE_{name}"), value)).collect()
     }
+}
+
+/// The order service and the bank that pays it.
+struct Paid {
+    /// Where the engine finds the order service.
+    orders: SocketAddr,
+    /// Of order service and bank.
+    pids: [Option<u32>; 2],
+    cashier: Cashier,
+}
+
+/// Starts both: the bank sends its notices to the buyers' URL, as providers do.
+fn start_orders(
+    programs: &Programs,
+    sale: &LoadSale,
+    settings: &[(String, String)],
+    environment: &mut Environment,
+) -> Result<Paid, RunError> {
+    let program = programs.program("orders")?;
+    let address = || free_address().map_err(local);
+    let [bank, bank_admin, orders, admin] = [address()?, address()?, address()?, address()?];
+    let mut variables = settings.to_vec();
+    let more = [
+        ("BANK_SECRET", format!("{:032x}", rand::random::<u128>())),
+        ("PUBLIC_URL", format!("http://{}", environment.target().address)),
+        ("BANK_URL", format!("http://{bank}")),
+        ("BANK_TENANTS", sale.tenant.to_string()),
+        // 32 zero bytes: nobody here has personal data to seal.
+        ("VAULT_KEY", "A".repeat(43)),
+    ];
+    variables.extend(more.map(|(name, value)| (format!("FLASHSALE_{name}"), value)));
+    let mut start = |program: Program, command: &str, listen: SocketAddr, admin: SocketAddr| {
+        let [listen, at] = [listen, admin].map(|address| address.to_string());
+        let arguments = [command, "--listen", &listen, "--admin-addr", &at];
+        let service = program.start(&arguments, admin, &variables, environment.folder())?;
+        Ok::<_, RunError>(environment.add_service(service))
+    };
+    let of_bank = start(program.clone().named("bank"), "bank", bank, bank_admin)?;
+    let of_orders = start(program, "serve", orders, admin)?;
+    Ok(Paid { orders, pids: [of_orders, of_bank], cashier: Cashier { bank, admin } })
 }
 
 async fn run_stack(arguments: &[&str]) -> Result<(), RunError> {

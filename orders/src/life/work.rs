@@ -110,7 +110,12 @@ async fn ask<K: Kinds>(life: Arc<Life<K>>, shard: ShardId, stop: CancellationTok
         if stop.run_until_cancelled(woken).await.is_none() {
             return;
         }
-        if let Err(error) = life.look_at_attempts(shard).await {
+        // Full is not all: a sale leaves thousands that end in one moment.
+        let looked = async {
+            while life.look_at_attempts(shard).await? >= SIDE_BY_SIDE as usize {}
+            Ok(())
+        };
+        if let Err::<(), Refused>(error) = looked.await {
             tracing::warn!(shard = shard.0, %error, "looking at attempts to pay failed; it is done again");
         }
         if let Err(error) = life.give_turns(shard).await {

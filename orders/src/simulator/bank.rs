@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::money::Money;
 use kit::clock::Clock;
+use serde::Serialize;
 
 use crate::payment::sharing::{RATIO_PPM_DEFAULT, cap};
 use crate::payment::{Number, PaymentState, ProviderKind};
@@ -46,11 +47,14 @@ pub struct NoticePlan {
     pub key: usize,
     /// How long a refund takes from accepted to done.
     pub refund_takes_ms: u64,
+    /// The buyer pays though the trade is over or closed: his own bank was slow, and what this one
+    /// said before was wrong.
+    pub takes_late: bool,
 }
 
 impl NoticePlan {
     /// One, at once.
-    pub const PLAIN: Self = Self { copies: 1, delay_ms: 0, forged: 0, key: 0, refund_takes_ms: 0 };
+    pub const PLAIN: Self = Self { copies: 1, delay_ms: 0, forged: 0, key: 0, refund_takes_ms: 0, takes_late: false };
 }
 
 impl Default for NoticePlan {
@@ -136,6 +140,19 @@ pub struct BankRefund {
     pub amount: i64,
     /// When it is done.
     pub done_ms: u64,
+}
+
+/// What an account took and gave back, in minor units of whatever currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Statement {
+    /// Trades that are paid.
+    pub paid: u64,
+    /// Their sum.
+    pub received: i64,
+    /// Refunds.
+    pub refunds: u64,
+    /// Their sum.
+    pub refunded: i64,
 }
 
 /// A notice on its way.
@@ -318,6 +335,7 @@ impl<C: Clock> Bank<C> {
         match trade.state {
             PaymentState::Paid => return Ok(trade.clone()),
             PaymentState::Waiting if now_ms < trade.opening.expires_ms => {}
+            PaymentState::Waiting | PaymentState::Closed if plan.takes_late => {}
             PaymentState::Waiting | PaymentState::Closed => return Err(No::Closed),
         }
         (trade.state, trade.paid_ms) = (PaymentState::Paid, Some(now_ms));
@@ -404,6 +422,23 @@ impl<C: Clock> Bank<C> {
         let trade = trade.filter(|trade| trade.state == PaymentState::Paid).ok_or(No::Absent)?;
         trade.shipping = Some(shipping);
         Ok(())
+    }
+
+    /// What an account took and gave back.
+    #[must_use]
+    pub fn statement(&self, account: &str) -> Statement {
+        let (state, mut statement) = (self.state(), Statement::default());
+        let of_account = |(owner, _): &(String, String)| owner == account;
+        let trades = state.trades.iter().filter(|(key, _)| of_account(key)).map(|(_, trade)| trade);
+        for trade in trades.filter(|trade| trade.state == PaymentState::Paid) {
+            statement.paid += 1;
+            statement.received += trade.opening.amount.amount;
+        }
+        for (_, refund) in state.refunds.iter().filter(|(key, _)| of_account(key)) {
+            statement.refunds += 1;
+            statement.refunded += refund.amount;
+        }
+        statement
     }
 
     /// Shares a payment; the same sharing number again is the same sharing. Whether it is done: the

@@ -6,19 +6,25 @@ use kit::http::{HeaderMap, header};
 use super::bank::{NoticePlan, Trade};
 use crate::payment::PaymentState;
 
-/// Ways to pay, by the query of the form: a shop is tried with notices as they really come.
-const WAYS: [(&str, NoticePlan); 5] = [
-    ("", NoticePlan::PLAIN),
-    ("notices=twice", NoticePlan { copies: 2, ..NoticePlan::PLAIN }),
-    ("notices=late", NoticePlan { delay_ms: 60_000, ..NoticePlan::PLAIN }),
-    ("notices=forged", NoticePlan { forged: 1, ..NoticePlan::PLAIN }),
-    ("notices=none", NoticePlan { copies: 0, ..NoticePlan::PLAIN }),
-];
+/// Ways to pay that the page offers, by the query of the form: a shop is tried with notices as they
+/// really come.
+const WAYS: [&str; 5] = ["", "notices=twice", "notices=late", "notices=forged", "notices=none"];
 
-/// The plan that a form asks for; `None` for a form that is not on the page, and for the plain one,
-/// by which the bank's own plan holds.
+/// The plan that a query asks for: one word or several with a comma between. `None` for a word that
+/// is not known, and for the plain form, by which the bank's own plan holds.
 pub(super) fn plan(query: Option<&str>) -> Option<NoticePlan> {
-    WAYS.iter().skip(1).find(|(way, _)| Some(*way) == query).map(|(_, plan)| *plan)
+    let words = query?.strip_prefix("notices=")?.split(',');
+    words.fold(Some(NoticePlan::PLAIN), |plan, word| {
+        let plan = plan?;
+        Some(match word {
+            "twice" => NoticePlan { copies: 2, ..plan },
+            "late" => NoticePlan { delay_ms: 60_000, ..plan },
+            "forged" => NoticePlan { forged: 1, ..plan },
+            "none" => NoticePlan { copies: 0, ..plan },
+            "after_the_end" => NoticePlan { takes_late: true, ..plan },
+            _ => return None,
+        })
+    })
 }
 
 /// How the page looks; it refers to nothing outside of itself.
@@ -106,7 +112,7 @@ pub(super) fn page(account: &str, trade: &Trade, headers: &HeaderMap) -> String 
         format!("<form method=\"post\" action=\"{path}/{action}\"><button>{text}</button></form>\n")
     };
     let ways = WAYS.iter().zip(words.pay);
-    let mut buttons: String = ways.map(|((way, _), text)| button(&format!("pay?{way}"), text)).collect();
+    let mut buttons: String = ways.map(|(way, text)| button(&format!("pay?{way}"), text)).collect();
     buttons.push_str(&button("close", words.close));
     let back = &trade.opening.return_url;
     // Only a web page: a link of another scheme would be run by whoever follows it. A charge that
@@ -132,4 +138,19 @@ pub(super) fn page(account: &str, trade: &Trade, headers: &HeaderMap) -> String 
         words.note,
         title = words.title,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_are_asked_for_by_words_and_an_unknown_word_asks_for_nothing() {
+        let asked = |query: &str| plan(Some(query));
+        assert!(WAYS.iter().skip(1).all(|way| asked(way).is_some()), "what the page offers is known");
+        assert_eq!((plan(None), asked(""), asked("notices="), asked("notices=twice,odd")), (None, None, None, None));
+        let both = NoticePlan { copies: 2, forged: 1, ..NoticePlan::PLAIN };
+        assert_eq!(asked("notices=twice,forged"), Some(both));
+        assert!(asked("notices=after_the_end").is_some_and(|plan| plan.takes_late));
+    }
 }

@@ -1,5 +1,6 @@
 //! The routes: the providers' own paths, and the cashier page.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use kit::http::{
 };
 use kit::problem::{Code, Problem};
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::SimulatedAccounts;
@@ -27,6 +29,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const NOTICES_EVERY: Duration = Duration::from_millis(200);
 /// Until a notice that was not taken is sent again.
 const AGAIN_MS: u64 = 15_000;
+/// Notices that are on their way at once.
+const SIDE_BY_SIDE: usize = 32;
 
 /// What is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,7 @@ enum Path {
     Cashier,
     Pay,
     Close,
+    Statement,
 }
 
 /// The bank with its faces; a face that is `None` is not found.
@@ -94,19 +99,35 @@ impl<C: Clock> Simulator<C> {
         self.bank.due().iter().filter_map(|outgoing| self.post(outgoing)).collect()
     }
 
-    /// Sends the notices that are due; one that is not taken is due again later. How many were
-    /// taken.
+    /// Sends the notices that are due, some side by side; one that is not taken is due again later.
+    /// How many were taken.
     pub async fn deliver(&self, limits: ClientLimits) -> usize {
-        let mut taken = 0;
-        for outgoing in self.bank.due() {
-            let Some(post) = self.post(&outgoing) else { continue };
-            if post.send(limits).await {
-                taken += 1;
-            } else if !outgoing.is_forged {
-                self.bank.again(outgoing, AGAIN_MS);
+        let (mut taken, mut sending, mut shops) = (0, JoinSet::new(), HashMap::new());
+        let due = self.bank.due();
+        let mut due = due.into_iter().filter_map(|outgoing| Some((self.post(&outgoing)?, outgoing)));
+        loop {
+            while sending.len() < SIDE_BY_SIDE
+                && let Some((post, outgoing)) = due.next()
+            {
+                // Connections are kept from one notice to the next.
+                let client = |shop: &String| Client::new(shop, limits).ok();
+                let shop = post.authority();
+                let shop = shop.and_then(|shop| shops.entry(shop).or_insert_with_key(client).clone());
+                sending.spawn(async move {
+                    let is_taken = match shop {
+                        Some(shop) => post.send(&shop).await,
+                        None => false,
+                    };
+                    (is_taken, outgoing)
+                });
+            }
+            match sending.join_next().await {
+                None => return taken,
+                Some(Ok((true, _))) => taken += 1,
+                Some(Ok((false, outgoing))) if !outgoing.is_forged => self.bank.again(outgoing, AGAIN_MS),
+                Some(_) => {}
             }
         }
-        taken
     }
 
     /// Sends what is due until `stop`.
@@ -267,12 +288,14 @@ async fn fails(fault: Option<Fault>) -> Option<Response<Body>> {
 }
 
 impl Post {
-    /// Sends it. Whether it was taken.
-    pub async fn send(&self, limits: ClientLimits) -> bool {
+    /// Host and port of who takes it.
+    fn authority(&self) -> Option<String> {
+        Some(self.url.parse::<Uri>().ok()?.authority()?.to_string())
+    }
+
+    /// Sends it by a client of who takes it. Whether it was taken.
+    async fn send(&self, client: &Client) -> bool {
         let Ok(uri) = self.url.parse::<Uri>() else { return false };
-        let Some(client) = uri.authority().and_then(|authority| Client::new(authority.as_str(), limits).ok()) else {
-            return false;
-        };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let mut ask = Ask::post(path).body(self.body.clone());
         for (name, value) in &self.headers {
@@ -292,6 +315,7 @@ impl<C: Clock> Service for Simulator<C> {
         vec![
             Mount::get("/simulated/cashier/{account}/{number}", "simulated_cashier", Route(Path::Cashier)),
             Mount::post("/simulated/cashier/{account}/{number}/pay", "simulated_pay", Route(Path::Pay)),
+            Mount::get("/simulated/statement/{account}", "simulated_statement", Route(Path::Statement)),
             Mount::post("/simulated/cashier/{account}/{number}/close", "simulated_close", Route(Path::Close)),
             Mount::post("/v3/pay/transactions/jsapi", "wechat_jsapi", wechat(Call::Jsapi)),
             Mount::post("/v3/pay/transactions/h5", "wechat_h5", wechat(Call::H5)),
@@ -315,6 +339,7 @@ impl<C: Clock> Service for Simulator<C> {
             Path::Wechat(call) => self.wechat(call, asked).await,
             Path::Alipay => self.alipay(asked).await,
             Path::Token | Path::Shipping => self.platform(route.0, asked).await,
+            Path::Statement => reply::json(StatusCode::OK, &self.bank.statement(asked.part("account"))),
             path => self.cashier(path, &asked),
         }
     }

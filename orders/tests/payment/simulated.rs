@@ -10,7 +10,7 @@ use kit::http::{self, Body, Handler, Incoming, Limits, Request, Response, Status
 use orders::payment::{
     Closed, Doubt, Event, Failed, Forged, Method, Opened, PaymentState, Provider as _, Reason, RefundState,
 };
-use orders::simulator::{Bank, Fault, NoticePlan, SimulatedAccounts};
+use orders::simulator::{Bank, Fault, No, NoticePlan, SimulatedAccounts, Statement};
 use tokio_util::sync::CancellationToken;
 
 use super::rig::{Rig, charge, cny, number, refund};
@@ -126,6 +126,26 @@ async fn double_late_and_forged_notices_come_on_demand() {
     let event = rig.simulated.verify(rig.notices()[0].received()).unwrap().event;
     let Event::Refund { refund_number, amount, .. } = event else { panic!("{event:?}") };
     assert_eq!((refund_number, amount), (Some(number("refund_1")), Some(cny(888))));
+}
+
+/// A buyer's own bank may say late that it paid: by the plan the trade is paid all the same. The
+/// statement adds up what came and what went back.
+#[tokio::test]
+async fn a_trade_that_is_over_is_paid_where_the_plan_says_so_and_the_statement_adds_up() {
+    let rig = Rig::start();
+    let account = rig.simulated.account();
+    for name in ["order_1", "order_2"] {
+        rig.simulated.create(&charge(name, 8_888, Method::Simulated)).await.unwrap();
+    }
+    rig.bank.close(&account, &number("order_1")).unwrap();
+    assert_eq!(rig.bank.pay(&account, &number("order_1")), Err(No::Closed));
+    let late = NoticePlan { takes_late: true, ..NoticePlan::PLAIN };
+    rig.bank.pay_with(&account, &number("order_1"), late).unwrap();
+    assert_eq!(rig.notices().len(), 1, "the shop is told");
+    rig.simulated.refund(&refund("order_1", "refund_1", 888, 8_888)).await.unwrap();
+    let statement = Statement { paid: 1, received: 8_888, refunds: 1, refunded: 888 };
+    assert_eq!(rig.bank.statement(&account), statement);
+    assert_eq!(rig.bank.statement("another"), Statement::default());
 }
 
 /// Takes notices, the first time not.
