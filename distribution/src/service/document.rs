@@ -6,7 +6,7 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{ledger, own, people, plans, settings, withdrawals};
+use super::{closings, ledger, own, people, plans, settings, withdrawals};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,6 +39,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         people::document(),
         ledger::document(),
         withdrawals::document(),
+        closings::document(),
         own::document(),
     ] {
         document.merge(area);

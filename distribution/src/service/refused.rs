@@ -9,7 +9,7 @@ use kit::{
 use serde::Serialize;
 use store::sql::SqlError;
 
-use crate::{people::BindRefused, share::BadCode, withdrawals::WithdrawRefused};
+use crate::{closings::CloseRefused, people::BindRefused, share::BadCode, withdrawals::WithdrawRefused};
 
 /// When to come back after a fault.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -41,6 +41,15 @@ impl From<BindRefused> for Refused {
     fn from(error: BindRefused) -> Self {
         match error {
             BindRefused::Sql(error) => Self::Sql(error),
+            refused => Self::conflict(refused.to_string()),
+        }
+    }
+}
+
+impl From<CloseRefused> for Refused {
+    fn from(error: CloseRefused) -> Self {
+        match error {
+            CloseRefused::Sql(error) => Self::Sql(error),
             refused => Self::conflict(refused.to_string()),
         }
     }
