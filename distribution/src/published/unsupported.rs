@@ -91,8 +91,8 @@ fn of_walk(walk: &Walk, mut not: impl FnMut(&'static str)) {
 /// A closing pays of what a month's lines come to: members by a pool, or each seller of the own
 /// month.
 fn of_closing(rule: &Rule, mut not: impl FnMut(&'static str)) {
-    if rule.limit.is_some() {
-        not("a closing has no limits: give the pool a `cap`, or lower the rate");
+    if rule.limit.is_some_and(|limit| limit.window.is_some()) {
+        not("a closing has no limits over a time: write `limit .. per line ..`, or give the pool a `cap`");
     }
     if !rule.when.is_empty() {
         not("a month has no conditions of a line: leave `if` out");

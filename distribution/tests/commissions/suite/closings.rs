@@ -104,3 +104,66 @@ async fn what_is_no_month_or_has_no_rule_is_refused() {
     confirm(&rig, &json!("0".repeat(32))).await.refused(409, "conflict");
     rig.merchant("GET", "closings/202611", None).await.refused(404, "not_found");
 }
+
+/// 1 % of what the shop sold, 5.66, among three: the rest of the rounding goes to the first ones. Who
+/// left before the month's end has no share.
+#[tokio::test]
+async fn a_pool_of_a_rate_is_shared_to_the_last_cent_by_who_was_there_at_the_end() {
+    let rig = sold().await;
+    let plan = PLAN.replace("v2", "v3").replace("CN-1", "INTL").replace("budget 12%", "budget 15%");
+    let rule = "rule all: on period_closed pool(1%, members distributor, split, weight equal)";
+    rig.publish(&plan.replace("rule best", &format!("{rule}\n  rule best"))).await.expect(201);
+    rig.join(13).await;
+    rig.pass(1_000);
+    rig.own("POST", "leave", 13, None).await.expect(200);
+    rig.pass(28 * DAY_MS);
+    rig.join(14).await;
+    let seen = preview(&rig).await;
+    let all: Vec<_> = shares(seen.expect(200)).into_iter().filter(|(rule, ..)| rule == "all").collect();
+    let share = |person: &str, amount| ("all".to_owned(), person.to_owned(), amount);
+    assert_eq!(all, [share("10", 189), share("11", 189), share("12", 188)]);
+    confirm(&rig, &seen.body["seen"]).await.expect(200);
+    assert_eq!(rig.balance(10).await[0], 189);
+    rig.sums_to_zero().await;
+}
+
+/// A confirmation that would leave nobody's balance in its range posts nothing.
+#[tokio::test]
+async fn a_month_that_fits_no_balance_is_not_confirmed() {
+    let rig = sold().await;
+    rig.pass(28 * DAY_MS);
+    let seen = preview(&rig).await.expect(200)["seen"].clone();
+    let full = "INSERT INTO sub_accounts (tenant, person, part, pending, available, withdrawing, paid, receivable) \
+                VALUES (7, 11, 1, ?, 0, 0, 0, 0)";
+    rig.change(full, vec![(1_i64 << 62).into()]).await;
+    let before = rig.count("entries").await;
+    let refused = confirm(&rig, &seen).await;
+    assert!(refused.refused(409, "conflict").to_string().contains("64 bits"), "{}", refused.body);
+    assert_eq!(rig.count("entries").await, before);
+    rig.change("DELETE FROM sub_accounts WHERE part = 1", vec![]).await;
+    confirm(&rig, &seen).await.expect(200);
+    rig.sums_to_zero().await;
+}
+
+/// Each refusal names its rule and what to do.
+#[tokio::test]
+async fn what_a_closing_has_no_figures_for_is_refused() {
+    let rig = Rig::start().await;
+    let refused = async |from: &str, to: &str, why: &str| {
+        let plan = PLAN.replace("CN-1", "INTL").replace(from, to);
+        assert_ne!(plan, PLAN, "{from}");
+        let refused = rig.publish(&plan).await;
+        assert!(refused.refused(400, "invalid_request").to_string().contains(why), "{}", refused.body);
+    };
+    refused("sum(sales, self, month)", "sum(sales, subtree 0, month)", "the own month of each seller").await;
+    refused("sum(sales, self, month)", "sum(sales, self, day)", "the own month of each seller").await;
+    refused("walk(referral, self, slots 1, rate tier", "walk(referral, self, slots 2, rate tier", "pays each seller")
+        .await;
+    refused("[50, 30, 20])", "[50, 30, 20]) limit 100.00 per user month breakage", "no limits over a time").await;
+    refused("members distributor", "members vip", "members are").await;
+    refused("  settle", "  limit 100.00 per plan month scale\n  settle", "limits in its rules").await;
+    refused("on period_closed pool", "on matured pool", "a pool is paid").await;
+    refused("on matured walk(referral,", "on registered walk(referral,", "use one of them").await;
+    refused("on matured walk(referral,", "on matured if tag(first_order) walk(referral,", "no tags").await;
+    assert_eq!(rig.count("plans").await, 1);
+}
