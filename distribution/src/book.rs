@@ -10,7 +10,7 @@ use domain::id::TenantId;
 use store::sql::{Fixed, Insert, Lock, Row, SqlError, Tx, Value, stored};
 
 use crate::{
-    evaluate::Key,
+    evaluate::{Key, To},
     ledger::{Account, Cause, Entry, Ledger, LedgerError},
 };
 
@@ -20,6 +20,9 @@ pub(crate) use row::{COLUMNS, Posted};
 pub(crate) const DAY_MS: u64 = 86_400_000;
 /// Parts of a balance from which on they are folded into one.
 const PARTS_MAX: usize = 64;
+/// What all accounts of somebody hold together at most: half of the range, so that transactions
+/// which do not see each other stay within all of it.
+const BALANCE_MAX: i128 = 1 << 62;
 
 /// A person of a tenant.
 pub(crate) type Owner = (TenantId, u64);
@@ -61,6 +64,12 @@ impl Balance {
             *sum = sum.checked_add(*more).ok_or_else(|| broken(&LedgerError::Overflow(account)))?;
         }
         Ok(())
+    }
+
+    /// All of it, whichever side it stands on.
+    fn values_abs(&self) -> i128 {
+        let all = [self.pending, self.available, self.withdrawing, self.paid, self.receivable];
+        all.iter().map(|amount| i128::from(*amount).abs()).sum()
     }
 
     fn values(&self) -> [Value; 5] {
@@ -186,6 +195,18 @@ impl<'a> Book<'a> {
             }
         }
         balance
+    }
+
+    /// Whether all balances stay in their range when a line posts this, whichever accounts it moves.
+    pub(crate) fn fits(&self, tenant: TenantId, deltas: &BTreeMap<To, i64>) -> bool {
+        let Some(ledger) = self.ledgers.get(&tenant) else { return true };
+        let size = |amount: i64| i128::from(amount).abs();
+        let most = BALANCE_MAX - deltas.values().map(|delta| size(*delta)).sum::<i128>();
+        let is_within = |person: Option<u64>| {
+            let of = person.map(|person| self.balance((tenant, person)).values_abs());
+            of.unwrap_or_else(|| size(ledger.balance(Account::Breakage))) <= most
+        };
+        size(ledger.balance(Account::Expense)) <= most && deltas.keys().all(|to| is_within(to.beneficiary))
     }
 
     /// A payout, or its change by a refund.

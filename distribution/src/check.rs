@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 use crate::plan::Plan;
 
+pub(crate) use form::{conds, rate_values};
+pub(crate) use guard::depth as levels;
 pub use worst::worst;
 
 /// The profiles that are in force, as published.

@@ -12,6 +12,9 @@ const SCHEMA: &[(&str, &str)] = &[
     ("003-parked", shards::PARKED_TABLE),
     ("004-parked-events", include_str!("../migrations/004-parked-events.sql")),
     ("005-aggregates", include_str!("../migrations/005-aggregates.sql")),
+    ("006-limits", include_str!("../migrations/006-limits.sql")),
+    ("007-teams", include_str!("../migrations/007-teams.sql")),
+    ("008-closings", include_str!("../migrations/008-closings.sql")),
 ];
 
 /// What holds now ends here.

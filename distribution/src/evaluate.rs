@@ -79,6 +79,10 @@ pub struct Frozen {
     /// Ancestors of the source, the nearest first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<Relation, Vec<Person>>,
+    /// Who stands above the last of the referral path: nobody whom it pays, and whose team's figures
+    /// it counts for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub team: Vec<u64>,
     /// Candidates of pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Person>,
@@ -101,6 +105,7 @@ impl Frozen {
             returned: 0,
             tags: BTreeSet::new(),
             paths: BTreeMap::new(),
+            team: Vec::new(),
             members: Vec::new(),
             used: BTreeMap::new(),
         }

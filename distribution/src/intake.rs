@@ -3,6 +3,7 @@
 //! is known; one that comes early waits; one that cannot be is parked with its cause, and the
 //! others go on.
 
+mod held;
 mod load;
 mod order;
 mod settle;
@@ -137,28 +138,49 @@ struct Item {
     place: Option<(u64, usize)>,
 }
 
-/// What has gone back of an order.
+impl Item {
+    fn due(&self, what: What) -> Due {
+        Due { event: self.event, place: self.place, what }
+    }
+}
+
+/// What an event does with what its order pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Pay,
+    Receive,
+    /// So much has gone back, all refunds together, and so much before it.
+    Refund {
+        all: i64,
+        before: i64,
+    },
+}
+
+/// An event that is to be posted.
 #[derive(Debug, Clone, Copy)]
-struct Refunded {
-    order: OrderId,
-    /// Of the event.
-    sequence: u8,
-    /// All up to now.
-    all: i64,
-    /// Of it by this event.
-    more: i64,
+struct Due {
+    event: OrderEvent,
+    /// As of its item.
+    place: Option<(u64, usize)>,
+    what: What,
+}
+
+impl Due {
+    fn aside(&self, cause: String) -> Aside {
+        aside(&self.event, self.place, cause)
+    }
 }
 
 /// What a span comes to, before it is written.
 #[derive(Debug, Default)]
 struct Changes {
     lines: Vec<Value>,
-    paid: Vec<OrderId>,
-    received: Vec<OrderId>,
-    refunds: Vec<Refunded>,
+    due: Vec<Due>,
     waits: Vec<Value>,
     /// Waited, and do no more.
     done_waiting: Vec<(OrderId, u8)>,
+    /// Events that were posted.
+    settled: usize,
 }
 
 impl<C: Clock, R: Random> Intake<C, R> {
@@ -184,7 +206,7 @@ impl<S: Sql, C: Clock, R: Random> Handler<S> for Intake<C, R> {
     async fn handle(
         &mut self,
         tx: &mut S::Tx,
-        _: PartitionId,
+        partition: PartitionId,
         records: Vec<(u64, Vec<OrderEvent>)>,
         parked: &mut Vec<Aside>,
     ) -> Result<(), SqlError> {
@@ -197,15 +219,15 @@ impl<S: Sql, C: Clock, R: Random> Handler<S> for Intake<C, R> {
         items.retain(|item| matters(item.event.kind));
         let versions = self.in_force(tx, &mut items).await?;
         if !items.is_empty() {
-            let mut known = self.texts.known(tx, &mut items).await?;
+            let mut known = self.texts.known(tx, &mut items, (&mut span, parked)).await?;
             for item in items {
                 span.take(&mut known, &versions, &item, (now_ms, parked))?;
             }
-            self.settle(tx, &span, &versions, &known, now_ms).await?;
+            self.settle(tx, &mut span, (&versions, &known), (partition, now_ms), parked).await?;
         }
         self.texts.write_rest(tx, &span).await?;
         self.metrics.count(Outcome::Parked, parked.len() - damaged);
-        self.metrics.count(Outcome::Evaluated, span.paid.len() + span.refunds.len());
+        self.metrics.count(Outcome::Evaluated, span.settled);
         self.metrics.count(Outcome::Waits, span.waits.len() / load::WAITING_COLUMNS);
         Ok(())
     }
@@ -264,31 +286,40 @@ impl Changes {
             }
             Step::Pay => {
                 known.plan = versions.get(&order).copied();
-                self.paid.push(order);
+                self.due.push(item.due(What::Pay));
             }
             Step::Receive => {
                 known.is_received = true;
-                self.received.push(order);
+                self.due.push(item.due(What::Receive));
             }
             Step::Refund(all) => {
-                let more = all - known.refunded;
-                known.refunded = all;
-                self.refunds.push(Refunded { order, sequence: event.sequence, all, more });
+                let before = std::mem::replace(&mut known.refunded, all);
+                self.due.push(item.due(What::Refund { all, before }));
             }
-            Step::Wait if item.place.is_some() => {
-                self.waits.extend([order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);
-                self.waits.extend([bytes_of(event).into(), stored(now_ms)?.into()]);
-            }
-            Step::Wait | Step::Nothing => {}
-            Step::Contradicts(cause) => {
-                let (offset, at) = item.place.unwrap_or((order.get(), usize::from(event.sequence)));
-                let (kind, payload) = (ORDER_EVENTS_TYPE.to_owned(), bytes_of(event));
-                let order = Some((event.tenant, order));
-                parked.push(Aside { offset, item: at, order, cause: cause.to_owned(), kind, payload });
-            }
+            Step::Wait => self.wait(event, item.place, now_ms)?,
+            Step::Nothing => {}
+            Step::Contradicts(cause) => parked.push(aside(event, item.place, cause.to_owned())),
         }
         Ok(())
     }
+
+    /// An event waits for the one before it, or goes on waiting.
+    fn wait(&mut self, event: &OrderEvent, place: Option<(u64, usize)>, now_ms: u64) -> Result<(), SqlError> {
+        if place.is_some() {
+            self.waits.extend([event.order.stored().into(), event.sequence.into(), event.tenant.stored().into()]);
+            self.waits.extend([bytes_of(event).into(), stored(now_ms)?.into()]);
+        } else {
+            self.done_waiting.retain(|done| *done != (event.order, event.sequence));
+        }
+        Ok(())
+    }
+}
+
+/// An event that is set aside; one that has waited has no place any more but its order's.
+fn aside(event: &OrderEvent, place: Option<(u64, usize)>, cause: String) -> Aside {
+    let (offset, item) = place.unwrap_or((event.order.get(), usize::from(event.sequence)));
+    let order = Some((event.tenant, event.order));
+    Aside { offset, item, order, cause, kind: ORDER_EVENTS_TYPE.to_owned(), payload: bytes_of(event) }
 }
 
 fn bytes_of(event: &OrderEvent) -> Bytes {

@@ -24,11 +24,17 @@ pub mod share;
 /// Published plans, and the switches of sales.
 mod published;
 
-/// What the own customers of people bought.
+/// What the own customers of people and their teams bought.
 mod aggregates;
+
+/// What limits over a time have let through.
+mod limits;
 
 /// From `order-events` to the ledger.
 pub mod intake;
+
+/// Months that are looked at and closed.
+mod closings;
 
 /// Payouts whose time has come.
 mod mature;

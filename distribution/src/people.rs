@@ -10,7 +10,7 @@ use store::sql::{Lock, Row, SqlError, Tx, Value, stored};
 
 use crate::{database::OPEN_END, plan::Relation};
 
-pub(crate) use path::{Above, PathTexts, paths};
+pub(crate) use path::{Above, FLAGS, PathTexts, flag, paths};
 
 /// Levels above somebody that are looked at, at most.
 pub const DEPTH_MAX: u8 = 50;

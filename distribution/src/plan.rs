@@ -314,11 +314,11 @@ pub enum Over {
     /// The person's own customers' lines.
     #[serde(rename = "self")]
     Own,
-    /// Those whom the person brought.
+    /// The own customers' lines of those whom the person brought.
     Direct,
     /// One leg.
     Leg,
-    /// So many levels below; 0 for all.
+    /// The person's own and those of so many levels below; 0 for all.
     Subtree(u8),
 }
 

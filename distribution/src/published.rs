@@ -1,6 +1,8 @@
 //! Published plans and the switches of sales: what was in force when an order was made. A tenant
 //! has one plan at a time, the highest version whose time has come.
 
+mod unsupported;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,10 +12,15 @@ use domain::id::{SaleId, TenantId};
 use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value, stored};
 
 use crate::{
-    aggregates,
+    aggregates::{self, Scope},
+    check::levels,
     evaluate::Frozen,
-    plan::{Agg, On, Operator, Plan, Rate, Relation, Step, Walk},
+    limits::Limited,
+    people::DEPTH_MAX,
+    plan::{Agg, On, Operator, Plan, Relation, Window},
 };
+
+pub(crate) use unsupported::unsupported;
 
 const ANY: &str = "SELECT version FROM plans LIMIT 1";
 const VERSIONS: &str = "SELECT version, from_ms FROM plans WHERE tenant = ? ORDER BY version DESC";
@@ -32,29 +39,51 @@ pub(crate) struct InForce {
     pub(crate) plan: Plan,
     /// Relations that it climbs, and how far.
     pub(crate) climbs: BTreeMap<Relation, u8>,
+    /// Some rule may pay the buyer.
+    pub(crate) pays_source: bool,
     /// Aggregates of people that it looks at.
     pub(crate) aggs: BTreeSet<Agg>,
+    /// What is counted of its lines for that, and for the closing of months.
+    pub(crate) collected: BTreeSet<(Window, Scope)>,
+    /// Months are closed by it.
+    pub(crate) closes: bool,
+    /// Levels above a buyer that its lines count for.
+    pub(crate) levels: u8,
+    /// Limits over a time.
+    pub(crate) limits: Vec<Limited>,
 }
 
 impl InForce {
-    fn of(mut plan: Plan) -> Self {
-        let mut climbs = BTreeMap::new();
+    pub(crate) fn of(mut plan: Plan) -> Self {
+        let (mut climbs, mut pays_source) = (BTreeMap::new(), false);
         for rule in &mut plan.rules {
             // What a line pays is known when it is paid, whenever the money may go out.
             if rule.on == On::Paid {
                 rule.on = On::Matured;
             }
-            if let Operator::Walk(walk) = &rule.pay {
-                let depth = walk.depth.unwrap_or(walk.slots).max(walk.slots).min(super::people::DEPTH_MAX);
+            if let (Operator::Walk(walk), On::Matured) = (&rule.pay, rule.on) {
+                let depth = levels(walk).unwrap_or(DEPTH_MAX).max(walk.slots).min(DEPTH_MAX);
                 climbs.entry(walk.relation).and_modify(|most: &mut u8| *most = depth.max(*most)).or_insert(depth);
+                pays_source |= walk.own;
             }
         }
         let aggs: BTreeSet<Agg> = aggregates::of(&plan).into_iter().map(|(_, agg)| agg).collect();
-        if !aggs.is_empty() {
+        let closes = plan.rules.iter().any(|rule| rule.on == On::PeriodClosed);
+        let of_lines = aggs.iter().filter_map(|agg| Some((agg.window, Scope::of(agg.over)?)));
+        let collected: BTreeSet<_> = of_lines.chain(closes.then_some((Window::Month, Scope::Own))).collect();
+        if !collected.is_empty() {
             // Whose customer the buyer is.
             climbs.entry(Relation::Referral).or_insert(1);
         }
-        Self { plan, climbs, aggs }
+        let levels = collected.iter().map(|(_, scope)| scope.levels()).max().unwrap_or(0);
+        let limits = Limited::of(&plan);
+        Self { plan, climbs, pays_source, aggs, collected, closes, levels, limits }
+    }
+
+    /// How far a relation is climbed for a line: for who is paid, and for whom it counts.
+    pub(crate) fn climb(&self, relation: Relation) -> u8 {
+        let paid = self.climbs.get(&relation).copied().unwrap_or(0);
+        if relation == Relation::Referral { paid.max(self.levels) } else { paid }
     }
 
     /// Units that a refund of so much money stands for, rounded down.
@@ -175,56 +204,4 @@ pub(crate) async fn publish<T: Tx>(tx: &mut T, tenant: TenantId, new: New<'_>) -
         new.who.into(),
     ];
     tx.insert_absent(PUBLISH, row).await
-}
-
-/// Whether a walk pays no other than who referred the buyer: of his sales alone the line is a part,
-/// which a marginal tier takes off them.
-fn is_of_the_seller(walk: &Walk) -> bool {
-    let is_first = walk.slots == 1 && walk.depth.unwrap_or(1) == 1 && !walk.own && walk.of.is_none();
-    walk.relation == Relation::Referral && is_first && walk.count_if.is_empty() && walk.step == Step::Strict
-}
-
-/// What of a plan this service does not compute yet: each with its rule and what to do. A plan that
-/// passes the checker and not this would be paid wrongly, so it is not published.
-pub(crate) fn unsupported(plan: &Plan) -> Vec<(String, &'static str)> {
-    const AGG: &str = "only sum(sales, self, ..) and count(orders, self, ..) are collected: use one of them";
-    let not_collected = aggregates::of(plan).into_iter().filter(|(_, agg)| !aggregates::is_collected(agg));
-    let mut found: Vec<(String, &'static str)> = not_collected.map(|(rule, _)| (rule.to_owned(), AGG)).collect();
-    for rule in &plan.rules {
-        let mut not = |what: &'static str| found.push((rule.name.clone(), what));
-        if rule.name.len() > 64 {
-            not("a rule's name has at most 64 bytes here: shorten it");
-        }
-        if !matches!(rule.on, On::Paid | On::Matured) {
-            not("only `paid` and `matured` lines come to this service: use one of them");
-        }
-        if rule.limit.is_some_and(|limit| limit.window.is_some()) {
-            not("limits over a time are not kept yet: limit per line");
-        }
-        if rule.currency.is_some() || plan.settle.currency != crate::plan::Currency::Cash {
-            not("only cash is settled here: leave the currency out");
-        }
-        let Operator::Walk(walk) = &rule.pay else {
-            not("only `walk` is run here: pools and machines come later");
-            continue;
-        };
-        if !matches!(walk.relation, Relation::Referral | Relation::Org | Relation::Touch) {
-            not("only referral, org and touch are kept: climb one of them");
-        }
-        if matches!(&walk.rate, Rate::Tier(tier) if tier.marginal) && !is_of_the_seller(walk) {
-            not(
-                "a marginal tier is run for the buyer's own referrer alone: `walk(referral, slots 1, ..)`, or take slab",
-            );
-        }
-        if matches!(walk.rate, Rate::Gap(_)) {
-            not("purchase prices of people are not kept yet: use rates");
-        }
-    }
-    if plan.limit.is_some_and(|limit| limit.window.is_some()) {
-        found.push(("plan".to_owned(), "limits over a time are not kept yet: limit per line"));
-    }
-    if plan.settle.vest.is_some() {
-        found.push(("settle".to_owned(), "vesting is not run here: leave it out"));
-    }
-    found
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod change;
+mod closings;
 mod document;
 mod ledger;
 mod own;
@@ -198,6 +199,7 @@ impl<K: Kinds> Api for Distribution<K> {
             people::routes(),
             ledger::routes(),
             withdrawals::routes(),
+            closings::routes(),
             own::routes(),
         ];
         areas.into_iter().flatten().collect()

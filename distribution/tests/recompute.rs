@@ -12,7 +12,7 @@ use distribution::evaluate::{Frozen, Key, Person, To, evaluate, refund};
 use distribution::ledger::{Account, Ledger};
 use distribution::plan::{Plan, Relation};
 
-use naive::{Fact, Kind};
+use naive::{Fact, Heard, Kind};
 
 /// Seeds and events of each: 1,000,000 events in release, fewer where the code is slow.
 const SEEDS: u64 = if cfg!(debug_assertions) { 4 } else { 20 };
@@ -20,14 +20,21 @@ const EVENTS: usize = if cfg!(debug_assertions) { 10_000 } else { 50_000 };
 const PEOPLE: u64 = 60;
 const RANKS: [&str; 3] = ["c", "b", "a"];
 
-const PLANS: [(Kind, &str); 3] = [
+const PLANS: [(Kind, &str); 5] = [
     (Kind::Levels, "rule levels: on matured walk(referral, filter active, slots 3, rate [10%, 5%, 3%])"),
     (
         Kind::Difference,
         "rule difference: on matured walk(referral, slots 3, difference, peer 2% 1, rate {c: 10%, b: 15%, a: 20%})",
     ),
     (Kind::Pool, "rule pool: on matured pool(10%, members active, split, weight points)"),
+    (
+        Kind::Tier,
+        "rule tier: on matured walk(referral, slots 1, rate tier(sum(sales, self, total), [0.00 → 5%, 300.00 → 10%], marginal))",
+    ),
+    (Kind::Cap, "rule cap: on matured walk(referral, slots 1, rate 10%) limit 50.00 per user total breakage"),
 ];
+/// Under which name the own sales of a person are frozen.
+const SALES: &str = "sum(sales, self, total)";
 
 /// What the engine under test does wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +56,14 @@ enum Wrong {
     CountsTwice,
     /// An older cumulative refund that comes late replaces a newer one.
     TakesOlder,
+    /// What goes back stays in the sales that the next line stands on.
+    KeepsSales,
+    /// The tier of a refund is that of the sales of now.
+    LiveSales,
+    /// What goes back makes no room under a limit.
+    KeepsUse,
+    /// Two lines do not see each other's use of a limit.
+    ForgetsUse,
 }
 
 struct Random(u64);
@@ -80,6 +95,10 @@ struct World {
     above: Vec<u64>,
     people: Vec<Person>,
     withdrawn: BTreeMap<u64, i64>,
+    /// By person: what the own customers bought under the plan of tiers, and what the limit let through.
+    sales: BTreeMap<u64, i64>,
+    used: BTreeMap<u64, i64>,
+    heard: Vec<Heard>,
     steps: u64,
 }
 
@@ -103,6 +122,9 @@ impl World {
             above: (0..=PEOPLE).map(|id| id / 2).collect(),
             people,
             withdrawn: BTreeMap::new(),
+            sales: BTreeMap::new(),
+            used: BTreeMap::new(),
+            heard: Vec::new(),
             steps: 0,
         }
     }
@@ -130,7 +152,7 @@ impl World {
 
     fn order(&mut self) {
         let line = u64::try_from(self.orders.len()).unwrap();
-        let plan = usize::try_from(self.random.below(3)).unwrap();
+        let plan = usize::try_from(self.random.below(5)).unwrap();
         let buyer = 1 + self.random.below(PEOPLE);
         let mut frozen = Frozen::line(line, i64::try_from(1 + self.random.below(20_000)).unwrap());
         frozen.source = Person::new(buyer);
@@ -138,13 +160,40 @@ impl World {
         if plan == 2 {
             frozen.members = self.people[1..12].to_vec();
         }
+        self.look(plan, &mut frozen);
         let accrued = evaluate(&self.plans[plan], &frozen).unwrap().sums();
+        self.count_use(plan, &frozen, &accrued);
+        self.heard.push(Heard::Line(self.orders.len(), u128::try_from(frozen.net).unwrap()));
         self.post(line, 0, accrued.clone());
         // The same event comes again now and then.
         if self.random.below(4) == 0 {
             self.post(line, 0, accrued.clone());
         }
         self.orders.push(Order { plan, frozen, accrued, refunds: vec![0], taken: 0 });
+    }
+
+    /// Freezes the figures that a new line stands on, as the store keeps them.
+    fn look(&mut self, plan: usize, frozen: &mut Frozen) {
+        let net = frozen.net;
+        let Some(seller) = frozen.paths.get_mut(&Relation::Referral).and_then(|path| path.first_mut()) else { return };
+        if PLANS[plan].0 == Kind::Tier {
+            let sales = self.sales.entry(seller.id).or_default();
+            *sales += net;
+            seller.figures.insert(SALES.into(), *sales);
+        }
+        if PLANS[plan].0 == Kind::Cap && self.wrong != Wrong::ForgetsUse {
+            let used = self.used.get(&seller.id).copied().unwrap_or(0);
+            frozen.used.insert(("cap".into(), seller.id), used);
+        }
+    }
+
+    fn count_use(&mut self, plan: usize, frozen: &Frozen, deltas: &BTreeMap<To, i64>) {
+        let seller = frozen.paths[&Relation::Referral].first().map(|person| person.id);
+        for (to, delta) in deltas.iter().filter(|_| PLANS[plan].0 == Kind::Cap) {
+            if to.beneficiary.is_some() && to.beneficiary == seller && (self.wrong != Wrong::KeepsUse || *delta > 0) {
+                *self.used.entry(seller.unwrap()).or_default() += delta;
+            }
+        }
     }
 
     /// A refund, or one that was sent before and comes again or late.
@@ -188,6 +237,20 @@ impl World {
             Wrong::KeepsAll => frozen.refunded = before,
             _ => {}
         }
+        let seller = order.frozen.paths[&Relation::Referral].first().map(|person| person.id);
+        if let (Kind::Tier, Some(seller)) = (PLANS[order.plan].0, seller) {
+            let sales = self.sales.entry(seller).or_default();
+            if self.wrong != Wrong::KeepsSales {
+                *sales -= order.refunds[sequence] - before;
+            }
+            if self.wrong == Wrong::LiveSales {
+                let path = frozen.paths.get_mut(&Relation::Referral).unwrap();
+                path[0].figures.insert(SALES.into(), *sales);
+            }
+        }
+        if newer {
+            self.heard.push(Heard::Back(at, u128::try_from(order.refunds[sequence]).unwrap()));
+        }
         let plan = &self.plans[order.plan];
         let mut deltas = refund(plan, &frozen, &order.accrued).unwrap();
         if matches!(self.wrong, Wrong::FloorsEachRefund | Wrong::CountsTwice) {
@@ -206,6 +269,8 @@ impl World {
         }
         order.frozen.refunded = order.refunds[sequence];
         order.taken = order.taken.max(sequence);
+        let (plan, frozen) = (order.plan, order.frozen.clone());
+        self.count_use(plan, &frozen, &deltas);
         self.post(line, step, deltas);
     }
 
@@ -301,7 +366,7 @@ impl World {
                 members: order.frozen.members.iter().map(person).collect(),
             })
             .collect();
-        let expected = naive::recompute(&facts);
+        let expected = naive::recompute(&facts, &self.heard);
         for id in 1..=PEOPLE {
             let accounts =
                 [Account::Pending(id), Account::Available(id), Account::Withdrawing(id), Account::Receivable(id)];
@@ -343,6 +408,10 @@ fn each_wrong_variant_is_found() {
         W::KeepsAll,
         W::CountsTwice,
         W::TakesOlder,
+        W::KeepsSales,
+        W::LiveSales,
+        W::KeepsUse,
+        W::ForgetsUse,
     ];
     for wrong in all {
         assert!((1..=3).any(|seed| run(seed, wrong, 3_000).is_err()), "{wrong:?} is not found");

@@ -166,7 +166,7 @@ fn pool(check: &mut Check<'_>, at: &str, pool: &Pool) {
 }
 
 /// All conditions of a rule.
-pub(super) fn conds(rule: &Rule) -> Vec<&Cond> {
+pub(crate) fn conds(rule: &Rule) -> Vec<&Cond> {
     let mut all: Vec<&Cond> = rule.when.iter().collect();
     if let Operator::Walk(walk) = &rule.pay {
         all.extend(walk.filter.iter().chain(&walk.count_if));
@@ -178,7 +178,7 @@ pub(super) fn conds(rule: &Rule) -> Vec<&Cond> {
 }
 
 /// All values of a rate.
-pub(super) fn rate_values(rate: &Rate) -> Vec<Value> {
+pub(crate) fn rate_values(rate: &Rate) -> Vec<Value> {
     match rate {
         Rate::Slots(values) => values.clone(),
         Rate::Ranks(ranks) => ranks.iter().flat_map(|one| one.values.clone()).collect(),

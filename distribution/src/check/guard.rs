@@ -116,7 +116,7 @@ fn upline(relation: Relation) -> bool {
 }
 
 /// Levels that a walk looks at; `None` without a bound.
-pub(super) fn depth(walk: &Walk) -> Option<u8> {
+pub(crate) fn depth(walk: &Walk) -> Option<u8> {
     let passes = walk.step == Step::Compress || !walk.count_if.is_empty();
     walk.depth.or(if passes { None } else { Some(walk.slots) })
 }

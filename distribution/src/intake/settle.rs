@@ -1,272 +1,217 @@
-//! Freezes, evaluates and posts what a span of events came to.
+//! Freezes, evaluates and posts what a span of events came to, each event whole or not at all: one
+//! whose amounts do not fit is set aside with its cause, and the others go on.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{
+    event::OrderEvent,
+    id::{OrderId, PartitionId, TenantId},
+};
+use kit::{clock::Clock, random::Random};
+use store::{
+    consumer::Aside,
+    sql::{SqlError, Tx, Value, stored},
 };
 
-use domain::id::{OrderId, TenantId};
-use kit::{clock::Clock, random::Random};
-use store::sql::{SqlError, Tx, Value, stored};
-
-use super::{Changes, Intake, Refunded, order::Known};
+use super::{
+    Changes, Due, Intake, What,
+    held::{Held, PAID, PlansOf},
+    load::Texts,
+    order::Known,
+};
 use crate::{
-    aggregates::{Aggregates, Slot},
+    aggregates::Aggregates,
     book::{Book, DAY_MS, Owner},
-    evaluate::{Frozen, Key, Outcome, Person, To, evaluate},
-    people::{Above, paths},
-    plan::{On, Relation, Window},
+    evaluate::{Key, Outcome, evaluate},
+    limits::Limits,
     published::InForce,
 };
 
-/// Sequence of the event of a payment, which all freezes stand under.
-const PAID: u8 = 2;
-/// How long a touch counts, days.
-const TOUCH_DAYS: u64 = 30;
-
-/// A line whose payouts are known.
-#[derive(Debug)]
-struct Held {
-    tenant: TenantId,
-    plan: Arc<InForce>,
-    frozen: Frozen,
-    accrued: BTreeMap<To, i64>,
+/// Why an event is not posted.
+enum Unfit {
+    /// Its own fault: set aside.
+    Event(String),
+    /// The database.
+    Sql(SqlError),
 }
 
-impl Held {
-    fn at_ms(&self) -> u64 {
-        OrderId::new(self.frozen.line).map_or(0, OrderId::minted_at_ms)
-    }
-
-    /// Whose customer the buyer was.
-    fn seller(&self) -> Option<u64> {
-        self.frozen.paths.get(&Relation::Referral)?.first().map(|person| person.id)
-    }
-
-    fn people(&self) -> impl Iterator<Item = &Person> {
-        self.frozen.paths.values().flatten().chain([&self.frozen.source])
-    }
-
-    fn slots(&self, people: impl Iterator<Item = u64>) -> BTreeSet<Slot> {
-        let windows: BTreeSet<Window> = self.plan.aggs.iter().map(|agg| agg.window).collect();
-        let of = |person| windows.iter().map(move |window| (person, *window));
-        people.flat_map(of).map(|(person, window)| Slot::of(self.tenant, person, window, self.at_ms())).collect()
-    }
-
-    /// Counts sales and orders for whose customer the buyer was.
-    fn count(&self, aggregates: &mut Aggregates, more: (i64, i64)) -> Result<(), SqlError> {
-        self.slots(self.seller().into_iter()).into_iter().try_for_each(|slot| aggregates.add(slot, more))
-    }
-
-    fn freeze_aggregates(&mut self, aggregates: &Aggregates) {
-        let at = (self.tenant, self.at_ms());
-        let frozen = &mut self.frozen;
-        for person in frozen.paths.values_mut().flatten().chain([&mut frozen.source]) {
-            aggregates.freeze(person, &self.plan.aggs, at);
-        }
+impl From<SqlError> for Unfit {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
     }
 }
 
-/// What is to be posted.
-#[derive(Debug, Default)]
-struct Postings {
-    deltas: Vec<(TenantId, Key, i64)>,
+fn unfit(cause: impl ToString) -> Unfit {
+    Unfit::Event(cause.to_string())
+}
+
+/// What the events of a span are held against and add to. Opened in this order, which is that of
+/// its locks.
+struct Books<'a> {
+    aggregates: Aggregates,
+    limits: Limits,
+    book: Book<'a>,
     evaluations: Vec<Value>,
+    now_ms: u64,
 }
 
 impl<C: Clock, R: Random> Intake<C, R> {
+    /// Posts a span. What is set aside goes to `parked`, and what waits for it, to the span's own.
     pub(super) async fn settle<T: Tx>(
         &mut self,
         tx: &mut T,
-        span: &Changes,
-        versions: &BTreeMap<OrderId, u32>,
-        known: &BTreeMap<OrderId, Known>,
-        now_ms: u64,
+        span: &mut Changes,
+        (versions, known): (&BTreeMap<OrderId, u32>, &BTreeMap<OrderId, Known>),
+        (partition, now_ms): (PartitionId, u64),
+        parked: &mut Vec<Aside>,
     ) -> Result<(), SqlError> {
-        tx.insert(&self.texts.insert_lines, span.lines.clone()).await?;
-        let mut plans = BTreeMap::new();
-        let touched = span.paid.iter().chain(&span.received).chain(span.refunds.iter().map(|refund| &refund.order));
-        for order in touched {
-            let (Some(Known { line: Some(line), plan, .. }), Some(in_force)) = (known.get(order), versions.get(order))
-            else {
-                continue;
+        tx.insert(&self.texts.insert_lines, std::mem::take(&mut span.lines)).await?;
+        let plans = self.plans_of(tx, &span.due, versions, known).await?;
+        let of = |what: fn(&What) -> bool| {
+            let due = span.due.iter().filter(move |due| what(&due.what));
+            due.map(|due| due.event.order).collect::<BTreeSet<_>>()
+        };
+        let paid: Vec<OrderId> = of(|what| matches!(what, What::Pay)).into_iter().collect();
+        let mut held = self.freeze(tx, &paid, &plans, known).await?;
+        let refunded = of(|what| matches!(what, What::Refund { .. }));
+        let earlier: Vec<OrderId> = refunded.iter().filter(|order| !held.contains_key(order)).copied().collect();
+        let damaged = self.load_held(tx, &earlier, &plans, &mut held).await?;
+        let mut books = Books::open(&self.texts, tx, &held, (&refunded, partition), now_ms).await?;
+        let (mut unpaid, mut receipts) = (BTreeSet::new(), Vec::new());
+        let (first, then): (Vec<Due>, Vec<Due>) =
+            std::mem::take(&mut span.due).into_iter().partition(|due| due.what == What::Pay);
+        for due in first.into_iter().chain(then) {
+            let order = due.event.order;
+            let done = match (due.what, held.get_mut(&order)) {
+                // Its payment is not posted: the event waits, as any that comes before it.
+                _ if unpaid.contains(&order) => {
+                    span.wait(&due.event, due.place, now_ms)?;
+                    continue;
+                }
+                (What::Receive, _) => {
+                    receipts.extend(receipt(order, &plans, now_ms)?);
+                    continue;
+                }
+                (_, Some(held)) => books.post(held, &due.event, due.what),
+                (_, None) => damaged.get(&order).map_or(Ok(()), |cause| Err(unfit(cause))),
             };
-            let tenant = tenant_of(line.tenant)?;
-            // What the payment froze, whatever is in force now.
-            let plan = self.plans.get(tx, tenant, plan.unwrap_or(*in_force)).await?;
-            plans.insert(*order, (tenant, plan));
-        }
-        let mut held = self.freeze(tx, &span.paid, &plans, known).await?;
-        let later: Vec<OrderId> =
-            span.refunds.iter().map(|refund| refund.order).filter(|order| !held.contains_key(order)).collect();
-        self.load_held(tx, &later, &plans, &mut held).await?;
-        let mut aggregates = self.aggregates(tx, &held).await?;
-        let mut postings = Postings::default();
-        for order in &span.paid {
-            let Some(held) = held.get_mut(order) else { continue };
-            held.count(&mut aggregates, (held.frozen.net, 1))?;
-            held.freeze_aggregates(&aggregates);
-            postings.evaluate(held, PAID, now_ms)?;
-        }
-        for Refunded { order, sequence, all, more } in &span.refunds {
-            let Some(held) = held.get_mut(order) else { continue };
-            held.frozen.refunded = *all;
-            held.frozen.returned = InForce::returned(&held.frozen);
-            held.count(&mut aggregates, (-more, -i64::from(*all == held.frozen.net)))?;
-            postings.evaluate(held, *sequence, now_ms)?;
-        }
-        aggregates.write(tx).await?;
-        let mut receipts = Vec::with_capacity(span.received.len() * 5);
-        for order in &span.received {
-            let Some((tenant, plan)) = plans.get(order) else { continue };
-            let matures = stored(now_ms + u64::from(plan.plan.settle.days) * DAY_MS)?;
-            receipts.extend([order.stored().into(), tenant.stored().into(), stored(now_ms)?.into()]);
-            receipts.extend([Value::from(matures), matures.into()]);
+            match done {
+                Ok(()) => span.settled += 1,
+                Err(Unfit::Sql(error)) => return Err(error),
+                Err(Unfit::Event(cause)) => {
+                    unpaid.extend((due.what == What::Pay).then_some(order));
+                    parked.push(due.aside(cause));
+                }
+            }
         }
         tx.insert(&self.texts.insert_receipts, receipts).await?;
-        self.post(tx, postings, now_ms).await
+        books.write(&self.texts, tx, self.part()?).await
     }
 
-    /// The aggregates that the plans of these lines look at.
-    async fn aggregates<T: Tx>(&self, tx: &mut T, held: &BTreeMap<OrderId, Held>) -> Result<Aggregates, SqlError> {
-        let (mut added, mut looked) = (BTreeSet::new(), BTreeSet::new());
-        for line in held.values() {
-            added.extend(line.slots(line.seller().into_iter()));
-            looked.extend(line.slots(line.people().map(|person| person.id)));
-        }
-        if added.is_empty() && looked.is_empty() {
-            return Ok(Aggregates::default());
-        }
-        Aggregates::open(&self.texts.aggregates, tx, &added, &looked).await
-    }
-
-    async fn post<T: Tx>(&self, tx: &mut T, postings: Postings, now_ms: u64) -> Result<(), SqlError> {
-        tx.insert(&self.texts.insert_evaluations, postings.evaluations).await?;
-        if postings.deltas.is_empty() {
-            return Ok(());
-        }
-        let mut people: BTreeSet<Owner> = BTreeSet::new();
-        let mut takers: BTreeSet<Owner> = BTreeSet::new();
-        for (tenant, key, delta) in &postings.deltas {
-            if let Some(person) = key.to.beneficiary {
-                people.insert((*tenant, person));
-                if *delta < 0 {
-                    takers.insert((*tenant, person));
-                }
-            }
-        }
-        let mut book = Book::open(&self.texts.book, tx, &people, takers).await?;
-        for (tenant, key, delta) in postings.deltas {
-            book.payout(tenant, key, delta).map_err(|error| SqlError::Broken(error.to_string().into()))?;
-        }
-        book.write(tx, now_ms, self.part()?).await
-    }
-
-    /// What the orders that are paid now freeze: the plan of the moment of the order, who stood
-    /// above the buyer then, and what these people were.
-    async fn freeze<T: Tx>(
-        &self,
+    async fn plans_of<T: Tx>(
+        &mut self,
         tx: &mut T,
-        paid: &[OrderId],
-        plans: &BTreeMap<OrderId, (TenantId, Arc<InForce>)>,
+        due: &[Due],
+        versions: &BTreeMap<OrderId, u32>,
         known: &BTreeMap<OrderId, Known>,
-    ) -> Result<BTreeMap<OrderId, Held>, SqlError> {
-        let mut climbs: BTreeMap<Relation, (u8, Vec<OrderId>)> = BTreeMap::new();
-        for order in paid {
-            for (relation, depth) in plans.get(order).into_iter().flat_map(|(_, plan)| &plan.climbs) {
-                let climb = climbs.entry(*relation).or_default();
-                climb.0 = climb.0.max(*depth);
-                climb.1.push(*order);
-            }
-        }
-        let mut found: BTreeMap<Relation, BTreeMap<OrderId, Above>> = BTreeMap::new();
-        for (relation, (depth, orders)) in climbs {
-            found.insert(relation, paths(&self.texts.paths, tx, &orders, (relation, depth, TOUCH_DAYS)).await?);
-        }
-        let mut held = BTreeMap::new();
-        for order in paid {
-            let (Some((tenant, plan)), Some(line)) = (plans.get(order), known.get(order).and_then(|known| known.line))
+    ) -> Result<PlansOf, SqlError> {
+        let mut plans = BTreeMap::new();
+        for order in due.iter().map(|due| due.event.order) {
+            let (Some(Known { line: Some(line), plan, .. }), Some(in_force)) =
+                (known.get(&order), versions.get(&order))
             else {
                 continue;
             };
-            let mut frozen = Frozen::line(order.get(), line.net);
-            frozen.on = On::Matured;
-            frozen.sequence = PAID.into();
-            frozen.source = Person::new(line.buyer);
-            frozen.quantity = line.quantity.into();
-            for (relation, depth) in &plan.climbs {
-                let above = found.get_mut(relation).and_then(|orders| orders.remove(order)).unwrap_or_default();
-                frozen.source = above.source.unwrap_or(frozen.source);
-                let path: Vec<Person> = above.path.into_iter().take(usize::from(*depth)).collect();
-                frozen.paths.insert(*relation, path);
-            }
-            let (tenant, plan) = (*tenant, Arc::clone(plan));
-            held.insert(*order, Held { tenant, plan, frozen, accrued: BTreeMap::new() });
+            let tenant = TenantId::new(line.tenant).map_err(|error| SqlError::Broken(error.to_string().into()))?;
+            // What the payment froze, whatever is in force now.
+            let plan = self.plans.get(tx, tenant, plan.unwrap_or(*in_force)).await?;
+            plans.insert(order, (tenant, plan));
         }
-        Ok(held)
-    }
-
-    /// Reads what orders froze earlier, and what has accrued of them.
-    async fn load_held<T: Tx>(
-        &self,
-        tx: &mut T,
-        orders: &[OrderId],
-        plans: &BTreeMap<OrderId, (TenantId, Arc<InForce>)>,
-        held: &mut BTreeMap<OrderId, Held>,
-    ) -> Result<(), SqlError> {
-        let ids: Vec<i64> = orders.iter().map(|order| order.stored()).collect();
-        for (query, ids) in self.texts.frozen.padded(&ids) {
-            for mut row in tx.rows(query, ids.into_iter().map(Value::from).collect()).await? {
-                let order = row.id(OrderId::new)?;
-                let Some((tenant, plan)) = plans.get(&order) else { continue };
-                let frozen = serde_json::from_str(&row.text()?);
-                let frozen =
-                    frozen.map_err(|error| SqlError::Broken(format!("order {order} froze: {error}").into()))?;
-                let (tenant, plan) = (*tenant, Arc::clone(plan));
-                held.insert(order, Held { tenant, plan, frozen, accrued: BTreeMap::new() });
-            }
-        }
-        let mut by_tenant: BTreeMap<TenantId, Vec<i64>> = BTreeMap::new();
-        for order in orders {
-            if let Some((tenant, _)) = plans.get(order) {
-                by_tenant.entry(*tenant).or_default().push(order.stored());
-            }
-        }
-        for (tenant, orders) in by_tenant {
-            for (query, orders) in self.texts.accrued.padded(&orders) {
-                let mut params = vec![Value::from(tenant.stored())];
-                params.extend(orders.into_iter().map(Value::from));
-                for mut row in tx.rows(query, params).await? {
-                    let (order, rule, person) = (row.id(OrderId::new)?, row.text()?, row.number::<u64>()?);
-                    let to = To { rule, beneficiary: (person != 0).then_some(person) };
-                    let amount = row.int()?;
-                    if let Some(held) = held.get_mut(&order) {
-                        // What is paid out is what is charged.
-                        *held.accrued.entry(to).or_default() -= amount;
-                    }
-                }
-            }
-        }
-        Ok(())
+        Ok(plans)
     }
 }
 
-impl Postings {
-    fn evaluate(&mut self, held: &mut Held, sequence: u8, now_ms: u64) -> Result<(), SqlError> {
-        let plan = &held.plan.plan;
-        // The range of each amount was looked at when the line came in.
-        let outcome = evaluate(plan, &held.frozen).map_err(|error| SqlError::Broken(error.to_string().into()))?;
-        let deltas = outcome.against(&held.accrued);
-        self.row(held, sequence, &outcome, now_ms)?;
-        for (to, delta) in deltas {
-            *held.accrued.entry(to.clone()).or_default() += delta;
-            let (plan, version, line) = (plan.name.clone(), plan.version, held.frozen.line);
-            self.deltas.push((held.tenant, Key { plan, version, line, sequence: sequence.into(), to }, delta));
+/// The row of a receipt; none where no plan is known.
+fn receipt(order: OrderId, plans: &PlansOf, now_ms: u64) -> Result<Vec<Value>, SqlError> {
+    let Some((tenant, plan)) = plans.get(&order) else { return Ok(Vec::new()) };
+    let matures = Value::from(stored(now_ms + u64::from(plan.plan.settle.days) * DAY_MS)?);
+    Ok(vec![order.stored().into(), tenant.stored().into(), stored(now_ms)?.into(), matures.clone(), matures])
+}
+
+impl<'a> Books<'a> {
+    async fn open<T: Tx>(
+        texts: &'a Texts,
+        tx: &mut T,
+        held: &BTreeMap<OrderId, Held>,
+        (refunded, partition): (&BTreeSet<OrderId>, PartitionId),
+        now_ms: u64,
+    ) -> Result<Self, SqlError> {
+        let (mut added, mut looked, mut uses) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut people, mut takers): (BTreeSet<Owner>, BTreeSet<Owner>) = (BTreeSet::new(), BTreeSet::new());
+        for (order, line) in held {
+            added.extend(line.counts_in());
+            looked.extend(line.looks_at());
+            uses.extend(line.uses());
+            let payees = line.payees().into_iter().map(|person| (line.tenant, person));
+            if refunded.contains(order) { takers.extend(payees) } else { people.extend(payees) }
+        }
+        let aggregates = Aggregates::open(&texts.aggregates, tx, (partition.0, &added), &looked).await?;
+        let limits = Limits::open(&texts.limits, tx, &uses).await?;
+        let book = Book::open(&texts.book, tx, &people, takers).await?;
+        Ok(Self { aggregates, limits, book, evaluations: Vec::new(), now_ms })
+    }
+
+    /// Posts an event of a line; after an error nothing of it is there.
+    fn post(&mut self, held: &mut Held, event: &OrderEvent, what: What) -> Result<(), Unfit> {
+        let mut counted = (held.frozen.net, 1);
+        if let What::Refund { all, before } = what {
+            // An earlier event of the span may have been set aside: then this one tells of it too.
+            let before = *held.gone_back.get_or_insert(before);
+            held.frozen.refunded = all;
+            held.frozen.returned = InForce::returned(&held.frozen);
+            // An order counts until all of it is back.
+            let is_back = |refunded| i64::from(refunded == held.frozen.net);
+            counted = (before - all, is_back(before) - is_back(all));
+        }
+        let rows = held.counts_in();
+        if !self.aggregates.add(&rows, counted) {
+            return Err(unfit("the sales of who stands above do not fit 64 bits with it"));
+        }
+        let sequence = if what == What::Pay { PAID } else { event.sequence };
+        if let Err(error) = self.evaluate(held, sequence) {
+            // What was added can be taken off again.
+            self.aggregates.add(&rows, (-counted.0, -counted.1));
+            return Err(error);
+        }
+        if let What::Refund { all, .. } = what {
+            held.gone_back = Some(all);
         }
         Ok(())
     }
 
-    fn row(&mut self, held: &Held, sequence: u8, outcome: &Outcome, now_ms: u64) -> Result<(), SqlError> {
+    fn evaluate(&mut self, held: &mut Held, sequence: u8) -> Result<(), Unfit> {
+        if sequence == PAID {
+            held.freeze(&self.aggregates, &self.limits);
+        }
+        let outcome = evaluate(&held.plan.plan, &held.frozen).map_err(unfit)?;
+        let deltas = outcome.against(&held.accrued);
+        if !self.book.fits(held.tenant, &deltas) {
+            return Err(unfit("the balance of a payee does not fit 64 bits with it"));
+        }
+        self.row(held, sequence, &outcome)?;
+        held.count(&mut self.limits, &deltas);
+        for (to, delta) in deltas {
+            *held.accrued.entry(to.clone()).or_default() += delta;
+            let (plan, version, line) = (held.plan.plan.name.clone(), held.plan.plan.version, held.frozen.line);
+            let key = Key { plan, version, line, sequence: sequence.into(), to };
+            // It fits: another error is a fault of this program.
+            let posted = self.book.payout(held.tenant, key, delta);
+            posted.map_err(|error| SqlError::Broken(error.to_string().into()))?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, held: &Held, sequence: u8, outcome: &Outcome) -> Result<(), SqlError> {
         let json = |text: serde_json::Result<String>| {
             text.map_err(|error| SqlError::Broken(format!("a trace is not written: {error}").into()))
         };
@@ -277,14 +222,17 @@ impl Postings {
             held.tenant.stored().into(),
             held.plan.plan.version.into(),
             held.frozen.refunded.into(),
-            stored(now_ms)?.into(),
+            stored(self.now_ms)?.into(),
             (&*frozen).into(),
             (&*json(serde_json::to_string(&outcome.trace))?).into(),
         ]);
         Ok(())
     }
-}
 
-fn tenant_of(number: u64) -> Result<TenantId, SqlError> {
-    TenantId::new(number).map_err(|error| SqlError::Broken(error.to_string().into()))
+    async fn write<T: Tx>(self, texts: &Texts, tx: &mut T, part: i64) -> Result<(), SqlError> {
+        self.aggregates.write(tx).await?;
+        self.limits.write(tx).await?;
+        tx.insert(&texts.insert_evaluations, self.evaluations).await?;
+        self.book.write(tx, self.now_ms, part).await
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::id::OrderId;
 use store::sql::{Fixed, Row, SqlError, Tx, Value};
 
-use super::stored_relation;
+use super::{State, stored_relation};
 use crate::{book::DAY_MS, evaluate::Person, plan::Relation};
 
 /// Statements of paths.
@@ -98,11 +98,16 @@ fn read(mut row: Row) -> Result<(OrderId, i64, Person), SqlError> {
     person.joined = row.int_or_null()?.map_or(0, |since| at_ms.saturating_sub(since) / day);
     let state = row.text_or_null()?;
     person.rank = row.text_or_null()?;
-    if state.as_deref() == Some("active") {
-        person.flags.extend(["distributor".to_owned(), "active".to_owned()]);
-    }
-    if row.int()? != 0 {
-        person.flags.insert("kyc".to_owned());
-    }
+    let kyc = row.int()? != 0;
+    flag(&mut person, state.as_deref() == Some(State::Active.as_str()), kyc);
     Ok((order, level, person))
+}
+
+/// All flags that somebody may carry.
+pub(crate) const FLAGS: [&str; 3] = ["distributor", "active", "kyc"];
+
+/// Gives somebody the flags of their standing.
+pub(crate) fn flag(person: &mut Person, is_active: bool, kyc: bool) {
+    let holds = [is_active, is_active, kyc];
+    person.flags.extend(FLAGS.iter().zip(holds).filter(|(_, holds)| *holds).map(|(flag, _)| (*flag).to_owned()));
 }

@@ -76,4 +76,17 @@ impl<T> Page<T> {
         let is_plain = cursor.bytes().all(|byte| byte.is_ascii_digit());
         cursor.parse().ok().filter(|_| is_plain).ok_or_else(PageAsked::wrong_cursor)
     }
+
+    /// The place that a page begins after, where several items have one time: numbers, then maybe a
+    /// text, divided by dots. `first` without a cursor.
+    pub(super) fn place<const N: usize>(asked: &PageAsked, first: [i64; N]) -> Result<([i64; N], &str), Box<Problem>> {
+        let Some(cursor) = &asked.cursor else { return Ok((first, "")) };
+        let mut parts = cursor.splitn(N + 1, '.');
+        let mut place = first;
+        for number in &mut place {
+            let part = parts.next().filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+            *number = part.and_then(|part| part.parse().ok()).ok_or_else(PageAsked::wrong_cursor)?;
+        }
+        Ok((place, parts.next().unwrap_or("")))
+    }
 }

@@ -2,7 +2,7 @@
 
 use kit::openapi::head;
 
-use super::{ledger, own, people, plans, settings, withdrawals};
+use super::{closings, ledger, own, people, plans, settings, withdrawals};
 
 /// The document of the service.
 #[must_use]
@@ -18,6 +18,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         people::document(),
         ledger::document(),
         withdrawals::document(),
+        closings::document(),
         own::document(),
     ] {
         document.merge(area);

@@ -26,8 +26,10 @@ const LINE: &str = "SELECT buyer, sale, quantity, net, currency, ordered_at FROM
 const EVALUATIONS: &str = "SELECT sequence, plan_version, refunded, at_ms, trace FROM evaluations \
                            WHERE order_id = ? AND tenant = ? ORDER BY at_ms, sequence";
 const MATURES: &str = "SELECT matures_at FROM receipts WHERE order_id = ? AND tenant = ?";
-const PARKED: &str = "SELECT parked_at, order_id, cause, kind, partition_id, log_offset FROM parked_records \
-                      WHERE tenant = ? AND parked_at < ? ORDER BY parked_at DESC LIMIT ?";
+const PARKED: &str = "SELECT parked_at, order_id, cause, kind, partition_id, log_offset, item FROM parked_records \
+                      WHERE tenant = ? AND parked_at <= ? AND (parked_at < ? OR partition_id > ? \
+                      OR (partition_id = ? AND (log_offset > ? OR (log_offset = ? AND item > ?)))) \
+                      ORDER BY parked_at DESC, partition_id, log_offset, item LIMIT ?";
 
 /// What an entry moves on one account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,7 +104,7 @@ struct ParkedShown {
     /// RFC 3339.
     parked_at: String,
     #[serde(skip)]
-    parked_ms: u64,
+    cursor: String,
 }
 
 /// Whether the closed days hang together.
@@ -255,17 +257,19 @@ fn evaluation(mut row: Row) -> Result<EvaluationShown, SqlError> {
 )]
 async fn parked<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, asked) = (Distribution::<K>::tenant(call)?, call.page()?);
-    let before = Page::<ParkedShown>::after(&asked, i64::MAX)?;
+    let ([at_ms, partition, offset, item], _) = Page::<ParkedShown>::place(&asked, [i64::MAX; 4])?;
     let shown = |mut row: Row| {
         let (parked_ms, order_id, cause): (u64, _, _) = (row.number()?, row.int()?.to_string(), row.text()?);
-        let (kind, partition, offset) = (row.text()?, row.number()?, row.int()?.to_string());
-        let parked_at = rfc3339(parked_ms);
-        Ok(ParkedShown { order_id, cause, kind, partition, offset, parked_at, parked_ms })
+        let (kind, partition, offset): (_, u32, _) = (row.text()?, row.number()?, row.int()?.to_string());
+        let cursor = format!("{parked_ms}.{partition}.{offset}.{}", row.int()?);
+        Ok(ParkedShown { order_id, cause, kind, partition, offset, parked_at: rfc3339(parked_ms), cursor })
     };
-    let params = vec![tenant.stored().into(), before.into(), (asked.limit + 1).into()];
+    let mut params: Vec<Value> = vec![tenant.stored().into(), at_ms.into(), at_ms.into()];
+    params.extend([partition, partition, offset, offset, item].map(Value::from));
+    params.push((asked.limit + 1).into());
     let rows = service.sql().rows(PARKED, params).await?;
     let rows = rows.into_iter().map(shown).collect::<Result<Vec<_>, SqlError>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |parked| parked.parked_ms.to_string())))
+    Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |parked| parked.cursor.clone())))
 }
 
 /// Computes the hashes of all closed days anew.

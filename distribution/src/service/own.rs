@@ -31,8 +31,9 @@ use crate::{
 
 const ORDERS: &str = "SELECT e.subject, e.sequence, e.rule_name, -e.expense, e.at_ms, r.matures_at FROM entries e \
                       LEFT JOIN receipts r ON r.order_id = e.subject \
-                      WHERE e.tenant = ? AND e.person = ? AND e.kind = 1 AND e.at_ms < ? \
-                      ORDER BY e.at_ms DESC, e.subject, e.sequence, e.rule_name LIMIT ?";
+                      WHERE e.tenant = ? AND e.person = ? AND e.kind = 1 AND e.at_ms <= ? AND (e.at_ms < ? \
+                      OR e.subject > ? OR (e.subject = ? AND (e.sequence > ? OR (e.sequence = ? \
+                      AND e.rule_name > ?)))) ORDER BY e.at_ms DESC, e.subject, e.sequence, e.rule_name LIMIT ?";
 
 /// The own account; amounts in minor units.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,7 +83,7 @@ struct Earned {
     amount: i64,
     /// The plan's rule.
     rule: String,
-    /// `paid` or `refunded`: why the amount changed.
+    /// `paid`, `refunded` or `period_closed`: why the amount changed.
     #[schema(value_type = String)]
     why: &'static str,
     /// RFC 3339.
@@ -92,7 +93,7 @@ struct Earned {
     #[schema(nullable = false)]
     matures_at: Option<String>,
     #[serde(skip)]
-    at_ms: u64,
+    cursor: String,
 }
 
 /// A wish for money.
@@ -288,18 +289,25 @@ async fn touch<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<R
 )]
 async fn orders<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let ((tenant, person), asked) = (service.buyer(call)?, call.page()?);
-    let before = Page::<Earned>::after(&asked, i64::MAX)?;
+    let ([at_ms, subject, sequence], rule) = Page::<Earned>::place(&asked, [i64::MAX; 3])?;
     let shown = |mut row: Row| {
         let (order_id, sequence, rule): (_, u32, _) = (row.int()?.to_string(), row.number()?, row.text()?);
         let (amount, at_ms, matures): (_, u64, _) = (row.int()?, row.number()?, row.time_or_null()?);
-        let why = if sequence == 2 { "paid" } else { "refunded" };
+        let why = match sequence {
+            0 => "period_closed",
+            2 => "paid",
+            _ => "refunded",
+        };
+        let cursor = format!("{at_ms}.{order_id}.{sequence}.{rule}");
         let (at, matures_at) = (rfc3339(at_ms), matures.map(rfc3339));
-        Ok(Earned { order_id, amount, rule, why, at, matures_at, at_ms })
+        Ok(Earned { order_id, amount, rule, why, at, matures_at, cursor })
     };
-    let params = vec![Value::from(tenant.stored()), person.stored().into(), before.into(), (asked.limit + 1).into()];
+    let mut params = vec![Value::from(tenant.stored()), person.stored().into(), at_ms.into(), at_ms.into()];
+    params.extend([subject.into(), subject.into(), sequence.into(), sequence.into(), rule.into()]);
+    params.push((asked.limit + 1).into());
     let rows = service.sql().rows(ORDERS, params).await?;
     let rows = rows.into_iter().map(shown).collect::<Result<Vec<_>, SqlError>>()?;
-    Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |earned| earned.at_ms.to_string())))
+    Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |earned| earned.cursor.clone())))
 }
 
 /// All entries of the own account, the newest first.

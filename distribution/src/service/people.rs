@@ -240,7 +240,7 @@ async fn relations<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Resu
     put, path = "/v1/merchant/commissions/people/{person}/relations/{relation}", operation_id = "bind",
     tag = "commissions", security(("merchant" = [])), request_body = NewRelation,
     params(("person" = String, Path, description = "A buyer's number."),
-        ("relation" = String, Path, description = "`referral` or `org`.")),
+        ("relation" = String, Path, description = "`referral`, `org` or `territory`.")),
     responses((status = 200, body = PersonRelation), Changed)
 )]
 async fn bind<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
@@ -248,6 +248,7 @@ async fn bind<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     let relation = match &*call.part::<String>("relation")? {
         "referral" => Relation::Referral,
         "org" => Relation::Org,
+        "territory" => Relation::Territory,
         _ => return Err(Refused::not_found("relation")),
     };
     let asked: NewRelation = call.json()?;

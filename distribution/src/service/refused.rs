@@ -9,7 +9,7 @@ use kit::{
 use serde::Serialize;
 use store::sql::SqlError;
 
-use crate::{people::BindRefused, share::BadCode, withdrawals::WithdrawRefused};
+use crate::{closings::CloseRefused, people::BindRefused, share::BadCode, withdrawals::WithdrawRefused};
 
 /// Why a request has no answer of its own.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,15 @@ impl From<BindRefused> for Refused {
     fn from(error: BindRefused) -> Self {
         match error {
             BindRefused::Sql(error) => Self::Sql(error),
+            refused => Self::conflict(refused.to_string()),
+        }
+    }
+}
+
+impl From<CloseRefused> for Refused {
+    fn from(error: CloseRefused) -> Self {
+        match error {
+            CloseRefused::Sql(error) => Self::Sql(error),
             refused => Self::conflict(refused.to_string()),
         }
     }

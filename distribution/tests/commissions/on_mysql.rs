@@ -7,6 +7,9 @@ use store::{
 
 pub(crate) type Db = MySql;
 
+/// Whether several write at the same time.
+pub(crate) const IS_SERVER: bool = true;
+
 /// Keeps the databases for as long as it is held.
 pub(crate) struct Place(String);
 

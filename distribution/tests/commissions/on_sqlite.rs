@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 pub(crate) type Db = Sqlite;
 
+/// Whether several write at the same time.
+pub(crate) const IS_SERVER: bool = false;
+
 /// Keeps the databases for as long as it is held.
 pub(crate) struct Place(TempDir);
 

@@ -1,18 +1,16 @@
 //! Goal: a tier pays what the whole volume of its window comes to, whatever partitions the lines
 //! come by and whatever goes back.
 
-use std::time::Duration;
-
-use distribution::intake::CONSUMER;
 use domain::{
     event::{EventKind, OrderEvent},
-    id::PartitionId,
-    record::{ORDER_EVENTS_TYPE, Topic},
+    record::ORDER_EVENTS_TYPE,
 };
 use kit::clock::Clock as _;
-use store::consumer::Consumer;
 
-use super::rig::{DAY_MS, Log, Rig, bought, bytes_of, later};
+use super::{
+    rig::{DAY_MS, Log, Rig, bought, bytes_of, later},
+    teams::at_once,
+};
 
 /// 5 % up to 300.00 a month, 10 % of what is above.
 const TIERS: &str = r#"plan "two" v2 profile CN-1 budget 12% {
@@ -96,21 +94,7 @@ async fn two_partitions_at_once_pay_what_their_sales_come_to_together() {
             log.append(ORDER_EVENTS_TYPE, bytes_of(&bought(buyer, rig.clock.now_ms(), sequence)));
         }
     }
-    let consume = async |number: usize| {
-        let mut reader = logs[number].reader();
-        // A span of one record: the two take turns.
-        reader.at_most(1);
-        let partition = PartitionId(u32::try_from(number).unwrap());
-        let mut consumer = Consumer::new(rig.sql.clone(), CONSUMER, Topic::OrderEvents, partition, reader);
-        let mut intake = rig.intake();
-        let mut done = 0;
-        while done < 12 {
-            // Two that wait for each other are told apart by the database: one does it again.
-            done += consumer.step(&mut intake, Duration::ZERO).await.unwrap_or(0);
-        }
-    };
-    let both = Box::pin(async { tokio::join!(consume(0), consume(1)) });
-    tokio::time::timeout(Duration::from_secs(120), both).await.unwrap();
+    at_once(&rig, &logs, 12).await;
     assert_eq!(pending(&rig, 12).await, of_a_month(24 * 9_999));
     rig.sums_to_zero().await;
 }
@@ -140,9 +124,12 @@ async fn the_tiers_template_is_published_and_what_is_not_collected_is_refused() 
     let rig = Rig::empty().await;
     let (_, template) = distribution::template::TEMPLATES.iter().find(|(name, _)| *name == "tiers").unwrap();
     rig.publish(template).await.expect(201);
-    let team = TIERS.replace("CN-1", "INTL").replace("sum(sales, self, month)", "sum(sales, subtree 2, month)");
-    let refused = rig.publish(&team).await;
-    assert!(refused.refused(400, "invalid_request").to_string().contains("sum(sales, self"), "{}", refused.body);
+    for (over, why) in [("leg", "over self, direct and subtree"), ("subtree 2", "over `self` alone")] {
+        let team =
+            TIERS.replace("CN-1", "INTL").replace("sum(sales, self, month)", &format!("sum(sales, {over}, month)"));
+        let refused = rig.publish(&team).await;
+        assert!(refused.refused(400, "invalid_request").to_string().contains(why), "{}", refused.body);
+    }
     // Of the sales of the second above him the line is no part.
     let second = TIERS.replace("slots 1", "slots 2").replace("v2", "v3");
     let refused = rig.publish(&second).await;

@@ -145,8 +145,25 @@ impl Tx for DyingTx {
     }
 }
 
-const TABLES: [&str; 7] =
-    ["order_lines", "evaluations", "entries", "sub_accounts", "receipts", "waiting_events", "aggregates"];
+const TABLES: [&str; 9] = [
+    "order_lines",
+    "evaluations",
+    "entries",
+    "sub_accounts",
+    "receipts",
+    "waiting_events",
+    "aggregates",
+    "team_parts",
+    "limit_uses",
+];
+
+/// 1 and 2 % by the team, and 10 % up to 15.00.
+const TEAMS_AND_LIMIT: &str = r#"plan "two" v2 profile INTL budget 12% {
+  base net_paid where not tag(flash_sale)
+  rule team: on matured walk(referral, slots 1, rate tier(sum(sales, subtree 0, month), [0.00 → 1%, 150.00 → 2%], slab))
+  rule capped: on matured walk(referral, slots 1, rate 10%) limit 15.00 per user month breakage
+  settle cash after receipt+22d, channel transfer, clawback full
+}"#;
 
 /// One step of the consumer on such a database; whether it heard that it is done.
 async fn step(rig: &Rig, statements: u64, loses_commit: bool) -> bool {
@@ -180,6 +197,19 @@ async fn a_process_that_dies_at_any_statement_adds_to_no_sales_and_the_next_adds
     let sales = rig.sql.rows("SELECT sales, orders FROM aggregates", vec![]).await.unwrap();
     let sales: Vec<_> = sales.into_iter().map(|mut row| (row.int().unwrap(), row.int().unwrap())).collect();
     assert_eq!(sales, [(6_666 + 9_999, 2)]);
+}
+
+/// The same where the lines add to the figures of teams and to what a limit has let through.
+#[tokio::test]
+async fn a_process_that_dies_at_any_statement_adds_to_no_team_and_limit_and_the_next_adds_once() {
+    let rig = Rig::start().await;
+    rig.publish(TEAMS_AND_LIMIT).await.expect(201);
+    rig.pass(5_000);
+    // 1 % of what is left of the first line and 2 % of the second; 6.66 and what 15.00 left then.
+    let rig = dies_at_each_statement(rig, 66 + 199 + 666 + 501).await;
+    let team = "SELECT CAST(SUM(sales) AS SIGNED) FROM team_parts WHERE person = 12";
+    assert_eq!(rig.sql_int(team).await, 6_666 + 9_999);
+    assert_eq!(rig.sql_int("SELECT paid FROM limit_uses WHERE person = 12").await, 666 + 501);
 }
 
 async fn dies_at_each_statement(rig: Rig, paid_in_the_end: i64) -> Rig {

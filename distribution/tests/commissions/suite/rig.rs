@@ -175,6 +175,7 @@ pub(crate) struct Rig {
     pub(crate) payouts: SimulatedPayouts,
     pub(crate) service: Arc<Distribution<TestKinds>>,
     pub(crate) metrics: Arc<Metrics>,
+    registry: Registry,
     url: String,
     client: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
     _stop: DropGuard,
@@ -208,7 +209,7 @@ impl Rig {
         tokio::spawn(http::serve(listener, router, Limits::default(), stop.clone()));
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         let (log, _stop) = (Log::default(), stop.drop_guard());
-        Self { clock, sql, log, payouts, service, metrics, url, client, _stop, _place: place }
+        Self { clock, sql, log, payouts, service, metrics, registry, url, client, _stop, _place: place }
     }
 
     /// With a plan of two levels, a sale that pays, and a chain of active distributors: 12 stands
@@ -343,6 +344,28 @@ impl Rig {
             sums.push(row.unwrap().int().unwrap());
         }
         assert_eq!(sums[0], sums[1], "balances are the fold of the entries");
+    }
+
+    /// Events that were put aside, as operators count them.
+    pub(crate) fn parked(&self) -> u64 {
+        let text = self.registry.render().unwrap();
+        let line = text.lines().find(|line| line.contains("commission_events_total{outcome=\"parked\"}"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// Changes rows behind the service.
+    pub(crate) async fn change(&self, change: &str, params: Vec<store::sql::Value>) {
+        assert!(self.sql.exec(change, params).await.unwrap() > 0, "{change}");
+    }
+
+    /// The first number of a query.
+    pub(crate) async fn sql_int(&self, query: &str) -> i64 {
+        let rows = self.sql.rows(query, vec![]).await.unwrap();
+        rows.into_iter().next().expect(query).int().unwrap()
+    }
+
+    pub(crate) async fn pending(&self, person: u64) -> i64 {
+        self.balance(person).await[0]
     }
 
     pub(crate) async fn count(&self, table: &str) -> i64 {

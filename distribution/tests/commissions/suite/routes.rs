@@ -18,9 +18,10 @@ async fn a_plan_is_refused_with_every_reason_and_place_at_once() {
     let unsigned = rig.merchant("POST", "plans", Some(json!({ "text": PLAN }))).await;
     assert!(unsigned.refused(400, "invalid_request")["errors"][0]["message"].as_str().unwrap().contains("sign-off"));
     // The checker allows it, and this service would pay it wrongly.
-    let board = distribution::template::TEMPLATES.iter().find(|(name, _)| *name == "leaderboard").unwrap().1;
-    let refused = rig.publish(board).await;
-    assert!(refused.refused(400, "invalid_request").to_string().contains("pools and machines"), "{}", refused.body);
+    let invite = distribution::template::TEMPLATES.iter().find(|(name, _)| *name == "invite").unwrap().1;
+    let refused = rig.publish(invite).await;
+    let errors = refused.refused(400, "invalid_request").to_string();
+    assert!(errors.contains("only cash") && errors.contains("no tags"), "{errors}");
     assert_eq!(rig.count("plans").await, 0);
 }
 
