@@ -22,6 +22,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("013-uploads", include_str!("../migrations/013-uploads.sql")),
     ("014-readiness", include_str!("../migrations/014-readiness.sql")),
     ("015-parked", shards::PARKED_TABLE),
+    ("017-controls", include_str!("../migrations/017-controls.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

@@ -108,6 +108,9 @@ pub mod actions;
 
 mod actor;
 
+/// What the operator switches while sales run.
+mod control;
+
 /// How sales sell.
 pub mod funnel;
 

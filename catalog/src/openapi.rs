@@ -8,8 +8,8 @@ use kit::{
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products,
-    sales, stock, tenants, usage,
+    actions, actor, audit, branding, buyers, control, flags, funnel, graphql, images, jobs, keys, people, plans,
+    products, sales, stock, tenants, usage,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         graphql::document(),
         people::document(),
         actor::document(),
+        control::document(),
     ] {
         document.merge(area);
     }

@@ -46,7 +46,7 @@ use kit::{
 pub use self::publishing::adopt;
 pub(crate) use self::{
     check::AHEAD_MS,
-    deed::{Deed, Setting, To, act, closes_at},
+    deed::{Deed, Setting, Summary, To, act, closes_at, summaries},
     life::State,
     publishing::Followed,
     routes::{document, find, page},

@@ -15,7 +15,7 @@ use crate::{
     alarms::Alarms,
     audit, branding,
     buyers::{self, outside::Outside},
-    flags,
+    control, flags,
     funnel::{self, Streams},
     gate, graphql, identity, images, jobs, keys,
     numbers::Numbers,
@@ -227,6 +227,7 @@ impl<P: Ports> Api for Catalog<P> {
             graphql::routes(),
             people::routes(),
             actor::routes(),
+            control::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

@@ -249,6 +249,30 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.replace("tenant.change", format!("tenant:{number}"), Some(&before), (&after, after.version)).await
 }
 
+/// Opens a tenant, or suspends it, in a change of the operator's: beside it what it is then. A
+/// tenant that is as it shall be stays, and nothing is recorded.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`].
+pub(crate) async fn set_state<P: Ports>(
+    catalog: &Catalog<P>,
+    call: &Call<'_>,
+    number: u32,
+    state: TenantState,
+) -> Result<(), Refused> {
+    let mut change = catalog.begin_as(call, &call.actor).await?;
+    let rows = change.tx.lock_rows(&one(), vec![number.into()], Lock::Wait).await?;
+    let before = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("tenant"))?;
+    if before.state == state {
+        return Ok(());
+    }
+    let after = Tenant { state, version: before.version + 1, ..before.clone() };
+    let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
+    change.tx.exec(UPDATE, row).await?;
+    change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;
+    change.commit(Answer::gone()).await.map(drop)
+}
+
 /// Whether a text may be the code of a tenant, a plan, a flag: `[a-z][a-z0-9-]{0,63}`.
 pub(crate) fn is_code(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use kit::{
     api::{Api, Call, Route},
     clock::Clock as _,
     http::{HeaderMap, Method, Mount, bearer},
+    metrics::{Kind, MetricsError, Registry},
     problem::{Code, Problem},
 };
 use store::{orders::Orders, sql::SqlError};
@@ -49,13 +53,47 @@ pub struct Life<K: Kinds> {
     kinds: Mutex<OfferKinds>,
     /// There is something to ask a provider for.
     wake: Notify,
+    /// When the last whole round of each shard's expiry began, in milliseconds of the monotonic
+    /// clock.
+    expired: Vec<AtomicU64>,
 }
 
 impl<K: Kinds> Life<K> {
     /// The service over its ports.
     pub fn new(ports: Ports<K>, notices: NoticeMetrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, notices, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
+        let began = millis(ports.clock.monotonic());
+        let expired = (0..ports.databases.orders.map().shards()).map(|_| AtomicU64::new(began)).collect();
+        let (partitions, kinds) = (Mutex::default(), Mutex::default());
+        Self { ports, notices, rates, partitions, kinds, wake: Notify::new(), expired }
+    }
+
+    /// Shows in this registry how far the expiry is.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn show(self: &Arc<Self>, registry: &Registry) -> Result<(), MetricsError> {
+        let life = Arc::downgrade(self);
+        registry.sampled(move |samples| {
+            let Some(life) = life.upgrade() else { return };
+            let help = "For how long unpaid orders past their time may have waited to be expired, at most.";
+            samples.add(Kind::Gauge, "expiry_behind_seconds", help, &[], life.expiry_behind().as_secs_f64());
+        })
+    }
+
+    /// All that was due when a shard's last whole round began is expired, unless its buyer is
+    /// paying.
+    pub(super) fn expiry_behind(&self) -> Duration {
+        let oldest = self.expired.iter().map(|began| began.load(Ordering::Relaxed)).min();
+        let now = self.ports.clock.monotonic();
+        now.saturating_sub(Duration::from_millis(oldest.unwrap_or_else(|| millis(now))))
+    }
+
+    /// A whole round of this shard's expiry is done that began then.
+    pub(super) fn note_expired(&self, shard: ShardId, began: Duration) {
+        if let Some(known) = self.expired.get(usize::from(shard.0)) {
+            known.fetch_max(millis(began), Ordering::Relaxed);
+        }
     }
 
     /// Its ports.
@@ -130,6 +168,10 @@ impl<K: Kinds> Life<K> {
         let tenant = TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found())?;
         Ok((tenant, call.part("order_id")?))
     }
+}
+
+fn millis(at: Duration) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<K: Kinds> Api for Life<K> {
