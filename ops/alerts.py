@@ -499,6 +499,48 @@ ALERTS = [
         gauge("sale_actions_failed", ANY, 0),
     ),
     Alert(
+        "ExpiryLate",
+        "page",
+        "1m",
+        # Any process that keeps up is enough: each of them looks at all shards.
+        "min by (deployment) (flashsale_expiry_behind_seconds) > 60",
+        "Unpaid orders are not expired in time; their units stay away from buyers",
+        "expiry-late",
+        D,
+        (
+            ('flashsale_expiry_behind_seconds{deployment="d",instance="a"}', "0+15x80"),
+            ('flashsale_expiry_behind_seconds{deployment="d",instance="b"}', "90+15x80"),
+        ),
+        (
+            ('flashsale_expiry_behind_seconds{deployment="d",instance="a"}', "0+15x80"),
+            ('flashsale_expiry_behind_seconds{deployment="d",instance="b"}', constant(1)),
+        ),
+    ),
+    Alert(
+        "CertificateEnds",
+        "ticket",
+        "5m",
+        # Without a certificate there is no such metric, and nothing fires.
+        "min by (deployment) (flashsale_payment_certificate_left_seconds) < 14 * 86400",
+        "A certificate of a payment provider ends within two weeks",
+        "keys-old",
+        D,
+        gauge("payment_certificate_left_seconds", ANY, 13 * 86_400),
+        gauge("payment_certificate_left_seconds", ANY, 15 * 86_400),
+    ),
+    Alert(
+        "SigningKeyOld",
+        "ticket",
+        "5m",
+        # Thirty days, and one in which the next round makes the next key by itself.
+        "max by (deployment) (flashsale_signing_key_age_seconds) > 31 * 86400",
+        "The key that signs people's tokens has no successor",
+        "keys-old",
+        D,
+        gauge("signing_key_age_seconds", ANY, 32 * 86_400),
+        gauge("signing_key_age_seconds", ANY, 30 * 86_400),
+    ),
+    Alert(
         "HousekeepingFailing",
         "ticket",
         "0m",

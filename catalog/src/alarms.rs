@@ -25,6 +25,7 @@ const OPENING_MAX: u32 = 1_000;
 const FAILED: &str = "SELECT COUNT(*) FROM sale_actions WHERE is_open = 0 AND next_at > ? AND state = 'failed'";
 const ACTIONS_LATE: &str = "SELECT COUNT(*) FROM sale_actions WHERE is_open = 1 AND next_at <= ?";
 const SALES_LATE: &str = "SELECT COUNT(*) FROM sales WHERE is_due = 1 AND updated_at <= ?";
+const NEWEST_KEY: &str = "SELECT created_at FROM signing_keys ORDER BY created_at DESC LIMIT 1";
 const OPENING: &str = "SELECT r.report FROM sales s JOIN sale_reports r ON r.tenant = s.tenant AND r.sale = s.sale \
                        WHERE s.opens_at > ? AND s.opens_at <= ? AND s.published > 0 AND s.is_settled = 0 \
                        ORDER BY s.opens_at LIMIT ?";
@@ -40,16 +41,18 @@ pub(crate) enum Alarm {
     ActionsLate,
     SalesLate,
     SalesNotReady,
+    SigningKeyAge,
 }
 
 use Alarm::{
     ActionDone, ActionFailed, ActionRetried, ActionsFailed, ActionsLate, ChoreFailed, SalesLate, SalesNotReady,
+    SigningKeyAge,
 };
 
 const ACTIONS: &str = "Attempts at scheduled actions, by what came of them.";
 
 /// How each is shown: kind, name, help, and what came of it where that is told apart.
-const SHOWN: [(Alarm, Kind, &str, &str, Option<&str>); 8] = [
+const SHOWN: [(Alarm, Kind, &str, &str, Option<&str>); 9] = [
     (ActionDone, Kind::Counter, "sale_actions_total", ACTIONS, Some("done")),
     (ActionRetried, Kind::Counter, "sale_actions_total", ACTIONS, Some("retried")),
     (ActionFailed, Kind::Counter, "sale_actions_total", ACTIONS, Some("failed")),
@@ -58,6 +61,7 @@ const SHOWN: [(Alarm, Kind, &str, &str, Option<&str>); 8] = [
     (ActionsLate, Kind::Gauge, "sale_actions_late", "Scheduled actions that are due for a minute.", None),
     (SalesLate, Kind::Gauge, "sales_late", "Sales whose terms are due to be published for a minute.", None),
     (SalesNotReady, Kind::Gauge, "sales_not_ready", "Sales that open in ten minutes and have red findings.", None),
+    (SigningKeyAge, Kind::Gauge, "signing_key_age_seconds", "Age of the newest key that signs people's tokens.", None),
 ];
 
 /// All figures. Clones are the same ones.
@@ -100,6 +104,9 @@ impl Alarms {
             let row = rows.into_iter().next();
             self.set(alarm, row.ok_or_else(|| SqlError::Broken("a count gave no row".into()))?.number()?);
         }
+        let newest = sql.rows(NEWEST_KEY, vec![]).await?.into_iter().next();
+        let newest: Option<u64> = newest.map(|mut row| row.number()).transpose()?;
+        self.set(SigningKeyAge, newest.map_or(0, |made_ms| now_ms.saturating_sub(made_ms) / 1_000));
         let times: Vec<Value> = vec![stored(now_ms)?.into(), stored(now_ms + AHEAD_MS)?.into(), OPENING_MAX.into()];
         let mut red = 0;
         for mut row in sql.rows(OPENING, times).await? {

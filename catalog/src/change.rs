@@ -191,6 +191,23 @@ impl<P: Ports> Catalog<P> {
 }
 
 impl<P: Ports> Catalog<P> {
+    /// Begins a change of a tenant's things that the operator makes for the deployment: this entry
+    /// stands in the chain of his own too, or neither does. It takes the lock of that chain's end.
+    ///
+    /// # Errors
+    /// [`Refused::Sql`].
+    pub(crate) async fn begin_control(
+        &self,
+        call: &Call<'_>,
+        tenant: u32,
+        entry: Entry,
+    ) -> Result<Change<<P::Sql as Sql>::Tx>, Refused> {
+        let mut change = self.begin_as(call, &Actor { tenant, ..call.actor }).await?;
+        let own = Origin { tenant: call.actor.tenant, ..change.origin.clone() };
+        audit::append(&mut change.tx, &own, &[entry]).await?;
+        Ok(change)
+    }
+
     /// Begins a change that was scheduled earlier, and that no request makes now.
     ///
     /// # Errors

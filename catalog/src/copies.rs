@@ -1,14 +1,14 @@
-//! What other services read of tenants without asking this one: the domains of their shops, and how
-//! many purchases a second their plans allow. Copied to the ledger's database and made whole again
-//! and again, so that nothing of it can stay wrong: a process that died, a copy that met another
-//! one, a database that was restored.
+//! What other services read without asking this one: the domains of tenants' shops, how many
+//! purchases a second their plans allow, and what the operator set. Copied to the ledger's database
+//! and made whole again and again, so that nothing of it can stay wrong: a process that died, a
+//! copy that met another one, a database that was restored.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use domain::id::TenantId;
 use store::sql::{Sql as _, SqlError};
 
-use crate::{plans, ports::Ports, refused::Refused, service::Catalog};
+use crate::{control, plans, ports::Ports, refused::Refused, service::Catalog};
 
 /// How often. With the readers' round (3 s) a change is known everywhere in 6 s.
 pub(crate) const EVERY: Duration = Duration::from_secs(3);
@@ -27,8 +27,9 @@ pub(crate) async fn make<P: Ports>(catalog: &Catalog<P>) -> Result<(), Refused> 
     let ledger = &catalog.selling().ledger;
     let domains = ledger.shop_domains().put(&wanted?).await?;
     let rates = ledger.tenant_rates().put(&rates(catalog).await?).await?;
-    if domains + rates > 0 {
-        tracing::info!(domains, rates, "what other services read of tenants changed");
+    let controls = ledger.controls().put(&control::held(catalog).await?).await?;
+    if domains + rates + controls > 0 {
+        tracing::info!(domains, rates, controls, "what other services read changed");
     }
     Ok(())
 }

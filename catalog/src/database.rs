@@ -23,6 +23,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("014-readiness", include_str!("../migrations/014-readiness.sql")),
     ("015-parked", shards::PARKED_TABLE),
     ("016-released", include_str!("../migrations/016-released.sql")),
+    ("017-controls", include_str!("../migrations/017-controls.sql")),
 ];
 
 /// Makes what is missing of it, and opens it. Any number of processes may do so at the same time.

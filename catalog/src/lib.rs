@@ -120,6 +120,9 @@ pub mod actions;
 
 mod actor;
 
+/// What the operator switches while sales run.
+mod control;
+
 /// How sales sell.
 pub mod funnel;
 

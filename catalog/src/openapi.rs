@@ -4,8 +4,8 @@
 use kit::openapi::head;
 
 use crate::{
-    actions, actor, audit, branding, buyers, flags, funnel, graphql, images, jobs, keys, people, plans, products,
-    sales, stock, tenants, usage,
+    actions, actor, audit, branding, buyers, control, flags, funnel, graphql, images, jobs, keys, people, plans,
+    products, sales, stock, tenants, usage,
 };
 
 /// The document, as committed.
@@ -35,6 +35,7 @@ pub fn document() -> Result<String, serde_json::Error> {
         graphql::document(),
         people::document(),
         actor::document(),
+        control::document(),
     ] {
         document.merge(area);
     }

@@ -8,7 +8,7 @@ use kit::{
 };
 
 use crate::{
-    actions, actor, audit, branding, buyers, flags, funnel, gate, graphql, identity, images,
+    actions, actor, audit, branding, buyers, control, flags, funnel, gate, graphql, identity, images,
     jobs::{self, Jobs, Kind},
     keys, people, plans,
     ports::Ports,
@@ -42,6 +42,7 @@ impl<P: Ports> Api for Catalog<P> {
             graphql::routes(),
             people::routes(),
             actor::routes(),
+            control::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

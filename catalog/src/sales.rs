@@ -48,7 +48,7 @@ use kit::{
 
 pub use self::publishing::adopt;
 pub(crate) use self::{
-    deed::{Deed, act, closes_at},
+    deed::{Deed, Summary, act, closes_at, summaries},
     life::State,
     routes::{document, find, page},
     setting::{Setting, To},

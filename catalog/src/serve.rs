@@ -19,9 +19,10 @@ use kit::{
     seal::key_of_setting,
     settings::{AdminArgs, DatabaseArgs, KafkaArgs, PartitionArgs, Secret, ServiceUrl, TokenArgs},
     shutdown::on_signals,
+    telemetry,
 };
 use store::{
-    consumer,
+    consumer, controls,
     log::{
         OrderLogSource as _,
         kafka::{KafkaLog, KafkaReader, KafkaSettings, KafkaSource, ensure_topics},
@@ -160,6 +161,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     work.spawn(jobs::run(Arc::clone(&catalog), work_stop.clone()));
     let counts = KafkaSource::of(&log, Topic::Counts).reader(PartitionId(0))?;
     work.spawn(count(Arc::clone(&catalog), (log, counts), (stop.clone(), work_stop.clone())));
+    tokio::spawn(controls::follow(catalog.selling().ledger.controls(), telemetry::set_filter));
     let domains = catalog.selling().ledger.shop_domains();
     let (pages_of_sales, origins) = reads::start(&args, (stock, domains), clock, &registry).await?;
     let port = Both(Served(catalog), pages_of_sales);

@@ -226,6 +226,30 @@ async fn change<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Result<Respo
     change.replace("tenant.change", format!("tenant:{number}"), Some(&before), (&after, after.version)).await
 }
 
+/// Opens a tenant, or suspends it, in a change of the operator's: beside it what it is then. A
+/// tenant that is as it shall be stays, and nothing is recorded.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`].
+pub(crate) async fn set_state<P: Ports>(
+    catalog: &Catalog<P>,
+    call: &Call<'_>,
+    number: u32,
+    state: TenantState,
+) -> Result<(), Refused> {
+    let mut change = catalog.begin_as(call, &call.actor).await?;
+    let rows = change.tx.lock_rows(&one(), vec![number.into()], Lock::Wait).await?;
+    let before = rows.into_iter().next().map(read).transpose()?.ok_or_else(|| Refused::not_found("tenant"))?;
+    if before.state == state {
+        return Ok(());
+    }
+    let after = Tenant { state, version: before.version + 1, ..before.clone() };
+    let row = vec![after.name.as_str().into(), after.state.as_str().into(), after.plan.as_str().into(), number.into()];
+    change.tx.exec(UPDATE, row).await?;
+    change.record("tenant.change", format!("tenant:{number}"), Some(&before), Some(&after))?;
+    change.commit(Answer::gone()).await.map(drop)
+}
+
 fn one() -> String {
     format!("SELECT {COLUMNS} FROM tenants WHERE tenant = ?")
 }

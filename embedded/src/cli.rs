@@ -21,6 +21,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     audit::{self, Audit, AuditError},
+    backup::{self, Backup, BackupError},
     client::{self, ClientError},
     config::{self, Config, ConfigError, Overrides},
     desk::Wish,
@@ -28,6 +29,7 @@ use crate::{
     folder_args::FolderArgs,
     load::{self, LoadError},
     manage::{self, ManageError},
+    plan::{self, PlanArgs, PlanError},
     serve,
 };
 
@@ -73,6 +75,9 @@ enum Command {
     /// Checks the same on a production stack: Redis, Kafka and MySQL.
     #[cfg(feature = "production")]
     AuditStack(AuditStackArgs),
+    /// Copies the data folder to one that is not there yet, while a server sells or without one.
+    /// `flashsale serve --data COPY` starts on it.
+    Backup(BackupArgs),
     /// Tenants of the deployment.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Tenant(manage::TenantArgs),
@@ -84,9 +89,14 @@ enum Command {
     Key(manage::KeyArgs),
     /// Makes and changes products from a file, by their codes.
     Import(manage::ImportArgs),
+    /// How many machines a peak takes, from the measured cost of an order, and what breaks first.
+    Plan(PlanArgs),
     /// Sales: made, published, changed while they run, closed.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Sale(Box<manage::SaleArgs>),
+    /// Switches of the operator while sales run: stops, and what is logged.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Ctl(manage::CtlArgs),
     /// Prints what a shell needs to complete this program's commands.
     Completions {
         /// Which shell.
@@ -168,6 +178,16 @@ struct AuditArgs {
     folder: FolderArgs,
 }
 
+#[derive(Debug, Args)]
+struct BackupArgs {
+    /// Where the copy goes.
+    to: PathBuf,
+    #[command(flatten)]
+    print: AsJson,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
 #[cfg(feature = "production")]
 #[derive(Debug, Args)]
 struct AuditStackArgs {
@@ -229,12 +249,18 @@ pub enum Failure {
     /// The audit.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The load.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// A command about tenants, people, keys or products.
     #[error(transparent)]
     Manage(#[from] ManageError),
+    /// The prices of a plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// What was asked for is not possible.
     #[error("{0}")]
     Refused(String),
@@ -262,10 +288,13 @@ impl Failure {
             Self::Client(_) => Exit::Unavailable,
             Self::Folder(error) => error.exit(),
             Self::Audit(error) => error.exit(),
+            Self::Backup(error) => error.exit(),
             Self::Load(error) => error.exit(),
             Self::Manage(ManageError::Connection(error)) => error.exit(),
             Self::Manage(ManageError::File { .. }) => Exit::NoInput,
             Self::Manage(ManageError::Lines(_)) => Exit::Data,
+            Self::Plan(PlanError::Prices { .. }) => Exit::Data,
+            Self::Plan(PlanError::Figures(_)) => Exit::Software,
             Self::Refused(_) | Self::Damaged(_) => Exit::No,
             Self::Service(error) => serve::exit_of(error),
         }
@@ -319,9 +348,12 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::User(args) => Ok(manage::user(args).await?),
         Command::Key(args) => Ok(manage::key(args).await?),
         Command::Import(args) => Ok(manage::import(args).await?),
+        Command::Ctl(args) => Ok(manage::ctl(args).await?),
+        Command::Plan(args) => Ok(plan::plan(&args)?),
         Command::Sale(args) => Ok(manage::sale(*args).await?),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Audit(args) => verdict(args.print, audit::folder(&args.folder.read()?).await?),
+        Command::Backup(args) => back_up(&args).await,
         #[cfg(feature = "production")]
         Command::AuditStack(args) => verdict(args.print, audit::stack::audit(&args.stores).await?),
         Command::Load(args) => {
@@ -335,6 +367,13 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "flashsale", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+async fn back_up(args: &BackupArgs) -> Result<String, Failure> {
+    let done = backup::backup(&args.folder.read()?, &args.to).await?;
+    let Backup { folder, files, bytes } = &done;
+    let told = format!("copied {} files, {bytes} bytes, to {}\n", files.len(), folder.display());
+    Ok(args.print.print(&serde_json::to_value(&done).unwrap_or_default(), told))
 }
 
 fn verdict(print: AsJson, Audit { text, holds }: Audit) -> Result<String, Failure> {

@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use domain::{
+    id::SaleId,
     shard::{InvalidShardMap, ShardMap},
     stock::RunId,
 };
@@ -253,4 +254,16 @@ mod tests {
             wall_ms = end_ms;
         }
     }
+}
+
+/// The version of each published sale of a folder, which a server may work on.
+///
+/// # Errors
+/// [`DeploymentError`].
+pub(crate) async fn published<C: Clock>(folder: &Path, clock: C) -> Result<Vec<(SaleId, u32)>, DeploymentError> {
+    let server = SqliteServer::new(folder.to_owned(), Arc::new(move || clock.now_ms()), Settings::default())?;
+    let ledger = shards::look_ledger(&server, &Namespace::new(NAMESPACE)?).await?;
+    let sales = ledger.publications().all().await?;
+    ledger.close().await;
+    Ok(sales.iter().map(|sale| (sale.id, sale.version)).collect())
 }

@@ -350,6 +350,11 @@ impl Drop for Folder {
     }
 }
 
+/// Whether a file of this name is of a process that runs, and of no use to another one.
+pub(crate) fn is_of_process(name: &str) -> bool {
+    [LOCK_FILE, SERVER_FILE].contains(&name) || files::is_draft(name)
+}
+
 /// The server that works on this folder now, if one does.
 ///
 /// # Errors

@@ -27,6 +27,10 @@ pub mod audit;
 
 pub mod load;
 
+pub mod backup;
+
+pub mod plan;
+
 pub mod manage;
 
 mod folder_args;

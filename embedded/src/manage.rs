@@ -2,6 +2,7 @@
 //! of the merchants' service, that of the data folder or, with `--url`, any other.
 
 mod connection;
+mod ctl;
 mod import;
 mod sale;
 mod show;
@@ -18,6 +19,7 @@ use crate::folder_args::FolderArgs;
 use self::{connection::Connection, show::Shown};
 pub use self::{
     connection::ConnectionError,
+    ctl::{CtlArgs, ctl},
     sale::{SaleArgs, sale},
 };
 

@@ -21,10 +21,12 @@ use kit::{
     },
     metrics::{MetricsError, Registry},
     shutdown::drain_within,
+    telemetry,
     token::TokenVerifier,
 };
 use pages::{checker::Checker, http::Reads, metrics::Metrics as PageMetrics, origins, shared::Pages};
 use store::{
+    controls,
     figures::Calls,
     ledger::Ledger,
     log::{OrderLog, SalesFollower, Topics},
@@ -267,6 +269,7 @@ impl<P: Ports, B: Service + Clone> Engine<P, B> {
         let lease = tokio::spawn(keeper.keep(Arc::clone(&conditions), lease_stop.clone().cancelled_owned()));
         let limited = Arc::clone(&directory);
         tokio::spawn(ledger.tenant_rates().follow(RATES_EVERY, move |rates| limited.limit_tenants(rates)));
+        tokio::spawn(controls::follow(ledger.controls(), telemetry::set_filter));
         tokio::spawn(origins::follow(ledger.shop_domains(), Arc::clone(&shared.origins)));
         shared.sweep(PageMetrics::register(registry)?, &directory, &conditions).await?;
         let counting_stop = CancellationToken::new();

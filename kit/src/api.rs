@@ -28,6 +28,7 @@ use crate::http::{
 };
 use crate::problem::{Code, Problem};
 use crate::schema;
+use crate::telemetry;
 
 /// Tries of a handler whose transaction met a lock or a deadlock, and so did nothing.
 const TRIES_MAX: u32 = 4;
@@ -308,7 +309,7 @@ impl<A: Api> Service for Served<A> {
             }
         };
         let call = Call { actor, address, body, pattern, head, values, upload };
-        let response = answered(api, &route, &call).await;
+        let response = telemetry::of_tenant(call.actor.tenant, answered(api, &route, &call)).await;
         let is_whole = call.upload.is_none_or(|upload| upload.into_inner().is_over());
         if is_whole { response } else { closed(response) }
     }

@@ -27,7 +27,7 @@ const URLS: [&str; 2] = ["redis_url", "mysql_url"];
 const LIFETIME_S_MAX: u64 = 366 * 24 * 3_600;
 
 /// Most of anything that divides the buyers: there are 1024 slots.
-const DIVISIONS_MAX: u64 = 1024;
+pub const DIVISIONS_MAX: u64 = 1024;
 
 /// Where the three things that remember are, and how they are divided. All services of a deployment
 /// MUST agree.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod audit;
 pub mod backends;
 pub mod baseline;
+pub mod capacity;
 pub mod deployment;
 pub mod durable;
 mod environment;

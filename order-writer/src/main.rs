@@ -26,6 +26,7 @@ use order_writer::{
     stalls::Stalls,
 };
 use store::{
+    controls,
     ledger::Ledger,
     log::kafka::{
         KafkaDeadLetters, KafkaLog, KafkaMembership, KafkaSalesFollower, KafkaSettings, KafkaSource, ensure_topics,
@@ -176,6 +177,7 @@ async fn serve(settings: Settings, databases: Store<MySql>) -> anyhow::Result<()
         busy: Busy::default(),
         pace: Pace { settling: settings.lane_settling.0, ..Pace::default() },
     });
+    tokio::spawn(controls::follow(databases.ledger.controls(), telemetry::set_filter));
     work(shared, &settings.crash, &kafka, readiness, stop).await?;
 
     use store::log::OrderLog;

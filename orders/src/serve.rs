@@ -20,6 +20,7 @@ use kit::{
     seal::key_of_setting,
     settings::{AdminArgs, Secret, StoreArgs, TokenArgs},
     shutdown::on_signals,
+    telemetry,
 };
 use store::{
     consumer,

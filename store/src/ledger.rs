@@ -21,6 +21,7 @@ use domain::{
 
 use crate::figures::DatabaseFigures;
 use crate::{
+    controls::Controls,
     domains::ShopDomains,
     publications::Publications,
     rates::TenantRates,
@@ -236,6 +237,11 @@ impl<S: Sql> Ledger<S> {
     /// What tenants may sell a second, for engines.
     pub fn tenant_rates(&self) -> TenantRates<S> {
         TenantRates::new(self.db.clone())
+    }
+
+    /// What the operator set, for every program.
+    pub fn controls(&self) -> Controls<S> {
+        Controls::new(self.db.clone())
     }
 
     /// How its pool is used, and what came of its statements.

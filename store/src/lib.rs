@@ -3,6 +3,7 @@
 
 pub mod cause;
 pub mod consumer;
+pub mod controls;
 pub mod copies;
 pub mod domains;
 #[cfg(any(feature = "embedded", feature = "production"))]

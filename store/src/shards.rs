@@ -28,6 +28,7 @@ const LEDGER: &[(&str, &str)] = &[
     ("012-tenant-rates", include_str!("../migrations/ledger/012-tenant-rates.sql")),
     ("013-engines", include_str!("../migrations/ledger/013-engines.sql")),
     ("014-changed-sales", include_str!("../migrations/ledger/014-changed-sales.sql")),
+    ("017-controls", include_str!("../migrations/ledger/017-controls.sql")),
 ];
 /// The table that a consumer's database needs ([`consumer`](crate::consumer)), as a file of a
 /// service's list of migrations.

@@ -3,6 +3,8 @@
 //! calls watched from outside; then the load test's own audit of the files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step of a test ends the test")]
 
+#[path = "embedded/backup.rs"]
+mod backup;
 #[path = "embedded/catalog_held.rs"]
 mod catalog_held;
 #[path = "embedded/commissions.rs"]

@@ -1,11 +1,13 @@
 //! What is done to a sale without a request: a step of its life, or another value of one member.
 
-use store::sql::Sql;
+use kit::clock::Clock as _;
+use store::sql::{Sql, stored};
 
 use super::{
     check,
     edit::{Asked, Edit, apply},
-    row::Kept,
+    life::State,
+    row::{COLUMNS, Kept},
     setting::Setting,
 };
 use crate::{change::Change, ports::Ports, refused::Refused, service::Catalog};
@@ -46,6 +48,36 @@ pub(crate) async fn act<P: Ports>(
     let Some(change) = change().await? else { return Ok(false) };
     let asked = Asked { edit, expected: None, is_dry: false, red };
     apply(catalog, change, sale, asked).await.map(|_answer| true)
+}
+
+/// A sale, as far as a stop goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) sale: i64,
+    pub(crate) code: String,
+    pub(crate) state: State,
+}
+
+/// The sales of a tenant that buyers know and whose window is not over, or the one that is named,
+/// whatever its state.
+///
+/// # Errors
+/// `not_found`; [`Refused::Sql`].
+pub(crate) async fn summaries<P: Ports>(
+    catalog: &Catalog<P>,
+    tenant: u32,
+    sale: Option<i64>,
+) -> Result<Vec<Summary>, Refused> {
+    let now_ms = catalog.clock().now_ms();
+    let of = |kept: Kept| Summary { sale: kept.sale, state: kept.state(now_ms), code: kept.code };
+    if let Some(sale) = sale {
+        return Ok(vec![of(Kept::find(catalog.sql(), tenant, sale).await?)]);
+    }
+    let query = format!("SELECT {COLUMNS} FROM sales WHERE tenant = ? AND closes_at > ? ORDER BY sale");
+    let rows = catalog.sql().rows(&query, vec![tenant.into(), stored(now_ms)?.into()]).await?;
+    let kept = rows.into_iter().map(Kept::read).collect::<Result<Vec<_>, _>>()?;
+    let is_known = |of: &Summary| matches!(of.state, State::Published | State::Open | State::Paused);
+    Ok(kept.into_iter().map(of).filter(is_known).collect())
 }
 
 /// When the window of a sale is over, in milliseconds since 1970.

@@ -20,6 +20,7 @@ pub(crate) enum To {
     Allotment(u64),
     Rate(u32),
     Limit(u32),
+    Paused(bool),
 }
 
 impl Setting {
@@ -40,6 +41,7 @@ impl Setting {
             To::Price(price) => offer.price = price,
             To::Allotment(units) => offer.allotment = units,
             To::Rate(rate) => offer.rate_per_s = rate,
+            To::Paused(paused) => offer.paused = paused,
             To::Limit(_) => {}
         }
         Ok(())

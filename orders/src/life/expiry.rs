@@ -35,6 +35,7 @@ const ALL_MS: u64 = 3_600_000;
 /// How far the expiry of one shard is.
 #[derive(Debug)]
 pub struct Expiry {
+    shard: ShardId,
     tables: Vec<Table>,
 }
 
@@ -62,7 +63,7 @@ impl Expiry {
             lowest: 0,
         };
         let homes = life.orders().map().all().filter(|home| home.shard == shard);
-        Self { tables: homes.map(table).collect() }
+        Self { shard, tables: homes.map(table).collect() }
     }
 
     /// Expires what is due and has no attempt to pay that is still open. How many orders.
@@ -70,11 +71,12 @@ impl Expiry {
     /// # Errors
     /// [`Refused`] when a database fails; the next call goes on.
     pub async fn run<K: Kinds>(&mut self, life: &Life<K>) -> Result<u64, Refused> {
-        let mut expired = 0;
+        let (mut expired, began) = (0, life.ports().clock.monotonic());
         for table in &mut self.tables {
             table.find_windows(life).await?;
             expired += table.expire(life).await?;
         }
+        life.note_expired(self.shard, began);
         Ok(expired)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,9 @@ pub struct Life<K: Kinds> {
     kinds: Mutex<OfferKinds>,
     /// There is something to ask a provider for.
     wake: Notify,
+    /// When the last whole round of each shard's expiry began, in milliseconds of the monotonic
+    /// clock.
+    expired: Vec<AtomicU64>,
 }
 
 impl<K: Kinds> Life<K> {

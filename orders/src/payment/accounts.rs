@@ -19,6 +19,7 @@ use kit::client::{Client, ClientError, ClientLimits};
 use kit::clock::Clock;
 use kit::digest::Sha256;
 use kit::exit::Exit;
+use kit::metrics::{Kind, MetricsError, Registry};
 use kit::random::Random;
 use tokio_util::sync::CancellationToken;
 use toml::de::{DeTable, DeValue};
@@ -230,6 +231,21 @@ impl<C: Clock, R: Random> FileAccounts<C, R> {
             (tenant, Alipay::new(account, ring, client.clone(), clock))
         });
         Ok(Known { wechat, uploaders, alipay: alipay.collect(), wechat_ring, alipay_ring })
+    }
+
+    /// Shows in this registry how long the first platform certificate is still valid; nothing where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn show(&self, registry: &Registry) -> Result<(), MetricsError> {
+        let accounts = self.clone();
+        registry.sampled(move |samples| {
+            let Some(end_ms) = accounts.now().wechat_ring.first_end_ms() else { return };
+            let left_s = end_ms.saturating_sub(accounts.clock.now_ms()) / 1_000;
+            let help = "Seconds until the first certificate of a payment provider ends.";
+            samples.add(Kind::Gauge, "payment_certificate_left_seconds", help, &[], left_s as f64);
+        })
     }
 
     /// Looks at the files until `stop`.

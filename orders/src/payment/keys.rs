@@ -139,13 +139,16 @@ impl VerifyingKey {
 }
 
 /// What a platform certificate says: its serial number, in capital hexadecimal as WeChat names it,
-/// and its key. Nothing else is judged: the merchant took the file from the provider.
+/// its key and its end. Nothing of it is judged: the merchant took the file from the provider, who
+/// signs by another key when it ends.
 #[derive(Debug)]
 pub struct Certificate {
     /// As `Wechatpay-Serial` names it.
     pub serial: String,
     /// Its key.
     pub key: VerifyingKey,
+    /// Until when it is valid, in epoch milliseconds.
+    pub ends_at_ms: u64,
 }
 
 impl Certificate {
@@ -156,14 +159,14 @@ impl Certificate {
     /// When it is none, or of another kind of key.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         let der = decoded(text)?;
-        let (serial, key) = certificate_parts(&der).ok_or(KeyError::Wrong("an X.509 certificate"))?;
+        let (serial, ends_at_ms, key) = certificate_parts(&der).ok_or(KeyError::Wrong("an X.509 certificate"))?;
         let serial = serial.iter().map(|byte| format!("{byte:02X}")).collect();
-        Ok(Self { serial, key: VerifyingKey::from_der(key)? })
+        Ok(Self { serial, key: VerifyingKey::from_der(key)?, ends_at_ms })
     }
 }
 
-/// Serial number and `SubjectPublicKeyInfo` of a certificate (RFC 5280, 4.1).
-fn certificate_parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Serial number, end and `SubjectPublicKeyInfo` of a certificate (RFC 5280, 4.1).
+fn certificate_parts(der: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     const VERSION: u8 = 0xa0;
     let (certificate, _) = element(der)?;
     let (signed, _) = element(certificate.content)?;
@@ -173,11 +176,36 @@ fn certificate_parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let serial = field.content;
     // Behind the serial number: algorithm, issuer, validity, subject, and then the key.
-    for _ in 0..5 {
+    for _ in 0..3 {
+        (field, rest) = element(rest)?;
+    }
+    let (_begin, end) = element(field.content)?;
+    let ends_at_ms = moment(&element(end)?.0)?;
+    for _ in 0..2 {
         (field, rest) = element(rest)?;
     }
     // A leading zero only says that the number is positive.
-    Some((serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial), field.whole))
+    let serial = serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial);
+    Some((serial, ends_at_ms, field.whole))
+}
+
+/// A moment, in epoch milliseconds: two digits of the year until 2049, four from then on (RFC 5280,
+/// 4.1.2.5).
+fn moment(of: &Element<'_>) -> Option<u64> {
+    const SHORT: u8 = 0x17;
+    const LONG: u8 = 0x18;
+    let digits = std::str::from_utf8(of.content).ok()?.strip_suffix('Z')?;
+    let digits = match of.tag {
+        SHORT if digits.len() == 12 => format!("{}{digits}", if digits < "50" { "20" } else { "19" }),
+        LONG if digits.len() == 14 => digits.to_owned(),
+        _ => return None,
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |from: usize| &digits[from..from + 2];
+    let text = format!("{}{}-{}-{}T{}:{}:{}Z", part(0), part(2), part(4), part(6), part(8), part(10), part(12));
+    u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()).ok()
 }
 
 /// One element of DER.

@@ -63,6 +63,7 @@ pub struct Account {
 #[derive(Debug, Default)]
 pub struct Ring {
     keys: HashMap<String, (Arc<Account>, VerifyingKey)>,
+    first_end_ms: Option<u64>,
 }
 
 impl Ring {
@@ -85,7 +86,16 @@ impl Ring {
     ///
     /// As [`Ring::add_public_key`].
     pub fn add_certificate(&mut self, account: &Arc<Account>, certificate: Certificate) -> Result<(), KeyError> {
-        self.add_public_key(account, &certificate.serial, certificate.key)
+        self.add_public_key(account, &certificate.serial, certificate.key)?;
+        let first = self.first_end_ms.map_or(certificate.ends_at_ms, |first| first.min(certificate.ends_at_ms));
+        self.first_end_ms = Some(first);
+        Ok(())
+    }
+
+    /// When the first of the certificates ends, in epoch milliseconds; public keys have no end.
+    #[must_use]
+    pub const fn first_end_ms(&self) -> Option<u64> {
+        self.first_end_ms
     }
 
     /// Who sent a notice, and what it says.

@@ -4,8 +4,10 @@
 use std::fs;
 
 use kit::clock::ManualClock;
+use kit::metrics::Registry;
 use kit::random::SystemRandom;
 use orders::payment::accounts::{AccountsError, EXAMPLE, FileAccounts, check};
+use orders::payment::keys::Certificate;
 use orders::payment::{Forged, Method, Provider as _, ProviderKind};
 use orders::simulator::NoticePlan;
 use tempfile::TempDir;
@@ -75,6 +77,15 @@ async fn the_example_is_taken() {
     let both = open(&folder, &text).unwrap();
     assert!(both.wechat(tenant(7)).is_some() && both.alipay(tenant(7)).is_some());
     assert!(both.wechat(tenant(8)).is_none() && both.alipay(tenant(8)).is_none());
+    // How long its certificate is valid is shown, and nothing where there is none.
+    let left = |accounts: &Accounts| {
+        let registry = Registry::new().unwrap();
+        accounts.show(&registry).unwrap();
+        let (text, name) = (registry.render().unwrap(), "flashsale_payment_certificate_left_seconds ");
+        text.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok())
+    };
+    let ends = Certificate::from_pem(include_str!("openssl_certificate.pem")).unwrap().ends_at_ms;
+    assert_eq!((left(&none), left(&both)), (None, Some(((ends - NOW_MS) / 1_000) as f64)));
 }
 
 #[tokio::test]

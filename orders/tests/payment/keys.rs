@@ -5,6 +5,8 @@ use orders::payment::keys::{Certificate, KeyError, SealKey, SigningKey, Verifyin
 use super::rig::{SEAL, key, public};
 
 const CERTIFICATE: &str = include_str!("openssl_certificate.pem");
+/// As `openssl x509 -enddate` prints it.
+const ENDS: &str = "2036-11-25T07:58:59.000Z";
 const SIGNATURE: &str = include_str!("openssl_signature.txt");
 const SIGNED: &[u8] = b"1700000000\nnonce\n{\"a\":1}\n";
 
@@ -14,6 +16,7 @@ fn a_platform_certificate_gives_its_serial_number_and_its_key() {
     let certificate = Certificate::from_pem(CERTIFICATE).unwrap();
     assert_eq!(certificate.serial, "5F0A1B2C3D4E5F60718293A4B5C6D7E8F9000102");
     assert!(certificate.key.verifies(SIGNED, SIGNATURE));
+    assert_eq!(kit::clock::rfc3339(certificate.ends_at_ms), ENDS);
     for at in 0..SIGNED.len() {
         let mut other = SIGNED.to_vec();
         other[at] ^= 1;

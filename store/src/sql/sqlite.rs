@@ -2,6 +2,7 @@
 //! carries out one transaction after the other; some threads read beside it. Nothing of a call that
 //! timed out or was dropped stays half done.
 
+mod copy;
 mod fault;
 mod file;
 mod threads;
@@ -20,6 +21,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Migration, Newer, Row, Server, Sql, SqlError, Value};
 use crate::{cause::Cause, figures::DatabaseFigures};
+pub use copy::copy_file;
 use file::OpenFile;
 use threads::{Database, Queue};
 pub use tx::SqliteTx;

@@ -88,3 +88,19 @@ async fn a_publication_that_does_not_get_through_and_housekeeping_that_fails_are
     assert_eq!(figure(&rig, "sales_late"), "1");
     assert!(figure(&rig, "housekeeping_failures_total").parse::<f64>().unwrap() >= 1.0);
 }
+
+/// The key has a successor after thirty days, made by the same rounds: a higher age means that they
+/// fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_the_signing_key_is_told_and_falls_when_it_has_a_successor() {
+    const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+    let rig = Rig::start().await;
+    let age = async |days: u64| {
+        rig.clock.set_wall(BEGIN_MS + days * DAY_MS);
+        put_in_order(&rig.catalog).await;
+        figure(&rig, "signing_key_age_seconds")
+    };
+    assert_eq!(age(0).await, "0");
+    assert_eq!(age(29).await, (29 * DAY_MS / 1_000).to_string());
+    assert_eq!(age(31).await, "0");
+}

@@ -15,6 +15,7 @@ mod alarms;
 mod audit;
 mod branding;
 mod buyers;
+mod control;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod domains;

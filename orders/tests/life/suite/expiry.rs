@@ -2,6 +2,7 @@
 //! does.
 
 use domain::order::Status;
+use kit::metrics::Registry;
 use orders::life::Expiry;
 
 use super::rig::{Rig, WINDOW_MS};
@@ -107,4 +108,28 @@ async fn a_payment_of_the_last_second_counts() {
     assert_eq!(rig.expire().await, 0);
     rig.work().await;
     assert_eq!((rig.status(order).await, rig.outbox().await.0.len()), (Status::Paid, 0));
+}
+
+/// How late units of unpaid orders may come back: told by the slowest shard, from the beginning of
+/// its last whole round.
+#[tokio::test]
+async fn how_far_the_expiry_is_behind_is_told_by_its_slowest_shard() {
+    let rig = Rig::start().await;
+    let registry = Registry::new().unwrap();
+    rig.life.show(&registry).unwrap();
+    let behind = || {
+        let text = registry.render().unwrap();
+        let shown = text.lines().find_map(|line| line.strip_prefix("flashsale_expiry_behind_seconds ")).unwrap();
+        shown.parse::<f64>().unwrap()
+    };
+    rig.pass(90_000);
+    assert_eq!(behind(), 90.0, "since the start nothing was looked at");
+    rig.expire().await;
+    assert_eq!(behind(), 0.0);
+    rig.pass(5_000);
+    let shards = rig.shards();
+    Expiry::new(&rig.life, shards[0]).run(&rig.life).await.unwrap();
+    assert_eq!(behind(), if shards.len() > 1 { 5.0 } else { 0.0 });
+    rig.expire().await;
+    assert_eq!(behind(), 0.0);
 }
