@@ -23,7 +23,7 @@ use kit::{
     telemetry,
 };
 use store::{
-    consumer,
+    consumer, controls,
     log::kafka::{KafkaSettings, KafkaSource, ensure_topics},
     shards,
     sql::{
@@ -157,6 +157,9 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let ports: Ports<Production> =
         Ports { databases: databases_of_life, blocks, vault, clock, random, accounts, staff, buyers };
     let life = Arc::new(Life::new(ports, Metrics::register(&second.registry)?));
+    life.show(&second.registry)?;
+    tokio::spawn(controls::follow(databases.ledger.controls(), telemetry::set_filter));
+    real.show(&second.registry)?;
     let work_stop = CancellationToken::new();
     let work = tokio::spawn(work(Arc::clone(&life), work_stop.clone()));
     let watch = tokio::spawn(real.watch(work_stop.clone()));

@@ -138,6 +138,8 @@ impl OrderService {
             buyers: TokenVerifier::new(vec![folder.token_key()?])?,
         }));
         let (life, simulator) = (Arc::new(Life::new(ports, Metrics::register(registry)?)), Arc::new(simulator));
+        life.show(registry)?;
+        real.show(registry)?;
         people.ask_orders(Known { life: Arc::downgrade(&life), following: Arc::downgrade(&following) });
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(work(Arc::clone(&life), stop.clone()));

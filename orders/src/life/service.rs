@@ -18,6 +18,7 @@ use kit::{
     api::Call,
     clock::Clock as _,
     http::bearer,
+    metrics::{Kind, MetricsError, Registry},
     problem::{Code, Problem},
 };
 use store::{orders::Orders, sql::SqlError};
@@ -54,7 +55,38 @@ impl<K: Kinds> Life<K> {
     /// The service over its ports.
     pub fn new(ports: Ports<K>, metrics: Metrics) -> Self {
         let rates = Rates::new(&ports.clock);
-        Self { ports, metrics, rates, partitions: Mutex::default(), kinds: Mutex::default(), wake: Notify::new() }
+        let began = millis(ports.clock.monotonic());
+        let expired = (0..ports.databases.orders.map().shards()).map(|_| AtomicU64::new(began)).collect();
+        let (partitions, kinds) = (Mutex::default(), Mutex::default());
+        Self { ports, metrics, rates, partitions, kinds, wake: Notify::new(), expired }
+    }
+
+    /// Shows in this registry how far the expiry is.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn show(self: &Arc<Self>, registry: &Registry) -> Result<(), MetricsError> {
+        let life = Arc::downgrade(self);
+        registry.sampled(move |samples| {
+            let Some(life) = life.upgrade() else { return };
+            let help = "For how long unpaid orders past their time may have waited to be expired, at most.";
+            samples.add(Kind::Gauge, "expiry_behind_seconds", help, &[], life.expiry_behind().as_secs_f64());
+        })
+    }
+
+    /// All that was due when a shard's last whole round began is expired, unless its buyer is
+    /// paying.
+    pub(super) fn expiry_behind(&self) -> Duration {
+        let oldest = self.expired.iter().map(|began| began.load(Ordering::Relaxed)).min();
+        let now = self.ports.clock.monotonic();
+        now.saturating_sub(Duration::from_millis(oldest.unwrap_or_else(|| millis(now))))
+    }
+
+    /// A whole round of this shard's expiry is done that began then.
+    pub(super) fn note_expired(&self, shard: ShardId, began: Duration) {
+        if let Some(known) = self.expired.get(usize::from(shard.0)) {
+            known.fetch_max(millis(began), Ordering::Relaxed);
+        }
     }
 
     /// Its ports.
@@ -129,4 +161,8 @@ impl<K: Kinds> Life<K> {
         let tenant = TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found())?;
         Ok((tenant, call.part("order_id")?))
     }
+}
+
+fn millis(at: Duration) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
