@@ -317,6 +317,7 @@ impl<C: Clock> Service for Simulator<C> {
 
     async fn answer(&self, route: Route, asked: Asked<'_>) -> Response<Body> {
         match route.0 {
+            Path::Statement => reply::json(StatusCode::OK, &self.bank.statement(asked.part("account"))),
             Path::Wechat(call) => self.wechat(call, asked).await,
             Path::Alipay => self.alipay(asked).await,
             Path::Shipping => {
@@ -329,7 +330,6 @@ impl<C: Clock> Service for Simulator<C> {
                 };
                 reply::json(StatusCode::OK, &serde_json::json!({"errcode": errcode, "errmsg": "simulated"}))
             }
-            Path::Statement => reply::json(StatusCode::OK, &self.bank.statement(asked.part("account"))),
             path => self.cashier(path, &asked),
         }
     }
