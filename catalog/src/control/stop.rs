@@ -16,12 +16,12 @@ use super::{for_the_deployment, second_word};
 use crate::{
     audit::Entry,
     document::Changed,
-    plans,
+    plans::{self, TenantState},
     ports::Ports,
     refused::Refused,
     sales::{self, Deed, Setting, State, Summary, To},
     service::Catalog,
-    tenants::{self, TenantState},
+    tenants,
 };
 
 /// Sales that a refusal names, at most.
@@ -146,8 +146,8 @@ pub(super) async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Resu
     for_the_deployment(call)?;
     let asked: NewStop = call.json()?;
     let scope = Scope::of(&asked)?;
-    let standing = plans::standing(catalog.sql(), scope.tenant).await?;
-    if standing.is_none() {
+    let tenancy = plans::tenancy(catalog.sql(), scope.tenant).await?;
+    if tenancy.is_none() {
         return Err(Refused::not_found("tenant"));
     }
     let found = sales::summaries(catalog, scope.tenant, scope.sale).await?;
@@ -163,7 +163,7 @@ pub(super) async fn set<P: Ports>(catalog: &Catalog<P>, call: &Call<'_>) -> Resu
     for of in found.iter().filter(|of| is_to_change(&scope, asked.is_stopped, of.state)) {
         turn(catalog, call, &scope, of.sale, asked.is_stopped).await?;
     }
-    let state = plans::standing(catalog.sql(), scope.tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?.state;
+    let state = plans::tenancy(catalog.sql(), scope.tenant).await?.ok_or_else(|| Refused::not_found("tenant"))?.state;
     let sales = sales::summaries(catalog, scope.tenant, scope.sale).await?.into_iter();
     let sales = sales.map(|of| StoppedSale { id: of.sale.to_string(), code: of.code, state: of.state }).collect();
     Ok(reply::json(StatusCode::OK, &Stopped { tenant: scope.tenant.to_string(), state, sales }))

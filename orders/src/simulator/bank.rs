@@ -344,6 +344,23 @@ impl<C: Clock> Bank<C> {
         Ok(paid)
     }
 
+    /// What an account took and gave back.
+    #[must_use]
+    pub fn statement(&self, account: &str) -> Statement {
+        let (state, mut statement) = (self.state(), Statement::default());
+        let of_account = |(owner, _): &(String, String)| owner == account;
+        let trades = state.trades.iter().filter(|(key, _)| of_account(key)).map(|(_, trade)| trade);
+        for trade in trades.filter(|trade| trade.state == PaymentState::Paid) {
+            statement.paid += 1;
+            statement.received += trade.opening.amount.amount;
+        }
+        for (_, refund) in state.refunds.iter().filter(|(key, _)| of_account(key)) {
+            statement.refunds += 1;
+            statement.refunded += refund.amount;
+        }
+        statement
+    }
+
     /// Closes a trade that is not paid. Twice is once.
     ///
     /// # Errors
@@ -422,23 +439,6 @@ impl<C: Clock> Bank<C> {
         let trade = trade.filter(|trade| trade.state == PaymentState::Paid).ok_or(No::Absent)?;
         trade.shipping = Some(shipping);
         Ok(())
-    }
-
-    /// What an account took and gave back.
-    #[must_use]
-    pub fn statement(&self, account: &str) -> Statement {
-        let (state, mut statement) = (self.state(), Statement::default());
-        let of_account = |(owner, _): &(String, String)| owner == account;
-        let trades = state.trades.iter().filter(|(key, _)| of_account(key)).map(|(_, trade)| trade);
-        for trade in trades.filter(|trade| trade.state == PaymentState::Paid) {
-            statement.paid += 1;
-            statement.received += trade.opening.amount.amount;
-        }
-        for (_, refund) in state.refunds.iter().filter(|(key, _)| of_account(key)) {
-            statement.refunds += 1;
-            statement.refunded += refund.amount;
-        }
-        statement
     }
 
     /// Shares a payment; the same sharing number again is the same sharing. Whether it is done: the

@@ -336,10 +336,10 @@ impl<C: Clock> Service for Simulator<C> {
 
     async fn answer(&self, route: Route, asked: Asked<'_>) -> Response<Body> {
         match route.0 {
+            Path::Statement => reply::json(StatusCode::OK, &self.bank.statement(asked.part("account"))),
             Path::Wechat(call) => self.wechat(call, asked).await,
             Path::Alipay => self.alipay(asked).await,
             Path::Token | Path::Shipping => self.platform(route.0, asked).await,
-            Path::Statement => reply::json(StatusCode::OK, &self.bank.statement(asked.part("account"))),
             path => self.cashier(path, &asked),
         }
     }
