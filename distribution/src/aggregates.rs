@@ -1,8 +1,9 @@
-//! What the own customers of people and their teams bought, by window: tiers and conditions look at
-//! it. A line counts for who stood above its buyer when it was ordered, from its payment on; what
-//! goes back is taken off again. Whoever adds to somebody's own sales locks the row, so that the sum
-//! of a tier's payouts is that of the whole volume, whichever partitions the lines came by. A team's
-//! figure is a sum of parts, one for each partition: nobody waits for the person at its top.
+//! What the own customers of people and their teams bought, by window: tiers and conditions look
+//! at it. A line counts for who stood above its buyer when it was ordered, from its payment on;
+//! what goes back is taken off again. Whoever adds to somebody's own sales locks the row, so that
+//! the sum of a tier's payouts is that of the whole volume, whichever partitions the lines came
+//! by. A team's figure is a sum of parts, one for each partition: nobody waits for the person at
+//! its top.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -197,7 +197,8 @@ impl<'a> Book<'a> {
         balance
     }
 
-    /// Whether all balances stay in their range when a line posts this, whichever accounts it moves.
+    /// Whether all balances stay in their range when a line posts this, whichever accounts it
+    /// moves.
     pub(crate) fn fits(&self, tenant: TenantId, deltas: &BTreeMap<To, i64>) -> bool {
         let Some(ledger) = self.ledgers.get(&tenant) else { return true };
         let size = |amount: i64| i128::from(amount).abs();

@@ -1,12 +1,13 @@
-//! Closings of a month: what the rules on `period_closed` pay, of what the month's lines came to. A
-//! person looks at the shares, then confirms what was seen; a confirmed month is never opened again.
+//! Closings of a month: what the rules on `period_closed` pay, of what the month's lines came to.
+//! A person looks at the shares, then confirms what was seen; a confirmed month is never opened
+//! again.
 //!
 //! | what if | then |
 //! |---|---|
-//! | the process dies amid a confirmation | its transaction is undone; the month is as it was previewed |
-//! | the answer is lost, or it is confirmed twice | the row says that it is confirmed with these shares: the same answer |
+//! | the process dies amid a confirmation | it is undone; the month is as it was previewed |
+//! | the answer is lost, or it is confirmed twice | the row has these shares: the same answer |
 //! | two confirm at once | the row is locked: the second finds it confirmed |
-//! | a line or refund comes between preview and confirmation | the shares differ, and nothing is posted |
+//! | a line or refund comes after the preview | the shares differ, and nothing is posted |
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -79,8 +79,8 @@ pub struct Frozen {
     /// Ancestors of the source, the nearest first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paths: BTreeMap<Relation, Vec<Person>>,
-    /// Who stands above the last of the referral path: nobody whom it pays, and whose team's figures
-    /// it counts for.
+    /// Who stands above the last of the referral path: nobody whom it pays, and whose team's
+    /// figures it counts for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub team: Vec<u64>,
     /// Candidates of pools.

@@ -95,7 +95,8 @@ struct World {
     above: Vec<u64>,
     people: Vec<Person>,
     withdrawn: BTreeMap<u64, i64>,
-    /// By person: what the own customers bought under the plan of tiers, and what the limit let through.
+    /// By person: what the own customers bought under the plan of tiers, and what the limit let
+    /// through.
     sales: BTreeMap<u64, i64>,
     used: BTreeMap<u64, i64>,
     heard: Vec<Heard>,

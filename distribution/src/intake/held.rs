@@ -151,8 +151,8 @@ impl<C: Clock, R: Random> Intake<C, R> {
         Ok(held)
     }
 
-    /// Reads what orders froze earlier, and what has accrued of them. Those whose row does not read,
-    /// and why.
+    /// Reads what orders froze earlier, and what has accrued of them. Those whose row does not
+    /// read, and why.
     pub(super) async fn load_held<T: Tx>(
         &self,
         tx: &mut T,

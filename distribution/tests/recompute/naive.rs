@@ -1,5 +1,5 @@
-//! What everyone earned, from the final facts and the order in which they were heard. It knows five plans by heart, in whole
-//! percents, and uses nothing of the crate under test.
+//! What everyone earned, from the final facts and the order in which they were heard. It knows five
+//! plans by heart, in whole percents, and uses nothing of the crate under test.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ pub(crate) enum Kind {
     Difference,
     /// 10 percent among active members by points.
     Pool,
-    /// To who referred the buyer: 5 percent of what the own customers bought up to 300.00, 10 percent
-    /// of what is above.
+    /// To who referred the buyer: 5 percent of what the own customers bought up to 300.00, 10
+    /// percent of what is above.
     Tier,
     /// The same person: 10 percent, up to 50.00 over all lines.
     Cap,

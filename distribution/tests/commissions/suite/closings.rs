@@ -1,5 +1,5 @@
-//! Goal: a month is paid once, as it was seen, and never again. Method: sales of two distributors, of
-//! which some comes back, then the closing over the routes.
+//! Goal: a month is paid once, as it was seen, and never again. Method: sales of two distributors,
+//! of which some comes back, then the closing over the routes.
 
 use domain::event::EventKind;
 use kit::clock::Clock as _;
@@ -105,8 +105,8 @@ async fn what_is_no_month_or_has_no_rule_is_refused() {
     rig.merchant("GET", "closings/202611", None).await.refused(404, "not_found");
 }
 
-/// 1 % of what the shop sold, 5.66, among three: the rest of the rounding goes to the first ones. Who
-/// left before the month's end has no share.
+/// 1 % of what the shop sold, 5.66, among three: the rest of the rounding goes to the first ones.
+/// Who left before the month's end has no share.
 #[tokio::test]
 async fn a_pool_of_a_rate_is_shared_to_the_last_cent_by_who_was_there_at_the_end() {
     let rig = sold().await;

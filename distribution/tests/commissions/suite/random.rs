@@ -1,5 +1,5 @@
-//! Goal: under a plan with tiers over own sales and teams and with a limit, the store comes to what a
-//! recomputation from the events says, which shares no code with it. Method: orders, payments,
+//! Goal: under a plan with tiers over own sales and teams and with a limit, the store comes to what
+//! a recomputation from the events says, which shares no code with it. Method: orders, payments,
 //! refunds and rebinds at random, of which some come late, twice or before what they follow.
 
 use std::collections::BTreeMap;

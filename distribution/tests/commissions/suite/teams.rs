@@ -84,8 +84,8 @@ async fn a_subtree_counts_the_person_and_all_below_and_what_goes_back_is_taken_o
     rig.sums_to_zero().await;
 }
 
-/// `direct`: what the customers of those bought whom somebody brought, not the own ones. `subtree 1`:
-/// the own ones and theirs.
+/// `direct`: what the customers of those bought whom somebody brought, not the own ones.
+/// `subtree 1`: the own ones and theirs.
 #[tokio::test]
 async fn direct_and_bounded_subtrees_count_their_levels() {
     for (over, first, second) in [("direct", [99, 99, 99], [99, 99, 199]), ("subtree 1", [99, 99, 99], [99, 199, 199])]
