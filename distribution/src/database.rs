@@ -12,6 +12,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("003-parked", shards::PARKED_TABLE),
     ("004-parked-events", include_str!("../migrations/004-parked-events.sql")),
     ("005-aggregates", include_str!("../migrations/005-aggregates.sql")),
+    ("007-desk", include_str!("../migrations/007-desk.sql")),
 ];
 
 /// What holds now ends here.

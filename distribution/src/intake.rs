@@ -34,6 +34,7 @@ use crate::{
 };
 use load::Texts;
 use order::{Known, Step, matters, next};
+pub(crate) use settle::TOUCH_DAYS;
 
 /// By which name its position is kept.
 pub const CONSUMER: &str = "distribution";

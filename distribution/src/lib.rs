@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod ledger;
 pub mod machine;
 pub mod plan;
+pub mod poster;
 pub mod settle;
 pub mod template;
 
@@ -30,8 +31,14 @@ mod aggregates;
 /// From `order-events` to the ledger.
 pub mod intake;
 
+/// What the shop holds, and its switch.
+mod stops;
+
 /// Payouts whose time has come.
 mod mature;
+
+/// Calendar months.
+mod month;
 
 /// Closed days of the ledger.
 mod days;
@@ -41,6 +48,12 @@ pub mod payouts;
 
 /// Withdrawals, step by step.
 mod withdrawals;
+
+/// The watch over what was paid.
+mod risks;
+
+/// A plan over past orders.
+mod simulate;
 
 /// What operators watch.
 pub mod metrics;

@@ -87,6 +87,9 @@ enum Command {
     /// Sales: made, published, changed while they run, closed.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Sale(Box<manage::SaleArgs>),
+    /// Commissions: what a plan would cost, before it is published.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Commissions(Box<manage::CommissionsArgs>),
     /// Prints what a shell needs to complete this program's commands.
     Completions {
         /// Which shell.
@@ -320,6 +323,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Key(args) => Ok(manage::key(args).await?),
         Command::Import(args) => Ok(manage::import(args).await?),
         Command::Sale(args) => Ok(manage::sale(*args).await?),
+        Command::Commissions(args) => Ok(manage::commissions(*args).await?),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Audit(args) => verdict(args.print, audit::folder(&args.folder.read()?).await?),
         #[cfg(feature = "production")]

@@ -22,7 +22,7 @@ use crate::{
 /// Sequence of the event of a payment, which all freezes stand under.
 const PAID: u8 = 2;
 /// How long a touch counts, days.
-const TOUCH_DAYS: u64 = 30;
+pub(crate) const TOUCH_DAYS: u64 = 30;
 
 /// A line whose payouts are known.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use kit::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{ledger, own, people, plans, settings, withdrawals};
+use super::{
+    adjustments, erasure, exports, holds, ledger, own, people, plans, posters, risks, settings, simulation, switch,
+    withdrawals,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,10 +39,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
     for area in [
         settings::document(),
         plans::document(),
+        simulation::document(),
         people::document(),
         ledger::document(),
+        exports::document(),
         withdrawals::document(),
+        adjustments::document(),
+        holds::document(),
+        risks::document(),
+        switch::document(),
         own::document(),
+        erasure::document(),
+        posters::document(),
     ] {
         document.merge(area);
     }
