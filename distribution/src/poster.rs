@@ -1,5 +1,5 @@
-//! What may not stand on a poster. The rules are data, `poster-rules.json`, each with the words that
-//! it refuses and why. Engineering defaults, not legal advice.
+//! What may not stand on a poster. The rules are data, `poster-rules.json`, each with the words
+//! that it refuses and why. Engineering defaults, not legal advice.
 
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! The watch over what was paid: people who are paid on what they bought, pairs who pay each other,
-//! and how many levels and people a shop pays, against the thresholds of the plan's profile. It walks
-//! over the orders once, a day after they were made, some in each transaction.
+//! and how many levels and people a shop pays, against the thresholds of the plan's profile. It
+//! walks over the orders once, a day after they were made, some in each transaction.
 //!
 //! Events of orders name no device, address or payer: whose these overlap is not found here.
 

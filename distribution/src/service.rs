@@ -165,8 +165,8 @@ impl<K: Kinds> Distribution<K> {
         TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found("shop"))
     }
 
-    /// One round of the work beside the requests: puts back what nothing stops any more, matures what
-    /// is due, sends bills, and reads what operators watch. How much was done.
+    /// One round of the work beside the requests: puts back what nothing stops any more, matures
+    /// what is due, sends bills, and reads what operators watch. How much was done.
     ///
     /// # Errors
     /// [`Refused`]; the next round goes on.

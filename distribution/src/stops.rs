@@ -1,6 +1,6 @@
 //! What the shop has stopped: payouts of people and orders that it holds, and its switch. What is
-//! stopped leaves the line of what is due, so that it keeps nobody behind it waiting, and comes back
-//! by itself once nothing stops it.
+//! stopped leaves the line of what is due, so that it keeps nobody behind it waiting, and comes
+//! back by itself once nothing stops it.
 
 use std::collections::BTreeMap;
 

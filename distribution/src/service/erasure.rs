@@ -55,9 +55,9 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
     ]
 }
 
-/// Asks that reasons, verification, touches and stored answers of the own account are destroyed. The
-/// account must have been left, and all of its money be paid out. Who stood below stands below who
-/// stood above from then on. Entries of the ledger stay, under the number alone.
+/// Asks that reasons, verification, touches and stored answers of the own account are destroyed.
+/// The account must have been left, and all of its money be paid out. Who stood below stands below
+/// who stood above from then on. Entries of the ledger stay, under the number alone.
 #[utoipa::path(
     post, path = "/v1/commissions/erasure", operation_id = "erase", tag = "distributors", security(("buyer" = [])),
     params(IdempotencyKey), responses((status = 202, body = Erasure), Changed)

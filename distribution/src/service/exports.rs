@@ -119,9 +119,9 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
 }
 
 /// The entries of a month as CSV, UTF-8, with a line of names; of one person where one is named, in
-/// the order of time, and otherwise day by day in the order of the closed days. Amounts are in minor
-/// units. The last line has the kind `total`, the number of entries and the sums: a file without it
-/// is not whole.
+/// the order of time, and otherwise day by day in the order of the closed days. Amounts are in
+/// minor units. The last line has the kind `total`, the number of entries and the sums: a file
+/// without it is not whole.
 #[utoipa::path(
     get, path = "/v1/merchant/commissions/ledger/csv", operation_id = "commission_ledger_csv", tag = "commissions",
     security(("merchant" = [])),

@@ -136,8 +136,8 @@ async fn list<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |shown| shown.hold.clone())))
 }
 
-/// Holds a person's withdrawals or an order's payouts, from the answer on. A bill that is out already
-/// is followed to its end.
+/// Holds a person's withdrawals or an order's payouts, from the answer on. A bill that is out
+/// already is followed to its end.
 #[utoipa::path(
     post, path = "/v1/merchant/commissions/holds", operation_id = "hold_commissions", tag = "commissions",
     security(("merchant" = [])), request_body = NewHold, params(IdempotencyKey),

@@ -49,9 +49,9 @@ struct NewVerdict {
 struct RiskShown {
     /// Its number, a decimal string.
     risk: String,
-    /// `self_purchase`: somebody is paid on what the same person bought. `ring`: two are paid on what
-    /// the other one bought. `levels`: an order pays so many people. `people`: the shop has paid so
-    /// many people.
+    /// `self_purchase`: somebody is paid on what the same person bought. `ring`: two are paid on
+    /// what the other one bought. `levels`: an order pays so many people. `people`: the shop has
+    /// paid so many people.
     kind: String,
     /// Whom it is about.
     people: Vec<String>,
@@ -133,8 +133,8 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
     ]
 }
 
-/// What the watch over paid commissions found, the newest first. It looks at an order a day after it
-/// was made. Events of orders name no device and no payer: their overlap is not found.
+/// What the watch over paid commissions found, the newest first. It looks at an order a day after
+/// it was made. Events of orders name no device and no payer: their overlap is not found.
 #[utoipa::path(
     get, path = "/v1/merchant/commissions/risks", operation_id = "commission_risks", tag = "commissions",
     security(("merchant" = [])),
@@ -158,8 +158,8 @@ async fn list<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     Ok(reply::json(StatusCode::OK, &Page::new(rows, &asked, |shown| shown.risk.clone())))
 }
 
-/// Decides about a finding, once: it is dismissed, or the withdrawals of its people are held. A hold
-/// is released as others are.
+/// Decides about a finding, once: it is dismissed, or the withdrawals of its people are held. A
+/// hold is released as others are.
 #[utoipa::path(
     post, path = "/v1/merchant/commissions/risks/{risk}/decision", operation_id = "decide_commission_risk",
     tag = "commissions", security(("merchant" = [])), request_body = NewVerdict,

@@ -124,8 +124,9 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
     vec![Mount::post("/v1/merchant/commissions/simulations", "simulate_commissions", route.of_few(&ROOM).that_reads())]
 }
 
-/// Evaluates a plan on past orders, beside today's plan: cost, worst case, who gains. Writes nothing;
-/// one at a time. An order is evaluated on what it froze, with the refunds of it up to now.
+/// Evaluates a plan on past orders, beside today's plan: cost, worst case, who gains. Writes
+/// nothing; one at a time. An order is evaluated on what it froze, with the refunds of it up to
+/// now.
 #[utoipa::path(
     post, path = "/v1/merchant/commissions/simulations", operation_id = "simulate_commissions", tag = "commissions",
     security(("merchant" = [])), request_body = NewSimulation,
