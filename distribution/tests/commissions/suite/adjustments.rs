@@ -58,6 +58,7 @@ async fn two_people_want_a_large_correction_and_a_key_is_none_of_them() {
     statuses.sort_unstable();
     assert_eq!((statuses, rig.balance(12).await), ([200, 409], [0, 0, 0, 0, 1_000]), "of two at once one posts it");
     step(&rig, made, "decline", "user-6-7").await.refused(409, "conflict");
+    rig.pass(1);
     let by_key = adjust(&rig, 10, "key-1-7").await;
     assert_eq!(by_key.expect(201)["state"], "asked");
     assert_eq!(step(&rig, &by_key.body, "decline", "user-6-7").await.expect(200)["state"], "declined");

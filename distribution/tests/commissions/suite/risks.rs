@@ -10,7 +10,7 @@ use super::rig::{Answer, DAY_MS, Rig, bought, later};
 /// Pays the buyer too, and three levels; under a profile without thresholds.
 const OWN: &str = r#"plan "own" v1 profile INTL budget 30% {
   base net_paid where not tag(flash_sale)
-  rule direct: on matured walk(referral, slots 3, rate [10%, 5%, 2%], self)
+  rule direct: on matured walk(referral, self, slots 3, rate [10%, 5%, 2%])
   settle cash after receipt+22d, channel transfer, clawback full
 }"#;
 
