@@ -14,7 +14,7 @@ use crate::{
     ledger::{Account, Cause, Entry, Ledger, LedgerError},
 };
 
-pub(crate) use row::{COLUMNS, Posted};
+pub(crate) use row::{COLUMNS, Kind, NOTES, Note, Posted};
 
 /// Milliseconds of a day of the ledger, in UTC.
 pub(crate) const DAY_MS: u64 = 86_400_000;
@@ -225,6 +225,12 @@ impl<'a> Book<'a> {
     /// A withdrawal's money comes back.
     pub(crate) fn give_back(&mut self, owner: Owner, withdrawal: u64, amount: i64) -> Result<(), LedgerError> {
         let entry = self.ledgers.entry(owner.0).or_default().give_back(withdrawal, owner.1, amount)?;
+        self.post(owner.0, entry).map(drop)
+    }
+
+    /// A correction by the shop.
+    pub(crate) fn adjust(&mut self, owner: Owner, number: u64, amount: i64) -> Result<(), LedgerError> {
+        let entry = self.ledgers.entry(owner.0).or_default().adjust(number, owner.1, amount)?;
         self.post(owner.0, entry).map(drop)
     }
 

@@ -57,6 +57,19 @@ pub struct Profile {
     pub refused_flags: BTreeMap<String, Vec<String>>,
     /// Rules of `guard` that are in force.
     pub refuses: Vec<String>,
+    /// When the watch over what was paid speaks up; missing: never.
+    #[serde(default)]
+    pub watch: Option<Watch>,
+}
+
+/// What the law of a place counts, and when somebody should look.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// People whom one order pays, from which on.
+    pub levels: i64,
+    /// People whom the shop has paid, from which on: a warning, then the law's own number.
+    pub people: Vec<i64>,
 }
 
 /// Terms of a payout channel.

@@ -15,6 +15,7 @@ const SCHEMA: &[(&str, &str)] = &[
     ("006-limits", include_str!("../migrations/006-limits.sql")),
     ("007-teams", include_str!("../migrations/007-teams.sql")),
     ("008-closings", include_str!("../migrations/008-closings.sql")),
+    ("009-desk", include_str!("../migrations/009-desk.sql")),
 ];
 
 /// What holds now ends here.

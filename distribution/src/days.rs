@@ -10,9 +10,13 @@ use crate::book::{COLUMNS, DAY_MS, Posted};
 /// A day is closed so long after its end, longer than any transaction lasts that began in it.
 const GRACE_MS: u64 = 3_600_000;
 /// Entries read at once.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
-const TENANTS: &str = "SELECT DISTINCT tenant FROM plans ORDER BY tenant";
+/// After the place of an entry, [`Posted::place`], in the order of the key.
+pub(crate) const AFTER: &str = "(subject > ? OR (subject = ? AND (kind > ? OR (kind = ? AND (sequence > ? OR \
+                                (sequence = ? AND (rule_name > ? OR (rule_name = ? AND person > ?))))))))";
+
+const TENANTS: &str = "SELECT tenant FROM plans UNION SELECT tenant FROM adjustments ORDER BY tenant";
 const LAST: &str = "SELECT day_number, hash FROM days WHERE tenant = ? ORDER BY day_number DESC LIMIT 1";
 const NEXT_DAY: &str = "SELECT MIN(day_number) FROM entries WHERE tenant = ? AND day_number > ?";
 const CLOSE: &str = "INSERT INTO days (tenant, day_number, entry_count, hash, closed_at) VALUES (?, ?, ?, ?, ?)";
@@ -40,8 +44,7 @@ pub(crate) async fn close_days<S: Sql>(sql: &S, clock: &impl Clock) -> Result<us
             None => (-1, [0; 32]),
         };
         loop {
-            let next = sql.rows(NEXT_DAY, vec![tenant.stored().into(), day.into()]).await?.into_iter().next();
-            let next = next.map(|mut row| row.int_or_null()).transpose()?.flatten();
+            let next = next_day(sql, tenant, day).await?;
             let Some(next) = next.filter(|next| *next < end) else { break };
             let (entries, after) = digest(sql, tenant, hash, next).await?;
             let row = vec![
@@ -83,15 +86,7 @@ async fn digest<S: Sql>(sql: &S, tenant: TenantId, before: [u8; 32], day: i64) -
     hash.update(&before);
     hash.update(&number.to_be_bytes());
     let (mut entries, mut after): (i64, Option<Posted>) = (0, None);
-    let first = format!(
-        "SELECT {COLUMNS} FROM entries WHERE tenant = ? AND day_number = ? \
-         ORDER BY subject, kind, sequence, rule_name, person LIMIT {PAGE}"
-    );
-    let next = format!(
-        "SELECT {COLUMNS} FROM entries WHERE tenant = ? AND day_number = ? AND (subject > ? OR (subject = ? AND \
-         (kind > ? OR (kind = ? AND (sequence > ? OR (sequence = ? AND (rule_name > ? OR (rule_name = ? AND \
-         person > ?)))))))) ORDER BY subject, kind, sequence, rule_name, person LIMIT {PAGE}"
-    );
+    let (first, next) = (page_of_day(COLUMNS, true), page_of_day(COLUMNS, false));
     loop {
         let mut params = vec![Value::from(tenant.stored()), day.into()];
         if let Some(after) = &after {
@@ -99,8 +94,8 @@ async fn digest<S: Sql>(sql: &S, tenant: TenantId, before: [u8; 32], day: i64) -
         }
         let rows: Vec<Row> = sql.rows(if after.is_some() { &next } else { &first }, params).await?;
         let is_last = rows.len() < PAGE as usize;
-        for row in rows {
-            let posted = Posted::read(row)?;
+        for mut row in rows {
+            let posted = Posted::read(&mut row)?;
             let bytes = posted.entry.bytes();
             hash.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(&bytes);
@@ -111,6 +106,23 @@ async fn digest<S: Sql>(sql: &S, tenant: TenantId, before: [u8; 32], day: i64) -
             return Ok((entries, hash.finish()));
         }
     }
+}
+
+/// The query of a page of a day's entries in the order of their key, of tenant and day; after the
+/// first page, after [`Posted::place`].
+pub(crate) fn page_of_day(columns: &str, is_first: bool) -> String {
+    let after = if is_first { "" } else { AFTER };
+    let and = if is_first { "" } else { "AND" };
+    format!(
+        "SELECT {columns} FROM entries WHERE tenant = ? AND day_number = ? {and} {after} \
+         ORDER BY subject, kind, sequence, rule_name, person LIMIT {PAGE}"
+    )
+}
+
+/// The next day after this one that has entries.
+pub(crate) async fn next_day<S: Sql>(sql: &S, tenant: TenantId, day: i64) -> Result<Option<i64>, SqlError> {
+    let next = sql.rows(NEXT_DAY, vec![tenant.stored().into(), day.into()]).await?.into_iter().next();
+    Ok(next.map(|mut row| row.int_or_null()).transpose()?.flatten())
 }
 
 fn hash_of(row: &mut Row) -> Result<[u8; 32], SqlError> {

@@ -35,6 +35,7 @@ use crate::{
 };
 use load::Texts;
 use order::{Known, Step, matters, next};
+pub(crate) use held::TOUCH_DAYS;
 
 /// By which name its position is kept.
 pub const CONSUMER: &str = "distribution";

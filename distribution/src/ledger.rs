@@ -209,6 +209,27 @@ impl Ledger {
         Entry::new(Cause::Mature(key), &[(Account::Pending(person), -moved), (Account::Available(person), moved)])
     }
 
+    /// A person of the shop gives so much, or takes it where it is negative. What is given first
+    /// pays what the person owes; what is taken comes from available, then pending, and the rest is
+    /// owed.
+    ///
+    /// # Errors
+    /// As [`Entry::new`].
+    pub fn adjust(&self, id: u64, person: u64, amount: i64) -> Result<Entry, LedgerError> {
+        let expense = amount.checked_neg().ok_or(LedgerError::Overflow(Account::Expense))?;
+        let owed = self.balance(Account::Receivable(person)).saturating_neg().clamp(0, amount.max(0));
+        let mut rest = amount - owed;
+        let mut lines = vec![(Account::Expense, expense), (Account::Receivable(person), owed)];
+        for account in [Account::Available(person), Account::Pending(person)] {
+            let taken = self.balance(account).clamp(0, expense.max(0));
+            let moved = rest.max(-taken);
+            lines.push((account, moved));
+            rest -= moved;
+        }
+        lines.push((Account::Receivable(person), rest));
+        Entry::new(Cause::Adjustment(id), &lines)
+    }
+
     /// A withdrawal's money is set aside; [`Ledger::post`] refuses more than is available.
     ///
     /// # Errors

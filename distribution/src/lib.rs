@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod ledger;
 pub mod machine;
 pub mod plan;
+pub mod poster;
 pub mod settle;
 pub mod template;
 
@@ -35,9 +36,14 @@ pub mod intake;
 
 /// Months that are looked at and closed.
 mod closings;
+/// What the shop holds, and its switch.
+mod stops;
 
 /// Payouts whose time has come.
 mod mature;
+
+/// Calendar months.
+mod month;
 
 /// Closed days of the ledger.
 mod days;
@@ -47,6 +53,12 @@ pub mod payouts;
 
 /// Withdrawals, step by step.
 mod withdrawals;
+
+/// The watch over what was paid.
+mod risks;
+
+/// A plan over past orders.
+mod simulate;
 
 /// What operators watch.
 pub mod metrics;

@@ -11,6 +11,7 @@ use crate::{
     book::{Book, Owner, Texts},
     evaluate::{Key, To},
     ledger::LedgerError,
+    stops,
 };
 
 /// Orders of one transaction.
@@ -18,7 +19,10 @@ const BATCH: u32 = 100;
 
 /// Locked in the order of their key; who comes second finds them done.
 const DUE: &str = "SELECT order_id FROM receipts WHERE due_at <= ? ORDER BY due_at LIMIT ?";
-const LOCK: &str = "SELECT tenant, due_at FROM receipts WHERE order_id = ?";
+/// With the line, which whoever holds an order locks.
+const LOCK: &str = "SELECT r.tenant, r.due_at FROM receipts r JOIN order_lines l ON l.order_id = r.order_id \
+                    WHERE r.order_id = ?";
+const AWAY: &str = "UPDATE receipts SET due_at = ? WHERE order_id = ?";
 const DONE: &str = "UPDATE receipts SET due_at = NULL WHERE order_id = ? AND due_at IS NOT NULL";
 const ACCRUED: &str = "SELECT rule_name, person, plan_name, plan_version, expense FROM entries \
                        WHERE tenant = ? AND subject = ? AND kind = 1";
@@ -27,7 +31,7 @@ const OLDEST: &str = "SELECT MIN(due_at) FROM receipts WHERE due_at IS NOT NULL"
 /// What is left of one payout, and the plan that made it.
 type Accrued = BTreeMap<To, (String, u32, i64)>;
 
-/// Matures what is due, at most a batch. How many orders.
+/// Matures what is due, at most a batch; what is stopped leaves the line. How many orders.
 ///
 /// # Errors
 /// [`SqlError`]; the next call goes on.
@@ -47,14 +51,20 @@ pub(crate) async fn mature<S: Sql>(sql: &S, clock: &impl Clock, random: &impl Ra
         let Some(mut row) = locked else { continue };
         let tenant = row.id(TenantId::new)?;
         if row.int_or_null()?.is_some() {
-            let accrued = accrued(&mut tx, tenant, order).await?;
-            takers.extend(accrued.keys().filter_map(|to| Some((tenant, to.beneficiary?))));
             held.push((tenant, order));
         }
     }
+    let done = held.len();
+    for (order, until) in stops::of_orders(&mut tx, &held).await? {
+        tx.exec(AWAY, vec![until.into(), order.stored().into()]).await?;
+        held.retain(|(_, due)| *due != order);
+    }
+    for (tenant, order) in &held {
+        let accrued = accrued(&mut tx, *tenant, *order).await?;
+        takers.extend(accrued.keys().filter_map(|to| Some((*tenant, to.beneficiary?))));
+    }
     let broken = |error: LedgerError| SqlError::Broken(error.to_string().into());
     let mut book = Book::open(&texts, &mut tx, &BTreeSet::new(), takers.clone()).await?;
-    let done = held.len();
     for (tenant, order) in held {
         // Read again under the locks of the people: a refund may have come in between.
         let accrued = accrued(&mut tx, tenant, order).await?;

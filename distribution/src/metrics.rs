@@ -16,6 +16,7 @@ pub(crate) enum Outcome {
 pub struct Metrics {
     events: IntCounterVec,
     behind: IntGaugeVec,
+    stopped: IntGaugeVec,
     /// Seconds that the event has waited that waits longest; 0 when none does.
     pub(crate) waiting_seconds: IntGauge,
     /// Parked events and records.
@@ -41,6 +42,11 @@ impl Metrics {
                 "Records of order-events that a partition's consumer has before it.",
                 &["partition"],
             )?,
+            stopped: registry.gauges(
+                "commission_stopped",
+                "Shops whose switch is off (earning, withdrawing), and open holds of people and orders.",
+                &["what"],
+            )?,
             waiting_seconds: registry
                 .gauge("commission_events_waiting_seconds", "How long the oldest event waits for the one before it.")?,
             parked: registry.gauge("commission_events_parked", "Events and records that were put aside.")?,
@@ -54,6 +60,12 @@ impl Metrics {
     pub(crate) fn behind(&self, partition: PartitionId, records: u64) {
         let gauge = self.behind.with_label_values(&[partition.to_string()]);
         gauge.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn stopped(&self, stopped: &[(&'static str, i64)]) {
+        for (what, count) in stopped {
+            self.stopped.with_label_values(&[*what]).set(*count);
+        }
     }
 
     pub(crate) fn count(&self, outcome: Outcome, events: usize) {

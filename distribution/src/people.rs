@@ -3,6 +3,7 @@
 //! one after the other, under a lock of the tenant: of several bindings that would close a circle
 //! together, the last one is refused.
 
+mod erase;
 mod path;
 
 use domain::id::{BuyerId, TenantId};
@@ -10,7 +11,8 @@ use store::sql::{Lock, Row, SqlError, Tx, Value, stored};
 
 use crate::{database::OPEN_END, plan::Relation};
 
-pub(crate) use path::{Above, FLAGS, PathTexts, flag, paths};
+pub(crate) use erase::erase;
+pub(crate) use path::{Above, FLAGS, PathTexts, flag, paths, paths_seen};
 
 /// Levels above somebody that are looked at, at most.
 pub const DEPTH_MAX: u8 = 50;

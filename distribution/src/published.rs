@@ -24,6 +24,7 @@ pub(crate) use unsupported::unsupported;
 
 const ANY: &str = "SELECT version FROM plans LIMIT 1";
 const VERSIONS: &str = "SELECT version, from_ms FROM plans WHERE tenant = ? ORDER BY version DESC";
+const SHOP: &str = "SELECT from_ms, earning FROM shop_switches WHERE tenant = ? ORDER BY from_ms DESC";
 const DOCUMENT: &str = "SELECT document FROM plans WHERE tenant = ? AND version = ?";
 const PUBLISH: &str = "INSERT INTO plans (tenant, version, name, from_ms, document, worst, sign_off, published_at, \
                        published_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -54,6 +55,7 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
+    /// As orders freeze it.
     pub(crate) fn of(mut plan: Plan) -> Self {
         let (mut climbs, mut pays_source) = (BTreeMap::new(), false);
         for rule in &mut plan.rules {
@@ -107,6 +109,8 @@ pub(crate) struct Plans {
 pub(crate) struct Times {
     versions: BTreeMap<TenantId, Vec<(u32, i64)>>,
     switches: BTreeMap<SaleId, Vec<(i64, TenantId, bool)>>,
+    /// Whether the shop's commissions are on, from when on.
+    shops: BTreeMap<TenantId, Vec<(i64, bool)>>,
 }
 
 impl Times {
@@ -124,6 +128,10 @@ impl Times {
                 versions.push((row.number()?, row.int()?));
             }
             times.versions.insert(*tenant, versions);
+            let shop = times.shops.entry(*tenant).or_default();
+            for mut row in tx.rows(SHOP, vec![tenant.stored().into()]).await? {
+                shop.push((row.int()?, row.int()? != 0));
+            }
         }
         let sales: Vec<i64> = sales.iter().map(|sale| sale.stored()).collect();
         for (query, sales) in texts.padded(&sales) {
@@ -142,12 +150,13 @@ impl Times {
     }
 
     /// The version that an order of this moment freezes; `None`: it pays nothing, because there
-    /// was no plan, or because its sale is not switched on.
+    /// was no plan, or because its sale or its shop is not switched on.
     pub(crate) fn in_force(&self, tenant: TenantId, sale: SaleId, at_ms: u64) -> Option<u32> {
         let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
         let mut switches = self.switches.get(&sale)?.iter().rev();
         let last = switches.find(|(from, of, _)| *of == tenant && *from <= at_ms);
-        let is_on = last.is_some_and(|(_, _, is_on)| *is_on);
+        let shop = self.shops.get(&tenant).and_then(|shop| shop.iter().find(|(from, _)| *from <= at_ms));
+        let is_on = last.is_some_and(|(_, _, is_on)| *is_on) && shop.is_none_or(|(_, is_on)| *is_on);
         let versions = self.versions.get(&tenant)?;
         let version = versions.iter().find(|(_, from)| *from <= at_ms).map(|(version, _)| *version);
         version.filter(|_| is_on)

@@ -1,15 +1,23 @@
 //! The service: what its handlers share, its routes, and the work beside the requests.
 
+mod adjustments;
 mod answers;
 mod change;
 mod closings;
 mod document;
+mod erasure;
+mod exports;
+mod holds;
 mod ledger;
 mod own;
 mod people;
 mod plans;
+mod posters;
 mod refused;
+mod risks;
 mod settings;
+mod simulation;
+mod switch;
 mod withdrawals;
 
 use std::{sync::Arc, time::Duration};
@@ -34,7 +42,11 @@ use crate::{
     mature,
     metrics::Metrics,
     payouts::Payouts,
+    people as distributors,
+    poster::{self, BadRules, PosterRules},
+    risks::watch,
     share::ShareKey,
+    stops,
     withdrawals::pay_out,
 };
 
@@ -88,8 +100,23 @@ pub struct Ports<K: Kinds> {
 pub struct Distribution<K: Kinds> {
     ports: Ports<K>,
     profiles: Profiles,
+    posters: PosterRules,
     texts: book::Texts,
     metrics: Arc<Metrics>,
+}
+
+/// How many lie between two looks for risks: 200 orders each, 100 a second.
+const LOOKS_PER_WATCH: u32 = 4;
+
+/// Data that this program brings does not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadData {
+    /// The profiles.
+    #[error(transparent)]
+    Profiles(#[from] BadProfiles),
+    /// The rules of posters.
+    #[error(transparent)]
+    Posters(#[from] BadRules),
 }
 
 /// From when on something holds that is written now: its transaction is over by then, so that an
@@ -104,9 +131,9 @@ impl<K: Kinds> Distribution<K> {
     /// The service over its ports.
     ///
     /// # Errors
-    /// When the profiles of this program do not read.
-    pub fn new(ports: Ports<K>, metrics: Arc<Metrics>) -> Result<Self, BadProfiles> {
-        Ok(Self { ports, profiles: profiles()?, texts: book::Texts::default(), metrics })
+    /// When the profiles or the rules of posters of this program do not read.
+    pub fn new(ports: Ports<K>, metrics: Arc<Metrics>) -> Result<Self, BadData> {
+        Ok(Self { ports, profiles: profiles()?, posters: poster::rules()?, texts: book::Texts::default(), metrics })
     }
 
     fn sql(&self) -> &K::Sql {
@@ -139,16 +166,26 @@ impl<K: Kinds> Distribution<K> {
         TenantId::new(call.actor.tenant.into()).map_err(|_none| Refused::not_found("shop"))
     }
 
-    /// One round of the work beside the requests: matures what is due, sends bills, and reads what
-    /// operators watch. How much was done.
+    /// One round of the work beside the requests: puts back what nothing stops any more, matures
+    /// what is due, sends bills, and reads what operators watch. How much was done.
     ///
     /// # Errors
     /// [`Refused`]; the next round goes on.
     pub async fn round(&self) -> Result<usize, Refused> {
+        self.metrics.stopped(&stops::go_on(self.sql(), self.now_ms()).await?);
+        distributors::erase(self.sql(), self.now_ms()).await?;
         let matured = mature::mature(self.sql(), &self.ports.clock, &self.ports.random).await?;
         let paid = pay_out(self.sql(), &self.ports.payouts, self.now_ms(), || self.number()).await?;
         self.watch().await?;
         Ok(matured + paid)
+    }
+
+    /// Looks at the next orders for what somebody should look at. How many.
+    ///
+    /// # Errors
+    /// [`Refused`]; the next call goes on.
+    pub async fn watch_risks(&self) -> Result<usize, Refused> {
+        Ok(watch(self.sql(), &self.profiles, self.now_ms(), || self.number()).await?)
     }
 
     /// Closes the days of the ledger that can be closed. How many.
@@ -185,6 +222,11 @@ pub async fn work<K: Kinds>(service: Arc<Distribution<K>>, stop: CancellationTok
         {
             tracing::warn!(%error, "a day of the commission ledger is closed later");
         }
+        if looks.is_multiple_of(LOOKS_PER_WATCH)
+            && let Err(error) = service.watch_risks().await
+        {
+            tracing::warn!(%error, "the watch over commissions goes on later");
+        }
         looks = looks.wrapping_add(1);
     }
 }
@@ -196,11 +238,19 @@ impl<K: Kinds> Api for Distribution<K> {
         let areas = [
             settings::routes(),
             plans::routes(),
+            simulation::routes(),
             people::routes(),
             ledger::routes(),
+            exports::routes(),
             withdrawals::routes(),
             closings::routes(),
+            adjustments::routes(),
+            holds::routes(),
+            risks::routes(),
+            switch::routes(),
             own::routes(),
+            erasure::routes(),
+            posters::routes(),
         ];
         areas.into_iter().flatten().collect()
     }

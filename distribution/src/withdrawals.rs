@@ -13,6 +13,7 @@ use crate::{
     payouts::{Bill, BillState, Payouts},
     people::{self, State as PersonState},
     settle::{Happens, Refused as RuleRefused, Rules, State, Withdrawal},
+    stops::{self, Switch},
 };
 
 /// How long until the channel is asked again.
@@ -30,6 +31,7 @@ const TODAY: &str =
     "SELECT amount FROM withdrawals WHERE tenant = ? AND person = ? AND asked_at >= ? AND state <> 'failed'";
 const SAVE: &str = "UPDATE withdrawals SET state = ?, approved = ?, next_at = ?, version = version + 1 \
                     WHERE tenant = ? AND withdrawal = ?";
+const AWAY: &str = "UPDATE withdrawals SET next_at = ? WHERE tenant = ? AND withdrawal = ?";
 const DUE: &str = "SELECT tenant, withdrawal FROM withdrawals WHERE next_at <= ? ORDER BY next_at LIMIT ?";
 
 const STATES: [(State, &str); 7] = [
@@ -70,6 +72,12 @@ pub(crate) enum WithdrawRefused {
     /// The person may not.
     #[error("withdrawals need a distributor who is active or has left: ask the shop")]
     NotOpen,
+    /// The shop holds the person's payouts.
+    #[error("the shop holds this person's payouts: release the hold first, or ask the shop")]
+    Held,
+    /// The shop's switch is off.
+    #[error("the shop has stopped withdrawals: the balance stays as it is, come back later")]
+    Stopped,
     /// No such withdrawal, or none of this tenant.
     #[error("there is no such withdrawal")]
     NotFound,
@@ -113,6 +121,7 @@ pub(crate) async fn ask<T: Tx>(
     if !matches!(locked.standing.state, PersonState::Active | PersonState::Left) {
         return Err(WithdrawRefused::NotOpen);
     }
+    must_go_on(tx, (tenant, person)).await?;
     let day = stored(now_ms / DAY_MS * DAY_MS)?;
     let mut today: i64 = 0;
     for mut row in tx.rows(TODAY, vec![tenant.stored().into(), person.stored().into(), day.into()]).await? {
@@ -136,6 +145,14 @@ pub(crate) async fn ask<T: Tx>(
     Ok(Stored { tenant, number, person, rules: made, asked_ms: now_ms, version: 1 })
 }
 
+/// Whether nothing stops the withdrawals of a locked person.
+async fn must_go_on<T: Tx>(tx: &mut T, owner: (TenantId, BuyerId)) -> Result<(), WithdrawRefused> {
+    if stops::is_held(tx, owner).await? {
+        return Err(WithdrawRefused::Held);
+    }
+    if Switch::of(tx, owner.0).await?.withdrawing { Ok(()) } else { Err(WithdrawRefused::Stopped) }
+}
+
 /// A withdrawal, locked.
 pub(crate) async fn lock<T: Tx>(tx: &mut T, tenant: TenantId, number: u64) -> Result<Stored, WithdrawRefused> {
     let query = format!("SELECT {COLUMNS} FROM withdrawals WHERE tenant = ? AND withdrawal = ?");
@@ -152,6 +169,11 @@ pub(crate) async fn step<T: Tx>(
     happens: Happens,
     (now_ms, part): (u64, i64),
 ) -> Result<(), WithdrawRefused> {
+    if matches!(happens, Happens::Approve(_)) {
+        let owner = (held.tenant, held.person);
+        people::lock(tx, owner).await?;
+        must_go_on(tx, owner).await?;
+    }
     let before = held.rules.state;
     held.rules.step(happens)?;
     let after = held.rules.state;
@@ -200,6 +222,15 @@ pub(crate) async fn pay_out<S: Sql>(
         // Before the channel hears of it, it stands that it may have.
         let mut tx = sql.begin().await?;
         let mut held = lock(&mut tx, tenant, number).await?;
+        if held.rules.state == State::Approved {
+            let owner = (tenant, held.person);
+            people::lock(&mut tx, owner).await?;
+            if let Some(until) = stops::of_withdrawal(&mut tx, owner).await? {
+                tx.exec(AWAY, vec![until.into(), tenant.stored().into(), stored(number)?.into()]).await?;
+                tx.commit().await?;
+                continue;
+            }
+        }
         let is_out = matches!(held.rules.state, State::Approved | State::Sent);
         if is_out {
             step(&mut tx, &mut held, Happens::Send, (now_ms, part()?)).await?;

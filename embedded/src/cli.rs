@@ -97,6 +97,9 @@ enum Command {
     /// Switches of the operator while sales run: stops, and what is logged.
     #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
     Ctl(manage::CtlArgs),
+    /// Commissions: what a plan would cost, before it is published.
+    #[command(mut_arg("data", |arg| arg.global(true)), mut_arg("config", |arg| arg.global(true)))]
+    Commissions(Box<manage::CommissionsArgs>),
     /// Prints what a shell needs to complete this program's commands.
     Completions {
         /// Which shell.
@@ -351,6 +354,7 @@ pub async fn run(cli: Cli) -> Result<String, Failure> {
         Command::Ctl(args) => Ok(manage::ctl(args).await?),
         Command::Plan(args) => Ok(plan::plan(&args)?),
         Command::Sale(args) => Ok(manage::sale(*args).await?),
+        Command::Commissions(args) => Ok(manage::commissions(*args).await?),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Audit(args) => verdict(args.print, audit::folder(&args.folder.read()?).await?),
         Command::Backup(args) => back_up(&args).await,

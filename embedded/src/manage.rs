@@ -1,6 +1,7 @@
 //! Commands of the operator and of merchants: tenants, people, keys, products. They ask the routes
 //! of the merchants' service, that of the data folder or, with `--url`, any other.
 
+mod commissions;
 mod connection;
 mod ctl;
 mod import;
@@ -16,12 +17,13 @@ use uuid::Uuid;
 
 use crate::folder_args::FolderArgs;
 
-use self::{connection::Connection, show::Shown};
 pub use self::{
+    commissions::{CommissionsArgs, commissions},
     connection::ConnectionError,
     ctl::{CtlArgs, ctl},
     sale::{SaleArgs, sale},
 };
+use self::{connection::Connection, show::Shown};
 
 /// Items of a page: a list is read to its end.
 const PAGE: u32 = 100;

@@ -47,6 +47,9 @@ pub mod http;
 /// Who may do what: people, API keys, and their permissions.
 pub mod access;
 
+/// Cells of CSV files.
+pub mod csv;
+
 /// Bodies checked by their schema.
 pub mod schema;
 

@@ -13,6 +13,36 @@ pub(crate) const COLUMNS: &str = "subject, kind, sequence, rule_name, person, pl
                                   at_ms, expense, pending, available, withdrawing, paid, receivable, fee, tax, \
                                   breakage, pool";
 
+/// The columns after these that [`Note`] reads.
+pub(crate) const NOTES: &str = "\
+    (SELECT a.reason FROM adjustments a WHERE entries.kind = 4 AND a.tenant = entries.tenant AND a.adjustment = \
+    entries.subject), (SELECT a.asked_by FROM adjustments a WHERE entries.kind = 4 AND a.tenant = entries.tenant AND \
+    a.adjustment = entries.subject), (SELECT a.approved FROM adjustments a WHERE entries.kind = 4 AND a.tenant = \
+    entries.tenant AND a.adjustment = entries.subject)";
+
+/// Of an adjustment: why it was made, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Note {
+    pub(crate) reason: Option<String>,
+    /// Who asked for it, then who else approved it: `user:7`.
+    pub(crate) by: Vec<String>,
+}
+
+impl Note {
+    /// Reads [`NOTES`].
+    pub(crate) fn read(row: &mut Row) -> Result<Self, SqlError> {
+        let (reason, asked_by, approved) = (row.text_or_null()?, row.text_or_null()?, row.text_or_null()?);
+        let mut by: Vec<String> = asked_by.into_iter().collect();
+        let approved = approved.unwrap_or_default();
+        for user in approved.split_whitespace().map(|user| format!("user:{user}")) {
+            if !by.contains(&user) {
+                by.push(user);
+            }
+        }
+        Ok(Self { reason, by })
+    }
+}
+
 /// What an entry is about, as its row tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -81,7 +111,7 @@ impl Posted {
     }
 
     /// Sequence, rule, plan and its version.
-    fn details(&self) -> (u64, &str, &str, u32) {
+    pub(crate) fn details(&self) -> (u64, &str, &str, u32) {
         match self.entry.cause() {
             Cause::Payout(key) | Cause::Mature(key) => (key.sequence, &key.to.rule, &key.plan, key.version),
             Cause::Withdrawal(_, step) => (*step as u64, "", "", 0),
@@ -114,16 +144,21 @@ impl Posted {
             stored(now_ms / DAY_MS)?.into(),
             stored(now_ms)?.into(),
         ]);
+        values.extend(self.amounts().map(Value::from));
+        Ok(())
+    }
+
+    /// What it moves, by account in the order of their columns.
+    pub(crate) fn amounts(&self) -> [i64; 10] {
         let mut accounts = [0_i64; 10];
         for (account, amount) in self.entry.lines() {
             accounts[place(*account)] += amount;
         }
-        values.extend(accounts.map(Value::from));
-        Ok(())
+        accounts
     }
 
     /// Reads [`COLUMNS`].
-    pub(crate) fn read(mut row: Row) -> Result<Self, SqlError> {
+    pub(crate) fn read(row: &mut Row) -> Result<Self, SqlError> {
         let subject = row.number()?;
         let kind = row.int_as("kind of entry", Kind::read)?;
         let (sequence, rule, person): (u64, _, u64) = (row.number()?, row.text()?, row.number()?);

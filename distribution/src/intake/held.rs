@@ -23,7 +23,7 @@ use crate::{
 /// Sequence of the event of a payment, which all freezes stand under.
 pub(super) const PAID: u8 = 2;
 /// How long a touch counts, days.
-const TOUCH_DAYS: u64 = 30;
+pub(crate) const TOUCH_DAYS: u64 = 30;
 
 /// The plan of each order.
 pub(super) type PlansOf = BTreeMap<OrderId, (TenantId, Arc<InForce>)>;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use domain::id::OrderId;
-use store::sql::{Fixed, Row, SqlError, Tx, Value};
+use store::sql::{Fixed, Row, Sql, SqlError, Tx, Value};
 
 use super::{State, stored_relation};
 use crate::{book::DAY_MS, evaluate::Person, plan::Relation};
@@ -65,29 +65,57 @@ pub(crate) async fn paths<T: Tx>(
     orders: &[OrderId],
     (relation, depth, window_days): (Relation, u8, u64),
 ) -> Result<BTreeMap<OrderId, Above>, SqlError> {
-    let mut above: BTreeMap<OrderId, Above> = BTreeMap::new();
-    let is_touch = relation == Relation::Touch;
-    let text = if is_touch { &texts.touches } else { &texts.climb };
-    let orders: Vec<i64> = orders.iter().map(|order| order.stored()).collect();
-    for (query, orders) in text.padded(&orders) {
-        let mut params: Vec<Value> = orders.into_iter().map(Value::from).collect();
-        if is_touch {
-            let window = window_days.saturating_mul(DAY_MS);
-            params.insert(0, i64::try_from(window).unwrap_or(i64::MAX).into());
-        } else {
-            params.extend([stored_relation(relation).into(), depth.into()]);
-        }
-        for row in tx.rows(query, params).await? {
-            let (order, level, person) = read(row)?;
-            let above = above.entry(order).or_default();
-            if level == 0 {
-                above.source = Some(person);
-            } else if !is_touch || above.path.iter().all(|earlier| earlier.id != person.id) {
-                above.path.push(person);
-            }
-        }
+    let mut above = BTreeMap::new();
+    for (query, params) in texts.queries(orders, (relation, depth, window_days)) {
+        add(&mut above, tx.rows(&query, params).await?, relation)?;
     }
     Ok(above)
+}
+
+/// The same without a transaction: what held then is history, and does not change.
+pub(crate) async fn paths_seen<S: Sql>(
+    texts: &PathTexts,
+    sql: &S,
+    orders: &[OrderId],
+    (relation, depth, window_days): (Relation, u8, u64),
+) -> Result<BTreeMap<OrderId, Above>, SqlError> {
+    let mut above = BTreeMap::new();
+    for (query, params) in texts.queries(orders, (relation, depth, window_days)) {
+        add(&mut above, sql.rows(&query, params).await?, relation)?;
+    }
+    Ok(above)
+}
+
+impl PathTexts {
+    fn queries(&self, orders: &[OrderId], (relation, depth, days): (Relation, u8, u64)) -> Vec<(String, Vec<Value>)> {
+        let is_touch = relation == Relation::Touch;
+        let text = if is_touch { &self.touches } else { &self.climb };
+        let orders: Vec<i64> = orders.iter().map(|order| order.stored()).collect();
+        let of = |(query, orders): (&str, Vec<i64>)| {
+            let mut params: Vec<Value> = orders.into_iter().map(Value::from).collect();
+            if is_touch {
+                let window = days.saturating_mul(DAY_MS);
+                params.insert(0, i64::try_from(window).unwrap_or(i64::MAX).into());
+            } else {
+                params.extend([stored_relation(relation).into(), depth.into()]);
+            }
+            (query.to_owned(), params)
+        };
+        text.padded(&orders).map(of).collect()
+    }
+}
+
+fn add(above: &mut BTreeMap<OrderId, Above>, rows: Vec<Row>, relation: Relation) -> Result<(), SqlError> {
+    for row in rows {
+        let (order, level, person) = read(row)?;
+        let above = above.entry(order).or_default();
+        if level == 0 {
+            above.source = Some(person);
+        } else if relation != Relation::Touch || above.path.iter().all(|earlier| earlier.id != person.id) {
+            above.path.push(person);
+        }
+    }
+    Ok(())
 }
 
 fn read(mut row: Row) -> Result<(OrderId, i64, Person), SqlError> {

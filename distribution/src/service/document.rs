@@ -2,7 +2,10 @@
 
 use kit::openapi::head;
 
-use super::{closings, ledger, own, people, plans, settings, withdrawals};
+use super::{
+    adjustments, closings, erasure, exports, holds, ledger, own, people, plans, posters, risks, settings, simulation, switch,
+    withdrawals,
+};
 
 /// The document of the service.
 #[must_use]
@@ -15,11 +18,19 @@ pub fn document() -> utoipa::openapi::OpenApi {
     for area in [
         settings::document(),
         plans::document(),
+        simulation::document(),
         people::document(),
         ledger::document(),
+        exports::document(),
         withdrawals::document(),
         closings::document(),
+        adjustments::document(),
+        holds::document(),
+        risks::document(),
+        switch::document(),
         own::document(),
+        erasure::document(),
+        posters::document(),
     ] {
         document.merge(area);
     }

@@ -17,7 +17,7 @@ use super::{
     answers::{Page, Read},
 };
 use crate::{
-    book::{COLUMNS, Posted},
+    book::{COLUMNS, NOTES, Note, Posted},
     days,
 };
 
@@ -46,11 +46,18 @@ pub(super) struct EntryShown {
     /// `payout`, `mature`, `withdrawal`, `adjustment`.
     #[schema(value_type = String)]
     kind: &'static str,
-    /// The order, or the number of the withdrawal.
+    /// The order, or the number of the withdrawal or adjustment.
     subject: String,
     /// The plan's rule; empty where none paid.
     rule: String,
     lines: Vec<LineShown>,
+    /// Of an adjustment: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    /// Of an adjustment: who asked for it, then who else approved it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    by: Vec<String>,
     /// RFC 3339.
     at: String,
     #[serde(skip)]
@@ -151,8 +158,9 @@ pub(super) fn routes<K: Kinds>() -> Vec<Mount<Route<Distribution<K>>>> {
     ]
 }
 
-fn shown(row: Row) -> Result<EntryShown, SqlError> {
-    let posted = Posted::read(row)?;
+fn shown(mut row: Row) -> Result<EntryShown, SqlError> {
+    let posted = Posted::read(&mut row)?;
+    let Note { reason, by } = Note::read(&mut row)?;
     let rule = match posted.entry.cause() {
         crate::ledger::Cause::Payout(key) | crate::ledger::Cause::Mature(key) => key.to.rule.clone(),
         _ => String::new(),
@@ -163,6 +171,8 @@ fn shown(row: Row) -> Result<EntryShown, SqlError> {
         subject: posted.subject().to_string(),
         rule,
         lines: lines.map(|(account, amount)| LineShown { account: account.word(), amount: *amount }).collect(),
+        reason,
+        by,
         at: rfc3339(posted.at_ms),
         at_ms: posted.at_ms,
     })
@@ -193,7 +203,7 @@ pub(super) async fn of_person<K: Kinds>(
     let before = Page::<EntryShown>::after(asked, i64::MAX)?;
     // A page ends with a whole millisecond, so that its time is a cursor.
     let query = format!(
-        "SELECT {COLUMNS} FROM entries WHERE tenant = ? AND person = ? AND at_ms < ? AND at_ms >= COALESCE((\
+        "SELECT {COLUMNS}, {NOTES} FROM entries WHERE tenant = ? AND person = ? AND at_ms < ? AND at_ms >= COALESCE((\
          SELECT at_ms FROM entries WHERE tenant = ? AND person = ? AND at_ms < ? ORDER BY at_ms DESC LIMIT 1 \
          OFFSET ?), 0) ORDER BY at_ms DESC, subject, kind, sequence, rule_name"
     );
@@ -223,7 +233,7 @@ async fn order<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<R
     let matures = matures.map(|mut row| row.number()).transpose()?;
     let evaluations = service.sql().rows(EVALUATIONS, key()).await?;
     let entries = format!(
-        "SELECT {COLUMNS} FROM entries WHERE tenant = ? AND subject = ? AND kind IN (1, 2) \
+        "SELECT {COLUMNS}, {NOTES} FROM entries WHERE tenant = ? AND subject = ? AND kind IN (1, 2) \
          ORDER BY at_ms, kind, sequence, rule_name, person"
     );
     let entries = service.sql().rows(&entries, vec![tenant.stored().into(), order.stored().into()]).await?;

@@ -26,6 +26,7 @@ use crate::{
     payouts::Payouts as _,
     people::{self, By, Standing, State},
     plan::Relation,
+    stops::{self, Switch},
     withdrawals,
 };
 
@@ -40,6 +41,9 @@ const ORDERS: &str = "SELECT e.subject, e.sequence, e.rule_name, -e.expense, e.a
 struct Account {
     #[serde(flatten)]
     person: PersonShown,
+    /// What the shop has stopped: `held` (the payouts of this account), `withdrawing`, `earning`.
+    #[schema(value_type = Vec<String>)]
+    stopped: Vec<&'static str>,
     /// Earned, may still be taken back.
     pending: i64,
     /// Can be withdrawn.
@@ -221,6 +225,9 @@ async fn me<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Resp
     let key = service.buyer(call)?;
     let person = one(service, key).await?;
     let balance = balance_of(&service.texts, service.sql(), (key.0, key.1.get())).await?;
+    let switch = Switch::seen(service.sql(), key.0).await?;
+    let is_held = stops::is_seen_held(service.sql(), key).await?;
+    let stopped = [("held", is_held), ("withdrawing", !switch.withdrawing), ("earning", !switch.earning)];
     let account = Account {
         person,
         pending: balance.pending,
@@ -228,6 +235,7 @@ async fn me<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Resp
         withdrawing: balance.withdrawing,
         paid: balance.paid,
         owed: balance.receivable.saturating_neg(),
+        stopped: stopped.into_iter().filter(|(_, is)| *is).map(|(word, _)| word).collect(),
     };
     Ok(reply::json(StatusCode::OK, &account))
 }

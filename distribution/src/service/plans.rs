@@ -144,6 +144,30 @@ async fn show<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
     Ok(reply::json(StatusCode::OK, &plan))
 }
 
+/// A plan that may be published, and what a line may cost at most; or all that is wrong with it.
+pub(super) fn read_and_check<K: Kinds>(
+    service: &Distribution<K>,
+    text: &str,
+    sign_off: Option<&str>,
+) -> Result<(Plan, i64), Refused> {
+    let plan: Plan = text.parse().map_err(|flaws: crate::plan::Flaws| {
+        Refused::fields(flaws.0.iter().map(|flaw| (format!("text:{}:{}", flaw.line, flaw.column), flaw.what.clone())))
+    })?;
+    let checked = check(&plan, &service.profiles, sign_off);
+    let mut flaws: Vec<(String, String)> = checked
+        .as_ref()
+        .err()
+        .into_iter()
+        .flatten()
+        .map(|refusal| (refusal.at.clone(), format!("{}: {}", refusal.rule, refusal.what)))
+        .collect();
+    flaws.extend(unsupported(&plan).into_iter().map(|(at, what)| (at, what.to_owned())));
+    match (flaws.is_empty(), checked) {
+        (true, Ok(worst)) => Ok((plan, worst)),
+        _ => Err(Refused::fields(flaws)),
+    }
+}
+
 /// Checks and publishes a plan. It never changes afterwards: a change is the next version.
 #[utoipa::path(
     post, path = "/v1/merchant/commissions/plans", operation_id = "publish_commission_plan", tag = "commissions",
@@ -154,19 +178,7 @@ async fn show<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Re
 async fn publish<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let tenant = Distribution::<K>::tenant(call)?;
     let asked: NewPlan = call.json()?;
-    let plan: Plan = asked.text.parse().map_err(|flaws: crate::plan::Flaws| {
-        Refused::fields(flaws.0.iter().map(|flaw| (format!("text:{}:{}", flaw.line, flaw.column), flaw.what.clone())))
-    })?;
-    let checked = check(&plan, &service.profiles, asked.sign_off.as_deref());
-    let mut flaws: Vec<(String, String)> = checked
-        .as_ref()
-        .err()
-        .into_iter()
-        .flatten()
-        .map(|refusal| (refusal.at.clone(), format!("{}: {}", refusal.rule, refusal.what)))
-        .collect();
-    flaws.extend(unsupported(&plan).into_iter().map(|(at, what)| (at, what.to_owned())));
-    let (true, Ok(worst)) = (flaws.is_empty(), checked) else { return Err(Refused::fields(flaws)) };
+    let (plan, worst) = read_and_check(service, &asked.text, asked.sign_off.as_deref())?;
     let who = call.actor.who.to_string();
     let now_ms = service.now_ms();
     let from_ms = plan.from.and_then(|from| u64::try_from(from).ok()).unwrap_or(0).max(now_ms + LEAD_MS);

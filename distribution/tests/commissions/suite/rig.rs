@@ -151,6 +151,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) etag: Option<String>,
     pub(crate) body: Value,
+    /// As it came.
+    pub(crate) text: String,
 }
 
 impl Answer {
@@ -298,7 +300,9 @@ impl Rig {
         let (head, body) = self.client.request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let etag = head.headers.get("etag").map(|tag| tag.to_str().unwrap().to_owned());
-        Answer { status: head.status.as_u16(), etag, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { status: head.status.as_u16(), etag, body, text }
     }
 
     pub(crate) fn intake(&self) -> Intake<ManualClock, SystemRandom> {
@@ -366,6 +370,13 @@ impl Rig {
 
     pub(crate) async fn pending(&self, person: u64) -> i64 {
         self.balance(person).await[0]
+    }
+
+    /// What all commissions have cost, as the account has it: negative.
+    pub(crate) async fn expense(&self) -> i64 {
+        let sum = "SELECT CAST(COALESCE(SUM(expense), 0) AS SIGNED) FROM entries";
+        let rows = self.sql.rows(sum, vec![]).await.unwrap();
+        rows.into_iter().next().unwrap().int().unwrap()
     }
 
     pub(crate) async fn count(&self, table: &str) -> i64 {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::rig::{DAY_MS, Rig, bought, later};
 
 /// Person 12 is verified, and has so many times 9.99 available.
-async fn with_money(orders: u8) -> Rig {
+pub(crate) async fn with_money(orders: u8) -> Rig {
     let rig = Rig::start().await;
     let now_ms = rig.clock.now_ms();
     for number in 0..orders {
