@@ -124,7 +124,7 @@ fn write_broken(out: &mut String, Broken { seed, breaks }: &Broken) -> std::fmt:
         writeln!(out, "       {when}{}", broke.then)?;
     }
     if breaks.is_empty() {
-        writeln!(out, "  nothing broke up to ten times the peak")?;
+        writeln!(out, "  nothing broke up to five times the peak")?;
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use serde::Serialize;
 use super::{Figures, LANES_MAX, LOG_COPIES, Plan, REDIS_SLOTS, SECOND_NS};
 
 /// Seconds of a tick.
-const TICK_S: f64 = 0.025;
+const TICK_S: f64 = 0.05;
 /// Ticks for which a load is held.
-const TICKS: u32 = 80;
+const TICKS: u32 = 40;
 /// The load of the first step and the rise of each, percent of the peak.
 const STEP_PERCENT: u64 = 5;
-/// The last load: what carries ten times the peak breaks last.
-const LAST_PERCENT: u64 = 1_000;
+/// The last load: what carries five times the peak is left out.
+const LAST_PERCENT: u64 = 500;
 /// What an order may wait for a station: the objective of lane and log (`ops/objectives.py`).
 const WAIT_S_MAX: f64 = 0.25;
 /// Purchases under way in one engine (`FLASHSALE_PERMITS`).
@@ -87,7 +87,7 @@ pub struct Break {
 pub struct Broken {
     /// Another seed spreads lanes otherwise over the masters.
     pub seed: u64,
-    /// In their order; what is not among them carries ten times the peak.
+    /// In their order; what is not among them carries five times the peak.
     pub breaks: Vec<Break>,
 }
 
@@ -161,11 +161,11 @@ impl Units {
     }
 }
 
-/// So many as come by chance where `mean` come on average: the mean and a normal part of its root,
-/// of twelve even draws.
+/// So many as come by chance where `mean` come on average: the mean and a nearly normal part of its
+/// root, of four even draws, whose sum has a variance of a third.
 fn burst(mean: f64, random: &mut SmallRng) -> f64 {
-    let draws: f64 = (0..12).map(|_| f64::from(random.random::<u32>()) / f64::from(u32::MAX)).sum();
-    (mean + mean.sqrt() * (draws - 6.0)).max(0.0)
+    let draws: f64 = (0..4).map(|_| f64::from(random.random::<u32>()) / f64::from(u32::MAX)).sum();
+    ((draws - 2.0) * (3.0 * mean).sqrt() + mean).max(0.0)
 }
 
 fn number(station: Station, plan: &Plan) -> u64 {
@@ -223,7 +223,7 @@ fn units(station: Station, plan: &Plan, figures: &Figures, lanes: usize, random:
     }
 }
 
-/// Raises the load on a plan until everything broke, or ten times its peak is carried. The same
+/// Raises the load on a plan until everything broke, or five times its peak is carried. The same
 /// seed shows the same.
 pub fn what_breaks(plan: &Plan, figures: &Figures, seed: u64) -> Broken {
     let mut random = SmallRng::seed_from_u64(seed);

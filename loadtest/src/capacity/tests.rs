@@ -178,7 +178,7 @@ proptest! {
 
 /// So many lanes that chance spreads them evenly.
 fn even() -> Plan {
-    planned(&Wanted { lanes: Some(1_000), ..wanted(200_000) })
+    planned(&Wanted { lanes: Some(300), ..wanted(200_000) })
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn what_is_short_breaks_first() {
     let (mut redis, mut partitions) = (even(), even());
     (redis.redis_masters, partitions.partitions) = (1, 2);
     assert_eq!((first(&redis).station, first(&partitions).station), (Station::Redis, Station::Partition));
-    let mut mysql = planned(&Wanted { cores: 2, lanes: Some(1_000), ..wanted(200_000) });
+    let mut mysql = planned(&Wanted { cores: 2, lanes: Some(300), ..wanted(200_000) });
     mysql.primaries = 1;
     assert_eq!(first(&mysql).station, Station::Mysql);
 }
