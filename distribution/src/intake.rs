@@ -33,9 +33,9 @@ use crate::{
     metrics::{Metrics, Outcome},
     published::{self, Plans, Times},
 };
+pub(crate) use held::TOUCH_DAYS;
 use load::Texts;
 use order::{Known, Step, matters, next};
-pub(crate) use held::TOUCH_DAYS;
 
 /// By which name its position is kept.
 pub const CONSUMER: &str = "distribution";

@@ -11,7 +11,7 @@ use kit::{
     exit::Exit,
     http, metrics, program,
     settings::StoreArgs,
-    shutdown,
+    shutdown, telemetry,
 };
 use order_writer::{
     desk::{self, DeskError},

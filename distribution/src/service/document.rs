@@ -3,8 +3,8 @@
 use kit::openapi::head;
 
 use super::{
-    adjustments, closings, erasure, exports, holds, ledger, own, people, plans, posters, risks, settings, simulation, switch,
-    withdrawals,
+    adjustments, closings, erasure, exports, holds, ledger, own, people, plans, posters, risks, settings, simulation,
+    switch, withdrawals,
 };
 
 /// The document of the service.

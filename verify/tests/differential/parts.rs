@@ -56,8 +56,9 @@ use super::notes::{Listened, Notes};
 
 /// Partitions of every deployment here.
 pub(crate) const PARTITIONS: u32 = 4;
-/// More than any wait here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+/// More than any wait here may take: after a restart of its servers a wave rebuilds two hundred
+/// lanes, on a machine that may have much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at ledger and outboxes.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Outbox rows of a shard, more than there can be.
