@@ -40,6 +40,7 @@ const DUE: &str = "SELECT order_id, attempt, tenant, paid_at, next_at FROM shipp
                    ORDER BY next_at LIMIT ?";
 /// Takes it: of two who try, one does.
 const CLAIM: &str = "UPDATE shipping_uploads SET next_at = ? WHERE order_id = ? AND next_at = ?";
+const LATER: &str = "UPDATE shipping_uploads SET next_at = ? WHERE order_id = ?";
 const NEAR: &str = "SELECT COUNT(*) FROM shipping_uploads WHERE paid_at <= ?";
 const PARCEL: &str =
     "SELECT number, why FROM timeline WHERE order_id = ? AND what = 'fulfilled' ORDER BY entry LIMIT 1";
@@ -137,7 +138,7 @@ impl<K: Kinds> Life<K> {
         }
         let again_ms = if matches!(failed, Failed::Refused { .. }) { REFUSED_MS } else { AGAIN_MS };
         let later = vec![stored(now_ms + again_ms)?.into(), order.stored().into()];
-        self.orders().change_beside(shard, "UPDATE shipping_uploads SET next_at = ? WHERE order_id = ?", later).await?;
+        self.orders().change_beside(shard, LATER, later).await?;
         Ok(())
     }
 

@@ -106,9 +106,10 @@ impl WechatSide {
     /// A token of the open platform.
     pub(super) fn token(&self, body: &Value) -> Value {
         let is_its = body["appid"] == self.app_id.as_str() && body["secret"] == self.platform_secret.as_str();
-        match is_its && body["grant_type"] == "client_credential" {
-            true => json!({"access_token": TOKEN, "expires_in": 7_200}),
-            false => json!({"errcode": 40_125, "errmsg": "simulated"}),
+        if is_its && body["grant_type"] == "client_credential" {
+            json!({"access_token": TOKEN, "expires_in": 7_200})
+        } else {
+            json!({"errcode": 40_125, "errmsg": "simulated"})
         }
     }
 
