@@ -64,10 +64,8 @@ pub(crate) async fn watch<S: Sql>(
     let Some(last) = orders.last().map(|paid| paid.order) else { return Ok(0) };
     let watches = watches(sql, profiles, &orders).await?;
     let mut heads: BTreeMap<TenantId, i64> = BTreeMap::new();
-    for paid in &orders {
-        if !heads.contains_key(&paid.tenant) {
-            heads.insert(paid.tenant, people(sql, paid.tenant, profiles).await?);
-        }
+    for tenant in orders.iter().map(|paid| paid.tenant).collect::<BTreeSet<_>>() {
+        heads.insert(tenant, people(sql, tenant, profiles).await?);
     }
     let mut tx = sql.begin().await?;
     let at = tx.lock_rows(LOCK_WALK, vec![], Lock::Wait).await?.pop().map_or(Ok(0), |mut row| row.int())?;

@@ -243,7 +243,7 @@ async fn me<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Resp
 /// A code to share; whoever buys after opening it is the sharer's customer.
 #[utoipa::path(
     get, path = "/v1/commissions/link", operation_id = "own_link", tag = "distributors", security(("buyer" = [])),
-    responses((status = 200, body = Link), Read)
+    responses((status = 200, body = Link), (status = 409, description = "no active distributor"), Read)
 )]
 async fn link<K: Kinds>(service: &Distribution<K>, call: &Call<'_>) -> Result<Response<Body>, Refused> {
     let (tenant, person) = service.buyer(call)?;

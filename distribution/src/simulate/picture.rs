@@ -3,10 +3,10 @@
 
 use super::Outcome;
 
-const WIDTH: i64 = 640;
+const WIDTH: i64 = 720;
 /// Where bars begin, and how long the longest one is.
-const LEFT: i64 = 150;
-const BAR: i64 = 380;
+const LEFT: i64 = 220;
+const BAR: i64 = 340;
 const ROW: i64 = 46;
 /// People shown.
 const PEOPLE: usize = 10;
@@ -19,7 +19,7 @@ pub(crate) fn picture(outcome: &Outcome, plan: &str) -> String {
     people.sort_by_key(|(person, share)| (share.then.max(share.today).saturating_neg(), **person));
     people.truncate(PEOPLE);
     let rows = i64::try_from(people.len()).unwrap_or(0);
-    let height = 120 + ROW * (1 + rows) + if rows > 0 { 40 } else { 0 };
+    let height = 90 + ROW * (1 + rows) + if rows > 0 { 40 } else { 0 };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
          font-size=\"13\"><rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\

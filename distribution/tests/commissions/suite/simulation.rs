@@ -22,7 +22,13 @@ const TIERS: &str = r#"plan "tiers" v2 profile CN-1 budget 12% {
 
 async fn simulate(rig: &Rig, plan: &str, since: &str) -> Answer {
     let body = json!({"text": plan, "sign_off": "counsel", "since": since});
-    rig.merchant("POST", "simulations", Some(body)).await
+    loop {
+        let answer = rig.merchant("POST", "simulations", Some(body.clone())).await;
+        // One at a time in a process, whosever it is: nothing was done.
+        if answer.body["code"] != "overloaded" {
+            return answer;
+        }
+    }
 }
 
 #[tokio::test]
@@ -80,7 +86,11 @@ async fn a_plan_that_may_not_be_published_is_not_tried_and_what_was_not_frozen_i
         simulate(&rig, THREE, since).await.refused(400, "invalid_request");
     }
     let body = || Some(json!({"text": THREE, "since": "2026-11-11"}));
-    rig.call("POST", "merchant/commissions/simulations", "guest-1-7", body(), &[]).await.refused(403, "forbidden");
-    let other = rig.call("POST", "merchant/commissions/simulations", "user-5-8", body(), &[]).await;
+    let path = "merchant/commissions/simulations";
+    rig.call("POST", path, "guest-1-7", body(), &[]).await.refused(403, "forbidden");
+    let mut other = rig.call("POST", path, "user-5-8", body(), &[]).await;
+    while other.body["code"] == "overloaded" {
+        other = rig.call("POST", path, "user-5-8", body(), &[]).await;
+    }
     assert_eq!(other.expect(200)["lines"], 0, "another shop's orders are its own");
 }
