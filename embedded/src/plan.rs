@@ -94,7 +94,10 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
         out,
         "  lanes       {lanes}, each at most {lane_orders_per_s} orders/s (FLASHSALE_PARTITIONS={partitions})"
     )?;
-    writeln!(out, "  shards      {shards} (FLASHSALE_SHARDS={shards}) on {primaries} primaries, each with a replica")?;
+    writeln!(
+        out,
+        "  shards      {shards} (FLASHSALE_SHARDS={shards}) on {primaries} primary servers, each with a replica"
+    )?;
     writeln!(
         out,
         "  Redis       {redis_masters} masters of {slots_per_master} slots, each with a replica; {redis_mib} MiB of live orders"

@@ -66,7 +66,7 @@ fn a_copy_taken_while_it_sells_is_whole_or_not_there_and_a_server_starts_on_it()
     let restored = Embedded::new().unwrap();
     fs::rename(&to, restored.data()).unwrap();
     let mut other = restored.serve().unwrap();
-    restored.wait_ready(&mut other).unwrap();
+    restored.wait_selling(&mut other).unwrap();
     restored.evidence().unwrap();
     let audit = restored.run("audit", &[]).unwrap();
     assert!(audit.contains("holds") && !audit.contains("BROKEN"), "{audit}");
@@ -75,7 +75,7 @@ fn a_copy_taken_while_it_sells_is_whole_or_not_there_and_a_server_starts_on_it()
     assert_eq!(missing, 0, "of {} orders that had a row when the copy began", known.len());
     assert!(has.len() as f64 >= accepted, "{} rows, {accepted} were accepted before the copy began", has.len());
     // It sells on, to buyers of the old tokens.
-    let (status, body) = restored.buy(&embedded.token(77).unwrap(), "after the restore").unwrap();
+    let (status, body) = restored.buy(&embedded.token(77).unwrap(), "after-the-restore").unwrap();
     assert_eq!(status, 202, "{body}");
 }
 
@@ -102,7 +102,7 @@ fn a_folder_at_rest_is_copied_and_what_is_no_part_of_it_is_refused() {
     let restored = Embedded::new().unwrap();
     fs::rename(&to, restored.data()).unwrap();
     let mut other = restored.serve().unwrap();
-    restored.wait_ready(&mut other).unwrap();
+    restored.wait_selling(&mut other).unwrap();
     restored.evidence().unwrap();
     // The same key finds the same order, as far as it was durable: it was accepted.
     let (status, body) = restored.buy(&token, "first").unwrap();

@@ -55,7 +55,8 @@ mod tests {
         assert_eq!(number("SELECT SUM(n) FROM t"), 1);
         assert_eq!((number("PRAGMA user_version"), number("PRAGMA application_id")), (3, 77));
         assert!(copy_file(&from, &to).is_err(), "nothing is written over");
-        std::fs::write(&from, "no database").unwrap();
-        assert!(copy_file(&from, &folder.path().join("c.db")).is_err());
+        let strange = folder.path().join("c.db");
+        std::fs::write(&strange, "no database. ".repeat(1_000)).unwrap();
+        assert!(copy_file(&strange, &folder.path().join("d.db")).is_err());
     }
 }
