@@ -4,7 +4,6 @@
 
 mod client;
 mod connection;
-mod notes;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -21,10 +20,10 @@ use kit::{
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
-use crate::{plan::Attempt, requests::Requests};
+use crate::{notes::Notebook, plan::Attempt, requests::Requests};
 
+pub use crate::notes::{Kind, Meters, Name, Names, Note, Reading};
 use connection::Connection;
-pub use notes::{Kind, Meters, Name, Names, Note, Reading};
 use schedule::Schedule;
 
 /// Connections of one generator, at most.
@@ -233,7 +232,7 @@ impl Worker {
             names: self.names.clone(),
             meters: self.meters.clone(),
             persistent: self.load.persistent,
-            notes: notes::Notebook::with_capacity(self.share(self.load.sends.len())),
+            notes: Notebook::with_capacity(self.share(self.load.sends.len())),
             in_flight: (0..connections.len()).map(|_| AtomicU32::new(client::IDLE)).collect(),
             clock: self.clock,
             start,

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod fixed_answer;
 pub mod generator;
 pub mod life;
+mod notes;
 pub mod output;
 pub mod picture;
 pub mod plan;

@@ -15,10 +15,10 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use super::{
     Kind, Meters, Names, Note,
     connection::{Broken, Connection},
-    notes::Notebook,
     schedule::{Schedule, Turn},
 };
 use crate::{
+    notes::Notebook,
     plan::{Attempt, Conduct},
     requests::Requests,
     response::{Answer, Verdict, verdict},

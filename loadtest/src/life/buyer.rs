@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::{Fate, Fates};
 use crate::{
-    generator::{Kind, Meters, Names, Note},
+    notes::{Kind, Meters, Names, Note},
     requests::key_of,
     response::{Answer, Verdict, member, verdict},
     sale::LoadSale,

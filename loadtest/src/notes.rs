@@ -46,7 +46,7 @@ pub struct Note {
     pub at_us: u32,
     /// Microseconds from the intended time to the end of the send.
     pub latency_us: u32,
-    /// Index in [`Run::names`](super::Run::names).
+    /// Index in the names of the run.
     pub name: u8,
 }
 
@@ -79,18 +79,18 @@ impl Names {
 
 /// A thread's notes. Only its own tasks write, one at a time: the lock is never contended.
 #[derive(Debug, Default)]
-pub(super) struct Notebook(Mutex<Vec<Note>>);
+pub(crate) struct Notebook(Mutex<Vec<Note>>);
 
 impl Notebook {
-    pub(super) fn with_capacity(notes: usize) -> Self {
+    pub(crate) fn with_capacity(notes: usize) -> Self {
         Self(Mutex::new(Vec::with_capacity(notes)))
     }
 
-    pub(super) fn push(&self, note: Note) {
+    pub(crate) fn push(&self, note: Note) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(note);
     }
 
-    pub(super) fn take(&self) -> Vec<Note> {
+    pub(crate) fn take(&self) -> Vec<Note> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -98,13 +98,13 @@ impl Notebook {
 /// Counters that can be read while the load runs.
 #[derive(Debug, Default)]
 pub struct Meters {
-    pub(super) sent: AtomicU64,
-    pub(super) accepted: AtomicU64,
-    pub(super) pending: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) aborted: AtomicU64,
-    pub(super) unexpected: AtomicU64,
-    pub(super) connect_failures: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) pending: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) aborted: AtomicU64,
+    pub(crate) unexpected: AtomicU64,
+    pub(crate) connect_failures: AtomicU64,
 }
 
 /// What the meters show at one moment.
