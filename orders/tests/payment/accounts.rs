@@ -65,6 +65,7 @@ async fn the_example_is_taken() {
         ("wechat-7/apiv3.key", SEAL.to_owned() + "\n"),
         ("wechat-7/platform.pem", include_str!("openssl_certificate.pem").to_owned()),
         ("wechat-7/pub_key.pem", public_text(2)),
+        ("wechat-7/app.secret", "b6f1c0ffee\n".to_owned()),
         ("alipay-7/app_private.pem", key(0).private_base64().unwrap()),
         ("alipay-7/alipay_public.pem", public_text(3)),
     ] {
@@ -75,6 +76,7 @@ async fn the_example_is_taken() {
     let both = open(&folder, &text).unwrap();
     assert!(both.wechat(tenant(7)).is_some() && both.alipay(tenant(7)).is_some());
     assert!(both.wechat(tenant(8)).is_none() && both.alipay(tenant(8)).is_none());
+    assert!(both.uploader(tenant(7)).is_some() && both.uploader(tenant(8)).is_none());
 }
 
 #[tokio::test]
