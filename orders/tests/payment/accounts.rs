@@ -67,6 +67,7 @@ async fn the_example_is_taken() {
         ("wechat-7/apiv3.key", SEAL.to_owned() + "\n"),
         ("wechat-7/platform.pem", include_str!("openssl_certificate.pem").to_owned()),
         ("wechat-7/pub_key.pem", public_text(2)),
+        ("wechat-7/app.secret", "b6f1c0ffee\n".to_owned()),
         ("alipay-7/app_private.pem", key(0).private_base64().unwrap()),
         ("alipay-7/alipay_public.pem", public_text(3)),
     ] {
@@ -86,6 +87,7 @@ async fn the_example_is_taken() {
     };
     let ends = Certificate::from_pem(include_str!("openssl_certificate.pem")).unwrap().ends_at_ms;
     assert_eq!((left(&none), left(&both)), (None, Some(((ends - NOW_MS) / 1_000) as f64)));
+    assert!(both.uploader(tenant(7)).is_some() && both.uploader(tenant(8)).is_none());
 }
 
 #[tokio::test]

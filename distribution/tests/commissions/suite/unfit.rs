@@ -67,6 +67,24 @@ async fn a_line_that_fits_no_sum_of_sales_is_put_aside_and_counts_nowhere() {
     rig.sums_to_zero().await;
 }
 
+/// A line that is put aside because of a balance is no part of the sales that the next one stands on.
+#[tokio::test]
+async fn a_line_that_fits_no_balance_is_taken_off_the_sales_again() {
+    let rig = tiers().await;
+    rig.feed(&bought(20, rig.clock.now_ms(), 0)).await;
+    let full = "INSERT INTO sub_accounts (tenant, person, part, pending, available, withdrawing, paid, receivable) \
+                VALUES (7, 12, 1, ?, 0, 0, 0, 0)";
+    rig.change(full, vec![FULL.into()]).await;
+    rig.feed(&bought(20, rig.clock.now_ms(), 1)).await;
+    assert_eq!(rig.parked(), 1);
+    let sales = "SELECT sales + orders FROM aggregates WHERE person = 12";
+    assert_eq!(rig.sql_int(sales).await, 9_999 + 1);
+    rig.change("DELETE FROM sub_accounts WHERE person = 12 AND part = 1", vec![]).await;
+    rig.feed(&bought(20, rig.clock.now_ms(), 2)).await;
+    assert_eq!(rig.pending(12).await, of_a_month(2 * 9_999));
+    rig.sums_to_zero().await;
+}
+
 /// What the payment froze is damaged: its refund is put aside, the refund of another order is not.
 #[tokio::test]
 async fn a_refund_of_a_line_whose_frozen_row_is_damaged_is_put_aside() {
