@@ -164,6 +164,18 @@ impl<C: Clock> order_writer::ports::Ports for Deployment<C> {
     type Clock = C;
 }
 
+/// The version of each published sale of a folder, which a server may work on.
+///
+/// # Errors
+/// [`DeploymentError`].
+pub(crate) async fn published<C: Clock>(folder: &Path, clock: C) -> Result<Vec<(SaleId, u32)>, DeploymentError> {
+    let server = SqliteServer::new(folder.to_owned(), Arc::new(move || clock.now_ms()), Settings::default())?;
+    let ledger = shards::look_ledger(&server, &Namespace::new(NAMESPACE)?).await?;
+    let sales = ledger.publications().all().await?;
+    ledger.close().await;
+    Ok(sales.iter().map(|sale| (sale.id, sale.version)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     //! Goal: one clock, and whatever it is set to, the shop goes on. Method: ids minted on a real
@@ -254,16 +266,4 @@ mod tests {
             wall_ms = end_ms;
         }
     }
-}
-
-/// The version of each published sale of a folder, which a server may work on.
-///
-/// # Errors
-/// [`DeploymentError`].
-pub(crate) async fn published<C: Clock>(folder: &Path, clock: C) -> Result<Vec<(SaleId, u32)>, DeploymentError> {
-    let server = SqliteServer::new(folder.to_owned(), Arc::new(move || clock.now_ms()), Settings::default())?;
-    let ledger = shards::look_ledger(&server, &Namespace::new(NAMESPACE)?).await?;
-    let sales = ledger.publications().all().await?;
-    ledger.close().await;
-    Ok(sales.iter().map(|sale| (sale.id, sale.version)).collect())
 }
