@@ -13,9 +13,8 @@ const WAYS: [&str; 5] = ["", "notices=twice", "notices=late", "notices=forged", 
 /// The plan that a query asks for: one word or several with a comma between. `None` for a word that
 /// is not known, and for the plain form, by which the bank's own plan holds.
 pub(super) fn plan(query: Option<&str>) -> Option<NoticePlan> {
-    let words = query?.strip_prefix("notices=")?.split(',');
-    words.fold(Some(NoticePlan::PLAIN), |plan, word| {
-        let plan = plan?;
+    let mut words = query?.strip_prefix("notices=")?.split(',');
+    words.try_fold(NoticePlan::PLAIN, |plan, word| {
         Some(match word {
             "twice" => NoticePlan { copies: 2, ..plan },
             "late" => NoticePlan { delay_ms: 60_000, ..plan },
