@@ -67,7 +67,8 @@ async fn a_line_that_fits_no_sum_of_sales_is_put_aside_and_counts_nowhere() {
     rig.sums_to_zero().await;
 }
 
-/// A line that is put aside because of a balance is no part of the sales that the next one stands on.
+/// A line that is put aside because of a balance is no part of the sales that the next one stands
+/// on.
 #[tokio::test]
 async fn a_line_that_fits_no_balance_is_taken_off_the_sales_again() {
     let rig = tiers().await;
