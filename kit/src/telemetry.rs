@@ -1,4 +1,4 @@
-//! Logs to standard error. Levels come from `RUST_LOG` (default `info`) until [`set_filter`]
+//! Logs to standard error. Levels come from `RUST_LOG` (default `info`) until `set_filter`
 //! changes them, the form from `FLASHSALE_LOG_FORMAT`. Metrics are elsewhere: a declined buyer is
 //! counted, never logged.
 
