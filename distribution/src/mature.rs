@@ -19,8 +19,8 @@ const BATCH: u32 = 100;
 
 /// Locked in the order of their key; who comes second finds them done.
 const DUE: &str = "SELECT order_id FROM receipts WHERE due_at <= ? ORDER BY due_at LIMIT ?";
-/// With the line, which whoever holds an order locks.
-const LOCK: &str = "SELECT r.tenant, r.due_at FROM receipts r JOIN order_lines l ON l.order_id = r.order_id \
+/// With the line, which whoever holds an order locks; what a closing pays has none.
+const LOCK: &str = "SELECT r.tenant, r.due_at FROM receipts r LEFT JOIN order_lines l ON l.order_id = r.order_id \
                     WHERE r.order_id = ?";
 const AWAY: &str = "UPDATE receipts SET due_at = ? WHERE order_id = ?";
 const DONE: &str = "UPDATE receipts SET due_at = NULL WHERE order_id = ? AND due_at IS NOT NULL";
