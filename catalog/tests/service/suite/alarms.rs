@@ -7,7 +7,7 @@ use store::sql::Sql as _;
 
 use super::{
     actions::{AT_MS, schedule},
-    rig::{BEGIN_MS, Rig},
+    rig::{BEGIN_MS, OPERATOR, Rig},
     sales::{made, published, step, stocked},
 };
 
@@ -95,6 +95,7 @@ async fn a_publication_that_does_not_get_through_and_housekeeping_that_fails_are
 async fn the_age_of_the_signing_key_is_told_and_falls_when_it_has_a_successor() {
     const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
     let rig = Rig::start().await;
+    rig.post("/v1/signing-keys").token(OPERATOR).key("first").send().await.expect(201);
     let age = async |days: u64| {
         rig.clock.set_wall(BEGIN_MS + days * DAY_MS);
         put_in_order(&rig.catalog).await;
